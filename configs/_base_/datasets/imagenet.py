@@ -1,0 +1,50 @@
+# Any folder of images will do: --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER.
+_eval = dict(
+    batch_size=128,
+    num_workers="auto",
+    persistent_workers=True,
+    sampler=dict(type="KeyedSampler", shuffle=False),
+    collate_fn=dict(type="default_collate"),
+)
+
+train_dataloader = dict(
+    batch_size=128,  # of one process; effective_batch_size says how many are accumulated
+    num_workers="auto",  # cores / processes
+    persistent_workers=True,
+    prefetch_factor=4,
+    drop_last=True,
+    sampler=dict(type="KeyedSampler", shuffle=True),
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(
+        type="ImageFolderDataset",
+        root="data/imagenet/train",
+        pipeline=[
+            dict(type="RandomResizedCrop", scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3)),
+            dict(type="RandomHorizontalFlip", p=0.5),
+        ],
+    ),
+)
+val_dataloader = dict(
+    **_eval,
+    dataset=dict(
+        type="ImageFolderDataset",
+        root="data/imagenet/val",
+        with_labels=True,
+        limit=10000,
+        pipeline=[dict(type="ResizeCenterCrop", resize_ratio=256 / 224)],
+    ),
+)
+val_cfg = dict(
+    type="PretrainValLoop",
+    bank_dataloader=dict(
+        **_eval,
+        dataset=dict(
+            type="ImageFolderDataset",
+            root="data/imagenet/train",
+            with_labels=True,
+            limit=50000,
+            pipeline=[dict(type="ResizeCenterCrop", resize_ratio=256 / 224)],
+        ),
+    ),
+)
+val_evaluator = []

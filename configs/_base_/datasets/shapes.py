@@ -1,0 +1,22 @@
+# Pictures drawn from (seed, index): nothing to download.
+_eval = dict(
+    batch_size=250,
+    num_workers=0,
+    sampler=dict(type="KeyedSampler", shuffle=False),
+    collate_fn=dict(type="default_collate"),
+)
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
+    drop_last=True,
+    sampler=dict(type="KeyedSampler", shuffle=True),
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(type="ShapesDataset", num_samples=16000, seed=0, pipeline=[dict(type="RandomHorizontalFlip", p=0.5)]),
+)
+val_dataloader = dict(**_eval, dataset=dict(type="ShapesDataset", num_samples=1000, seed=1))
+val_cfg = dict(
+    type="PretrainValLoop",
+    bank_dataloader=dict(**_eval, dataset=dict(type="ShapesDataset", num_samples=4000, seed=2)),
+)
+val_evaluator = []

@@ -1,0 +1,19 @@
+default_scope = "maetool"
+randomness = dict(seed=0, diff_rank_seed=False)  # the keys of the samples differ, so the processes need not
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
+    dist_cfg=dict(backend="nccl"),
+)
+log_processor = dict(type="PretrainLogProcessor", window_size=50)
+default_hooks = dict(
+    logger=dict(type="LogHook", interval=50),
+    checkpoint=dict(type="SafeCheckpointHook", interval=1, keep=2),
+    sampler_seed=None,  # PretrainLoop tells the sampler where it is
+)
+custom_hooks = [
+    dict(type="ProgressHook"),
+    dict(type="BrokenFilesHook"),
+    dict(type="ReconstructionHook", interval=1),
+    dict(type="LossCurveHook"),
+]

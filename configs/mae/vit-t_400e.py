@@ -1,0 +1,19 @@
+"""MAE, ViT-Ti/16, 400 epochs on ImageNet-1K at 224 pixels.
+
+Command: python tools/train.py configs/mae/vit-t_400e.py [--data FOLDER]; several GPUs: torchrun --nproc_per_node N
+    tools/train.py configs/mae/vit-t_400e.py --launcher pytorch
+Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us at this size.
+Expect: no published number for this size and length; not run by us.
+The size is not in the paper; decoder and recipe are those of ViT-B.
+Deviations from facebookresearch/mae: bfloat16 where the device has it, instead of float16 with a loss scale, because
+    it cannot overflow; masks and crops are a function of (seed, epoch, image) instead of the process's random state.
+"""
+
+_base_ = [
+    "../_base_/models/mae_vit-t.py",
+    "../_base_/datasets/imagenet.py",
+    "../_base_/schedules/mae.py",
+    "../_base_/runtime/default.py",
+]
+
+train_cfg = dict(max_epochs=400)

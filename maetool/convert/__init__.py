@@ -1,0 +1,1 @@
+"""Renames keys of other projects' checkpoints, one file per project."""

@@ -1,0 +1,21 @@
+"""Datasets, transforms, samplers and the preprocessor."""
+
+from .base import ImageDataset, SampleKey
+from .image_folder import ImageFolderDataset
+from .preprocessor import ImagePreprocessor
+from .samplers import KeyedSampler
+from .shapes import ShapesDataset
+from .transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop
+
+__all__ = [
+    "ImageDataset",
+    "ImageFolderDataset",
+    "ImagePreprocessor",
+    "KeyedSampler",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "Resize",
+    "ResizeCenterCrop",
+    "SampleKey",
+    "ShapesDataset",
+]

@@ -1,0 +1,61 @@
+"""Count and name the files that the workers had to pass over, in the main process."""
+
+import logging
+from collections.abc import Sequence
+
+from maetool.errors import UsageError
+
+_ENOUGH = 200
+
+
+class BrokenFiles:
+    """What was broken in a run: each file is logged once, and too large a share ends the run.
+
+    The share is that of the samples whose own file was broken, so neither a cluster of broken files that one sample
+    passed over nor the number of epochs changes what it estimates.
+
+    Args:
+        max_broken: largest share of broken files that is tolerated, 0 to 1.
+        logger: where each broken file is named.
+        dataset_size: number of files; a smaller set than 200 is judged after its first epoch.
+    """
+
+    def __init__(self, max_broken: float, logger: logging.Logger, dataset_size: int = _ENOUGH) -> None:
+        self.max_broken = max_broken
+        self.logger = logger
+        self.enough = min(dataset_size, _ENOUGH)
+        self.seen = 0
+        self.replaced = 0
+        self.files: dict[str, None] = {}  # keeps the order in which they were met
+
+    def update(self, batch_skipped: Sequence[str], batch_size: int) -> None:
+        """Take in one batch.
+
+        Args:
+            batch_skipped: `skipped` of each sample, as `ImageFolderDataset` gives it.
+            batch_size: number of samples in the batch.
+
+        Raises:
+            UsageError: more than `max_broken` of the samples met a broken file, once enough were seen.
+        """
+        self.seen += batch_size
+        self.replaced += sum(bool(skipped) for skipped in batch_skipped)
+        for line in (line for skipped in batch_skipped for line in skipped.splitlines()):
+            if line not in self.files:
+                self.files[line] = None
+                self.logger.warning("Broken file passed over: %s", line)
+        if self.seen >= self.enough and self.replaced > self.max_broken * self.seen:
+            raise UsageError(
+                f"{self.summary()} More than max_broken={self.max_broken:g} is not tolerated: repair or remove the files, "
+                "or allow more with a larger max_broken."
+            )
+
+    def summary(self) -> str:
+        """Return one sentence: how many files were broken, and which came first."""
+        if not self.files:
+            return f"No broken file in {self.seen} samples."
+        first = "; ".join(list(self.files)[:3])
+        return (
+            f"{self.replaced} of {self.seen} samples met a broken file and took the next one; {len(self.files)} "
+            f"broken file(s), first: {first}."
+        )

@@ -1,0 +1,65 @@
+"""From the batch that the loader gives to normalised images on the device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.registry import MODELS
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@MODELS.register_module()
+class ImagePreprocessor(BaseDataPreprocessor):
+    """Moves a batch to the device and normalises it there, once.
+
+    Args:
+        mean, std: one number for each channel, in the units of the stored values (0 to 255 for photographs).
+        in_chans: C; the encoder's when it is left out.
+
+    Raises:
+        UsageError: another number of means or deviations than channels, or a deviation that is not positive.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        in_chans: int | None = None,
+    ) -> None:
+        super().__init__()
+        channels = in_chans or len(mean)
+        if not len(mean) == len(std) == channels:
+            raise UsageError(
+                f"The images have {channels} channels, but data_preprocessor gives {len(mean)} means and {len(std)} "
+                "standard deviations: give one of each for every channel."
+            )
+        if min(std) <= 0:
+            raise UsageError(f"The standard deviations of data_preprocessor are {list(std)}, but must be positive.")
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Return `images`, float32 (B, C, H, W), and `data_samples`, the rest of the batch.
+
+        Raises:
+            UsageError: images of another number of channels.
+        """
+        data = self.cast_data(data)
+        inputs = data["inputs"]  # (B, C, H, W)
+        if inputs.shape[1] != len(self.mean):
+            raise UsageError(
+                f"The loader gives images of {inputs.shape[1]} channels, but the model takes {len(self.mean)}: "
+                "set encoder.in_chans and the means and deviations of data_preprocessor."
+            )
+        images = inputs.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
+        return {"images": images, "data_samples": {name: v for name, v in data.items() if name != "inputs"}}
+
+    def denormalise(self, images: Tensor) -> Tensor:
+        """Return normalised images (B, C, H, W) in the units of the stored values: the inverse of `forward`."""
+        return images * self.std + self.mean

@@ -1,0 +1,274 @@
+"""Draws the pictures of `ShapesDataset`: a texture that fills the scene, lit objects on it, and what is where.
+
+Lengths are in units of the short side of the picture, so that the same draws give the same scene at any size. `u` and
+`v` are the column and row positions of the pixel centres, broadcast against each other; a pattern is an array (H, W)
+in [-1, 1] whose two ends become the two colours of the texture.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+Array = np.ndarray
+TURN = 2 * math.pi
+OVERSAMPLING = 4  # outlines are filled at this multiple of the size and averaged down, for smooth edges
+FRACTION_BITS = 4  # cv2.fillPoly takes fixed-point corners
+MIN_VISIBLE = 0.4  # an object of which less than this fraction is in sight is not part of the scene
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture and what is in it; N objects, the later ones over the earlier ones.
+
+    Attributes:
+        image: uint8 RGB (H, W, 3).
+        label: class of the texture.
+        boxes: float32 (N, 4), left, top, right, bottom of the visible parts in pixels; right and bottom are exclusive.
+        box_labels: int64 (N,), classes of the objects.
+        masks: bool (N, H, W), True where an object is visible; no two overlap.
+        semantic: uint8 (H, W), 0 where the texture is visible and i + 1 on objects of class i.
+    """
+
+    image: Array
+    label: int
+    boxes: Array
+    box_labels: Array
+    masks: Array
+    semantic: Array
+
+
+@dataclass(frozen=True)
+class Object:
+    """One object: its class, form and colour, how much of each pixel it covers, and where it is visible."""
+
+    label: int
+    contours: list[Array]  # each (corners, 2), column and row
+    centre: Array  # (2,)
+    radius: float
+    colour: Array  # (3,)
+    cover: Array  # float32 (H, W) in [0, 1]
+    visible: Array  # bool (H, W)
+
+
+# ---------------------------------------------------------------------------------------------------------- textures
+
+
+def _crisp(x: Array) -> Array:
+    """Flatten the crests of a wave in [-1, 1]: clear bands whose edges stay smooth, so that nothing aliases."""
+    x = x * (1.5 - 0.5 * x * x)
+    return x * (1.5 - 0.5 * x * x)
+
+
+def _wave_number(rng: Generator) -> float:
+    return TURN / rng.uniform(0.18, 0.42)
+
+
+def _rotated(u: Array, v: Array, angle: float) -> tuple[Array, Array]:
+    c, s = math.cos(angle), math.sin(angle)
+    return c * u + s * v, c * v - s * u
+
+
+def _around_a_centre(u: Array, v: Array, rng: Generator) -> tuple[Array, Array]:
+    short = min(u.size, v.size)
+    return u - rng.uniform(0.2, 0.8) * u.size / short, v - rng.uniform(0.2, 0.8) * v.size / short
+
+
+def _stripes(u: Array, v: Array, rng: Generator, angles: tuple[float, ...]) -> Array:
+    angle = rng.choice(angles) + rng.uniform(-0.2, 0.2)
+    across, _ = _rotated(u, v, angle)
+    return _crisp(np.sin(_wave_number(rng) * across + rng.uniform(0, TURN)))
+
+
+def _checks(u: Array, v: Array, rng: Generator) -> Array:
+    across, along = _rotated(u, v, rng.uniform(-0.2, 0.2))
+    k = 0.8 * _wave_number(rng)
+    return _crisp(_crisp(np.sin(k * across + rng.uniform(0, TURN)) * np.sin(k * along + rng.uniform(0, TURN))))
+
+
+def _dots(u: Array, v: Array, rng: Generator) -> Array:
+    # Three waves at 60 degrees have their crests on a hexagonal lattice: -1.5 between the dots, 3 at their centres.
+    k, angle = 0.9 * _wave_number(rng), rng.uniform(0, TURN)
+    x, y = u - rng.uniform(0, 1), v - rng.uniform(0, 1)
+    waves = sum(np.cos(k * _rotated(x, y, angle + i * TURN / 6)[0]) for i in range(3))
+    return _crisp(np.clip(waves - 0.3, -1, 1))
+
+
+def _rings(u: Array, v: Array, rng: Generator) -> Array:
+    x, y = _around_a_centre(u, v, rng)
+    return _crisp(np.sin(_wave_number(rng) * np.sqrt(x * x + y * y) + rng.uniform(0, TURN)))
+
+
+def _rays(u: Array, v: Array, rng: Generator) -> Array:
+    x, y = _around_a_centre(u, v, rng)
+    count = rng.integers(5, 9)
+    # The rays fade out where they would be narrower than a pixel of the smallest picture.
+    fade = np.minimum(1, (x * x + y * y) * (5 / count) ** 2 * 60)
+    return fade * _crisp(np.sin(count * np.arctan2(y, x) + rng.uniform(0, TURN)))
+
+
+def _waves(u: Array, v: Array, rng: Generator) -> Array:
+    across, along = _rotated(u, v, rng.choice((0, TURN / 4)) + rng.uniform(-0.2, 0.2))
+    bend = rng.uniform(0.08, 0.12) * np.sin(TURN / rng.uniform(0.45, 0.7) * along + rng.uniform(0, TURN))
+    return _crisp(np.sin(_wave_number(rng) * (across + bend) + rng.uniform(0, TURN)))
+
+
+def _clouds(u: Array, v: Array, rng: Generator) -> Array:
+    # Smooth noise: random numbers on a coarse grid, interpolated.
+    height, width = v.size, u.size
+    cells = rng.uniform(5, 8)
+    shape = math.ceil(cells * height / min(height, width)), math.ceil(cells * width / min(height, width))
+    noise = cv2.resize(rng.standard_normal(shape, dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    return _crisp(np.clip(0.9 * noise, -1, 1))
+
+
+TEXTURES: dict[str, Callable[[Array, Array, Generator], Array]] = {
+    "horizontal stripes": partial(_stripes, angles=(TURN / 4,)),
+    "vertical stripes": partial(_stripes, angles=(0.0,)),
+    "diagonal stripes": partial(_stripes, angles=(TURN / 8, -TURN / 8)),
+    "checks": _checks,
+    "dots": _dots,
+    "rings": _rings,
+    "rays": _rays,
+    "waves": _waves,
+    "clouds": _clouds,
+}
+
+
+# ---------------------------------------------------------------------------------------------------------- outlines
+
+
+def _polar(corners: int, radius: float | tuple[float, ...] = 1.0, start: float = -TURN / 4) -> Array:
+    """Return `corners` points (corners, 2) around the origin, whose radii alternate through `radius`."""
+    angles = start + np.arange(corners) * (TURN / corners)
+    return np.resize(radius, corners)[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def _heart(corners: int = 48) -> Array:
+    t = np.arange(corners) * (TURN / corners)
+    x, y = 16 * np.sin(t) ** 3, 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+    return np.stack([x, -y - 2], 1) / 15.5
+
+
+_ARM = 0.34
+_CROSS = [(-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM)]
+
+# Each is a list of contours of radius about 1; what two contours enclose both is outside, which makes the hole of a ring.
+OUTLINES: dict[str, list[Array]] = {
+    "disc": [_polar(48, 0.9)],
+    "rectangle": [np.array([(-1.0, -0.62), (1, -0.62), (1, 0.62), (-1, 0.62)])],
+    "triangle": [_polar(3, 1.15)],
+    "star": [_polar(10, (1.2, 0.5))],
+    "ring": [_polar(48), _polar(48, 0.52)],
+    "cross": [np.array(_CROSS + [(-x, -y) for x, y in _CROSS])],
+    "heart": [_heart()],
+}
+_CONTOURS = list(OUTLINES.values())
+
+
+def _coverage(contours: list[Array], size: tuple[int, int], oversampling: int = OVERSAMPLING) -> Array:
+    """Return how much of each pixel (H, W) the contours cover, float32 in [0, 1]."""
+    height, width = size
+    scale = min(size) * oversampling
+    canvas = np.zeros((height * oversampling, width * oversampling), dtype=np.uint8)
+    # fillPoly counts from pixel centres, hence the half pixel.
+    corners = [np.round((c * scale - 0.5) * (1 << FRACTION_BITS)).astype(np.int32) for c in contours]
+    cv2.fillPoly(canvas, corners, 255, shift=FRACTION_BITS)
+    if oversampling > 1:
+        canvas = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+    return canvas * np.float32(1 / 255)
+
+
+def _place_objects(size: tuple[int, int], rng: Generator) -> list[Object]:
+    """Return two to four objects, less those that the others hide; later ones lie over earlier ones."""
+    extent = np.array([size[1], size[0]]) / min(size)
+    objects: list[Object] = []
+    taken = np.zeros(size, dtype=bool)
+    for _ in range(rng.integers(2, 5)):  # from the top one down, so that what is in sight is known at once
+        label, radius, angle = int(rng.integers(len(_CONTOURS))), rng.uniform(0.14, 0.23), rng.uniform(-0.4, 0.4)
+        centre = extent * rng.uniform(0.1, 0.9, 2)
+        colour = _colour(rng.uniform(0.4, 0.75), rng.uniform(0.3, 0.45), rng.uniform())
+        c, s = radius * math.cos(angle), radius * math.sin(angle)
+        contours = [contour @ np.array([(c, s), (-s, c)]) + centre for contour in _CONTOURS[label]]
+        cover = _coverage(contours, size)
+        inside = cover >= 0.5
+        visible = inside & ~taken
+        if np.count_nonzero(visible) > MIN_VISIBLE * np.count_nonzero(inside):
+            taken |= inside
+            objects.append(Object(label, contours, centre, radius, colour, cover, visible))
+    return objects[::-1]
+
+
+# ------------------------------------------------------------------------------------------------------------ picture
+
+
+def _colour(lightness: float, chroma: float, hue: float) -> Array:
+    """Return RGB (3,), float32 in [0, 1], of the lightness given, whatever the hue (in turns)."""
+    tint = np.cos(TURN * (hue - np.array([0, 1 / 3, 2 / 3], dtype=np.float32)))
+    return np.clip(lightness + chroma * (tint - tint @ LUMA), 0, 1).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _positions(size: tuple[int, int]) -> tuple[Array, Array]:
+    """Return the columns (1, W) and rows (H, 1) of the pixel centres, in short sides."""
+    u, v = (((np.arange(n) + 0.5) / min(size)).astype(np.float32) for n in (size[1], size[0]))
+    return u[None], v[:, None]
+
+
+def _paint_background(label: int, u: Array, v: Array, rng: Generator) -> Array:
+    dark, light = rng.uniform(0.15, 0.38), rng.uniform(0.68, 0.9)
+    hue = rng.uniform()
+    first = _colour(dark, rng.uniform(0.05, 0.25), hue)
+    second = _colour(light, rng.uniform(0.05, 0.25), hue + rng.uniform(-0.35, 0.35))
+    if rng.uniform() < 0.5:
+        first, second = second, first
+    pattern = _PATTERNS[label](u, v, rng).astype(np.float32)
+    return first + (0.5 + 0.5 * pattern[..., None]) * (second - first)
+
+
+def _paint_object(image: Array, thing: Object, u: Array, v: Array, light: Array) -> None:
+    """Paint one object and its shadow into `image` (H, W, 3); `light` (2,) points to where the light comes from."""
+    size = image.shape[:2]
+    shift = 0.3 * thing.radius * light
+    shadow = _coverage([contour - shift for contour in thing.contours], size, oversampling=1)
+    blur = 2 * int(0.03 * min(size)) + 3
+    image *= 1 - 0.5 * cv2.blur(shadow, (blur, blur))[..., None]
+    across = ((u - thing.centre[0]) * light[0] + (v - thing.centre[1]) * light[1]) / thing.radius
+    shaded = (1 + 0.25 * across)[..., None].astype(np.float32) * thing.colour
+    image += thing.cover[..., None] * (shaded - image)
+
+
+def draw_image(label: int, size: tuple[int, int], rng: Generator) -> tuple[Array, list[Object]]:
+    """Return the picture, uint8 RGB (H, W, 3), of a texture class, and its objects from the lowest to the topmost."""
+    u, v = _positions(size)
+    angle = rng.uniform(0, TURN)
+    light = np.array([math.cos(angle), math.sin(angle)])
+    image = _paint_background(label, u, v, rng)
+    image *= (1 + rng.uniform(0.1, 0.45) * ((u - 0.5) * light[0] + (v - 0.5) * light[1]))[..., None]
+    objects = _place_objects(size, rng)
+    for thing in objects:
+        _paint_object(image, thing, u, v, light)
+    return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8), objects
+
+
+def draw_scene(label: int, size: tuple[int, int], rng: Generator) -> Scene:
+    """Return the picture that `draw_image` draws from the same generator, with boxes and masks."""
+    image, objects = draw_image(label, size, rng)
+    masks = np.stack([thing.visible for thing in objects])
+    box_labels = np.array([thing.label for thing in objects], dtype=np.int64)
+    semantic = (masks * (box_labels[:, None, None] + 1)).sum(0).astype(np.uint8)
+    boxes = np.array([_box_of(mask) for mask in masks], dtype=np.float32)
+    return Scene(image, label, boxes, box_labels, masks, semantic)
+
+
+def _box_of(mask: Array) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
+_PATTERNS = list(TEXTURES.values())

@@ -1,0 +1,131 @@
+"""Crops, flips and resizing: from an image (C, H, W) to an image (C, H, W), uint8 staying uint8.
+
+Each resize is bicubic with antialiasing, on uint8 within 0.1 grey levels of Pillow's. Random draws come from torch's
+default generator, which `ImageDataset` seeds with the key of the sample.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from maetool.errors import UsageError
+from maetool.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop:
+    """Crop a random box and resize it to `size`, as in Inception training; the box is torchvision's.
+
+    Args:
+        size: height and width of the output in pixels, or one number for both.
+        scale: range of the box's share of the image's area.
+        ratio: range of the box's width divided by its height.
+
+    Raises:
+        UsageError: a size that is not positive, or a range that is empty or not positive, or a scale above 1.
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        scale: Sequence[float] = (0.2, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+    ) -> None:
+        self.size = _size_of(size)
+        self.scale = _range_of("scale", scale, highest=1.0)
+        self.ratio = _range_of("ratio", ratio)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        top, left, height, width = TorchvisionCrop.get_params(image, self.scale, self.ratio)
+        return _resize(image[:, top : top + height, left : left + width], self.size)  # (C, H, W)
+
+
+@TRANSFORMS.register_module()
+class RandomHorizontalFlip:
+    """Mirror the image left to right with probability `p`.
+
+    Raises:
+        UsageError: `p` outside 0..1.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise UsageError(f"RandomHorizontalFlip got p={p}: give a probability from 0 to 1.")
+        self.p = p
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return image.flip(-1) if torch.rand(1).item() < self.p else image  # (C, H, W)
+
+
+@TRANSFORMS.register_module()
+class ResizeCenterCrop:
+    """Resize so that the image just covers `size * resize_ratio`, then cut `size` from the centre (evaluation).
+
+    For a size of 224 and the usual ratio the short side becomes 256, as in facebookresearch/mae.
+
+    Args:
+        size: height and width of the output in pixels, or one number for both.
+        resize_ratio: how much larger than `size` the image is made, at least 1.
+
+    Raises:
+        UsageError: a size that is not positive, or a ratio below 1.
+    """
+
+    def __init__(self, size: int | Sequence[int], resize_ratio: float = 256 / 224) -> None:
+        if not resize_ratio >= 1:
+            raise UsageError(f"ResizeCenterCrop got resize_ratio={resize_ratio}: give a number of at least 1.")
+        self.size = _size_of(size)
+        self.cover = tuple(round(side * resize_ratio) for side in self.size)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        rows, columns = self.cover
+        # The side that needs the larger enlargement fits exactly; the other is cut to whole pixels as torchvision does.
+        if rows * width >= columns * height:
+            columns = max(columns, rows * width // height)
+        else:
+            rows = max(rows, columns * height // width)
+        return F.center_crop(_resize(image, (rows, columns)), list(self.size)).contiguous()  # (C, H, W)
+
+
+@TRANSFORMS.register_module()
+class Resize:
+    """Resize the whole image to `size`, whatever its proportions.
+
+    Args:
+        size: height and width of the output in pixels, or one number for both.
+
+    Raises:
+        UsageError: a size that is not positive.
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        self.size = _size_of(size)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return _resize(image, self.size)  # (C, H, W)
+
+
+def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.resize(image, list(size), InterpolationMode.BICUBIC, antialias=True).contiguous()
+
+
+def _size_of(size: int | Sequence[int]) -> tuple[int, int]:
+    pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
+    if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
+        raise UsageError(f"A transform got size={size!r}: give one positive whole number of pixels or a pair (h, w).")
+    return pair
+
+
+def _range_of(name: str, limits: Sequence[float], highest: float = float("inf")) -> tuple[float, float]:
+    pair = tuple(limits) if isinstance(limits, Sequence) and not isinstance(limits, str) else ()
+    if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= highest:
+        bound = f", at most {highest:g}" if highest < float("inf") else ""
+        raise UsageError(
+            f"RandomResizedCrop got {name}={limits!r}: give a pair (low, high) of positive numbers{bound}, low first."
+        )
+    return pair

@@ -1,0 +1,70 @@
+"""The transformer decoder of MAE."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from maetool.layers import LayerNorm, init_as_mae, transformer_blocks
+from maetool.ops.pos_embed import sincos_pos_embed
+from maetool.registry import DECODERS
+from maetool.structures import MaskPlan
+
+
+@DECODERS.register_module()
+class TransformerDecoder(nn.Module):
+    """Self-attention over visible tokens and mask tokens; the last linear map only where a prediction is asked for.
+
+    Source: MAE, section 3; behaviour of `models_mae.py` (facebookresearch/mae).
+
+    Args:
+        encoder_dim: D.
+        out_dim: P, numbers to predict for each patch.
+        grid: (h, w), the grid that is trained on. Other grids work too.
+        num_prefix_tokens: T; the prefix takes part in the attention.
+        embed_dim: E.
+        depth: number of blocks.
+        num_heads: attention heads of a block.
+        mlp_ratio: width of a block's hidden layer over E.
+
+    Raises:
+        UsageError: sizes that do not divide.
+    """
+
+    def __init__(
+        self,
+        encoder_dim: int,
+        out_dim: int,
+        grid: Sequence[int],
+        num_prefix_tokens: int = 1,
+        embed_dim: int = 512,
+        depth: int = 8,
+        num_heads: int = 16,
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.embed_dim, self.grid, self.num_prefix_tokens = embed_dim, tuple(grid), num_prefix_tokens
+        self.embed = nn.Linear(encoder_dim, embed_dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        # Not in the state dict: it is a fact of the grid, not something learned.
+        self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, grid, num_prefix_tokens), persistent=False)
+        self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio)
+        self.norm = LayerNorm(embed_dim)
+        self.pred = nn.Linear(embed_dim, out_dim)
+        init_as_mae(self)
+
+    def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
+        """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D)."""
+        x = self.embed(latent)  # (B, T + V, E)
+        prefix, visible = x[:, : self.num_prefix_tokens], x[:, self.num_prefix_tokens :]
+        x = torch.cat([prefix, plan.restore(visible, self.mask_token)], dim=1)  # (B, T + L, E)
+        x = x + self._positions(plan.grid)
+        for block in self.blocks:
+            x = block(x)
+        x = plan.take_predicted(x[:, self.num_prefix_tokens :])  # (B, M, E)
+        return self.pred(self.norm(x))  # (B, M, P)
+
+    def _positions(self, grid: tuple[int, ...]) -> Tensor:
+        if grid == self.grid:
+            return self.pos_embed
+        return sincos_pos_embed(self.embed_dim, grid, self.num_prefix_tokens).to(self.pos_embed)

@@ -1,0 +1,116 @@
+"""The plain vision transformer that sees only the visible patches."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.layers import LayerNorm, PatchEmbed, init_as_mae, transformer_blocks
+from maetool.ops.geometry import by, grid_of, to_size
+from maetool.ops.pos_embed import resize_pos_embed, sincos_pos_embed
+from maetool.registry import ENCODERS
+from maetool.structures import MaskPlan
+
+
+@ENCODERS.register_module()
+class VisionTransformer(nn.Module):
+    """ViT with timm's attribute names, so that its weights load in timm's `VisionTransformer` as they are.
+
+    It owns the facts that the other parts need: patch size, channels, grid and width.
+
+    Args:
+        img_size: (H, W), or one number for a square: the size that is trained on. Other sizes work too.
+        patch_size: (ph, pw), or one number.
+        in_chans: C.
+        embed_dim: D.
+        depth: number of blocks.
+        num_heads: attention heads of a block.
+        mlp_ratio: width of a block's hidden layer over D.
+        drop_path_rate: drop path of the last block; it rises linearly from 0.
+        pos_embed: "sincos", fixed and computed anew for another grid, or "learned", resized for another grid.
+
+    Raises:
+        UsageError: sizes that do not divide.
+    """
+
+    num_prefix_tokens = 1
+
+    def __init__(
+        self,
+        img_size: int | Sequence[int] = 224,
+        patch_size: int | Sequence[int] = 16,
+        in_chans: int = 3,
+        embed_dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        pos_embed: Literal["sincos", "learned"] = "sincos",
+    ) -> None:
+        super().__init__()
+        if pos_embed not in ("sincos", "learned"):
+            raise UsageError(f'pos_embed is {pos_embed!r}, but must be "sincos" or "learned".')
+        self.img_size, self.patch_size = to_size(img_size, "img_size"), to_size(patch_size, "patch_size")
+        self.grid = grid_of(self.img_size, self.patch_size)
+        self.in_chans, self.embed_dim = in_chans, embed_dim
+        self.learns_positions = pos_embed == "learned"
+        self.patch_embed = PatchEmbed(self.patch_size, in_chans, embed_dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        table = sincos_pos_embed(embed_dim, self.grid, self.num_prefix_tokens)
+        self.pos_embed = nn.Parameter(table, requires_grad=self.learns_positions)
+        self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
+        self.norm = LayerNorm(embed_dim)
+        init_as_mae(self)
+
+    def forward(self, images: Tensor, plan: MaskPlan | None = None) -> Tensor:
+        """Return tokens (B, T + V, D), the prefix first: of the visible patches, or of all without a plan.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            plan: what is visible; None hides nothing, and the tokens equal timm's `forward_features`.
+
+        Raises:
+            UsageError: another number of channels, a size that does not divide, or a plan for another grid.
+        """
+        grid = self.grid_of(images)
+        prefix, cells = self._positions(grid).split([self.num_prefix_tokens, grid[0] * grid[1]], dim=1)
+        if plan is None:
+            x = self.patch_embed(images) + cells  # (B, L, D)
+        else:
+            _check_grid(plan, grid)
+            x = self.patch_embed(images, plan.ids_keep)  # (B, V, D), the removed patches are never embedded
+            x = x + plan.keep(cells.expand(len(images), -1, -1))
+        x = torch.cat([(self.cls_token + prefix).expand(len(x), -1, -1).to(x.dtype), x], dim=1)  # (B, T + V, D)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def grid_of(self, images: Tensor) -> tuple[int, int]:
+        """Return the grid (h, w) of images (B, C, H, W).
+
+        Raises:
+            UsageError: another number of channels, or a size that does not divide.
+        """
+        if images.ndim != 4 or images.shape[1] != self.in_chans:
+            raise UsageError(
+                f"The encoder takes images of shape (batch, {self.in_chans}, height, width), but got "
+                f"{tuple(images.shape)}: set encoder.in_chans, or convert the images."
+            )
+        return grid_of(images.shape[2:], self.patch_size)
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        if grid == self.grid:
+            return self.pos_embed
+        if self.learns_positions:
+            return resize_pos_embed(self.pos_embed, self.grid, grid, self.num_prefix_tokens)
+        return sincos_pos_embed(self.embed_dim, grid, self.num_prefix_tokens).to(self.pos_embed)
+
+
+def _check_grid(plan: MaskPlan, grid: tuple[int, int]) -> None:
+    if plan.grid != grid:
+        raise UsageError(
+            f"The plan is for a grid of {by(plan.grid)} patches, but the images have {by(grid)}: "
+            "make the plan for these images."
+        )

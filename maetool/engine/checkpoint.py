@@ -1,0 +1,172 @@
+"""Checkpoints: written so that nothing good is lost, read so that no code runs."""
+
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+
+POINTER = "last_checkpoint"
+
+
+def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
+    """Write `state` to `path` so that the file is there completely or not at all.
+
+    Raises:
+        UsageError: the disk is full or the folder cannot be written; files that exist stay as they are.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda file: torch.save(to_plain(state), file))
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        raise UsageError(
+            f"The checkpoint {path} could not be written ({error}): make room or choose another --work-dir. "
+            "The checkpoints written before are untouched."
+        ) from error
+
+
+def replace_file(path: Path, write: Any) -> None:
+    """Call `write(file)` on a temporary file beside `path`, flush it to the disk, and put it in the place of `path`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Return the contents of a checkpoint, loaded without running any code it may hold.
+
+    Raises:
+        UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or one that
+            holds no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth file.")
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UsageError(_explain_unpickling(path, str(error))) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise UsageError(_explain_damage(path)) from error
+    if not isinstance(state, dict) or not state:
+        raise UsageError(f"{path} holds a {type(state).__name__} and no weights: pass a checkpoint of a model.")
+    return state
+
+
+def _explain_damage(path: Path) -> str:
+    return (
+        f"{path} is damaged or was cut off ({path.stat().st_size:,} bytes): use an earlier checkpoint, "
+        "or copy the file again."
+    )
+
+
+def _explain_unpickling(path: Path, reason: str) -> str:
+    found = re.search(r"(?:GLOBAL|Unsupported (?:global|class)[^A-Za-z_]*)\s*([\w.]+)", reason)
+    if not found:
+        return _explain_damage(path)
+    return (
+        f"{path} holds more than tensors and plain containers ({found[1]}): loading it could run code, so it is "
+        "refused. Ask its author for a plain state dict or safetensors."
+    )
+
+
+def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
+    """Return the model's weights in a checkpoint of ours, or in a bare state dict.
+
+    Raises:
+        UsageError: there are none.
+    """
+    weights = state.get("state_dict", state)
+    if not isinstance(weights, Mapping) or not any(isinstance(value, Tensor) for value in weights.values()):
+        raise UsageError(f"{source} holds no weights (found {', '.join(map(str, state))}): pass a model's checkpoint.")
+    return {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """Load weights that must fit the model completely.
+
+    Raises:
+        UsageError: another architecture; the message counts what differs and names the first of each kind. The model
+            is left as it was.
+    """
+    own = model.state_dict()
+    differences = {
+        "missing in the file": [name for name in own if name not in weights],
+        "unknown to the model": [name for name in weights if name not in own],
+        "of another shape": [
+            f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in own
+            if name in weights and weights[name].shape != own[name].shape
+        ],
+    }
+    found = [f"{len(names)} {kind} (first {names[0]})" for kind, names in differences.items() if names]
+    if found:
+        raise UsageError(
+            f"{source} is a checkpoint of another architecture than the config's: of {len(own)} tensors "
+            f"{'; '.join(found)}. Pass the config that the checkpoint was trained with."
+        )
+    model.load_state_dict(weights)
+
+
+def save_as_last(work_dir: Path, name: str) -> None:
+    """Let the pointer of a work folder name the checkpoint `name`; called only after that file is complete."""
+    replace_file(work_dir / POINTER, lambda file: file.write(name.encode()))
+
+
+def checkpoints_in(work_dir: Path) -> list[Path]:
+    """Return the checkpoints of a work folder, the newest first; the one that the pointer names leads."""
+    found = sorted(work_dir.glob("*.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
+    pointer = work_dir / POINTER
+    last = work_dir / pointer.read_text().strip() if pointer.is_file() else None
+    return [last, *(path for path in found if path != last)] if last in found else found
+
+
+def newest_readable(work_dir: Path, warn: Any) -> Path | None:
+    """Return the newest checkpoint that can be read, telling `warn` about those that cannot; None if there is none.
+
+    Raises:
+        UsageError: there are checkpoints, but none can be read.
+    """
+    candidates = checkpoints_in(work_dir)
+    for path in candidates:
+        try:
+            read_checkpoint(path, "meta")
+            return path
+        except UsageError as error:
+            warn(f"{error} Trying the checkpoint before it.")
+    if candidates:
+        raise UsageError(f"None of the {len(candidates)} checkpoints in {work_dir} can be read: start anew elsewhere.")
+    return None
+
+
+def to_plain(value: Any) -> Any:
+    """Return `value` with NumPy numbers and arrays and log histories as tensors and plain containers."""
+    if isinstance(value, HistoryBuffer):
+        return {"history": torch.from_numpy(value.data[0].copy()), "counts": torch.from_numpy(value.data[1].copy())}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(to_plain(item) for item in value) if type(value) in (list, tuple) else list(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def history_from_plain(value: Mapping[str, Tensor]) -> HistoryBuffer:
+    """Return the log history that `to_plain` turned into tensors."""
+    return HistoryBuffer(value["history"].tolist(), value["counts"].tolist())

@@ -1,0 +1,205 @@
+"""Configs: loaded, checked before anything is built, and completed with the facts that are stated once."""
+
+import argparse
+import difflib
+import inspect
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine import Config, DictAction
+
+from maetool import registry
+from maetool.errors import UsageError
+from maetool.ops.geometry import by, to_size
+from maetool.registry import check_part, find_part
+
+# Where a config names a part: the key that holds it, its registry, and the keys beside the part's own arguments.
+_SECTIONS = {
+    "model": (registry.MODELS, ()),
+    "data_preprocessor": (registry.MODELS, ()),
+    "masker": (registry.MASKERS, ()),
+    "encoder": (registry.ENCODERS, ()),
+    "decoder": (registry.DECODERS, ()),
+    "target": (registry.TARGETS, ()),
+    "head": (registry.HEADS, ()),
+    "dataset": (registry.DATASETS, ()),
+    "pipeline": (registry.TRANSFORMS, ()),
+    "sampler": (registry.DATA_SAMPLERS, ()),
+    "train_cfg": (registry.LOOPS, ()),
+    "val_cfg": (registry.LOOPS, ()),
+    "optim_wrapper": (registry.OPTIM_WRAPPERS, ("constructor", "paramwise_cfg")),
+    "param_scheduler": (registry.PARAM_SCHEDULERS, ("convert_to_iter_based", "by_epoch", "begin", "end")),
+    "default_hooks": (registry.HOOKS, ("priority",)),
+    "custom_hooks": (registry.HOOKS, ("priority",)),
+    "log_processor": (registry.LOG_PROCESSORS, ()),
+}
+_OPTIONAL_KEYS = {
+    *_SECTIONS,
+    *("base_lr", "effective_batch_size", "work_dir", "load_from", "resume", "launcher", "randomness", "env_cfg"),
+    *("compile", "activation_checkpointing", "custom_imports", "log_level", "visualizer", "experiment_name"),
+    *("train_dataloader", "val_dataloader", "val_evaluator", "find_unused_parameters", "default_scope"),
+}
+
+
+def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
+    """Load a config and change it by `options`, each `key.key=value`.
+
+    Raises:
+        UsageError: no such file, a file that is not a config, or an option for a key that does not exist.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = difflib.get_close_matches(str(path), [str(p) for p in Path("configs").rglob("*.py")], n=3)
+        hint = f" Near names: {', '.join(near)}." if near else ""
+        raise UsageError(f"There is no config {path}: pass the path of a .py file.{hint}")
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is code, so anything can go wrong in it
+        raise UsageError(f"The config {path} cannot be read ({type(error).__name__}: {error}).") from error
+    cfg.merge_from_dict(_parse_options(options, cfg))
+    cfg.setdefault("work_dir", str(Path("work_dirs") / path.stem))
+    return cfg
+
+
+def _parse_options(options: Sequence[str], cfg: Config) -> dict[str, Any]:
+    for option in options:
+        key = option.split("=")[0]
+        known = {*cfg.keys(), *_OPTIONAL_KEYS}
+        if "=" not in option:
+            raise UsageError(f"The option `{option}` has no value: write --cfg-options {option}=VALUE.")
+        if key.split(".")[0] not in known:
+            near = difflib.get_close_matches(key.split(".")[0], known, n=3)
+            raise UsageError(f"The config has no `{key}`; near names: {', '.join(near) or 'none'}.")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="*", action=DictAction, default={})
+    return parser.parse_args(["--cfg-options", *options]).cfg_options
+
+
+def check_config(node: Any, section: str = "") -> None:
+    """Check the name and the arguments of every part that a config mentions, at any depth.
+
+    Raises:
+        UsageError: an unknown name or argument.
+    """
+    if isinstance(node, Mapping):
+        if section in _SECTIONS and "type" in node:
+            parts, extras = _SECTIONS[section]
+            check_part({key: value for key, value in node.items() if key not in extras}, parts)
+        for key, value in node.items():
+            hooks = section == "default_hooks" and "type" not in node
+            check_config(value, section if hooks else key)
+    elif isinstance(node, list | tuple):
+        for item in node:
+            check_config(item, section)
+
+
+def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
+    """Yield name and config of every loader."""
+    for name in ("train_dataloader", "val_dataloader"):
+        if cfg.get(name):
+            yield name, cfg[name]
+    if cfg.get("val_cfg") and cfg.val_cfg.get("bank_dataloader"):
+        yield "val_cfg.bank_dataloader", cfg.val_cfg.bank_dataloader
+
+
+def complete_config(cfg: Config, world_size: int = 1) -> str:
+    """Fill in what follows from what is stated, and return the sentence on the learning rate.
+
+    The image size and the channels come from the encoder; workers and pinned memory from the machine; accumulation and
+    learning rate from `effective_batch_size` and `base_lr`.
+
+    Raises:
+        UsageError: contradictions.
+    """
+    cfg.setdefault("visualizer", _log_backends())
+    encoder = cfg.model.encoder
+    img_size = to_size(stated(encoder, registry.ENCODERS, "img_size"), "encoder.img_size")
+    in_chans = stated(encoder, registry.ENCODERS, "in_chans")
+    for name, loader in loaders_of(cfg):
+        _fill_size(name, loader.dataset, img_size)
+        _fill(f"{name}.dataset", loader.dataset, registry.DATASETS, "in_chans", in_chans)
+        _complete_loader(loader, world_size)
+    return _complete_rate(cfg, world_size)
+
+
+def _log_backends() -> dict[str, Any]:
+    backends = ["LocalVisBackend", *(["TensorboardVisBackend"] if find_spec("tensorboard") else [])]
+    return {"type": "Visualizer", "vis_backends": [{"type": name} for name in backends]}
+
+
+def stated(part: Mapping, parts: registry.Registry, name: str) -> Any:
+    """Return the argument `name` that a part's config states, or else its default."""
+    return part.get(name, inspect.signature(find_part(part["type"], parts)).parameters[name].default)
+
+
+def _fill_size(name: str, dataset: Any, img_size: tuple[int, ...]) -> None:
+    sized = [t for t in dataset.get("pipeline", ()) if _takes(t, registry.TRANSFORMS, "size")]
+    for transform in sized[:-1]:
+        transform.setdefault("size", img_size)
+    if sized:  # the last one decides the size of the images that the encoder gets
+        _fill(f"{name}.{sized[-1]['type']}", sized[-1], registry.TRANSFORMS, "size", img_size)
+        if _takes(dataset, registry.DATASETS, "img_size"):
+            dataset.setdefault("img_size", img_size)
+    else:
+        _fill(f"{name}.dataset", dataset, registry.DATASETS, "img_size", img_size)
+
+
+def _takes(part: Mapping, parts: registry.Registry, argument: str) -> bool:
+    return argument in inspect.signature(find_part(part["type"], parts)).parameters
+
+
+def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: Any) -> None:
+    if not _takes(part, parts, argument):
+        return
+    found = part.setdefault(argument, fact)
+    if isinstance(fact, tuple):
+        found = to_size(found, f"{name}.{argument}")
+    if found == fact:
+        return
+    found, shown = (by(v) if isinstance(v, tuple) else v for v in (found, fact))
+    raise UsageError(
+        f"{name} says {argument}={found}, but the encoder says {shown}: leave it out there, or make the two equal."
+    )
+
+
+def _complete_loader(loader: Any, world_size: int) -> None:
+    if loader.get("num_workers", "auto") == "auto":
+        loader.num_workers = max(1, len(os.sched_getaffinity(0)) // world_size)
+    if loader.num_workers == 0:
+        loader.pop("persistent_workers", None)
+        loader.pop("prefetch_factor", None)
+    loader.setdefault("pin_memory", torch.cuda.is_available())
+
+
+def _complete_rate(cfg: Config, world_size: int) -> str:
+    wrapper, batch = cfg.optim_wrapper, cfg.train_dataloader.batch_size
+    at_once, effective = world_size * batch, cfg.get("effective_batch_size")
+    if effective:
+        if effective % at_once:
+            raise UsageError(
+                f"effective_batch_size is {effective}, but {world_size} process(es) with train_dataloader.batch_size="
+                f"{batch} see {at_once} images at a time: make effective_batch_size a multiple of that."
+            )
+        wrapper.accumulative_counts = effective // at_once
+    accumulation = wrapper.get("accumulative_counts", 1)
+    for scheduler in cfg.get("param_scheduler") or ():
+        if _takes(scheduler, registry.PARAM_SCHEDULERS, "accumulation"):
+            scheduler.accumulation = accumulation
+    base = cfg.get("base_lr")
+    if base is None:
+        return f"Learning rate {wrapper.optimizer.get('lr')} as stated."
+    if "lr" in wrapper.optimizer:
+        raise UsageError(
+            f"The config says base_lr={base} and optimizer.lr={wrapper.optimizer.lr}: state only one of them; "
+            "base_lr is per 256 images and scaled by the effective batch."
+        )
+    wrapper.optimizer.lr = base * at_once * accumulation / 256
+    return (
+        f"Learning rate {wrapper.optimizer.lr:.3g} = {base:.3g} per 256 images x {at_once * accumulation} / 256; "
+        f"effective batch {at_once * accumulation} = {world_size} process(es) x {batch} images x {accumulation} "
+        "accumulated."
+    )

@@ -1,0 +1,30 @@
+"""Reports to the terminal, the log file and the JSON logs."""
+
+from typing import Any
+
+from mmengine.hooks import LoggerHook
+
+from maetool.registry import HOOKS
+
+
+@HOOKS.register_module()
+class LogHook(LoggerHook):
+    """A report every `interval` iterations, and at the first and the last one.
+
+    Args:
+        interval: iterations between reports.
+    """
+
+    def __init__(self, interval: int = 50) -> None:
+        super().__init__(interval=interval, log_metric_by_epoch=False)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Report, marked so that the progress bar can stand for it on the terminal."""
+        due = runner.iter == 0 or self.is_last_train_iter(runner)
+        if due or self.every_n_train_iters(runner, self.interval):
+            tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
+            runner.logger.info(line, extra={"shown_by_progress_bar": True})
+            runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Report nothing: a validation is reported as a whole."""

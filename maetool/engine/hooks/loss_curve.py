@@ -1,0 +1,34 @@
+"""Draws the loss curve."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from maetool.registry import HOOKS
+from maetool.visualization.curves import draw_curves, read_logs
+
+
+@HOOKS.register_module()
+class LossCurveHook(Hook):
+    """Writes `loss_curve.png` to the work folder at the end of every `interval`-th epoch, from the JSON logs.
+
+    Args:
+        interval: epochs between drawings.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, interval: int = 1) -> None:
+        self.interval = interval
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Draw."""
+        if is_main_process() and (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
+            draw_curves(read_logs(Path(runner.work_dir)), Path(runner.work_dir) / "loss_curve.png")
+
+    def after_train(self, runner: Any) -> None:
+        """Draw again: the last validation comes after the last epoch."""
+        if is_main_process():
+            draw_curves(read_logs(Path(runner.work_dir)), Path(runner.work_dir) / "loss_curve.png")

@@ -1,0 +1,37 @@
+"""Draws reconstructions during training."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from maetool.registry import HOOKS
+from maetool.visualization.reconstruction import Statistics, first_samples, reconstruction_panel, save_picture
+
+
+@HOOKS.register_module()
+class ReconstructionHook(Hook):
+    """Writes `reconstructions/epoch_N.png` to the work folder: always the same images under the same masks.
+
+    The images are the first of the validation data, or of the training data where there is none.
+
+    Args:
+        interval: epochs between pictures.
+        num_images: rows of the picture.
+        statistics: how normalised predictions get their colours back, see `PixelTarget.invert`.
+    """
+
+    def __init__(self, interval: int = 1, num_images: int = 8, statistics: Statistics = "true") -> None:
+        self.interval, self.num_images, self.statistics = interval, num_images, statistics
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Draw."""
+        due = self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)
+        if not due or not is_main_process():
+            return
+        loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
+        batch = first_samples(loader.dataset, self.num_images, runner.seed)
+        panel = reconstruction_panel(runner.bare_model, batch, self.statistics)
+        path = Path(runner.work_dir) / "reconstructions" / f"epoch_{runner.epoch + 1}.png"
+        save_picture(panel, path)

@@ -1,0 +1,118 @@
+"""From a config to a runner, a model or a dataset: what the tools call."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine import Config
+from torch import nn
+from torch.utils.data import Dataset
+
+from maetool.errors import UsageError
+from maetool.registry import DATASETS, MODELS
+
+from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
+from .config import check_config, complete_config
+from .runner import MaetoolRunner
+
+
+def use_data(cfg: Config, folder: str) -> None:
+    """Point all loaders of a config at a folder of images.
+
+    A folder with `train` and `val` inside is used as such, its class folders giving the labels for kNN. Any other
+    folder, or text list, is trained on as a whole, and the validation loss is that of 1,000 of its images.
+    """
+    root = Path(folder)
+    split = (root / "train").is_dir() and (root / "val").is_dir()
+    cfg.train_dataloader.dataset = _folder(cfg.train_dataloader.dataset, root / "train" if split else root, "train")
+    if cfg.get("val_dataloader"):
+        cfg.val_dataloader.dataset = _folder(cfg.val_dataloader.dataset, root / "val" if split else root, "val")
+        labelled = split and any(path.is_dir() for path in (root / "val").iterdir())
+        cfg.val_dataloader.dataset.update(with_labels=labelled, **({} if split else {"limit": 1000}))
+        bank = cfg.val_cfg.pop("bank_dataloader", None)
+        if labelled and bank:
+            bank.dataset = {**_folder(bank.dataset, root / "train", "val"), "with_labels": True}
+            cfg.val_cfg.bank_dataloader = bank
+
+
+def _folder(dataset: Any, root: Path, use: str) -> Any:
+    if "root" in dataset:
+        return {**dataset, "root": str(root)}
+    crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
+    pipeline = crop if use == "train" else [{"type": "ResizeCenterCrop"}]
+    return {"type": "ImageFolderDataset", "root": str(root), "pipeline": pipeline}
+
+
+def drop_missing_validation(cfg: Config) -> str | None:
+    """Train without validation where its folder is missing but the training data is there; return what was said."""
+    root = cfg.val_dataloader.dataset.get("root") if cfg.get("val_dataloader") else None
+    if root is None or Path(root).exists():
+        return None
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    return f"No validation: there is no {root}. Set val_dataloader.dataset.root to validate."
+
+
+def need_validation(cfg: Config) -> Config:
+    """Return the config itself if it has validation data.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not cfg.get("val_dataloader"):
+        raise UsageError("The config has no val_dataloader: pass images with --data FOLDER, or add one.")
+    return cfg
+
+
+def build_runner(cfg: Config) -> MaetoolRunner:
+    """Check and complete a config and build its runner.
+
+    Raises:
+        UsageError: anything in the config that a person got wrong.
+    """
+    check_config(cfg)
+    rate = complete_config(cfg, int(os.environ.get("WORLD_SIZE", 1)))
+    if not cfg.get("val_dataloader"):
+        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    runner = MaetoolRunner.from_cfg(cfg)
+    parameters = sum(p.numel() for p in runner.bare_model.parameters())
+    runner.logger.info("%s with %.1f million parameters on %s.", runner.model_name, parameters / 1e6, _device(runner))
+    runner.logger.info(rate)
+    return runner
+
+
+def _device(runner: MaetoolRunner) -> str:
+    device = next(runner.model.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def refuse_to_overwrite(work_dir: str) -> None:
+    """Keep an earlier run from being overwritten.
+
+    Raises:
+        UsageError: the folder holds checkpoints.
+    """
+    found = checkpoints_in(Path(work_dir))
+    if found:
+        raise UsageError(
+            f"{work_dir} holds {found[0].name} of an earlier run: go on with it by --resume, "
+            "or choose another folder with --work-dir."
+        )
+
+
+def load_model(cfg: Config, checkpoint: str) -> nn.Module:
+    """Build the model of a config in evaluation mode, with all its weights from a checkpoint.
+
+    Raises:
+        UsageError: a checkpoint that cannot be read or is of another architecture.
+    """
+    check_config(cfg)
+    complete_config(cfg)
+    model = MODELS.build(cfg.model)
+    load_weights(model, weights_of(read_checkpoint(checkpoint), checkpoint), checkpoint)
+    return model.eval()
+
+
+def build_dataset(cfg: Config, loader: str) -> Dataset:
+    """Build the dataset of a completed config's loader, for example "val_dataloader"."""
+    return DATASETS.build(cfg[loader].dataset)

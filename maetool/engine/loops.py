@@ -1,0 +1,149 @@
+"""The loops of pretraining and of its validation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.evaluation.knn import collect_features, knn_accuracy, pixel_features, token_features
+from maetool.registry import LOOPS
+
+_FEW_STEPS = 5000
+
+
+@LOOPS.register_module()
+class PretrainLoop(EpochBasedTrainLoop):
+    """Epochs of training that a resume enters at the very iteration where the run stopped.
+
+    Args:
+        runner: the runner.
+        dataloader: loader or config; its sampler has `set_position`.
+        max_epochs: epochs of the whole run.
+        val_interval: epochs between validations.
+        val_at_start: validate before the first step too, to know what the untrained encoder is worth.
+    """
+
+    def __init__(
+        self, runner: Any, dataloader: Any, max_epochs: int, val_interval: int = 1, val_at_start: bool = False
+    ) -> None:
+        super().__init__(runner, dataloader, max_epochs, val_interval=val_interval)
+        self.val_at_start = val_at_start
+
+    def run(self) -> torch.nn.Module:
+        """Train, after a validation if one was asked for at the start."""
+        self.runner.logger.info(self._describe())
+        if self.val_at_start and self._iter == 0 and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
+        return super().run()
+
+    def _describe(self) -> str:
+        runner = self.runner
+        steps = self.max_iters // runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+        said = (
+            f"{len(self.dataloader.dataset):,} images, {self.max_epochs} epochs, {self.max_iters:,} iterations, "
+            f"{steps:,} optimiser steps."
+        )
+        if steps < _FEW_STEPS and runner.cfg.get("effective_batch_size"):
+            said += (
+                " Few steps learn little (the published recipe makes 250,000): for a small set of images use a smaller "
+                "effective batch, for example --cfg-options effective_batch_size="
+                f"{self.dataloader.batch_size * runner.world_size}."
+            )
+        return said
+
+    def run_epoch(self) -> None:
+        """Run one epoch, or what is left of it after a resume.
+
+        Raises:
+            UsageError: the run that is resumed had another number of iterations in an epoch.
+        """
+        length = len(self.dataloader)
+        start = self._iter - self._epoch * length
+        if not 0 <= start <= length:
+            raise UsageError(
+                f"The run stopped at iteration {self._iter} of epoch {self._epoch}, but an epoch now has {length} "
+                "iterations: resume with the data, batch size and number of processes that it began with."
+            )
+        self.dataloader.sampler.set_position(self._epoch, start * self.dataloader.batch_size)
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        for batch_idx, data_batch in enumerate(self.dataloader, start):
+            self.run_iter(batch_idx, data_batch)
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+
+
+@LOOPS.register_module()
+class PretrainValLoop(BaseLoop):
+    """Loss under masks that never change, and kNN accuracy where the data has labels.
+
+    The metrics are `loss`, `constant_predictor` (see `RegressionHead`), and with labels `knn`, the accuracy in percent
+    of a k-nearest-neighbour classifier on the encoder's features of whole images, and once a run `knn_pixels`, that on
+    the pixels themselves.
+
+    Args:
+        runner: the runner.
+        dataloader: loader or config of the validation data.
+        bank_dataloader: loader or config of the labelled neighbours; None leaves kNN out.
+        k: neighbours that vote.
+        temperature: of the weights exp(similarity / temperature) of the votes.
+    """
+
+    def __init__(
+        self, runner: Any, dataloader: Any, bank_dataloader: Any = None, k: int = 20, temperature: float = 0.07
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.bank_dataloader = bank_dataloader
+        self.k, self.temperature = k, temperature
+        self._pixels_done = False
+
+    @torch.no_grad()
+    def run(self) -> dict[str, float]:
+        """Return the metrics, after telling them to the hooks."""
+        hook, model = self.runner.call_hook, self.runner.model
+        hook("before_val")
+        hook("before_val_epoch")
+        training = model.training
+        model.eval()
+        metrics = {**self._losses(), **self._knn()}
+        model.train(training)
+        hook("after_val_epoch", metrics=metrics)
+        hook("after_val")
+        return metrics
+
+    def _losses(self) -> dict[str, float]:
+        model, totals, count = self.runner.bare_model, {}, 0
+        for batch_idx, data in enumerate(self.dataloader):
+            self.runner.call_hook("before_val_iter", batch_idx=batch_idx, data_batch=data)
+            batch = model.data_preprocessor(data)
+            losses, size = model(**batch, mode="loss"), len(batch["images"])
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0.0) + value.double() * size
+            count += size
+            self.runner.call_hook("after_val_iter", batch_idx=batch_idx, data_batch=data, outputs=losses)
+        return {name: self._mean(total, count) for name, total in totals.items()}
+
+    @staticmethod
+    def _mean(total: Tensor, count: int) -> float:
+        both = torch.stack([total.cpu(), torch.tensor(float(count), dtype=torch.float64)])
+        all_reduce(both)
+        return (both[0] / both[1]).item()
+
+    def _knn(self) -> dict[str, float]:
+        if self.bank_dataloader is None:
+            return {}
+        if isinstance(self.bank_dataloader, Mapping):
+            self.bank_dataloader = self.runner.build_dataloader(self.bank_dataloader, seed=self.runner.seed)
+        features = (
+            {"knn": token_features} if self._pixels_done else {"knn": token_features, "knn_pixels": pixel_features}
+        )
+        self._pixels_done = True
+        bank = collect_features(self.runner.bare_model, self.bank_dataloader, features)
+        query = collect_features(self.runner.bare_model, self.dataloader, features)
+        if bank is None or query is None:
+            return {}
+        return {name: knn_accuracy(bank, query, name, self.k, self.temperature) for name in features}

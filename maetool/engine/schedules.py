@@ -1,0 +1,71 @@
+"""The learning rate over training."""
+
+import math
+from typing import Any
+
+from mmengine.optim import _ParamScheduler
+
+from maetool.errors import UsageError
+from maetool.registry import PARAM_SCHEDULERS
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosineLR(_ParamScheduler):
+    """Linear warm-up from exactly 0, then a half cosine, evaluated every iteration at the fractional epoch.
+
+    `lr(e) = base * e / warmup` for `e < warmup`, else
+    `min_lr + (base - min_lr) * 0.5 * (1 + cos(pi * (e - warmup) / (epochs - warmup)))`, with `base` the rate of each
+    parameter group. Source: `util/lr_sched.py` of facebookresearch/mae.
+
+    Args:
+        optimizer: optimiser or optimiser wrapper.
+        epochs: length of training.
+        warmup_epochs: length of the warm-up, less than `epochs`; may be a fraction.
+        epoch_length: iterations of an epoch.
+        min_lr: the rate at the end.
+        accumulation: iterations that make one optimiser step; the rate only changes between steps.
+
+    Raises:
+        UsageError: a warm-up that is not shorter than training.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        epochs: float,
+        warmup_epochs: float,
+        epoch_length: int = 1,
+        min_lr: float = 0.0,
+        accumulation: int = 1,
+    ) -> None:
+        if not 0 <= warmup_epochs < epochs:
+            raise UsageError(
+                f"The warm-up takes {warmup_epochs} epochs of {epochs}: make warmup_epochs shorter than max_epochs."
+            )
+        self.epochs, self.warmup_epochs, self.min_lr = epochs, warmup_epochs, min_lr
+        self.epoch_length, self.accumulation = epoch_length, accumulation
+        super().__init__(optimizer, "lr", by_epoch=False)
+
+    @classmethod
+    def build_iter_from_epoch(
+        cls,
+        optimizer: Any,
+        epoch_length: int,
+        warmup_epochs: float,
+        end: float,
+        min_lr: float = 0.0,
+        accumulation: int = 1,
+    ) -> "WarmupCosineLR":
+        """Build from a config with `convert_to_iter_based`; MMEngine fills `end` with the length of training."""
+        return cls(optimizer, end, warmup_epochs, epoch_length, min_lr, accumulation)
+
+    def _get_value(self) -> list[float]:
+        step = self.last_step - self.last_step % self.accumulation
+        return [self.at(step / self.epoch_length, base) for base in self.base_values]
+
+    def at(self, epoch: float, base: float) -> float:
+        """Return the rate at a fractional epoch for the base rate `base`."""
+        if epoch < self.warmup_epochs:
+            return base * epoch / self.warmup_epochs
+        share = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+        return self.min_lr + (base - self.min_lr) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))

@@ -1,0 +1,5 @@
+"""Predictions, target and plan to losses."""
+
+from .regression import RegressionHead
+
+__all__ = ["RegressionHead"]

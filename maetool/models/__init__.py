@@ -1,0 +1,5 @@
+"""Models: the parts joined."""
+
+from .mim import MaskedImageModel
+
+__all__ = ["MaskedImageModel"]

@@ -1,0 +1,120 @@
+"""The masked image model: five parts and one plan."""
+
+from typing import Any, Literal
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.ops.patches import patchify, unpatchify
+from maetool.registry import DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS, Registry
+from maetool.structures import MaskPlan
+
+
+@MODELS.register_module()
+class MaskedImageModel(BaseModel):
+    """Joins a masker, an encoder, a decoder, a target and a head.
+
+    Facts flow one way: the encoder's patch size, channels, grid and width fill what the target and the decoder leave
+    out, and so does the target's width P for the decoder.
+
+    Args:
+        masker, encoder, decoder, target, head: configs, or modules that are built already.
+        data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
+
+    Raises:
+        UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
+    """
+
+    def __init__(
+        self, masker: Any, encoder: Any, decoder: Any, target: Any, head: Any, data_preprocessor: Any = None
+    ) -> None:
+        encoder = ENCODERS.build(encoder)
+        facts = {
+            "patch_size": encoder.patch_size,
+            "in_chans": encoder.in_chans,
+            "grid": encoder.grid,
+            "encoder_dim": encoder.embed_dim,
+            "num_prefix_tokens": encoder.num_prefix_tokens,
+        }
+        super().__init__(_build(MODELS, data_preprocessor, facts))
+        self.masker = _build(MASKERS, masker, facts)
+        self.encoder = encoder
+        self.target = _build(TARGETS, target, facts)
+        self.decoder = _build(DECODERS, decoder, {**facts, "out_dim": self.target.out_dim})
+        self.head = _build(HEADS, head, facts)
+        self.masker.num_keep(encoder.grid)  # an impossible ratio is told now, not at the first step
+
+    def forward(
+        self,
+        images: Tensor,
+        data_samples: dict[str, Any] | None = None,
+        mode: Literal["loss", "predict", "tensor"] = "loss",
+        plan: MaskPlan | None = None,
+        statistics: Literal["true", "visible"] = "true",
+    ) -> Any:
+        """Return the losses, the reconstruction or the tokens of a batch.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            data_samples: what else the batch holds: `key` (B,) makes masks repeatable, `mask` (B, L) replaces them.
+            mode: "loss" gives a dict of scalars; "predict" what `reconstruct` gives; "tensor" the encoder's tokens
+                (B, T + L, D) with nothing hidden.
+            plan: hides exactly this instead of asking the masker.
+            statistics: for "predict", see the target's `invert`.
+
+        Raises:
+            UsageError: an unknown mode, or images that do not fit the encoder.
+        """
+        if mode == "tensor":
+            return self.encoder(images)  # (B, T + L, D)
+        plan = plan or self.make_plan(images, data_samples)
+        latent = self.encoder(images, plan)  # (B, T + V, D)
+        pred = self.decoder(latent, plan)  # (B, M, P)
+        if mode == "predict":
+            return self.reconstruct(images, pred, plan, statistics)
+        if mode != "loss":
+            raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
+        target = self.target(images, plan)  # (B, M, P)
+        return self.head(pred, target, plan)
+
+    def make_plan(self, images: Tensor, data_samples: dict[str, Any] | None = None) -> MaskPlan:
+        """Ask the masker what to hide in images (B, C, H, W)."""
+        samples = data_samples or {}
+        grid = self.encoder.grid_of(images)
+        return self.masker(images, grid, given=samples.get("mask"), keys=samples.get("key"))
+
+    @torch.no_grad()
+    def reconstruct(
+        self, images: Tensor, pred: Tensor, plan: MaskPlan, statistics: Literal["true", "visible"] = "true"
+    ) -> dict[str, Any]:
+        """Return `pred` (B, M, P), `plan` and `reconstruction` (B, C, H, W): the images with predictions pasted in.
+
+        Raises:
+            UsageError: the target cannot be turned back into pixels.
+        """
+        if not self.target.invertible:
+            raise UsageError(
+                f"{type(self.target).__name__} cannot be turned back into pixels: "
+                "use a pixel target to see reconstructions."
+            )
+        pixels = self.target.invert(pred, images, plan, statistics)
+        patches = plan.scatter(pixels, patchify(images.float(), self.encoder.patch_size))
+        return {"pred": pred, "plan": plan, "reconstruction": unpatchify(patches, plan.grid, self.encoder.patch_size)}
+
+
+def _build(registry: Registry, part: Any, facts: dict[str, Any]) -> Any:
+    """Build a part with the facts it leaves out.
+
+    Raises:
+        UsageError: the part states a fact that the encoder states otherwise.
+    """
+    for name, value in facts.items():
+        stated = part.get(name, value) if isinstance(part, dict) else value
+        if stated != value and (stated,) * 2 != value:
+            raise UsageError(
+                f"The {registry.name} says {name}={stated!r}, but the encoder says {value!r}: "
+                "state it once, in the encoder."
+            )
+    return registry.build(part, default_args=facts)

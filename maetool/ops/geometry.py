@@ -1,0 +1,66 @@
+"""Sizes and grids: how many patches an image has, and how many of them stay visible."""
+
+import math
+from collections.abc import Sequence
+
+from maetool.errors import UsageError
+
+Size = tuple[int, ...]
+
+
+def to_size(value: int | Sequence[int], name: str, rank: int = 2) -> Size:
+    """Return `value` as a tuple of `rank` positive integers; one integer stands for all axes.
+
+    Raises:
+        UsageError: not integers, not positive, or another number of them.
+    """
+    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * rank
+    if len(values) != rank or not all(type(v) is int and v > 0 for v in values):
+        raise UsageError(f"{name} is {value!r}, but must be a positive integer or {rank} of them, such as (224, 224).")
+    return values
+
+
+def grid_of(image_size: Sequence[int], patch_size: Sequence[int]) -> Size:
+    """Return how many patches lie along each axis, for example (h, w).
+
+    Raises:
+        UsageError: an image side is not a multiple of the patch side; the message gives both and the nearest that is.
+    """
+    if any(s % p for s, p in zip(image_size, patch_size, strict=True)):
+        fits = tuple(max(p, round(s / p) * p) for s, p in zip(image_size, patch_size, strict=True))
+        raise UsageError(
+            f"An image of {by(image_size)} pixels does not divide into patches of {by(patch_size)}: "
+            f"the nearest size that fits is {by(fits)}."
+        )
+    return tuple(s // p for s, p in zip(image_size, patch_size, strict=True))
+
+
+def by(size: Sequence[int]) -> str:
+    """Return a size as people write it: (224, 192) is "224x192"."""
+    return "x".join(str(s) for s in size)
+
+
+def count_kept(length: int, mask_ratio: float) -> int:
+    """Return how many of `length` patches stay visible when `mask_ratio` of them are removed.
+
+    The count is rounded down, as the published code does, but a product within 1e-6 of an integer is that integer:
+    `int(100 * (1 - 0.9))` keeps 9 patches where 10 are meant.
+
+    Raises:
+        UsageError: a ratio outside (0, 1), or one that leaves no patch visible or none removed.
+    """
+    if isinstance(mask_ratio, bool) or not isinstance(mask_ratio, int | float) or not 0 < mask_ratio < 1:
+        raise UsageError(f"mask_ratio is {mask_ratio!r}, but must be a number between 0 and 1, such as 0.75.")
+    exact = length * (1 - mask_ratio)
+    kept = round(exact) if abs(exact - round(exact)) < 1e-6 else math.floor(exact)
+    if kept < 1:
+        raise UsageError(
+            f"mask_ratio {mask_ratio} leaves no visible patch of {length}: use at most {1 - 1 / length:.3f}, "
+            "or smaller patches."
+        )
+    if kept == length:
+        raise UsageError(
+            f"mask_ratio {mask_ratio} removes none of {length} patches: use at least {1 / length:.3f}, "
+            "or smaller patches."
+        )
+    return kept

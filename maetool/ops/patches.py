@@ -1,0 +1,52 @@
+"""Images to patches and back, for any number of axes.
+
+The numbers of a patch are ordered row, column, channel (channel fastest), as in MAE's `patchify`; the patches are
+numbered along the grid in C order.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .geometry import grid_of
+
+
+def patchify(images: Tensor, patch_size: Sequence[int]) -> Tensor:
+    """Cut images (B, C, *size) into patches (B, L, P) with P = prod(patch_size) * C.
+
+    Raises:
+        UsageError: the image does not divide into patches.
+    """
+    grid = grid_of(images.shape[2:], patch_size)
+    rank = len(grid)
+    x = _split(images, grid, patch_size)  # (B, C, h, ph, w, pw)
+    x = x.permute(0, *range(2, 2 + 2 * rank, 2), *range(3, 3 + 2 * rank, 2), 1)  # (B, h, w, ph, pw, C)
+    return x.flatten(1 + rank).flatten(1, rank)  # (B, L, P)
+
+
+def unpatchify(patches: Tensor, grid: Sequence[int], patch_size: Sequence[int]) -> Tensor:
+    """Put patches (B, L, P) back into images (B, C, *size): the inverse of `patchify`."""
+    rank = len(grid)
+    x = patches.unflatten(2, (*patch_size, -1)).unflatten(1, tuple(grid))  # (B, h, w, ph, pw, C)
+    pairs = [axis for i in range(rank) for axis in (1 + i, 1 + rank + i)]
+    x = x.permute(0, 1 + 2 * rank, *pairs)  # (B, C, h, ph, w, pw)
+    return x.reshape(x.shape[0], x.shape[1], *(g * p for g, p in zip(grid, patch_size, strict=True)))
+
+
+def take_patches(images: Tensor, patch_size: Sequence[int], ids: Tensor) -> Tensor:
+    """Return the patches `ids` (B, N) of images (B, C, *size) as (B, N, C, *patch_size); others are not touched.
+
+    Raises:
+        UsageError: the image does not divide into patches.
+    """
+    grid = grid_of(images.shape[2:], patch_size)
+    batch = torch.arange(len(images), device=images.device)[:, None]
+    cells = [cell for axis in torch.unravel_index(ids, grid) for cell in (axis, slice(None))]
+    return _split(images, grid, patch_size)[(batch, slice(None), *cells)]  # (B, N, C, ph, pw)
+
+
+def _split(images: Tensor, grid: Sequence[int], patch_size: Sequence[int]) -> Tensor:
+    """View images (B, C, H, W) as (B, C, h, ph, w, pw)."""
+    pairs = (side for pair in zip(grid, patch_size, strict=True) for side in pair)
+    return images.reshape(*images.shape[:2], *pairs)

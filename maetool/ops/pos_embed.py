@@ -1,0 +1,49 @@
+"""Fixed sine-cosine position embeddings."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from maetool.errors import UsageError
+
+
+def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int = 0) -> Tensor:
+    """Return the float32 table (1, T + L, D) of a grid, its prefix rows zero.
+
+    The channels are shared equally by the axes, the last axis first: for (h, w), the first half encodes the column and
+    the second the row. Each share holds sin(x / 10000**(k / n)) and then cos(...), k = 0..n-1, where x counts cells.
+    Source: MAE, `util/pos_embed.py` (facebookresearch/mae), whose numbers it gives on a square grid.
+
+    Raises:
+        UsageError: `embed_dim` is not a multiple of 2 x the number of axes.
+    """
+    if embed_dim % (2 * len(grid)):
+        raise UsageError(
+            f"embed_dim is {embed_dim}, but sine-cosine positions on a grid of {len(grid)} axes need a multiple of "
+            f"{2 * len(grid)}: take {round(embed_dim / (2 * len(grid))) * 2 * len(grid)}."
+        )
+    return _table(embed_dim, tuple(grid), num_prefix_tokens).clone()
+
+
+@lru_cache(maxsize=16)
+def _table(embed_dim: int, grid: tuple[int, ...], num_prefix_tokens: int) -> Tensor:
+    bands = embed_dim // (2 * len(grid))
+    omega = 1.0 / 10000 ** (torch.arange(bands, dtype=torch.float64) / bands)
+    axes = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in grid), indexing="ij")
+    angles = [axis.reshape(-1, 1) * omega for axis in reversed(axes)]
+    table = torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)
+    return torch.cat([table.new_zeros(num_prefix_tokens, embed_dim), table]).float()[None]
+
+
+def resize_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_prefix_tokens: int = 0) -> Tensor:
+    """Resize a table (1, T + L, D) of positions from the grid `old` to `new`, its T prefix rows untouched.
+
+    Bicubic in float32 without antialiasing, as in MAE's fine-tuning (`util/pos_embed.py`, facebookresearch/mae).
+    """
+    prefix, cells = table[:, :num_prefix_tokens], table[:, num_prefix_tokens:]
+    picture = cells.float().transpose(1, 2).unflatten(2, tuple(old))  # (1, D, h, w)
+    picture = functional.interpolate(picture, size=tuple(new), mode="bicubic", align_corners=False)
+    return torch.cat([prefix, picture.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)

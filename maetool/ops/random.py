@@ -1,0 +1,77 @@
+"""Random numbers without state: every number is a function of a key and of its place, never of what was drawn before.
+
+The generator is splitmix64 used as a hash (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+2014). It is integer arithmetic, so the CPU and every accelerator draw the same numbers.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+# The three constants of splitmix64 as signed 64-bit integers; multiplication and addition wrap around.
+_GAMMA = -7046029254386353131
+_MIX1 = -4658895280553007687
+_MIX2 = -7723592293110705685
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    # A logical shift: torch's shift of a signed integer copies the sign.
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def mix(key: Tensor, counter: Tensor | int) -> Tensor:
+    """Return new int64 keys, one for each `counter` of each `key`; the two broadcast."""
+    x = key + (torch.as_tensor(counter, device=key.device) + 1) * _GAMMA
+    # In place, because on large batches the allocations cost more than the arithmetic.
+    x = x.bitwise_xor_(_shift(x, 30)).mul_(_MIX1)
+    x = x.bitwise_xor_(_shift(x, 27)).mul_(_MIX2)
+    return x.bitwise_xor_(_shift(x, 31))
+
+
+def sample_keys(seed: int, epoch: int, index: Tensor) -> Tensor:
+    """Return the int64 key of each sample: a function of (seed, epoch, index) and of nothing else."""
+    return mix(mix(mix(torch.zeros_like(index, dtype=torch.int64), seed), epoch), index)
+
+
+class KeyedRandom:
+    """Draws for a batch, each row from its own key.
+
+    Successive calls give independent numbers, and the n-th call gives the same numbers for the same keys: on every
+    device, in every process, for every batch that a sample is put in.
+
+    Args:
+        keys: int64 (B,).
+    """
+
+    def __init__(self, keys: Tensor) -> None:
+        self.keys = keys
+        self._call = 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are drawn."""
+        return self.keys.device
+
+    def bits(self, *shape: int) -> Tensor:
+        """Random int64 of (B, *shape)."""
+        self._call += 1
+        stream = mix(self.keys, self._call).view(-1, 1)
+        count = torch.arange(math.prod(shape), device=self.keys.device)
+        return mix(stream, count).view(-1, *shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform float32 in [0, 1) of (B, *shape), with 24 random bits as `torch.rand` has."""
+        return _shift(self.bits(*shape), 40).float() * 2.0**-24
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal float32 of (B, *shape), by the inverse of the distribution function."""
+        centred = (_shift(self.bits(*shape), 40).double() + 0.5) * 2.0**-24
+        return torch.special.ndtri(centred).float()
+
+    def integers(self, high: Tensor | int, *shape: int) -> Tensor:
+        """Uniform int64 in [0, high) of (B, *shape)."""
+        return (self.uniform(*shape).double() * high).long()

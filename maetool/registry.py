@@ -1,0 +1,139 @@
+"""The registries, and how a part is built from its config.
+
+`MASKERS`, `ENCODERS`, `DECODERS`, `TARGETS` and `HEADS` are roots of scope `maetool`; the others are children of
+MMEngine's, because a parent takes one child per scope.
+"""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine import registry as engine
+
+from .errors import UsageError
+from .plugins import describe_plugins, load_plugins
+
+
+def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = None) -> Any:
+    """Build the object that `cfg` describes, or return `cfg` if it is an object already.
+
+    Args:
+        cfg: a mapping with `type` (a registered name, a dotted path or a class) and the arguments of that class.
+        registry: where the name is looked up.
+        default_args: facts that fill missing arguments; those that the class does not take are left out, so that a
+            part states only what it needs to know.
+
+    Raises:
+        UsageError: unknown type, unknown or missing argument; the message names the nearest ones.
+    """
+    if not isinstance(cfg, Mapping):
+        return cfg
+    cls = check_part(cfg, registry)
+    args = {name: value for name, value in cfg.items() if name not in ("type", "_scope_")}
+    accepted = inspect.signature(cls).parameters
+    for name, value in (default_args or {}).items():
+        if name in accepted:
+            args.setdefault(name, value)
+    missing = [
+        name
+        for name, p in accepted.items()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name not in args
+    ]
+    if missing:
+        raise UsageError(f"{cls.__name__} needs the argument(s) {', '.join(missing)}: add them to {dict(cfg)}.")
+    return cls(**args)
+
+
+def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
+    """Return the class that `cfg` names, after checking that it takes the arguments given.
+
+    Raises:
+        UsageError: no `type`, an unknown type or an unknown argument.
+    """
+    if "type" not in cfg:
+        raise UsageError(f"The {registry.name} config {dict(cfg)} has no `type`: add one of {_known(registry)}.")
+    cls = find_part(cfg["type"], registry)
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return cls
+    for name in cfg:
+        if name not in parameters and name not in ("type", "_scope_"):
+            raise UsageError(
+                f"{cls.__name__} has no argument `{name}`{_near(name, parameters)}; it takes {', '.join(parameters)}."
+            )
+    return cls
+
+
+def find_part(name: Any, registry: engine.Registry) -> Any:
+    """Return the class called `name` in `registry` or its parents, or found at the dotted path `name`.
+
+    Raises:
+        UsageError: nothing has that name; the message gives near names and the plugins that were or were not loaded.
+    """
+    if not isinstance(name, str):
+        return name
+    load_plugins()
+    try:
+        return registry.get(name)
+    except (RuntimeError, ImportError) as error:
+        reason = f" ({error})" if isinstance(error, ImportError) else ""
+    raise UsageError(
+        f"There is no {registry.name} called `{name}`{reason}{_near(name, _known(registry))}. Known are "
+        f"{', '.join(_known(registry))}, or the dotted path of a class, `package.module.Class`. {describe_plugins()}"
+    )
+
+
+def _known(registry: engine.Registry) -> list[str]:
+    registry.import_from_location()
+    return sorted(registry.module_dict)
+
+
+def _near(name: str, names: Any) -> str:
+    folded = {n.lower(): n for n in names}
+    near = difflib.get_close_matches(name.lower(), list(folded), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(f'`{folded[n]}`' for n in near)}?" if near else ""
+
+
+class Registry(engine.Registry):
+    """MMEngine's registry with `build_part`; a name that is taken already is an error that names both owners."""
+
+    def __init__(self, name: str, parent: engine.Registry | None = None, locations: tuple[str, ...] = ()) -> None:
+        super().__init__(name, build_func=build_part, parent=parent, scope="maetool", locations=list(locations))
+
+    def _register_module(self, module: Any, module_name: Any = None, force: bool = False) -> None:
+        for name in [module_name] if isinstance(module_name, str) else module_name or [module.__name__]:
+            owner = self._module_dict.get(name)
+            if owner is not None and not force and owner is not module:
+                raise UsageError(
+                    f"The {self.name} name `{name}` is taken twice, by {owner.__module__} and by {module.__module__}: "
+                    "rename one of them."
+                )
+        super()._register_module(module=module, module_name=module_name, force=True)
+
+
+MASKERS = Registry("masker", locations=("maetool.maskers",))
+ENCODERS = Registry("encoder", locations=("maetool.encoders",))
+DECODERS = Registry("decoder", locations=("maetool.decoders",))
+TARGETS = Registry("target", locations=("maetool.targets",))
+HEADS = Registry("head", locations=("maetool.heads",))
+
+MODELS = Registry("model", parent=engine.MODELS, locations=("maetool.models",))
+MODEL_WRAPPERS = Registry("model_wrapper", parent=engine.MODEL_WRAPPERS, locations=("maetool.engine",))
+DATASETS = Registry("dataset", parent=engine.DATASETS, locations=("maetool.data",))
+TRANSFORMS = Registry("transform", parent=engine.TRANSFORMS, locations=("maetool.data",))
+DATA_SAMPLERS = Registry("data_sampler", parent=engine.DATA_SAMPLERS, locations=("maetool.data",))
+HOOKS = Registry("hook", parent=engine.HOOKS, locations=("maetool.engine",))
+LOOPS = Registry("loop", parent=engine.LOOPS, locations=("maetool.engine",))
+LOG_PROCESSORS = Registry("log_processor", parent=engine.LOG_PROCESSORS, locations=("maetool.engine",))
+OPTIM_WRAPPERS = Registry("optim_wrapper", parent=engine.OPTIM_WRAPPERS, locations=("maetool.engine",))
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    "optim_wrapper_constructor", parent=engine.OPTIM_WRAPPER_CONSTRUCTORS, locations=("maetool.engine",)
+)
+OPTIMIZERS = Registry("optimizer", parent=engine.OPTIMIZERS)
+PARAM_SCHEDULERS = Registry("param_scheduler", parent=engine.PARAM_SCHEDULERS, locations=("maetool.engine",))
+METRICS = Registry("metric", parent=engine.METRICS, locations=("maetool.evaluation",))
+VISBACKENDS = Registry("vis_backend", parent=engine.VISBACKENDS)
+VISUALIZERS = Registry("visualizer", parent=engine.VISUALIZERS, locations=("maetool.visualization",))
+
+PART_REGISTRIES = (MASKERS, ENCODERS, DECODERS, TARGETS, HEADS)

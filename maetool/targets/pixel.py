@@ -1,0 +1,80 @@
+"""The pixels themselves as target."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import to_size
+from maetool.ops.patches import take_patches
+from maetool.ops.stats import patch_stats
+from maetool.registry import TARGETS
+from maetool.structures import MaskPlan
+
+Statistics = Literal["true", "visible"]
+
+
+@TARGETS.register_module()
+class PixelTarget(nn.Module):
+    """The pixels of a patch, ordered row, column, channel; optionally each patch with mean 0 and deviation 1.
+
+    Source: MAE, section 3 ("Reconstruction target").
+
+    Args:
+        patch_size: (ph, pw), or one number.
+        in_chans: C.
+        norm_pix_loss: normalise each patch by its own mean and standard deviation.
+
+    Attributes:
+        out_dim: P = ph * pw * C.
+        invertible: True, `invert` gives pixels.
+    """
+
+    invertible = True
+
+    def __init__(self, patch_size: int | Sequence[int], in_chans: int = 3, norm_pix_loss: bool = True) -> None:
+        super().__init__()
+        self.patch_size = to_size(patch_size, "patch_size")
+        self.norm_pix_loss = norm_pix_loss
+        self.out_dim = prod(self.patch_size) * in_chans
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
+        """Return the float32 target (B, M, P) of images (B, C, H, W) at `plan.ids_predict`; others are not touched."""
+        patches = self._pixels(images, plan.ids_predict)  # (B, M, P)
+        if not self.norm_pix_loss:
+            return patches
+        mean, std = patch_stats(patches)
+        return (patches - mean) / std
+
+    @torch.no_grad()
+    def invert(self, pred: Tensor, images: Tensor, plan: MaskPlan, statistics: Statistics = "true") -> Tensor:
+        """Return predictions (B, M, P) as pixels (B, M, P), in the units of `images`.
+
+        Args:
+            pred: what the decoder predicts at `plan.ids_predict`.
+            images: (B, C, H, W), where the statistics come from.
+            plan: the plan of the prediction.
+            statistics: "true" takes mean and deviation of the hidden patch itself: exact, `invert(target(x)) == x`, but
+                it tells more than the model knows. "visible" takes the average of the visible patches of the image.
+                Without `norm_pix_loss` none are needed.
+
+        Raises:
+            UsageError: an unknown kind of statistics.
+        """
+        if statistics not in ("true", "visible"):
+            raise UsageError(f'statistics is {statistics!r}, but must be "true" or "visible".')
+        if not self.norm_pix_loss:
+            return pred.float()
+        ids = plan.ids_predict if statistics == "true" else plan.ids_keep
+        mean, std = patch_stats(self._pixels(images, ids))
+        if statistics == "visible":
+            mean, std = mean.mean(dim=1, keepdim=True), std.mean(dim=1, keepdim=True)
+        return pred.float() * std + mean
+
+    def _pixels(self, images: Tensor, ids: Tensor) -> Tensor:
+        patches = take_patches(images, self.patch_size, ids)  # (B, N, C, ph, pw)
+        return patches.movedim(2, -1).flatten(2).float()  # (B, N, P)

@@ -1,0 +1,1 @@
+"""Draws reconstruction panels and curves."""

@@ -1,0 +1,94 @@
+"""The reconstruction panel: original, masked, predicted, predicted pasted with visible."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from maetool.ops.random import sample_keys
+
+Statistics = Literal["true", "visible"]
+
+_GREY, _GAP, _MIN_SIDE, _LINE = 127, 6, 128, 20
+_CAPTIONS = {
+    "true": "Predicted patches are normalised; each shows the mean and deviation of the original patch.",
+    "visible": "Predicted patches are normalised; all show the mean and deviation of the visible patches.",
+    "none": "Predicted patches are pixels as the model gives them.",
+}
+
+
+def first_samples(dataset: Dataset, number: int, seed: int | None) -> dict[str, Any]:
+    """Return the first samples of a dataset as a batch, with the keys that the validation gives them."""
+    number = min(number, len(dataset))
+    keys = sample_keys(seed or 0, 0, torch.arange(number)).tolist()
+    return default_collate([dataset[index, key] for index, key in enumerate(keys)])
+
+
+@torch.no_grad()
+def reconstruction_panel(model: nn.Module, batch: dict[str, Any], statistics: Statistics = "true") -> np.ndarray:
+    """Draw one row for each image of a batch, as uint8 RGB (height, width, 3).
+
+    Args:
+        model: a masked image model with a data preprocessor.
+        batch: what the loader gives; its keys or masks decide what is hidden.
+        statistics: how normalised predictions get their colours back, see `PixelTarget.invert`.
+
+    Raises:
+        UsageError: the target cannot be turned back into pixels.
+    """
+    training = model.training
+    model.eval()
+    data = model.data_preprocessor(batch)
+    images, original = data["images"], _displayable(batch["inputs"].float(), batch["inputs"])
+    result = model(images, data["data_samples"], mode="predict", statistics=statistics)
+    model.train(training)
+    pasted = _displayable(model.data_preprocessor.denormalise(result["reconstruction"]).cpu(), batch["inputs"])
+    plan = result["plan"].to("cpu")
+    hidden = plan.mask_at(original.shape[1:3])[..., None]  # (B, H, W, 1)
+    columns = {
+        "original": original,
+        f"masked, {plan.mask_ratio:.0%} hidden": torch.where(hidden, _GREY, original),
+        "predicted": torch.where(hidden, pasted, _GREY),
+        "predicted and visible": torch.where(hidden, pasted, original),
+    }
+    kind = statistics if getattr(model.target, "norm_pix_loss", False) else "none"
+    return _draw(columns, _CAPTIONS[kind])
+
+
+def _displayable(images: Tensor, stored: Tensor) -> Tensor:
+    """Return images (B, C, H, W) in stored units as uint8 (B, H, W, 3): three channels, or the first one as grey."""
+    stored = stored.float() if stored.dtype != torch.uint8 else None
+    shown = images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
+    if stored is not None:  # no fixed range: stretch what the batch holds, leaving out outliers
+        sample = stored.flatten()[:: max(1, stored.numel() // 100_000)]
+        low, high = sample.quantile(0.01), sample.quantile(0.99)
+        shown = (shown - low) / (high - low).clamp(min=1e-9) * 255
+    return shown.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _draw(columns: dict[str, Tensor], caption: str) -> np.ndarray:
+    rows, height, width, _ = next(iter(columns.values())).shape
+    scale = max(1, -(-_MIN_SIDE // min(height, width)))
+    height, width = height * scale, width * scale
+    canvas = Image.new(
+        "RGB", (_GAP + len(columns) * (width + _GAP), 2 * _LINE + _GAP + rows * (height + _GAP)), "white"
+    )
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
+    for column, (title, images) in enumerate(columns.items()):
+        left = _GAP + column * (width + _GAP)
+        draw.text((left, _GAP), title, fill="black", font=font)
+        for row, image in enumerate(images.numpy()):
+            picture = Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST)
+            canvas.paste(picture, (left, _LINE + _GAP + row * (height + _GAP)))
+    draw.text((_GAP, canvas.height - _LINE), caption, fill="black", font=font)
+    return np.asarray(canvas)
+
+
+def save_picture(picture: np.ndarray, path: Path) -> None:
+    """Write a uint8 RGB picture as a PNG, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
