@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
@@ -47,7 +46,7 @@ def transformer_blocks(
     """
     if embed_dim % num_heads:
         raise UsageError(f"embed_dim {embed_dim} does not divide into {num_heads} heads: take a multiple of num_heads.")
-    rates = torch.linspace(0, drop_path_rate, depth).tolist()
+    rates = [drop_path_rate * i / max(1, depth - 1) for i in range(depth)]
     return nn.ModuleList(
         Block(embed_dim, num_heads, mlp_ratio, qkv_bias=True, drop_path=rate, norm_layer=LayerNorm) for rate in rates
     )

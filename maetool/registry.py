@@ -7,6 +7,7 @@ MMEngine's, because a parent takes one child per scope.
 import difflib
 import inspect
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from mmengine import registry as engine
@@ -75,13 +76,24 @@ def find_part(name: Any, registry: engine.Registry) -> Any:
         return name
     load_plugins()
     try:
-        return registry.get(name)
-    except (RuntimeError, ImportError) as error:
-        reason = f" ({error})" if isinstance(error, ImportError) else ""
+        found = registry.get(name)
+    except (RuntimeError, ImportError):  # MMEngine hides why a dotted path failed
+        found = None
+    if found is not None:
+        return found
+    reason = _why_not_imported(name) if "." in name else ""
     raise UsageError(
         f"There is no {registry.name} called `{name}`{reason}{_near(name, _known(registry))}. Known are "
         f"{', '.join(_known(registry))}, or the dotted path of a class, `package.module.Class`. {describe_plugins()}"
     )
+
+
+def _why_not_imported(path: str) -> str:
+    module, _, name = path.rpartition(".")
+    try:
+        return "" if hasattr(import_module(module), name) else f" (the module {module} has no {name})"
+    except Exception as error:  # whatever a stranger's module raises
+        return f" ({type(error).__name__}: {error})"
 
 
 def _known(registry: engine.Registry) -> list[str]:

@@ -26,15 +26,15 @@ def keyed_rng(key: int) -> Iterator[None]:
 
     Augmentation libraries draw from these generators, so this is what makes any of them a function of the key.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     random.seed(key)
-    np.random.seed(key & 0xFFFFFFFF)
+    np.random.seed(key & 0xFFFFFFFF)  # noqa: NPY002
     torch.random.default_generator.manual_seed(key)
     try:
         yield
     finally:
         random.setstate(states[0])
-        np.random.set_state(states[1])
+        np.random.set_state(states[1])  # noqa: NPY002
         torch.set_rng_state(states[2])
 
 

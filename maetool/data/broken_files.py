@@ -46,8 +46,8 @@ class BrokenFiles:
                 self.logger.warning("Broken file passed over: %s", line)
         if self.seen >= self.enough and self.replaced > self.max_broken * self.seen:
             raise UsageError(
-                f"{self.summary()} More than max_broken={self.max_broken:g} is not tolerated: repair or remove the files, "
-                "or allow more with a larger max_broken."
+                f"{self.summary()} That is more than max_broken={self.max_broken:g} allows: repair or remove "
+                "them, or give a larger max_broken."
             )
 
     def summary(self) -> str:

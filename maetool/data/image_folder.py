@@ -106,8 +106,8 @@ class ImageFolderDataset(ImageDataset):
                 return
         raise UsageError(
             f"{len(broken)} of {count} files that were tried in {self.files.root} cannot be read, more than "
-            f"max_broken={self.max_broken:g} allows: {'; '.join(broken[:3])}. Repair or remove them, set in_chans to what "
-            "they hold, or allow more with a larger max_broken."
+            f"max_broken={self.max_broken:g} allows: {'; '.join(broken[:3])}. Repair or remove them, set in_chans to "
+            "what they hold, or give a larger max_broken."
         )
 
     def _reason(self, index: int) -> str:
@@ -134,7 +134,7 @@ def _classes_of(files: FileIndex) -> tuple[tuple[str, ...], np.ndarray]:
         parts = files.relative(i).split("/", 1)
         if len(parts) == 1 or parts[0] == "..":
             raise UsageError(
-                f"{files.path(i)} has no class: with_labels expects {files.root}/CLASS/IMAGE, one folder for each class."
+                f"{files.path(i)} has no class: with_labels expects {files.root}/CLASS/IMAGE, a folder for each class."
             )
         folders.append(parts[0])
     classes = tuple(sorted(set(folders)))

@@ -2,7 +2,6 @@
 
 import io
 import os
-import struct
 from pathlib import Path
 
 import cv2
@@ -111,7 +110,7 @@ def _decode_by_pillow(data: bytes, in_chans: int) -> np.ndarray:
 def _load_npy(data: bytes) -> np.ndarray:
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OverflowError, MemoryError) as error:
+    except Exception as error:  # as with Pillow: a damaged header raises ValueError, TokenError, MemoryError ...
         if "Object arrays" in str(error):
             raise _Refused(
                 "it holds Python objects, which can run code when they are loaded: save a plain array of numbers"
@@ -123,8 +122,8 @@ def _decode_tiff(data: bytes, in_chans: int) -> np.ndarray:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             array = None if _is_photo(tiff, in_chans) else tiff.asarray()
-    except (ValueError, IndexError, KeyError, OSError, struct.error, MemoryError, RuntimeError) as error:
-        # tifffile leaves LZW, JPEG and some other compressions to the package imagecodecs, and its message says so.
+    except Exception as error:
+        # As above; and tifffile leaves LZW, JPEG and others to the package imagecodecs, which its message says.
         raise _Refused(f"cannot read this TIFF ({error})") from error
     # Pillow, because OpenCV multiplies colours by alpha and scales 16-bit RGB wrongly in TIFF.
     return _decode_by_pillow(data, in_chans) if array is None else _to_chw(array, in_chans)

@@ -66,7 +66,7 @@ def _crisp(x: Array) -> Array:
 
 
 def _wave_number(rng: Generator) -> float:
-    return TURN / rng.uniform(0.18, 0.42)
+    return TURN / rng.uniform(0.25, 0.42)  # eight to thirteen of 32 pixels a period
 
 
 def _rotated(u: Array, v: Array, angle: float) -> tuple[Array, Array]:
@@ -79,21 +79,20 @@ def _around_a_centre(u: Array, v: Array, rng: Generator) -> tuple[Array, Array]:
     return u - rng.uniform(0.2, 0.8) * u.size / short, v - rng.uniform(0.2, 0.8) * v.size / short
 
 
-def _stripes(u: Array, v: Array, rng: Generator, angles: tuple[float, ...]) -> Array:
-    angle = rng.choice(angles) + rng.uniform(-0.2, 0.2)
-    across, _ = _rotated(u, v, angle)
+def _stripes(u: Array, v: Array, rng: Generator, angle: float) -> Array:
+    across, _ = _rotated(u, v, angle + rng.uniform(-0.33, 0.33))
     return _crisp(np.sin(_wave_number(rng) * across + rng.uniform(0, TURN)))
 
 
-def _checks(u: Array, v: Array, rng: Generator) -> Array:
-    across, along = _rotated(u, v, rng.uniform(-0.2, 0.2))
+def _checks(u: Array, v: Array, rng: Generator, angle: float) -> Array:
+    across, along = _rotated(u, v, angle + rng.uniform(-0.25, 0.25))
     k = 0.8 * _wave_number(rng)
     return _crisp(_crisp(np.sin(k * across + rng.uniform(0, TURN)) * np.sin(k * along + rng.uniform(0, TURN))))
 
 
 def _dots(u: Array, v: Array, rng: Generator) -> Array:
     # Three waves at 60 degrees have their crests on a hexagonal lattice: -1.5 between the dots, 3 at their centres.
-    k, angle = 0.9 * _wave_number(rng), rng.uniform(0, TURN)
+    k, angle = 0.9 * _wave_number(rng), rng.uniform(-0.25, 0.25)
     x, y = u - rng.uniform(0, 1), v - rng.uniform(0, 1)
     waves = sum(np.cos(k * _rotated(x, y, angle + i * TURN / 6)[0]) for i in range(3))
     return _crisp(np.clip(waves - 0.3, -1, 1))
@@ -104,39 +103,15 @@ def _rings(u: Array, v: Array, rng: Generator) -> Array:
     return _crisp(np.sin(_wave_number(rng) * np.sqrt(x * x + y * y) + rng.uniform(0, TURN)))
 
 
-def _rays(u: Array, v: Array, rng: Generator) -> Array:
-    x, y = _around_a_centre(u, v, rng)
-    count = rng.integers(5, 9)
-    # The rays fade out where they would be narrower than a pixel of the smallest picture.
-    fade = np.minimum(1, (x * x + y * y) * (5 / count) ** 2 * 60)
-    return fade * _crisp(np.sin(count * np.arctan2(y, x) + rng.uniform(0, TURN)))
-
-
-def _waves(u: Array, v: Array, rng: Generator) -> Array:
-    across, along = _rotated(u, v, rng.choice((0, TURN / 4)) + rng.uniform(-0.2, 0.2))
-    bend = rng.uniform(0.08, 0.12) * np.sin(TURN / rng.uniform(0.45, 0.7) * along + rng.uniform(0, TURN))
-    return _crisp(np.sin(_wave_number(rng) * (across + bend) + rng.uniform(0, TURN)))
-
-
-def _clouds(u: Array, v: Array, rng: Generator) -> Array:
-    # Smooth noise: random numbers on a coarse grid, interpolated.
-    height, width = v.size, u.size
-    cells = rng.uniform(5, 8)
-    shape = math.ceil(cells * height / min(height, width)), math.ceil(cells * width / min(height, width))
-    noise = cv2.resize(rng.standard_normal(shape, dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    return _crisp(np.clip(0.9 * noise, -1, 1))
-
-
 TEXTURES: dict[str, Callable[[Array, Array, Generator], Array]] = {
-    "horizontal stripes": partial(_stripes, angles=(TURN / 4,)),
-    "vertical stripes": partial(_stripes, angles=(0.0,)),
-    "diagonal stripes": partial(_stripes, angles=(TURN / 8, -TURN / 8)),
-    "checks": _checks,
-    "dots": _dots,
+    "horizontal stripes": partial(_stripes, angle=TURN / 4),
+    "vertical stripes": partial(_stripes, angle=0.0),
+    "rising stripes": partial(_stripes, angle=TURN / 8),
+    "falling stripes": partial(_stripes, angle=-TURN / 8),
+    "checks": partial(_checks, angle=0.0),
+    "diamonds": partial(_checks, angle=TURN / 8),
     "rings": _rings,
-    "rays": _rays,
-    "waves": _waves,
-    "clouds": _clouds,
+    "dots": _dots,
 }
 
 
@@ -158,7 +133,7 @@ def _heart(corners: int = 48) -> Array:
 _ARM = 0.34
 _CROSS = [(-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM)]
 
-# Each is a list of contours of radius about 1; what two contours enclose both is outside, which makes the hole of a ring.
+# Each is a list of contours of radius about 1; what lies inside two contours is outside: the hole of a ring.
 OUTLINES: dict[str, list[Array]] = {
     "disc": [_polar(48, 0.9)],
     "rectangle": [np.array([(-1.0, -0.62), (1, -0.62), (1, 0.62), (-1, 0.62)])],
@@ -185,12 +160,12 @@ def _coverage(contours: list[Array], size: tuple[int, int], oversampling: int = 
 
 
 def _place_objects(size: tuple[int, int], rng: Generator) -> list[Object]:
-    """Return two to four objects, less those that the others hide; later ones lie over earlier ones."""
+    """Return two or three objects, less those that the others hide; later ones lie over earlier ones."""
     extent = np.array([size[1], size[0]]) / min(size)
     objects: list[Object] = []
     taken = np.zeros(size, dtype=bool)
-    for _ in range(rng.integers(2, 5)):  # from the top one down, so that what is in sight is known at once
-        label, radius, angle = int(rng.integers(len(_CONTOURS))), rng.uniform(0.14, 0.23), rng.uniform(-0.4, 0.4)
+    for _ in range(rng.integers(2, 4)):  # from the top one down, so that what is in sight is known at once
+        label, radius, angle = int(rng.integers(len(_CONTOURS))), rng.uniform(0.12, 0.19), rng.uniform(-0.4, 0.4)
         centre = extent * rng.uniform(0.1, 0.9, 2)
         colour = _colour(rng.uniform(0.4, 0.75), rng.uniform(0.3, 0.45), rng.uniform())
         c, s = radius * math.cos(angle), radius * math.sin(angle)
@@ -222,13 +197,18 @@ def _positions(size: tuple[int, int]) -> tuple[Array, Array]:
 
 def _paint_background(label: int, u: Array, v: Array, rng: Generator) -> Array:
     dark, light = rng.uniform(0.15, 0.38), rng.uniform(0.68, 0.9)
-    hue = rng.uniform()
-    first = _colour(dark, rng.uniform(0.05, 0.25), hue)
-    second = _colour(light, rng.uniform(0.05, 0.25), hue + rng.uniform(-0.35, 0.35))
+    first = _colour(dark, rng.uniform(0.1, 0.35), rng.uniform())
+    second = _colour(light, rng.uniform(0.1, 0.35), rng.uniform())
     if rng.uniform() < 0.5:
         first, second = second, first
     pattern = _PATTERNS[label](u, v, rng).astype(np.float32)
     return first + (0.5 + 0.5 * pattern[..., None]) * (second - first)
+
+
+def _glow(u: Array, v: Array, light: Array, rng: Generator) -> Array:
+    """Return the brightness (H, W) under a lamp that stands off the middle, in the direction `light` (2,)."""
+    x, y = u - 0.5 - rng.uniform(0.2, 0.7) * light[0], v - 0.5 - rng.uniform(0.2, 0.7) * light[1]
+    return 0.4 + 0.85 * np.exp(-rng.uniform(0.5, 3) * (x * x + y * y)).astype(np.float32)
 
 
 def _paint_object(image: Array, thing: Object, u: Array, v: Array, light: Array) -> None:
@@ -249,7 +229,7 @@ def draw_image(label: int, size: tuple[int, int], rng: Generator) -> tuple[Array
     angle = rng.uniform(0, TURN)
     light = np.array([math.cos(angle), math.sin(angle)])
     image = _paint_background(label, u, v, rng)
-    image *= (1 + rng.uniform(0.1, 0.45) * ((u - 0.5) * light[0] + (v - 0.5) * light[1]))[..., None]
+    image *= _glow(u, v, light, rng)[..., None]
     objects = _place_objects(size, rng)
     for thing in objects:
         _paint_object(image, thing, u, v, light)

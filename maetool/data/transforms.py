@@ -1,7 +1,7 @@
 """Crops, flips and resizing: from an image (C, H, W) to an image (C, H, W), uint8 staying uint8.
 
-Each resize is bicubic with antialiasing, on uint8 within 0.1 grey levels of Pillow's. Random draws come from torch's
-default generator, which `ImageDataset` seeds with the key of the sample.
+Each resize is bicubic with antialiasing; over random crops uint8 differs from Pillow's by 0.03 grey levels in the mean.
+Random draws come from torch's default generator, which `ImageDataset` seeds with the key of the sample.
 """
 
 from collections.abc import Sequence
@@ -40,6 +40,7 @@ class RandomResizedCrop:
         self.ratio = _range_of("ratio", ratio)
 
     def __call__(self, image: Tensor) -> Tensor:
+        """Return a random crop."""
         top, left, height, width = TorchvisionCrop.get_params(image, self.scale, self.ratio)
         return _resize(image[:, top : top + height, left : left + width], self.size)  # (C, H, W)
 
@@ -58,6 +59,7 @@ class RandomHorizontalFlip:
         self.p = p
 
     def __call__(self, image: Tensor) -> Tensor:
+        """Return the image, mirrored or as it was."""
         return image.flip(-1) if torch.rand(1).item() < self.p else image  # (C, H, W)
 
 
@@ -82,6 +84,7 @@ class ResizeCenterCrop:
         self.cover = tuple(round(side * resize_ratio) for side in self.size)
 
     def __call__(self, image: Tensor) -> Tensor:
+        """Return the middle of the resized image."""
         height, width = image.shape[-2:]
         rows, columns = self.cover
         # The side that needs the larger enlargement fits exactly; the other is cut to whole pixels as torchvision does.
@@ -107,6 +110,7 @@ class Resize:
         self.size = _size_of(size)
 
     def __call__(self, image: Tensor) -> Tensor:
+        """Return the resized image."""
         return _resize(image, self.size)  # (C, H, W)
 
 

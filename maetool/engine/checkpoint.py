@@ -76,7 +76,7 @@ def _explain_damage(path: Path) -> str:
 
 
 def _explain_unpickling(path: Path, reason: str) -> str:
-    found = re.search(r"(?:GLOBAL|Unsupported (?:global|class)[^A-Za-z_]*)\s*([\w.]+)", reason)
+    found = re.search(r"(?:GLOBAL|class) ([\w.]+)", reason)
     if not found:
         return _explain_damage(path)
     return (
@@ -155,16 +155,27 @@ def newest_readable(work_dir: Path, warn: Any) -> Path | None:
 
 
 def to_plain(value: Any) -> Any:
-    """Return `value` with NumPy numbers and arrays and log histories as tensors and plain containers."""
+    """Return `value` as tensors and plain containers: NumPy's numbers and arrays and log histories are converted.
+
+    Raises:
+        TypeError: anything else, which could not be read back safely.
+    """
+    if value is None or isinstance(value, bool | Tensor):
+        return value
+    for plain in (str, int, float):  # also their subclasses, such as torch's version and NumPy's float64
+        if isinstance(value, plain):
+            return plain(value)
     if isinstance(value, HistoryBuffer):
         return {"history": torch.from_numpy(value.data[0].copy()), "counts": torch.from_numpy(value.data[1].copy())}
     if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(to_plain(item) for item in value) if type(value) in (list, tuple) else list(value)
+        return [to_plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    raise TypeError(f"A checkpoint holds tensors and plain containers only, not a {type(value).__name__}.")
 
 
 def history_from_plain(value: Mapping[str, Tensor]) -> HistoryBuffer:

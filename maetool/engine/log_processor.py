@@ -40,16 +40,6 @@ class PretrainLogProcessor(LogProcessor):
         )
         return tag, line
 
-    def get_log_after_epoch(
-        self, runner: Any, batch_idx: int, mode: str, with_non_scalar: bool = False
-    ) -> tuple[dict[str, Any], str]:
-        """Return the metrics of a validation for the JSON log and as a line."""
-        tag, _ = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
-        tag = {name: value for name, value in tag.items() if name not in ("time", "data_time")}
-        texts = {"knn": "kNN accuracy {:.1f} %", "knn_pixels": "kNN on raw pixels {:.1f} %"}
-        values = [texts.get(name, name.replace("_", " ") + " {:.4f}").format(value) for name, value in tag.items()]
-        return {f"val/{name}": value for name, value in tag.items()}, "validation | " + ", ".join(values)
-
 
 def _trim(histories: dict[str, HistoryBuffer]) -> None:
     for name, buffer in list(histories.items()):

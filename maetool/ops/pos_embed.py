@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,11 +32,13 @@ def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int
 @lru_cache(maxsize=16)
 def _table(embed_dim: int, grid: tuple[int, ...], num_prefix_tokens: int) -> Tensor:
     bands = embed_dim // (2 * len(grid))
-    omega = 1.0 / 10000 ** (torch.arange(bands, dtype=torch.float64) / bands)
-    axes = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in grid), indexing="ij")
+    omega = 1.0 / 10000 ** (np.arange(bands, dtype=np.float64) / bands)
+    axes = np.meshgrid(*(np.arange(side, dtype=np.float64) for side in grid), indexing="ij")
     angles = [axis.reshape(-1, 1) * omega for axis in reversed(axes)]
-    table = torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)
-    return torch.cat([table.new_zeros(num_prefix_tokens, embed_dim), table]).float()[None]
+    table = np.concatenate([part for angle in angles for part in (np.sin(angle), np.cos(angle))], axis=1)
+    table = np.concatenate([np.zeros((num_prefix_tokens, embed_dim)), table])
+    # NumPy, because the cache must not catch the device of a `with torch.device(...)` around the first call.
+    return torch.from_numpy(table).float()[None]
 
 
 def resize_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_prefix_tokens: int = 0) -> Tensor:

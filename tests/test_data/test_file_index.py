@@ -149,7 +149,7 @@ def test_a_damaged_cache_is_written_anew(root, user_cache, scans, damage):
     (cache,) = user_cache.iterdir()
     good = cache.read_bytes()
     if damage is None:
-        cache.write_bytes(good.replace("b/1.jpeg".encode(), "b/9.jpeg".encode()))
+        cache.write_bytes(good.replace(b"b/1.jpeg", b"b/9.jpeg"))
         assert cache.read_bytes() != good
     elif damage == "foreign":
         np.savez(cache, other=np.zeros(3))

@@ -136,7 +136,7 @@ def test_too_many_broken_files_end_the_run(log):
 
 
 def test_a_small_set_is_judged_after_one_epoch(log):
-    with pytest.raises(UsageError, match="max_broken=0.1"):
+    with pytest.raises(UsageError, match=r"max_broken=0\.1"):
         BrokenFiles(0.1, log, 20).update(["a: cut"] * 3 + [""] * 17, 20)
     BrokenFiles(0.1, log, 21).update(["a: cut"] * 3 + [""] * 17, 20)
 

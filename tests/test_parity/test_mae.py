@@ -73,7 +73,7 @@ def test_names_round_trip(case):
 
 
 def test_decoder_positions(case):
-    golden, model, _, state = case
+    _, model, _, state = case
     close(model.decoder.pos_embed, state["decoder_pos_embed"])
 
 

@@ -6,6 +6,8 @@ from mmengine.hooks import LoggerHook
 
 from maetool.registry import HOOKS
 
+_FORMS = {"knn": "kNN accuracy {:.1f} %", "knn_pixels": "kNN on raw pixels {:.1f} %"}
+
 
 @HOOKS.register_module()
 class LogHook(LoggerHook):
@@ -28,3 +30,12 @@ class LogHook(LoggerHook):
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report nothing: a validation is reported as a whole."""
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Report the metrics of a validation, each as it is: MMEngine would average over earlier validations."""
+        metrics = metrics or {}
+        shown = [_FORMS.get(name, name.replace("_", " ") + " {:.4f}").format(value) for name, value in metrics.items()]
+        runner.logger.info("validation | %s", ", ".join(shown))
+        step = 0 if isinstance(runner._train_loop, dict) else runner.iter
+        scalars = {f"val/{name}": value for name, value in metrics.items()}
+        runner.visualizer.add_scalars(scalars, step=step, file_path=self.json_log_path)

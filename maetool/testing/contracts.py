@@ -1,0 +1,137 @@
+"""What every part must keep, as functions that raise AssertionError with a sentence.
+
+maetool runs them over its registries; a plugin runs them over its own parts:
+
+    from maetool.testing import check_masker
+    def test_stripes():
+        check_masker(StripeMasker(mask_ratio=0.5))
+"""
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from maetool.ops.random import sample_keys
+from maetool.structures import MaskPlan
+
+GRIDS = ((4, 4), (2, 8), (14, 14), (7, 5))
+
+
+def _require(holds: object, promise: str) -> None:
+    if not holds:
+        raise AssertionError(f"The part breaks its contract: {promise}.")
+
+
+def _plan(grid: tuple[int, int], batch_size: int = 3, num_keep: int | None = None) -> MaskPlan:
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.rand(batch_size, prod(grid), generator=generator)
+    return MaskPlan.from_scores(scores, num_keep or max(1, prod(grid) // 4), grid)
+
+
+def check_masker(masker: nn.Module, grids: tuple[tuple[int, int], ...] = GRIDS, batch_size: int = 64) -> None:
+    """A masker partitions the patches, keeps exact counts, honours a given mask, and repeats itself for equal keys.
+
+    Args:
+        masker: the part.
+        grids: grids that it supports.
+        batch_size: samples drawn on each.
+    """
+    for grid in grids:
+        images, keys = torch.zeros(batch_size, 3, *grid), sample_keys(0, 0, torch.arange(batch_size))
+        plan = masker(images, grid, keys=keys).validate()
+        _require(plan.grid == tuple(grid), "the plan has the grid that was asked for")
+        _require(plan.num_keep == masker.num_keep(grid), "every sample keeps num_keep patches")
+        again = masker(images, grid, keys=keys)
+        _require(torch.equal(plan.ids_keep, again.ids_keep), "equal keys give equal plans")
+        part = masker(images[3:5], grid, keys=keys[3:5])
+        _require(torch.equal(plan.mask[3:5], part.mask), "a sample's mask does not depend on its batch")
+        other = masker(images, grid, keys=sample_keys(0, 1, torch.arange(batch_size)))
+        _require(not torch.equal(plan.mask, other.mask), "another epoch gives other masks")
+        given = _plan(grid, batch_size).mask
+        _require(torch.equal(masker(images, grid, given=given).mask, given), "a given mask wins")
+
+
+def check_encoder(encoder: nn.Module) -> None:
+    """An encoder states its facts, hides nothing without a plan, and never looks at removed pixels."""
+    grid, batch_size = encoder.grid, 3
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch_size, encoder.in_chans, *encoder.img_size, generator=generator)
+    encoder = encoder.eval()
+    prefix = encoder.num_prefix_tokens
+    _require(encoder.grid_of(images) == tuple(grid), "grid_of agrees with grid")
+    whole = encoder(images)
+    _require(whole.shape == (batch_size, prefix + prod(grid), encoder.embed_dim), "no plan gives every token")
+    _require(torch.equal(whole, encoder(images)), "features of whole images are deterministic")
+    plan = _plan(grid)
+    latent = encoder(images, plan)
+    _require(latent.shape == (batch_size, prefix + plan.num_keep, encoder.embed_dim), "a plan gives the visible tokens")
+    hidden = plan.mask_at(images.shape[2:])[:, None]
+    changed = torch.where(hidden, torch.full_like(images, 1e3), images)
+    _require(torch.equal(latent, encoder(changed, plan)), "changing removed pixels changes nothing")
+    everything = MaskPlan(
+        grid=tuple(grid),
+        ids_keep=torch.arange(prod(grid)).expand(batch_size, -1),
+        ids_predict=torch.arange(prod(grid)).expand(batch_size, -1),
+        ids_restore=torch.arange(prod(grid)).expand(batch_size, -1),
+        mask=torch.zeros(batch_size, prod(grid), dtype=torch.bool),
+    )
+    _require(
+        torch.allclose(whole, encoder(images, everything), atol=1e-4), "a plan that keeps everything hides nothing"
+    )
+
+
+def check_decoder(decoder: nn.Module, encoder_dim: int, out_dim: int, grid: tuple[int, int], prefix: int = 1) -> None:
+    """A decoder predicts exactly what the plan asks for, and every parameter takes part."""
+    plan = _plan(grid)
+    generator = torch.Generator().manual_seed(0)
+    latent = torch.randn(3, prefix + plan.num_keep, encoder_dim, generator=generator, requires_grad=True)
+    pred = decoder(latent, plan)
+    _require(pred.shape == (3, plan.ids_predict.shape[1], out_dim), "the prediction has the shape (B, M, P)")
+    pred.square().mean().backward()
+    idle = [name for name, p in decoder.named_parameters() if p.requires_grad and p.grad is None]
+    _require(not idle, f"every parameter has a gradient ({', '.join(idle)} have none)")
+    _require(latent.grad is not None and latent.grad.abs().sum() > 0, "the gradient reaches the encoder")
+    few = MaskPlan.from_scores(plan.ids_restore.float(), plan.num_keep, grid, num_predict=2)
+    _require(decoder(latent, few).shape == (3, 2, out_dim), "fewer patches can be asked for")
+
+
+def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> None:
+    """A target has its width, no gradient, float32, and inverts itself where it says so."""
+    plan = _plan(grid, len(images))
+    images = images.clone().requires_grad_()
+    wanted = target(images, plan)
+    _require(wanted.shape == (len(images), plan.ids_predict.shape[1], target.out_dim), "the target is (B, M, P)")
+    _require(not wanted.requires_grad, "the target has no gradient")
+    _require(wanted.dtype is torch.float32, "the target is float32")
+    flat = target(torch.full_like(images, 0.5), plan)
+    _require(flat.isfinite().all(), "the target of constant patches is finite")
+    with torch.autocast("cpu", torch.bfloat16):
+        _require(torch.equal(wanted, target(images, plan)), "autocast does not change the target")
+    if target.invertible:
+        pixels = target.invert(wanted, images, plan)
+        exact = target.invert(target(images, plan), images, plan)
+        _require(torch.allclose(pixels, exact), "invert is deterministic")
+        _require(_round_trip(target, pixels, images, plan), "invert(target(x)) gives the pixels of x")
+
+
+def _round_trip(target: nn.Module, pixels: Tensor, images: Tensor, plan: MaskPlan) -> bool:
+    from maetool.ops.patches import patchify
+
+    return torch.allclose(pixels, plan.take_predicted(patchify(images, target.patch_size)), atol=1e-4)
+
+
+def check_head(head: nn.Module, out_dim: int = 12) -> None:
+    """A head gives zero for a perfect prediction, something above zero otherwise, and stays finite in bfloat16."""
+    plan = _plan((4, 4))
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(3, plan.ids_predict.shape[1], out_dim, generator=generator)
+    _require(float(head(target, target, plan)["loss"]) == 0.0, "a perfect prediction costs nothing")
+    wrong = (target + 1).requires_grad_()
+    loss = head(wrong, target, plan)["loss"]
+    _require(loss > 0 and loss.ndim == 0, "an error costs something, as one number")
+    loss.backward()
+    _require(wrong.grad.abs().sum() > 0, "the loss has a gradient")
+    with torch.autocast("cpu", torch.bfloat16):
+        low = head(target.bfloat16(), torch.zeros_like(target), plan)["loss"]
+    _require(low.isfinite() and low.dtype is torch.float32, "the loss is float32 and finite under autocast")

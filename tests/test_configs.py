@@ -1,0 +1,79 @@
+"""Every leaf config trains in a shrunk form, and the full-size ones say what the paper says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine import Config
+
+from maetool.engine import launch
+from maetool.engine.config import complete_config, load_config
+from maetool.engine.debug import shrink
+from maetool.visualization.curves import read_logs
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+LEAVES = sorted(path for path in CONFIGS.rglob("*.py") if "_base_" not in path.parts)
+MAE = [path for path in LEAVES if path.parent.name == "mae" and path.stem.endswith("e")]
+
+
+def leaf_id(path):
+    return str(path.relative_to(CONFIGS))
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=leaf_id)
+def test_runs_in_a_tiny_form(path, tmp_path):
+    cfg = load_config(path)
+    shrink(cfg)
+    cfg.work_dir = str(tmp_path)
+    runner = launch.build_runner(cfg)
+    runner.train()
+    assert runner.iter == 4
+    assert read_logs(tmp_path)["loss"][4] > 0
+    assert (tmp_path / "epoch_2.pth").is_file()
+    assert (tmp_path / "reconstructions" / "epoch_2.png").is_file()
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=leaf_id)
+def test_opens_with_a_docstring_that_names_its_command(path):
+    text = path.read_text()
+    assert text.startswith('"""')
+    assert f"python tools/train.py {path.relative_to(CONFIGS.parent)}" in text
+
+
+@pytest.mark.parametrize("path", MAE, ids=leaf_id)
+@pytest.mark.parametrize("world_size", [1, 8])
+def test_recipe_is_that_of_the_paper(path, world_size):
+    cfg = load_config(path)
+    complete_config(cfg, world_size)
+    accumulation = cfg.optim_wrapper.accumulative_counts
+    assert world_size * cfg.train_dataloader.batch_size * accumulation == 4096
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2.4e-3)
+    assert cfg.optim_wrapper.optimizer.betas == (0.9, 0.95)
+    assert cfg.optim_wrapper.optimizer.weight_decay == 0.05
+    assert cfg.optim_wrapper.get("clip_grad") is None
+    assert cfg.param_scheduler[0].warmup_epochs == 40
+    assert cfg.param_scheduler[0].accumulation == accumulation
+    assert cfg.train_cfg.max_epochs == int(path.stem.split("_")[1][:-1])
+    crop, flip = cfg.train_dataloader.dataset.pipeline
+    assert crop == {"type": "RandomResizedCrop", "scale": (0.2, 1.0), "ratio": (3 / 4, 4 / 3), "size": (224, 224)}
+    assert flip == {"type": "RandomHorizontalFlip", "p": 0.5}
+    assert cfg.model.masker.mask_ratio == 0.75
+    assert cfg.model.decoder == {"type": "TransformerDecoder", "embed_dim": 512, "depth": 8, "num_heads": 16}
+
+
+@pytest.mark.parametrize(("arch", "count"), [("b", 111_907_840), ("l", 329_541_888), ("h", 657_074_508)])
+def test_parameter_counts_are_the_published_ones(arch, count):
+    cfg = load_config(CONFIGS / f"mae/vit-{arch}_800e.py")
+    complete_config(cfg)
+    with torch.device("meta"):
+        model = _on_meta(cfg)
+    ours = sum(p.numel() for p in model.parameters()) + model.decoder.pos_embed.numel()
+    assert ours == count
+
+
+def _on_meta(cfg: Config):
+    from maetool.registry import MODELS
+
+    model = dict(cfg.model)
+    model.pop("data_preprocessor")
+    return MODELS.build(model)

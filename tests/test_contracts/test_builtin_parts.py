@@ -1,0 +1,57 @@
+"""Every registered part keeps its contract: a new part is tested by being registered."""
+
+import pytest
+import torch
+
+from maetool.registry import DECODERS, ENCODERS, HEADS, MASKERS, TARGETS, build_part
+from maetool.testing import check_decoder, check_encoder, check_head, check_masker, check_target
+
+FACTS = {
+    "img_size": (16, 24),
+    "patch_size": (8, 4),
+    "in_chans": 5,
+    "grid": (2, 6),
+    "embed_dim": 24,
+    "num_heads": 2,
+    "depth": 2,
+    "encoder_dim": 24,
+    "out_dim": 160,
+    "num_prefix_tokens": 1,
+}
+
+
+def parts(registry):
+    registry.import_from_location()
+    return [pytest.param(name, id=name) for name in sorted(registry.module_dict)]
+
+
+def build(registry, name):
+    torch.manual_seed(0)
+    return build_part({"type": name}, registry, FACTS)
+
+
+@pytest.mark.parametrize("name", parts(MASKERS))
+@pytest.mark.parametrize("ratio", [0.3, 0.75, 0.9])
+def test_masker(name, ratio):
+    check_masker(build_part({"type": name, "mask_ratio": ratio}, MASKERS))
+
+
+@pytest.mark.parametrize("name", parts(ENCODERS))
+def test_encoder(name):
+    check_encoder(build(ENCODERS, name))
+
+
+@pytest.mark.parametrize("name", parts(DECODERS))
+def test_decoder(name):
+    check_decoder(build(DECODERS, name), 24, 160, (2, 6))
+
+
+@pytest.mark.parametrize("name", parts(TARGETS))
+def test_target(name):
+    images = torch.randn(3, 5, 16, 24, generator=torch.Generator().manual_seed(0))
+    check_target(build(TARGETS, name), images, (2, 6))
+
+
+@pytest.mark.parametrize("name", parts(HEADS))
+def test_head(name):
+    check_head(build(HEADS, name))
