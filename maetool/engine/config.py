@@ -85,7 +85,7 @@ def check_config(node: Any, section: str = "") -> None:
     Raises:
         UsageError: an unknown name or argument.
     """
-    if isinstance(node, Mapping):
+    if isinstance(node, Config | Mapping):
         if section in _SECTIONS and "type" in node:
             parts, extras = _SECTIONS[section]
             check_part({key: value for key, value in node.items() if key not in extras}, parts)

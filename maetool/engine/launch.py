@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from mmengine import Config
@@ -74,6 +75,8 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     rate = complete_config(cfg, int(os.environ.get("WORLD_SIZE", 1)))
     if not cfg.get("val_dataloader"):
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    # MMEngine shares logger and histories between runners of one name, and its own names repeat within a second.
+    cfg.setdefault("experiment_name", f"{Path(cfg.work_dir).name}_{uuid4().hex[:8]}")
     runner = MaetoolRunner.from_cfg(cfg)
     parameters = sum(p.numel() for p in runner.bare_model.parameters())
     runner.logger.info("%s with %.1f million parameters on %s.", runner.model_name, parameters / 1e6, _device(runner))

@@ -10,6 +10,7 @@ from mmengine.registry import OPTIM_WRAPPERS as ENGINE_OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
 
+from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
 from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
@@ -91,7 +92,7 @@ def choose_dtype(dtype: Precision) -> torch.dtype:
     if dtype != "auto":
         return getattr(torch, dtype)
     if not torch.cuda.is_available():
-        return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 

@@ -1,0 +1,33 @@
+# make demo: install and pretrain on drawn shapes.  make test: install and run the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := work_dirs/demo_$(shell date +%Y%m%d_%H%M%S)
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/python tools/train.py configs/mae/vit-t_shapes.py --work-dir $(RUN)
+
+test: $(VENV)/.installed
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/.installed: setup.py
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("maetool needs Python 3.10 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": run make with PYTHON=/path/to/a/newer/python3")'
+	@echo "Installing maetool into $(VENV); the first time this downloads PyTorch and takes some minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@MMCV_WITH_OPS=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@

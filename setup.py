@@ -1,0 +1,39 @@
+"""Installation; docs/dependencies.md gives the reason for each dependency and each bound."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "maetool" / "__init__.py").read_text())[1]
+
+setup(
+    name="maetool",
+    version=VERSION,
+    description="A toolbox for masked image modelling: swappable maskers, encoders, decoders, targets and heads",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["maetool", "maetool.*"]),
+    install_requires=[
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "timm>=1.0.20",
+        "onedl-mmengine>=0.10.12",
+        "onedl-mmcv>=2.3.6",
+        "numpy>=1.26",
+        "opencv-python>=4.11",
+        "Pillow>=10.1",
+        "tifffile>=2023.7",
+        "matplotlib>=3.8",
+        "tqdm>=4.66",
+        'setuptools; python_version >= "3.12"',
+    ],
+    extras_require={
+        "test": ["pytest>=8", "scikit-image>=0.22"],
+        "dev": ["pytest>=8", "scikit-image>=0.22", "ruff>=0.6"],
+        "tensorboard": ["tensorboard>=2.15"],
+    },
+)

@@ -1,0 +1,206 @@
+"""Everything that a person can get wrong gets one sentence: what was found, what was expected, what to do."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from maetool.engine import launch
+from maetool.engine.config import load_config
+from maetool.errors import UsageError
+from maetool.registry import MASKERS, MODELS
+from maetool.testing import tiny_config, tiny_model
+
+SHAPES = "configs/mae/vit-t_shapes.py"
+VIT_B = "configs/mae/vit-b_800e.py"
+
+
+def build(repository, tmp_path, config=SHAPES, options=()):
+    cfg = load_config(repository / config, options)
+    cfg.work_dir = str(tmp_path / "work")
+    return launch.build_runner(cfg)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["model.masker.type=RandmMasker"], r"no masker called `RandmMasker`; did you mean `RandomMasker`\?.*plugins"),
+        (["model.masker.type=no.such.Masker"], r"no masker called `no.such.Masker` \(ModuleNotFoundError"),
+        (["model.masker.mask_ration=0.5"], r"no argument `mask_ration`; did you mean `mask_ratio`\?"),
+        (["model.encodr.depth=2"], r"no argument `encodr`; did you mean `encoder` or `decoder`\?"),
+        (["default_hooks.checkpoint.intervall=2"], r"no argument `intervall`; did you mean `interval`\?"),
+        (["train_dataloader.dataset.num_sample=2"], r"no argument `num_sample`; did you mean `num_samples`\?"),
+        (["model.masker.mask_ratio=1.0"], r"mask_ratio is 1.0, but must be a number between 0 and 1"),
+        (["model.masker.mask_ratio=0"], r"mask_ratio is 0, but must be a number between 0 and 1"),
+        (["model.masker.mask_ratio=lots"], r"mask_ratio is 'lots', but must be a number"),
+        (["model.masker.mask_ratio=0.99"], r"leaves no visible patch of 16: use at most 0.93"),
+        (["model.masker.mask_ratio=1e-8"], r"removes none of 16 patches"),
+        (["model.encoder.patch_size=7"], r"32x32 pixels does not divide into patches of 7x7.*nearest.*is 35x35"),
+        (["model.encoder.img_size=0"], r"img_size is 0, but must be a positive integer"),
+        (["train_dataloader.dataset.img_size=64"], r"dataset says img_size=64x64, but the encoder says 32x32"),
+        (["model.target.patch_size=4"], r"target says patch_size=4, but the encoder says \(8, 8\)"),
+        (["model.target.in_chans=4"], r"target says in_chans=4, but the encoder says 3"),
+        (["model.encoder.in_chans=5"], r"5 channels, but data_preprocessor gives 3 means"),
+        (["train_dataloader.dataset.in_chans=4"], r"says in_chans=4, but the encoder says 3"),
+        (["model.encoder.embed_dim=130", "model.encoder.num_heads=4"], r"embed_dim is 130, but sine-cosine"),
+        (["model.encoder.num_heads=3"], r"embed_dim 128 does not divide into 3 heads"),
+        (["model.head.loss=l3"], r"loss is 'l3', but must be one of l1, l2, smooth_l1"),
+        (["optim_wrapper.dtype=float8"], r"float8.*must be"),
+        (["optim_wrapper.optimizer.lr=0.1"], r"base_lr=0.006 and optimizer.lr=0.1: state only one"),
+        (["effective_batch_size=100"], r"effective_batch_size is 100, but 1 process\(es\).*64 images at a time"),
+        (["train_dataloader.dataset.num_samples=10"], r"10 images, fewer than one batch of 64"),
+        (["param_scheduler.0.warmup_epochs=10"], r"warm-up takes 10 epochs of 10"),
+        (["trian_cfg.max_epochs=3"], r"no `trian_cfg.max_epochs`; near names: train_cfg"),
+        (["base_lr"], r"`base_lr` has no value"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_config(repository, tmp_path, options, sentence):
+    def start():
+        runner = build(repository, tmp_path, options=options)
+        runner._train_loop = runner.build_train_loop(runner._train_loop)
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        runner.build_param_scheduler(runner.param_schedulers)
+
+    with pytest.raises(UsageError, match=sentence) as info:
+        start()
+    assert "\n" not in str(info.value)
+
+
+def test_two_sizes_in_one_config(repository, tmp_path):
+    with pytest.raises(UsageError, match=r"RandomResizedCrop says size=192x192, but the encoder says 224x224"):
+        build(repository, tmp_path, VIT_B, ["train_dataloader.dataset.pipeline.0.size=192"])
+
+
+def test_missing_config(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    with pytest.raises(UsageError, match=r"There is no config configs/mae/vit-b_80e.py.*vit-b_800e.py"):
+        load_config("configs/mae/vit-b_80e.py")
+
+
+def test_config_with_a_syntax_error(tmp_path):
+    (tmp_path / "x.py").write_text("model = dict(")
+    with pytest.raises(UsageError, match=r"cannot be read \(SyntaxError"):
+        load_config(tmp_path / "x.py")
+
+
+def test_missing_type():
+    with pytest.raises(UsageError, match=r"has no `type`: add one of .*RandomMasker"):
+        MASKERS.build({"mask_ratio": 0.5})
+
+
+def test_missing_argument():
+    config = tiny_config()
+    del config["head"]
+    with pytest.raises(UsageError, match=r"MaskedImageModel needs the argument\(s\) head"):
+        MODELS.build(config)
+
+
+def test_a_name_taken_twice():
+    def register(module):
+        MASKERS.register_module(name="Taken", module=type("Taken", (), {"__module__": module}))
+
+    register("first.package")
+    try:
+        with pytest.raises(UsageError, match=r"`Taken` is taken twice, by first.package and by second.package"):
+            register("second.package")
+    finally:
+        MASKERS.module_dict.pop("Taken")
+
+
+def test_images_that_do_not_fit():
+    model = tiny_model()
+    with pytest.raises(UsageError, match=r"17x32 pixels does not divide into patches of 8x4: .* 16x32"):
+        model(torch.zeros(1, 3, 17, 32))
+    with pytest.raises(UsageError, match=r"\(batch, 3, height, width\), but got \(1, 4, 16, 32\)"):
+        model(torch.zeros(1, 4, 16, 32))
+    with pytest.raises(UsageError, match=r"loader gives images of 4 channels, but the model takes 3"):
+        model.data_preprocessor({"inputs": torch.zeros(1, 4, 16, 32)})
+    with pytest.raises(UsageError, match=r"mode is 'train'"):
+        model(torch.zeros(1, 3, 16, 32), mode="train")
+
+
+def test_plan_for_other_images():
+    model = tiny_model()
+    plan = model.make_plan(torch.zeros(1, 3, 16, 32))
+    with pytest.raises(UsageError, match="plan is for a grid of 2x8 patches, but the images have 2x4"):
+        model(torch.zeros(1, 3, 16, 16), plan=plan)
+
+
+def test_given_masks_with_unequal_counts():
+    mask = torch.zeros(2, 16)
+    mask[0, :12], mask[1, :10] = 1, 1
+    with pytest.raises(UsageError, match=r"different numbers of patches \(4, 6\)"):
+        tiny_model()(torch.zeros(2, 3, 16, 32), {"mask": mask})
+    with pytest.raises(UsageError, match=r"shape \(2, 9\), but a grid of 2x8 needs \(batch, 16\)"):
+        tiny_model()(torch.zeros(2, 3, 16, 32), {"mask": torch.ones(2, 9)})
+
+
+def tool(repository, *arguments):
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=120)
+
+
+def assert_one_sentence(result, *words):
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    for word in words:
+        assert word in result.stderr
+
+
+def folder_of(tmp_path, **files):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_bytes(content)
+    return folder
+
+
+def test_train_without_data(repository, tmp_path):
+    result = tool(repository, "tools/train.py", VIT_B, "--work-dir", str(tmp_path / "w"))
+    assert_one_sentence(result, "data/imagenet/train", "--data FOLDER")
+
+
+def test_train_on_an_empty_folder(repository, tmp_path):
+    folder = folder_of(tmp_path)
+    result = tool(repository, "tools/train.py", VIT_B, "--data", str(folder), "--work-dir", str(tmp_path / "w"))
+    assert_one_sentence(result, str(folder), "empty")
+
+
+def test_train_on_a_folder_of_other_files(repository, tmp_path):
+    folder = folder_of(tmp_path, a_txt=b"x", b_csv=b"y", c_csv=b"z")
+    result = tool(repository, "tools/train.py", VIT_B, "--data", str(folder), "--work-dir", str(tmp_path / "w"))
+    assert_one_sentence(result, str(folder), ".csv", ".jpg")
+
+
+def test_train_on_images_that_are_all_broken(repository, tmp_path):
+    folder = folder_of(tmp_path, **{f"{i}_jpg": b"not an image" for i in range(12)})
+    result = tool(repository, "tools/train.py", VIT_B, "--data", str(folder), "--work-dir", str(tmp_path / "w"))
+    assert_one_sentence(result, "12 of 12", "0.jpg")
+
+
+def test_channels_that_the_files_do_not_have(repository, tmp_path):
+    folder = folder_of(tmp_path)
+    for i in range(8):
+        Image.new("RGB", (64, 64), (i, 0, 0)).save(folder / f"{i}.png")
+    options = ["model.encoder.in_chans=5", "model.data_preprocessor.mean=[0,0,0,0,0]"]
+    options += ["model.data_preprocessor.std=[1,1,1,1,1]", "train_dataloader.batch_size=8", "effective_batch_size=8"]
+    arguments = ["--data", str(folder), "--work-dir", str(tmp_path / "w"), "--cfg-options", *options]
+    assert_one_sentence(tool(repository, "tools/train.py", VIT_B, *arguments), "channels", "5")
+
+
+@pytest.mark.parametrize("name", ["test.py", "visualize_reconstruction.py"])
+def test_tools_refuse_bad_checkpoints(repository, tmp_path, name):
+    other = tmp_path / "other.pth"
+    torch.save({"state_dict": tiny_model().state_dict()}, other)
+    assert_one_sentence(tool(repository, f"tools/{name}", SHAPES, str(other)), "another architecture")
+    assert_one_sentence(tool(repository, f"tools/{name}", SHAPES, str(tmp_path / "no.pth")), "no checkpoint")
+
+
+def test_help_is_quick_to_read(repository):
+    for name in ("train.py", "test.py", "visualize_reconstruction.py"):
+        result = tool(repository, f"tools/{name}", "--help")
+        assert result.returncode == 0
+        assert "config" in result.stdout
