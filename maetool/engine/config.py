@@ -192,12 +192,12 @@ def _complete_rate(cfg: Config, world_size: int) -> str:
     base = cfg.get("base_lr")
     if base is None:
         return f"Learning rate {wrapper.optimizer.get('lr')} as stated."
-    if "lr" in wrapper.optimizer:
+    rate = base * at_once * accumulation / 256
+    if wrapper.optimizer.setdefault("lr", rate) != rate:  # equal in the config that a run leaves in its work folder
         raise UsageError(
             f"The config says base_lr={base} and optimizer.lr={wrapper.optimizer.lr}: state only one of them; "
             "base_lr is per 256 images and scaled by the effective batch."
         )
-    wrapper.optimizer.lr = base * at_once * accumulation / 256
     return (
         f"Learning rate {wrapper.optimizer.lr:.3g} = {base:.3g} per 256 images x {at_once * accumulation} / 256; "
         f"effective batch {at_once * accumulation} = {world_size} process(es) x {batch} images x {accumulation} "

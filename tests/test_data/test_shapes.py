@@ -117,7 +117,7 @@ def test_masks_lie_on_the_objects_of_the_picture():
     """Light and shadow scale a colour: where an object is visible, the pixels are multiples of its colour."""
     for index in range(64):
         image, things = draw_image(index % NUM_CLASSES, (32, 48), np.random.default_rng(index))
-        edges = sum((0 < thing.cover) & (thing.cover < 0.999) for thing in things)
+        edges = sum((thing.cover > 0) & (thing.cover < 0.999) for thing in things)
         for thing in things:
             whole = thing.visible & (edges == 0) & (image.max(2) < 255)
             pixels = image[whole].astype(float)

@@ -17,6 +17,6 @@ train_dataloader = dict(
 val_dataloader = dict(**_eval, dataset=dict(type="ShapesDataset", num_samples=1000, seed=1))
 val_cfg = dict(
     type="PretrainValLoop",
-    bank_dataloader=dict(**_eval, dataset=dict(type="ShapesDataset", num_samples=4000, seed=2)),
+    bank_dataloader=dict(**_eval, dataset=dict(type="ShapesDataset", num_samples=1000, seed=2)),
 )
 val_evaluator = []

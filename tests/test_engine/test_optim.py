@@ -1,0 +1,98 @@
+"""Schedules, parameter groups, mixed precision."""
+
+import numpy as np
+import pytest
+import torch
+
+from maetool.engine.optim import AutocastOptimWrapper, decay_groups
+from maetool.engine.schedules import WarmupCosineLR
+from maetool.testing import tiny_batch, tiny_model
+
+
+def sgd(lr=1.0):
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+
+
+def test_schedule_equals_the_published_one(data_dir):
+    golden = np.load(data_dir / "warmup_cosine.npz")
+    base, epochs, warmup = float(golden["base"]), int(golden["epochs"]), int(golden["warmup_epochs"])
+    schedule = WarmupCosineLR(sgd(base), epochs, warmup, min_lr=float(golden["min_lr"]))
+    ours = [schedule.at(epoch, base) for epoch in golden["epoch"]]
+    np.testing.assert_allclose(ours, golden["lr"], rtol=1e-9, atol=1e-12)
+
+
+def rates(steps, **options):
+    optimizer = sgd()
+    schedule = WarmupCosineLR(optimizer, **options)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def test_warm_up_starts_from_zero_and_the_cosine_ends_at_the_minimum():
+    seen = rates(41, epochs=10, warmup_epochs=2, epoch_length=4, min_lr=0.1)
+    assert seen[:9] == pytest.approx([i / 8 for i in range(9)])
+    assert seen[24] == pytest.approx(0.55)  # half way
+    assert seen[40] == pytest.approx(0.1)
+
+
+def test_the_rate_only_changes_between_optimiser_steps():
+    fine = rates(24, epochs=6, warmup_epochs=1, epoch_length=4)
+    coarse = rates(24, epochs=6, warmup_epochs=1, epoch_length=4, accumulation=3)
+    assert coarse == [fine[i - i % 3] for i in range(24)]
+
+
+def test_groups_are_those_of_the_paper():
+    model = tiny_model()
+    decayed, plain = decay_groups(model)
+    names = {id(p): name for name, p in model.named_parameters()}
+    decayed, plain = ([names[id(p)] for p in group["params"]] for group in (decayed, plain))
+    assert "encoder.cls_token" in decayed
+    assert "decoder.mask_token" in decayed
+    assert "encoder.patch_embed.proj.weight" in decayed
+    assert "encoder.pos_embed" not in decayed + plain  # fixed
+    assert all(name.endswith(".bias") or "norm" in name for name in plain)
+    trainable = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert sorted(decayed + plain) == sorted(trainable)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "auto"])
+def test_mixed_precision_trains_on_the_cpu(dtype):
+    model = tiny_model()
+    optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-2)
+    wrapper = AutocastOptimWrapper(optimizer, dtype=dtype)
+    wrapper.initialize_count_status(model, 0, 30)
+    losses = [model.train_step(tiny_batch(), wrapper)["loss"].item() for _ in range(30)]
+    assert losses[-1] < losses[0] - 0.3
+    with wrapper.optim_context(model):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype is wrapper.dtype
+
+
+def test_accumulation_equals_the_large_batch():
+    states = []
+    for accumulation, size in ((1, 8), (4, 2)):
+        model = tiny_model()
+        batch = tiny_batch(batch_size=8)
+        wrapper = AutocastOptimWrapper(
+            torch.optim.SGD(model.parameters(), lr=0.1), dtype="float32", accumulative_counts=accumulation
+        )
+        wrapper.initialize_count_status(model, 0, accumulation)
+        for start in range(0, 8, size):
+            model.train_step({name: value[start : start + size] for name, value in batch.items()}, wrapper)
+        states.append(model.state_dict())
+    for name in states[0]:
+        torch.testing.assert_close(states[0][name], states[1][name], atol=1e-6, rtol=1e-4)
+
+
+def test_wrapper_state_round_trips():
+    wrapper = AutocastOptimWrapper(torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], lr=0.5))
+    wrapper.optimizer.param_groups[0]["params"][0].grad = torch.ones(2)
+    wrapper.step()
+    other = AutocastOptimWrapper(torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], lr=0.1))
+    other.load_state_dict(wrapper.state_dict())
+    assert other.get_lr() == {"lr": [0.5]}
+    assert other.optimizer.state_dict()["state"][0]["step"] == 1

@@ -1,0 +1,58 @@
+"""kNN against a slow version by hand, and the features it gets."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from maetool.data import ShapesDataset
+from maetool.evaluation import collect_features, knn_accuracy, knn_predict, pixel_features, token_features
+from maetool.testing import tiny_model
+
+
+def by_hand(bank, labels, query, k, temperature):
+    found = []
+    for q in query:
+        similarity = torch.nn.functional.cosine_similarity(q[None], bank)
+        votes = {}
+        for i in similarity.argsort(descending=True)[:k].tolist():
+            votes[labels[i].item()] = votes.get(labels[i].item(), 0) + (similarity[i] / temperature).exp().item()
+        found.append(max(votes, key=votes.get))
+    return torch.tensor(found)
+
+
+@pytest.mark.parametrize("k", [1, 5, 200])
+def test_against_a_loop(k):
+    generator = torch.Generator().manual_seed(0)
+    bank, query = torch.randn(90, 7, generator=generator), torch.randn(33, 7, generator=generator)
+    labels = torch.randint(4, (90,), generator=generator)
+    assert torch.equal(knn_predict(bank, labels, query, k, 0.1, chunk=8), by_hand(bank, labels, query, k, 0.1))
+
+
+def test_features_of_a_loader_and_of_broken_files():
+    model = tiny_model().eval()
+    data = ShapesDataset(10, (16, 32))
+    functions = {"knn": token_features, "pixels": pixel_features}
+    found = collect_features(model, DataLoader(data, batch_size=4), functions)
+    assert found["knn"].shape == (10, 24)
+    assert found["pixels"].shape == (10, 3 * 16 * 32)
+    assert knn_accuracy(found, found, "pixels", k=1) == 100.0
+    batch = next(iter(DataLoader(data, batch_size=4)))
+    batch["skipped"] = ["", "a.jpg: broken", "", ""]
+    assert torch.equal(collect_features(model, [batch], functions)["label"], batch["label"][[0, 2, 3]])
+    del batch["label"]
+    assert collect_features(model, [batch], functions) is None
+
+
+def test_nothing_is_hidden_from_features():
+    model = tiny_model().eval()
+    images = torch.randn(2, 3, 16, 32)
+    changed = images.clone()
+    for row in range(2):
+        for column in range(8):
+            changed[:, :, row * 8, column * 4] += 1
+            assert not torch.equal(token_features(model, images), token_features(model, changed))
+            changed = images.clone()
+
+
+def test_large_pictures_are_averaged_for_the_pixel_baseline():
+    assert pixel_features(None, torch.zeros(2, 3, 224, 100)).shape == (2, 3 * 32 * 32)

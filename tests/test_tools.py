@@ -1,0 +1,135 @@
+"""The tools as a person uses them: train, stop, go on, test, look."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHAPES = "configs/mae/vit-t_shapes.py"
+CONFIG = "vit-t_shapes.py"  # as training left it in the work folder
+VIT_B = "configs/mae/vit-b_800e.py"
+SMALL = ["model.encoder.depth=1", "model.encoder.embed_dim=48", "model.encoder.num_heads=3", "model.decoder.depth=1"]
+SMALL += ["model.decoder.embed_dim=32", "model.decoder.num_heads=2", "model.encoder.img_size=[64,32]"]
+SMALL += ["train_dataloader.batch_size=4", "effective_batch_size=8", "param_scheduler.0.warmup_epochs=1"]
+
+
+def tool(repository, *arguments):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300)
+
+
+def fine(result):
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(repository, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("shapes") / "run"
+    out = fine(tool(repository, "tools/train.py", SHAPES, "--debug", "--work-dir", work_dir))
+    return work_dir.with_name("run_debug"), out
+
+
+def test_training_says_what_a_person_needs(trained):
+    work_dir, out = trained
+    assert "Learning rate 9.38e-05 = 0.006 per 256 images x 4 / 256" in out
+    assert "constant predictor" in out
+    assert "images/s" in out
+    assert "left" in out
+    assert "kNN accuracy, untrained -> trained" in out
+    for name in ("loss_curve.png", "reconstructions/epoch_2.png", "epoch_2.pth"):
+        assert str(work_dir / name) in out
+        assert (work_dir / name).is_file()
+
+
+def test_the_tool_draws_the_picture_that_training_drew(repository, trained, tmp_path):
+    work_dir, _ = trained
+    out = tmp_path / "picture.png"
+    checkpoint = work_dir / "epoch_2.pth"
+    fine(tool(repository, "tools/visualize_reconstruction.py", work_dir / CONFIG, checkpoint, "--out", out))
+    drawn, hooked = Image.open(out), Image.open(work_dir / "reconstructions" / "epoch_2.png")
+    assert np.array_equal(np.asarray(drawn), np.asarray(hooked))
+
+
+def test_test_reports_what_training_reported(repository, trained):
+    work_dir, _ = trained
+    out = fine(tool(repository, "tools/test.py", work_dir / CONFIG, work_dir / "epoch_2.pth"))
+    metrics = json.loads((work_dir / "test" / "metrics.json").read_text())
+    assert {"loss", "constant_predictor", "knn", "knn_pixels"} <= metrics.keys()
+    assert f"{metrics['loss']:.4f}" in out
+    log = [json.loads(line) for path in work_dir.glob("2*/vis_data/scalars.json") for line in path.open()]
+    reported = [line["val/loss"] for line in log if "val/loss" in line]
+    assert reported[-1] == pytest.approx(metrics["loss"], abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Photographs that scikit-image ships, as files of several kinds and sizes, two of them broken."""
+    data = pytest.importorskip("skimage.data")
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "deep" / "er").mkdir(parents=True)
+    pictures = [getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "camera", "rocket", "cat")]
+    for i in range(24):
+        picture = Image.fromarray(pictures[i % 6])
+        picture = picture.crop((i, i, picture.width - i, picture.height - 2 * i))
+        place = [folder, folder / "deep", folder / "deep" / "er"][i % 3]
+        picture.save(place / f"{i:02d}.{['jpg', 'png', 'webp'][i % 3]}")
+    (folder / "empty.jpg").write_bytes(b"")
+    whole = (folder / "00.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def test_photographs_train_are_killed_and_go_on(repository, photographs, tmp_path):
+    arguments = ["tools/train.py", VIT_B, "--data", photographs, "--work-dir", tmp_path / "w", "--amp", "bfloat16"]
+    options = ["--cfg-options", *SMALL, "train_cfg.max_epochs=6", "train_cfg.val_interval=3"]
+    process = subprocess.Popen(
+        [sys.executable, *map(str, [*arguments, *options])],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "w" / "epoch_2.pth").is_file() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert (tmp_path / "w" / "last_checkpoint").is_file()
+    refused = tool(repository, *arguments, *options)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    out = fine(tool(repository, *arguments, "--resume", *options))
+    assert "position in the data come from" in out
+    assert "(epoch 6/6)" in out
+    assert "validation loss, same masks" in out
+    log = "".join(path.read_text() for path in (tmp_path / "w").glob("*/*.log"))
+    assert "empty.jpg" in log
+    assert "cut.jpg" in log
+    panel = Image.open(tmp_path / "w" / "reconstructions" / "epoch_6.png")
+    assert min(panel.size) > 500
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tiff"])
+def test_images_of_many_channels_train(repository, tmp_path, suffix):
+    import tifffile
+
+    generator = np.random.default_rng(0)
+    (tmp_path / "bands").mkdir()
+    for i in range(12):
+        picture = generator.integers(0, 4000, (40, 72, 7)).astype(np.uint16)
+        path = tmp_path / "bands" / f"{i}{suffix}"
+        np.save(path, picture) if suffix == ".npy" else tifffile.imwrite(path, picture, planarconfig="contig")
+    options = [*SMALL, "model.encoder.in_chans=7", "model.encoder.patch_size=[16,8]", "train_cfg.max_epochs=2"]
+    options += [f"model.data_preprocessor.mean={[2000.0] * 7}", f"model.data_preprocessor.std={[1000.0] * 7}"]
+    options = [option.replace(" ", "") for option in options]
+    arguments = ["--data", tmp_path / "bands", "--work-dir", tmp_path / "w", "--cfg-options", *options]
+    out = fine(tool(repository, "tools/train.py", VIT_B, *arguments))
+    assert "(epoch 2/2)" in out
+    assert (tmp_path / "w" / "reconstructions" / "epoch_2.png").is_file()
