@@ -18,5 +18,5 @@ def run(main: Callable[[], None]) -> None:
         sys.stderr.write(f"\nerror: {sentence}\n")
         sys.exit(USAGE_EXIT)
     except KeyboardInterrupt:
-        sys.stderr.write("\nStopped. The last checkpoint is kept; the same command with --resume goes on from it.\n")
+        sys.stderr.write("\nStopped. The same command with --resume goes on from the last checkpoint.\n")
         sys.exit(INTERRUPTED_EXIT)

@@ -12,8 +12,8 @@ _base_ = [
 ]
 
 model = dict(
-    encoder=dict(img_size=32, patch_size=8, embed_dim=128, depth=4, num_heads=4),
-    decoder=dict(embed_dim=96, depth=2, num_heads=4),
+    encoder=dict(img_size=32, patch_size=4, embed_dim=128, depth=4, num_heads=4),
+    decoder=dict(embed_dim=96, depth=1, num_heads=4),
 )
 base_lr = 6e-3  # 1.5e-3 at the batch of 64
 effective_batch_size = 64

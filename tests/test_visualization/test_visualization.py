@@ -1,0 +1,103 @@
+"""Panels and curves."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from maetool.data import ShapesDataset
+from maetool.errors import UsageError
+from maetool.testing import tiny_batch, tiny_model
+from maetool.visualization.curves import draw_curves, read_logs
+from maetool.visualization.reconstruction import first_samples, reconstruction_panel, save_picture
+
+
+def columns(panel, rows=4, height=128, width=256):
+    """Cut a panel of the tiny model (16 x 32 pixels, eight times enlarged) into arrays (rows, 4, height, width, 3)."""
+    cells = [
+        [panel[26 + r * (height + 6) :][:height, 6 + c * (width + 6) :][:, :width] for c in range(4)]
+        for r in range(rows)
+    ]
+    return np.array(cells)
+
+
+def test_panel_shows_what_it_says():
+    model = tiny_model(target={"norm_pix_loss": False})
+    batch = tiny_batch()
+    panel = reconstruction_panel(model, batch)
+    original, masked, predicted, pasted = (columns(panel)[:, c, ::8, ::8] for c in range(4))
+    assert np.array_equal(original, batch["inputs"].permute(0, 2, 3, 1).numpy())
+    plan = model.make_plan(torch.zeros(4, 3, 16, 32), batch)
+    hidden = plan.mask_at((16, 32)).numpy()
+    assert (masked[hidden] == 127).all()
+    assert np.array_equal(masked[~hidden], original[~hidden])
+    assert (predicted[~hidden] == 127).all()
+    assert np.array_equal(pasted[hidden], predicted[hidden])
+    assert np.array_equal(pasted[~hidden], original[~hidden])
+    assert not np.array_equal(predicted[hidden], original[hidden])
+
+
+def test_panel_leaves_the_model_as_it_was():
+    model = tiny_model().train()
+    reconstruction_panel(model, tiny_batch())
+    assert model.training
+
+
+def test_a_perfect_model_shows_the_original():
+    model = tiny_model()
+    model.decoder.forward = lambda latent, plan: model.target(model.seen, plan)
+    batch = tiny_batch()
+    model.seen = model.data_preprocessor(batch)["images"]
+    cells = columns(reconstruction_panel(model, batch)).astype(int)
+    assert abs(cells[:, 0] - cells[:, 3]).max() <= 1
+
+
+@pytest.mark.parametrize("in_chans", [1, 2, 6])
+def test_other_channels_and_units(in_chans):
+    preprocessor = {"mean": [2000.0] * in_chans, "std": [500.0] * in_chans}
+    model = tiny_model(encoder={"in_chans": in_chans}, data_preprocessor=preprocessor)
+    batch = tiny_batch(in_chans=in_chans)
+    batch["inputs"] = batch["inputs"].float() * 16
+    cells = columns(reconstruction_panel(model, batch))
+    assert cells[:, 0].min() < 10
+    assert cells[:, 0].max() > 245
+    assert (cells[..., 0] == cells[..., 1]).all() == (in_chans < 3)
+
+
+def test_a_target_without_pixels_is_refused():
+    model = tiny_model()
+    model.target.invertible = False
+    with pytest.raises(UsageError, match="cannot be turned back into pixels"):
+        reconstruction_panel(model, tiny_batch())
+
+
+def test_first_samples_have_the_keys_of_validation():
+    from maetool.data import KeyedSampler
+
+    data = ShapesDataset(6, 32)
+    batch = first_samples(data, 10, seed=3)
+    keys = [item.key for item in KeyedSampler(data, shuffle=False, seed=3)]
+    assert batch["key"].tolist() == keys
+
+
+def test_curves_of_a_resumed_and_killed_run(tmp_path):
+    for run, start in (("20260101_000000", 0), ("20260102_000000", 3)):
+        folder = tmp_path / run / "vis_data"
+        folder.mkdir(parents=True)
+        lines = [json.dumps({"loss": 1.0 / (i + 1) + start, "step": i}) for i in range(start, start + 5)]
+        lines.append(json.dumps({"val/loss": 0.5, "val/knn": 40.0, "step": start}))
+        (folder / "scalars.json").write_text("\n".join(lines) + '\n{"loss": 0.3, "st')
+    logs = read_logs(tmp_path)
+    assert sorted(logs["loss"]) == list(range(8))
+    assert logs["loss"][4] == pytest.approx(1 / 5 + 3)  # the resumed run counts
+    draw_curves(logs, tmp_path / "curve.png")
+    assert Image.open(tmp_path / "curve.png").size == (960, 540)
+    draw_curves({}, tmp_path / "nothing.png")
+    assert (tmp_path / "nothing.png").is_file()
+
+
+def test_save_picture_makes_the_folder(tmp_path):
+    save_picture(np.zeros((4, 5, 3), np.uint8), tmp_path / "a" / "b.png")
+    assert Image.open(tmp_path / "a" / "b.png").size == (5, 4)
