@@ -45,6 +45,8 @@ class WarmupCosineLR(_ParamScheduler):
         self.epochs, self.warmup_epochs, self.min_lr = epochs, warmup_epochs, min_lr
         self.epoch_length, self.accumulation = epoch_length, accumulation
         super().__init__(optimizer, "lr", by_epoch=False)
+        # MMEngine would warn that the schedule runs ahead of the optimiser, which accumulation makes it do.
+        self.optimizer._global_step = 0
 
     @classmethod
     def build_iter_from_epoch(
