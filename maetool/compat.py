@@ -1,5 +1,7 @@
 """The only file that asks which version or ability of a dependency this is."""
 
+import os
+
 import torch
 
 
@@ -7,3 +9,9 @@ def cpu_has_bfloat16() -> bool:
     """Return whether this CPU computes bfloat16 with instructions of its own, so that it is worth using."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public question in torch yet
     return bool(supported and supported())
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use; a container may allow fewer than the machine has."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -104,7 +104,7 @@ def _known(registry: engine.Registry) -> list[str]:
 def _near(name: str, names: Any) -> str:
     folded = {n.lower(): n for n in names}
     near = difflib.get_close_matches(name.lower(), list(folded), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(f'`{folded[n]}`' for n in near)}?" if near else ""
+    return f" (did you mean {' or '.join(f'`{folded[n]}`' for n in near)}?)" if near else ""
 
 
 class Registry(engine.Registry):

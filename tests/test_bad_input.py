@@ -26,12 +26,15 @@ def build(repository, tmp_path, config=SHAPES, options=()):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["model.masker.type=RandmMasker"], r"no masker called `RandmMasker`; did you mean `RandomMasker`\?.*plugins"),
+        (
+            ["model.masker.type=RandmMasker"],
+            r"no masker called `RandmMasker` .did you mean `RandomMasker`.*Loaded plugins",
+        ),
         (["model.masker.type=no.such.Masker"], r"no masker called `no.such.Masker` \(ModuleNotFoundError"),
-        (["model.masker.mask_ration=0.5"], r"no argument `mask_ration`; did you mean `mask_ratio`\?"),
-        (["model.encodr.depth=2"], r"no argument `encodr`; did you mean `encoder` or `decoder`\?"),
-        (["default_hooks.checkpoint.intervall=2"], r"no argument `intervall`; did you mean `interval`\?"),
-        (["train_dataloader.dataset.num_sample=2"], r"no argument `num_sample`; did you mean `num_samples`\?"),
+        (["model.masker.mask_ration=0.5"], r"no argument `mask_ration` .did you mean `mask_ratio`"),
+        (["model.encodr.depth=2"], r"no argument `encodr` .did you mean `encoder`"),
+        (["default_hooks.checkpoint.intervall=2"], r"no argument `intervall` .did you mean `interval`"),
+        (["train_dataloader.dataset.num_sample=2"], r"no argument `num_sample` .did you mean `num_samples`"),
         (["model.masker.mask_ratio=1.0"], r"mask_ratio is 1.0, but must be a number between 0 and 1"),
         (["model.masker.mask_ratio=0"], r"mask_ratio is 0, but must be a number between 0 and 1"),
         (["model.masker.mask_ratio=lots"], r"mask_ratio is 'lots', but must be a number"),
@@ -59,7 +62,7 @@ def build(repository, tmp_path, config=SHAPES, options=()):
 )
 def test_config(repository, tmp_path, options, sentence):
     def start():
-        runner = build(repository, tmp_path, options=options)
+        runner = build(repository, tmp_path, options=["model.encoder.patch_size=8", *options])
         runner._train_loop = runner.build_train_loop(runner._train_loop)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         runner.build_param_scheduler(runner.param_schedulers)
@@ -134,7 +137,7 @@ def test_given_masks_with_unequal_counts():
     mask[0, :12], mask[1, :10] = 1, 1
     with pytest.raises(UsageError, match=r"different numbers of patches \(4, 6\)"):
         tiny_model()(torch.zeros(2, 3, 16, 32), {"mask": mask})
-    with pytest.raises(UsageError, match=r"shape \(2, 9\), but a grid of 2x8 needs \(batch, 16\)"):
+    with pytest.raises(UsageError, match=r"mask has the shape \(2, 9\), but must be \(batch, 16\), \(batch, 2, 8\)"):
         tiny_model()(torch.zeros(2, 3, 16, 32), {"mask": torch.ones(2, 9)})
 
 

@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import inspect
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from mmengine import Config, DictAction
 
 from maetool import registry
+from maetool.compat import usable_cores
 from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
 from maetool.registry import check_part, find_part
@@ -168,7 +168,7 @@ def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: A
 
 def _complete_loader(loader: Any, world_size: int) -> None:
     if loader.get("num_workers", "auto") == "auto":
-        loader.num_workers = max(1, len(os.sched_getaffinity(0)) // world_size)
+        loader.num_workers = max(1, usable_cores() // world_size)
     if loader.num_workers == 0:
         loader.pop("persistent_workers", None)
         loader.pop("prefetch_factor", None)

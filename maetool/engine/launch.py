@@ -80,7 +80,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     runner = MaetoolRunner.from_cfg(cfg)
     parameters = sum(p.numel() for p in runner.bare_model.parameters())
     runner.logger.info("%s with %.1f million parameters on %s.", runner.model_name, parameters / 1e6, _device(runner))
-    runner.logger.info(rate)
+    runner.rate = rate
     return runner
 
 

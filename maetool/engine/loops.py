@@ -35,6 +35,7 @@ class PretrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Train, after a validation if one was asked for at the start."""
+        self.runner.logger.info(self.runner.rate)
         self.runner.logger.info(self._describe())
         if self.val_at_start and self._iter == 0 and self.runner.val_loop is not None:
             self.runner.val_loop.run()

@@ -26,6 +26,8 @@ from .checkpoint import history_from_plain, load_weights, newest_readable, read_
 class MaetoolRunner(Runner):
     """The runner of every maetool config; `build_runner` in `maetool.engine.launch` makes one from a config."""
 
+    rate = ""  # the sentence on the learning rate, which training begins with
+
     @classmethod
     def from_cfg(cls, cfg: Any) -> "MaetoolRunner":
         """Build the runner; environment, config and hooks go to the log file only, not to the terminal."""

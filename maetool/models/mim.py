@@ -1,10 +1,11 @@
 """The masked image model: five parts and one plan."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.patches import patchify, unpatchify
@@ -22,13 +23,22 @@ class MaskedImageModel(BaseModel):
     Args:
         masker, encoder, decoder, target, head: configs, or modules that are built already.
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
+        advisors: name to config or module, from images (B, C, H, W) to numbers (B, L), for maskers that look at more
+            than a grid; see `Masker.needs`.
 
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
     """
 
     def __init__(
-        self, masker: Any, encoder: Any, decoder: Any, target: Any, head: Any, data_preprocessor: Any = None
+        self,
+        masker: Any,
+        encoder: Any,
+        decoder: Any,
+        target: Any,
+        head: Any,
+        data_preprocessor: Any = None,
+        advisors: Mapping[str, Any] | None = None,
     ) -> None:
         encoder = ENCODERS.build(encoder)
         facts = {
@@ -44,6 +54,7 @@ class MaskedImageModel(BaseModel):
         self.target = _build(TARGETS, target, facts)
         self.decoder = _build(DECODERS, decoder, {**facts, "out_dim": self.target.out_dim})
         self.head = _build(HEADS, head, facts)
+        self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
         self.masker.num_keep(encoder.grid)  # an impossible ratio is told now, not at the first step
 
     def forward(
@@ -58,7 +69,8 @@ class MaskedImageModel(BaseModel):
 
         Args:
             images: (B, C, H, W), normalised.
-            data_samples: what else the batch holds: `key` (B,) makes masks repeatable, `mask` (B, L) replaces them.
+            data_samples: what else the batch holds: `key` (B,) makes masks repeatable, `mask` replaces them and
+                `weight` weighs the loss, of patches or of pixels; see `Masker`.
             mode: "loss" gives a dict of scalars; "predict" what `reconstruct` gives; "tensor" the encoder's tokens
                 (B, T + L, D) with nothing hidden.
             plan: hides exactly this instead of asking the masker.
@@ -83,7 +95,8 @@ class MaskedImageModel(BaseModel):
         """Ask the masker what to hide in images (B, C, H, W)."""
         samples = data_samples or {}
         grid = self.encoder.grid_of(images)
-        return self.masker(images, grid, given=samples.get("mask"), keys=samples.get("key"))
+        given, keys, weight = (samples.get(name) for name in ("mask", "key", "weight"))
+        return self.masker(images, grid, given, keys, weight, self.advisors)
 
     @torch.no_grad()
     def reconstruct(

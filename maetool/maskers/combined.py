@@ -1,0 +1,166 @@
+"""Maskers made of other maskers, and the one that only takes masks that are given."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.ops.random import KeyedRandom, mix
+from maetool.registry import MASKERS
+
+from .base import Masker
+
+
+@MASKERS.register_module()
+class GivenMasker(Masker):
+    """Takes the masks that travel with the batch, at the resolution of patches or of pixels, and makes none."""
+
+    def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
+        """Refuse.
+
+        Raises:
+            UsageError: the batch has no masks.
+        """
+        raise UsageError(
+            "GivenMasker needs a `mask` in every batch, but there is none: let the dataset return one, "
+            "or choose another masker."
+        )
+
+
+def _build(maskers: Sequence[Any]) -> nn.ModuleList:
+    if not maskers:
+        raise UsageError("A masker of several maskers got an empty list: name at least one.")
+    return nn.ModuleList(MASKERS.build(masker) for masker in maskers)
+
+
+def _needs(maskers: nn.ModuleList) -> tuple[str, ...]:
+    return tuple(sorted({name for masker in maskers for name in masker.needs}))
+
+
+def _ask(masker: Masker, rng: KeyedRandom, grid: tuple[int, ...], asked: dict[str, Tensor]) -> Tensor:
+    return masker.scores(rng, grid, **{name: asked[name] for name in masker.needs})
+
+
+@MASKERS.register_module()
+class MixedMasker(Masker):
+    """Each sample, or each batch, takes one of several maskers by chance.
+
+    Args:
+        maskers: configs or modules, which must keep equal numbers of patches.
+        probabilities: of each masker; equal by default. They are divided by their sum.
+        per: "sample", or "batch": all samples take the masker that the first one draws.
+        predict_ratio: see `Masker`.
+
+    Raises:
+        UsageError: no maskers, or probabilities that do not fit.
+    """
+
+    def __init__(
+        self,
+        maskers: Sequence[Any],
+        probabilities: Sequence[float] | None = None,
+        per: Literal["sample", "batch"] = "sample",
+        predict_ratio: float | None = None,
+    ) -> None:
+        built = _build(maskers)
+        super().__init__(built[0].mask_ratio, predict_ratio)
+        chances = list(probabilities or [1.0] * len(built))
+        if len(chances) != len(built) or min(chances) < 0 or sum(chances) <= 0:
+            raise UsageError(
+                f"The probabilities are {chances} for {len(built)} maskers: give one of at least 0 for each."
+            )
+        if per not in ("sample", "batch"):
+            raise UsageError(f'per is {per!r}, but must be "sample" or "batch".')
+        self.maskers, self.per, self.needs = built, per, _needs(built)
+        self.register_buffer("bounds", torch.tensor(chances).cumsum(0) / sum(chances), persistent=False)
+
+    def num_keep(self, grid: Sequence[int]) -> int:
+        """Return the number that all of the maskers keep.
+
+        Raises:
+            UsageError: they keep different numbers.
+        """
+        counts = {masker.num_keep(grid) for masker in self.maskers}
+        if len(counts) > 1:
+            raise UsageError(
+                "The maskers of MixedMasker keep different numbers of patches "
+                f"({', '.join(map(str, sorted(counts)))}): give them ratios that keep equal numbers."
+            )
+        return counts.pop()
+
+    def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **asked: Tensor) -> Tensor:
+        """Return the scores (B, L) of the masker that each sample takes."""
+        draw = rng.uniform(1)  # (B, 1)
+        draw = draw[:1].expand_as(draw) if self.per == "batch" else draw
+        chosen = torch.bucketize(draw, self.bounds.to(rng.device), right=True).clamp(max=len(self.maskers) - 1)
+        scores = [
+            _ask(masker, KeyedRandom(mix(rng.keys, i)), grid, asked).float() for i, masker in enumerate(self.maskers)
+        ]
+        return torch.stack(scores).gather(0, chosen[None].expand(1, -1, scores[0].shape[1]))[0]
+
+
+@MASKERS.register_module()
+class ScheduledMasker(Masker):
+    """Changes the masker, its ratio, or both over the course of training.
+
+    What it does is a function of `progress` alone, so a resumed run goes on exactly. Outside of training it is what it
+    will be at the end, so that validation always sees the same masks.
+
+    Args:
+        maskers: configs or modules, in the order in which they take over.
+        starts: share of training, in [0, 1), at which each takes over; the first is 0. Equal parts by default.
+        mask_ratios: ratio at the beginning and at the end, changing linearly; by default each masker's own.
+        predict_ratio: see `Masker`.
+
+    Raises:
+        UsageError: no maskers, or starts that do not ascend from 0.
+    """
+
+    def __init__(
+        self,
+        maskers: Sequence[Any],
+        starts: Sequence[float] | None = None,
+        mask_ratios: Sequence[float] | None = None,
+        predict_ratio: float | None = None,
+    ) -> None:
+        built = _build(maskers)
+        starts = list(starts or [i / len(built) for i in range(len(built))])
+        ascending = all(early < late for early, late in pairwise([*starts, 1.0]))
+        if len(starts) != len(built) or starts[0] != 0 or not ascending:
+            raise UsageError(
+                f"starts are {starts} for {len(built)} maskers: give one for each, ascending from 0 to below 1."
+            )
+        if mask_ratios is not None and len(mask_ratios) != 2:
+            raise UsageError(f"mask_ratios are {mask_ratios!r}, but must be two: at the beginning and at the end.")
+        for ratio in mask_ratios or ():
+            Masker(ratio, predict_ratio)  # raises for a ratio that makes no sense
+        super().__init__(mask_ratios[-1] if mask_ratios else built[-1].mask_ratio, predict_ratio)
+        self.maskers, self.starts, self.mask_ratios = built, starts, mask_ratios
+        self.needs = _needs(built)
+
+    @property
+    def current(self) -> Masker:
+        """The masker at this moment of training, with the ratio of this moment."""
+        progress = self.progress if self.training else 1.0
+        masker = self.maskers[bisect_right(self.starts, progress) - 1]
+        if self.mask_ratios:
+            first, last = self.mask_ratios
+            masker.mask_ratio = first + (last - first) * progress
+        return masker
+
+    def num_keep(self, grid: Sequence[int]) -> int:
+        """Return how many patches stay visible at this moment."""
+        return self.current.num_keep(grid)
+
+    def num_predict(self, grid: Sequence[int]) -> int | None:
+        """Return how many patches are predicted at this moment; None is all that are removed."""
+        self.mask_ratio = self.current.mask_ratio
+        return super().num_predict(grid)
+
+    def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **asked: Tensor) -> Tensor:
+        """Return the scores (B, L) of the masker of this moment."""
+        return _ask(self.current, rng, grid, asked)

@@ -1,0 +1,185 @@
+"""Masks with structure on the grid: blocks, coarse units, regular patterns."""
+
+from collections.abc import Sequence
+from math import ceil, log, prod
+
+import torch
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import by, count_kept, to_size
+from maetool.ops.masking import enlarge, rectangles
+from maetool.ops.random import KeyedRandom
+from maetool.registry import MASKERS
+
+from .base import Masker
+
+
+def _check_aspect(aspect: Sequence[float]) -> tuple[float, float]:
+    if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1]:
+        raise UsageError(f"aspect is {aspect!r}, but must be a range of height over width, such as (0.3, 3.33).")
+    return tuple(aspect)
+
+
+def _aspects(rng: KeyedRandom, aspect: tuple[float, float]) -> Tensor:
+    """Draw (B,) aspects, uniform in their logarithm."""
+    low, high = (log(side) for side in aspect)
+    return (low + (high - low) * rng.uniform(1)[:, 0]).exp()
+
+
+@MASKERS.register_module()
+class BlockMasker(Masker):
+    """Removes rectangles of random size and place until the count is reached, exactly on every sample.
+
+    Each rectangle adds at least one patch and never too many; the whole batch draws its next rectangle at once. What no
+    rectangle fills after `attempts` draws is filled at random, as in BEiT v2. Source: BEiT (microsoft/unilm,
+    `beit/masking_generator.py`) and its v2.
+
+    Args:
+        mask_ratio, predict_ratio: see `Masker`.
+        min_patches: smallest area that is drawn, in patches.
+        aspect: range of height over width, uniform in its logarithm.
+        attempts: rectangles that are drawn for each sample.
+
+    Raises:
+        UsageError: arguments that make no sense, or a grid that is not two-dimensional.
+    """
+
+    def __init__(
+        self,
+        mask_ratio: float = 0.4,
+        predict_ratio: float | None = None,
+        min_patches: int = 16,
+        aspect: Sequence[float] = (0.3, 1 / 0.3),
+        attempts: int = 24,
+    ) -> None:
+        super().__init__(mask_ratio, predict_ratio)
+        if min_patches < 1 or attempts < 1:
+            raise UsageError(f"min_patches is {min_patches} and attempts {attempts}, but both must be at least 1.")
+        self.min_patches, self.aspect, self.attempts = min_patches, _check_aspect(aspect), attempts
+
+    def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
+        """Return 1 to 2 inside the rectangles and 0 to 1 outside, (B, L): the random part decides what fills up."""
+        target = prod(grid) - self.num_keep(grid)
+        removed = torch.zeros(len(rng), *to_size(grid, "grid"), dtype=torch.bool, device=rng.device)
+        for _ in range(self.attempts):
+            budget = target - removed.flatten(1).sum(dim=1)  # (B,)
+            block = self._draw(rng, budget, grid) & ~removed
+            added = block.flatten(1).sum(dim=1)
+            removed |= block & ((added > 0) & (added <= budget))[:, None, None]
+        return removed.flatten(1) + rng.uniform(prod(grid))
+
+    def _draw(self, rng: KeyedRandom, budget: Tensor, grid: tuple[int, ...]) -> Tensor:
+        """Draw one rectangle a sample, bool (B, h, w); none where it would span the grid."""
+        area = self.min_patches + rng.uniform(1)[:, 0] * (budget - self.min_patches)
+        aspect = _aspects(rng, self.aspect)
+        height = (area * aspect).sqrt().round().long()
+        width = (area / aspect).sqrt().round().long()
+        fits = (height < grid[0]) & (width < grid[1])
+        height, width = height * fits, width * fits
+        top = rng.integers(grid[0] + 1 - height[:, None], 1)[:, 0]
+        left = rng.integers(grid[1] + 1 - width[:, None], 1)[:, 0]
+        return rectangles(top, left, height, width, grid)
+
+
+@MASKERS.register_module()
+class InverseBlockMasker(Masker):
+    """Keeps one block visible, rolled around the edges of the grid, and removes the rest.
+
+    Source: CAPI (facebookresearch/capi, `data.py`).
+
+    Args:
+        mask_ratio, predict_ratio: see `Masker`.
+        aspect: range of the block's height over width, uniform in its logarithm.
+
+    Raises:
+        UsageError: arguments that make no sense.
+    """
+
+    def __init__(
+        self, mask_ratio: float = 0.65, predict_ratio: float | None = None, aspect: Sequence[float] = (0.5, 2.0)
+    ) -> None:
+        super().__init__(mask_ratio, predict_ratio)
+        self.aspect = _check_aspect(aspect)
+
+    def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
+        """Return the place of each patch in its block, row by row, and more outside, (B, L)."""
+        h, w = to_size(grid, "grid")
+        visible = self.num_keep(grid)
+        height = (visible * _aspects(rng, self.aspect)).sqrt().ceil().clamp(ceil(visible / w), h)  # (B,)
+        width = (visible / height).ceil()
+        row = (torch.arange(h, device=rng.device) - rng.integers(h, 1)) % h  # (B, h), rolled
+        column = (torch.arange(w, device=rng.device) - rng.integers(w, 1)) % w  # (B, w)
+        inside = (row < height[:, None])[:, :, None] & (column < width[:, None])[:, None, :]
+        place = row[:, :, None] * width[:, None, None] + column[:, None, :]  # (B, h, w)
+        return torch.where(inside, place, h * w + rng.uniform(h, w)).flatten(1)
+
+
+@MASKERS.register_module()
+class AlignedMasker(Masker):
+    """Removes whole units of several patches at random, such as SimMIM's of 32 pixels.
+
+    Source: SimMIM (microsoft/SimMIM, `data/data_simmim.py`), whose count of units is rounded up.
+
+    Args:
+        mask_ratio, predict_ratio: see `Masker`.
+        unit: patches of a unit along each axis, or one number for all.
+
+    Raises:
+        UsageError: a unit that does not divide the grid, or a ratio that leaves no unit visible.
+    """
+
+    def __init__(
+        self, mask_ratio: float = 0.6, predict_ratio: float | None = None, unit: int | Sequence[int] = 2
+    ) -> None:
+        super().__init__(mask_ratio, predict_ratio)
+        self.unit = unit
+
+    def num_keep(self, grid: Sequence[int]) -> int:
+        """Return the patches of the units that stay visible."""
+        unit, coarse = self._units(grid)
+        return count_kept(prod(coarse), self.mask_ratio) * prod(unit)
+
+    def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
+        """Return one random number for each unit (B, L); the sort is stable, so units stay whole."""
+        unit, coarse = self._units(grid)
+        order = rng.uniform(prod(coarse)).argsort(dim=1).argsort(dim=1)  # ranks, so that no two units are equal
+        return enlarge(order.view(-1, *coarse), unit).flatten(1).float()
+
+    def _units(self, grid: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        unit = to_size(self.unit, "unit", rank=len(grid))
+        if any(g % u for g, u in zip(grid, unit, strict=True)):
+            raise UsageError(
+                f"Units of {by(unit)} patches do not divide a grid of {by(grid)}: choose a unit that divides it, "
+                "or another image size."
+            )
+        return unit, tuple(g // u for g, u in zip(grid, unit, strict=True))
+
+
+@MASKERS.register_module()
+class GridMasker(Masker):
+    """Keeps the patches of a regular pattern: the grid-wise sampling of the MAE ablation, for any ratio.
+
+    At 75 % it keeps one of every 2 x 2 patches; which one, each sample draws. Other ratios keep the patches where a
+    regular lattice, the fractional parts of two irrational steps, is lowest. Source: MAE, table 1f.
+    """
+
+    def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
+        """Return the lattice (B, L), shifted at random."""
+        places = torch.meshgrid(*(torch.arange(side, device=rng.device) for side in grid), indexing="ij")
+        shifts = rng.integers(2**20, len(grid))  # (B, rank)
+        shifted = [p.flatten() + shifts[:, i, None] for i, p in enumerate(places)]  # rank x (B, L)
+        if abs(1 - self.mask_ratio - 0.5 ** len(grid)) < 1e-6:
+            kept = torch.stack([s % 2 == 0 for s in shifted]).all(dim=0)
+            return 1 - kept.float() + 0.5 * rng.uniform(prod(grid))
+        # The plastic number's powers spread points evenly in two dimensions (Roberts' sequence R2), and so on for more.
+        steps = [_plastic(len(grid)) ** -(i + 1) for i in range(len(grid))]
+        return sum(s.double() * step for s, step in zip(shifted, steps, strict=True)).remainder(1.0).float()
+
+
+def _plastic(rank: int) -> float:
+    """Return the positive root of x**(rank + 1) = x + 1."""
+    x = 2.0
+    for _ in range(50):
+        x = (1 + x) ** (1 / (rank + 1))
+    return x
