@@ -96,7 +96,9 @@ class MixedMasker(Masker):
         """Return the scores (B, L) of the masker that each sample takes."""
         draw = rng.uniform(1)  # (B, 1)
         draw = draw[:1].expand_as(draw) if self.per == "batch" else draw
-        chosen = torch.bucketize(draw, self.bounds.to(rng.device), right=True).clamp(max=len(self.maskers) - 1)
+        chosen = torch.bucketize(draw.contiguous(), self.bounds.to(rng.device), right=True).clamp(
+            max=len(self.maskers) - 1
+        )
         scores = [
             _ask(masker, KeyedRandom(mix(rng.keys, i)), grid, asked).float() for i, masker in enumerate(self.maskers)
         ]

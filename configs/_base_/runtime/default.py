@@ -13,6 +13,7 @@ default_hooks = dict(
 )
 custom_hooks = [
     dict(type="ProgressHook"),
+    dict(type="MaskerProgressHook"),
     dict(type="BrokenFilesHook"),
     dict(type="ReconstructionHook", interval=1),
     dict(type="LossCurveHook"),

@@ -4,6 +4,7 @@ from .broken_files import BrokenFilesHook
 from .checkpoint import SafeCheckpointHook
 from .log import LogHook
 from .loss_curve import LossCurveHook
+from .masker_progress import MaskerProgressHook
 from .progress import ProgressHook
 from .reconstruction import ReconstructionHook
 
@@ -11,6 +12,7 @@ __all__ = [
     "BrokenFilesHook",
     "LogHook",
     "LossCurveHook",
+    "MaskerProgressHook",
     "ProgressHook",
     "ReconstructionHook",
     "SafeCheckpointHook",
