@@ -79,6 +79,22 @@ def _parse_options(options: Sequence[str], cfg: Config) -> dict[str, Any]:
     return parser.parse_args(["--cfg-options", *options]).cfg_options
 
 
+def parse_runs(runs: Sequence[str]) -> dict[str, list[str]]:
+    """Return name to options of runs written as "name key=value key=value".
+
+    Raises:
+        UsageError: an empty run, a name twice, or something that is not an option.
+    """
+    parsed: dict[str, list[str]] = {}
+    for run in runs:
+        name, *options = run.split() or [""]
+        wrong = [option for option in options if "=" not in option]
+        if not name or "=" in name or "/" in name or name in parsed or wrong:
+            raise UsageError(f'The run "{run}" must be a name of its own and then key=value, such as "red color=red".')
+        parsed[name] = options
+    return parsed
+
+
 def check_config(node: Any, section: str = "") -> None:
     """Check the name and the arguments of every part that a config mentions, at any depth.
 

@@ -9,7 +9,13 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.evaluation.knn import collect_features, knn_accuracy, pixel_features, token_features
+from maetool.evaluation import (
+    collect_features,
+    knn_accuracy,
+    linear_probe_predict,
+    pixel_features,
+    token_features,
+)
 from maetool.registry import LOOPS
 
 _FEW_STEPS = 5000
@@ -92,14 +98,21 @@ class PretrainValLoop(BaseLoop):
         bank_dataloader: loader or config of the labelled neighbours; None leaves kNN out.
         k: neighbours that vote.
         temperature: of the weights exp(similarity / temperature) of the votes.
+        linear_probe: fit a linear classifier on the features of the bank too, and report its accuracy in percent.
     """
 
     def __init__(
-        self, runner: Any, dataloader: Any, bank_dataloader: Any = None, k: int = 20, temperature: float = 0.07
+        self,
+        runner: Any,
+        dataloader: Any,
+        bank_dataloader: Any = None,
+        k: int = 20,
+        temperature: float = 0.07,
+        linear_probe: bool = False,
     ) -> None:
         super().__init__(runner, dataloader)
         self.bank_dataloader = bank_dataloader
-        self.k, self.temperature = k, temperature
+        self.k, self.temperature, self.linear_probe = k, temperature, linear_probe
         self._pixels_done = False
 
     @torch.no_grad()
@@ -147,4 +160,8 @@ class PretrainValLoop(BaseLoop):
         query = collect_features(self.runner.bare_model, self.dataloader, features)
         if bank is None or query is None:
             return {}
-        return {name: knn_accuracy(bank, query, name, self.k, self.temperature) for name in features}
+        metrics = {name: knn_accuracy(bank, query, name, self.k, self.temperature) for name in features}
+        if self.linear_probe:
+            predicted = linear_probe_predict(bank["knn"], bank["label"], query["knn"])
+            metrics["linear_probe"] = (predicted == query["label"]).float().mean().item() * 100
+        return metrics

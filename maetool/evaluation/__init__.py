@@ -1,5 +1,13 @@
 """What the features are worth."""
 
 from .knn import collect_features, knn_accuracy, knn_predict, pixel_features, token_features
+from .linear_probe import linear_probe_predict
 
-__all__ = ["collect_features", "knn_accuracy", "knn_predict", "pixel_features", "token_features"]
+__all__ = [
+    "collect_features",
+    "knn_accuracy",
+    "knn_predict",
+    "linear_probe_predict",
+    "pixel_features",
+    "token_features",
+]

@@ -6,7 +6,11 @@ from mmengine.hooks import LoggerHook
 
 from maetool.registry import HOOKS
 
-_FORMS = {"knn": "kNN accuracy {:.1f} %", "knn_pixels": "kNN on raw pixels {:.1f} %"}
+_FORMS = {
+    "knn": "kNN accuracy {:.1f} %",
+    "knn_pixels": "kNN on raw pixels {:.1f} %",
+    "linear_probe": "linear probe {:.1f} %",
+}
 
 
 @HOOKS.register_module()
