@@ -1,6 +1,6 @@
-"""Compares changes of a config: the same pretraining for each, a few seeds, a table and a plot.
+r"""Compares changes of a config: the same pretraining for each, a few seeds, a table and a plot.
 
-Example: python tools/compare.py configs/mae/vit-t_shapes.py --out work_dirs/compare --run "random" \\
+Example: python tools/compare.py configs/mae/vit-t_shapes.py --out work_dirs/compare --run "random" \
     --run "block model.masker.type=BlockMasker" --run "red model.masker.type=ColorNoiseMasker model.masker.color=red"
 """
 

@@ -1,20 +1,21 @@
 """From a config to a runner, a model or a dataset: what the tools call."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import torch
 from mmengine import Config
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS
 
 from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
-from .config import check_config, complete_config
+from .config import check_config, complete_config, load_config
 from .runner import MaetoolRunner
 
 
@@ -119,3 +120,33 @@ def load_model(cfg: Config, checkpoint: str) -> nn.Module:
 def build_dataset(cfg: Config, loader: str) -> Dataset:
     """Build the dataset of a completed config's loader, for example "val_dataloader"."""
     return DATASETS.build(cfg[loader].dataset)
+
+
+def masks_of(
+    path: str, runs: Mapping[str, Sequence[str]], data: str | None
+) -> tuple[dict[str, nn.Module], Tensor, Any]:
+    """Return the maskers of several changes of a config, some uint8 images (N, 3, H, W) for them, and the grid.
+
+    Args:
+        path: the config.
+        runs: name to options.
+        data: folder of images; drawn shapes without one.
+
+    Raises:
+        UsageError: a change that is wrong, or changes of the grid.
+    """
+    configs = {name: load_config(path, options) for name, options in runs.items()}
+    models = {}
+    for name, cfg in configs.items():
+        check_config(cfg)
+        complete_config(cfg)
+        models[name] = MODELS.build({**cfg.model, "data_preprocessor": None})
+    first = next(iter(models.values())).encoder
+    if any(model.encoder.grid != first.grid for model in models.values()):
+        raise UsageError("The runs have different grids: leave image size and patch size as they are.")
+    shapes = {"type": "ShapesDataset", "num_samples": 8, "img_size": first.img_size}
+    folder = {"type": "ImageFolderDataset", "root": data, "limit": 8}
+    folder["pipeline"] = [{"type": "ResizeCenterCrop", "size": first.img_size}]
+    dataset = DATASETS.build(folder if data else shapes)
+    images = torch.stack([dataset[i]["inputs"] for i in range(min(8, len(dataset)))])
+    return {name: model.masker for name, model in models.items()}, images, first.grid

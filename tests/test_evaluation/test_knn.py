@@ -1,11 +1,18 @@
-"""kNN against a slow version by hand, and the features it gets."""
+"""kNN against a slow version by hand, the linear probe, and the features they get."""
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from maetool.data import ShapesDataset
-from maetool.evaluation import collect_features, knn_accuracy, knn_predict, pixel_features, token_features
+from maetool.evaluation import (
+    collect_features,
+    knn_accuracy,
+    knn_predict,
+    linear_probe_predict,
+    pixel_features,
+    token_features,
+)
 from maetool.testing import tiny_model
 
 
@@ -56,3 +63,11 @@ def test_nothing_is_hidden_from_features():
 
 def test_large_pictures_are_averaged_for_the_pixel_baseline():
     assert pixel_features(None, torch.zeros(2, 3, 224, 100)).shape == (2, 3 * 32 * 32)
+
+
+def test_linear_probe_separates_what_is_linear():
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(600, 5, generator=generator) * torch.tensor([1.0, 100, 1, 0.01, 0])
+    labels = (points[:, 0] + 100 * points[:, 3] > 0).long()
+    predicted = linear_probe_predict(points[:400], labels[:400], points[400:])
+    assert (predicted == labels[400:]).float().mean().item() > 0.96

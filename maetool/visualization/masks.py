@@ -1,0 +1,119 @@
+"""What masks look like, and what their statistics say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from maetool.ops.random import sample_keys
+
+_EXAMPLES = 4
+
+
+@dataclass(frozen=True)
+class MaskStatistics:
+    """Statistics of many masks.
+
+    Attributes:
+        rate: (h, w), how often each position is visible.
+        clusters: sizes of the visible clusters (patches that touch along a side), one entry for each visible patch.
+        frequency: in cycles a patch.
+        power: radially averaged power at `frequency`, in units of that of white noise of the same rate.
+    """
+
+    rate: np.ndarray
+    clusters: np.ndarray
+    frequency: np.ndarray
+    power: np.ndarray
+
+
+def mask_statistics(masks: Tensor) -> MaskStatistics:
+    """Return the statistics of masks, bool (N, h, w), 1 = removed."""
+    return MaskStatistics((~masks).float().mean(0).numpy(), _clusters(masks), *_spectrum(masks.float()))
+
+
+def _clusters(masks: Tensor) -> np.ndarray:
+    sizes = []
+    for visible in (~masks).numpy().astype(np.uint8):
+        _, _, stats, _ = cv2.connectedComponentsWithStats(visible, connectivity=4)
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        sizes.append(np.repeat(areas, areas))
+    return np.concatenate(sizes)
+
+
+def _spectrum(masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    _, height, width = masks.shape
+    share = masks.mean().item()
+    power = torch.fft.fft2(masks - masks.mean((1, 2), keepdim=True)).abs().square().mean(0)
+    power = power / (height * width * share * (1 - share))
+    radius = (torch.fft.fftfreq(height)[:, None] ** 2 + torch.fft.fftfreq(width)[None, :] ** 2).sqrt()
+    step = 1 / max(height, width)
+    rings = (radius / step).round().long().flatten()
+    count = torch.bincount(rings)
+    mean = torch.bincount(rings, weights=power.flatten().double()) / count
+    kept = (count > 0) & (torch.arange(len(count)) > 0)  # the mean itself is not a frequency
+    return (torch.arange(len(count))[kept] * step).numpy(), mean[kept].numpy()
+
+
+def draw_masks(
+    maskers: Mapping[str, nn.Module], images: Tensor, grid: tuple[int, int], path: Path, draws: int = 2048
+) -> dict[str, MaskStatistics]:
+    """Draw one row for each masker: masks on images, visible rate, cluster sizes, spectrum. Return the statistics.
+
+    Args:
+        maskers: name to masker.
+        images: uint8 (N, 3, H, W), at least one; the masks are laid on the first ones.
+        grid: (h, w).
+        path: the PNG.
+        draws: masks for the statistics.
+    """
+    figure = Figure(figsize=(1.5 * _EXAMPLES + 8.5, 1.9 * len(maskers) + 0.4), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = figure.subplots(len(maskers), _EXAMPLES + 3, squeeze=False, width_ratios=[1] * _EXAMPLES + [1.2, 1.6, 1.6])
+    found = {}
+    for axes, (name, masker) in zip(rows, maskers.items(), strict=True):
+        keys = sample_keys(0, 0, torch.arange(draws))
+        masks = masker.eval()(images[:1].expand(draws, -1, -1, -1), grid, keys=keys).mask.view(draws, *grid)
+        found[name] = mask_statistics(masks)
+        for i, axis in enumerate(axes[:_EXAMPLES]):
+            axis.imshow(_overlay(images[i % len(images)], masks[i]))
+            axis.set(xticks=[], yticks=[])
+        axes[0].set_ylabel(name)
+        _draw_statistics(axes[_EXAMPLES:], found[name])
+    for axis, title in zip(
+        rows[0][_EXAMPLES:], ("visible rate", "cluster size of visible patches", "power / white"), strict=True
+    ):
+        axis.set_title(title, fontsize=9)
+    for axis, label in zip(rows[-1][-2:], ("patches", "cycles a patch"), strict=True):
+        axis.set_xlabel(label, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return found
+
+
+def _overlay(image: Tensor, mask: Tensor) -> np.ndarray:
+    size = image.shape[1:]
+    cells = mask.float()[None, None]
+    hidden = nn.functional.interpolate(cells, size=tuple(size), mode="nearest")[0, 0].bool()
+    return torch.where(hidden[..., None], 127, image.permute(1, 2, 0)).to(torch.uint8).numpy()
+
+
+def _draw_statistics(axes: list[Axes], statistics: MaskStatistics) -> None:
+    rate, clusters, power = axes
+    shown = rate.imshow(statistics.rate, vmin=0, vmax=max(0.5, statistics.rate.max()), cmap="viridis")
+    rate.figure.colorbar(shown, ax=rate, shrink=0.8)
+    rate.set(xticks=[], yticks=[])
+    clusters.hist(statistics.clusters, bins=np.arange(0.5, max(10, statistics.clusters.max()) + 1), density=True)
+    clusters.set(yticks=[])
+    power.axhline(1, color="0.6", linestyle="--")
+    power.plot(statistics.frequency, statistics.power, ".-")
+    power.set(ylim=(0, max(2.0, min(6.0, statistics.power.max() * 1.05))))
+    for axis in (clusters, power):
+        axis.tick_params(labelsize=7)
