@@ -13,7 +13,7 @@ from maetool.visualization.curves import read_logs
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 LEAVES = sorted(path for path in CONFIGS.rglob("*.py") if "_base_" not in path.parts)
-MAE = [path for path in LEAVES if path.parent.name == "mae" and path.stem.endswith("e")]
+FULL = [path for path in LEAVES if path.parent.name in ("mae", "colormae") and path.stem.endswith("0e")]
 
 
 def leaf_id(path):
@@ -40,7 +40,7 @@ def test_opens_with_a_docstring_that_names_its_command(path):
     assert f"python tools/train.py {path.relative_to(CONFIGS.parent)}" in text
 
 
-@pytest.mark.parametrize("path", MAE, ids=leaf_id)
+@pytest.mark.parametrize("path", FULL, ids=leaf_id)
 @pytest.mark.parametrize("world_size", [1, 8])
 def test_recipe_is_that_of_the_paper(path, world_size):
     cfg = load_config(path)
@@ -57,7 +57,7 @@ def test_recipe_is_that_of_the_paper(path, world_size):
     crop, flip = cfg.train_dataloader.dataset.pipeline
     assert crop == {"type": "RandomResizedCrop", "scale": (0.2, 1.0), "ratio": (3 / 4, 4 / 3), "size": (224, 224)}
     assert flip == {"type": "RandomHorizontalFlip", "p": 0.5}
-    assert cfg.model.masker.mask_ratio == 0.75
+    assert cfg.model.masker.get("mask_ratio", 0.75) == 0.75
     assert cfg.model.decoder == {"type": "TransformerDecoder", "embed_dim": 512, "depth": 8, "num_heads": 16}
 
 

@@ -73,6 +73,17 @@ def test_stopped_and_resumed_equals_unbroken(repository, tmp_path, unbroken, sto
     assert_same(unbroken, final_state(tmp_path))
 
 
+def test_a_schedule_of_maskers_goes_on_exactly(repository, tmp_path):
+    config = "configs/colormae/vit-t-schedule_shapes.py"
+    make_runner(repository, tmp_path / "unbroken", config=config).train()
+    runner = make_runner(repository, tmp_path / "broken", config=config)
+    runner.register_hook(StopAt(7), "LOWEST")
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    make_runner(repository, tmp_path / "broken", resume=True, config=config).train()
+    assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
+
+
 def test_the_number_of_workers_changes_nothing(repository, tmp_path, unbroken):
     make_runner(repository, tmp_path, workers=2).train()
     assert_same(unbroken, final_state(tmp_path))
