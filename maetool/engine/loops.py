@@ -54,11 +54,11 @@ class PretrainLoop(EpochBasedTrainLoop):
             f"{len(self.dataloader.dataset):,} images, {self.max_epochs} epochs, {self.max_iters:,} iterations, "
             f"{steps:,} optimiser steps."
         )
-        if steps < _FEW_STEPS and runner.cfg.get("effective_batch_size"):
+        at_once = self.dataloader.batch_size * runner.world_size
+        if steps < _FEW_STEPS and (runner.cfg.get("effective_batch_size") or 0) > at_once:
             said += (
                 " Few steps learn little (the published recipe makes 250,000): for a small set of images use a smaller "
-                "effective batch, for example --cfg-options effective_batch_size="
-                f"{self.dataloader.batch_size * runner.world_size}."
+                f"effective batch, for example --cfg-options effective_batch_size={at_once}."
             )
         return said
 

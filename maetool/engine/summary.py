@@ -14,7 +14,7 @@ def summarise(work_dir: Path) -> str:
         _change("training loss", logs, "loss", ".3f"),
         _change("validation loss, same masks", logs, "val/loss", ".3f"),
         _last("loss of a constant predictor", logs, "constant_predictor", ".3f"),
-        _change("kNN accuracy, untrained -> trained", logs, "val/knn", ".1f", " %"),
+        _change(f"kNN accuracy, {_first(logs)} -> trained", logs, "val/knn", ".1f", " %"),
         _last("kNN accuracy on raw pixels", logs, "val/knn_pixels", ".1f", " %"),
     ]
     pictures = sorted((work_dir / "reconstructions").glob("*.png"), key=lambda path: path.stat().st_mtime)
@@ -22,6 +22,10 @@ def summarise(work_dir: Path) -> str:
     files["checkpoint"] = checkpoints_in(work_dir)[:1]
     lines += [f"{name:<36} {path}" for name, paths in files.items() for path in paths]
     return "\n".join(line for line in lines if line)
+
+
+def _first(logs: Logs) -> str:
+    return "untrained" if 0 in logs.get("val/knn", {}) else "first validation"
 
 
 def _change(title: str, logs: Logs, name: str, form: str, unit: str = "") -> str:
