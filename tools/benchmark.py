@@ -73,7 +73,7 @@ def _vit_b_step(batch: int, device: str):
     from maetool.engine.optim import decay_groups
     from maetool.registry import MODELS
 
-    cfg = load_config("configs/mae/vit-b_800e.py")
+    cfg = load_config(Path(__file__).parents[1] / "configs/mae/vit-b_800e.py")
     complete_config(cfg)
     model = MODELS.build(cfg.model).to(device)
     optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-4, fused=True)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from maetool.ops.random import sample_keys
@@ -53,11 +54,14 @@ class ImageDataset(Dataset):
         self.seed = seed
 
     def load(self, index: int) -> dict[str, Any]:
-        """Return the sample as stored: `inputs`, a tensor (C, H, W), uint8 or float32, and for example `label`."""
+        """Return the sample as stored: `inputs`, a tensor (C, H, W), uint8 or float32, and for example `label`.
+
+        With `weight`, bool (H, W), pixels that are False count nothing in the loss.
+        """
         raise NotImplementedError(f"{type(self).__name__} must say how a sample is loaded: write `load`.")
 
     def __getitem__(self, item: int | SampleKey) -> dict[str, Any]:
-        """Return `load`'s sample with its transforms applied, its `index` and its `key`.
+        """Return `load`'s sample with its transforms applied (`weight` becomes float32), its `index` and its `key`.
 
         Args:
             item: an index, or an index and key from the sampler; the key makes crops, flips and masks repeatable.
@@ -65,9 +69,22 @@ class ImageDataset(Dataset):
         index, key = item if isinstance(item, tuple) else self.key_of(item)
         sample = self.load(index)
         with keyed_rng(key):
-            for transform in self.transforms:
-                sample["inputs"] = transform(sample["inputs"])
+            if "weight" in sample:
+                sample["inputs"], sample["weight"] = self._transform_both(sample["inputs"], sample["weight"])
+            else:
+                sample["inputs"] = self._transform(sample["inputs"])
         return {**sample, "index": index, "key": key}
+
+    def _transform(self, image: Tensor) -> Tensor:
+        for transform in self.transforms:
+            image = transform(image)
+        return image
+
+    def _transform_both(self, image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        # The weight rides along as one more channel, so that crops and flips hit both alike.
+        one = 255 if image.dtype == torch.uint8 else 1
+        both = self._transform(torch.cat([image, weight[None].to(image.dtype) * one]))
+        return both[:-1], (both[-1] > one / 2).float()
 
     def key_of(self, index: int, epoch: int = 0) -> SampleKey:
         """Return the key that sample `index` has in `epoch` under this dataset's own seed."""

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from maetool.data.base import ImageDataset
 from maetool.data.file_index import FileIndex, index_files
@@ -31,6 +33,9 @@ class ImageFolderDataset(ImageDataset):
         with_labels: give each sample the `label` of its class, the first folder below `root` in sorted order.
         max_broken: largest share of broken files that is tolerated, 0 to 1.
         limit: use only this many files, evenly spaced over the sorted names; all by default.
+        nodata: value that marks pixels without data, where all channels hold it; they count nothing in the loss, and
+            the encoder sees the mean of the others there. The transforms then get one channel more and must be
+            geometric.
         index_cache: folder of the cached file list; by default in the user's cache folder.
         seed: seed of the augmentation where no sampler hands over a key.
 
@@ -51,6 +56,7 @@ class ImageFolderDataset(ImageDataset):
         with_labels: bool = False,
         max_broken: float = 0.1,
         limit: int | None = None,
+        nodata: float | None = None,
         index_cache: str | Path | None = None,
         seed: int = 0,
     ) -> None:
@@ -58,6 +64,7 @@ class ImageFolderDataset(ImageDataset):
         _check(in_chans, max_broken, limit)
         self.in_chans = in_chans
         self.max_broken = max_broken
+        self.nodata = nodata
         self.files = index_files(root, index_cache)
         self.labels: np.ndarray | None = None
         self.classes: tuple[str, ...] = ()
@@ -78,7 +85,7 @@ class ImageFolderDataset(ImageDataset):
 
         Returns:
             `inputs`, a tensor (C, H, W), uint8 or float32; `skipped`, one line "path: reason" for each file passed
-            over, empty as a rule; with labels `label`, that of the file which was read.
+            over, empty as a rule; with labels `label`, that of the file which was read; with `nodata` the `weight`.
 
         Raises:
             UsageError: 100 files in a row, or all there are, cannot be read.
@@ -87,10 +94,13 @@ class ImageFolderDataset(ImageDataset):
         for step in range(min(_MAX_IN_A_ROW, len(self))):
             position = (index + step) % len(self)
             try:
-                sample = {"inputs": read_image(self.files.path(position), self.in_chans), "skipped": "\n".join(skipped)}
+                image = read_image(self.files.path(position), self.in_chans)
             except UnreadableImage as error:
                 skipped.append(str(error))
                 continue
+            sample = {"inputs": image, "skipped": "\n".join(skipped)}
+            if self.nodata is not None:
+                sample["inputs"], sample["weight"] = _fill_nodata(image, self.nodata)
             return sample if self.labels is None else {**sample, "label": int(self.labels[position])}
         raise UsageError(
             f"{len(skipped)} files in a row cannot be read, the first is {skipped[0]}: check the disk and the files, "
@@ -116,6 +126,15 @@ class ImageFolderDataset(ImageDataset):
         except UnreadableImage as error:
             return str(error)
         return ""
+
+
+def _fill_nodata(image: Tensor, nodata: float) -> tuple[Tensor, Tensor]:
+    """Return the image (C, H, W), its gaps filled with the mean of its data, and where there is data, bool (H, W)."""
+    valid = (image != nodata).any(dim=0)
+    if not valid.any():
+        return torch.zeros_like(image), valid
+    mean = image[:, valid].float().mean(dim=1).to(image.dtype)
+    return torch.where(valid, image, mean[:, None, None]), valid
 
 
 def _check(in_chans: int, max_broken: float, limit: int | None) -> None:

@@ -192,3 +192,36 @@ def test_the_key_alone_decides_the_augmentation(tmp_path, build):
     assert torch.equal(again[SampleKey(1, 5)]["inputs"], first)
     assert not torch.equal(dataset[SampleKey(0, 6)]["inputs"], first)
     assert not torch.equal(build(root, pipeline=pipeline, seed=1)[0]["inputs"], dataset[0]["inputs"])
+
+
+def test_pixels_without_data_have_no_weight_and_ride_along_with_the_crops(tmp_path):
+    image = np.full((40, 64, 5), 7, np.float32)
+    image[:, :30] = -9999
+    image[0, 0] = (-9999, 1, 1, 1, 1)  # one channel holds data
+    np.save(tmp_path / "a.npy", image)
+    crop = [{"type": "RandomResizedCrop", "size": (16, 16)}, {"type": "RandomHorizontalFlip"}]
+    plain = ImageFolderDataset(tmp_path, in_chans=5, nodata=-9999, index_cache=tmp_path / "cache")
+    sample = plain[0]
+    assert sample["weight"].shape == (40, 64)
+    assert sample["weight"].sum() == 40 * 34 + 1
+    assert sample["inputs"][1:].max() <= 7
+    assert sample["inputs"][1:, 5:, 5:].min() > 6.9  # the mean of the data, not -9999
+    assert "weight" not in ImageFolderDataset(tmp_path, in_chans=5, index_cache=tmp_path / "cache")[0]
+    image[:, 30:] = np.arange(34, dtype=np.float32)[None, :, None] ** 2 + 100
+    image[:, :30] = -9999
+    np.save(tmp_path / "a.npy", image)
+    data = ImageFolderDataset(tmp_path, in_chans=5, nodata=-9999, pipeline=crop, index_cache=tmp_path / "cache")
+    mean = image[0, 30:, 0].mean()
+    sides = set()
+    for epoch in range(20):
+        sample = data[data.key_of(0, epoch)]
+        picture, weight = sample["inputs"][4], sample["weight"]
+        assert picture.shape == weight.shape == (16, 16)
+        assert set(weight.unique().tolist()) <= {0.0, 1.0}
+        inside = -torch.nn.functional.max_pool2d(-(1 - weight)[None], 7, stride=1, padding=3)[0]  # far from the edge
+        if inside.any():
+            assert (picture[inside == 1] - mean).abs().max() < 1
+        if 0 < weight.mean() < 1:
+            assert (picture[weight == 1] - mean).abs().max() > 20
+            sides.add("right" if weight[:, -1].mean() > weight[:, 0].mean() else "left")
+    assert sides == {"left", "right"}  # flips take the weight along
