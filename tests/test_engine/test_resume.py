@@ -69,8 +69,12 @@ def test_stopped_and_resumed_equals_unbroken(repository, tmp_path, unbroken, sto
     runner.register_hook(StopAt(stop), "LOWEST")
     with pytest.raises(KeyboardInterrupt):
         runner.train()
+    (tmp_path / ".epoch_9.pth.123.tmp").touch()  # as a kill in the middle of a write leaves it
+    (tmp_path / "mine.pth").touch()
     make_runner(repository, tmp_path, resume=True).train()
     assert_same(unbroken, final_state(tmp_path))
+    kept = sorted(path.name for path in tmp_path.iterdir() if ".pth" in path.name)
+    assert kept == ["epoch_3.pth", "iter_12.pth", "mine.pth"]
 
 
 def test_a_schedule_of_maskers_goes_on_exactly(repository, tmp_path):

@@ -1,14 +1,17 @@
 """Writes checkpoints, and removes an old one only when a newer one is safe."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from maetool.engine.checkpoint import save_as_last
+from maetool.engine.checkpoint import checkpoints_in, save_as_last
 from maetool.errors import UsageError
 from maetool.registry import HOOKS
+
+_OURS = re.compile(r"(epoch|iter)_\d+\.pth")
 
 
 @HOOKS.register_module()
@@ -36,6 +39,14 @@ class SafeCheckpointHook(Hook):
             )
         self.interval, self.every_n_iters, self.keep = interval, every_n_iters, keep
         self._written: list[Path] = []
+
+    def before_train(self, runner: Any) -> None:
+        """Take over the checkpoints of the run that is resumed, and remove what a kill in the middle of a write left."""
+        if is_main_process():
+            folder = Path(runner.work_dir)
+            self._written = [path for path in checkpoints_in(folder)[::-1] if _OURS.fullmatch(path.name)]
+            for leftover in folder.glob(".*.pth.*.tmp"):
+                leftover.unlink(missing_ok=True)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save inside an epoch, if that was asked for."""
