@@ -41,7 +41,7 @@ class SafeCheckpointHook(Hook):
         self._written: list[Path] = []
 
     def before_train(self, runner: Any) -> None:
-        """Take over the checkpoints of the run that is resumed, and remove what a kill in the middle of a write left."""
+        """Take over the checkpoints of the run that is resumed, and remove what a killed write left."""
         if is_main_process():
             folder = Path(runner.work_dir)
             self._written = [path for path in checkpoints_in(folder)[::-1] if _OURS.fullmatch(path.name)]
