@@ -153,23 +153,24 @@ def stated(part: Mapping, parts: registry.Registry, name: str) -> Any:
 
 
 def _fill_size(name: str, dataset: Any, img_size: tuple[int, ...]) -> None:
-    sized = [t for t in dataset.get("pipeline", ()) if _takes(t, registry.TRANSFORMS, "size")]
+    sized = [t for t in dataset.get("pipeline", ()) if takes(t, registry.TRANSFORMS, "size")]
     for transform in sized[:-1]:
         transform.setdefault("size", img_size)
     if sized:  # the last one decides the size of the images that the encoder gets
         _fill(f"{name}.{sized[-1]['type']}", sized[-1], registry.TRANSFORMS, "size", img_size)
-        if _takes(dataset, registry.DATASETS, "img_size"):
+        if takes(dataset, registry.DATASETS, "img_size"):
             dataset.setdefault("img_size", img_size)
     else:
         _fill(f"{name}.dataset", dataset, registry.DATASETS, "img_size", img_size)
 
 
-def _takes(part: Mapping, parts: registry.Registry, argument: str) -> bool:
+def takes(part: Mapping, parts: registry.Registry, argument: str) -> bool:
+    """Return whether the class that a part's config names has this argument."""
     return argument in inspect.signature(find_part(part["type"], parts)).parameters
 
 
 def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: Any) -> None:
-    if not _takes(part, parts, argument):
+    if not takes(part, parts, argument):
         return
     found = part.setdefault(argument, fact)
     if isinstance(fact, tuple):
@@ -203,7 +204,7 @@ def _complete_rate(cfg: Config, world_size: int) -> str:
         wrapper.accumulative_counts = effective // at_once
     accumulation = wrapper.get("accumulative_counts", 1)
     for scheduler in cfg.get("param_scheduler") or ():
-        if _takes(scheduler, registry.PARAM_SCHEDULERS, "accumulation"):
+        if takes(scheduler, registry.PARAM_SCHEDULERS, "accumulation"):
             scheduler.accumulation = accumulation
     base = cfg.get("base_lr")
     if base is None:

@@ -6,9 +6,9 @@ from typing import Any
 from mmengine import Config
 
 from maetool.ops.geometry import to_size
-from maetool.registry import ENCODERS
+from maetool.registry import DATASETS, ENCODERS
 
-from .config import loaders_of, stated
+from .config import loaders_of, stated, takes
 
 _BATCH, _ITERS, _EPOCHS = 4, 2, 2
 
@@ -51,6 +51,6 @@ def _shrink_loader(name: str, loader: Any) -> list[str]:
         loader.dataset = {"type": "ShapesDataset", "num_samples": number, "pipeline": dataset.get("pipeline", [])}
     elif "num_samples" in dataset:
         dataset.num_samples = number
-    else:
+    elif takes(dataset, DATASETS, "limit"):
         dataset.limit = number
     return said

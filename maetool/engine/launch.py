@@ -18,6 +18,9 @@ from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_o
 from .config import check_config, complete_config, load_config
 from .runner import MaetoolRunner
 
+# Where each launcher says how many processes there are.
+_PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
+
 
 def use_data(cfg: Config, folder: str) -> None:
     """Point all loaders of a config at a folder of images.
@@ -73,7 +76,8 @@ def build_runner(cfg: Config) -> MaetoolRunner:
         UsageError: anything in the config that a person got wrong.
     """
     check_config(cfg)
-    rate = complete_config(cfg, int(os.environ.get("WORLD_SIZE", 1)))
+    processes = os.environ.get(_PROCESSES.get(cfg.get("launcher", "none"), ""), "1")
+    rate = complete_config(cfg, int(processes))
     if not cfg.get("val_dataloader"):
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     # MMEngine shares logger and histories between runners of one name, and its own names repeat within a second.

@@ -1,7 +1,6 @@
 """MMEngine's runner with safe checkpoints, a quiet start, and process groups that work without CUDA."""
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import mmengine
 import torch
 import torch.distributed as dist
-from mmengine.dist import is_distributed, master_only
+from mmengine.dist import get_world_size, is_distributed, master_only
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -50,7 +49,7 @@ class MaetoolRunner(Runner):
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Start the process group with gloo where there is no CUDA; MMEngine would ask CUDA for its devices."""
-        if self.distributed and not is_distributed() and not torch.cuda.is_available():
+        if self.launcher == "pytorch" and not is_distributed() and not torch.cuda.is_available():
             dist.init_process_group("gloo")
         super().setup_env(env_cfg)
 
@@ -73,7 +72,7 @@ class MaetoolRunner(Runner):
         """
         if isinstance(dataloader, Mapping):
             dataset = DATASETS.build(dataloader["dataset"])
-            world, batch = int(os.environ.get("WORLD_SIZE", 1)), dataloader["batch_size"]
+            world, batch = get_world_size(), dataloader["batch_size"]
             if dataloader.get("drop_last") and len(dataset) < batch * world:
                 raise UsageError(
                     f"The training data holds {len(dataset)} images, fewer than one batch of {batch * world}: "
