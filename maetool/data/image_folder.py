@@ -42,6 +42,7 @@ class ImageFolderDataset(ImageDataset):
     Attributes:
         files: the files in use.
         classes: names of the classes; empty without labels.
+        holds_floats: the files tried first hold other than 8-bit values; then every image is float32.
 
     Raises:
         UsageError: no images, a nonsensical argument, more broken files than `max_broken` in a probe of the files, or
@@ -65,6 +66,7 @@ class ImageFolderDataset(ImageDataset):
         self.in_chans = in_chans
         self.max_broken = max_broken
         self.nodata = nodata
+        self.holds_floats = False  # until a file that is tried does
         self.files = index_files(root, index_cache)
         self.labels: np.ndarray | None = None
         self.classes: tuple[str, ...] = ()
@@ -94,7 +96,7 @@ class ImageFolderDataset(ImageDataset):
         for step in range(min(_MAX_IN_A_ROW, len(self))):
             position = (index + step) % len(self)
             try:
-                image = read_image(self.files.path(position), self.in_chans)
+                image = self._read(position)
             except UnreadableImage as error:
                 skipped.append(str(error))
                 continue
@@ -106,6 +108,14 @@ class ImageFolderDataset(ImageDataset):
             f"{len(skipped)} files in a row cannot be read, the first is {skipped[0]}: check the disk and the files, "
             f"and that in_chans={self.in_chans} is what they hold."
         )
+
+    def _read(self, index: int) -> Tensor:
+        image = read_image(self.files.path(index), self.in_chans)
+        if image.dtype == torch.float32 and not self.holds_floats:
+            raise UnreadableImage(
+                self.files.path(index), "it holds other than 8-bit values, unlike the files tried first"
+            )
+        return image.float() if self.holds_floats else image  # one type, so that a batch can be stacked
 
     def _probe(self) -> None:
         """Read a few files, so that a wrong folder or a wrong `in_chans` shows before the training does."""
@@ -122,9 +132,10 @@ class ImageFolderDataset(ImageDataset):
 
     def _reason(self, index: int) -> str:
         try:
-            read_image(self.files.path(index), self.in_chans)
+            image = read_image(self.files.path(index), self.in_chans)
         except UnreadableImage as error:
             return str(error)
+        self.holds_floats |= image.dtype == torch.float32
         return ""
 
 

@@ -225,3 +225,23 @@ def test_pixels_without_data_have_no_weight_and_ride_along_with_the_crops(tmp_pa
             assert (picture[weight == 1] - mean).abs().max() > 20
             sides.add("right" if weight[:, -1].mean() > weight[:, 0].mean() else "left")
     assert sides == {"left", "right"}  # flips take the weight along
+
+
+def test_images_of_both_types_stack(tmp_path):
+    for i in range(6):
+        values = np.full((8, 8, 3), i, np.uint8 if i % 2 else np.uint16)
+        np.save(tmp_path / f"{i}.npy", values)
+    data = ImageFolderDataset(tmp_path, index_cache=tmp_path / "cache")
+    batch = default_collate([data[i] for i in range(6)])
+    assert batch["inputs"].dtype is torch.float32
+    assert batch["inputs"][:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_late_file_of_another_type_is_passed_over_with_its_reason(tmp_path):
+    for i in range(4):
+        np.save(tmp_path / f"{i}.npy", np.full((8, 8, 3), i, np.uint8))
+    data = ImageFolderDataset(tmp_path, index_cache=tmp_path / "cache")
+    np.save(tmp_path / "2.npy", np.full((8, 8, 3), 2.5, np.float32))
+    sample = data[2]
+    assert sample["inputs"].dtype is torch.uint8
+    assert "2.npy: it holds other than 8-bit values" in sample["skipped"]
