@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from maetool.cli import run
+from maetool.cli import StoppedError, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,6 +29,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values, e.g. model.encoder.depth=6"
     )
+    parser.add_argument(
+        "--max-hours",
+        type=float,
+        metavar="H",
+        help="after so many hours finish the step, save, and leave with exit code 75",
+    )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--debug", action="store_true", help="shrink the config to a few iterations on a CPU")
     parser.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
@@ -52,6 +58,8 @@ def main() -> None:
         launch.use_data(cfg, args.data)
     if args.amp:
         cfg.optim_wrapper.dtype = args.amp
+    if args.max_hours is not None:
+        cfg.train_cfg.max_hours = args.max_hours
     if args.debug:
         said += shrink(cfg)
         cfg.work_dir += "_debug"
@@ -66,6 +74,8 @@ def main() -> None:
     for sentence in filter(None, said):
         runner.logger.warning(sentence)
     runner.train()
+    if runner.stopped:
+        raise StoppedError(runner.stopped)
     if runner.rank == 0:
         print(f"\n{summarise(Path(runner.work_dir))}")
 

@@ -1,10 +1,10 @@
 """Checkpoints: written so that nothing good is lost, read so that no code runs."""
 
-import os
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,30 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 
+from .files import replace_file
+from .sharding import load_weights_into
+
 POINTER = "last_checkpoint"
 
 
 def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     """Write `state` to `path` so that the file is there completely or not at all.
 
+    torch writes a zip archive, which holds a checksum (CRC-32) of every record; `read_checkpoint` checks them all.
+
     Raises:
         UsageError: the disk is full or the folder cannot be written; files that exist stay as they are.
     """
-    try:
+    plain = to_plain(state)
+    with _failures_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file: torch.save(to_plain(state), file))
+        replace_file(path, lambda file: torch.save(plain, file))
+
+
+@contextmanager
+def _failures_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
         raise UsageError(
             f"The checkpoint {path} could not be written ({error}): make room or choose another --work-dir. "
@@ -34,21 +46,8 @@ def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def replace_file(path: Path, write: Any) -> None:
-    """Call `write(file)` on a temporary file beside `path`, flush it to the disk, and put it in the place of `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Return the contents of a checkpoint, loaded without running any code it may hold.
+    """Return the contents of a checkpoint: its checksums compared, loaded without running any code it may hold.
 
     Raises:
         UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or one that
@@ -58,14 +57,32 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     if not path.is_file():
         raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth file.")
     try:
+        check_archive(path)
         state = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UsageError(_explain_unpickling(path, str(error))) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except PermissionError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}): ask its owner for permission.") from error
+    except Exception as error:  # whatever a damaged file makes the readers of zip, pickle and tensors raise
         raise UsageError(_explain_damage(path)) from error
     if not isinstance(state, dict) or not state:
         raise UsageError(f"{path} holds a {type(state).__name__} and no weights: pass a checkpoint of a model.")
     return state
+
+
+def check_archive(path: Path) -> None:
+    """Compare every record of a checkpoint with its checksum, which torch itself does not; old formats have none.
+
+    Raises:
+        zipfile.BadZipFile: a record, or the list of records, is damaged.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise zipfile.BadZipFile(f"the checksum of {damaged} does not match")
 
 
 def _explain_damage(path: Path) -> str:
@@ -120,12 +137,17 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | 
             f"{source} is a checkpoint of another architecture than the config's: of {len(own)} tensors "
             f"{'; '.join(found)}. Pass the config that the checkpoint was trained with."
         )
-    model.load_state_dict(weights)
+    load_weights_into(model, weights)
 
 
-def save_as_last(work_dir: Path, name: str) -> None:
-    """Let the pointer of a work folder name the checkpoint `name`; called only after that file is complete."""
-    replace_file(work_dir / POINTER, lambda file: file.write(name.encode()))
+def save_as_last(path: Path) -> None:
+    """Let the pointer of a work folder name the checkpoint `path`; called only after that file is complete.
+
+    Raises:
+        UsageError: the pointer cannot be written; it names the checkpoint before.
+    """
+    with _failures_told(path):
+        replace_file(path.with_name(POINTER), lambda file: file.write(path.name.encode()))
 
 
 def checkpoints_in(work_dir: Path) -> list[Path]:

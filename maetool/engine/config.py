@@ -40,7 +40,7 @@ _SECTIONS = {
 _OPTIONAL_KEYS = {
     *_SECTIONS,
     *("base_lr", "effective_batch_size", "work_dir", "load_from", "resume", "launcher", "randomness", "env_cfg"),
-    *("compile", "activation_checkpointing", "custom_imports", "log_level", "visualizer", "experiment_name"),
+    *("compile", "gradient_checkpointing", "fsdp", "custom_imports", "log_level", "visualizer", "experiment_name"),
     *("train_dataloader", "val_dataloader", "val_evaluator", "find_unused_parameters", "default_scope"),
 }
 
@@ -60,9 +60,18 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code, so anything can go wrong in it
         raise UsageError(f"The config {path} cannot be read ({type(error).__name__}: {error}).") from error
-    cfg.merge_from_dict(_parse_options(options, cfg))
+    change_config(cfg, options)
     cfg.setdefault("work_dir", str(Path("work_dirs") / path.stem))
     return cfg
+
+
+def change_config(cfg: Config, options: Sequence[str]) -> None:
+    """Change a config in place by options, each `key.key=value`.
+
+    Raises:
+        UsageError: an option without a value, or for a key that does not exist.
+    """
+    cfg.merge_from_dict(_parse_options(options, cfg))
 
 
 def _parse_options(options: Sequence[str], cfg: Config) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from maetool.registry import DATASETS, MODELS
 
 from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
 from .config import check_config, complete_config, load_config
+from .optim import choose_dtype
 from .runner import MaetoolRunner
+from .state import versions
 
 # Where each launcher says how many processes there are.
 _PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
@@ -84,7 +86,12 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     cfg.setdefault("experiment_name", f"{Path(cfg.work_dir).name}_{uuid4().hex[:8]}")
     runner = MaetoolRunner.from_cfg(cfg)
     parameters = sum(p.numel() for p in runner.bare_model.parameters())
-    runner.logger.info("%s with %.1f million parameters on %s.", runner.model_name, parameters / 1e6, _device(runner))
+    runner.logger.info(
+        "%s with %.1f million parameters on %s in %s.",
+        *(runner.model_name, parameters / 1e6, _device(runner), choose_dtype(cfg.optim_wrapper.dtype)),
+    )
+    found = ", ".join(f"{name} {version}" for name, version in versions().items())
+    runner.logger.info("%s; seed %d, %d process(es).", found, runner.seed, runner.world_size)
     runner.rate = rate
     return runner
 

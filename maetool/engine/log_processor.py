@@ -1,8 +1,12 @@
 """What a person reads while training runs, and what goes to the JSON logs."""
 
 import datetime
+import resource
+import sys
+from math import nan
 from typing import Any
 
+import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import LogProcessor
 
@@ -20,7 +24,8 @@ class PretrainLogProcessor(LogProcessor):
     """
 
     def __init__(self, window_size: int = 50) -> None:
-        super().__init__(window_size=window_size, mean_pattern=r".*(loss|constant_predictor|time|grad_norm).*")
+        averaged = "loss|constant_predictor|time|grad_norm|masked_fraction"
+        super().__init__(window_size=window_size, mean_pattern=f".*({averaged}).*")
 
     def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict[str, Any], str]:
         """Return the values for the JSON log and the line."""
@@ -31,12 +36,15 @@ class PretrainLogProcessor(LogProcessor):
         loader = runner.train_dataloader
         tag["images_per_second"] = loader.batch_size * runner.world_size / max(tag["time"], 1e-9)
         tag["waiting_share"] = tag["data_time"] / max(tag["time"], 1e-9)
+        tag["peak_memory_gb"] = peak_memory()
+        tag["skipped_steps"] = runner.optim_wrapper.skipped
         eta = datetime.timedelta(seconds=int(runner.message_hub.get_info("eta")))
         line = (
             f"step {runner.iter + 1:,}/{runner.max_iters:,} (epoch {runner.epoch + 1}/{runner.max_epochs})"
-            f" | loss {tag['loss']:.4f}, constant predictor {tag.get('constant_predictor', float('nan')):.4f}"
-            f" | lr {tag['lr']:.2e} | {tag['images_per_second']:,.0f} images/s"
-            f" | {tag['waiting_share']:.0%} waiting for data | {eta} left"
+            f" | loss {tag.get('loss', nan):.4f}, constant predictor {tag.get('constant_predictor', nan):.4f}"
+            f" | lr {tag['lr']:.2e} | grad norm {tag.get('grad_norm', nan):.3g}"
+            f" | {tag['images_per_second']:,.0f} images/s, {tag['waiting_share']:.0%} waiting for data"
+            f" | {tag['peak_memory_gb']:.1f} GB | {eta} left"
         )
         return tag, line
 
@@ -46,3 +54,11 @@ def _trim(histories: dict[str, HistoryBuffer]) -> None:
         values, counts = buffer.data
         if len(values) > 2 * _KEPT:
             histories[name] = HistoryBuffer(values[-_KEPT:].tolist(), counts[-_KEPT:].tolist())
+
+
+def peak_memory() -> float:
+    """Return the largest memory used so far in GB: of the accelerator where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in kibibytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -18,6 +18,9 @@ from maetool.evaluation import (
 )
 from maetool.registry import LOOPS
 
+from .state import step_seed
+from .stopping import StopRequest
+
 _FEW_STEPS = 5000
 
 
@@ -25,27 +28,47 @@ _FEW_STEPS = 5000
 class PretrainLoop(EpochBasedTrainLoop):
     """Epochs of training that a resume enters at the very iteration where the run stopped.
 
+    SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress, saved; then `runner.stopped`
+    says why.
+
     Args:
         runner: the runner.
         dataloader: loader or config; its sampler has `set_position`.
         max_epochs: epochs of the whole run.
         val_interval: epochs between validations.
         val_at_start: validate before the first step too, to know what the untrained encoder is worth.
+        max_hours: wall-clock budget from the start of the program; None for none.
     """
 
     def __init__(
-        self, runner: Any, dataloader: Any, max_epochs: int, val_interval: int = 1, val_at_start: bool = False
+        self,
+        runner: Any,
+        dataloader: Any,
+        max_epochs: int,
+        val_interval: int = 1,
+        val_at_start: bool = False,
+        max_hours: float | None = None,
     ) -> None:
         super().__init__(runner, dataloader, max_epochs, val_interval=val_interval)
         self.val_at_start = val_at_start
+        self.stop = StopRequest(max_hours)
 
     def run(self) -> torch.nn.Module:
-        """Train, after a validation if one was asked for at the start."""
-        self.runner.logger.info(self.runner.rate)
-        self.runner.logger.info(self._describe())
-        if self.val_at_start and self._iter == 0 and self.runner.val_loop is not None:
-            self.runner.val_loop.run()
-        return super().run()
+        """Train until all epochs are over, or until the run is asked to stop."""
+        runner = self.runner
+        runner.logger.info(runner.rate)
+        runner.logger.info(self._describe())
+        with self.stop:
+            if self.val_at_start and self._iter == 0 and runner.val_loop is not None:
+                runner.val_loop.run()
+            runner.call_hook("before_train")
+            while self._epoch < self._max_epochs and not runner.stopped:
+                self.run_epoch()
+                due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+                if due and runner.val_loop is not None and not runner.stopped:
+                    runner.val_loop.run()
+            runner.call_hook("after_train")
+        return runner.model
 
     def _describe(self) -> str:
         runner = self.runner
@@ -80,8 +103,23 @@ class PretrainLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         for batch_idx, data_batch in enumerate(self.dataloader, start):
             self.run_iter(batch_idx, data_batch)
+            self.runner.stopped = self.stop.reason(next(self.runner.model.parameters()).device)
+            if self.runner.stopped:
+                self.runner.call_hook("before_stop")
+                return
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
+        """Run one iteration; one that is not finite has no outputs, so that it does not enter the averages."""
+        runner = self.runner
+        # What draws from the global generator (drop path, dropout) is a function of the iteration and the process.
+        torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
+        runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
+        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        outputs = {} if runner.optim_wrapper.fault else outputs
+        runner.call_hook("after_train_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
 
 
 @LOOPS.register_module()

@@ -1,18 +1,21 @@
-"""Optimiser wrapper for mixed precision on any device, and the parameter groups of weight decay."""
+"""The optimiser wrapper: mixed precision on any device, clipping, accumulation, and a guard against broken steps."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS as ENGINE_OPTIM_WRAPPERS
-from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
-from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from maetool.registry import OPTIM_WRAPPERS
+
+from .sharding import shard_optimizer_state, spread_gradients, whole
 
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -23,15 +26,25 @@ class AutocastOptimWrapper(OptimWrapper):
 
     MMEngine's own wrapper refuses the CPU and scales the loss of bfloat16, which needs none.
 
+    A step whose loss or gradient is not finite is left out: weights and optimiser stay as they are. Where gradients are
+    accumulated, the whole step is left out. Where a loss is scaled (float16), overflowing gradients are the business of
+    the loss scale, and count here only once the scale has fallen below 1.
+
     Args:
         optimizer: the optimiser.
-        dtype: "bfloat16"; "float16", whose loss is scaled; "float32", no mixed precision; or "auto": bfloat16 where the
-            device computes it, else float16 on CUDA and float32 elsewhere.
+        dtype: "bfloat16"; "float16", whose loss is scaled on CUDA; "float32", no mixed precision; or "auto": bfloat16
+            where the device computes it, else float16 on CUDA and float32 elsewhere.
         accumulative_counts: iterations that make one optimiser step.
-        clip_grad: arguments of gradient clipping, for example dict(max_norm=1.0).
+        clip_grad: None, or dict(max_norm=1.0): gradients of a larger Euclidean norm are shortened to it.
+        guard: leave out broken steps.
+
+    Attributes:
+        fault: what was not finite in this iteration of this process; None if all was well.
+        skipping: whether the step of this iteration was left out, in all processes alike.
+        skipped, skipped_in_a_row: how many steps were left out so far, and since the last good one.
 
     Raises:
-        UsageError: an unknown dtype.
+        UsageError: an unknown dtype, or an option of clipping that does not exist.
     """
 
     def __init__(
@@ -39,13 +52,22 @@ class AutocastOptimWrapper(OptimWrapper):
         optimizer: torch.optim.Optimizer,
         dtype: Precision = "auto",
         accumulative_counts: int = 1,
-        clip_grad: dict[str, Any] | None = None,
+        clip_grad: dict[str, float] | None = None,
+        guard: bool = True,
     ) -> None:
-        super().__init__(optimizer, accumulative_counts=accumulative_counts, clip_grad=clip_grad)
-        self.dtype = choose_dtype(dtype)
-        self.loss_scaler = torch.amp.GradScaler(
-            "cuda", enabled=self.dtype is torch.float16 and torch.cuda.is_available()
-        )
+        super().__init__(optimizer, accumulative_counts=accumulative_counts)
+        self.dtype, self.guard, self.max_norm = choose_dtype(dtype), guard, _max_norm(clip_grad)
+        scaled = self.dtype is torch.float16 and torch.cuda.is_available()
+        self.loss_scaler = torch.amp.GradScaler("cuda", enabled=scaled)
+        self.fault: str | None = None
+        self.skipping, self.skipped, self.skipped_in_a_row = False, 0, 0
+        self._norm_value = math.nan
+        self._spoilt = False  # the gradients gathered for the coming step hold something that is not finite
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All parameters of the optimiser, in its order."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -55,30 +77,96 @@ class AutocastOptimWrapper(OptimWrapper):
         with super().optim_context(model), torch.autocast(device, self.dtype, enabled=enabled):
             yield
 
-    def backward(self, loss: Tensor) -> None:
+    def update_params(self, loss: Tensor, step_kwargs: Any = None, zero_kwargs: Any = None) -> None:
+        """Add the gradients of a scalar loss; when enough are gathered, update the parameters or leave the step out."""
+        self.backward(self.scale_loss(loss))
+        due = self.should_update()
+        if due and self.loss_scaler.is_enabled():
+            self.loss_scaler.unscale_(self.optimizer)
+        norm = self._norm() if self.guard or (due and self.max_norm) else None
+        self.fault = self._find_fault(loss, norm) if self.guard else None
+        self._spoilt |= self.fault is not None
+        self.skipping = due and self._any_process(self._spoilt)
+        if due:
+            self._count()
+            if not self.skipping:
+                self._step(norm)
+            elif self.loss_scaler.is_enabled():
+                self.loss_scaler.update()  # forgets that the gradients were unscaled
+            self.zero_grad()
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Accumulate the gradients of a scalar loss."""
-        self.loss_scaler.scale(loss).backward()
+        self.loss_scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
-    def step(self) -> None:
-        """Clip the gradients if that was asked for and update the parameters."""
-        if self.clip_grad_kwargs:
-            self.loss_scaler.unscale_(self.optimizer)
-            self._clip_grad()
+    def _step(self, norm: Tensor | None) -> None:
+        if self.max_norm:
+            clip_grads_with_norm_(self.parameters, self.max_norm, norm)
+        if math.isfinite(self._norm_value):
+            self.message_hub.update_scalar("train/grad_norm", self._norm_value)
         self.loss_scaler.step(self.optimizer)
         self.loss_scaler.update()
 
+    def _norm(self) -> Tensor:
+        return whole(get_total_norm([p.grad for p in self.parameters if p.grad is not None]))
+
+    def _find_fault(self, loss: Tensor, norm: Tensor) -> str | None:
+        both = torch.stack([loss.detach().float(), norm.float()])  # read together: one wait for the device
+        loss_value, self._norm_value = both.tolist()
+        if not math.isfinite(loss_value):
+            return f"the loss is {loss_value}"
+        scaling = self.loss_scaler.is_enabled() and self.loss_scaler.get_scale() >= 1
+        return None if scaling or math.isfinite(self._norm_value) else f"the gradient norm is {self._norm_value}"
+
+    def _any_process(self, flag: bool) -> bool:
+        if not self.guard or get_world_size() == 1:
+            return flag
+        votes = torch.tensor(float(flag), device=self.parameters[0].device)
+        all_reduce(votes)
+        return votes.item() > 0
+
+    def _count(self) -> None:
+        self._spoilt = False
+        self.skipped += self.skipping
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if self.skipping else 0
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimiser and of the loss scale."""
-        return {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
+        """Return the state of the optimiser, of the loss scale and of the guard.
+
+        In the middle of an accumulation it holds the gradients gathered so far, as a mean over all processes.
+        """
+        state = {**whole(super().state_dict()), "loss_scaler": self.loss_scaler.state_dict()}
+        state["guard"] = {"skipped": self.skipped, "in_a_row": self.skipped_in_a_row, "spoilt": self._spoilt}
+        if not self.should_update():
+            state["gradients"] = [None if p.grad is None else _mean(p.grad) for p in self.parameters]
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` returned."""
         state = dict(state_dict)
-        scale = state.pop("loss_scaler", None)
-        if scale:
+        if scale := state.pop("loss_scaler", None):  # empty where the checkpoint's run had no loss scale
             self.loss_scaler.load_state_dict(scale)
-        super().load_state_dict(state)
+        guard = state.pop("guard", {"skipped": 0, "in_a_row": 0, "spoilt": False})
+        self.skipped, self.skipped_in_a_row, self._spoilt = guard["skipped"], guard["in_a_row"], guard["spoilt"]
+        if gradients := state.pop("gradients", None):
+            spread_gradients(gradients, self.parameters)
+        super().load_state_dict(shard_optimizer_state(state, self.parameters))
+
+
+def _max_norm(clip_grad: dict[str, float] | None) -> float | None:
+    if clip_grad is None:
+        return None
+    if set(clip_grad) != {"max_norm"} or not clip_grad["max_norm"] > 0:
+        raise UsageError(f"clip_grad is {dict(clip_grad)}, but must be None or dict(max_norm=N) with N above 0.")
+    return clip_grad["max_norm"]
+
+
+def _mean(gradient: Tensor) -> Tensor:
+    gradient = whole(gradient).clone()
+    if get_world_size() > 1:
+        all_reduce(gradient, "mean")
+    return gradient
 
 
 def choose_dtype(dtype: Precision) -> torch.dtype:
@@ -94,45 +182,3 @@ def choose_dtype(dtype: Precision) -> torch.dtype:
     if not torch.cuda.is_available():
         return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-
-@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class DecayGroupsConstructor:
-    """Two parameter groups: one-dimensional parameters and biases without weight decay, all others with it.
-
-    As in MAE, the class token and the mask token are decayed. Two groups, where MMEngine's default makes one for each
-    parameter, let the fused optimiser work on all at once.
-
-    Args:
-        optim_wrapper_cfg: config of the wrapper, with the optimiser's under `optimizer`.
-        paramwise_cfg: not used by this constructor; MMEngine passes it.
-
-    Raises:
-        UsageError: `paramwise_cfg` was given.
-    """
-
-    def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
-        if paramwise_cfg:
-            raise UsageError(
-                f"DecayGroupsConstructor takes no paramwise_cfg, but got {paramwise_cfg}: leave it out, "
-                'or use constructor="DefaultOptimWrapperConstructor".'
-            )
-        self.wrapper_cfg = dict(optim_wrapper_cfg)
-
-    def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Return the wrapper around an optimiser of the parameters of `model` that require a gradient."""
-        model = getattr(model, "module", model)
-        cfg = dict(self.wrapper_cfg)
-        cfg.setdefault("type", "AutocastOptimWrapper")
-        optimizer = OPTIMIZERS.build({**cfg.pop("optimizer"), "params": decay_groups(model)})
-        return ENGINE_OPTIM_WRAPPERS.build({**cfg, "optimizer": optimizer})
-
-
-def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Return the parameter groups of `DecayGroupsConstructor`; an empty group is left out."""
-    decayed, plain = [], []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (plain if parameter.ndim <= 1 or name.endswith(".bias") else decayed).append(parameter)
-    groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]

@@ -1,24 +1,33 @@
 """MMEngine's runner with safe checkpoints, a quiet start, and process groups that work without CUDA."""
 
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mmengine
 import torch
 import torch.distributed as dist
-from mmengine.dist import get_world_size, is_distributed, master_only
+from mmengine.device import get_device
+from mmengine.dist import broadcast_object_list, get_world_size, is_distributed, is_main_process
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from maetool import __version__
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, LOOPS, MODELS
 
-from .checkpoint import history_from_plain, load_weights, newest_readable, read_checkpoint, weights_of, write_checkpoint
+from .blocks import checkpoint_blocks, compile_blocks
+from .checkpoint import (
+    load_weights,
+    newest_readable,
+    read_checkpoint,
+    save_as_last,
+    weights_of,
+    write_checkpoint,
+)
+from .sharding import shard, whole
+from .state import check_resumable, restore, training_state
+from .stopping import shield_worker
 
 
 @RUNNERS.register_module()
@@ -26,6 +35,7 @@ class MaetoolRunner(Runner):
     """The runner of every maetool config; `build_runner` in `maetool.engine.launch` makes one from a config."""
 
     rate = ""  # the sentence on the learning rate, which training begins with
+    stopped = ""  # why training ended before its time; empty if it did not
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> "MaetoolRunner":
@@ -58,10 +68,20 @@ class MaetoolRunner(Runner):
         return MODELS.build(model)
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
-        """Move the model to its device; several processes on CPUs get a wrapper without device numbers."""
+        """Switch on what the config asks of the blocks, move the model to its device, and join the processes."""
+        if self.cfg.get("gradient_checkpointing"):
+            self.logger.info("Recomputing the activations of %d blocks in the backward pass.", checkpoint_blocks(model))
+        if self.cfg.get("compile"):
+            number = compile_blocks(model, self.cfg.compile)
+            self.logger.info("Compiling %d blocks: the first iterations take longer.", number)
+        if self.cfg.get("fsdp") and self.distributed:
+            return shard(model.to(get_device()))
         if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
             return MMDistributedDataParallel(module=model, broadcast_buffers=False)
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _maybe_compile(self, target: str) -> None:
+        """Nothing: MMEngine would compile the optimiser and the logging too; see `wrap_model`."""
 
     @staticmethod
     def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
@@ -78,7 +98,7 @@ class MaetoolRunner(Runner):
                     f"The training data holds {len(dataset)} images, fewer than one batch of {batch * world}: "
                     f"set train_dataloader.batch_size to at most {max(1, len(dataset) // world)}."
                 )
-            dataloader = {**dataloader, "dataset": dataset}
+            dataloader = {"worker_init_fn": {"type": shield_worker}, **dataloader, "dataset": dataset}
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_val_loop(self, loop: Any) -> Any:
@@ -91,15 +111,21 @@ class MaetoolRunner(Runner):
         """The model without the wrapper of several processes."""
         return getattr(self.model, "module", self.model)
 
+    def whole_weights(self) -> dict[str, Any]:
+        """Return the model's state dict, gathered where it is sharded; all processes must call it together."""
+        return whole(self.bare_model.state_dict())
+
     def load_or_resume(self) -> None:
         """Load weights, or go on from a checkpoint: from the newest readable one where none was named."""
         if self._resume and self._load_from is None and not self._has_loaded:
-            newest = newest_readable(Path(self.work_dir), self.logger.warning)
-            if newest is None:
+            # One process decides: on a network file system the others may see other files.
+            found = [newest_readable(Path(self.work_dir), self.logger.warning) if is_main_process() else None]
+            broadcast_object_list(found)
+            if found[0] is None:
                 self.logger.info("Nothing to resume in %s: starting from the beginning.", self.work_dir)
                 self._resume = False
             else:
-                self._load_from = str(newest)
+                self._load_from = str(found[0])
         super().load_or_resume()
 
     def load_checkpoint(
@@ -111,59 +137,40 @@ class MaetoolRunner(Runner):
             UsageError: see `read_checkpoint` and `load_weights`; a checkpoint of ours is needed to resume.
         """
         checkpoint = read_checkpoint(filename, map_location)
-        if self._resume and not {"meta", "optimizer", "message_hub"} <= checkpoint.keys():
-            raise UsageError(
-                f"{filename} holds only weights, so training cannot go on from it: resume from a checkpoint that "
-                "training wrote, or start from its weights with --cfg-options load_from=PATH."
-            )
+        if self._resume:
+            check_resumable(self, checkpoint, filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         load_weights(self.bare_model, weights_of(checkpoint, filename), filename)
-        scalars = checkpoint.get("message_hub", {}).get("log_scalars", {})
-        scalars.update({name: history_from_plain(value) for name, value in scalars.items()})
         self._has_loaded = True
         what = "Weights, optimiser, schedule and position in the data" if self._resume else "Only the weights"
         self.logger.info("%s come from %s.", what, filename)
         return checkpoint
 
-    @master_only
-    def save_checkpoint(
-        self,
-        out_dir: str,
-        filename: str,
-        save_optimizer: bool = True,
-        save_param_scheduler: bool = True,
-        meta: dict[str, Any] | None = None,
-        by_epoch: bool = True,
-    ) -> None:
-        """Write everything that training needs to go on.
+    def resume(self, filename: str, *_: Any, **__: Any) -> None:
+        """Go on from a checkpoint exactly where it was written.
+
+        Raises:
+            UsageError: see `load_checkpoint` and `maetool.engine.state.position`.
+        """
+        restore(self, self.load_checkpoint(filename))
+
+    def save_checkpoint(self, path: Path, epoch: int, iteration: int) -> None:
+        """Write everything that training needs to go on, and let the pointer name it; all processes must call together.
 
         Args:
-            out_dir, filename: where.
-            save_optimizer, save_param_scheduler: whether their state goes in.
-            meta: further facts to store.
-            by_epoch: called at the end of an epoch, whose number has not been raised yet, or after an iteration.
+            path: the file.
+            epoch, iteration: how many of each are over.
 
         Raises:
             UsageError: the file cannot be written.
         """
-        checkpoint = {
-            "meta": {
-                "epoch": self.epoch + 1 if by_epoch else self.epoch,
-                "iter": self.iter if by_epoch else self.iter + 1,
-                "seed": self.seed,
-                "experiment_name": self.experiment_name,
-                "cfg": self.cfg.pretty_text,
-                "time": time.strftime("%Y-%m-%d %H:%M:%S"),
-                "versions": {"maetool": __version__, "torch": torch.__version__, "mmengine": mmengine.__version__},
-                "dataset_meta": self.train_dataloader.dataset.metainfo,
-                **(meta or {}),
-            },
-            "state_dict": self.bare_model.state_dict(),
-            "message_hub": self.message_hub.state_dict(),
-        }
-        if save_optimizer:
-            checkpoint["optimizer"] = self.optim_wrapper.state_dict()
-        if save_param_scheduler and self.param_schedulers:
-            checkpoint["param_schedulers"] = [scheduler.state_dict() for scheduler in self.param_schedulers]
-        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
-        write_checkpoint(checkpoint, Path(out_dir) / filename)
+        state, failure = training_state(self, epoch, iteration), [""]
+        if is_main_process():
+            try:
+                write_checkpoint(state, path)
+                save_as_last(path)
+            except UsageError as error:
+                failure = [str(error)]
+        broadcast_object_list(failure)  # all processes go on, or none
+        if failure[0]:
+            raise UsageError(failure[0])

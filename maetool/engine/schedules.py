@@ -61,6 +61,10 @@ class WarmupCosineLR(_ParamScheduler):
         """Build from a config with `convert_to_iter_based`; MMEngine fills `end` with the length of training."""
         return cls(optimizer, end, warmup_epochs, epoch_length, min_lr, accumulation)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position and the base rates; the shape of the schedule is the config's, so that it can change."""
+        return {name: getattr(self, name) for name in ("base_values", "last_step", "_global_step", "_last_value")}
+
     def _get_value(self) -> list[float]:
         step = self.last_step - self.last_step % self.accumulation
         return [self.at(step / self.epoch_length, base) for base in self.base_values]

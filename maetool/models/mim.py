@@ -71,7 +71,8 @@ class MaskedImageModel(BaseModel):
             images: (B, C, H, W), normalised.
             data_samples: what else the batch holds: `key` (B,) makes masks repeatable, `mask` replaces them and
                 `weight` weighs the loss, of patches or of pixels; see `Masker`.
-            mode: "loss" gives a dict of scalars; "predict" what `reconstruct` gives; "tensor" the encoder's tokens
+            mode: "loss" gives a dict of scalars, the head's and the share of the patches that is removed; "predict"
+                what `reconstruct` gives; "tensor" the encoder's tokens
                 (B, T + L, D) with nothing hidden.
             plan: hides exactly this instead of asking the masker.
             statistics: for "predict", see the target's `invert`.
@@ -89,7 +90,7 @@ class MaskedImageModel(BaseModel):
         if mode != "loss":
             raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
         target = self.target(images, plan)  # (B, M, P)
-        return self.head(pred, target, plan)
+        return {**self.head(pred, target, plan), "masked_fraction": torch.tensor(plan.mask_ratio)}
 
     def make_plan(self, images: Tensor, data_samples: dict[str, Any] | None = None) -> MaskPlan:
         """Ask the masker what to hide in images (B, C, H, W)."""

@@ -139,9 +139,9 @@ def test_newest_and_pointer(tmp_path):
         write_checkpoint({"state_dict": {"a": torch.zeros(1)}}, tmp_path / f"epoch_{number}.pth")
         os.utime(tmp_path / f"epoch_{number}.pth", (number, number))
     assert checkpoints_in(tmp_path)[0].name == "epoch_3.pth"
-    save_as_last(tmp_path, "epoch_2.pth")
+    save_as_last(tmp_path / "epoch_2.pth")
     assert [path.stem for path in checkpoints_in(tmp_path)] == ["epoch_2", "epoch_3", "epoch_1"]
-    save_as_last(tmp_path, "gone.pth")
+    save_as_last(tmp_path / "gone.pth")
     said = []
     assert newest_readable(tmp_path, said.append).name == "epoch_3.pth"
     assert not said

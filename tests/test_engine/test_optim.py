@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from maetool.engine.optim import AutocastOptimWrapper, decay_groups
+from maetool.engine.optim import AutocastOptimWrapper
+from maetool.engine.param_groups import decay_groups
 from maetool.engine.schedules import WarmupCosineLR
 from maetool.testing import tiny_batch, tiny_model
 

@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 
 from maetool.engine import launch
 from maetool.engine.checkpoint import POINTER, read_checkpoint
-from maetool.engine.config import load_config
+from maetool.engine.config import change_config, load_config
 from maetool.engine.debug import shrink
 from maetool.errors import UsageError
 
@@ -24,7 +24,9 @@ class StopAt(Hook):
             raise KeyboardInterrupt
 
 
-def make_runner(repository, work_dir, resume=False, workers=0, config="configs/mae/vit-t_shapes.py"):
+def make_runner(
+    repository, work_dir, resume=False, workers=0, config="configs/mae/vit-t_shapes.py", options=(), hooks=()
+):
     cfg = load_config(repository / config)
     shrink(cfg)
     cfg.train_dataloader.dataset.num_samples = 4 * ITERS
@@ -32,7 +34,16 @@ def make_runner(repository, work_dir, resume=False, workers=0, config="configs/m
     cfg.train_cfg.max_epochs = EPOCHS
     cfg.default_hooks.checkpoint.every_n_iters = 1
     cfg.work_dir, cfg.resume = str(work_dir), resume
+    cfg.custom_hooks += list(hooks)
+    change_config(cfg, options)
     return launch.build_runner(cfg)
+
+
+def stopped_run(repository, work_dir, stop=7, **options):
+    runner = make_runner(repository, work_dir, **options)
+    runner.register_hook(StopAt(stop), "LOWEST")
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
 
 
 def final_state(work_dir):
@@ -65,25 +76,20 @@ def unbroken(tmp_path_factory, request):
 
 @pytest.mark.parametrize("stop", [1, 3, 4, 6, 11])
 def test_stopped_and_resumed_equals_unbroken(repository, tmp_path, unbroken, stop):
-    runner = make_runner(repository, tmp_path)
-    runner.register_hook(StopAt(stop), "LOWEST")
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
-    (tmp_path / ".epoch_9.pth.123.tmp").touch()  # as a kill in the middle of a write leaves it
+    stopped_run(repository, tmp_path, stop)
+    (tmp_path / ".epoch_9.pth.123.tmp").touch()
+    (tmp_path / ".last_checkpoint.123.tmp").touch()  # as a kill in the middle of a write leaves it
     (tmp_path / "mine.pth").touch()
     make_runner(repository, tmp_path, resume=True).train()
     assert_same(unbroken, final_state(tmp_path))
-    kept = sorted(path.name for path in tmp_path.iterdir() if ".pth" in path.name)
-    assert kept == ["epoch_3.pth", "iter_12.pth", "mine.pth"]
+    kept = sorted(path.name for path in tmp_path.iterdir() if path.is_file() and path.suffix != ".py")
+    assert kept == ["epoch_3.pth", "iter_12.pth", "last_checkpoint", "loss_curve.png", "mine.pth"]
 
 
 def test_a_schedule_of_maskers_goes_on_exactly(repository, tmp_path):
     config = "configs/colormae/vit-t-schedule_shapes.py"
     make_runner(repository, tmp_path / "unbroken", config=config).train()
-    runner = make_runner(repository, tmp_path / "broken", config=config)
-    runner.register_hook(StopAt(7), "LOWEST")
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
+    stopped_run(repository, tmp_path / "broken", config=config)
     make_runner(repository, tmp_path / "broken", resume=True, config=config).train()
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
 
@@ -94,10 +100,7 @@ def test_the_number_of_workers_changes_nothing(repository, tmp_path, unbroken):
 
 
 def test_damaged_newest_checkpoint_is_named_and_the_one_before_is_taken(repository, tmp_path, unbroken, caplog):
-    runner = make_runner(repository, tmp_path)
-    runner.register_hook(StopAt(7), "LOWEST")
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
+    stopped_run(repository, tmp_path, 7)
     newest = tmp_path / (tmp_path / POINTER).read_text()
     newest.write_bytes(newest.read_bytes()[:-1000])
     resumed = make_runner(repository, tmp_path, resume=True)
@@ -112,16 +115,72 @@ def test_resume_with_nothing_to_resume_starts_anew(repository, tmp_path, unbroke
     assert_same(unbroken, final_state(tmp_path))
 
 
-def test_resume_with_another_batch_size_is_refused(repository, tmp_path):
-    runner = make_runner(repository, tmp_path)
-    runner.register_hook(StopAt(7), "LOWEST")
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
-    cfg = load_config(repository / "configs/mae/vit-t_shapes.py")
-    shrink(cfg)
-    cfg.work_dir, cfg.resume = str(tmp_path), True
-    with pytest.raises(UsageError, match="resume with the data, batch size"):
-        launch.build_runner(cfg).train()
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("train_dataloader.dataset.num_samples=12", "number of images 16, but it is 12 now"),
+        ("randomness.seed=1", "trained with seed 0, but it is 1 now"),
+        ("train_dataloader.batch_size=8", "after 12 images of its epoch, 4 at a time"),
+    ],
+)
+def test_resume_of_another_run_is_refused(repository, tmp_path, option, message):
+    stopped_run(repository, tmp_path)
+    with pytest.raises(UsageError, match=message):
+        make_runner(repository, tmp_path, resume=True, options=[option]).train()
+
+
+def test_resume_with_half_the_batch_accumulated_goes_on_where_it_was(repository, tmp_path, unbroken):
+    stopped_run(repository, tmp_path)
+    runner = make_runner(
+        repository, tmp_path, resume=True, options=["train_dataloader.batch_size=2", "effective_batch_size=4"]
+    )
+    runner.train()
+    assert runner.iter == 2 * ITERS * EPOCHS
+    weights, optimizer, _, iteration = final_state(tmp_path)
+    assert iteration == 2 * ITERS * EPOCHS
+    for name, value in unbroken[0].items():
+        torch.testing.assert_close(weights[name], value, atol=1e-5, rtol=1e-4)  # Adam enlarges rounding
+    assert all(int(entry["step"]) == ITERS * EPOCHS for entry in optimizer.values())
+
+
+def test_stopped_in_the_middle_of_an_accumulation(repository, tmp_path):
+    options = ["effective_batch_size=12", "optim_wrapper.clip_grad={'max_norm':0.5}"]
+    make_runner(repository, tmp_path / "unbroken", options=options).train()
+    stopped_run(repository, tmp_path / "broken", stop=8, options=options)
+    assert read_checkpoint(tmp_path / "broken" / "iter_8.pth")["optimizer"]["gradients"]
+    make_runner(repository, tmp_path / "broken", resume=True, options=options).train()
+    assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
+
+
+def test_drop_path_and_averaged_weights_go_on_exactly(repository, tmp_path):
+    options = ["model.encoder.drop_path_rate=0.5"]
+    hooks = [{"type": "EMAHook", "momentum": 0.1}]
+    make_runner(repository, tmp_path / "unbroken", options=options, hooks=hooks).train()
+    stopped_run(repository, tmp_path / "broken", options=options, hooks=hooks)
+    make_runner(repository, tmp_path / "broken", resume=True, options=options, hooks=hooks).train()
+    whole, broken = (read_checkpoint(tmp_path / name / f"epoch_{EPOCHS}.pth") for name in ("unbroken", "broken"))
+    assert_same(whole["ema_state_dict"], broken["ema_state_dict"])
+    assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
+    name = "encoder.blocks.0.mlp.fc1.weight"
+    assert not torch.equal(whole["state_dict"][name], whole["ema_state_dict"]["module." + name])
+
+
+def test_histories_of_the_log_come_back(repository, tmp_path):
+    stopped_run(repository, tmp_path)
+    before = read_checkpoint(tmp_path / "iter_7.pth")["message_hub"]["log_scalars"]["train/loss"]["history"]
+    runner = make_runner(repository, tmp_path, resume=True)
+    runner.train()
+    values, _ = runner.message_hub.get_scalar("train/loss").data
+    assert len(values) == ITERS * EPOCHS
+    assert values[:7].tolist() == before.tolist()
+
+
+def test_a_longer_training_can_be_asked_for(repository, tmp_path):
+    make_runner(repository, tmp_path).train()
+    runner = make_runner(repository, tmp_path, resume=True, options=[f"train_cfg.max_epochs={EPOCHS + 1}"])
+    runner.train()
+    assert runner.iter == ITERS * (EPOCHS + 1)
+    assert 0 < runner.param_schedulers[0].at(EPOCHS + 0.5, 1.0) < 0.2
 
 
 def test_an_earlier_run_is_not_overwritten(repository, tmp_path):

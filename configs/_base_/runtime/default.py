@@ -15,6 +15,12 @@ custom_hooks = [
     dict(type="ProgressHook"),
     dict(type="MaskerProgressHook"),
     dict(type="BrokenFilesHook"),
+    dict(type="NonFiniteHook", max_in_a_row=5),
+    dict(type="DataWaitHook", threshold=0.3),
     dict(type="ReconstructionHook", interval=1),
     dict(type="LossCurveHook"),
 ]
+# Switches that change speed and memory, not results:
+gradient_checkpointing = False
+compile = False  # True, or the arguments of torch.compile
+fsdp = False  # True splits weights and optimiser over the processes, for encoders too large for one device

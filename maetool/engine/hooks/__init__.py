@@ -2,6 +2,8 @@
 
 from .broken_files import BrokenFilesHook
 from .checkpoint import SafeCheckpointHook
+from .data_wait import DataWaitHook
+from .guard import NonFiniteHook
 from .log import LogHook
 from .loss_curve import LossCurveHook
 from .masker_progress import MaskerProgressHook
@@ -10,9 +12,11 @@ from .reconstruction import ReconstructionHook
 
 __all__ = [
     "BrokenFilesHook",
+    "DataWaitHook",
     "LogHook",
     "LossCurveHook",
     "MaskerProgressHook",
+    "NonFiniteHook",
     "ProgressHook",
     "ReconstructionHook",
     "SafeCheckpointHook",

@@ -1,24 +1,29 @@
 """Writes checkpoints, and removes an old one only when a newer one is safe."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from maetool.engine.checkpoint import checkpoints_in, save_as_last
+from maetool.engine.checkpoint import POINTER, checkpoints_in
+from maetool.engine.files import remove_file, remove_leftovers
 from maetool.errors import UsageError
 from maetool.registry import HOOKS
 
 _OURS = re.compile(r"(epoch|iter)_\d+\.pth")
+_TRIES = 3
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(Hook):
-    """Writes a checkpoint at the end of every `interval`-th epoch, and of the last.
+    """Writes a checkpoint at the end of every `interval`-th epoch, of the last, and when the run is told to stop.
 
-    The pointer to the last checkpoint moves after the file is complete, and older ones are removed after that.
+    The pointer to the last checkpoint moves after the file is complete, and older ones are removed after that. Where
+    a checkpoint cannot be written, training goes on and the next one is tried; the run ends when three in a row, the
+    last, or that of a stop cannot be written.
 
     Args:
         interval: epochs between checkpoints.
@@ -39,32 +44,65 @@ class SafeCheckpointHook(Hook):
             )
         self.interval, self.every_n_iters, self.keep = interval, every_n_iters, keep
         self._written: list[Path] = []
+        self._failures, self._last = 0, ""
 
     def before_train(self, runner: Any) -> None:
         """Take over the checkpoints of the run that is resumed, and remove what a killed write left."""
         if is_main_process():
             folder = Path(runner.work_dir)
             self._written = [path for path in checkpoints_in(folder)[::-1] if _OURS.fullmatch(path.name)]
-            for leftover in folder.glob(".*.pth.*.tmp"):
-                leftover.unlink(missing_ok=True)
+            remove_leftovers(folder, ".pth")
+            remove_leftovers(folder, POINTER)
+            warn_if_little_room(runner, 2)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save inside an epoch, if that was asked for."""
         if self.every_n_iters and self.every_n_train_iters(runner, self.every_n_iters):
-            self._save(runner, f"iter_{runner.iter + 1}.pth", by_epoch=False)
+            self._try(runner, f"iter_{runner.iter + 1}.pth", runner.epoch, runner.iter + 1)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Save at the end of an epoch."""
-        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
-            self._save(runner, f"epoch_{runner.epoch + 1}.pth", by_epoch=True)
+        name = f"epoch_{runner.epoch + 1}.pth"
+        if self.is_last_train_epoch(runner):
+            self._save(runner, name, runner.epoch + 1, runner.iter)
+        elif self.every_n_epochs(runner, self.interval):
+            self._try(runner, name, runner.epoch + 1, runner.iter)
 
-    def _save(self, runner: Any, name: str, by_epoch: bool) -> None:
-        folder = Path(runner.work_dir)
-        runner.save_checkpoint(folder, name, by_epoch=by_epoch)
-        if not is_main_process():
-            return
-        save_as_last(folder, name)
-        runner.message_hub.update_info("last_ckpt", name)
-        self._written = [path for path in self._written if path != folder / name] + [folder / name]
-        while self.keep != -1 and len(self._written) > self.keep:
-            self._written.pop(0).unlink(missing_ok=True)
+    def before_stop(self, runner: Any) -> None:
+        """Save after the last iteration of a run that is told to stop, unless that was just done."""
+        name = f"iter_{runner.iter}.pth"
+        if self._last != name:
+            self._save(runner, name, runner.epoch, runner.iter)
+        runner.stopped += f"; iteration {runner.iter:,} of {runner.max_iters:,} is saved as {name}"
+
+    def _try(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
+        try:
+            self._save(runner, name, epoch, iteration)
+        except UsageError as error:
+            self._failures += 1
+            if self._failures == _TRIES:
+                raise
+            runner.logger.error("%s Training goes on and tries again at the next checkpoint.", error)
+        else:
+            self._failures = 0
+
+    def _save(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
+        path = Path(runner.work_dir) / name
+        runner.save_checkpoint(path, epoch, iteration)
+        self._last = name
+        if is_main_process():
+            self._written = [old for old in self._written if old != path] + [path]
+            while self.keep != -1 and len(self._written) > self.keep:
+                remove_file(self._written.pop(0))
+
+
+def warn_if_little_room(runner: Any, number: int) -> None:
+    """Warn if the disk has no room for `number` checkpoints: weights and two averages of the gradients each."""
+    size = 3 * sum(value.numel() * value.element_size() for value in runner.bare_model.state_dict().values())
+    free = shutil.disk_usage(runner.work_dir).free
+    if free < number * size:
+        runner.logger.warning(
+            "%s has %.1f GB free, but a checkpoint takes about %.1f GB and %d must fit at a time: make room, or choose "
+            "another --work-dir.",
+            *(runner.work_dir, free / 1e9, size / 1e9, number),
+        )

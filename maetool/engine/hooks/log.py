@@ -6,11 +6,15 @@ from mmengine.hooks import LoggerHook
 
 from maetool.registry import HOOKS
 
+from .tolerance import training_goes_on
+
 _FORMS = {
     "knn": "kNN accuracy {:.1f} %",
     "knn_pixels": "kNN on raw pixels {:.1f} %",
     "linear_probe": "linear probe {:.1f} %",
 }
+
+_CONSTANT = ("masked_fraction",)  # the same in every validation
 
 
 @HOOKS.register_module()
@@ -30,7 +34,7 @@ class LogHook(LoggerHook):
         if due or self.every_n_train_iters(runner, self.interval):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             runner.logger.info(line, extra={"shown_by_progress_bar": True})
-            runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+            self._store(runner, tag, runner.iter + 1)
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report nothing: a validation is reported as a whole."""
@@ -38,8 +42,16 @@ class LogHook(LoggerHook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Report the metrics of a validation, each as it is: MMEngine would average over earlier validations."""
         metrics = metrics or {}
-        shown = [_FORMS.get(name, name.replace("_", " ") + " {:.4f}").format(value) for name, value in metrics.items()]
+        shown = [
+            _FORMS.get(name, name.replace("_", " ") + " {:.4f}").format(value)
+            for name, value in metrics.items()
+            if name not in _CONSTANT
+        ]
         runner.logger.info("validation | %s", ", ".join(shown))
         step = 0 if isinstance(runner._train_loop, dict) else runner.iter
         scalars = {f"val/{name}": value for name, value in metrics.items()}
-        runner.visualizer.add_scalars(scalars, step=step, file_path=self.json_log_path)
+        self._store(runner, scalars, step)
+
+    def _store(self, runner: Any, scalars: dict[str, float], step: int) -> None:
+        with training_goes_on(runner, "The log"):
+            runner.visualizer.add_scalars(scalars, step=step, file_path=self.json_log_path)

@@ -9,6 +9,8 @@ from mmengine.hooks import Hook
 from maetool.registry import HOOKS
 from maetool.visualization.curves import draw_curves, read_logs
 
+from .tolerance import training_goes_on
+
 
 @HOOKS.register_module()
 class LossCurveHook(Hook):
@@ -25,10 +27,11 @@ class LossCurveHook(Hook):
 
     def after_train_epoch(self, runner: Any) -> None:
         """Draw."""
-        if is_main_process() and (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
-            draw_curves(read_logs(Path(runner.work_dir)), Path(runner.work_dir) / "loss_curve.png")
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+            self.after_train(runner)
 
     def after_train(self, runner: Any) -> None:
         """Draw again: the last validation comes after the last epoch."""
         if is_main_process():
-            draw_curves(read_logs(Path(runner.work_dir)), Path(runner.work_dir) / "loss_curve.png")
+            with training_goes_on(runner, "The loss curve"):
+                draw_curves(read_logs(Path(runner.work_dir)), Path(runner.work_dir) / "loss_curve.png")

@@ -9,6 +9,8 @@ from mmengine.hooks import Hook
 from maetool.registry import HOOKS
 from maetool.visualization.reconstruction import Statistics, first_samples, reconstruction_panel, save_picture
 
+from .tolerance import training_goes_on
+
 
 @HOOKS.register_module()
 class ReconstructionHook(Hook):
@@ -26,12 +28,13 @@ class ReconstructionHook(Hook):
         self.interval, self.num_images, self.statistics = interval, num_images, statistics
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Draw."""
-        due = self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)
-        if not due or not is_main_process():
+        """Draw; all processes take part, because the weights may be spread over them."""
+        if not self.every_n_epochs(runner, self.interval) and not self.is_last_train_epoch(runner):
             return
         loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
         batch = first_samples(loader.dataset, self.num_images, runner.seed)
         panel = reconstruction_panel(runner.bare_model, batch, self.statistics)
-        path = Path(runner.work_dir) / "reconstructions" / f"epoch_{runner.epoch + 1}.png"
-        save_picture(panel, path)
+        if is_main_process():
+            with training_goes_on(runner, "The reconstructions"):
+                path = Path(runner.work_dir) / "reconstructions" / f"epoch_{runner.epoch + 1}.png"
+                save_picture(panel, path)

@@ -1,0 +1,75 @@
+"""What becomes of steps whose loss or gradient is not finite."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from maetool.engine.checkpoint import write_checkpoint
+from maetool.engine.repeat import describe_step
+from maetool.errors import UsageError
+from maetool.registry import HOOKS
+
+
+@HOOKS.register_module()
+class NonFiniteHook(Hook):
+    """Writes down a step that the optimiser wrapper left out, and ends the run after too many in a row.
+
+    The file `broken_steps/iter_N_process_R.pth` holds weights, batch, plan and seeds; `tools/repeat_step.py` repeats
+    it. Weights and optimiser stay as they were before the step.
+
+    Args:
+        max_in_a_row: so many steps left out in a row end the run.
+        max_files: steps of a run that are written down, in each process.
+
+    Raises:
+        UsageError: a number below 1.
+    """
+
+    def __init__(self, max_in_a_row: int = 5, max_files: int = 3) -> None:
+        if min(max_in_a_row, max_files) < 1:
+            raise UsageError(f"NonFiniteHook got {max_in_a_row=} and {max_files=}: make both at least 1.")
+        self.max_in_a_row, self.max_files = max_in_a_row, max_files
+        self._suspect: dict[str, Any] = {}
+        self._file = "none written"
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Keep the batch that went wrong; once its step is left out, write it down.
+
+        Raises:
+            UsageError: too many steps in a row were left out.
+        """
+        wrapper = runner.optim_wrapper
+        if wrapper.fault and not self._suspect:  # of an accumulated step the first batch that went wrong
+            self._suspect = describe_step(runner, data_batch)
+        if wrapper.skipping:
+            self._report(runner)
+
+    def _report(self, runner: Any) -> None:
+        wrapper, suspect = runner.optim_wrapper, self._suspect
+        self._suspect = {}
+        if wrapper.skipped <= self.max_files:
+            weights = runner.whole_weights()  # all processes together
+            if suspect:
+                self._file = self._write(runner, {**suspect, "state_dict": weights})
+        fault = suspect["meta"]["fault"] if suspect else "another process saw it"
+        runner.logger.warning(
+            "Step of iteration %d left out: %s. Left out so far: %d. To repeat it: tools/repeat_step.py %s",
+            *(runner.iter + 1, fault, wrapper.skipped, self._file),
+        )
+        if wrapper.skipped_in_a_row >= self.max_in_a_row:
+            raise UsageError(
+                f"{wrapper.skipped_in_a_row} steps in a row had a loss or gradient that is not finite (the last: "
+                f"{fault}), so training was ended; the checkpoints hold the state from before. Usual cures: a smaller "
+                "base_lr, optim_wrapper.clip_grad.max_norm=1.0, --amp float32, images without infinite or missing "
+                f"values. The step can be repeated with tools/repeat_step.py {self._file}."
+            )
+
+    def _write(self, runner: Any, step: dict[str, Any]) -> str:
+        path = Path(runner.work_dir) / "broken_steps" / f"iter_{runner.iter + 1}_process_{runner.rank}.pth"
+        try:
+            write_checkpoint(step, path)
+        except UsageError as error:
+            runner.logger.warning("%s", error)
+            return "(not written)"
+        return str(path)

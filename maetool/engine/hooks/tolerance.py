@@ -1,0 +1,14 @@
+"""Pictures and logs are not worth a run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def training_goes_on(runner: Any, what: str) -> Iterator[None]:
+    """Turn a full disk, or a folder that cannot be written, into a warning."""
+    try:
+        yield
+    except OSError as error:
+        runner.logger.warning("%s could not be written (%s); training goes on.", what, error)

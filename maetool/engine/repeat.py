@@ -1,0 +1,95 @@
+"""A step that went wrong, written down and done again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine import Config
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.registry import MODELS
+from maetool.structures import MaskPlan
+
+from .checkpoint import load_weights, read_checkpoint
+from .optim import choose_dtype
+from .state import step_seed, versions
+
+
+def describe_step(runner: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what repeats the step of a batch, all but the weights."""
+    model, wrapper = runner.bare_model, runner.optim_wrapper
+    data = model.data_preprocessor(dict(batch))
+    with torch.no_grad():
+        plan = model.make_plan(data["images"], data["data_samples"]).to("cpu")
+    meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
+    meta |= {"fault": wrapper.fault, "dtype": str(wrapper.dtype).removeprefix("torch."), "versions": versions()}
+    stored = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
+    return {
+        "meta": {**meta, "cfg": runner.cfg.pretty_text},
+        "batch": stored,
+        "plan": vars(plan),
+    }
+
+
+class RepeatedStep:
+    """A step read from the file that `NonFiniteHook` wrote; `run` does it again.
+
+    Args:
+        path: the file.
+        dtype: precision to repeat in; None takes that of the run.
+
+    Raises:
+        UsageError: no such file, or not one of a step.
+    """
+
+    def __init__(self, path: str, dtype: str | None = None) -> None:
+        step = read_checkpoint(path)
+        if "batch" not in step:
+            raise UsageError(f"{path} holds no step: pass a file of the folder broken_steps of a run.")
+        self.meta, self.batch, self.plan = step["meta"], step["batch"], step["plan"]
+        self.dtype = choose_dtype(dtype or self.meta["dtype"])
+        cfg = Config.fromstring(self.meta["cfg"], ".py")
+        self.model = MODELS.build(cfg.model).train()
+        load_weights(self.model, step["state_dict"], path)
+
+    def run(self) -> dict[str, Any]:
+        """Return what came out.
+
+        `loss` of the batch, `first`: the name of the first module whose output is not finite, `gradients`: names of
+        parameters whose gradient is not, `samples`: places in the batch of images whose own loss is not.
+        """
+        first: list[str] = []
+        handles = [module.register_forward_hook(_watch(name, first)) for name, module in self.model.named_modules()]
+        torch.manual_seed(step_seed(self.meta["seed"], self.meta["iter"] - 1, self.meta["process"]))
+        loss = self._loss(slice(None))
+        loss.backward()
+        for handle in handles:
+            handle.remove()
+        gradients = [n for n, p in self.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        return {
+            "loss": loss.item(),
+            "first": first[0] if first else "",
+            "gradients": gradients,
+            "samples": self._samples(),
+        }
+
+    @torch.no_grad()
+    def _samples(self) -> list[int]:
+        numbers = range(len(self.batch["inputs"]))
+        return [i for i in numbers if not self._loss(slice(i, i + 1)).isfinite()]
+
+    def _loss(self, part: slice) -> Tensor:
+        plan = {name: value[part] if isinstance(value, Tensor) else value for name, value in self.plan.items()}
+        data = self.model.data_preprocessor({name: value[part] for name, value in self.batch.items()})
+        with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
+            losses = self.model(**data, mode="loss", plan=MaskPlan(**{**plan, "grid": tuple(plan["grid"])}))
+        return self.model.parse_losses(losses)[0]
+
+
+def _watch(name: str, first: list[str]) -> Any:
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        if not first and isinstance(output, Tensor) and not output.isfinite().all():
+            first.append(name)
+
+    return hook
