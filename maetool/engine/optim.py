@@ -1,7 +1,7 @@
 """The optimiser wrapper: mixed precision on any device, clipping, accumulation, and a guard against broken steps."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -157,9 +157,10 @@ class AutocastOptimWrapper(OptimWrapper):
 def _max_norm(clip_grad: dict[str, float] | None) -> float | None:
     if clip_grad is None:
         return None
-    if set(clip_grad) != {"max_norm"} or not clip_grad["max_norm"] > 0:
-        raise UsageError(f"clip_grad is {dict(clip_grad)}, but must be None or dict(max_norm=N) with N above 0.")
-    return clip_grad["max_norm"]
+    stated = clip_grad.get("max_norm", 0) if isinstance(clip_grad, Mapping) and len(clip_grad) == 1 else 0
+    if not isinstance(stated, int | float) or not stated > 0:
+        raise UsageError(f"clip_grad is {clip_grad!r}, but must be None or dict(max_norm=N) with N above 0.")
+    return stated
 
 
 def _mean(gradient: Tensor) -> Tensor:

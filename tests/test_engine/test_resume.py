@@ -144,7 +144,7 @@ def test_resume_with_half_the_batch_accumulated_goes_on_where_it_was(repository,
 
 
 def test_stopped_in_the_middle_of_an_accumulation(repository, tmp_path):
-    options = ["effective_batch_size=12", "optim_wrapper.clip_grad={'max_norm':0.5}"]
+    options = ["effective_batch_size=12", "optim_wrapper.clip_grad.max_norm=0.5"]
     make_runner(repository, tmp_path / "unbroken", options=options).train()
     stopped_run(repository, tmp_path / "broken", stop=8, options=options)
     assert read_checkpoint(tmp_path / "broken" / "iter_8.pth")["optimizer"]["gradients"]
