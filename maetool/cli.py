@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 from .errors import UsageError
@@ -11,7 +12,8 @@ from .errors import UsageError
 STARTED = time.monotonic()
 # 75 is "temporary failure, try again" in the sysexits of Unix: a scheduler that requeues on it does the right thing.
 USAGE_EXIT, STOPPED_EXIT, INTERRUPTED_EXIT = 2, 75, 130
-STOP_NOTE = "MAETOOL_STOP_NOTE"  # names a file in which a run that stopped as asked tells its launcher so
+NOTES = "MAETOOL_NOTES"  # names a folder that the processes of a job share, see maetool.engine.processes
+STOPPED = "stopped"  # the file in it that says that the job stopped as asked, and saved
 
 
 class StoppedError(Exception):
@@ -26,16 +28,24 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except StoppedError as stopped:
-        if os.environ.get("RANK", "0") == "0":
-            sys.stderr.write(f"\nStopped: {stopped}. The same command with --resume goes on from here.\n")
-        if note := os.environ.get(STOP_NOTE):
-            Path(note).touch()
+        _tell(f"Stopped: {stopped}. The same command with --resume goes on from here.")
+        if os.environ.get(NOTES):
+            Path(os.environ[NOTES], STOPPED).touch()
         sys.exit(STOPPED_EXIT)
     except UsageError as error:
         # A worker process hands over its traceback as text; the sentence is what follows the exception's name.
-        sentence = str(error).rsplit("UsageError: ", 1)[-1].strip()
-        sys.stderr.write(f"\nerror: {sentence}\n")
+        _tell("error: " + str(error).rsplit("UsageError: ", 1)[-1].strip())
         sys.exit(USAGE_EXIT)
     except KeyboardInterrupt:
-        sys.stderr.write("\nStopped. The same command with --resume goes on from the last checkpoint.\n")
+        _tell("Stopped. The same command with --resume goes on from the last checkpoint.")
         sys.exit(INTERRUPTED_EXIT)
+
+
+def _tell(sentence: str) -> None:
+    """Write a sentence to the terminal; of several processes that say the same, one."""
+    if os.environ.get(NOTES):
+        try:
+            Path(os.environ[NOTES], sha256(sentence.encode()).hexdigest()).touch(exist_ok=False)
+        except FileExistsError:
+            return
+    sys.stderr.write(f"\n{sentence}\n")

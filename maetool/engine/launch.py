@@ -16,7 +16,7 @@ from maetool.registry import DATASETS, MODELS
 
 from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
 from .config import check_config, complete_config, load_config
-from .optim import choose_dtype
+from .optim import choose_dtype, name_of
 from .runner import MaetoolRunner
 from .state import versions
 
@@ -88,7 +88,12 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     parameters = sum(p.numel() for p in runner.bare_model.parameters())
     runner.logger.info(
         "%s with %.1f million parameters on %s in %s.",
-        *(runner.model_name, parameters / 1e6, _device(runner), choose_dtype(cfg.optim_wrapper.dtype)),
+        *(
+            runner.model_name,
+            parameters / 1e6,
+            _device(runner),
+            name_of(choose_dtype(cfg.optim_wrapper.get("dtype", "auto"))),
+        ),
     )
     found = ", ".join(f"{name} {version}" for name, version in versions().items())
     runner.logger.info("%s; seed %d, %d process(es).", found, runner.seed, runner.world_size)

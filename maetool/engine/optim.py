@@ -183,3 +183,8 @@ def choose_dtype(dtype: Precision) -> torch.dtype:
     if not torch.cuda.is_available():
         return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return the name of a precision as configs write it: "float32" for torch.float32."""
+    return str(dtype).removeprefix("torch.")

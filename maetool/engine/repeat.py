@@ -12,7 +12,7 @@ from maetool.registry import MODELS
 from maetool.structures import MaskPlan
 
 from .checkpoint import load_weights, read_checkpoint
-from .optim import choose_dtype
+from .optim import choose_dtype, name_of
 from .state import step_seed, versions
 
 
@@ -23,7 +23,7 @@ def describe_step(runner: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
     with torch.no_grad():
         plan = model.make_plan(data["images"], data["data_samples"]).to("cpu")
     meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
-    meta |= {"fault": wrapper.fault, "dtype": str(wrapper.dtype).removeprefix("torch."), "versions": versions()}
+    meta |= {"fault": wrapper.fault, "dtype": name_of(wrapper.dtype), "versions": versions()}
     stored = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
     return {
         "meta": {**meta, "cfg": runner.cfg.pretty_text},

@@ -1,6 +1,7 @@
 """MMEngine's runner with safe checkpoints, a quiet start, and process groups that work without CUDA."""
 
 import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,11 @@ class MaetoolRunner(Runner):
             self.logger.info("Compiling %d blocks: the first iterations take longer.", number)
         if self.cfg.get("fsdp") and self.distributed:
             return shard(model.to(get_device()))
-        if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
-            return MMDistributedDataParallel(module=model, broadcast_buffers=False)
-        return super().wrap_model(model_wrapper_cfg, model)
+        with warnings.catch_warnings():  # MMEngine's argument broadcast_buffers, which torch gave another name
+            warnings.simplefilter("ignore", FutureWarning)
+            if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
+                return MMDistributedDataParallel(module=model, broadcast_buffers=False)
+            return super().wrap_model(model_wrapper_cfg, model)
 
     def _maybe_compile(self, target: str) -> None:
         """Nothing: MMEngine would compile the optimiser and the logging too; see `wrap_model`."""

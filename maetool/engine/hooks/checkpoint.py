@@ -13,6 +13,8 @@ from maetool.engine.files import remove_file, remove_leftovers
 from maetool.errors import UsageError
 from maetool.registry import HOOKS
 
+from .tolerance import training_goes_on
+
 _OURS = re.compile(r"(epoch|iter)_\d+\.pth")
 _TRIES = 3
 
@@ -93,7 +95,9 @@ class SafeCheckpointHook(Hook):
         if is_main_process():
             self._written = [old for old in self._written if old != path] + [path]
             while self.keep != -1 and len(self._written) > self.keep:
-                remove_file(self._written.pop(0))
+                old = self._written.pop(0)
+                with training_goes_on(runner, f"Removing {old}"):
+                    remove_file(old)
 
 
 def warn_if_little_room(runner: Any, number: int) -> None:

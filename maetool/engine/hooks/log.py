@@ -53,5 +53,5 @@ class LogHook(LoggerHook):
         self._store(runner, scalars, step)
 
     def _store(self, runner: Any, scalars: dict[str, float], step: int) -> None:
-        with training_goes_on(runner, "The log"):
+        with training_goes_on(runner, "Writing the log"):
             runner.visualizer.add_scalars(scalars, step=step, file_path=self.json_log_path)

@@ -33,5 +33,5 @@ class LossCurveHook(Hook):
     def after_train(self, runner: Any) -> None:
         """Draw again: the last validation comes after the last epoch."""
         if is_main_process():
-            with training_goes_on(runner, "The loss curve"):
+            with training_goes_on(runner, "Drawing the loss curve"):
                 draw_curves(read_logs(Path(runner.work_dir)), Path(runner.work_dir) / "loss_curve.png")

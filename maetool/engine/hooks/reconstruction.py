@@ -35,6 +35,6 @@ class ReconstructionHook(Hook):
         batch = first_samples(loader.dataset, self.num_images, runner.seed)
         panel = reconstruction_panel(runner.bare_model, batch, self.statistics)
         if is_main_process():
-            with training_goes_on(runner, "The reconstructions"):
+            with training_goes_on(runner, "Drawing the reconstructions"):
                 path = Path(runner.work_dir) / "reconstructions" / f"epoch_{runner.epoch + 1}.png"
                 save_picture(panel, path)

@@ -11,4 +11,4 @@ def training_goes_on(runner: Any, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        runner.logger.warning("%s could not be written (%s); training goes on.", what, error)
+        runner.logger.warning("%s failed (%s); training goes on.", what, error)

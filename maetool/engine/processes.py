@@ -1,0 +1,72 @@
+"""torchrun that ends with one sentence and a telling exit code: `python -m maetool.engine.processes ARGUMENTS`.
+
+It takes torchrun's arguments. A process that dies ends the job, with a message that names it.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from torch.distributed import run as torchrun
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from maetool.cli import NOTES, STOPPED, STOPPED_EXIT, USAGE_EXIT
+from maetool.compat import usable_cores
+
+_FAILED = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run torchrun and return the exit code: 0, 2 after a mistake, 75 after a stop that was asked for, 1 else."""
+    # torchrun passes SIGTERM on to its processes, but SIGUSR1 would kill it.
+    signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[NOTES] = folder
+        try:
+            torchrun.run(_share_cores(torchrun.parse_args(arguments)))
+        except ChildFailedError as error:
+            return _explain(error)
+        except SignalException as stop:
+            if (Path(folder) / STOPPED).exists():
+                return STOPPED_EXIT
+            sys.stderr.write(f"\nerror: stopped by {stop.sigval.name} before the processes could save.\n")
+            return _FAILED
+    return 0
+
+
+def _share_cores(arguments: Any) -> Any:
+    # torchrun would give each process one thread, also where the processors are what computes.
+    if str(arguments.nproc_per_node).isdigit():
+        threads = str(max(1, usable_cores() // int(arguments.nproc_per_node)))
+        os.environ.setdefault("OMP_NUM_THREADS", threads)
+        os.environ.setdefault("MKL_NUM_THREADS", threads)
+    return arguments
+
+
+def _explain(error: ChildFailedError) -> int:
+    process, first = error.get_first_failure()
+    codes = {failure.exitcode for failure in error.failures.values()}
+    for code in (USAGE_EXIT, STOPPED_EXIT):  # these processes have said why themselves
+        if first.exitcode == code or codes == {code}:
+            return code
+    sys.stderr.write(
+        f"\nerror: process {process} {_how(first)}, so the job was ended. Its last words are above; "
+        "the same command with --resume goes on from the last checkpoint.\n"
+    )
+    return _FAILED
+
+
+def _how(failure: Any) -> str:
+    if failure.exitcode < 0:
+        name = signal.Signals(-failure.exitcode).name
+        memory = ", which the system sends when memory runs out" if name == "SIGKILL" else ""
+        return f"was killed by {name}{memory}"
+    return f"failed with exit code {failure.exitcode}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
