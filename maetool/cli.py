@@ -27,7 +27,9 @@ def run(main: Callable[[], None]) -> None:
     """
     try:
         main()
+        _part_processes()
     except StoppedError as stopped:
+        _part_processes()
         _tell(f"Stopped: {stopped}. The same command with --resume goes on from here.")
         if os.environ.get(NOTES):
             Path(os.environ[NOTES], STOPPED).touch()
@@ -39,6 +41,13 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _tell("Stopped. The same command with --resume goes on from the last checkpoint.")
         sys.exit(INTERRUPTED_EXIT)
+
+
+def _part_processes() -> None:
+    """End the connection between the processes of a job in order; left to the interpreter it may abort."""
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)  # not imported here: --help must be quick
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _tell(sentence: str) -> None:

@@ -18,6 +18,7 @@ from maetool.evaluation import (
 )
 from maetool.registry import LOOPS
 
+from .sharding import gathered
 from .state import step_seed
 from .stopping import StopRequest
 
@@ -161,7 +162,8 @@ class PretrainValLoop(BaseLoop):
         hook("before_val_epoch")
         training = model.training
         model.eval()
-        metrics = {**self._losses(), **self._knn()}
+        with gathered(self.runner.bare_model):
+            metrics = {**self._losses(), **self._knn()}
         model.train(training)
         hook("after_val_epoch", metrics=metrics)
         hook("after_val")

@@ -26,7 +26,7 @@ from .checkpoint import (
     weights_of,
     write_checkpoint,
 )
-from .sharding import shard, whole
+from .sharding import is_sharded, shard, whole
 from .state import check_resumable, restore, training_state
 from .stopping import shield_worker
 
@@ -82,6 +82,11 @@ class MaetoolRunner(Runner):
             if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
                 return MMDistributedDataParallel(module=model, broadcast_buffers=False)
             return super().wrap_model(model_wrapper_cfg, model)
+
+    def _init_model_weights(self) -> None:
+        """Give all processes the weights of the first; sharding has seen to that already."""
+        if not is_sharded(self.model):
+            super()._init_model_weights()
 
     def _maybe_compile(self, target: str) -> None:
         """Nothing: MMEngine would compile the optimiser and the logging too; see `wrap_model`."""

@@ -1,28 +1,44 @@
 """Sharding of a model over processes (torch's `fully_shard`, FSDP2), invisible in checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from mmengine.dist import get_world_size
+from mmengine.dist import broadcast, get_world_size
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from .blocks import blocks_of
 
 
 def shard(model: nn.Module) -> nn.Module:
-    """Split the parameters of every block, and of the rest, over all processes, in place.
+    """Split the parameters of every block, and of the rest, over all processes, in place; the first one's count.
 
     Every process holds its share of weights, gradients and optimiser state; a block's weights are gathered when it
     runs. Gradients are means over the processes, as with `DistributedDataParallel`.
     """
+    for value in model.state_dict().values():
+        broadcast(value)
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (get_world_size(),))
     for block in blocks_of(model):
         fully_shard(block, mesh=mesh)
     return fully_shard(model, mesh=mesh)
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Keep the weights of a sharded model whole, so that processes may run it different numbers of times."""
+    sharded = [part for part in model.modules() if isinstance(part, FSDPModule)]
+    for part in sharded:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    yield
+    for part in sharded:
+        part.reshard()
+        part.set_reshard_after_forward(part is not model, recurse=False)  # torch's own default: all but the root
 
 
 def whole(value: Any) -> Any:

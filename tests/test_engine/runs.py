@@ -1,5 +1,11 @@
 """Small runs that the tests of the engine share."""
 
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -10,6 +16,17 @@ from maetool.engine.config import change_config, load_config
 from maetool.engine.debug import shrink
 
 EPOCHS, ITERS = 3, 4
+
+
+class Signal(Hook):
+    """Sends a signal to the last process only, before an iteration."""
+
+    def __init__(self, iteration, number):
+        self.iteration, self.number = iteration, number
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter + 1 == self.iteration and runner.rank == runner.world_size - 1:
+            signal.raise_signal(self.number)
 
 
 class StopAt(Hook):
@@ -24,7 +41,7 @@ class StopAt(Hook):
 
 
 def make_runner(
-    repository, work_dir, resume=False, workers=0, config="configs/mae/vit-t_shapes.py", options=(), hooks=()
+    repository, work_dir, resume=False, workers=0, config="configs/mae/vit-t_shapes.py", options=(), hooks=(), sgd=False
 ):
     cfg = load_config(repository / config)
     shrink(cfg)
@@ -34,6 +51,10 @@ def make_runner(
     cfg.default_hooks.checkpoint.every_n_iters = 1
     cfg.work_dir, cfg.resume = str(work_dir), resume
     cfg.custom_hooks += list(hooks)
+    if sgd:  # whose steps are linear in the gradient, where Adam's enlarge the rounding of small ones
+        cfg.optim_wrapper.optimizer = {"type": "SGD", "momentum": 0.9}
+        cfg.base_lr = 1.0
+    cfg.launcher = "pytorch" if "TORCHELASTIC_RUN_ID" in os.environ else "none"
     change_config(cfg, options)
     return launch.build_runner(cfg)
 
@@ -63,3 +84,20 @@ def assert_same(ours, theirs):
             assert_same(one, other)
     else:
         assert ours == theirs
+
+
+if __name__ == "__main__":
+    from maetool.cli import StoppedError, run
+
+    def main():
+        """Train as the JSON on the command line says: the arguments of `make_runner`, and when to `stop` or `die`."""
+        said = json.loads(sys.argv[1])
+        ends = {said.pop("stop", 0): signal.SIGTERM, said.pop("die", 0): signal.SIGKILL}
+        runner = make_runner(Path(said.pop("repository")), Path(said.pop("work_dir")), **said)
+        for iteration, number in ends.items():
+            runner.register_hook(Signal(iteration, number))
+        runner.train()
+        if runner.stopped:
+            raise StoppedError(runner.stopped)
+
+    run(main)

@@ -102,7 +102,8 @@ class SafeCheckpointHook(Hook):
 
 def warn_if_little_room(runner: Any, number: int) -> None:
     """Warn if the disk has no room for `number` checkpoints: weights and two averages of the gradients each."""
-    size = 3 * sum(value.numel() * value.element_size() for value in runner.bare_model.state_dict().values())
+    # Not from the state dict: taking it in one process alone would upset a sharded model.
+    size = 3 * sum(value.numel() * value.element_size() for value in runner.bare_model.parameters())
     free = shutil.disk_usage(runner.work_dir).free
     if free < number * size:
         runner.logger.warning(
