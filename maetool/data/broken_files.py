@@ -43,7 +43,8 @@ class BrokenFiles:
         for line in (line for skipped in batch_skipped for line in skipped.splitlines()):
             if line not in self.files:
                 self.files[line] = None
-                self.logger.warning("Broken file passed over: %s", line)
+                # Formatted here: MMEngine's logger shows warnings of the same template only once.
+                self.logger.warning(f"Broken file passed over: {line}")
         if self.seen >= self.enough and self.replaced > self.max_broken * self.seen:
             raise UsageError(
                 f"{self.summary()} That is more than max_broken={self.max_broken:g} allows: repair or remove "

@@ -37,11 +37,25 @@ _SECTIONS = {
     "custom_hooks": (registry.HOOKS, ("priority",)),
     "log_processor": (registry.LOG_PROCESSORS, ()),
 }
+_LOG_BACKENDS = {
+    "tensorboard": {"type": "TensorboardVisBackend"},
+    "wandb": {"type": "WandbVisBackend", "init_kwargs": {"project": "maetool"}},
+}
 _OPTIONAL_KEYS = {
     *_SECTIONS,
     *("base_lr", "effective_batch_size", "work_dir", "load_from", "resume", "launcher", "randomness", "env_cfg"),
-    *("compile", "gradient_checkpointing", "fsdp", "custom_imports", "log_level", "visualizer", "experiment_name"),
+    *(
+        "compile",
+        "gradient_checkpointing",
+        "fsdp",
+        "log_to",
+        "custom_imports",
+        "log_level",
+        "visualizer",
+        "experiment_name",
+    ),
     *("train_dataloader", "val_dataloader", "val_evaluator", "find_unused_parameters", "default_scope"),
+    "experiment_name",
 }
 
 
@@ -69,9 +83,13 @@ def change_config(cfg: Config, options: Sequence[str]) -> None:
     """Change a config in place by options, each `key.key=value`.
 
     Raises:
-        UsageError: an option without a value, or for a key that does not exist.
+        UsageError: an option without a value, for a key that does not exist, or of another kind than what is there.
     """
-    cfg.merge_from_dict(_parse_options(options, cfg))
+    changes = _parse_options(options, cfg)
+    try:
+        cfg.merge_from_dict(changes)
+    except (TypeError, KeyError, IndexError) as error:
+        raise UsageError(f"The options {' '.join(options)} do not fit the config: {str(error).rstrip('.')}.") from error
 
 
 def _parse_options(options: Sequence[str], cfg: Config) -> dict[str, Any]:
@@ -140,7 +158,7 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
     Raises:
         UsageError: contradictions.
     """
-    cfg.setdefault("visualizer", _log_backends())
+    cfg.setdefault("visualizer", _log_backends(cfg.get("log_to", "auto")))
     encoder = cfg.model.encoder
     img_size = to_size(stated(encoder, registry.ENCODERS, "img_size"), "encoder.img_size")
     in_chans = stated(encoder, registry.ENCODERS, "in_chans")
@@ -151,9 +169,17 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
     return _complete_rate(cfg, world_size)
 
 
-def _log_backends() -> dict[str, Any]:
-    backends = ["LocalVisBackend", *(["TensorboardVisBackend"] if find_spec("tensorboard") else [])]
-    return {"type": "Visualizer", "vis_backends": [{"type": name} for name in backends]}
+def _log_backends(wanted: str | Sequence[str]) -> dict[str, Any]:
+    if wanted == "auto":
+        wanted = ["tensorboard"] if find_spec("tensorboard") else []
+    backends = [{"type": "LocalVisBackend"}]
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        if name not in _LOG_BACKENDS:
+            raise UsageError(f'log_to says {name!r}, but must be "auto" or a list of {", ".join(_LOG_BACKENDS)}.')
+        if not find_spec(name):
+            raise UsageError(f"log_to asks for {name}, which is not installed: pip install {name}.")
+        backends.append(dict(_LOG_BACKENDS[name]))
+    return {"type": "Visualizer", "vis_backends": backends}
 
 
 def stated(part: Mapping, parts: registry.Registry, name: str) -> Any:

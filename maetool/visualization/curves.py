@@ -1,10 +1,14 @@
 """Curves from the JSON logs."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from maetool.errors import UsageError
 
 Logs = dict[str, dict[int, float]]
 
@@ -50,6 +54,55 @@ def draw_curves(logs: Logs, path: Path) -> None:
     figure.savefig(path)
 
 
+def read_runs(folders: Sequence[Path], keys: Sequence[str]) -> dict[str, Logs]:
+    """Return name to logs of several work folders; the names are as much of the paths as tells them apart.
+
+    Raises:
+        UsageError: a folder without logs, or a key that none of the runs logged.
+    """
+    runs = {}
+    for folder in folders:
+        logs = read_logs(folder)
+        if not logs:
+            raise UsageError(f"{folder} holds no logs of a run: pass work folders, such as work_dirs/vit-b_800e.")
+        name = folder.name if [f.name for f in folders].count(folder.name) == 1 else str(folder)
+        runs[name] = logs
+    logged = sorted({name for logs in runs.values() for name in logs})
+    for key in keys:
+        if key not in logged:
+            raise UsageError(f"None of the runs logged `{key}`; they logged {', '.join(logged)}.")
+    return runs
+
+
+def draw_runs(runs: Mapping[str, Logs], keys: Sequence[str], smooth: int, path: Path) -> None:
+    """Draw what several runs logged over the steps, a panel for each key, as a PNG.
+
+    Args:
+        runs: name to logs.
+        keys: what to draw.
+        smooth: reports that a point is the mean of.
+        path: where.
+    """
+    figure = Figure(figsize=(8, 1 + 3 * len(keys)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, key in zip(figure.subplots(len(keys), squeeze=False)[:, 0], keys, strict=True):
+        for number, (name, logs) in enumerate(runs.items()):
+            steps, values = _points(logs.get(key, {}))
+            means = [
+                sum(part) / len(part) for part in (values[max(0, i + 1 - smooth) : i + 1] for i in range(len(values)))
+            ]
+            axes.plot(steps, means, color=f"C{number}", label=name)
+        axes.set(xlabel="step", ylabel=key)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
 def _points(values: dict[int, float]) -> tuple[list[int], list[float]]:
     steps = sorted(values)
     return steps, [values[step] for step in steps]
+
+
+def _running_mean(values: list[float], width: int) -> list[float]:
+    return [mean(values[max(0, end - width) : end]) for end in range(1, len(values) + 1)]

@@ -6,6 +6,7 @@ env_cfg = dict(
     dist_cfg=dict(backend="nccl"),
 )
 log_processor = dict(type="PretrainLogProcessor", window_size=50)
+log_to = "auto"  # TensorBoard where it is installed; or a list of "tensorboard", "wandb". JSON logs are always written.
 default_hooks = dict(
     logger=dict(type="LogHook", interval=50),
     checkpoint=dict(type="SafeCheckpointHook", interval=1, keep=2),
@@ -22,5 +23,5 @@ custom_hooks = [
 ]
 # Switches that change speed and memory, not results:
 gradient_checkpointing = False
-compile = False  # True, or the arguments of torch.compile
+# compile = True  # or the arguments of torch.compile, such as dict(mode="max-autotune")
 fsdp = False  # True splits weights and optimiser over the processes, for encoders too large for one device

@@ -53,9 +53,9 @@ class NonFiniteHook(Hook):
             if suspect:
                 self._file = self._write(runner, {**suspect, "state_dict": weights})
         fault = suspect["meta"]["fault"] if suspect else "another process saw it"
-        runner.logger.warning(
-            "Step of iteration %d left out: %s. Left out so far: %d. To repeat it: tools/repeat_step.py %s",
-            *(runner.iter + 1, fault, wrapper.skipped, self._file),
+        runner.logger.warning(  # formatted here: MMEngine's logger shows warnings of the same template only once
+            f"Step of iteration {runner.iter + 1} left out: {fault}. Left out so far: {wrapper.skipped}. "
+            f"To repeat it: tools/repeat_step.py {self._file}"
         )
         if wrapper.skipped_in_a_row >= self.max_in_a_row:
             raise UsageError(
@@ -70,6 +70,6 @@ class NonFiniteHook(Hook):
         try:
             write_checkpoint(step, path)
         except UsageError as error:
-            runner.logger.warning("%s", error)
+            runner.logger.warning(str(error))
             return "(not written)"
         return str(path)

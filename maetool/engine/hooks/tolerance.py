@@ -11,4 +11,5 @@ def training_goes_on(runner: Any, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        runner.logger.warning("%s failed (%s); training goes on.", what, error)
+        # Formatted here: MMEngine's logger shows warnings of the same template only once.
+        runner.logger.warning(f"{what} failed ({error}); training goes on.")

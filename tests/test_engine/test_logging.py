@@ -1,0 +1,156 @@
+"""What a run tells: in its log, in its checkpoints, in pictures, to TensorBoard and Weights & Biases."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from runs import make_runner, stopped_run
+
+from maetool import __version__
+from maetool.engine.checkpoint import read_checkpoint
+from maetool.engine.export import encoder_of
+from maetool.engine.hooks import LogHook
+from maetool.errors import UsageError
+from maetool.visualization.curves import draw_runs, read_runs
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory, repository):
+    work_dir = tmp_path_factory.mktemp("logged") / "run"
+    options = ["default_hooks.logger.interval=1", "gradient_checkpointing=True", "compile.backend=eager"]
+    make_runner(repository, work_dir, options=options).train()
+    return work_dir
+
+
+def test_every_report_holds_what_is_promised(logged):
+    lines = [json.loads(line) for path in logged.glob("*/vis_data/scalars.json") for line in path.open()]
+    reports = [line for line in lines if "loss" in line]
+    assert len(reports) == 12
+    promised = {"loss", "lr", "grad_norm", "waiting_share", "images_per_second", "peak_memory_gb", "masked_fraction"}
+    assert all(promised | {"skipped_steps"} <= report.keys() for report in reports)
+    assert reports[-1]["masked_fraction"] == 0.75
+    assert 0.05 < reports[-1]["peak_memory_gb"] < 100
+
+
+def test_the_log_names_versions_seed_config_and_switches(logged):
+    log = next(logged.glob("*/*.log")).read_text()
+    assert f"maetool {__version__}, revision" in log
+    assert f"torch {torch.__version__}" in log
+    assert "seed 0, 1 process(es)" in log
+    assert "norm_pix_loss = True" in log.replace("norm_pix_loss=True", "norm_pix_loss = True")
+    assert "Recomputing the activations of 4 blocks" in log
+    assert "Compiling 4 blocks" in log
+
+
+def test_a_checkpoint_says_where_it_comes_from(logged):
+    meta = read_checkpoint(logged / "epoch_3.pth")["meta"]
+    assert meta["versions"]["torch"] == str(torch.__version__)
+    assert meta["versions"]["revision"]
+    assert "MaskedImageModel" in meta["cfg"]
+    assert meta["seed"] == 0
+
+
+class Slow(Hook):
+    """Lets every batch come late."""
+
+    def before_train_epoch(self, runner):
+        dataset = runner.train_dataloader.dataset
+        load = type(dataset).load
+        dataset.load = lambda index: time.sleep(0.01) or load(dataset, index)
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_waiting_for_data_is_told_once_with_cures(repository, tmp_path, slow):
+    threshold = 0.3 if slow else 0.999
+    options = [f"custom_hooks.4.threshold={threshold}", "custom_hooks.4.window=2", "val_dataloader=None"]
+    runner = make_runner(repository, tmp_path, options=options)
+    runner.register_hook(Slow())
+    runner.train()
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    assert log.count("Training waits for data") == int(slow)
+    assert ("more workers" in log) == slow
+
+
+def test_a_log_that_cannot_be_written_does_not_end_training(repository, tmp_path, monkeypatch):
+    runner = make_runner(repository, tmp_path, options=["val_dataloader=None"])
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runner.visualizer, "add_scalars", full)
+    monkeypatch.setattr("maetool.engine.hooks.reconstruction.save_picture", full)
+    runner.train()
+    assert (tmp_path / "epoch_3.pth").is_file()
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    assert "Writing the log failed ([Errno 28] No space left on device); training goes on" in log
+    assert "Drawing the reconstructions failed" in log
+
+
+def test_log_hook_is_the_default(repository, tmp_path):
+    assert any(isinstance(hook, LogHook) for hook in make_runner(repository, tmp_path).hooks)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("[wandb]", "asks for wandb, which is not installed: pip install wandb"),
+        ("[paper]", "log_to says 'paper', but must be"),
+    ],
+)
+def test_where_to_log_is_checked(repository, tmp_path, monkeypatch, said, message):
+    monkeypatch.setattr("maetool.engine.config.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=message):
+        make_runner(repository, tmp_path, options=[f"log_to={said}"])
+
+
+def test_tensorboard_gets_what_the_json_log_gets(repository, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    make_runner(repository, tmp_path, options=["log_to=[tensorboard]", "val_dataloader=None"]).train()
+    events = EventAccumulator(str(next(tmp_path.glob("*/vis_data"))))
+    events.Reload()
+    assert {"loss", "grad_norm", "lr"} <= set(events.Tags()["scalars"])
+
+
+def test_runs_are_drawn_together(repository, logged, tmp_path):
+    stopped_run(repository, tmp_path / "second", stop=7)
+    runs = read_runs([logged, tmp_path / "second"], ["loss", "lr"])
+    assert list(runs) == ["run", "second"]
+    draw_runs(runs, ["loss", "lr"], 3, tmp_path / "out" / "curves.png")
+    assert (tmp_path / "out" / "curves.png").stat().st_size > 10_000
+    with pytest.raises(UsageError, match="None of the runs logged `los`; they logged"):
+        read_runs([logged], ["los"])
+    with pytest.raises(UsageError, match="holds no logs of a run"):
+        read_runs([tmp_path / "nothing"], ["loss"])
+
+
+def test_the_encoder_alone_loads_in_timm(repository, logged, tmp_path):
+    timm = pytest.importorskip("timm")
+    out = tmp_path / "encoder.pth"
+    command = [sys.executable, "tools/export_encoder.py", str(logged / "epoch_3.pth"), "--out", str(out)]
+    said = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout
+    assert "names as in timm" in said
+    exported = read_checkpoint(out)
+    encoder = exported["meta"]["encoder"]
+    model = timm.models.VisionTransformer(
+        img_size=encoder["img_size"],
+        patch_size=encoder["patch_size"],
+        embed_dim=encoder["embed_dim"],
+        depth=encoder["depth"],
+        num_heads=encoder["num_heads"],
+        num_classes=0,
+    )
+    model.load_state_dict(exported["state_dict"], strict=True)
+    assert exported["meta"]["data_preprocessor"]["type"] == "ImagePreprocessor"
+
+
+def test_what_has_no_encoder_cannot_be_exported():
+    with pytest.raises(
+        UsageError, match=r"no encoder: none of its 1 tensors is called .*first is head.weight"
+    ):
+        encoder_of({"state_dict": {"head.weight": torch.zeros(1)}}, "x.pth")
