@@ -98,12 +98,13 @@ class ImageDataset(Dataset):
 
     def augment(self, stored: dict[str, Any], index: int, keys: Sequence[int]) -> list[dict[str, Any]]:
         """Return a sample for each of `keys` from the one that is `stored`, whose inputs need not be decoded yet."""
-        samples = []
+        samples, shared = [], len(keys) > 1
+        if isinstance(stored["inputs"], EncodedImage):
+            stored["inputs"].shared = shared
         for key in keys:
             with keyed_rng(key) if self.transforms else nullcontext():
-                samples.append(
-                    {**stored, **self._transformed(stored, shared=len(keys) > 1), "index": index, "key": key}
-                )
+                changed = self._transformed(stored, shared)
+            samples.append({**stored, **changed, "index": index, "key": key})
         return samples
 
     def _transformed(self, stored: dict[str, Any], shared: bool) -> dict[str, Tensor]:
