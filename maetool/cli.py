@@ -8,8 +8,16 @@ from .errors import UsageError
 USAGE_EXIT, INTERRUPTED_EXIT = 2, 130
 
 
-def run(main: Callable[[], None]) -> None:
-    """Call `main` and leave the process with the exit code that fits: 0, 2 after a mistake, 130 after Ctrl-C."""
+def run(
+    main: Callable[[], None],
+    stopped: str = "Stopped. The same command with --resume goes on from the last checkpoint.",
+) -> None:
+    """Call `main` and leave the process with the exit code that fits: 0, 2 after a mistake, 130 after Ctrl-C.
+
+    Args:
+        main: what the tool does.
+        stopped: the sentence after Ctrl-C.
+    """
     try:
         main()
     except UsageError as error:
@@ -18,5 +26,5 @@ def run(main: Callable[[], None]) -> None:
         sys.stderr.write(f"\nerror: {sentence}\n")
         sys.exit(USAGE_EXIT)
     except KeyboardInterrupt:
-        sys.stderr.write("\nStopped. The same command with --resume goes on from the last checkpoint.\n")
+        sys.stderr.write(f"\n{stopped}\n")
         sys.exit(INTERRUPTED_EXIT)

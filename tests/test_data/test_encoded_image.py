@@ -188,7 +188,7 @@ def test_crops_of_one_decode_equal_crops_alone(folder, tmp_path, monkeypatch):
         decoded = []
         real = cv2.imdecode
         with monkeypatch.context() as patch:
-            patch.setattr(cv2, "imdecode", lambda *a, seen=decoded: seen.append(1) or real(*a))
+            patch.setattr(cv2, "imdecode", lambda *a, seen=decoded, real=real: seen.append(1) or real(*a))
             together = data.__getitems__([SampleKey(i, key) for key in range(4)])
         assert len(decoded) <= (3 if data.files.path(i).endswith("e.jpg") else 1)
         for a, b in zip(alone, together, strict=True):
