@@ -19,6 +19,11 @@ def parse_args() -> argparse.Namespace:
     maskers.add_argument("--grid", type=int, nargs=2, default=[14, 14])
     maskers.add_argument("--step-batch", type=int, default=8, help="images of the ViT-B step; its time is scaled up")
     maskers.set_defaults(config=VIT_B)
+    loader = commands.add_parser("loader", help="loading by stage, beside other loaders; what a worker can hand over")
+    loader.add_argument("--data", metavar="FOLDER", help="your photographs (default: some that are made)")
+    loader.add_argument("--count", type=int, default=240, help="photographs of a round")
+    index = commands.add_parser("index", help="a start where there are very many files")
+    index.add_argument("--files", type=int, default=1_281_167)
     for command in commands.choices.values():
         command.add_argument("--rounds", type=int, default=7)
         command.add_argument("--json", metavar="FILE", help="write the seconds of every round")

@@ -90,8 +90,8 @@ class EncodedImage:
     def _reduced(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, tuple[int, ...]]:
         top, left, height, width = box
         edges = (top, left, top + height, left + width)
-        if self._stated is None or self.backend != "cv2":
-            return 1, edges
+        if self._stated is None or self.backend != "cv2" or height < size[0] * 3 // 2 or width < size[1] * 3 // 2:
+            return 1, edges  # the last two only save the arithmetic below
         last = (*self._stated, *self._stated)
         for reduction in REDUCTIONS:
             # Not beyond the last whole pixel: a cut one at the border is made up by the decoder.

@@ -64,7 +64,8 @@ def read_bytes(path: str | Path) -> bytes:
         UnreadableImage: missing, empty, or not to be read.
     """
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
     except OSError as error:
         raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
     if not data:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-_SOI, _APP1, _SOS, _EOI = 0xD8, 0xE1, 0xDA, 0xD9
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+_APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
 # Start of frame, whatever the coding; C4, C8 and CC of that range are tables and extensions.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE, _RESTARTS = (0xC0, 0xC1), 0xDD
@@ -36,7 +37,7 @@ def first_rows(data: bytes, rows: int) -> bytes | None:
     """
     segments = dict(_segments(data))
     start = next((segments[marker] for marker in _BASELINE if marker in segments), None)
-    if start is None or _RESTARTS in segments or data[-2:] != bytes((0xFF, _EOI)):
+    if start is None or _RESTARTS in segments or data[-2:] != _END:
         return None
     # Whole blocks of at most 32 rows; the last row's colours are interpolated with those of the row after it.
     tallest = max(data[start + 9 + 3 * i] & 15 for i in range(data[start + 7]))
@@ -48,7 +49,7 @@ def first_rows(data: bytes, rows: int) -> bytes | None:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield marker and the place of the length of each segment before the first scan."""
-    if data[:2] != bytes((0xFF, _SOI)):
+    if data[:2] != _START:
         return
     place = 2
     while place + 4 <= len(data) and data[place] == 0xFF:
