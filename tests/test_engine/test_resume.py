@@ -24,11 +24,12 @@ class StopAt(Hook):
             raise KeyboardInterrupt
 
 
-def make_runner(repository, work_dir, resume=False, workers=0, config="configs/mae/vit-t_shapes.py"):
+def make_runner(repository, work_dir, resume=False, workers=0, config="configs/mae/vit-t_shapes.py", repeats=1):
     cfg = load_config(repository / config)
     shrink(cfg)
     cfg.train_dataloader.dataset.num_samples = 4 * ITERS
     cfg.train_dataloader.num_workers = workers
+    cfg.train_dataloader.sampler.repeats = repeats
     cfg.train_cfg.max_epochs = EPOCHS
     cfg.default_hooks.checkpoint.every_n_iters = 1
     cfg.work_dir, cfg.resume = str(work_dir), resume
@@ -86,6 +87,19 @@ def test_a_schedule_of_maskers_goes_on_exactly(repository, tmp_path):
         runner.train()
     make_runner(repository, tmp_path / "broken", resume=True, config=config).train()
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
+
+
+def test_repeated_augmentation_goes_on_exactly_in_the_middle_of_an_image(repository, tmp_path, unbroken):
+    make_runner(repository, tmp_path / "unbroken", repeats=3).train()  # three crops an image, four samples a batch
+    runner = make_runner(repository, tmp_path / "broken", repeats=3, workers=1)
+    runner.register_hook(StopAt(6), "LOWEST")
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    make_runner(repository, tmp_path / "broken", resume=True, repeats=3).train()
+    assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
+    assert final_state(tmp_path / "broken")[3] == unbroken[3]  # as many iterations as without repeats
+    weights = final_state(tmp_path / "broken")[0]
+    assert not all(torch.equal(value, unbroken[0][name]) for name, value in weights.items())
 
 
 def test_the_number_of_workers_changes_nothing(repository, tmp_path, unbroken):
