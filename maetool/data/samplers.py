@@ -13,6 +13,8 @@ from maetool.registry import DATA_SAMPLERS
 
 from .base import SampleKey
 
+_AT_ONCE = 4096  # samples; a million keys as Python's numbers would take 100 MB
+
 
 @DATA_SAMPLERS.register_module()
 class KeyedSampler(Sampler):
@@ -54,14 +56,14 @@ class KeyedSampler(Sampler):
         return -(-total // self.world_size) if self.shuffle else len(range(self.rank, total, self.world_size))
 
     def __iter__(self) -> Iterator[SampleKey]:
-        own = self._images()
-        epoch = self.epoch if self.shuffle else 0
-        keys = sample_keys(self.seed, epoch, own)[:, None].repeat(1, self.repeats)  # (images, K)
-        # The first crop is that of a run without repeats; counters from 0 on are what `KeyedRandom` draws with.
-        keys[:, 1:] = mix(keys[:, 1:], -1 - torch.arange(1, self.repeats))
-        index = own.repeat_interleave(self.repeats)[self.start : len(self)]
-        for item in zip(index.tolist(), keys.flatten()[self.start : len(self)].tolist(), strict=True):
-            yield SampleKey(*item)
+        own, epoch = self._images(), self.epoch if self.shuffle else 0
+        for start in range(self.start, len(self), _AT_ONCE):
+            places = torch.arange(start, min(start + _AT_ONCE, len(self)))
+            images, crops = own[places // self.repeats], places % self.repeats
+            keys = sample_keys(self.seed, epoch, images)
+            # The first crop is that of a run without repeats; counters from 0 on are what `KeyedRandom` draws with.
+            keys = torch.where(crops == 0, keys, mix(keys, -1 - crops))
+            yield from map(SampleKey, images.tolist(), keys.tolist())
 
     def _images(self) -> Tensor:
         """Return the indices of the images that this process visits in this epoch."""
