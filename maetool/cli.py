@@ -20,10 +20,17 @@ class StoppedError(Exception):
     """The run was asked to stop, and has saved where it is; the message says who asked."""
 
 
-def run(main: Callable[[], None]) -> None:
+def run(
+    main: Callable[[], None],
+    interrupted: str = "Stopped. The same command with --resume goes on from the last checkpoint.",
+) -> None:
     """Call `main` and leave the process with the exit code that fits.
 
     0 after all went well, 2 after a mistake, 75 after being told to stop and having saved, 130 after Ctrl-C.
+
+    Args:
+        main: what the tool does.
+        interrupted: the sentence after Ctrl-C.
     """
     try:
         main()
@@ -39,7 +46,7 @@ def run(main: Callable[[], None]) -> None:
         _tell("error: " + str(error).rsplit("UsageError: ", 1)[-1].strip())
         sys.exit(USAGE_EXIT)
     except KeyboardInterrupt:
-        _tell("Stopped. The same command with --resume goes on from the last checkpoint.")
+        _tell(interrupted)
         sys.exit(INTERRUPTED_EXIT)
 
 

@@ -1,6 +1,7 @@
 """The only file that asks which version or ability of a dependency this is."""
 
 import os
+from functools import cache
 
 import torch
 
@@ -15,3 +16,9 @@ def usable_cores() -> int:
     """Return how many cores this process may use; a container may allow fewer than the machine has."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@cache
+def cpu_resizes_uint8() -> bool:
+    """Return whether torch's antialiased resize of uint8 is vectorised here; without AVX2 Pillow is faster."""
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")

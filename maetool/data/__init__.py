@@ -5,6 +5,7 @@ from .image_folder import ImageFolderDataset
 from .preprocessor import ImagePreprocessor
 from .samplers import KeyedSampler
 from .shapes import ShapesDataset
+from .shard_dataset import ShardDataset
 from .transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "ResizeCenterCrop",
     "SampleKey",
     "ShapesDataset",
+    "ShardDataset",
 ]

@@ -1,17 +1,23 @@
 """What every image dataset shares: a sample is loaded, then augmented with randomness that belongs to its key."""
 
+import os
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from maetool.ops.random import sample_keys
 from maetool.registry import TRANSFORMS
+
+from .encoded_image import EncodedImage, decoded
 
 
 class SampleKey(NamedTuple):
@@ -25,18 +31,28 @@ class SampleKey(NamedTuple):
 def keyed_rng(key: int) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's generators from `key`, and put their states back afterwards.
 
-    Augmentation libraries draw from these generators, so this is what makes any of them a function of the key.
+    Augmentation libraries draw from these generators, so this is what makes any of them a function of the key. In a
+    worker process nobody else draws, so nothing is put back: that would take ten times as long as the seeding.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    in_worker = get_worker_info() is not None
+    states = None if in_worker else (random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
     random.seed(key)
     np.random.seed(key & 0xFFFFFFFF)  # noqa: NPY002
     torch.random.default_generator.manual_seed(key)
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
+        if states:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+            torch.set_rng_state(states[2])
+
+
+@cache
+def _use_one_thread(process: int) -> None:
+    """Keep a worker process to one thread, because there are as many of them as cores; once for each `process`."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
 
 
 class ImageDataset(Dataset):
@@ -66,25 +82,49 @@ class ImageDataset(Dataset):
         Args:
             item: an index, or an index and key from the sampler; the key makes crops, flips and masks repeatable.
         """
-        index, key = item if isinstance(item, tuple) else self.key_of(item)
-        sample = self.load(index)
-        with keyed_rng(key):
-            if "weight" in sample:
-                sample["inputs"], sample["weight"] = self._transform_both(sample["inputs"], sample["weight"])
-            else:
-                sample["inputs"] = self._transform(sample["inputs"])
-        return {**sample, "index": index, "key": key}
+        return self.__getitems__([item])[0]
 
-    def _transform(self, image: Tensor) -> Tensor:
-        for transform in self.transforms:
-            image = transform(image)
-        return image
+    def __getitems__(self, items: Sequence[int | SampleKey]) -> list[dict[str, Any]]:
+        """Return the samples of a batch; several keys of one index that follow each other are crops of one load."""
+        if get_worker_info() is not None:
+            _use_one_thread(os.getpid())
+        keyed = (item if isinstance(item, tuple) else self.key_of(item) for item in items)
+        groups = groupby(keyed, key=lambda item: item[0])
+        return [sample for index, group in groups for sample in self.crops_of(index, [key for _, key in group])]
 
-    def _transform_both(self, image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def crops_of(self, index: int, keys: Sequence[int]) -> list[dict[str, Any]]:
+        """Return a sample for each of `keys`, all of the image at `index`, which is loaded once."""
+        return self.augment(self.load(index), index, keys)
+
+    def augment(self, stored: dict[str, Any], index: int, keys: Sequence[int]) -> list[dict[str, Any]]:
+        """Return a sample for each of `keys` from the one that is `stored`, whose inputs need not be decoded yet."""
+        samples, shared = [], len(keys) > 1
+        if isinstance(stored["inputs"], EncodedImage):
+            stored["inputs"].shared = shared
+        for key in keys:
+            with keyed_rng(key) if self.transforms else nullcontext():
+                changed = self._transformed(stored, shared)
+            samples.append({**stored, **changed, "index": index, "key": key})
+        return samples
+
+    def _transformed(self, stored: dict[str, Any], shared: bool) -> dict[str, Tensor]:
+        image = stored["inputs"]
+        if "weight" not in stored:
+            return {"inputs": self._transform(image, shared)}
         # The weight rides along as one more channel, so that crops and flips hit both alike.
+        image = decoded(image)
         one = 255 if image.dtype == torch.uint8 else 1
-        both = self._transform(torch.cat([image, weight[None].to(image.dtype) * one]))
-        return both[:-1], (both[-1] > one / 2).float()
+        both = self._transform(torch.cat([image, stored["weight"][None].to(image.dtype) * one]))
+        return {"inputs": both[:-1], "weight": (both[-1] > one / 2).float()}
+
+    def _transform(self, image: Tensor | EncodedImage, shared: bool = False) -> Tensor:
+        for transform in self.transforms:
+            if not (isinstance(image, EncodedImage) and getattr(transform, "takes_encoded", False)):
+                # A transform may work in place, which the other crops must not see.
+                image = decoded(image).clone() if shared else decoded(image)
+                shared = False
+            image = transform(image)
+        return decoded(image)
 
     def key_of(self, index: int, epoch: int = 0) -> SampleKey:
         """Return the key that sample `index` has in `epoch` under this dataset's own seed."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maetool.data.image_io import IMAGE_EXTENSIONS
+from maetool.data.image_io import IMAGE_EXTENSIONS, read_bytes
 from maetool.errors import UsageError
 
 LIST_EXTENSIONS = (".txt", ".lst", ".list")
@@ -79,6 +79,14 @@ class FileIndex:
         """Return the path of file `index` as seen from `root`."""
         name = self.names[index]
         return os.path.relpath(name, self.root) if os.path.isabs(name) else name
+
+    def read(self, index: int) -> bytes:
+        """Return the content of file `index`.
+
+        Raises:
+            UnreadableImage: missing, empty, or not to be read.
+        """
+        return read_bytes(self.path(index))
 
     def take(self, indices: Iterable[int]) -> "FileIndex":
         """Return the index of these files only."""

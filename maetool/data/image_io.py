@@ -1,7 +1,8 @@
-"""From a file to a tensor (C, H, W): photographs by OpenCV, arrays and multi-band TIFF by NumPy and tifffile."""
+"""From bytes to a tensor (C, H, W): photographs by OpenCV, arrays and multi-band TIFF by NumPy and tifffile."""
 
 import io
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from maetool.errors import UsageError
+
+from .jpeg import has_exif, jpeg_size
+
 ARRAY_EXTENSIONS = (".npy", ".tif", ".tiff")
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", *ARRAY_EXTENSIONS)
+BACKENDS = ("cv2", "pillow", "torchcodec")
 
 _NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
@@ -20,6 +26,14 @@ _DECODE_FLAGS = {
     1: cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
     3: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
 }
+# OpenCV's names for these say grey or BGR, but what they add to the flags above is the size alone.
+_REDUCED_FLAGS = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+_EXIF_ORIENTATION = 0x0112
 
 # OpenCV writes several lines to the terminal for each broken file; `UnreadableImage` says the same in one sentence.
 if "OPENCV_LOG_LEVEL" not in os.environ:
@@ -43,8 +57,35 @@ class UnreadableImage(Exception):
         return f"{self.path}: {self.reason}"
 
 
+def read_bytes(path: str | Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        UnreadableImage: missing, empty, or not to be read.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
+    except OSError as error:
+        raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
+    if not data:
+        raise UnreadableImage(path, "the file is empty")
+    return data
+
+
 def read_image(path: str | Path, in_chans: int = 3) -> Tensor:
-    """Return the image in `path` as a tensor (C, H, W) with C = `in_chans`, RGB where that is three.
+    """Return the image in the file `path`; see `decode_image`.
+
+    Raises:
+        UnreadableImage: missing, empty, truncated, not an image, other channels than `in_chans`, or NaN or infinity.
+    """
+    return decode_image(read_bytes(path), in_chans, name=str(path))
+
+
+def decode_image(
+    data: bytes, in_chans: int = 3, backend: str = "cv2", reduction: int = 1, name: str = "these bytes"
+) -> Tensor:
+    """Return the image in the bytes of a file as a tensor (C, H, W) with C = `in_chans`, RGB where that is three.
 
     What a file is, its first bytes decide, not its name. Photographs are uint8 in 0..255: grey ones become three equal
     channels, alpha is dropped, 16 bits become 8, a palette or CMYK becomes RGB, and the EXIF rotation is not applied.
@@ -52,46 +93,92 @@ def read_image(path: str | Path, in_chans: int = 3) -> Tensor:
     stay uint8 or become float32 with values unchanged, so mean and std of the config are in the stored unit.
 
     Args:
-        path: the file.
+        data: the content of a file.
         in_chans: number of channels; other than 1 or 3 only arrays can have.
+        backend: "cv2"; "pillow", equal to Pillow's `convert` to the bit (16-bit grey is clipped to white); or
+            "torchcodec", which decodes JPEG where that package is installed, OpenCV the rest.
+        reduction: decode a JPEG file at 1/2, 1/4 or 1/8 of its size, the sides rounded up; "cv2" only.
+        name: what to call the image where it turns out to be unreadable.
 
     Raises:
-        UnreadableImage: missing, empty, truncated, not an image, other channels than `in_chans`, or NaN or infinity.
+        UnreadableImage: empty, truncated, not an image, other channels than `in_chans`, or NaN or infinity.
     """
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
-    if not data:
-        raise UnreadableImage(path, "the file is empty")
-    try:
-        return torch.from_numpy(_decode(data, in_chans))
+        if data.startswith(_NPY):
+            pixels = _to_chw(_load_npy(data), in_chans)
+        elif data.startswith(_TIFF):
+            pixels = _decode_tiff(data, in_chans)
+        else:
+            return _decode_photo(data, in_chans, backend, reduction)
     except _Refused as error:
-        raise UnreadableImage(path, error) from error
+        raise UnreadableImage(name, error) from error
+    return torch.from_numpy(pixels)
+
+
+def is_array(data: bytes) -> bool:
+    """Return whether the bytes are of a format for arrays, which may hold any channels and types."""
+    return data.startswith((_NPY, *_TIFF))
+
+
+def check_backend(backend: str) -> str:
+    """Return the name of a backend that can be used here.
+
+    Raises:
+        UsageError: no such backend, or its package is not installed.
+    """
+    if backend not in BACKENDS:
+        raise UsageError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}.")
+    if backend == "torchcodec" and find_spec("torchcodec") is None:
+        raise UsageError(
+            'backend="torchcodec" needs a package that is not installed: pip install torchcodec, or leave backend out.'
+        )
+    return backend
 
 
 class _Refused(Exception):
-    """The reason why bytes give no image; `read_image` adds the path."""
+    """The reason why bytes give no image; `decode_image` adds the name."""
 
 
-def _decode(data: bytes, in_chans: int) -> np.ndarray:
-    if data.startswith(_NPY):
-        return _to_chw(_load_npy(data), in_chans)
-    if data.startswith(_TIFF):
-        return _decode_tiff(data, in_chans)
-    return _decode_photo(data, in_chans)
-
-
-def _decode_photo(data: bytes, in_chans: int) -> np.ndarray:
+def _decode_photo(data: bytes, in_chans: int, backend: str, reduction: int) -> Tensor:
     if in_chans not in _DECODE_FLAGS:
         raise _Refused(f"not an array, but {in_chans} channels were expected: store it as .npy or .tiff")
+    if backend == "torchcodec" and (image := _decode_by_torchcodec(data, in_chans)) is not None:
+        return image
+    pixels = None if backend == "pillow" else _decode_by_opencv(data, in_chans, reduction)
+    # Pillow where OpenCV gives nothing: it knows more formats, and says what is wrong with a file.
+    return torch.from_numpy(_decode_by_pillow(data, in_chans) if pixels is None else pixels)
+
+
+def _decode_by_opencv(data: bytes, in_chans: int, reduction: int) -> np.ndarray | None:
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE_FLAGS[in_chans])
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE_FLAGS[in_chans] | _REDUCED_FLAGS[reduction])
     except cv2.error:
-        pixels = None
+        return None
     if pixels is None:
-        return _decode_by_pillow(data, in_chans)
+        return None
     return pixels[None] if in_chans == 1 else pixels.transpose(2, 0, 1)
+
+
+def _decode_by_torchcodec(data: bytes, in_chans: int) -> Tensor | None:
+    from torchcodec.decoders import decode_jpeg  # optional, and slow to import
+
+    # It rotates by EXIF, which no other backend does.
+    if jpeg_size(data) is None or (has_exif(data) and _orientation(data) != 1):
+        return None
+    try:
+        return decode_jpeg(
+            torch.frombuffer(bytearray(data), dtype=torch.uint8), mode="GRAY" if in_chans == 1 else "RGB"
+        )
+    except RuntimeError:
+        return None
+
+
+def _orientation(data: bytes) -> int | None:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # see `_decode_by_pillow`
+        return None
 
 
 def _decode_by_pillow(data: bytes, in_chans: int) -> np.ndarray:

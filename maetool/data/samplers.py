@@ -4,31 +4,45 @@ from collections.abc import Iterator, Sized
 
 import torch
 from mmengine.dist import get_dist_info
+from torch import Tensor
 from torch.utils.data import Sampler
 
-from maetool.ops.random import sample_keys
+from maetool.errors import UsageError
+from maetool.ops.random import mix, sample_keys
 from maetool.registry import DATA_SAMPLERS
 
 from .base import SampleKey
 
+_AT_ONCE = 4096  # samples; a million keys as Python's numbers would take 100 MB
+
 
 @DATA_SAMPLERS.register_module()
 class KeyedSampler(Sampler):
-    """Yields each sample of this process once an epoch, with the key of its randomness.
+    """Yields the samples of this process in an epoch, each with the key of its randomness.
 
-    The key is a function of (seed, epoch, index): crops, flips and masks depend neither on the number of workers or
-    processes nor on what was drawn before, and a run can start in the middle of an epoch. Process r of n takes the
-    samples r, r + n, ... of the common order.
+    The key is a function of (seed, epoch, index, crop): crops, flips and masks depend neither on the number of workers
+    or processes nor on what was drawn before, and a run can start in the middle of an epoch. Process r of n takes the
+    images r, r + n, ... of the common order.
 
     Args:
         dataset: what is sampled.
         shuffle: a new order each epoch; without it, samples come in order and every epoch has the same keys, so that
             an evaluation repeats exactly.
         seed: the runner's; None is 0.
+        repeats: K crops of each image follow each other, so that it is read and decoded once for K samples ("repeated
+            augmentation", Hoffer et al., "Augment your batch", 2020). An epoch stays as long, counted in images that
+            the model sees: it visits every K-th image, and K epochs visit all.
+
+    Raises:
+        UsageError: `repeats` is no positive number, or above 1 without `shuffle`.
     """
 
-    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
-        self.dataset, self.shuffle, self.seed = dataset, shuffle, seed or 0
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, repeats: int = 1) -> None:
+        if type(repeats) is not int or repeats < 1:
+            raise UsageError(f"KeyedSampler got repeats={repeats!r}: give the number of crops of a decode, at least 1.")
+        if repeats > 1 and not shuffle:
+            raise UsageError(f"KeyedSampler got repeats={repeats} without shuffle: an evaluation sees each image once.")
+        self.dataset, self.shuffle, self.seed, self.repeats = dataset, shuffle, seed or 0, repeats
         self.rank, self.world_size = get_dist_info()
         self.epoch, self.start = 0, 0
 
@@ -42,12 +56,23 @@ class KeyedSampler(Sampler):
         return -(-total // self.world_size) if self.shuffle else len(range(self.rank, total, self.world_size))
 
     def __iter__(self) -> Iterator[SampleKey]:
-        order = torch.arange(len(self.dataset))
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(int(sample_keys(self.seed, self.epoch, torch.tensor(0))))
-            order = torch.randperm(len(self.dataset), generator=generator)
-            order = torch.cat([order, order[: len(self) * self.world_size - len(order)]])
-        own = order[self.rank :: self.world_size][self.start :]
-        keys = sample_keys(self.seed, self.epoch if self.shuffle else 0, own)
-        for index, key in zip(own.tolist(), keys.tolist(), strict=True):
-            yield SampleKey(index, key)
+        own, epoch = self._images(), self.epoch if self.shuffle else 0
+        for start in range(self.start, len(self), _AT_ONCE):
+            places = torch.arange(start, min(start + _AT_ONCE, len(self)))
+            images, crops = own[places // self.repeats], places % self.repeats
+            keys = sample_keys(self.seed, epoch, images)
+            # The first crop is that of a run without repeats; counters from 0 on are what `KeyedRandom` draws with.
+            keys = torch.where(crops == 0, keys, mix(keys, -1 - crops))
+            yield from map(SampleKey, images.tolist(), keys.tolist())
+
+    def _images(self) -> Tensor:
+        """Return the indices of the images that this process visits in this epoch."""
+        total, repeats, world = len(self.dataset), self.repeats, self.world_size
+        if not self.shuffle:
+            return torch.arange(self.rank, total, world)
+        # One order serves K epochs, each taking its part.
+        key = sample_keys(self.seed, self.epoch // repeats, torch.tensor(0))
+        order = torch.randperm(total, generator=torch.Generator().manual_seed(int(key)))
+        visits = -(-len(self) // repeats) * world
+        first = self.epoch % repeats * visits
+        return order[torch.arange(first, first + visits) % total][self.rank :: world]

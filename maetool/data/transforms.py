@@ -1,7 +1,8 @@
 """Crops, flips and resizing: from an image (C, H, W) to an image (C, H, W), uint8 staying uint8.
 
 Each resize is bicubic with antialiasing; over random crops uint8 differs from Pillow's by 0.03 grey levels in the mean.
-Random draws come from torch's default generator, which `ImageDataset` seeds with the key of the sample.
+Random draws come from torch's default generator, which `ImageDataset` seeds with the key of the sample. A transform
+whose `takes_encoded` is true is also handed photographs that are not decoded yet.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
-from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from maetool.errors import UsageError
 from maetool.registry import TRANSFORMS
+
+from .encoded_image import EncodedImage, decoded
+from .resize import resize
 
 
 @TRANSFORMS.register_module()
@@ -29,6 +32,8 @@ class RandomResizedCrop:
         UsageError: a size that is not positive, or a range that is empty or not positive, or a scale above 1.
     """
 
+    takes_encoded = True
+
     def __init__(
         self,
         size: int | Sequence[int],
@@ -39,10 +44,15 @@ class RandomResizedCrop:
         self.scale = _range_of("scale", scale, highest=1.0)
         self.ratio = _range_of("ratio", ratio)
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Return a random crop."""
-        top, left, height, width = TorchvisionCrop.get_params(image, self.scale, self.ratio)
-        return _resize(image[:, top : top + height, left : left + width], self.size)  # (C, H, W)
+    def __call__(self, image: Tensor | EncodedImage) -> Tensor:
+        """Return a random crop; of a photograph in a JPEG file, only as much is decoded as the crop needs."""
+        encoded = isinstance(image, EncodedImage)
+        outline = torch.empty(1, *image.size, device="meta") if encoded else image
+        box = TorchvisionCrop.get_params(outline, self.scale, self.ratio)
+        if encoded:
+            return image.crop(box, self.size)  # (C, H, W)
+        top, left, height, width = box
+        return resize(image[:, top : top + height, left : left + width], self.size)  # (C, H, W)
 
 
 @TRANSFORMS.register_module()
@@ -77,22 +87,24 @@ class ResizeCenterCrop:
         UsageError: a size that is not positive, or a ratio below 1.
     """
 
+    takes_encoded = True
+
     def __init__(self, size: int | Sequence[int], resize_ratio: float = 256 / 224) -> None:
         if not resize_ratio >= 1:
             raise UsageError(f"ResizeCenterCrop got resize_ratio={resize_ratio}: give a number of at least 1.")
         self.size = _size_of(size)
         self.cover = tuple(round(side * resize_ratio) for side in self.size)
 
-    def __call__(self, image: Tensor) -> Tensor:
+    def __call__(self, image: Tensor | EncodedImage) -> Tensor:
         """Return the middle of the resized image."""
-        height, width = image.shape[-2:]
+        height, width = decoded(image).shape[-2:]
         rows, columns = self.cover
         # The side that needs the larger enlargement fits exactly; the other is cut to whole pixels as torchvision does.
         if rows * width >= columns * height:
             columns = max(columns, rows * width // height)
         else:
             rows = max(rows, columns * height // width)
-        return F.center_crop(_resize(image, (rows, columns)), list(self.size)).contiguous()  # (C, H, W)
+        return F.center_crop(_resize_whole(image, (rows, columns)), list(self.size)).contiguous()  # (C, H, W)
 
 
 @TRANSFORMS.register_module()
@@ -106,16 +118,19 @@ class Resize:
         UsageError: a size that is not positive.
     """
 
+    takes_encoded = True
+
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = _size_of(size)
 
-    def __call__(self, image: Tensor) -> Tensor:
+    def __call__(self, image: Tensor | EncodedImage) -> Tensor:
         """Return the resized image."""
-        return _resize(image, self.size)  # (C, H, W)
+        return _resize_whole(image, self.size)  # (C, H, W)
 
 
-def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.resize(image, list(size), InterpolationMode.BICUBIC, antialias=True).contiguous()
+def _resize_whole(image: Tensor | EncodedImage, size: tuple[int, int]) -> Tensor:
+    by_pillow = isinstance(image, EncodedImage) and image.backend == "pillow"
+    return resize(decoded(image), size, by_pillow)
 
 
 def _size_of(size: int | Sequence[int]) -> tuple[int, int]:

@@ -125,10 +125,10 @@ def test_reasons(tmp_path):
 
 
 def test_permission_denied(tmp_path, monkeypatch):
-    def deny(path):
+    def deny(path, *options, **more):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("maetool.data.image_io.Path.read_bytes", deny)
+    monkeypatch.setattr("maetool.data.image_io.open", deny, raising=False)
     assert reason_of(tmp_path / "a.jpg") == "permission denied"
 
 

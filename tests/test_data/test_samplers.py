@@ -1,7 +1,9 @@
 """The order of the samples and the randomness of their keys."""
 
+import itertools
 import random
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from torch.utils.data import DataLoader, default_collate
 
 from maetool.data import ImageDataset, KeyedSampler, SampleKey
 from maetool.data.base import keyed_rng
+from maetool.errors import UsageError
+from maetool.ops.random import sample_keys
 
 
 class Noise(ImageDataset):
@@ -107,3 +111,112 @@ def test_a_dataset_without_load_says_what_to_write():
 
     with pytest.raises(NotImplementedError, match="write `load`"):
         Empty()[0]
+
+
+def test_repeats_visit_every_image_in_k_epochs_and_keep_the_length_of_an_epoch(monkeypatch):
+    for number, repeats, world in ((12, 4, 1), (10, 4, 1), (24, 2, 3), (23, 4, 2), (3, 8, 1)):
+        parts = [sampler(monkeypatch, r, world, number, seed=1, repeats=repeats) for r in range(world)]
+        seen = []
+        for epoch in range(repeats):
+            for part in parts:
+                part.set_position(epoch)
+                items = list(part)
+                assert len(items) == len(part) == -(-number // world)
+                changes = sum(a.index != b.index for a, b in itertools.pairwise(items))
+                assert changes <= (len(items) - 1) // repeats  # crops of one image follow each other
+                seen += items
+        assert {item.index for item in seen} == set(range(number))
+        if number % (repeats * world) == 0:
+            assert sorted(item.index for item in seen) == sorted([*range(number)] * repeats)
+            assert len({item.key for item in seen}) == len(seen)
+
+
+def test_the_first_crop_is_that_of_a_run_without_repeats(monkeypatch):
+    s = sampler(monkeypatch, number=16, seed=3, repeats=4)
+    s.set_position(2)
+    for item in list(s)[::4]:
+        assert item.key == int(sample_keys(3, 2, torch.tensor(item.index)))
+
+
+def test_keys_of_crops_depend_on_nothing_but_seed_epoch_index_and_crop(monkeypatch):
+    def keys(rank, world):
+        s = sampler(monkeypatch, rank, world, 24, seed=5, repeats=4)
+        s.set_position(4)
+        return {(item.index, i % 4): item.key for i, item in enumerate(s)}
+
+    parts = keys(0, 2) | keys(1, 2)
+    assert all(parts[place] == key for place, key in keys(0, 1).items() if place in parts)
+    assert len(parts.keys() & keys(0, 1).keys()) == 24
+
+
+@pytest.mark.parametrize("start", [4, 8, 6, 9])
+def test_repeats_start_inside_an_epoch_and_inside_an_image(monkeypatch, start):
+    s = sampler(monkeypatch, number=20, seed=1, repeats=4)
+    s.set_position(1)
+    whole = list(s)
+    s.set_position(1, start)
+    assert list(s) == whole[start:]
+
+
+class Counted(Noise):
+    """Counts its loads."""
+
+    loads = 0
+
+    def load(self, index):
+        self.loads += 1
+        return super().load(index)
+
+
+def test_a_batch_loads_each_image_once():
+    data = Counted(16)
+    data.transforms[0] = lambda image: image.add_(torch.rand(1))  # works in place
+    loader = DataLoader(data, 8, sampler=KeyedSampler(data, seed=2, repeats=4))
+    batch = next(iter(loader))
+    assert data.loads == 2
+    alone = [data[SampleKey(int(i), int(k))]["inputs"] for i, k in zip(batch["index"], batch["key"], strict=True)]
+    assert torch.equal(batch["inputs"], torch.stack(alone))
+    assert len(batch["inputs"].flatten(1).unique(dim=0)) == 8
+
+
+def test_workers_give_what_the_main_process_gives():
+    data = Noise(24)
+
+    def epoch(workers, batch):
+        s = KeyedSampler(data, seed=2, repeats=3)
+        return torch.cat([b["inputs"] for b in DataLoader(data, batch, sampler=s, num_workers=workers)])
+
+    expected = epoch(0, 4)
+    assert torch.equal(epoch(2, 4), expected)
+    assert torch.equal(epoch(2, 6), expected)
+
+
+class Threads(Noise):
+    """Tells how many threads its process uses."""
+
+    def load(self, index):
+        return {"inputs": torch.tensor([[[float(cv2.getNumThreads() + torch.get_num_threads())]]])}
+
+
+def test_workers_use_one_thread_each():
+    data = Threads(4)
+    data.transforms = []
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    assert next(iter(DataLoader(data, 4, num_workers=1)))["inputs"].unique().tolist() == [2.0]
+    next(iter(DataLoader(data, 4)))
+    assert (cv2.getNumThreads(), torch.get_num_threads()) == before
+
+
+def test_without_transforms_no_generator_is_touched(monkeypatch):
+    data = Noise()
+    data.transforms = []
+    monkeypatch.setattr("maetool.data.base.keyed_rng", lambda key: pytest.fail("seeded"))
+    assert data[3]["inputs"][0, 0, 0] == 3
+
+
+@pytest.mark.parametrize("repeats", [0, -1, 1.5, True])
+def test_nonsense_repeats(repeats):
+    with pytest.raises(UsageError, match="at least 1"):
+        KeyedSampler(range(4), repeats=repeats)
+    with pytest.raises(UsageError, match="sees each image once"):
+        KeyedSampler(range(4), shuffle=False, repeats=2)

@@ -37,6 +37,17 @@ def test_a_schedule_of_maskers_goes_on_exactly(repository, tmp_path):
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
 
 
+def test_repeated_augmentation_goes_on_exactly_in_the_middle_of_an_image(repository, tmp_path, unbroken):
+    repeated = ["train_dataloader.sampler.repeats=3"]
+    make_runner(repository, tmp_path / "unbroken", options=repeated).train()  # three crops an image, four samples a batch
+    stopped_run(repository, tmp_path / "broken", options=repeated, workers=1)
+    make_runner(repository, tmp_path / "broken", resume=True, options=repeated).train()
+    assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
+    assert final_state(tmp_path / "broken")[3] == unbroken[3]  # as many iterations as without repeats
+    weights = final_state(tmp_path / "broken")[0]
+    assert not all(torch.equal(value, unbroken[0][name]) for name, value in weights.items())
+
+
 def test_the_number_of_workers_changes_nothing(repository, tmp_path, unbroken):
     make_runner(repository, tmp_path, workers=2).train()
     assert_same(unbroken, final_state(tmp_path))

@@ -1,0 +1,253 @@
+"""What loading costs: each stage, whole loaders side by side on one core, and what a worker can hand over."""
+
+import io
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torchvision import transforms
+from torchvision.transforms import v2
+
+from maetool.data import (
+    ImageDataset,
+    ImageFolderDataset,
+    ImagePreprocessor,
+    KeyedSampler,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    SampleKey,
+    ShardDataset,
+)
+from maetool.data.base import keyed_rng
+from maetool.data.encoded_image import EncodedImage
+from maetool.data.file_index import index_files
+from maetool.data.prepare import Recipe, prepare
+
+from .photos import write_photos
+from .timing import measure
+
+SIDE, BATCH, CROPS = 224, 64, 4
+PUBLISHED = "published MAE (Pillow, torchvision v1, float)"
+_SIZES = {"500 x 375": (375, 500), "2048 x 1536": (1536, 2048)}
+_SCALE, _MEAN, _STD = (0.2, 1.0), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def run(data: str | None, count: int, rounds: int) -> tuple[str, dict[str, Any]]:
+    """Measure decoding, random resized crops of 224 pixels and flips, in one worker process with one thread.
+
+    Args:
+        data: folder of photographs; without one, some are made at two sizes.
+        count: photographs of a round; an eighth of it of the large ones.
+        rounds: interleaved rounds.
+    """
+    report, figures = [], {}
+    with TemporaryDirectory() as temporary:
+        folders = {"your photographs": Path(data)} if data else {}
+        for name, size in () if data else _SIZES.items():
+            folders[name] = Path(temporary, name)
+            write_photos(folders[name], count if size[0] < 1000 else max(1, count // 8), size)
+        for name, folder in folders.items():
+            shards = Path(temporary, "shards", name)
+            prepare(str(folder), str(shards), Recipe(), 1, lambda done: None)
+            found = _in_worker(_Loaders(str(folder), str(shards), count, rounds))
+            report.append(_describe(name, found))
+            figures[name] = found
+    report.append(_describe_transport(found := _transport(rounds)))
+    return "\n\n".join(report), {**figures, "transport": found}
+
+
+class _Loaders(Dataset):
+    """A dataset of one sample, which is the figures: so they are measured where loading happens, in a worker."""
+
+    def __init__(self, folder: str, shards: str, count: int, rounds: int) -> None:
+        self.folder, self.shards, self.count, self.rounds = folder, shards, count, rounds
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        cv2.setNumThreads(0)
+        files = index_files(self.folder)
+        number = min(self.count, len(files))
+        paths = [files.path(i) for i in range(number)]
+        cases = {
+            name: _each(load, number) for name, load in {**_peers(paths), **_ours(self.folder, self.shards)}.items()
+        }
+        seconds = measure(cases, self.rounds)
+        stages = measure({name: _each(stage, number) for name, stage in _stages(paths).items()}, self.rounds)
+        per_image = {name: [value / number for value in values] for name, values in seconds.items()}
+        crops = {name: [v / CROPS for v in values] if "crops" in name else values for name, values in per_image.items()}
+        return {
+            "seconds of an image": crops,
+            "stages": {name: [value / number for value in values] for name, values in stages.items()},
+            "error": _error(self.folder, min(number, 100)),
+            "images": number,
+        }
+
+
+def _in_worker(dataset: Dataset) -> dict[str, Any]:
+    return next(iter(DataLoader(dataset, batch_size=None, num_workers=1)))
+
+
+def _each(use: Callable[[int], Any], number: int) -> Callable[[], None]:
+    def all_of_them() -> None:
+        for i in range(number):
+            use(i)
+
+    return all_of_them
+
+
+def _open(path: str) -> Image.Image:
+    with open(path, "rb") as file:
+        return Image.open(file).convert("RGB")
+
+
+def _peers(paths: Sequence[str]) -> dict[str, Callable[[int], Any]]:
+    bicubic = transforms.InterpolationMode.BICUBIC
+    pipelines = {
+        PUBLISHED: transforms.Compose(
+            [
+                transforms.RandomResizedCrop(SIDE, scale=_SCALE, interpolation=bicubic),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(_MEAN, _STD),
+            ]
+        ),
+        "torchvision v2 on tensors (uint8)": v2.Compose(
+            [v2.PILToTensor(), v2.RandomResizedCrop(SIDE, _SCALE, interpolation=bicubic), v2.RandomHorizontalFlip()]
+        ),
+    }
+    if find_spec("timm"):
+        from timm.data import create_transform
+
+        pipelines["timm create_transform (float)"] = create_transform(
+            SIDE, is_training=True, scale=_SCALE, interpolation="bicubic", color_jitter=None
+        )
+    if find_spec("lightly"):
+        from lightly.transforms import MAETransform
+
+        pipelines["lightly MAETransform (float)"] = MAETransform(SIDE)
+    return {name: lambda i, change=change: change(_open(paths[i])) for name, change in pipelines.items()}
+
+
+def _ours(folder: str, shards: str) -> dict[str, Callable[[int], Any]]:
+    pipeline = [RandomResizedCrop(SIDE, _SCALE), RandomHorizontalFlip()]
+    data = {
+        "maetool": ImageFolderDataset(folder, pipeline=pipeline),
+        "maetool, Pillow backend": ImageFolderDataset(folder, pipeline=pipeline, backend="pillow"),
+    }
+    if find_spec("torchcodec"):
+        data["maetool, torchcodec backend"] = ImageFolderDataset(folder, pipeline=pipeline, backend="torchcodec")
+    data["maetool, prepared shards"] = prepared = ShardDataset(shards, pipeline=pipeline)
+    cases = {name: lambda i, d=d: d[SampleKey(i % len(d), i)] for name, d in data.items()}
+    for name, d in (("maetool", data["maetool"]), ("maetool, prepared shards", prepared)):
+        cases[f"{name}, {CROPS} crops of a decode"] = lambda i, d=d: d.__getitems__(
+            [SampleKey(i % len(d), CROPS * i + crop) for crop in range(CROPS)]
+        )
+    return cases
+
+
+def _stages(paths: Sequence[str]) -> dict[str, Callable[[int], Any]]:
+    files = [Path(path).read_bytes() for path in paths]
+    crop, flip = RandomResizedCrop(SIDE, _SCALE), RandomHorizontalFlip()
+    kept = EncodedImage(files[0], paths[0])
+    kept.pixels()
+    kept.shared = True
+    outline, small = torch.empty(3, *kept.size, device="meta"), torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
+
+    def seed(i: int) -> None:
+        with keyed_rng(i):
+            pass
+
+    return {
+        "read": lambda i: Path(paths[i]).read_bytes(),
+        "decode, whole, Pillow": lambda i: Image.open(io.BytesIO(files[i])).convert("RGB"),
+        "decode, whole": lambda i: EncodedImage(files[i], paths[i]).pixels(),
+        "decode, crop and resize": lambda i: crop(EncodedImage(files[i], paths[i])),
+        "crop and resize of what is decoded": lambda i: crop(kept),
+        "draw the box": lambda i: transforms.RandomResizedCrop.get_params(outline, crop.scale, crop.ratio),
+        "seed the generators": seed,
+        "flip": lambda i: flip(small),
+    }
+
+
+def _error(folder: str, number: int) -> dict[str, float]:
+    """Return the mean absolute error against the published pipeline with the same boxes, in grey levels of 255."""
+    pipeline = [RandomResizedCrop(SIDE, _SCALE), RandomHorizontalFlip()]
+    ours, published = (ImageFolderDataset(folder, pipeline=pipeline, backend=name) for name in ("cv2", "pillow"))
+    errors = []
+    for i in range(number):
+        a, b = (data[SampleKey(i, i)]["inputs"].numpy().astype(np.float32) for data in (ours, published))
+        errors.append(float(np.abs(a - b).mean()))
+    return {"mean": sum(errors) / number, "largest of an image": max(errors)}
+
+
+class _Ready(ImageDataset):
+    """Images that cost nothing to load, as uint8 or as float32."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.image = torch.zeros(3, SIDE, SIDE, dtype=dtype)
+
+    def __len__(self) -> int:
+        return 40 * BATCH
+
+    def load(self, index: int) -> dict[str, Any]:
+        return {"inputs": self.image, "skipped": ""}
+
+
+def _transport(rounds: int) -> dict[str, list[float]]:
+    """Return images a second that one worker hands over, and that the preprocessor normalises on the CPU."""
+    cases = {}
+    for dtype in (torch.uint8, torch.float32):
+        data = _Ready(dtype)
+        loader = DataLoader(
+            data,
+            BATCH,
+            sampler=KeyedSampler(data),
+            num_workers=1,
+            prefetch_factor=4,
+            persistent_workers=True,
+            collate_fn=default_collate,
+        )
+        cases[f"one worker hands over {str(dtype).removeprefix('torch.')}"] = lambda loader=loader: [
+            None for _ in loader
+        ]
+    normalise, batch = ImagePreprocessor(), torch.zeros(BATCH, 3, SIDE, SIDE, dtype=torch.uint8)
+    for training, memory in ((True, "kept"), (False, "fresh")):
+        cases[f"normalising on the CPU, {memory} memory"] = lambda training=training: [
+            normalise({"inputs": batch}, training) for _ in range(40)
+        ]
+    return {name: [40 * BATCH / value for value in values] for name, values in measure(cases, rounds).items()}
+
+
+def _describe(name: str, found: dict[str, Any]) -> str:
+    seconds, error = found["seconds of an image"], found["error"]
+    lines = [
+        f"{name}, {found['images']} photographs, one core",
+        f"{'loader':<48} {'images/s':>9} {'lowest':>7} {'ratio':>6}",
+    ]
+    for case, values in seconds.items():
+        ratio = median(a / b for a, b in zip(seconds[PUBLISHED], values, strict=True))
+        lines.append(f"{case:<48} {1 / median(values):>9.0f} {1 / max(values):>7.0f} {ratio:>6.2f}")
+    lines += ["", f"{'stage':<48} {'us':>9}"]
+    lines += [f"{stage:<48} {1e6 * median(values):>9.1f}" for stage, values in found["stages"].items()]
+    lines.append(
+        f"\nAgainst the published pipeline with the same boxes: mean absolute error {error['mean']:.3f} of 255, "
+        f"{error['largest of an image']:.2f} for the worst image."
+    )
+    return "\n".join(lines)
+
+
+def _describe_transport(found: dict[str, list[float]]) -> str:
+    lines = [f"{'images of 224 pixels, without loading':<48} {'images/s':>9} {'lowest':>7}"]
+    lines += [f"{name:<48} {median(values):>9.0f} {min(values):>7.0f}" for name, values in found.items()]
+    return "\n".join(lines)

@@ -1,0 +1,37 @@
+"""Images in tar shards."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maetool.registry import DATASETS
+
+from .file_dataset import FileDataset
+from .shards import ShardFiles, ShardTable
+
+
+@DATASETS.register_module()
+class ShardDataset(FileDataset):
+    """The images in a folder of shards that `tools/prepare_dataset.py` wrote.
+
+    Args:
+        root: the folder.
+        in_chans, pipeline, with_labels, max_broken, limit, backend, seed: see `FileDataset`.
+
+    Raises:
+        UsageError: shards that are missing, damaged or not complete, or what `FileDataset` raises.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        in_chans: int = 3,
+        pipeline: Sequence[Any] = (),
+        with_labels: bool = False,
+        max_broken: float = 0.1,
+        limit: int | None = None,
+        backend: str = "cv2",
+        seed: int = 0,
+    ) -> None:
+        files = ShardFiles(ShardTable.load(root))
+        super().__init__(files, in_chans, pipeline, with_labels, max_broken, limit, backend, seed)

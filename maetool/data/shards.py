@@ -1,0 +1,260 @@
+"""Plain tar files and a table of where each image lies in them, so that images are read at random without unpacking."""
+
+import os
+import tarfile
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maetool.errors import UsageError
+
+from .file_index import Names
+from .image_io import UnreadableImage
+
+TABLE = "index.npz"
+SETTINGS = "prepared.json"
+_FORMAT = "maetool shards 1"
+_BLOCK = 512  # tar's unit
+_OPEN_AT_ONCE = 128  # far below the usual limit of 1024 files of a process
+_HOW_TO_MEND = "run tools/prepare_dataset.py again with the same arguments; it goes on where it stopped"
+
+
+class ShardWriter:
+    """Writes one tar file, complete or not at all.
+
+    The file appears under its name when `close` is called; until then it is `<name>.part`.
+
+    Args:
+        path: where.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open(f"{path}.part", "wb")  # noqa: SIM115  open until `close`
+
+    def add(self, name: str, data: bytes) -> None:
+        """Append a file; GNU tar's format takes names of any length."""
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        self._file.write(member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+        self._file.write(data + b"\0" * (-len(data) % _BLOCK))
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        self._file.write(b"\0" * 2 * _BLOCK)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(f"{self.path}.part", self.path)
+
+
+@dataclass(frozen=True)
+class ShardTable:
+    """Where each image of a folder of shards lies.
+
+    Attributes:
+        root: the folder.
+        shards: names of the tar files.
+        lengths: their sizes in bytes, int64 (S,).
+        shard: which one holds each image, int32 (N,).
+        offset: where in it the image's bytes begin, int64 (N,).
+        size: how many they are, int64 (N,).
+        names: the images' relative paths.
+    """
+
+    root: str
+    shards: tuple[str, ...]
+    lengths: np.ndarray
+    shard: np.ndarray
+    offset: np.ndarray
+    size: np.ndarray
+    names: Names
+
+    @classmethod
+    def of(cls, root: str | Path, shards: Iterable[str]) -> "ShardTable":
+        """Make the table of tar files by reading their headers."""
+        shards, places, names = tuple(shards), [], []
+        for number, shard in enumerate(shards):
+            for name, offset, size in members_of(Path(root, shard)):
+                places.append((number, offset, size))
+                names.append(os.fsencode(name))
+        columns = np.array(places, np.int64).reshape(-1, 3)
+        lengths = np.array([os.path.getsize(Path(root, shard)) for shard in shards], np.int64)
+        return cls(
+            str(root), shards, lengths, columns[:, 0].astype(np.int32), columns[:, 1], columns[:, 2], Names.of(names)
+        )
+
+    def save(self) -> None:
+        """Write the table beside the shards, complete or not at all."""
+        target = Path(self.root, TABLE)
+        part = target.with_name(f"part.{TABLE}")  # NumPy wants the ending
+        facts = {name: getattr(self, name) for name in ("lengths", "shard", "offset", "size")}
+        shards, blob, offsets = np.array(self.shards), self.names.blob, self.names.offsets
+        np.savez(part, format=np.array(_FORMAT), shards=shards, name_blob=blob, name_offsets=offsets, **facts)
+        os.replace(part, target)
+
+    @classmethod
+    def load(cls, root: str | Path) -> "ShardTable":
+        """Read the table of a folder of shards and compare it with the files.
+
+        Raises:
+            UsageError: no such folder, no table or a damaged one, or shards that are missing or of another size.
+        """
+        root = os.path.abspath(os.path.expanduser(root))
+        path = os.path.join(root, TABLE)
+        if not os.path.isdir(root):
+            raise UsageError(f"There is no folder of shards at {root}: pass the folder that prepare_dataset.py wrote.")
+        if not os.path.exists(path):
+            raise UsageError(f"{root} has no {TABLE}, so its shards are not complete: {_HOW_TO_MEND}.")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            table = cls._from_arrays(root, arrays)
+        except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
+            raise UsageError(f"{path} is damaged ({error}): delete it, and {_HOW_TO_MEND}.") from error
+        table._compare_with_files()
+        return table
+
+    @classmethod
+    def _from_arrays(cls, root: str, arrays: dict[str, Any]) -> "ShardTable":
+        if str(arrays.pop("format")) != _FORMAT:
+            raise ValueError("of another format")
+        names = Names(arrays.pop("name_blob"), arrays.pop("name_offsets"))
+        table = cls(root, tuple(arrays.pop("shards").tolist()), names=names, **{k: arrays[k] for k in cls._COLUMNS})
+        ends = table.offset + table.size
+        fits = (
+            len(table.shard) == len(ends) == len(names) > 0
+            and table.shard.min() >= 0
+            and table.offset.min() >= _BLOCK
+            and table.size.min() > 0
+            and bool((ends <= table.lengths[table.shard]).all())
+        )
+        if not fits:
+            raise ValueError("it points outside of the shards")
+        return table
+
+    _COLUMNS = ("lengths", "shard", "offset", "size")
+
+    def _compare_with_files(self) -> None:
+        for name, expected in zip(self.shards, self.lengths.tolist(), strict=True):
+            path = os.path.join(self.root, name)
+            found = os.path.getsize(path) if os.path.isfile(path) else None
+            if found != expected:
+                what = "is missing" if found is None else f"has {found:,} bytes"
+                raise UsageError(
+                    f"{path} {what}, but {TABLE} says {expected:,} bytes: copy the folder again, or delete that shard, "
+                    f"and {_HOW_TO_MEND}."
+                )
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+
+def members_of(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, offset and size of each file in a tar file.
+
+    Raises:
+        UsageError: the file is no tar file, or damaged.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            found = [(member.name, member.offset_data, member.size) for member in tar if member.isfile()]
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise UsageError(f"{path} cannot be read as a tar file ({error}): delete it, and {_HOW_TO_MEND}.") from error
+    return found
+
+
+class ShardFiles:
+    """The images of a folder of shards, read by offset; see `Files`.
+
+    Any number of processes may read at once, forked or not: each read names its place.
+
+    Args:
+        table: where they lie.
+        chosen: which of them, in order, int64; all by default.
+    """
+
+    def __init__(self, table: ShardTable, chosen: np.ndarray | None = None) -> None:
+        self.table = table
+        self.root = table.root
+        self._chosen = np.arange(len(table)) if chosen is None else chosen
+        self._forget()
+
+    def _forget(self) -> None:
+        self._open: OrderedDict[int, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"table": self.table, "root": self.root, "_chosen": self._chosen}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def relative(self, index: int) -> str:
+        """Return the path of image `index` as it was in the folder that was prepared."""
+        return self.table.names[self._chosen[index]]
+
+    def path(self, index: int) -> str:
+        """Return shard and name of image `index`, for messages."""
+        shard = self.table.shards[self.table.shard[self._chosen[index]]]
+        return f"{os.path.join(self.root, shard)}:{self.relative(index)}"
+
+    def take(self, indices: Iterable[int]) -> "ShardFiles":
+        """Return these images only."""
+        return ShardFiles(self.table, self._chosen[np.fromiter(indices, np.int64)])
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of image `index`.
+
+        Raises:
+            UnreadableImage: the shard cannot be read, or holds something else at that place than the table says.
+        """
+        row, table = self._chosen[index], self.table
+        size = int(table.size[row])
+        try:
+            file = self._file(int(table.shard[row]))
+            data = os.pread(file.fileno(), _BLOCK + size, int(table.offset[row]) - _BLOCK)
+        except OSError as error:
+            raise UnreadableImage(self.path(index), (error.strerror or str(error)).lower()) from error
+        # The image's own header lies just before it, so a table of other shards is noticed at no cost.
+        name = os.fsencode(table.names[row])[:100]
+        if len(data) != _BLOCK + size or data[:100].rstrip(b"\0") != name or data[124:135] != b"%011o" % size:
+            raise UnreadableImage(self.path(index), f"{TABLE} does not fit this shard: {_HOW_TO_MEND}")
+        return data[_BLOCK:]
+
+    def _file(self, shard: int) -> Any:
+        with self._lock:
+            file = self._open.pop(shard, None)
+            if file is None:
+                file = open(os.path.join(self.root, self.table.shards[shard]), "rb", buffering=0)  # noqa: SIM115
+            self._open[shard] = file
+            if len(self._open) > _OPEN_AT_ONCE:
+                self._open.popitem(last=False)  # closed with its last reference, so not under a reader
+            return file
+
+
+def is_shard_folder(folder: str | Path) -> bool:
+    """Return whether a folder holds shards, complete or not."""
+    return Path(folder, TABLE).is_file() or any(Path(folder).glob("*.tar"))
+
+
+def has_classes(folder: str | Path) -> bool:
+    """Return whether a folder of images or of shards has folders inside, which name the classes.
+
+    Raises:
+        UsageError: see `ShardTable.load`.
+    """
+    if not is_shard_folder(folder):
+        return any(path.is_dir() for path in Path(folder).iterdir())
+    names = ShardTable.load(folder).names
+    return len(names) > 0 and "/" in names[0]
