@@ -20,7 +20,7 @@ EARLIER = {
     "models": [*BASICS, *PARTS, "registry", "structures", "layers"],
 }
 EARLIER |= {part: [*BASICS, "layers", "structures", "registry"] for part in PARTS}
-LAST = ["data", "engine", "evaluation", "visualization", "convert", "testing", "cli", "compat"]
+LAST = ["data", "engine", "evaluation", "benchmarks", "visualization", "convert", "testing", "cli", "compat"]
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
