@@ -19,6 +19,13 @@ def parse_args() -> argparse.Namespace:
     maskers.add_argument("--grid", type=int, nargs=2, default=[14, 14])
     maskers.add_argument("--step-batch", type=int, default=8, help="images of the ViT-B step; its time is scaled up")
     maskers.set_defaults(config=VIT_B)
+    step = commands.add_parser("step", help="a pretraining step, beside other libraries'")
+    step.add_argument("--configs", type=Path, nargs="+", default=[VIT_B], help="recipes, one for each size")
+    step.add_argument("--methods", nargs="+", help="ours, transformers, lightly; by default what is installed")
+    step.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
+    step.add_argument("--batch-size", type=int, default=8)
+    step.add_argument("--compile", dest="compiled", action="store_true", help="measure with torch.compile too")
+    step.add_argument("--steps", type=int, default=5, help="timed steps of a case in a round")
     for command in commands.choices.values():
         command.add_argument("--rounds", type=int, default=7)
         command.add_argument("--json", metavar="FILE", help="write the seconds of every round")

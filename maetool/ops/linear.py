@@ -14,10 +14,14 @@ _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return x (..., I) times weight (O, I) transposed plus bias (O,), as (..., O)."""
-    if torch.is_autocast_enabled(x.device.type) or not _on_onednn(x, weight):
+    """Return x (..., I) times weight (O, I) transposed plus bias (O,), as (..., O).
+
+    Autocast's copy of the weight lives only as long as the product; the backward pass makes its own.
+    """
+    dtype = _autocast_dtype(x) or x.dtype
+    if dtype is weight.dtype and not _on_onednn(x, weight):
         return functional.linear(x, weight, bias)
-    return _Linear.apply(x, weight, bias, False)
+    return _Linear.apply(x.to(dtype), weight, bias, False)
 
 
 def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -25,10 +29,7 @@ def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
     The activation is computed again there: it costs a hundredth of the product and would be the largest tensor kept.
     """
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight, bias = (None if value is None else value.to(dtype) for value in (x, weight, bias))
-    return _Linear.apply(x, weight, bias, True)
+    return _Linear.apply(x.to(_autocast_dtype(x) or x.dtype), weight, bias, True)
 
 
 class _Linear(torch.autograd.Function):
@@ -36,7 +37,8 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.gelu = gelu
-        return _product(functional.gelu(x) if gelu else x, weight, bias)
+        bias = None if bias is None else bias.to(x.dtype)
+        return _product(functional.gelu(x) if gelu else x, weight.to(x.dtype), bias)
 
     @staticmethod
     @once_differentiable
@@ -47,20 +49,39 @@ class _Linear(torch.autograd.Function):
         grad_x = grad_weight = grad_bias = None
         if to_weight:
             active = functional.gelu(x) if ctx.gelu else x
-            grad_weight = _product(flat.t(), active.reshape(-1, x.shape[-1]).t())  # (O, I)
+            grad_weight = _product(flat.t(), active.reshape(-1, x.shape[-1]).t()).to(weight.dtype)  # (O, I)
         if to_bias:
-            grad_bias = flat.sum(dim=0)
+            grad_bias = flat.sum(dim=0, dtype=weight.dtype)
         if to_x:
-            grad_x = _product(flat, weight.t()).view(x.shape)
+            grad_x = _product(flat, weight.to(x.dtype).t()).view(x.shape)
             if ctx.gelu:
                 grad_x = torch.ops.aten.gelu_backward(grad_x, x)
         return grad_x, grad_weight, grad_bias, None
 
 
+def _autocast_dtype(x: Tensor) -> torch.dtype | None:
+    device = x.device.type
+    enabled = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if enabled else None
+
+
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if _on_onednn(x, weight):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return functional.linear(x, weight, bias)
+    if not _on_onednn(x, weight):
+        return functional.linear(x, weight, bias)
+    # Compilers cannot look into the operator when its weight may change; called directly it is quicker.
+    return (_opaque if torch.compiler.is_compiling() else _onednn)(x, weight, bias)
+
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+_opaque = torch.library.custom_op("maetool::onednn_linear", _onednn, mutates_args=())
+
+
+@_opaque.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
 def _on_onednn(x: Tensor, weight: Tensor) -> bool:
