@@ -26,6 +26,11 @@ def parse_args() -> argparse.Namespace:
     step.add_argument("--batch-size", type=int, default=8)
     step.add_argument("--compile", dest="compiled", action="store_true", help="measure with torch.compile too")
     step.add_argument("--steps", type=int, default=5, help="timed steps of a case in a round")
+    train = commands.add_parser("train", help="the whole training loop, and the share of waiting for images")
+    train.add_argument("config", type=Path)
+    train.add_argument("--data", metavar="FOLDER", help="train on these images")
+    train.add_argument("--cfg-options", dest="options", nargs="+", default=[], metavar="KEY=VALUE")
+    train.add_argument("--steps", type=int, default=20, help="timed steps of a round")
     for command in commands.choices.values():
         command.add_argument("--rounds", type=int, default=7)
         command.add_argument("--json", metavar="FILE", help="write the seconds of every round")

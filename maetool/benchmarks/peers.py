@@ -7,7 +7,6 @@ removed.
 from collections.abc import Callable
 from importlib.util import find_spec
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from maetool.layers import LayerNorm, Linear, init_as_mae, transformer_blocks
 from maetool.ops.patches import take_tokens
-from maetool.ops.pos_embed import sincos_pos_embed
+from maetool.ops.pos_embed import shared_sincos, sincos_pos_embed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -68,4 +68,5 @@ class TransformerDecoder(nn.Module):
     def _positions(self, grid: tuple[int, ...]) -> Tensor:
         if grid == self.grid:
             return self.pos_embed
-        return sincos_pos_embed(self.embed_dim, grid, self.num_prefix_tokens).to(self.pos_embed)
+        table = self.pos_embed
+        return shared_sincos(self.embed_dim, grid, self.num_prefix_tokens, table.device, table.dtype)
