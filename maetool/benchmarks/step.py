@@ -78,7 +78,7 @@ def run(
     ]
     memory = {case: _alone(_measure, case, 1, False)["memory"] for case in cases}
     peaks = {dtype: _alone(_peak, dtype) for dtype in dtypes}
-    flops = {config.name: _useful_flops(config) * batch_size for config in configs}
+    flops = {config.name: _alone(_useful_flops, config) * batch_size for config in configs}
     found: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:
