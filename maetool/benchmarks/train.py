@@ -63,7 +63,8 @@ def _train(config: Path, data: str | None, options: Sequence[str], steps: int) -
     cfg.train_cfg.max_epochs = 1
     cfg.pop("effective_batch_size", None)
     for scheduler in cfg.get("param_scheduler") or ():
-        scheduler.pop("warmup_epochs", None)
+        if "warmup_epochs" in scheduler:
+            scheduler.warmup_epochs = 0
     batch = cfg.train_dataloader.batch_size
     name = "num_samples" if "num_samples" in cfg.train_dataloader.dataset else "limit"
     cfg.train_dataloader.dataset[name] = batch * steps
