@@ -1,6 +1,8 @@
 """The only file that asks which version or ability of a dependency this is."""
 
+import ctypes
 import os
+import sys
 from functools import cache
 
 import torch
@@ -22,3 +24,19 @@ def usable_cores() -> int:
 def cpu_resizes_uint8() -> bool:
     """Return whether torch's antialiased resize of uint8 is vectorised here; without AVX2 Pillow is faster."""
     return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+
+
+def keep_freed_memory(keep: bool = True) -> bool:
+    """Let this process keep the memory that a training step frees for its next step; return whether that was possible.
+
+    A step on a CPU frees and takes a gigabyte each time. The C library of most Linux systems hands part of it back to
+    the system in between, which then has to clear those pages again.
+
+    Args:
+        keep: False does the opposite: every tensor above 256 KiB is handed back at once, so that the process holds only
+            what is in use. That is slow, and for measuring memory.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    # malloc.h: M_MMAP_THRESHOLD is -3, at most 32 MiB; M_TRIM_THRESHOLD is -1, an int.
+    mapped, kept = (2**25, 2**31 - 1) if keep else (2**18, 0)
+    return bool(mallopt and mallopt(-3, mapped) and mallopt(-1, kept))

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from functools import partial
 
-from timm.models.vision_transformer import Block
+from timm.layers import DropPath
 from torch import Tensor, nn
-from torch.nn import functional
 
 from maetool.errors import UsageError
-from maetool.ops.patches import take_patches
+from maetool.ops.attention import attention
+from maetool.ops.linear import gelu_linear, linear
+from maetool.ops.patches import take_patches, take_tokens
 
 # PyTorch's default of 1e-5 is wrong for every model of this family.
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
@@ -33,13 +34,105 @@ class PatchEmbed(nn.Module):
         if ids is None:
             return self.proj(images).flatten(2).transpose(1, 2)  # (B, L, D)
         patches = take_patches(images, self.patch_size, ids).flatten(2)  # (B, N, C * ph * pw)
-        return functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)  # (B, N, D)
+        return linear(patches, self.proj.weight.flatten(1), self.proj.bias)  # (B, N, D)
+
+
+class Linear(nn.Linear):
+    """A linear map, float32 on a CPU by oneDNN; see `maetool.ops.linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., I) to (..., O)."""
+        return linear(x, self.weight, self.bias)
+
+
+class GeluLinear(nn.Linear):
+    """GELU and then a linear map, keeping one tensor for the backward pass instead of two."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., I) to (..., O)."""
+        return gelu_linear(x, self.weight, self.bias)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with one map `qkv` for queries, keys and values, named as in timm.
+
+    Args:
+        embed_dim: D.
+        num_heads: heads, each of D / num_heads channels.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = Linear(embed_dim, 3 * embed_dim)
+        self.proj = Linear(embed_dim, embed_dim)
+
+    def forward(self, x: Tensor, queries: Tensor | None = None) -> Tensor:
+        """Return what the queries (B, M, D) find among x (B, N, D), as (B, M, D); without queries, x asks itself."""
+        if queries is None:
+            q, k, v = self._heads(self.qkv(x), 3)
+        else:
+            (to_q, to_kv), (q_bias, kv_bias) = (p.tensor_split([x.shape[2]]) for p in (self.qkv.weight, self.qkv.bias))
+            (q,) = self._heads(linear(queries, to_q, q_bias), 1)
+            k, v = self._heads(linear(x, to_kv, kv_bias), 2)
+        return self.proj(attention(q, k, v).transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor, number: int) -> tuple[Tensor, ...]:
+        """Split (B, N, number * D) into `number` tensors (B, heads, N, d)."""
+        return x.unflatten(2, (number, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class Mlp(nn.Module):
+    """Two linear maps with a GELU between them, named as in timm.
+
+    Args:
+        embed_dim: D.
+        hidden_dim: width between the maps.
+    """
+
+    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = Linear(embed_dim, hidden_dim)
+        self.fc2 = GeluLinear(hidden_dim, embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., D) to (..., D)."""
+        return self.fc2(self.fc1(x))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with timm's names, which can compute only the tokens that somebody asks for.
+
+    Args:
+        embed_dim: D.
+        num_heads: attention heads.
+        mlp_ratio: width of the hidden layer over D.
+        drop_path: share of the samples for which a branch is left out in training.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = LayerNorm(embed_dim), LayerNorm(embed_dim)
+        self.attn = Attention(embed_dim, num_heads)
+        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Return tokens (B, N, D) of x (B, N, D), or only those at `ids` (B, M) as (B, M, D): equal values, less work.
+
+        All tokens give keys and values; queries, projection and hidden layer are computed for the returned ones.
+        """
+        normed, queries = self.norm1(x), None
+        if ids is not None:
+            x, queries = take_tokens(x, ids), take_tokens(normed, ids)
+        x = x + self.drop_path(self.attn(normed, queries))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 def transformer_blocks(
     embed_dim: int, depth: int, num_heads: int, mlp_ratio: float = 4.0, drop_path_rate: float = 0.0
 ) -> nn.ModuleList:
-    """Return `depth` pre-norm ViT blocks of timm, their drop path rising linearly from 0 to `drop_path_rate`.
+    """Return `depth` pre-norm ViT blocks, their drop path rising linearly from 0 to `drop_path_rate`.
 
     Raises:
         UsageError: `embed_dim` is not a multiple of `num_heads`.
@@ -47,9 +140,7 @@ def transformer_blocks(
     if embed_dim % num_heads:
         raise UsageError(f"embed_dim {embed_dim} does not divide into {num_heads} heads: take a multiple of num_heads.")
     rates = [drop_path_rate * i / max(1, depth - 1) for i in range(depth)]
-    return nn.ModuleList(
-        Block(embed_dim, num_heads, mlp_ratio, qkv_bias=True, drop_path=rate, norm_layer=LayerNorm) for rate in rates
-    )
+    return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, rate) for rate in rates)
 
 
 def init_as_mae(module: nn.Module) -> None:

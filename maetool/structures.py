@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import UsageError
+from .ops.patches import take_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +103,26 @@ class MaskPlan:
 
     def keep(self, tokens: Tensor) -> Tensor:
         """Return the visible ones (B, V, D) of tokens (B, L, D)."""
-        return _gather(tokens, self.ids_keep)
+        return take_tokens(tokens, self.ids_keep)
 
     def take_predicted(self, tokens: Tensor) -> Tensor:
         """Return the ones to predict (B, M, D) of tokens (B, L, D)."""
-        return _gather(tokens, self.ids_predict)
+        return take_tokens(tokens, self.ids_predict)
 
-    def restore(self, tokens: Tensor, fill: Tensor) -> Tensor:
-        """Return visible tokens (B, V, D) at their places among L, the removed places holding `fill` (1, 1, D)."""
-        removed = self.mask.shape[1] - self.num_keep
-        fill = fill.to(tokens.dtype).expand(len(tokens), removed, -1)
-        return _gather(torch.cat([tokens, fill], dim=1), self.ids_restore)
+    def restore(self, tokens: Tensor, fill: Tensor, num_prefix_tokens: int = 0) -> Tensor:
+        """Return the prefix and the visible tokens (B, T + V, D) as (B, T + L, D), removed places holding `fill`.
+
+        Args:
+            tokens: T prefix tokens, then the visible ones in the order of `ids_keep`.
+            fill: (1, 1, D), for the removed places.
+            num_prefix_tokens: T.
+        """
+        batch, _, width = tokens.shape
+        prefix = torch.arange(num_prefix_tokens, device=tokens.device).expand(batch, -1)
+        ids = torch.cat([prefix, self.ids_keep + num_prefix_tokens], dim=1)  # (B, T + V)
+        whole = fill.to(tokens.dtype).expand(batch, num_prefix_tokens + self.mask.shape[1], -1)  # (B, T + L, D)
+        # Written once, and read once backwards: a gather from [tokens, fill] would copy all of it twice.
+        return whole.scatter(1, ids[..., None].expand(-1, -1, width), tokens)
 
     def scatter(self, pred: Tensor, into: Tensor) -> Tensor:
         """Return a copy of `into` (B, L, P) in which the predicted places hold `pred` (B, M, P)."""
@@ -155,10 +165,6 @@ class MaskPlan:
             if not holds:
                 raise ValueError(f"Not a valid mask plan: it is not true that {claim}.")
         return self
-
-
-def _gather(tokens: Tensor, ids: Tensor) -> Tensor:
-    return tokens.gather(1, ids[..., None].expand(-1, -1, tokens.shape[2]))
 
 
 def _check_shape(values: Tensor, grid: Sequence[int], name: str) -> int:

@@ -54,6 +54,7 @@ def test_every_room_is_known():
 
 
 def test_only_layers_touches_timm():
+    """`benchmarks/peers.py` measures it as another library, and is no part of a model."""
     users = {
         str(path.relative_to(PACKAGE))
         for path in FILES
@@ -64,7 +65,7 @@ def test_only_layers_touches_timm():
             for node in ast.walk(ast.parse(path.read_text()))
         )
     }
-    assert users == {"layers.py"}
+    assert users - {"benchmarks/peers.py"} == {"layers.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

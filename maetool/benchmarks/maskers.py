@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from maetool.engine.config import complete_config, load_config
-from maetool.engine.optim import decay_groups
+from maetool.engine.param_groups import decay_groups
 from maetool.maskers import (
     AlignedMasker,
     BlockMasker,

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from maetool.layers import LayerNorm, init_as_mae, transformer_blocks
-from maetool.ops.pos_embed import sincos_pos_embed
+from maetool.layers import LayerNorm, Linear, init_as_mae, transformer_blocks
+from maetool.ops.patches import take_tokens
+from maetool.ops.pos_embed import shared_sincos, sincos_pos_embed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
 
 @DECODERS.register_module()
 class TransformerDecoder(nn.Module):
-    """Self-attention over visible tokens and mask tokens; the last linear map only where a prediction is asked for.
+    """Self-attention over visible tokens and mask tokens; the last block only where a prediction is asked for.
 
     Source: MAE, section 3; behaviour of `models_mae.py` (facebookresearch/mae).
 
@@ -44,27 +45,28 @@ class TransformerDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.embed_dim, self.grid, self.num_prefix_tokens = embed_dim, tuple(grid), num_prefix_tokens
-        self.embed = nn.Linear(encoder_dim, embed_dim)
+        self.embed = Linear(encoder_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         # Not in the state dict: it is a fact of the grid, not something learned.
         self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, grid, num_prefix_tokens), persistent=False)
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio)
         self.norm = LayerNorm(embed_dim)
-        self.pred = nn.Linear(embed_dim, out_dim)
+        self.pred = Linear(embed_dim, out_dim)
         init_as_mae(self)
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D)."""
         x = self.embed(latent)  # (B, T + V, E)
-        prefix, visible = x[:, : self.num_prefix_tokens], x[:, self.num_prefix_tokens :]
-        x = torch.cat([prefix, plan.restore(visible, self.mask_token)], dim=1)  # (B, T + L, E)
+        x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
         x = x + self._positions(plan.grid)
-        for block in self.blocks:
+        ids = plan.ids_predict + self.num_prefix_tokens
+        for block in self.blocks[:-1]:
             x = block(x)
-        x = plan.take_predicted(x[:, self.num_prefix_tokens :])  # (B, M, E)
+        x = self.blocks[-1](x, ids) if len(self.blocks) else take_tokens(x, ids)  # (B, M, E)
         return self.pred(self.norm(x))  # (B, M, P)
 
     def _positions(self, grid: tuple[int, ...]) -> Tensor:
         if grid == self.grid:
             return self.pos_embed
-        return sincos_pos_embed(self.embed_dim, grid, self.num_prefix_tokens).to(self.pos_embed)
+        table = self.pos_embed
+        return shared_sincos(self.embed_dim, grid, self.num_prefix_tokens, table.device, table.dtype)

@@ -5,11 +5,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, PatchEmbed, init_as_mae, transformer_blocks
 from maetool.ops.geometry import by, grid_of, to_size
-from maetool.ops.pos_embed import resize_pos_embed, sincos_pos_embed
+from maetool.ops.pos_embed import resize_pos_embed, shared_sincos, sincos_pos_embed
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
@@ -81,7 +82,7 @@ class VisionTransformer(nn.Module):
         else:
             _check_grid(plan, grid)
             x = self.patch_embed(images, plan.ids_keep)  # (B, V, D), the removed patches are never embedded
-            x = x + plan.keep(cells.expand(len(images), -1, -1))
+            x = x + functional.embedding(plan.ids_keep, cells[0])
         x = torch.cat([(self.cls_token + prefix).expand(len(x), -1, -1).to(x.dtype), x], dim=1)  # (B, T + V, D)
         for block in self.blocks:
             x = block(x)
@@ -105,7 +106,8 @@ class VisionTransformer(nn.Module):
             return self.pos_embed
         if self.learns_positions:
             return resize_pos_embed(self.pos_embed, self.grid, grid, self.num_prefix_tokens)
-        return sincos_pos_embed(self.embed_dim, grid, self.num_prefix_tokens).to(self.pos_embed)
+        table = self.pos_embed
+        return shared_sincos(self.embed_dim, grid, self.num_prefix_tokens, table.device, table.dtype)
 
 
 def _check_grid(plan: MaskPlan, grid: tuple[int, int]) -> None:

@@ -46,6 +46,11 @@ def take_patches(images: Tensor, patch_size: Sequence[int], ids: Tensor) -> Tens
     return _split(images, grid, patch_size)[(batch, slice(None), *cells)]  # (B, N, C, ph, pw)
 
 
+def take_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
+    """Return the tokens `ids` (B, N) of (B, L, D) as (B, N, D)."""
+    return tokens.gather(1, ids[..., None].expand(-1, -1, tokens.shape[2]))
+
+
 def _split(images: Tensor, grid: Sequence[int], patch_size: Sequence[int]) -> Tensor:
     """View images (B, C, H, W) as (B, C, h, ph, w, pw)."""
     pairs = (side for pair in zip(grid, patch_size, strict=True) for side in pair)

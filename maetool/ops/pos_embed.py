@@ -30,6 +30,18 @@ def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int
 
 
 @lru_cache(maxsize=16)
+def shared_sincos(
+    embed_dim: int, grid: tuple[int, ...], num_prefix_tokens: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return `sincos_pos_embed` on a device, the same tensor at every call: do not change it.
+
+    Raises:
+        UsageError: as `sincos_pos_embed`.
+    """
+    return sincos_pos_embed(embed_dim, grid, num_prefix_tokens).to(device, dtype)
+
+
+@lru_cache(maxsize=16)
 def _table(embed_dim: int, grid: tuple[int, ...], num_prefix_tokens: int) -> Tensor:
     bands = embed_dim // (2 * len(grid))
     omega = 1.0 / 10000 ** (np.arange(bands, dtype=np.float64) / bands)

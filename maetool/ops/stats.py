@@ -1,5 +1,6 @@
 """Statistics of patches."""
 
+import torch
 from torch import Tensor
 
 EPS = 1e-6  # added to the variance, as in MAE
@@ -10,5 +11,5 @@ def patch_stats(patches: Tensor) -> tuple[Tensor, Tensor]:
 
     The variance is unbiased (divided by P - 1), as in MAE.
     """
-    var, mean = patches.float().var(dim=-1, keepdim=True), patches.float().mean(dim=-1, keepdim=True)
+    var, mean = torch.var_mean(patches.float(), dim=-1, keepdim=True)
     return mean, (var + EPS).sqrt()

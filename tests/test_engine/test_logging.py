@@ -150,7 +150,5 @@ def test_the_encoder_alone_loads_in_timm(repository, logged, tmp_path):
 
 
 def test_what_has_no_encoder_cannot_be_exported():
-    with pytest.raises(
-        UsageError, match=r"no encoder: none of its 1 tensors is called .*first is head.weight"
-    ):
+    with pytest.raises(UsageError, match=r"no encoder: none of its 1 tensors is called .*first is head.weight"):
         encoder_of({"state_dict": {"head.weight": torch.zeros(1)}}, "x.pth")

@@ -39,7 +39,9 @@ def test_a_schedule_of_maskers_goes_on_exactly(repository, tmp_path):
 
 def test_repeated_augmentation_goes_on_exactly_in_the_middle_of_an_image(repository, tmp_path, unbroken):
     repeated = ["train_dataloader.sampler.repeats=3"]
-    make_runner(repository, tmp_path / "unbroken", options=repeated).train()  # three crops an image, four samples a batch
+    make_runner(
+        repository, tmp_path / "unbroken", options=repeated
+    ).train()  # three crops an image, four samples a batch
     stopped_run(repository, tmp_path / "broken", options=repeated, workers=1)
     make_runner(repository, tmp_path / "broken", resume=True, options=repeated).train()
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))

@@ -1,0 +1,80 @@
+"""Masked autoencoders of other libraries, measured where they are installed: `pip install -e .[bench]`.
+
+Each is put together as its documentation says, at the sizes of ours: the published decoder, normalised pixels, 75 %
+removed.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Width, depth and heads of the encoder, and the patch size.
+SIZES = {
+    "vit-s": (384, 12, 6, 16),
+    "vit-b": (768, 12, 12, 16),
+    "vit-l": (1024, 24, 16, 16),
+    "vit-h": (1280, 32, 16, 14),
+}
+_NEEDS = {"transformers": ["transformers"], "lightly": ["lightly", "timm"]}
+
+
+def present() -> list[str]:
+    """Return the names of the peers that can be imported here."""
+    return [name for name, needs in _NEEDS.items() if all(find_spec(package) for package in needs)]
+
+
+def build(name: str, size: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """Return a peer's model and its loss of images (B, 3, 224, 224)."""
+    return {"transformers": _transformers, "lightly": _lightly}[name](size)
+
+
+def _transformers(size: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+    width, depth, heads, patch = SIZES[size]
+    config = ViTMAEConfig(
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        patch_size=patch,
+        norm_pix_loss=True,
+    )
+    model = ViTMAEForPreTraining(config)
+    return model, lambda images: model(pixel_values=images).loss
+
+
+class _LightlyMAE(nn.Module):
+    """MAE from lightly's parts around timm's encoder."""
+
+    def __init__(self, size: str) -> None:
+        super().__init__()
+        from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+        from timm.models.vision_transformer import VisionTransformer
+
+        width, depth, heads, self.patch = SIZES[size]
+        vit = VisionTransformer(
+            patch_size=self.patch, embed_dim=width, depth=depth, num_heads=heads, num_classes=0, global_pool=""
+        )
+        self.encoder = MaskedVisionTransformerTIMM(vit)
+        self.length = self.encoder.sequence_length
+        self.decoder = MAEDecoderTIMM(num_patches=self.length - 1, patch_size=self.patch, embed_dim=width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        from lightly.models import utils
+
+        size = (len(images), self.length)
+        keep, hidden = utils.random_token_mask(size, mask_ratio=0.75, device=images.device)
+        latent = self.decoder.embed(self.encoder.encode(images, idx_keep=keep))
+        tokens = utils.repeat_token(self.decoder.mask_token, size)
+        tokens = utils.set_at_index(tokens, keep, latent.type_as(tokens))
+        pred = self.decoder.predict(utils.get_at_index(self.decoder.decode(tokens), hidden))
+        target = utils.get_at_index(utils.patchify(images, self.patch), hidden - 1)
+        return functional.mse_loss(pred.float(), utils.normalize_mean_var(target))
+
+
+def _lightly(size: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    model = _LightlyMAE(size)
+    return model, model

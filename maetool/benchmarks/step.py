@@ -1,0 +1,223 @@
+"""A pretraining step of ours beside other libraries': its parts, its share of the device's peak, its memory."""
+
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from maetool.compat import keep_freed_memory
+from maetool.engine.config import complete_config, load_config
+from maetool.engine.param_groups import decay_groups
+from maetool.layers import Block
+from maetool.ops.linear import linear
+from maetool.registry import MODELS
+
+from . import peers
+
+_PARTS = ("forward", "backward", "optimiser")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a method at a size and in a precision, compiled or not."""
+
+    method: str
+    config: Path
+    dtype: str
+    batch_size: int
+    compiled: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.size} {self.dtype}{' compiled' if self.compiled else ''}"
+
+    @property
+    def size(self) -> str:
+        """The size's name, for example "vit-b"."""
+        return self.config.name.split("_")[0]
+
+
+def run(
+    configs: Sequence[Path],
+    methods: Sequence[str] | None,
+    dtypes: Sequence[str],
+    batch_size: int,
+    compiled: bool,
+    steps: int,
+    rounds: int,
+) -> tuple[str, dict[str, Any]]:
+    """Time training steps, each case of each round in a fresh process, so that memory is its own.
+
+    Args:
+        configs: recipes of ours, one for each size; the name's first part is the size's.
+        methods: "ours" and names of peers; by default ours and the peers that are installed.
+        dtypes: "float32" and "bfloat16", the latter by autocast.
+        batch_size: images of a step.
+        compiled: measure every method with `torch.compile` too.
+        steps: timed steps of a case in a round, after two to warm up.
+        rounds: interleaved rounds.
+    """
+    methods = methods or ["ours", *peers.present()]
+    variants = (False, True) if compiled else (False,)
+    cases = [
+        Case(method, config, dtype, batch_size, variant)
+        for config in configs
+        for dtype in dtypes
+        for variant in variants
+        for method in methods
+    ]
+    memory = {case: _alone(_measure, case, 1, False)["memory"] for case in cases}
+    peaks = {dtype: _alone(_peak, dtype) for dtype in dtypes}
+    flops = {config.name: _alone(_useful_flops, config) * batch_size for config in configs}
+    found: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
+    for _ in range(rounds):
+        for case in cases:
+            found[case].append(_alone(_measure, case, steps))
+    report = f"{batch_size} images a step on {_device()}, {rounds} rounds of {steps} steps.\n"
+    report += "".join(f"Largest matrix product rate, {d}: {peak / 1e9:,.0f} GFLOP/s.\n" for d, peak in peaks.items())
+    report += _table(found, {case: flops[case.config.name] / peaks[case.dtype] for case in cases}, memory)
+    figures = {"device": _device(), "peaks": peaks, "flops": flops, "memory": {str(c): m for c, m in memory.items()}}
+    return report, {**figures, "cases": {str(case): results for case, results in found.items()}}
+
+
+def _alone(function: Callable, *args: Any) -> Any:
+    """Call a function in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args).result()
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _measure(case: Case, steps: int, keep: bool = True) -> dict[str, Any]:
+    """Return the seconds of the parts of each step, and the most bytes that the steps held; `keep`: see compat."""
+    keep_freed_memory(keep)
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        _build(case)  # imports what the method needs, so that it is not counted
+    before = _peak_memory()
+    model, loss_of = _build(case)
+    model.to(_device()).train()
+    optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
+    images = torch.randn(case.batch_size, 3, 224, 224, device=_device())
+    seconds = [_step(loss_of, images, optimizer, getattr(torch, case.dtype)) for _ in range(steps + 2)][2:]
+    return {"seconds": seconds, "memory": _peak_memory() - before}
+
+
+def _build(case: Case) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    if case.method != "ours":
+        model, loss_of = peers.build(case.method, case.size)
+        return model, torch.compile(loss_of, dynamic=False) if case.compiled else loss_of
+    model = _our_model(case.config)
+    for block in model.modules() if case.compiled else ():
+        if isinstance(block, Block):
+            block.compile(dynamic=False)
+    return model, lambda images: model(images)["loss"]
+
+
+def _our_model(config: Path) -> nn.Module:
+    cfg = load_config(config)
+    complete_config(cfg)
+    return MODELS.build(cfg.model)
+
+
+def _step(
+    loss_of: Callable[[Tensor], Tensor], images: Tensor, optimizer: torch.optim.Optimizer, dtype: torch.dtype
+) -> list[float]:
+    times = [time.perf_counter()]
+    with torch.autocast(images.device.type, dtype, enabled=dtype is not torch.float32):
+        loss = loss_of(images)
+    for part in (lambda: None, loss.backward, lambda: (optimizer.step(), optimizer.zero_grad())):
+        part()
+        _synchronise()
+        times.append(time.perf_counter())
+    return [later - earlier for earlier, later in pairwise(times)]
+
+
+def _peak_memory() -> int:
+    """Return the most bytes that this process has held so far: on the GPU, or without one in memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _peak(dtype: str, seconds: float = 1.0) -> float:
+    """Return the best rate of matrix products in FLOP a second, over PyTorch's own product and ours."""
+    side = 8192 if torch.cuda.is_available() else 2048
+    a, b = (torch.randn(side, side, device=_device(), dtype=getattr(torch, dtype)) for _ in range(2))
+    best = 0.0
+    for product in (torch.matmul, linear):
+        product(a, b)
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            _synchronise()
+            start = time.perf_counter()
+            product(a, b)
+            _synchronise()
+            best = max(best, 2 * side**3 / (time.perf_counter() - start))
+    return best
+
+
+def _useful_flops(config: Path) -> int:
+    """Return the operations of the matrix products that a step needs for one image, counted without computing."""
+    model = _our_model(config).to("meta")
+    images = torch.empty(1, 3, *model.encoder.img_size, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        plan = model.make_plan(images)
+        model.decoder(model.encoder(images, plan), plan).sum().backward()
+    return counter.get_total_flops()
+
+
+def _table(found: Mapping[Case, list[dict[str, Any]]], ideal: Mapping[Case, float], memory: Mapping[Case, int]) -> str:
+    """Return a line for each case.
+
+    "in use" is the most megabytes of tensors at once, "held" what the process took with its allocator's gaps. The ratio
+    is to the first peer in the same precision; above 1 is faster.
+    """
+    lines = [
+        f"{'case':<34} {'img/s':>7} {'ms':>8} {'lowest':>8} {'highest':>8} "
+        + " ".join(f"{part:>9}" for part in _PARTS)
+        + f" {'of peak':>8} {'in use':>7} {'held':>7} {'ratio':>6}"
+    ]
+    for case, results in found.items():
+        steps = [seconds for result in results for seconds in result["seconds"]]
+        whole, parts = [sum(step) for step in steps], [statistics.median(part) for part in zip(*steps, strict=True)]
+        middle = statistics.median(whole)
+        held = statistics.median(result["memory"] for result in results)
+        ratio = _ratio(results, found[_reference(case, found)])
+        lines.append(
+            f"{case!s:<34} {case.batch_size / middle:>7.1f} {1e3 * middle:>8.1f} {1e3 * min(whole):>8.1f} "
+            f"{1e3 * max(whole):>8.1f} "
+            + " ".join(f"{1e3 * part:>9.1f}" for part in parts)
+            + f" {ideal[case] / middle:>8.1%} {memory[case] / 1e6:>7.0f} {held / 1e6:>7.0f} {ratio:>6.2f}"
+        )
+    return "\n".join(lines)
+
+
+def _reference(case: Case, cases: Mapping[Case, Any]) -> Case:
+    same = [other for other in cases if (other.config, other.dtype) == (case.config, case.dtype)]
+    return next((other for other in same if other.method != "ours" and not other.compiled), same[0])
+
+
+def _ratio(results: list[dict[str, Any]], reference: list[dict[str, Any]]) -> float:
+    """Return how many times as fast as the reference, the median over the rounds."""
+    middles = [[statistics.median(map(sum, r["seconds"])) for r in rows] for rows in (reference, results)]
+    return statistics.median(theirs / ours for theirs, ours in zip(*middles, strict=True))

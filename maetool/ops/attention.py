@@ -1,0 +1,70 @@
+"""Scaled dot-product attention."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional
+
+# Scores that are computed at once on a CPU: few enough to stay in its cache until they are used.
+_SCORES = 3 * 2**19
+# Above this many scores of one image they no longer fit, and PyTorch's kernel, which never stores them, is better.
+_MOST_SCORES = 2**25
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return the attention (B, h, M, d) of queries (B, h, M, d) over keys and values (B, h, N, d).
+
+    It is `scaled_dot_product_attention`, and on a CPU the same with matrix products, some images at a time, the
+    probabilities computed again for the backward pass. PyTorch's kernel took three times as long there for the sequence
+    lengths of images (197 tokens), most of it in its backward pass.
+    """
+    if q.device.type != "cpu" or q.shape[1] * q.shape[2] * k.shape[2] > _MOST_SCORES:
+        return functional.scaled_dot_product_attention(q, k, v)
+    return _Attention.apply(q, k, v)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        ctx.save_for_backward(q, k, v)
+        out = _tokens_first(q)
+        for part, some_q, some_k, some_v in _parts(q, k, v):
+            out[part] = (_probabilities(some_q, some_k) @ some_v).view_as(out[part])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = ctx.saved_tensors
+        grads = [_tokens_first(value) for value in (q, k, v)]
+        for part, some_q, some_k, some_v, some_grad in _parts(q, k, v, grad):
+            p = _probabilities(some_q, some_k)  # (b * h, M, N)
+            p_grad = some_grad @ some_v.transpose(1, 2)
+            scores = torch.ops.aten._softmax_backward_data(p_grad, p, -1, p.dtype).mul_(q.shape[-1] ** -0.5)
+            found = (scores @ some_k, scores.transpose(1, 2) @ some_q, p.transpose(1, 2) @ some_grad)
+            for into, value in zip(grads, found, strict=True):
+                into[part] = value.view_as(into[part])
+        return tuple(grads)
+
+
+def _parts(*values: Tensor) -> Iterator[tuple[Any, ...]]:
+    """Yield slices of the batch, and each value (B, h, X, d) there as (b * h, X, d)."""
+    (batch, heads, queries, _), keys = values[0].shape, values[1].shape[2]
+    size = max(1, _SCORES // (heads * queries * keys))
+    for start in range(0, batch, size):
+        part = slice(start, start + size)
+        yield part, *(value[part].flatten(0, 1) for value in values)
+
+
+def _probabilities(q: Tensor, k: Tensor) -> Tensor:
+    scores = torch.baddbmm(q.new_empty(1, 1, 1), q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5)
+    return scores.softmax(dim=-1)
+
+
+def _tokens_first(like: Tensor) -> Tensor:
+    """Return an empty tensor (B, h, X, d) that lies in memory as (B, X, h, d), which the projections take."""
+    batch, heads, tokens, width = like.shape
+    return like.new_empty(batch, tokens, heads, width).transpose(1, 2)

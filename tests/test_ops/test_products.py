@@ -1,0 +1,75 @@
+"""Linear maps and attention: the values and gradients of PyTorch's own, with less kept."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from maetool.ops import attention as attention_module
+from maetool.ops.attention import attention
+from maetool.ops.linear import gelu_linear, linear
+from maetool.ops.patches import take_tokens
+
+
+def leaves(*shapes, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator, dtype=dtype).requires_grad_() for shape in shapes]
+
+
+def compare(ours, theirs, inputs, tolerance):
+    weight = torch.randn(theirs.shape, generator=torch.Generator().manual_seed(1), dtype=theirs.dtype)
+    results = [(y, *torch.autograd.grad(y, inputs, weight.to(y.dtype))) for y in (ours, theirs)]
+    for mine, expected in zip(*results, strict=True):
+        assert mine.shape == expected.shape
+        assert mine.dtype is expected.dtype
+        torch.testing.assert_close(mine, expected, atol=tolerance, rtol=tolerance)
+
+
+def gelu_then_linear(x, weight, bias):
+    return functional.linear(functional.gelu(x), weight, bias)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(linear, functional.linear), (gelu_linear, gelu_then_linear)])
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("shape", [(5, 7), (2, 3, 7), (0, 7)])
+def test_linear_maps(ours, theirs, autocast, shape):
+    inputs = leaves(shape, (4, 7), (4,))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        mine, expected = ours(*inputs), theirs(*inputs)
+    compare(mine, expected, inputs, 5e-2 if autocast else 1e-5)
+
+
+def test_a_frozen_part_gets_no_gradient():
+    x, weight, bias = leaves((5, 7), (4, 7), (4,))
+    gelu_linear(x.detach(), weight.detach(), bias).sum().backward()
+    assert x.grad is None
+    assert weight.grad is None
+    assert torch.equal(bias.grad, torch.full((4,), 5.0))
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 2 * 3 * 5 * 7, 10**9])
+@pytest.mark.parametrize("queries", [7, 5])
+def test_attention(monkeypatch, scores_at_once, queries):
+    monkeypatch.setattr(attention_module, "_SCORES", scores_at_once)
+    inputs = leaves((5, 3, queries, 4), (5, 3, 7, 4), (5, 3, 7, 4))
+    compare(attention(*inputs), functional.scaled_dot_product_attention(*inputs), inputs, 1e-5)
+
+
+def test_attention_to_very_many_tokens_never_stores_the_scores(monkeypatch):
+    monkeypatch.setattr(attention_module, "_MOST_SCORES", 10)
+    inputs = leaves(*[(2, 3, 7, 4)] * 3)
+    assert "ScaledDotProduct" in attention(*inputs).grad_fn.name()
+
+
+def test_bfloat16_attention_is_as_exact_as_pytorchs():
+    exact = [value.detach().double() for value in leaves(*[(2, 4, 50, 16)] * 3)]
+    low = [value.bfloat16() for value in exact]
+    truth = functional.scaled_dot_product_attention(*(value.double() for value in low))
+    errors = [
+        (function(*low).double() - truth).norm() for function in (attention, functional.scaled_dot_product_attention)
+    ]
+    assert errors[0] < 2 * errors[1]
+
+
+def test_take_tokens():
+    tokens, ids = torch.randn(2, 6, 3), torch.tensor([[4, 0], [1, 5]])
+    assert torch.equal(take_tokens(tokens, ids), torch.stack([tokens[0, [4, 0]], tokens[1, [1, 5]]]))
