@@ -1,5 +1,6 @@
 """How a tool starts and how it ends: a user's mistake is one sentence, not a traceback."""
 
+import atexit
 import os
 import sys
 import time
@@ -34,13 +35,12 @@ def run(
     """
     try:
         main()
-        _part_processes()
+        code = 0
     except StoppedError as stopped:
-        _part_processes()
         _tell(f"Stopped: {stopped}. The same command with --resume goes on from here.")
         if os.environ.get(NOTES):
             Path(os.environ[NOTES], STOPPED).touch()
-        sys.exit(STOPPED_EXIT)
+        code = STOPPED_EXIT
     except UsageError as error:
         # A worker process hands over its traceback as text; the sentence is what follows the exception's name.
         _tell("error: " + str(error).rsplit("UsageError: ", 1)[-1].strip())
@@ -48,13 +48,19 @@ def run(
     except KeyboardInterrupt:
         _tell(interrupted)
         sys.exit(INTERRUPTED_EXIT)
+    _leave(code)
 
 
-def _part_processes() -> None:
-    """End the connection between the processes of a job in order; left to the interpreter it may abort."""
+def _leave(code: int) -> None:
+    """End the program; a process of a job without the interpreter's clearing up, in which torch's threads may abort."""
     distributed = getattr(sys.modules.get("torch"), "distributed", None)  # not imported here: --help must be quick
-    if distributed and distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
+    if not distributed or not distributed.is_available() or not distributed.is_initialized():
+        sys.exit(code)
+    distributed.destroy_process_group()
+    atexit._run_exitfuncs()  # the only name there is; loggers on the network finish here
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _tell(sentence: str) -> None:

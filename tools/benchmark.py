@@ -31,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     step.add_argument("--batch-size", type=int, default=8)
     step.add_argument("--compile", dest="compiled", action="store_true", help="measure with torch.compile too")
     step.add_argument("--steps", type=int, default=5, help="timed steps of a case in a round")
+    step.add_argument("--safety", action="store_true", help="instead: what guard, exact sampling and checkpoints cost")
     train = commands.add_parser("train", help="the whole training loop, and the share of waiting for images")
     train.add_argument("config", type=Path)
     train.add_argument("--data", metavar="FOLDER", help="train on these images")

@@ -23,7 +23,7 @@ from maetool.layers import Block
 from maetool.ops.linear import linear
 from maetool.registry import MODELS
 
-from . import peers
+from . import overhead, peers
 
 _PARTS = ("forward", "backward", "optimiser")
 
@@ -55,6 +55,7 @@ def run(
     compiled: bool,
     steps: int,
     rounds: int,
+    safety: bool = False,
 ) -> tuple[str, dict[str, Any]]:
     """Time training steps, each case of each round in a fresh process, so that memory is its own.
 
@@ -66,7 +67,10 @@ def run(
         compiled: measure every method with `torch.compile` too.
         steps: timed steps of a case in a round, after two to warm up.
         rounds: interleaved rounds.
+        safety: instead, time the loop of the first recipe with and without what makes it safe.
     """
+    if safety:
+        return overhead.run(configs[0], batch_size, steps, rounds)
     methods = methods or ["ours", *peers.present()]
     variants = (False, True) if compiled else (False,)
     cases = [

@@ -46,5 +46,6 @@ def compile_blocks(model: nn.Module, options: Mapping[str, Any] | bool) -> int:
         raise UsageError(f"compile is {options!r}, but must be True, False or the arguments of torch.compile.")
     blocks = blocks_of(model)
     for block in blocks:
-        block.compile(**({} if options is True else options))
+        # The shapes of a run never change, so that fixed ones are compiled once.
+        block.compile(**{"dynamic": False, **({} if options is True else options)})
     return len(blocks)

@@ -14,6 +14,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from maetool.compat import keep_freed_memory
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, LOOPS, MODELS
 
@@ -28,7 +29,7 @@ from .checkpoint import (
 )
 from .sharding import is_sharded, shard, whole
 from .state import check_resumable, restore, training_state
-from .stopping import shield_worker
+from .stopping import shielded
 
 
 @RUNNERS.register_module()
@@ -60,6 +61,8 @@ class MaetoolRunner(Runner):
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Start the process group with gloo where there is no CUDA; MMEngine would ask CUDA for its devices."""
+        if not torch.cuda.is_available():
+            keep_freed_memory()
         if self.launcher == "pytorch" and not is_distributed() and not torch.cuda.is_available():
             dist.init_process_group("gloo")
         super().setup_env(env_cfg)
@@ -106,7 +109,7 @@ class MaetoolRunner(Runner):
                     f"The training data holds {len(dataset)} images, fewer than one batch of {batch * world}: "
                     f"set train_dataloader.batch_size to at most {max(1, len(dataset) // world)}."
                 )
-            dataloader = {"worker_init_fn": {"type": shield_worker}, **dataloader, "dataset": dataset}
+            dataloader = {**shielded(dataloader), "dataset": dataset}
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_val_loop(self, loop: Any) -> Any:

@@ -1,8 +1,11 @@
 """Being told to stop: by a signal, or by a budget of time."""
 
+import atexit
+import multiprocessing
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -63,7 +66,24 @@ class StopRequest:
         return self.max_hours is not None and time.monotonic() - STARTED >= 3600 * self.max_hours
 
 
-def shield_worker(worker_id: int, **_: Any) -> None:
-    """Let a loader's worker ignore the signals: schedulers send them to every process, but the run decides."""
+def shielded(dataloader: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a loader whose workers ignore the signals, and see to it that they end with the program.
+
+    Schedulers send a signal to every process of a job, but the run decides what it means.
+    """
+    # Python would end workers by a SIGTERM, and wait for ever for those that ignore it.
+    atexit.unregister(_end_workers)
+    atexit.register(_end_workers)
+    return {"worker_init_fn": {"type": _ignore_signals}, **dataloader}
+
+
+def _ignore_signals(worker_id: int, **_: Any) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _end_workers() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch would report a worker that dies
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
