@@ -32,8 +32,8 @@ setup(
         'setuptools; python_version >= "3.12"',
     ],
     extras_require={
-        "test": ["pytest>=8", "scikit-image>=0.22"],
-        "dev": ["pytest>=8", "scikit-image>=0.22", "ruff>=0.6"],
+        "test": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "ruff>=0.6"],
         "bench": ["transformers>=4.50", "lightly>=1.5.20"],
         "tensorboard": ["tensorboard>=2.15"],
     },
