@@ -1,5 +1,6 @@
 """Bicubic resizing with antialiasing, the same result by torch and by Pillow."""
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -22,7 +23,23 @@ def resize(image: Tensor, size: tuple[int, int], by_pillow: bool = False) -> Ten
     """
     if image.dtype == torch.uint8 and (by_pillow or not cpu_resizes_uint8()):
         return _by_pillow(image, size)
-    return F.interpolate(image[None], size, mode="bicubic", antialias=True)[0].contiguous()  # (C, h, w)
+    if image.dtype == torch.uint8 and len(image) == 3 and image.stride(0) == 1:
+        return _interleaved(image, size)
+    return _by_torch(image[None], size)[0].contiguous()  # (C, h, w)
+
+
+def _by_torch(images: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(images, size, mode="bicubic", antialias=True)
+
+
+def _interleaved(image: Tensor, size: tuple[int, int]) -> Tensor:
+    # What OpenCV decodes holds the colours of a pixel together. torch's fast code wants such an image compact, and then
+    # takes 45 us of 160 to part the colours of the result (224 x 224), which OpenCV does in 10.
+    compact = image[None].contiguous(memory_format=torch.channels_last)
+    pixels = _by_torch(compact, size)[0].permute(1, 2, 0).numpy()
+    planes = np.empty((3, *size), np.uint8)
+    cv2.split(pixels, list(planes))
+    return torch.from_numpy(planes)
 
 
 def _by_pillow(image: Tensor, size: tuple[int, int]) -> Tensor:
