@@ -1,6 +1,8 @@
 """Tokens and a plan to predictions."""
 
+from .cross_attention import CrossAttentionDecoder
+from .fusion import LayerFusionDecoder
 from .linear import LinearDecoder
 from .transformer import TransformerDecoder
 
-__all__ = ["LinearDecoder", "TransformerDecoder"]
+__all__ = ["CrossAttentionDecoder", "LayerFusionDecoder", "LinearDecoder", "TransformerDecoder"]

@@ -48,7 +48,8 @@ class MaskedImageModel(BaseModel):
         self.masker = _build(MASKERS, masker, facts)
         self.encoder = encoder
         self.target = _build(TARGETS, target, facts)
-        self.decoder = _build(DECODERS, decoder, {**facts, "out_dim": self.target.out_dim})
+        facts = {**facts, "out_dim": self.target.out_dim}
+        self.decoder = _build(DECODERS, decoder, {**facts, "facts": facts})
         self.head = _build(HEADS, head, facts)
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
         check_pairing(encoder, self.decoder, self.masker, tuple(self.advisors))
