@@ -1,5 +1,6 @@
 """Shrinks any config so that its whole path runs in seconds on a CPU."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,10 @@ def shrink(cfg: Config) -> list[str]:
         What was changed, for a person to read.
     """
     encoder = cfg.model.encoder
+    for part in (encoder, *_dicts(cfg.model.get("decoder", {}))):
+        _shrink_part(part)
     patch = to_size(stated(encoder, ENCODERS, "patch_size"), "patch_size")
-    encoder.img_size = tuple(4 * side for side in patch)
-    for part in (encoder, cfg.model.get("decoder", {})):
-        if "depth" in part:
-            part.depth = 2
-        if "embed_dim" in part and "num_heads" in part:
-            part.embed_dim = 16 * part.num_heads
+    encoder.img_size = tuple(4 * side * 2 ** (len(encoder.get("depths", [1])) - 1) for side in patch)
     said = ["DEBUG: a tiny model, a few iterations on the CPU; the numbers mean nothing."]
     for name, loader in loaders_of(cfg):
         said += _shrink_loader(name, loader)
@@ -39,6 +37,32 @@ def shrink(cfg: Config) -> list[str]:
         if "warmup_epochs" in scheduler:
             scheduler.warmup_epochs = 1
     return said
+
+
+def _shrink_part(part: Any) -> None:
+    if "name" in part:  # a timm model, which states the rest of its sizes by its name
+        part.update(depth=2, embed_dim=32, num_heads=2, patch_size=8)
+    for depth in ("depth", "depths"):
+        if depth in part:
+            part[depth] = 2 if depth == "depth" else [1] * len(part.depths)
+    if "layers" in part:
+        part.layers = [min(layer, 2) for layer in part.layers]
+    if "embed_dim" in part and "num_heads" in part:
+        heads = part.num_heads
+        part.embed_dim = 16 * (heads if isinstance(heads, int) else heads[0])
+    if "conv_dims" in part:
+        part.conv_dims = [8] * len(part.conv_dims)
+
+
+def _dicts(node: Any) -> Iterator[Any]:
+    """Yield every mapping within a part's config, itself included."""
+    if isinstance(node, Mapping):
+        yield node
+        for value in node.values():
+            yield from _dicts(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _dicts(value)
 
 
 def _shrink_loader(name: str, loader: Any) -> list[str]:
