@@ -1,5 +1,6 @@
 """Predictions, target and plan to losses."""
 
+from .classification import ClassificationHead
 from .regression import RegressionHead
 
-__all__ = ["RegressionHead"]
+__all__ = ["ClassificationHead", "RegressionHead"]
