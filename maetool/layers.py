@@ -143,6 +143,47 @@ def transformer_blocks(
     return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, rate) for rate in rates)
 
 
+def run_blocks(
+    blocks: Sequence[nn.Module], x: Tensor, norm: nn.Module, layers: Sequence[int] | None = None
+) -> Tensor | list[Tensor]:
+    """Return the normalised tokens of the last block, or a list of the raw tokens of some `layers`.
+
+    Layer 0 is what enters the first block, layer i what leaves the i-th, and -1 what leaves the last.
+
+    Args:
+        blocks: from tokens (B, N, D) to tokens (B, N, D).
+        x: (B, N, D).
+        norm: what the last tokens pass; not those of `layers`.
+        layers: which ones; may repeat.
+    """
+    if layers is None:
+        for block in blocks:
+            x = block(x)  # (B, N, D)
+        return norm(x)
+    numbers = find_layers(layers, len(blocks))
+    found = {0: x}
+    for number, block in enumerate(list(blocks)[: max(numbers)], start=1):
+        x = block(x)  # (B, N, D)
+        if number in numbers:
+            found[number] = x
+    return [found[number] for number in numbers]
+
+
+def find_layers(layers: Sequence[int], num_layers: int) -> list[int]:
+    """Return the numbers of `layers`, counted from 0 (what enters the first block) to `num_layers`.
+
+    Raises:
+        UsageError: no layer, or one that there is not.
+    """
+    wrong = [layer for layer in layers if type(layer) is not int or not -num_layers - 1 <= layer <= num_layers]
+    if wrong or not layers:
+        raise UsageError(
+            f"layers is {list(layers)}, but an encoder of {num_layers} blocks has the layers 0 (what enters the first "
+            f"block) to {num_layers} (-1, what leaves the last): name some of them."
+        )
+    return [layer % (num_layers + 1) for layer in layers]
+
+
 def init_as_mae(module: nn.Module) -> None:
     """Initialise as MAE does: linear layers xavier uniform with zero bias, tokens normal with deviation 0.02.
 

@@ -12,6 +12,8 @@ from maetool.ops.patches import patchify, unpatchify
 from maetool.registry import DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS, Registry
 from maetool.structures import MaskPlan
 
+from .pairing import check_pairing, facts_of
+
 
 @MODELS.register_module()
 class MaskedImageModel(BaseModel):
@@ -41,13 +43,7 @@ class MaskedImageModel(BaseModel):
         advisors: Mapping[str, Any] | None = None,
     ) -> None:
         encoder = ENCODERS.build(encoder)
-        facts = {
-            "patch_size": encoder.patch_size,
-            "in_chans": encoder.in_chans,
-            "grid": encoder.grid,
-            "encoder_dim": encoder.embed_dim,
-            "num_prefix_tokens": encoder.num_prefix_tokens,
-        }
+        facts = facts_of(encoder)
         super().__init__(_build(MODELS, data_preprocessor, facts))
         self.masker = _build(MASKERS, masker, facts)
         self.encoder = encoder
@@ -55,6 +51,7 @@ class MaskedImageModel(BaseModel):
         self.decoder = _build(DECODERS, decoder, {**facts, "out_dim": self.target.out_dim})
         self.head = _build(HEADS, head, facts)
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
+        check_pairing(encoder, self.decoder, self.masker, tuple(self.advisors))
         self.masker.num_keep(encoder.grid)  # an impossible ratio is told now, not at the first step
 
     def forward(
@@ -83,7 +80,7 @@ class MaskedImageModel(BaseModel):
         if mode == "tensor":
             return self.encoder(images)  # (B, T + L, D)
         plan = plan or self.make_plan(images, data_samples)
-        latent = self.encoder(images, plan)  # (B, T + V, D)
+        latent = self.read(images, plan)  # (B, T + V, D)
         pred = self.decoder(latent, plan)  # (B, M, P)
         if mode == "predict":
             return self.reconstruct(images, pred, plan, statistics)
@@ -98,6 +95,11 @@ class MaskedImageModel(BaseModel):
         grid = self.encoder.grid_of(images)
         given, keys, weight = (samples.get(name) for name in ("mask", "key", "weight"))
         return self.masker(images, grid, given, keys, weight, self.advisors)
+
+    def read(self, images: Tensor, plan: MaskPlan) -> Tensor | list[Tensor]:
+        """Return what the decoder reads of images (B, C, H, W): the encoder's last tokens, or those of some layers."""
+        layers = getattr(self.decoder, "layers", None)
+        return self.encoder(images, plan) if layers is None else self.encoder(images, plan, layers)
 
     @torch.no_grad()
     def reconstruct(

@@ -61,11 +61,13 @@ def check_encoder(encoder: nn.Module) -> None:
     prefix = encoder.num_prefix_tokens
     _require(encoder.grid_of(images) == tuple(grid), "grid_of agrees with grid")
     whole = encoder(images)
-    _require(whole.shape == (batch_size, prefix + prod(grid), encoder.embed_dim), "no plan gives every token")
+    tokens = prod(side // step for side, step in zip(encoder.img_size, encoder.stride, strict=True))
+    _require(whole.shape == (batch_size, prefix + tokens, encoder.embed_dim), "no plan gives every token")
     _require(torch.equal(whole, encoder(images)), "features of whole images are deterministic")
     plan = _plan(grid)
     latent = encoder(images, plan)
-    _require(latent.shape == (batch_size, prefix + plan.num_keep, encoder.embed_dim), "a plan gives the visible tokens")
+    seen = tokens if encoder.sees == "all" else plan.num_keep
+    _require(latent.shape == (batch_size, prefix + seen, encoder.embed_dim), "a plan gives the tokens that it sees")
     hidden = plan.mask_at(images.shape[2:])[:, None]
     changed = torch.where(hidden, torch.full_like(images, 1e3), images)
     _require(torch.equal(latent, encoder(changed, plan)), "changing removed pixels changes nothing")
@@ -85,13 +87,19 @@ def check_decoder(decoder: nn.Module, encoder_dim: int, out_dim: int, grid: tupl
     """A decoder predicts exactly what the plan asks for, and every parameter takes part."""
     plan = _plan(grid)
     generator = torch.Generator().manual_seed(0)
-    latent = torch.randn(3, prefix + plan.num_keep, encoder_dim, generator=generator, requires_grad=True)
+    seen = plan.num_keep if "visible" in getattr(decoder, "reads", ("visible",)) else prod(grid)
+    layers = getattr(decoder, "layers", None)
+    levels = [
+        torch.randn(3, prefix + seen, encoder_dim, generator=generator, requires_grad=True) for _ in layers or [None]
+    ]
+    latent = levels[0] if layers is None else levels
     pred = decoder(latent, plan)
     _require(pred.shape == (3, plan.ids_predict.shape[1], out_dim), "the prediction has the shape (B, M, P)")
     pred.square().mean().backward()
     idle = [name for name, p in decoder.named_parameters() if p.requires_grad and p.grad is None]
     _require(not idle, f"every parameter has a gradient ({', '.join(idle)} have none)")
-    _require(latent.grad is not None and latent.grad.abs().sum() > 0, "the gradient reaches the encoder")
+    for level in levels:
+        _require(level.grad is not None and level.grad.abs().sum() > 0, "the gradient reaches the encoder")
     few = MaskPlan.from_scores(plan.ids_restore.float(), plan.num_keep, grid, num_predict=2)
     _require(decoder(latent, few).shape == (3, 2, out_dim), "fewer patches can be asked for")
 

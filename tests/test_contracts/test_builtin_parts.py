@@ -48,9 +48,15 @@ def test_masker(name, ratio):
     check_masker(build_part(masker_config(name, ratio), MASKERS), grids)
 
 
-@pytest.mark.parametrize("name", parts(ENCODERS))
-def test_encoder(name):
-    check_encoder(build(ENCODERS, name))
+ENCODERS.import_from_location()
+VIEWS = [(name, sees) for name, part in sorted(ENCODERS.module_dict.items()) for sees in part.can_see]
+
+
+@pytest.mark.parametrize(("name", "sees"), VIEWS)
+def test_encoder(name, sees):
+    encoder = build_part({"type": name}, ENCODERS, {**FACTS, "sees": sees})
+    assert encoder.sees == sees
+    check_encoder(encoder)
 
 
 @pytest.mark.parametrize("name", parts(DECODERS))

@@ -1,0 +1,50 @@
+"""What the encoders check alike: choices, images, plans."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import by
+from maetool.structures import MaskPlan
+
+# "visible": removed patches are dropped; "all": every place has a token, the removed ones a mask token.
+Sees = Literal["visible", "all"]
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """Return `value`.
+
+    Raises:
+        UsageError: it is none of the choices.
+    """
+    if value not in choices:
+        raise UsageError(f"{name} is {value!r}, but must be {' or '.join(repr(choice) for choice in choices)}.")
+    return value
+
+
+def check_images(images: Tensor, in_chans: int) -> None:
+    """Check that images are (B, C, H, W).
+
+    Raises:
+        UsageError: another shape, or another number of channels.
+    """
+    if images.ndim != 4 or images.shape[1] != in_chans:
+        raise UsageError(
+            f"The encoder takes images of shape (batch, {in_chans}, height, width), but got "
+            f"{tuple(images.shape)}: set encoder.in_chans, or convert the images."
+        )
+
+
+def check_plan(plan: MaskPlan, grid: tuple[int, ...]) -> None:
+    """Check that a plan is for this grid.
+
+    Raises:
+        UsageError: it is for another one.
+    """
+    if plan.grid != grid:
+        raise UsageError(
+            f"The plan is for a grid of {by(plan.grid)} patches, but the images have {by(grid)}: "
+            "make the plan for these images."
+        )
