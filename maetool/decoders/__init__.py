@@ -2,5 +2,6 @@
 
 from .linear import LinearDecoder
 from .transformer import TransformerDecoder
+from .visible import VisibleDecoder
 
-__all__ = ["LinearDecoder", "TransformerDecoder"]
+__all__ = ["LinearDecoder", "TransformerDecoder", "VisibleDecoder"]

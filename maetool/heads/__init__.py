@@ -2,5 +2,6 @@
 
 from .classification import ClassificationHead
 from .regression import RegressionHead
+from .weighted import weighted_sum
 
-__all__ = ["ClassificationHead", "RegressionHead"]
+__all__ = ["ClassificationHead", "RegressionHead", "weighted_sum"]

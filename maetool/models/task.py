@@ -54,6 +54,45 @@ class PredictionTask(nn.Module):
         return self.head(pred, self.target(images, plan), plan)
 
 
+def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any]) -> nn.ModuleDict:
+    """Build the tasks of a model by name.
+
+    Raises:
+        UsageError: a name that means something else in the logs, an argument that there is not, or see
+            `PredictionTask`.
+    """
+    known = {"decoder", "target", "head", "at", "weight"}
+    for name, task in tasks.items():
+        if "loss" in name or name == "main":
+            raise UsageError(f'A task is called {name!r}, but "main" and names with "loss" are taken: rename it.')
+        if not {"decoder", "target", "head"} <= set(task) <= known:
+            raise UsageError(
+                f"The task {name} says {', '.join(task)}, but must say decoder, target and head, and may say at and "
+                "weight."
+            )
+    return nn.ModuleDict({name: PredictionTask(**task, facts=facts) for name, task in tasks.items()})
+
+
+def check_place(decoder: nn.Module, at: str, main: nn.Module) -> None:
+    """Check that a decoder can predict the patches it is for, from the tokens that the main one reads.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    only = getattr(decoder, "predicts", at)
+    if only != at:
+        raise UsageError(
+            f'{type(decoder).__name__} predicts only {only} patches, but is used for those that are "{at}": make it '
+            f'the decoder of one of model.tasks with at="{only}".'
+        )
+    ours, theirs = (getattr(part, "layers", None) for part in (decoder, main))
+    if ours != theirs:
+        raise UsageError(
+            f"{type(decoder).__name__} reads the layers {ours} and {type(main).__name__} the layers {theirs}, but the "
+            "decoders of one model read the same tokens: choose decoders that do."
+        )
+
+
 def check_pair(target: nn.Module, head: nn.Module) -> None:
     """Check that a head takes what a target gives.
 

@@ -7,6 +7,7 @@ maetool runs them over its registries; a plugin runs them over its own parts:
         check_masker(StripeMasker(mask_ratio=0.5))
 """
 
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -93,6 +94,7 @@ def check_decoder(decoder: nn.Module, encoder_dim: int, out_dim: int, grid: tupl
         torch.randn(3, prefix + seen, encoder_dim, generator=generator, requires_grad=True) for _ in layers or [None]
     ]
     latent = levels[0] if layers is None else levels
+    plan = plan.predicting(getattr(decoder, "predicts", "planned"))
     pred = decoder(latent, plan)
     _require(pred.shape == (3, plan.ids_predict.shape[1], out_dim), "the prediction has the shape (B, M, P)")
     pred.square().mean().backward()
@@ -100,7 +102,7 @@ def check_decoder(decoder: nn.Module, encoder_dim: int, out_dim: int, grid: tupl
     _require(not idle, f"every parameter has a gradient ({', '.join(idle)} have none)")
     for level in levels:
         _require(level.grad is not None and level.grad.abs().sum() > 0, "the gradient reaches the encoder")
-    few = MaskPlan.from_scores(plan.ids_restore.float(), plan.num_keep, grid, num_predict=2)
+    few = replace(plan, ids_predict=plan.ids_predict[:, :2])
     _require(decoder(latent, few).shape == (3, 2, out_dim), "fewer patches can be asked for")
 
 
@@ -120,7 +122,11 @@ def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> No
     flat = target(torch.full_like(images, 0.5), plan)
     _require(flat.isfinite().all(), "the target of constant patches is finite")
     with torch.autocast("cpu", torch.bfloat16):
-        _require(torch.equal(wanted, target(images, plan)), "autocast does not change the target")
+        again = target(images, plan)
+    rounding = 0.1 * wanted.float().abs().mean() if getattr(target, "rounds_with_autocast", False) else 0.0
+    _require(
+        (wanted - again).float().abs().mean() <= rounding, "autocast changes a target by its teacher's rounding only"
+    )
     if target.invertible:
         pixels = target.invert(wanted, images, plan)
         exact = target.invert(target(images, plan), images, plan)
