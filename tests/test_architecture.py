@@ -9,10 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maetool"
 PARTS = ["maskers", "encoders", "decoders", "targets", "heads"]
-BASICS = ["errors", "ops"]
+BASICS = ["errors", "ops", "weights"]
 EARLIER = {
     "errors": [],
     "ops": ["errors"],
+    "weights": ["errors"],
     "layers": BASICS,
     "structures": BASICS,
     "plugins": [],

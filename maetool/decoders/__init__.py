@@ -4,5 +4,6 @@ from .cross_attention import CrossAttentionDecoder
 from .fusion import LayerFusionDecoder
 from .linear import LinearDecoder
 from .transformer import TransformerDecoder
+from .visible import VisibleDecoder
 
-__all__ = ["CrossAttentionDecoder", "LayerFusionDecoder", "LinearDecoder", "TransformerDecoder"]
+__all__ = ["CrossAttentionDecoder", "LayerFusionDecoder", "LinearDecoder", "TransformerDecoder", "VisibleDecoder"]

@@ -57,6 +57,7 @@ def test_masker(name, ratio):
 
 
 ENCODERS.import_from_location()
+TARGETS.import_from_location()
 VIEWS = [(name, sees) for name, part in sorted(ENCODERS.module_dict.items()) for sees in part.can_see]
 
 
@@ -72,10 +73,23 @@ def test_decoder(name):
     check_decoder(build(DECODERS, name), 24, 160, (2, 6))
 
 
-@pytest.mark.parametrize("name", parts(TARGETS))
-def test_target(name):
+SMALL_ENCODER = {"type": "VisionTransformer"} | {
+    name: FACTS[name] for name in ("img_size", "patch_size", "in_chans", "embed_dim", "num_heads", "depth")
+}
+TARGET_OPTIONS = {  # what some targets cannot do without
+    "FeatureTarget": [{"teacher": SMALL_ENCODER}, {"teacher": SMALL_ENCODER, "layers": [1, -1], "normalise": "length"}],
+    "TokenTarget": [{"codebook": 7, "source": {"type": "HOGTarget"}}],
+}
+TARGET_CASES = [(name, i) for name in sorted(TARGETS.module_dict) for i in range(len(TARGET_OPTIONS.get(name, [{}])))]
+
+
+@pytest.mark.parametrize(("name", "number"), TARGET_CASES)
+def test_target(name, number):
     images = torch.randn(3, 5, 16, 24, generator=torch.Generator().manual_seed(0))
-    check_target(build(TARGETS, name), images, (2, 6))
+    torch.manual_seed(0)
+    facts = {**FACTS, "encoder": build_part(SMALL_ENCODER, ENCODERS)}
+    target = build_part({"type": name, **TARGET_OPTIONS.get(name, [{}])[number]}, TARGETS, facts)
+    check_target(target, images, (2, 6))
 
 
 @pytest.mark.parametrize("name", parts(HEADS))

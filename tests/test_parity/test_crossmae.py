@@ -51,7 +51,7 @@ def test_predicted_patches(case):
 
 def test_layers_pred_target_and_loss(case):
     golden, model, plan = case
-    latent = model.read(golden["imgs"], plan)
+    (latent,) = model.read(golden["imgs"], plan)
     for number, tokens in enumerate(latent):
         close(tokens, golden[f"feature/{number}"])
     close(model.decoder(latent, plan), golden["pred"])
