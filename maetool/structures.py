@@ -115,13 +115,13 @@ class MaskPlan:
 
         Args:
             tokens: T prefix tokens, then the visible ones in the order of `ids_keep`.
-            fill: (1, 1, D), for the removed places.
+            fill: (1, 1, D) or (1, 1, 1), for the removed places.
             num_prefix_tokens: T.
         """
         batch, _, width = tokens.shape
         prefix = torch.arange(num_prefix_tokens, device=tokens.device).expand(batch, -1)
         ids = torch.cat([prefix, self.ids_keep + num_prefix_tokens], dim=1)  # (B, T + V)
-        whole = fill.to(tokens.dtype).expand(batch, num_prefix_tokens + self.mask.shape[1], -1)  # (B, T + L, D)
+        whole = fill.to(tokens.dtype).expand(batch, num_prefix_tokens + self.mask.shape[1], width)  # (B, T + L, D)
         # Written once, and read once backwards: a gather from [tokens, fill] would copy all of it twice.
         return whole.scatter(1, ids[..., None].expand(-1, -1, width), tokens)
 

@@ -1,7 +1,9 @@
 """Tokens and a plan to predictions."""
 
+from .cross_attention import CrossAttentionDecoder
+from .fusion import LayerFusionDecoder
 from .linear import LinearDecoder
 from .transformer import TransformerDecoder
 from .visible import VisibleDecoder
 
-__all__ = ["LinearDecoder", "TransformerDecoder", "VisibleDecoder"]
+__all__ = ["CrossAttentionDecoder", "LayerFusionDecoder", "LinearDecoder", "TransformerDecoder", "VisibleDecoder"]

@@ -32,6 +32,8 @@ class TransformerDecoder(nn.Module):
         UsageError: sizes that do not divide.
     """
 
+    reads = ("visible",)
+
     def __init__(
         self,
         encoder_dim: int,

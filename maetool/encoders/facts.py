@@ -37,6 +37,33 @@ def check_images(images: Tensor, in_chans: int) -> None:
         )
 
 
+def check_size(images: Tensor, img_size: Sequence[int]) -> None:
+    """Check that images (B, C, H, W) have the one size that an encoder is made for.
+
+    Raises:
+        UsageError: they have another.
+    """
+    if tuple(images.shape[2:]) != tuple(img_size):
+        raise UsageError(
+            f"The encoder is made for images of {by(img_size)} pixels, but got {by(images.shape[2:])}: "
+            "set encoder.img_size, or resize the images."
+        )
+
+
+def check_stride(img_size: Sequence[int], stride: Sequence[int]) -> None:
+    """Check that an image divides into the tokens of a hierarchical encoder.
+
+    Raises:
+        UsageError: it does not; the message gives the nearest size that does.
+    """
+    if any(side % step for side, step in zip(img_size, stride, strict=True)):
+        fits = [max(step, round(side / step) * step) for side, step in zip(img_size, stride, strict=True)]
+        raise UsageError(
+            f"The last tokens of the encoder cover {by(stride)} pixels, which does not divide an image of "
+            f"{by(img_size)}: the nearest size that fits is {by(fits)}."
+        )
+
+
 def check_plan(plan: MaskPlan, grid: tuple[int, ...]) -> None:
     """Check that a plan is for this grid.
 

@@ -24,9 +24,10 @@ def shrink(cfg: Config) -> list[str]:
         What was changed, for a person to read.
     """
     encoder = cfg.model.encoder
+    for part in _mappings(cfg.model):
+        _shrink_part(part)
     patch = to_size(stated(encoder, ENCODERS, "patch_size"), "patch_size")
-    encoder.img_size = tuple(4 * side for side in patch)
-    _shrink_parts(cfg.model)
+    encoder.img_size = tuple(4 * side * 2 ** (len(encoder.get("depths", [1])) - 1) for side in patch)
     _replace_files(cfg.model, encoder)
     said = ["DEBUG: a tiny model, a few iterations on the CPU; the numbers mean nothing."]
     for name, loader in loaders_of(cfg):
@@ -49,12 +50,20 @@ def _mappings(node: Any) -> Iterator[Any]:
             yield from _mappings(value)
 
 
-def _shrink_parts(model: Any) -> None:
-    for part in _mappings(model):
-        if "depth" in part:
-            part["depth"] = 2
-        if "embed_dim" in part and "num_heads" in part:
-            part["embed_dim"] = 16 * part["num_heads"]
+def _shrink_part(part: Any) -> None:
+    if "name" in part:  # a timm model, whose name says the rest of its sizes
+        part.update(depth=2, embed_dim=32, num_heads=2, patch_size=8)
+    if "depth" in part:
+        part["depth"] = 2
+    if "depths" in part:
+        part["depths"] = [1] * len(part["depths"])
+    if "layers" in part:
+        part["layers"] = [min(layer, 2) for layer in part["layers"]]
+    if "embed_dim" in part and "num_heads" in part:
+        heads = part["num_heads"]
+        part["embed_dim"] = 16 * (heads if isinstance(heads, int) else heads[0])
+    if "conv_dims" in part:
+        part["conv_dims"] = [8] * len(part["conv_dims"])
 
 
 def _replace_files(model: Any, encoder: Mapping) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from maetool.errors import UsageError
-from maetool.registry import Registry
+from maetool.registry import DECODERS, Registry
 
 
 def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
@@ -23,6 +23,16 @@ def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
                 "state it once, in the encoder."
             )
     return registry.build(part, default_args=facts)
+
+
+def build_decoder(decoder: Any, facts: Mapping[str, Any], out_dim: int) -> Any:
+    """Build a decoder for a target of width `out_dim`; it is told all facts as `facts`, for a decoder inside of it.
+
+    Raises:
+        UsageError: see `build_with`.
+    """
+    facts = {**facts, "out_dim": out_dim}
+    return build_with(DECODERS, decoder, {**facts, "facts": facts})
 
 
 def facts_of_images(preprocessor: nn.Module) -> dict[str, tuple[float, ...]]:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from maetool.errors import UsageError
 from maetool.heads import weighted_sum
 from maetool.ops.patches import patchify, unpatchify
-from maetool.registry import DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS
+from maetool.registry import ENCODERS, HEADS, MASKERS, MODELS, TARGETS
 from maetool.structures import MaskPlan
 
-from .build import build_with, facts_of_images
+from .build import build_decoder, build_with, facts_of_images
 from .pairing import check_pairing, facts_of
 from .task import build_tasks, check_pair, check_place
 
@@ -56,14 +56,14 @@ class MaskedImageModel(BaseModel):
         self.masker = build_with(MASKERS, masker, facts)
         self.encoder = encoder
         self.target = build_with(TARGETS, target, facts)
-        self.decoder = build_with(DECODERS, decoder, {**facts, "out_dim": self.target.out_dim})
+        self.decoder = build_decoder(decoder, facts, self.target.out_dim)
         self.head = build_with(HEADS, head, facts)
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
         self.tasks = build_tasks(tasks or {}, facts)
         check_pair(self.target, self.head)
-        for decoder, at in ((self.decoder, "planned"), *((task.decoder, task.at) for task in self.tasks.values())):
-            check_pairing(encoder, decoder, self.masker, tuple(self.advisors))
-            check_place(decoder, at, self.decoder)
+        for part, at in zip(self.decoders, ("planned", *(task.at for task in self.tasks.values())), strict=True):
+            check_place(part, at)
+        check_pairing(encoder, self.decoders, self.masker, tuple(self.advisors))
         self.masker.num_keep(encoder.grid)  # an impossible ratio is told now, not at the first step
 
     def forward(
@@ -92,7 +92,7 @@ class MaskedImageModel(BaseModel):
         if mode == "tensor":
             return self.encoder(images)  # (B, T + L, D)
         plan = plan or self.make_plan(images, data_samples)
-        latent = self.read(images, plan)  # (B, T + V, D)
+        latent, *latents = self.read(images, plan)  # (B, T + V, D)
         pred = self.decoder(latent, plan)  # (B, M, P)
         if mode == "predict":
             return self.reconstruct(images, pred, plan, statistics)
@@ -101,12 +101,20 @@ class MaskedImageModel(BaseModel):
         target = self.target(images, plan)  # (B, M, P)
         losses = self.head(pred, target, plan)
         if self.tasks:
-            losses = self._with_tasks(losses, latent, images, plan)
+            losses = self._with_tasks(losses, latents, images, plan)
         return {**losses, "masked_fraction": torch.tensor(plan.mask_ratio)}
 
-    def _with_tasks(self, losses: dict[str, Tensor], latent: Any, images: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        parts = {name: task(latent, images, plan) for name, task in self.tasks.items()}
+    def _with_tasks(
+        self, losses: dict[str, Tensor], latents: list[Any], images: Tensor, plan: MaskPlan
+    ) -> dict[str, Tensor]:
+        named = zip(self.tasks.items(), latents, strict=True)
+        parts = {name: task(latent, images, plan) for (name, task), latent in named}
         return weighted_sum({"main": losses, **parts}, {name: task.weight for name, task in self.tasks.items()})
+
+    @property
+    def decoders(self) -> list[nn.Module]:
+        """The decoder, and those of the tasks."""
+        return [self.decoder, *(task.decoder for task in self.tasks.values())]
 
     def make_plan(self, images: Tensor, data_samples: dict[str, Any] | None = None) -> MaskPlan:
         """Ask the masker what to hide in images (B, C, H, W)."""
@@ -115,10 +123,17 @@ class MaskedImageModel(BaseModel):
         given, keys, weight = (samples.get(name) for name in ("mask", "key", "weight"))
         return self.masker(images, grid, given, keys, weight, self.advisors)
 
-    def read(self, images: Tensor, plan: MaskPlan) -> Tensor | list[Tensor]:
-        """Return what the decoder reads of images (B, C, H, W): the encoder's last tokens, or those of some layers."""
-        layers = getattr(self.decoder, "layers", None)
-        return self.encoder(images, plan) if layers is None else self.encoder(images, plan, layers)
+    def read(self, images: Tensor, plan: MaskPlan) -> list[Any]:
+        """Return what each of `decoders` reads of images (B, C, H, W): the last tokens, or a list of some layers'."""
+        wanted = [getattr(decoder, "layers", None) for decoder in self.decoders]
+        if not any(wanted):
+            return [self.encoder(images, plan)] * len(wanted)
+        last = [self.encoder.num_layers]
+        numbers = sorted({number for layers in wanted for number in layers or last})
+        level = dict(zip(numbers, self.encoder(images, plan, numbers), strict=True))
+        return [
+            [level[number] for number in layers] if layers else self.encoder.norm(level[last[0]]) for layers in wanted
+        ]
 
     @torch.no_grad()
     def reconstruct(

@@ -27,8 +27,8 @@ def facts_of(encoder: Any) -> dict[str, Any]:
     }
 
 
-def check_pairing(encoder: Any, decoder: Any, masker: Any, advisors: Sequence[str] = ()) -> None:
-    """Check that a decoder can read what an encoder gives, and that a masker can hide what it needs hidden.
+def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any, advisors: Sequence[str] = ()) -> None:
+    """Check that decoders can read what an encoder gives, and that a masker can hide what it needs hidden.
 
     A part of a stranger that declares nothing is taken for one of MAE's kind: an encoder that drops removed patches, a
     decoder that puts them back.
@@ -36,17 +36,18 @@ def check_pairing(encoder: Any, decoder: Any, masker: Any, advisors: Sequence[st
     Raises:
         UsageError: they do not fit; the message names those that would.
     """
-    ours, theirs = type(encoder).__name__, type(decoder).__name__
-    if not _reads(decoder, encoder):
-        sees = _SEES[getattr(encoder, "sees", "visible")]
+    ours, norm = type(encoder).__name__, getattr(encoder, "norm", None)
+    for decoder in decoders:
+        if not _reads(decoder, encoder):
+            theirs, sees = type(decoder).__name__, _SEES[getattr(encoder, "sees", "visible")]
+            raise UsageError(
+                f"{theirs} cannot read {ours}, which sees {sees}{_strides(encoder)}: take the decoder "
+                f"{_decoders(encoder)}, or an encoder that fits {theirs}, {_encoders(decoder)}."
+            )
+    raw = [d for d in decoders if getattr(d, "layers", None) and getattr(d, "encoder_norm", None) is not norm]
+    if len(raw) == len(decoders) and _learns(norm):
         raise UsageError(
-            f"{theirs} cannot read {ours}, which sees {sees}{_strides(encoder)}: take the decoder "
-            f"{_decoders(encoder)}, or an encoder that fits {theirs}, {_encoders(decoder)}."
-        )
-    layers, norm = getattr(decoder, "layers", None), getattr(encoder, "norm", None)
-    if layers is not None and getattr(decoder, "encoder_norm", None) is not norm and _learns(norm):
-        raise UsageError(
-            f"{theirs} reads raw tokens, so that the norm of {ours} would never be trained: "
+            f"{type(raw[0]).__name__} reads raw tokens, so that the norm of {ours} would never be trained: "
             "set encoder.final_norm=False."
         )
     _check_masker(encoder, masker, advisors)

@@ -6,10 +6,10 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.registry import DECODERS, HEADS, TARGETS
+from maetool.registry import HEADS, TARGETS
 from maetool.structures import MaskPlan
 
-from .build import build_with
+from .build import build_decoder, build_with
 
 
 class PredictionTask(nn.Module):
@@ -42,13 +42,13 @@ class PredictionTask(nn.Module):
                 "weight positive."
             )
         self.target = build_with(TARGETS, target, facts)
-        self.decoder = build_with(DECODERS, decoder, {**facts, "out_dim": self.target.out_dim})
+        self.decoder = build_decoder(decoder, facts, self.target.out_dim)
         self.head = build_with(HEADS, head, facts)
         self.at, self.weight = at, weight
         check_pair(self.target, self.head)
 
-    def forward(self, latent: Tensor, images: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        """Return the losses of the head from tokens (B, T + V, D) of images (B, C, H, W)."""
+    def forward(self, latent: Any, images: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
+        """Return the losses of the head from what its decoder reads, tokens (B, T + V, D), of images (B, C, H, W)."""
         plan = plan.predicting(self.at)
         pred = self.decoder(latent, plan)  # (B, M, P)
         return self.head(pred, self.target(images, plan), plan)
@@ -73,8 +73,8 @@ def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any]) -> nn.Module
     return nn.ModuleDict({name: PredictionTask(**task, facts=facts) for name, task in tasks.items()})
 
 
-def check_place(decoder: nn.Module, at: str, main: nn.Module) -> None:
-    """Check that a decoder can predict the patches it is for, from the tokens that the main one reads.
+def check_place(decoder: nn.Module, at: str) -> None:
+    """Check that a decoder can predict the patches it is for.
 
     Raises:
         UsageError: it cannot.
@@ -84,12 +84,6 @@ def check_place(decoder: nn.Module, at: str, main: nn.Module) -> None:
         raise UsageError(
             f'{type(decoder).__name__} predicts only {only} patches, but is used for those that are "{at}": make it '
             f'the decoder of one of model.tasks with at="{only}".'
-        )
-    ours, theirs = (getattr(part, "layers", None) for part in (decoder, main))
-    if ours != theirs:
-        raise UsageError(
-            f"{type(decoder).__name__} reads the layers {ours} and {type(main).__name__} the layers {theirs}, but the "
-            "decoders of one model read the same tokens: choose decoders that do."
         )
 
 

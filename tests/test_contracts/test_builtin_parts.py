@@ -17,6 +17,14 @@ FACTS = {
     "encoder_dim": 24,
     "out_dim": 160,
     "num_prefix_tokens": 1,
+    "num_layers": 2,
+}
+INNER = {"type": "TransformerDecoder", "depth": 1, "embed_dim": 16, "num_heads": 2}
+SWIN = {"img_size": (64, 32), "patch_size": 4, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 4), "window_size": 2}
+NEEDED = {
+    "LayerFusionDecoder": {"layers": [0, 2], "decoder": INNER, "facts": FACTS},
+    "SwinTransformer": {**SWIN, "embed_dim": 8},
+    "HybridTransformer": {"conv_dims": (8, 16)},
 }
 
 
@@ -25,9 +33,9 @@ def parts(registry):
     return [pytest.param(name, id=name) for name in sorted(registry.module_dict)]
 
 
-def build(registry, name):
+def build(registry, name, **facts):
     torch.manual_seed(0)
-    return build_part({"type": name}, registry, FACTS)
+    return build_part({"type": name}, registry, {**FACTS, **facts, **NEEDED.get(name, {})})
 
 
 def masker_config(name, ratio):
@@ -55,7 +63,7 @@ VIEWS = [(name, sees) for name, part in sorted(ENCODERS.module_dict.items()) for
 
 @pytest.mark.parametrize(("name", "sees"), VIEWS)
 def test_encoder(name, sees):
-    encoder = build_part({"type": name}, ENCODERS, {**FACTS, "sees": sees})
+    encoder = build(ENCODERS, name, sees=sees)
     assert encoder.sees == sees
     check_encoder(encoder)
 
