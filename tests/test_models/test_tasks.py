@@ -7,7 +7,7 @@ from maetool.decoders import VisibleDecoder
 from maetool.errors import UsageError
 from maetool.heads import ClassificationHead, RegressionHead, weighted_sum
 from maetool.ops.patches import patchify
-from maetool.registry import MODELS
+from maetool.registry import DECODERS, MODELS, build_part
 from maetool.structures import MaskPlan
 from maetool.testing import tiny_batch, tiny_config, tiny_model
 
@@ -49,7 +49,7 @@ def test_a_task_at_visible_patches_is_about_them():
     tokens = model.encoder(images, plan)[:, 1:]  # in the order of ids_keep
     patches = plan.keep(patchify(images, (8, 4)))
     wanted = (task.decoder.pred(tokens) - patches).square().mean()
-    assert torch.allclose(task(model.encoder(images, plan), images, plan)["loss"], wanted, rtol=1e-4)
+    assert torch.allclose(task(model.encoder(images, plan), images, plan, None)["loss"], wanted, rtol=1e-4)
 
 
 def test_predicting_chooses_the_patches():
@@ -91,7 +91,8 @@ def test_weighted_sum_by_hand():
             {"a": {**MIMIC, "at": "planned"}},
             r"VisibleDecoder predicts only visible patches, but is used for those that are",
         ),
-        ({"a": {"decoder": MIMIC["decoder"]}}, r"The task a says decoder, but must say decoder, target and head"),
+        ({"a": {**MIMIC, "target": None}}, r"at=\"visible\" has no target"),
+        ({"a": {"decoder": MIMIC["decoder"]}}, r"The task a says decoder, but must say decoder and head, and may say"),
         (
             {"a": {**MIMIC, "head": {"type": "ClassificationHead"}}},
             r"PixelTarget gives numbers, but ClassificationHead takes tokens: use a regression head",
@@ -151,3 +152,39 @@ def test_visible_decoder_puts_tokens_at_their_patches():
     cells = torch.randn(2, 16, 16)
     latent = torch.cat([torch.zeros(2, 1, 16), plan.keep(cells)], dim=1)
     assert torch.allclose(decoder(latent, plan), plan.take_predicted(cells), atol=1e-5)
+
+
+BOTTLENECK = {"type": "ClassBottleneckDecoder", "depth": 1, "num_heads": 3}
+
+
+def test_a_task_without_a_target_shares_the_models():
+    parts = {"encoder": {"sees": "all", "depth": 4}, "decoder": {"type": "LinearDecoder"}}
+    config = {**tiny_config(**parts), "tasks": {"gather": {"decoder": BOTTLENECK, "head": {"type": "RegressionHead"}}}}
+    model = MODELS.build(config)
+    calls = []
+    model.target.register_forward_hook(lambda *_: calls.append(1))
+    losses = model(**prepared(model))
+    assert len(calls) == 1
+    assert torch.allclose(losses["loss"], losses["main"] + losses["gather"])
+    assert not any(name.startswith("tasks.gather.target") for name in model.state_dict())
+
+
+def test_late_layers_reach_the_bottleneck_only_through_the_class_token():
+    def build(**options):
+        facts = {"encoder_dim": 16, "out_dim": 3, "num_layers": 8}
+        return build_part({"type": "ClassBottleneckDecoder", "num_heads": 2, **options}, DECODERS, facts)
+
+    decoder = build()
+    assert decoder.layers == [6, 8]
+    plan = MaskPlan.from_scores(torch.rand(2, 16), 4, (2, 8))
+    early, last, other = torch.randn(3, 2, 17, 16)
+    changed = torch.cat([last[:, :1], other[:, 1:]], dim=1)
+    assert torch.equal(decoder([early, last], plan), decoder([early, changed], plan))
+    assert not torch.allclose(decoder([early, last], plan), decoder([early, other], plan))
+    for options, sentence in (
+        ({"early_layer": 8}, "early_layer is 8, the last of 8"),
+        ({"early_layer": 9}, r"layers is \[9, -1\]"),
+        ({"num_prefix_tokens": 0}, "needs a class token"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            build(**options)

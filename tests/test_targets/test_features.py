@@ -139,5 +139,5 @@ def test_the_average_follows_the_encoder_by_the_schedule():
         wanted = teacher.teacher.cls_token + moved * (encoder.cls_token - teacher.teacher.cls_token)
         teacher.follow(encoder, progress)
         assert torch.allclose(teacher.teacher.cls_token, wanted, atol=1e-6)
-    with pytest.raises(UsageError, match="momentum is 1.5"):
+    with pytest.raises(UsageError, match=r"momentum is 1\.5"):
         MomentumFeatureTarget(encoder, momentum=1.5)
