@@ -25,4 +25,10 @@ model = dict(
         ),
     ),
     head=dict(_delete_=True, type="ClassificationHead"),
+    tasks=dict(
+        gathered=dict(
+            decoder=dict(type="ClassBottleneckDecoder", early_layer=3, depth=1, num_heads=4),
+            head=dict(type="ClassificationHead"),
+        ),
+    ),
 )

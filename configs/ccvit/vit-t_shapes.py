@@ -22,7 +22,7 @@ model = dict(
     head=dict(_delete_=True, type="ClassificationHead"),
     tasks=dict(
         pixels=dict(
-            decoder=dict(type="LinearDecoder"),
+            decoder=dict(type="ClassBottleneckDecoder", early_layer=3, depth=1, num_heads=4),
             target=dict(type="PixelTarget", norm_pix_loss=True),
             head=dict(type="RegressionHead", loss="l2"),
         ),

@@ -55,6 +55,8 @@ def _shrink_part(part: Any) -> None:
         part.update(depth=2, embed_dim=32, num_heads=2, patch_size=8)
     if "depth" in part:
         part["depth"] = 2
+    if "early_layer" in part:
+        part.update(early_layer=1, num_heads=2)
     if "depths" in part:
         part["depths"] = [1] * len(part["depths"])
     if "layers" in part:

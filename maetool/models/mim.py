@@ -31,8 +31,8 @@ class MaskedImageModel(BaseModel):
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
         advisors: name to config or module, from images (B, C, H, W) to numbers (B, L), for maskers that look at more
             than a grid; see `Masker.needs`.
-        tasks: name to what else is predicted: decoder, target and head, `at` which patches, and the `weight` of its
-            loss, where that of `head` has 1; see `PredictionTask`.
+        tasks: name to what else is predicted: decoder, head and target (by default the same), `at` which patches, and
+            the `weight` of its loss, where that of `head` has 1; see `PredictionTask`.
 
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
@@ -59,7 +59,7 @@ class MaskedImageModel(BaseModel):
         self.decoder = build_decoder(decoder, facts, self.target.out_dim)
         self.head = build_with(HEADS, head, facts)
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
-        self.tasks = build_tasks(tasks or {}, facts)
+        self.tasks = build_tasks(tasks or {}, facts, self.target)
         check_pair(self.target, self.head)
         for part, at in zip(self.decoders, ("planned", *(task.at for task in self.tasks.values())), strict=True):
             check_place(part, at)
@@ -101,14 +101,14 @@ class MaskedImageModel(BaseModel):
         target = self.target(images, plan)  # (B, M, P)
         losses = self.head(pred, target, plan)
         if self.tasks:
-            losses = self._with_tasks(losses, latents, images, plan)
+            losses = self._with_tasks(losses, latents, images, plan, target)
         return {**losses, "masked_fraction": torch.tensor(plan.mask_ratio)}
 
     def _with_tasks(
-        self, losses: dict[str, Tensor], latents: list[Any], images: Tensor, plan: MaskPlan
+        self, losses: dict[str, Tensor], latents: list[Any], images: Tensor, plan: MaskPlan, target: Tensor
     ) -> dict[str, Tensor]:
         named = zip(self.tasks.items(), latents, strict=True)
-        parts = {name: task(latent, images, plan) for (name, task), latent in named}
+        parts = {name: task(latent, images, plan, target) for (name, task), latent in named}
         return weighted_sum({"main": losses, **parts}, {name: task.weight for name, task in self.tasks.items()})
 
     @property

@@ -16,7 +16,9 @@ class PredictionTask(nn.Module):
     """A decoder, a target and a head, and the patches that they are for.
 
     Args:
-        decoder, target, head: configs, or modules that are built already.
+        decoder, head: configs, or modules that are built already.
+        target: config or module; None takes what the model's own target gives.
+        own: the model's own target.
         facts: what the encoder and the preprocessor say, for what the parts leave out; see `MaskedImageModel`.
         at: the patches: "planned", those of the plan; "visible"; or "all". See `MaskPlan.predicting`.
         weight: of the loss in the sum of all.
@@ -32,6 +34,7 @@ class PredictionTask(nn.Module):
         target: Any,
         head: Any,
         facts: Mapping[str, Any],
+        own: nn.Module,
         at: Literal["planned", "visible", "all"] = "planned",
         weight: float = 1.0,
     ) -> None:
@@ -41,21 +44,30 @@ class PredictionTask(nn.Module):
                 f'A task has at={at!r} and weight={weight!r}, but `at` must be "planned", "visible" or "all", and the '
                 "weight positive."
             )
-        self.target = build_with(TARGETS, target, facts)
-        self.decoder = build_decoder(decoder, facts, self.target.out_dim)
+        if target is None and at != "planned":
+            raise UsageError(f'A task at="{at}" has no target, but the model\'s own is for planned patches: state one.')
+        self.target = None if target is None else build_with(TARGETS, target, facts)
+        self.decoder = build_decoder(decoder, facts, (self.target or own).out_dim)
         self.head = build_with(HEADS, head, facts)
         self.at, self.weight = at, weight
-        check_pair(self.target, self.head)
+        check_pair(self.target or own, self.head)
 
-    def forward(self, latent: Any, images: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        """Return the losses of the head from what its decoder reads, tokens (B, T + V, D), of images (B, C, H, W)."""
+    def forward(self, latent: Any, images: Tensor, plan: MaskPlan, own: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the head.
+
+        Args:
+            latent: what the decoder reads, tokens (B, T + V, D) or those of several layers.
+            images: (B, C, H, W).
+            plan: the plan of the batch.
+            own: what the model's own target gave, which a task without a target learns too.
+        """
         plan = plan.predicting(self.at)
         pred = self.decoder(latent, plan)  # (B, M, P)
-        return self.head(pred, self.target(images, plan), plan)
+        return self.head(pred, own if self.target is None else self.target(images, plan), plan)
 
 
-def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any]) -> nn.ModuleDict:
-    """Build the tasks of a model by name.
+def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Module) -> nn.ModuleDict:
+    """Build the tasks of a model, whose own target is `own`, by name.
 
     Raises:
         UsageError: a name that means something else in the logs, an argument that there is not, or see
@@ -65,12 +77,14 @@ def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any]) -> nn.Module
     for name, task in tasks.items():
         if "loss" in name or name == "main":
             raise UsageError(f'A task is called {name!r}, but "main" and names with "loss" are taken: rename it.')
-        if not {"decoder", "target", "head"} <= set(task) <= known:
+        if not {"decoder", "head"} <= set(task) <= known:
             raise UsageError(
-                f"The task {name} says {', '.join(task)}, but must say decoder, target and head, and may say at and "
+                f"The task {name} says {', '.join(task)}, but must say decoder and head, and may say target, at and "
                 "weight."
             )
-    return nn.ModuleDict({name: PredictionTask(**task, facts=facts) for name, task in tasks.items()})
+    return nn.ModuleDict(
+        {name: PredictionTask(**{"target": None, **task}, facts=facts, own=own) for name, task in tasks.items()}
+    )
 
 
 def check_place(decoder: nn.Module, at: str) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maetool.errors import UsageError
+from maetool.ops.kmeans import nearest_centroids
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
 from maetool.weights import read_checkpoint, weights_of
@@ -76,8 +77,8 @@ class TokenTarget(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             x = x if self.projection is None else self.projection(x)
             x = functional.normalize(x, dim=-1) if self.unit_length else x
-            # The nearest code: |x|^2 is the same for all of them.
-            return (x @ self.codebook.T - self.codebook.square().sum(dim=1) / 2).argmax(dim=-1)  # (B, M)
+            _, tokens = nearest_centroids(x.flatten(0, 1), self.codebook)
+        return tokens.view(x.shape[:2])  # (B, M)
 
     def _drawn(self, number: int) -> tuple[Tensor, None]:
         if number < 2:
