@@ -1,6 +1,6 @@
-"""Building blocks that several parts share. The only file that imports timm's internals."""
+"""Building blocks that several parts share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from timm.layers import DropPath
@@ -33,8 +33,13 @@ class PatchEmbed(nn.Module):
         """Embed all patches of images (B, C, H, W) as (B, L, D), or only the patches `ids` (B, N) as (B, N, D)."""
         if ids is None:
             return self.proj(images).flatten(2).transpose(1, 2)  # (B, L, D)
-        patches = take_patches(images, self.patch_size, ids).flatten(2)  # (B, N, C * ph * pw)
-        return linear(patches, self.proj.weight.flatten(1), self.proj.bias)  # (B, N, D)
+        return embed_patches(self.proj, images, ids)  # (B, N, D)
+
+
+def embed_patches(proj: nn.Conv2d, images: Tensor, ids: Tensor) -> Tensor:
+    """Return the tokens (B, N, D) that a convolution, its kernel being its stride, gives the patches `ids` (B, N)."""
+    patches = take_patches(images, proj.kernel_size, ids).flatten(2)  # (B, N, C * ph * pw)
+    return linear(patches, proj.weight.flatten(1), proj.bias)
 
 
 class Linear(nn.Linear):
@@ -137,10 +142,65 @@ def transformer_blocks(
     Raises:
         UsageError: `embed_dim` is not a multiple of `num_heads`.
     """
-    if embed_dim % num_heads:
-        raise UsageError(f"embed_dim {embed_dim} does not divide into {num_heads} heads: take a multiple of num_heads.")
+    check_heads(embed_dim, num_heads)
     rates = [drop_path_rate * i / max(1, depth - 1) for i in range(depth)]
     return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, rate) for rate in rates)
+
+
+def check_heads(embed_dim: int, num_heads: int) -> None:
+    """Check that a width divides into heads.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if embed_dim % num_heads:
+        raise UsageError(f"embed_dim {embed_dim} does not divide into {num_heads} heads: take a multiple of num_heads.")
+
+
+def run_blocks(
+    blocks: Sequence[Callable[[Tensor], Tensor]], x: Tensor, norm: nn.Module, layers: Sequence[int] | None = None
+) -> Tensor | list[Tensor]:
+    """Return the normalised tokens of the last block, or a list of the raw tokens of some `layers`.
+
+    Layer 0 is what enters the first block, layer i what leaves the i-th, and -1 what leaves the last.
+
+    Args:
+        blocks: from tokens (B, N, D) to tokens (B, N, D).
+        x: (B, N, D).
+        norm: what the last tokens pass; not those of `layers`.
+        layers: which ones; may repeat.
+    """
+    if layers is None:
+        for block in blocks:
+            x = block(x)  # (B, N, D)
+        return norm(x)
+    numbers = find_layers(layers, len(blocks))
+    found = {0: x}
+    for number, block in enumerate(list(blocks)[: max(numbers)], start=1):
+        x = block(x)  # (B, N, D)
+        if number in numbers:
+            found[number] = x
+    return [found[number] for number in numbers]
+
+
+def find_layers(layers: Sequence[int], num_layers: int) -> list[int]:
+    """Return the numbers of `layers`, counted from 0 (what enters the first block) to `num_layers`.
+
+    Raises:
+        UsageError: no layer, one that there is not, or an encoder without any that could be read.
+    """
+    if not num_layers and list(layers) != [0]:
+        raise UsageError(
+            f"layers is {list(layers)}, but this encoder gives its last tokens only: take a plain ViT (Vision"
+            "Transformer or TimmEncoder), or a decoder that reads the last tokens."
+        )
+    wrong = [layer for layer in layers if type(layer) is not int or not -num_layers - 1 <= layer <= num_layers]
+    if wrong or not layers:
+        raise UsageError(
+            f"layers is {list(layers)}, but an encoder of {num_layers} blocks has the layers 0 (what enters the first "
+            f"block) to {num_layers} (-1, what leaves the last): name some of them."
+        )
+    return [layer % (num_layers + 1) for layer in layers]
 
 
 def init_as_mae(module: nn.Module) -> None:
@@ -152,7 +212,8 @@ def init_as_mae(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.xavier_uniform_(part.weight)
-            nn.init.zeros_(part.bias)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
         elif isinstance(part, PatchEmbed):
             nn.init.xavier_uniform_(part.proj.weight.view(part.proj.out_channels, -1))
     for name, token in module.named_parameters(recurse=False):

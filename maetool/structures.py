@@ -1,8 +1,9 @@
 """The mask plan: the one value that travels between the parts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -114,15 +115,39 @@ class MaskPlan:
 
         Args:
             tokens: T prefix tokens, then the visible ones in the order of `ids_keep`.
-            fill: (1, 1, D), for the removed places.
+            fill: (1, 1, D) or (1, 1, 1), for the removed places.
             num_prefix_tokens: T.
         """
         batch, _, width = tokens.shape
         prefix = torch.arange(num_prefix_tokens, device=tokens.device).expand(batch, -1)
         ids = torch.cat([prefix, self.ids_keep + num_prefix_tokens], dim=1)  # (B, T + V)
-        whole = fill.to(tokens.dtype).expand(batch, num_prefix_tokens + self.mask.shape[1], -1)  # (B, T + L, D)
+        whole = fill.to(tokens.dtype).expand(batch, num_prefix_tokens + self.mask.shape[1], width)  # (B, T + L, D)
         # Written once, and read once backwards: a gather from [tokens, fill] would copy all of it twice.
         return whole.scatter(1, ids[..., None].expand(-1, -1, width), tokens)
+
+    def predicting(self, which: Literal["planned", "visible", "all"]) -> "MaskPlan":
+        """Return the plan with other patches to predict.
+
+        Args:
+            which: "planned", what the plan says; "visible", the visible patches; "all", every patch. The weights of a
+                plan are those of its own patches, so that others weigh all alike.
+
+        Raises:
+            UsageError: an unknown choice.
+        """
+        if which == "planned":
+            return self
+        if which not in ("visible", "all"):
+            raise UsageError(f'The patches to predict are {which!r}, but must be "planned", "visible" or "all".')
+        everything = torch.arange(self.mask.shape[1], device=self.mask.device).expand(len(self.mask), -1)
+        ids = everything if which == "all" else self.ids_keep.sort(dim=1).values
+        return replace(self, ids_predict=ids, weight=None)
+
+    def average(self, errors: Tensor) -> Tensor:
+        """Return the mean of the errors (B, M) of the predicted patches, by their weights if they have any."""
+        if self.weight is None:
+            return errors.mean()
+        return (errors * self.weight).sum() / self.weight.sum().clamp(min=1e-6)
 
     def scatter(self, pred: Tensor, into: Tensor) -> Tensor:
         """Return a copy of `into` (B, L, P) in which the predicted places hold `pred` (B, M, P)."""

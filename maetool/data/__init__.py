@@ -6,7 +6,7 @@ from .preprocessor import ImagePreprocessor
 from .samplers import KeyedSampler
 from .shapes import ShapesDataset
 from .shard_dataset import ShardDataset
-from .transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop
+from .transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop, ResizeRandomCrop
 
 __all__ = [
     "ImageDataset",
@@ -17,6 +17,7 @@ __all__ = [
     "RandomResizedCrop",
     "Resize",
     "ResizeCenterCrop",
+    "ResizeRandomCrop",
     "SampleKey",
     "ShapesDataset",
     "ShardDataset",

@@ -97,14 +97,38 @@ class ResizeCenterCrop:
 
     def __call__(self, image: Tensor | EncodedImage) -> Tensor:
         """Return the middle of the resized image."""
-        height, width = decoded(image).shape[-2:]
-        rows, columns = self.cover
-        # The side that needs the larger enlargement fits exactly; the other is cut to whole pixels as torchvision does.
-        if rows * width >= columns * height:
-            columns = max(columns, rows * width // height)
-        else:
-            rows = max(rows, columns * height // width)
-        return F.center_crop(_resize_whole(image, (rows, columns)), list(self.size)).contiguous()  # (C, H, W)
+        return F.center_crop(_resize_to_cover(image, self.cover), list(self.size)).contiguous()  # (C, H, W)
+
+
+@TRANSFORMS.register_module()
+class ResizeRandomCrop:
+    """Resize so that the image just covers `size`, mirror it beyond its edges, and cut `size` at a random place.
+
+    Nearly the whole image stays in view ("simple resized crop"; Touvron et al., "DeiT III", section 3.2, as PixMIM and
+    MFF use it). The published code resizes bilinearly, this one bicubically as everywhere here.
+
+    Args:
+        size: height and width of the output in pixels, or one number for both.
+        padding: pixels that are added on every side.
+
+    Raises:
+        UsageError: a size that is not positive, or a padding that is negative or not smaller than the size.
+    """
+
+    takes_encoded = True
+
+    def __init__(self, size: int | Sequence[int], padding: int = 4) -> None:
+        self.size = _size_of(size)
+        if type(padding) is not int or not 0 <= padding < min(self.size):
+            raise UsageError(f"ResizeRandomCrop got padding={padding!r}: give whole pixels, fewer than the size.")
+        self.padding = padding
+
+    def __call__(self, image: Tensor | EncodedImage) -> Tensor:
+        """Return a random piece of the resized image."""
+        wide = F.pad(_resize_to_cover(image, self.size), [self.padding] * 4, padding_mode="reflect")
+        spare = [has - wanted for has, wanted in zip(wide.shape[-2:], self.size, strict=True)]
+        top, left = (int(torch.randint(number + 1, ())) for number in spare)
+        return wide[:, top : top + self.size[0], left : left + self.size[1]].contiguous()  # (C, H, W)
 
 
 @TRANSFORMS.register_module()
@@ -126,6 +150,18 @@ class Resize:
     def __call__(self, image: Tensor | EncodedImage) -> Tensor:
         """Return the resized image."""
         return _resize_whole(image, self.size)  # (C, H, W)
+
+
+def _resize_to_cover(image: Tensor | EncodedImage, cover: tuple[int, int]) -> Tensor:
+    """Resize an image so that it just covers (rows, columns)."""
+    height, width = decoded(image).shape[-2:]
+    rows, columns = cover
+    # The side that needs the larger enlargement fits exactly; the other is cut to whole pixels as torchvision does.
+    if rows * width >= columns * height:
+        columns = max(columns, rows * width // height)
+    else:
+        rows = max(rows, columns * height // width)
+    return _resize_whole(image, (rows, columns))
 
 
 def _resize_whole(image: Tensor | EncodedImage, size: tuple[int, int]) -> Tensor:

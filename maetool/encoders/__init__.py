@@ -1,5 +1,8 @@
 """Images and a plan to tokens."""
 
+from .from_timm import TimmEncoder
+from .hybrid import HybridTransformer
+from .swin import SwinTransformer
 from .vit import VisionTransformer
 
-__all__ = ["VisionTransformer"]
+__all__ = ["HybridTransformer", "SwinTransformer", "TimmEncoder", "VisionTransformer"]

@@ -1,4 +1,4 @@
-"""The plain vision transformer that sees only the visible patches."""
+"""The plain vision transformer, which drops the removed patches or puts a mask token in their place."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maetool.errors import UsageError
-from maetool.layers import LayerNorm, PatchEmbed, init_as_mae, transformer_blocks
-from maetool.ops.geometry import by, grid_of, to_size
+from maetool.layers import LayerNorm, PatchEmbed, init_as_mae, run_blocks, transformer_blocks
+from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.pos_embed import resize_pos_embed, shared_sincos, sincos_pos_embed
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
+
+from .facts import Sees, check_choice, check_images, check_plan
 
 
 @ENCODERS.register_module()
@@ -31,12 +32,20 @@ class VisionTransformer(nn.Module):
         mlp_ratio: width of a block's hidden layer over D.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
         pos_embed: "sincos", fixed and computed anew for another grid, or "learned", resized for another grid.
+        sees: "visible", removed patches are dropped (MAE); or "all", a learned mask token takes their place before the
+            position is added (BEiT, MaskFeat, SimMIM).
+        final_norm: normalise the tokens of the last block; leave it out for decoders that read the blocks' raw tokens.
+
+    Attributes:
+        stride: pixels of a token along each axis; here the patch.
+        num_layers: blocks, whose tokens a decoder can read.
 
     Raises:
-        UsageError: sizes that do not divide.
+        UsageError: sizes that do not divide, or a choice that there is not.
     """
 
     num_prefix_tokens = 1
+    can_see = ("visible", "all")
 
     def __init__(
         self,
@@ -49,28 +58,35 @@ class VisionTransformer(nn.Module):
         mlp_ratio: float = 4.0,
         drop_path_rate: float = 0.0,
         pos_embed: Literal["sincos", "learned"] = "sincos",
+        sees: Sees = "visible",
+        final_norm: bool = True,
     ) -> None:
         super().__init__()
-        if pos_embed not in ("sincos", "learned"):
-            raise UsageError(f'pos_embed is {pos_embed!r}, but must be "sincos" or "learned".')
+        check_choice("pos_embed", pos_embed, ("sincos", "learned"))
+        self.sees = check_choice("sees", sees, self.can_see)
         self.img_size, self.patch_size = to_size(img_size, "img_size"), to_size(patch_size, "patch_size")
-        self.grid = grid_of(self.img_size, self.patch_size)
-        self.in_chans, self.embed_dim = in_chans, embed_dim
+        self.grid, self.stride = grid_of(self.img_size, self.patch_size), self.patch_size
+        self.in_chans, self.embed_dim, self.num_layers = in_chans, embed_dim, depth
         self.learns_positions = pos_embed == "learned"
         self.patch_embed = PatchEmbed(self.patch_size, in_chans, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         table = sincos_pos_embed(embed_dim, self.grid, self.num_prefix_tokens)
         self.pos_embed = nn.Parameter(table, requires_grad=self.learns_positions)
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
-        self.norm = LayerNorm(embed_dim)
+        self.norm = LayerNorm(embed_dim) if final_norm else nn.Identity()
+        if sees == "all":
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         init_as_mae(self)
 
-    def forward(self, images: Tensor, plan: MaskPlan | None = None) -> Tensor:
-        """Return tokens (B, T + V, D), the prefix first: of the visible patches, or of all without a plan.
+    def forward(
+        self, images: Tensor, plan: MaskPlan | None = None, layers: Sequence[int] | None = None
+    ) -> Tensor | list[Tensor]:
+        """Return tokens (B, T + V, D), the prefix first: of the visible patches, or (B, T + L, D) if it sees all.
 
         Args:
             images: (B, C, H, W), normalised.
             plan: what is visible; None hides nothing, and the tokens equal timm's `forward_features`.
+            layers: return a list instead, the raw tokens of these layers; see `maetool.layers.run_blocks`.
 
         Raises:
             UsageError: another number of channels, a size that does not divide, or a plan for another grid.
@@ -80,13 +96,14 @@ class VisionTransformer(nn.Module):
         if plan is None:
             x = self.patch_embed(images) + cells  # (B, L, D)
         else:
-            _check_grid(plan, grid)
+            check_plan(plan, grid)
             x = self.patch_embed(images, plan.ids_keep)  # (B, V, D), the removed patches are never embedded
-            x = x + functional.embedding(plan.ids_keep, cells[0])
+            if self.sees == "visible":
+                x = x + functional.embedding(plan.ids_keep, cells[0])
+            else:
+                x = plan.restore(x, self.mask_token) + cells  # (B, L, D)
         x = torch.cat([(self.cls_token + prefix).expand(len(x), -1, -1).to(x.dtype), x], dim=1)  # (B, T + V, D)
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
+        return run_blocks(self.blocks, x, self.norm, layers)
 
     def grid_of(self, images: Tensor) -> tuple[int, int]:
         """Return the grid (h, w) of images (B, C, H, W).
@@ -94,11 +111,7 @@ class VisionTransformer(nn.Module):
         Raises:
             UsageError: another number of channels, or a size that does not divide.
         """
-        if images.ndim != 4 or images.shape[1] != self.in_chans:
-            raise UsageError(
-                f"The encoder takes images of shape (batch, {self.in_chans}, height, width), but got "
-                f"{tuple(images.shape)}: set encoder.in_chans, or convert the images."
-            )
+        check_images(images, self.in_chans)
         return grid_of(images.shape[2:], self.patch_size)
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
@@ -108,11 +121,3 @@ class VisionTransformer(nn.Module):
             return resize_pos_embed(self.pos_embed, self.grid, grid, self.num_prefix_tokens)
         table = self.pos_embed
         return shared_sincos(self.embed_dim, grid, self.num_prefix_tokens, table.device, table.dtype)
-
-
-def _check_grid(plan: MaskPlan, grid: tuple[int, int]) -> None:
-    if plan.grid != grid:
-        raise UsageError(
-            f"The plan is for a grid of {by(plan.grid)} patches, but the images have {by(grid)}: "
-            "make the plan for these images."
-        )

@@ -26,6 +26,8 @@ _SECTIONS = {
     "decoder": (registry.DECODERS, ()),
     "target": (registry.TARGETS, ()),
     "head": (registry.HEADS, ()),
+    "teacher": (registry.ENCODERS, ()),  # of a target
+    "source": (registry.TARGETS, ()),  # of a target of tokens
     "dataset": (registry.DATASETS, ()),
     "pipeline": (registry.TRANSFORMS, ()),
     "sampler": (registry.DATA_SAMPLERS, ()),

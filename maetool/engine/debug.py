@@ -1,5 +1,6 @@
 """Shrinks any config so that its whole path runs in seconds on a CPU."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,18 @@ _BATCH, _ITERS, _EPOCHS = 4, 2, 2
 def shrink(cfg: Config) -> list[str]:
     """Make `cfg` small in place: two blocks of 16 numbers a head, images of 4 x 4 patches, two epochs of two steps.
 
-    The parts stay those of the config. Data that is not there is replaced by drawn shapes.
+    The parts stay those of the config. Data that is not there is replaced by drawn shapes; a teacher by a small encoder
+    of the model's own kind and a codebook by one that is drawn, because theirs would not fit.
 
     Returns:
         What was changed, for a person to read.
     """
     encoder = cfg.model.encoder
+    for part in _mappings(cfg.model):
+        _shrink_part(part)
     patch = to_size(stated(encoder, ENCODERS, "patch_size"), "patch_size")
-    encoder.img_size = tuple(4 * side for side in patch)
-    for part in (encoder, cfg.model.get("decoder", {})):
-        if "depth" in part:
-            part.depth = 2
-        if "embed_dim" in part and "num_heads" in part:
-            part.embed_dim = 16 * part.num_heads
+    encoder.img_size = tuple(4 * side * 2 ** (len(encoder.get("depths", [1])) - 1) for side in patch)
+    _replace_files(cfg.model, encoder)
     said = ["DEBUG: a tiny model, a few iterations on the CPU; the numbers mean nothing."]
     for name, loader in loaders_of(cfg):
         said += _shrink_loader(name, loader)
@@ -39,6 +39,44 @@ def shrink(cfg: Config) -> list[str]:
         if "warmup_epochs" in scheduler:
             scheduler.warmup_epochs = 1
     return said
+
+
+def _mappings(node: Any) -> Iterator[Any]:
+    """Yield every mapping in a config, at any depth."""
+    if isinstance(node, Mapping):
+        yield node
+    if isinstance(node, Mapping | list | tuple):
+        for value in list(node.values()) if isinstance(node, Mapping) else node:
+            yield from _mappings(value)
+
+
+def _shrink_part(part: Any) -> None:
+    if "name" in part:  # a timm model, whose name says the rest of its sizes
+        part.update(depth=2, embed_dim=32, num_heads=2, patch_size=8)
+    if "depth" in part:
+        part["depth"] = 2
+    if "early_layer" in part:
+        part.update(early_layer=1, num_heads=2)
+    if "depths" in part:
+        part["depths"] = [1] * len(part["depths"])
+    if "layers" in part:
+        part["layers"] = [min(layer, 2) for layer in part["layers"]]
+    if "layer" in part:
+        part["layer"] = min(part["layer"], 2)
+    if "embed_dim" in part and "num_heads" in part:
+        heads = part["num_heads"]
+        part["embed_dim"] = 16 * (heads if isinstance(heads, int) else heads[0])
+    if "conv_dims" in part:
+        part["conv_dims"] = [8] * len(part["conv_dims"])
+
+
+def _replace_files(model: Any, encoder: Mapping) -> None:
+    for part in _mappings(model):
+        if "teacher" in part:
+            part.update(teacher=dict(encoder), checkpoint=None)
+            part.pop("resize", None)
+        if "codebook" in part:
+            part["codebook"] = 8
 
 
 def _shrink_loader(name: str, loader: Any) -> list[str]:

@@ -17,6 +17,7 @@ from maetool.registry import DATASETS, MODELS
 
 from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
 from .config import check_config, complete_config, load_config
+from .hooks import ReconstructionHook
 from .optim import choose_dtype, name_of
 from .runner import MaetoolRunner
 from .state import versions
@@ -88,6 +89,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     # MMEngine shares logger and histories between runners of one name, and its own names repeat within a second.
     cfg.setdefault("experiment_name", f"{Path(cfg.work_dir).name}_{uuid4().hex[:8]}")
     runner = MaetoolRunner.from_cfg(cfg)
+    _check_pictures(runner)
     parameters = sum(p.numel() for p in runner.bare_model.parameters())
     runner.logger.info(
         "%s with %.1f million parameters on %s in %s.",
@@ -102,6 +104,15 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     runner.logger.info("%s; seed %d, %d process(es).", found, runner.seed, runner.world_size)
     runner.rate = rate
     return runner
+
+
+def _check_pictures(runner: MaetoolRunner) -> None:
+    target = getattr(runner.bare_model, "target", None)
+    if not getattr(target, "invertible", True) and any(isinstance(hook, ReconstructionHook) for hook in runner.hooks):
+        raise UsageError(
+            f"The config draws reconstructions, but {type(target).__name__} cannot be turned back into pixels: take "
+            "configs/_base_/runtime/no_pictures.py as its runtime, or a pixel target."
+        )
 
 
 def _device(runner: MaetoolRunner) -> str:

@@ -20,17 +20,26 @@ class RegressionHead(nn.Module):
     Computed in float32 whatever the autocast. Source: MAE, section 3 (with "l2").
 
     Args:
-        loss: "l2" (squared error), "l1" (absolute error) or "smooth_l1".
+        loss: "l2" (squared error), "l1" (absolute error), "smooth_l1" (squared error over 2 beta where the error is
+            below beta, absolute error less beta / 2 above), or "cosine" (1 - cosine, whatever the lengths).
+        beta: of "smooth_l1".
+
+    Attributes:
+        takes_tokens: False, the target is numbers.
 
     Raises:
-        UsageError: an unknown loss.
+        UsageError: an unknown loss, a beta that is not positive, or one for another loss.
     """
 
-    def __init__(self, loss: Literal["l1", "l2", "smooth_l1"] = "l2") -> None:
+    takes_tokens = False
+
+    def __init__(self, loss: Literal["l1", "l2", "smooth_l1", "cosine"] = "l2", beta: float = 1.0) -> None:
         super().__init__()
-        if loss not in _LOSSES:
-            raise UsageError(f"loss is {loss!r}, but must be one of {', '.join(_LOSSES)}.")
-        self.loss = loss
+        if loss not in (*_LOSSES, "cosine"):
+            raise UsageError(f"loss is {loss!r}, but must be one of {', '.join(_LOSSES)}, cosine.")
+        if not beta > 0 or (beta != 1.0 and loss != "smooth_l1"):
+            raise UsageError(f'beta is {beta!r} with loss="{loss}", but must be positive, and is for "smooth_l1" only.')
+        self.loss, self.beta = loss, beta
 
     def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
         """Return scalar losses of predictions (B, M, P) against a target (B, M, P).
@@ -46,7 +55,12 @@ class RegressionHead(nn.Module):
 
     def _error(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         with torch.autocast(pred.device.type, enabled=False):
-            each = _LOSSES[self.loss](pred.float(), target.float(), reduction="none").mean(dim=-1)  # (B, M)
-            if plan.weight is None:
-                return each.mean()
-            return (each * plan.weight).sum() / plan.weight.sum().clamp(min=1e-6)
+            return plan.average(self._each(pred.float(), target.float()))  # of (B, M)
+
+    def _each(self, pred: Tensor, target: Tensor) -> Tensor:
+        if self.loss == "cosine":
+            # Half the squared distance of the unit vectors is 1 - cosine, and exactly 0 for equal ones.
+            difference = functional.normalize(pred, dim=-1) - functional.normalize(target, dim=-1)
+            return 0.5 * difference.square().sum(dim=-1)
+        options = {"beta": self.beta} if self.loss == "smooth_l1" else {}
+        return _LOSSES[self.loss](pred, target, reduction="none", **options).mean(dim=-1)

@@ -8,9 +8,14 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
+from maetool.heads import weighted_sum
 from maetool.ops.patches import patchify, unpatchify
-from maetool.registry import DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS, Registry
+from maetool.registry import ENCODERS, HEADS, MASKERS, MODELS, TARGETS
 from maetool.structures import MaskPlan
+
+from .build import build_decoder, build_with, facts_of_images
+from .pairing import check_pairing, facts_of
+from .task import build_tasks, check_pair, check_place
 
 
 @MODELS.register_module()
@@ -18,13 +23,16 @@ class MaskedImageModel(BaseModel):
     """Joins a masker, an encoder, a decoder, a target and a head.
 
     Facts flow one way: the encoder's patch size, channels, grid and width fill what the target and the decoder leave
-    out, and so does the target's width P for the decoder.
+    out, and so does the target's width P for the decoder. A method that predicts several things from the same tokens
+    names the further ones in `tasks`.
 
     Args:
         masker, encoder, decoder, target, head: configs, or modules that are built already.
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
         advisors: name to config or module, from images (B, C, H, W) to numbers (B, L), for maskers that look at more
             than a grid; see `Masker.needs`.
+        tasks: name to what else is predicted: decoder, head and target (by default the same), `at` which patches, and
+            the `weight` of its loss, where that of `head` has 1; see `PredictionTask`.
 
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
@@ -39,22 +47,23 @@ class MaskedImageModel(BaseModel):
         head: Any,
         data_preprocessor: Any = None,
         advisors: Mapping[str, Any] | None = None,
+        tasks: Mapping[str, Any] | None = None,
     ) -> None:
         encoder = ENCODERS.build(encoder)
-        facts = {
-            "patch_size": encoder.patch_size,
-            "in_chans": encoder.in_chans,
-            "grid": encoder.grid,
-            "encoder_dim": encoder.embed_dim,
-            "num_prefix_tokens": encoder.num_prefix_tokens,
-        }
-        super().__init__(_build(MODELS, data_preprocessor, facts))
-        self.masker = _build(MASKERS, masker, facts)
+        facts = facts_of(encoder)
+        super().__init__(build_with(MODELS, data_preprocessor, facts))
+        facts |= {**facts_of_images(self.data_preprocessor), "encoder": encoder}
+        self.masker = build_with(MASKERS, masker, facts)
         self.encoder = encoder
-        self.target = _build(TARGETS, target, facts)
-        self.decoder = _build(DECODERS, decoder, {**facts, "out_dim": self.target.out_dim})
-        self.head = _build(HEADS, head, facts)
+        self.target = build_with(TARGETS, target, facts)
+        self.decoder = build_decoder(decoder, facts, self.target.out_dim)
+        self.head = build_with(HEADS, head, facts)
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
+        self.tasks = build_tasks(tasks or {}, facts, self.target)
+        check_pair(self.target, self.head)
+        for part, at in zip(self.decoders, ("planned", *(task.at for task in self.tasks.values())), strict=True):
+            check_place(part, at)
+        check_pairing(encoder, self.decoders, self.masker, tuple(self.advisors))
         self.masker.num_keep(encoder.grid)  # an impossible ratio is told now, not at the first step
 
     def forward(
@@ -71,8 +80,8 @@ class MaskedImageModel(BaseModel):
             images: (B, C, H, W), normalised.
             data_samples: what else the batch holds: `key` (B,) makes masks repeatable, `mask` replaces them and
                 `weight` weighs the loss, of patches or of pixels; see `Masker`.
-            mode: "loss" gives a dict of scalars, the head's and the share of the patches that is removed; "predict"
-                what `reconstruct` gives; "tensor" the encoder's tokens
+            mode: "loss" gives a dict of scalars, the head's and the share of the patches that is removed, and with
+                `tasks` see `weighted_sum`; "predict" what `reconstruct` gives; "tensor" the encoder's tokens
                 (B, T + L, D) with nothing hidden.
             plan: hides exactly this instead of asking the masker.
             statistics: for "predict", see the target's `invert`.
@@ -83,14 +92,29 @@ class MaskedImageModel(BaseModel):
         if mode == "tensor":
             return self.encoder(images)  # (B, T + L, D)
         plan = plan or self.make_plan(images, data_samples)
-        latent = self.encoder(images, plan)  # (B, T + V, D)
+        latent, *latents = self.read(images, plan)  # (B, T + V, D)
         pred = self.decoder(latent, plan)  # (B, M, P)
         if mode == "predict":
             return self.reconstruct(images, pred, plan, statistics)
         if mode != "loss":
             raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
         target = self.target(images, plan)  # (B, M, P)
-        return {**self.head(pred, target, plan), "masked_fraction": torch.tensor(plan.mask_ratio)}
+        losses = self.head(pred, target, plan)
+        if self.tasks:
+            losses = self._with_tasks(losses, latents, images, plan, target)
+        return {**losses, "masked_fraction": torch.tensor(plan.mask_ratio)}
+
+    def _with_tasks(
+        self, losses: dict[str, Tensor], latents: list[Any], images: Tensor, plan: MaskPlan, target: Tensor
+    ) -> dict[str, Tensor]:
+        named = zip(self.tasks.items(), latents, strict=True)
+        parts = {name: task(latent, images, plan, target) for (name, task), latent in named}
+        return weighted_sum({"main": losses, **parts}, {name: task.weight for name, task in self.tasks.items()})
+
+    @property
+    def decoders(self) -> list[nn.Module]:
+        """The decoder, and those of the tasks."""
+        return [self.decoder, *(task.decoder for task in self.tasks.values())]
 
     def make_plan(self, images: Tensor, data_samples: dict[str, Any] | None = None) -> MaskPlan:
         """Ask the masker what to hide in images (B, C, H, W)."""
@@ -98,6 +122,18 @@ class MaskedImageModel(BaseModel):
         grid = self.encoder.grid_of(images)
         given, keys, weight = (samples.get(name) for name in ("mask", "key", "weight"))
         return self.masker(images, grid, given, keys, weight, self.advisors)
+
+    def read(self, images: Tensor, plan: MaskPlan) -> list[Any]:
+        """Return what each of `decoders` reads of images (B, C, H, W): the last tokens, or a list of some layers'."""
+        wanted = [getattr(decoder, "layers", None) for decoder in self.decoders]
+        if not any(wanted):
+            return [self.encoder(images, plan)] * len(wanted)
+        last = [self.encoder.num_layers]
+        numbers = sorted({number for layers in wanted for number in layers or last})
+        level = dict(zip(numbers, self.encoder(images, plan, numbers), strict=True))
+        return [
+            [level[number] for number in layers] if layers else self.encoder.norm(level[last[0]]) for layers in wanted
+        ]
 
     @torch.no_grad()
     def reconstruct(
@@ -116,19 +152,3 @@ class MaskedImageModel(BaseModel):
         pixels = self.target.invert(pred, images, plan, statistics)
         patches = plan.scatter(pixels, patchify(images.float(), self.encoder.patch_size))
         return {"pred": pred, "plan": plan, "reconstruction": unpatchify(patches, plan.grid, self.encoder.patch_size)}
-
-
-def _build(registry: Registry, part: Any, facts: dict[str, Any]) -> Any:
-    """Build a part with the facts it leaves out.
-
-    Raises:
-        UsageError: the part states a fact that the encoder states otherwise.
-    """
-    for name, value in facts.items():
-        stated = part.get(name, value) if isinstance(part, dict) else value
-        if stated != value and (stated,) * 2 != value:
-            raise UsageError(
-                f"The {registry.name} says {name}={stated!r}, but the encoder says {value!r}: "
-                "state it once, in the encoder."
-            )
-    return registry.build(part, default_args=facts)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .geometry import grid_of
 
@@ -44,6 +45,22 @@ def take_patches(images: Tensor, patch_size: Sequence[int], ids: Tensor) -> Tens
     batch = torch.arange(len(images), device=images.device)[:, None]
     cells = [cell for axis in torch.unravel_index(ids, grid) for cell in (axis, slice(None))]
     return _split(images, grid, patch_size)[(batch, slice(None), *cells)]  # (B, N, C, ph, pw)
+
+
+def take_windows(images: Tensor, patch_size: Sequence[int], ids: Tensor, border: int) -> Tensor:
+    """Return the patches `ids` (B, N) of images (B, C, H, W) with `border` pixels around: (B, N, C, ph + 2b, pw + 2b).
+
+    At the edges of the image the border mirrors it, without repeating the outermost pixel.
+
+    Raises:
+        UsageError: the image does not divide into patches.
+    """
+    grid = grid_of(images.shape[2:], patch_size)
+    windows = pad(images, (border,) * 4, mode="reflect")
+    for axis, side in enumerate(patch_size, start=2):
+        windows = windows.unfold(axis, side + 2 * border, side)  # a view: (B, C, h, w, ph + 2b, pw + 2b)
+    batch = torch.arange(len(images), device=images.device)[:, None]
+    return windows[(batch, slice(None), *torch.unravel_index(ids, grid))]
 
 
 def take_tokens(tokens: Tensor, ids: Tensor) -> Tensor:

@@ -1,5 +1,17 @@
 """What should have been predicted."""
 
+from .features import FeatureTarget, MomentumFeatureTarget, TeacherTarget
+from .hog import HOGTarget
+from .low_frequency import LowFrequencyTarget
 from .pixel import PixelTarget
+from .tokens import TokenTarget
 
-__all__ = ["PixelTarget"]
+__all__ = [
+    "FeatureTarget",
+    "HOGTarget",
+    "LowFrequencyTarget",
+    "MomentumFeatureTarget",
+    "PixelTarget",
+    "TeacherTarget",
+    "TokenTarget",
+]

@@ -44,23 +44,27 @@ class PixelTarget(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
         """Return the float32 target (B, M, P) of images (B, C, H, W) at `plan.ids_predict`; others are not touched."""
-        patches = self._pixels(images, plan.ids_predict)  # (B, M, P)
+        patches = self._pixels(self.picture(images), plan.ids_predict)  # (B, M, P)
         if not self.norm_pix_loss:
             return patches
         mean, std = patch_stats(patches)
         return (patches - mean) / std
 
+    def picture(self, images: Tensor) -> Tensor:
+        """Return the images (B, C, H, W) whose patches are the target: here, as they come."""
+        return images
+
     @torch.no_grad()
     def invert(self, pred: Tensor, images: Tensor, plan: MaskPlan, statistics: Statistics = "true") -> Tensor:
-        """Return predictions (B, M, P) as pixels (B, M, P), in the units of `images`.
+        """Return predictions (B, M, P) as pixels (B, M, P) of `picture(images)`, in the units of `images`.
 
         Args:
             pred: what the decoder predicts at `plan.ids_predict`.
             images: (B, C, H, W), where the statistics come from.
             plan: the plan of the prediction.
-            statistics: "true" takes mean and deviation of the hidden patch itself: exact, `invert(target(x)) == x`, but
-                it tells more than the model knows. "visible" takes the average of the visible patches of the image.
-                Without `norm_pix_loss` none are needed.
+            statistics: "true" takes mean and deviation of the hidden patch itself: exact, but it tells more than the
+                model knows. "visible" takes the average of the visible patches of the image. Without `norm_pix_loss`
+                none are needed.
 
         Raises:
             UsageError: an unknown kind of statistics.
@@ -70,7 +74,7 @@ class PixelTarget(nn.Module):
         if not self.norm_pix_loss:
             return pred.float()
         ids = plan.ids_predict if statistics == "true" else plan.ids_keep
-        mean, std = patch_stats(self._pixels(images, ids))
+        mean, std = patch_stats(self._pixels(self.picture(images), ids))
         if statistics == "visible":
             mean, std = mean.mean(dim=1, keepdim=True), std.mean(dim=1, keepdim=True)
         return pred.float() * std + mean

@@ -17,6 +17,14 @@ FACTS = {
     "encoder_dim": 24,
     "out_dim": 160,
     "num_prefix_tokens": 1,
+    "num_layers": 2,
+}
+INNER = {"type": "TransformerDecoder", "depth": 1, "embed_dim": 16, "num_heads": 2}
+SWIN = {"img_size": (64, 32), "patch_size": 4, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 4), "window_size": 2}
+NEEDED = {
+    "LayerFusionDecoder": {"layers": [0, 2], "decoder": INNER, "facts": FACTS},
+    "SwinTransformer": {**SWIN, "embed_dim": 8},
+    "HybridTransformer": {"conv_dims": (8, 16)},
 }
 
 
@@ -25,9 +33,9 @@ def parts(registry):
     return [pytest.param(name, id=name) for name in sorted(registry.module_dict)]
 
 
-def build(registry, name):
+def build(registry, name, **facts):
     torch.manual_seed(0)
-    return build_part({"type": name}, registry, FACTS)
+    return build_part({"type": name}, registry, {**FACTS, **facts, **NEEDED.get(name, {})})
 
 
 def masker_config(name, ratio):
@@ -48,9 +56,16 @@ def test_masker(name, ratio):
     check_masker(build_part(masker_config(name, ratio), MASKERS), grids)
 
 
-@pytest.mark.parametrize("name", parts(ENCODERS))
-def test_encoder(name):
-    check_encoder(build(ENCODERS, name))
+ENCODERS.import_from_location()
+TARGETS.import_from_location()
+VIEWS = [(name, sees) for name, part in sorted(ENCODERS.module_dict.items()) for sees in part.can_see]
+
+
+@pytest.mark.parametrize(("name", "sees"), VIEWS)
+def test_encoder(name, sees):
+    encoder = build(ENCODERS, name, sees=sees)
+    assert encoder.sees == sees
+    check_encoder(encoder)
 
 
 @pytest.mark.parametrize("name", parts(DECODERS))
@@ -58,10 +73,23 @@ def test_decoder(name):
     check_decoder(build(DECODERS, name), 24, 160, (2, 6))
 
 
-@pytest.mark.parametrize("name", parts(TARGETS))
-def test_target(name):
+SMALL_ENCODER = {"type": "VisionTransformer"} | {
+    name: FACTS[name] for name in ("img_size", "patch_size", "in_chans", "embed_dim", "num_heads", "depth")
+}
+TARGET_OPTIONS = {  # what some targets cannot do without
+    "FeatureTarget": [{"teacher": SMALL_ENCODER}, {"teacher": SMALL_ENCODER, "layers": [1, -1], "normalise": "length"}],
+    "TokenTarget": [{"codebook": 7, "source": {"type": "HOGTarget"}}],
+}
+TARGET_CASES = [(name, i) for name in sorted(TARGETS.module_dict) for i in range(len(TARGET_OPTIONS.get(name, [{}])))]
+
+
+@pytest.mark.parametrize(("name", "number"), TARGET_CASES)
+def test_target(name, number):
     images = torch.randn(3, 5, 16, 24, generator=torch.Generator().manual_seed(0))
-    check_target(build(TARGETS, name), images, (2, 6))
+    torch.manual_seed(0)
+    facts = {**FACTS, "encoder": build_part(SMALL_ENCODER, ENCODERS)}
+    target = build_part({"type": name, **TARGET_OPTIONS.get(name, [{}])[number]}, TARGETS, facts)
+    check_target(target, images, (2, 6))
 
 
 @pytest.mark.parametrize("name", parts(HEADS))

@@ -9,6 +9,7 @@ from .loss_curve import LossCurveHook
 from .masker_progress import MaskerProgressHook
 from .progress import ProgressHook
 from .reconstruction import ReconstructionHook
+from .teacher import TeacherHook
 
 __all__ = [
     "BrokenFilesHook",
@@ -20,4 +21,5 @@ __all__ = [
     "ProgressHook",
     "ReconstructionHook",
     "SafeCheckpointHook",
+    "TeacherHook",
 ]

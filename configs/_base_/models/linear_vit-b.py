@@ -1,0 +1,17 @@
+# ViT-B with mask tokens in the place of removed patches, as BEiT and MaskFeat have it, and a linear map as decoder.
+model = dict(
+    type="MaskedImageModel",
+    data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation
+    masker=dict(type="BlockMasker", mask_ratio=0.4),
+    encoder=dict(
+        type="VisionTransformer",
+        img_size=224,
+        patch_size=16,
+        embed_dim=768,
+        depth=12,
+        num_heads=12,
+        pos_embed="learned",
+        sees="all",
+    ),
+    decoder=dict(type="LinearDecoder"),
+)

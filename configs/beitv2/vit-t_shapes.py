@@ -1,0 +1,34 @@
+"""BEiT v2 with a k-means codebook of a tiny MAE's features as tokenizer: a tiny ViT on drawn shapes of 32 pixels.
+
+Command: python tools/train.py configs/beitv2/vit-t_shapes.py, after
+    python tools/train.py configs/mae/vit-t_shapes.py
+    python tools/fit_centroids.py configs/beitv2/vit-t_shapes.py --centroids 256
+Hardware: two CPU cores, some three minutes. Measured beside the others in docs/methods/README.md.
+"""
+
+_base_ = [
+    "../_base_/models/linear_vit-t_shapes.py",
+    "../_base_/datasets/shapes.py",
+    "../_base_/schedules/shapes.py",
+    "../_base_/runtime/no_pictures.py",
+]
+
+model = dict(
+    target=dict(
+        _delete_=True,
+        type="TokenTarget",
+        codebook="work_dirs/tokenizers/mae_vit-t_shapes.pth",
+        source=dict(
+            type="FeatureTarget",
+            teacher=dict(type="VisionTransformer", img_size=32, patch_size=4, embed_dim=128, depth=4, num_heads=4),
+            checkpoint="work_dirs/vit-t_shapes/epoch_10.pth",
+        ),
+    ),
+    head=dict(_delete_=True, type="ClassificationHead"),
+    tasks=dict(
+        gathered=dict(
+            decoder=dict(type="ClassBottleneckDecoder", early_layer=3, depth=1, num_heads=4),
+            head=dict(type="ClassificationHead"),
+        ),
+    ),
+)

@@ -1,0 +1,30 @@
+"""CCViT, a tiny ViT on drawn shapes of 32 pixels.
+
+Command: python tools/train.py configs/ccvit/vit-t_shapes.py, after
+    python tools/fit_centroids.py configs/ccvit/vit-t_shapes.py --centroids 256
+Hardware: two CPU cores, some three minutes. Measured beside the others in docs/methods/README.md.
+"""
+
+_base_ = [
+    "../_base_/models/linear_vit-t_shapes.py",
+    "../_base_/datasets/shapes.py",
+    "../_base_/schedules/shapes.py",
+    "../_base_/runtime/no_pictures.py",
+]
+
+model = dict(
+    target=dict(
+        _delete_=True,
+        type="TokenTarget",
+        codebook="work_dirs/tokenizers/centroids_shapes.pth",
+        source=dict(type="PixelTarget", norm_pix_loss=False),
+    ),
+    head=dict(_delete_=True, type="ClassificationHead"),
+    tasks=dict(
+        pixels=dict(
+            decoder=dict(type="ClassBottleneckDecoder", early_layer=3, depth=1, num_heads=4),
+            target=dict(type="PixelTarget", norm_pix_loss=True),
+            head=dict(type="RegressionHead", loss="l2"),
+        ),
+    ),
+)

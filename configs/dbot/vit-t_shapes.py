@@ -1,0 +1,23 @@
+"""dBOT, first stage with a teacher of random weights: a tiny ViT on drawn shapes of 32 pixels.
+
+Command: python tools/train.py configs/dbot/vit-t_shapes.py, and for the second stage the same with --work-dir DIR
+    --cfg-options model.target.checkpoint=work_dirs/vit-t_shapes/epoch_10.pth
+Hardware: two CPU cores, some three minutes. Measured beside the others in docs/methods/README.md.
+"""
+
+_base_ = [
+    "../_base_/models/mae_vit-t_shapes.py",
+    "../_base_/datasets/shapes.py",
+    "../_base_/schedules/shapes.py",
+    "../_base_/runtime/no_pictures.py",
+]
+
+model = dict(
+    target=dict(
+        _delete_=True,
+        type="FeatureTarget",
+        teacher=dict(type="VisionTransformer", img_size=32, patch_size=4, embed_dim=128, depth=4, num_heads=4),
+        layers=[-1],
+    ),
+    head=dict(loss="smooth_l1", beta=2.0),
+)

@@ -1,0 +1,17 @@
+"""SimMIM, Swin-B, 800 epochs on ImageNet-1K at 192 pixels.
+
+Command: python tools/train.py configs/simmim/swin-b_800e.py [--data FOLDER]
+Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
+Expect: 84.0 % top-1 fine-tuned at 224 pixels on ImageNet-1K (microsoft/SimMIM); quoted, not run by us.
+Deviations from microsoft/SimMIM: the crop is bicubic instead of bilinear; tables of relative positions and the mask
+    token are decayed; bfloat16 instead of float16; masks and crops are a function of (seed, epoch, image).
+"""
+
+_base_ = [
+    "../_base_/models/simmim_swin-b.py",
+    "../_base_/datasets/imagenet_large_crops.py",
+    "../_base_/schedules/simmim.py",
+    "../_base_/runtime/default.py",
+]
+
+train_cfg = dict(max_epochs=800)

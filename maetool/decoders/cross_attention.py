@@ -1,0 +1,130 @@
+"""The decoder of CrossMAE: predicted patches ask the encoder's tokens, and nothing else is computed."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maetool.layers import LayerNorm, Linear, Mlp, check_heads, find_layers, init_as_mae
+from maetool.ops.attention import attention
+from maetool.ops.pos_embed import shared_sincos, sincos_pos_embed
+from maetool.registry import DECODERS
+from maetool.structures import MaskPlan
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of queries over other tokens.
+
+    Args:
+        embed_dim: E, of the queries.
+        memory_dim: D, of the tokens that are asked.
+        num_heads: heads, each of E / num_heads channels.
+    """
+
+    def __init__(self, embed_dim: int, memory_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = Linear(embed_dim, embed_dim)
+        self.kv = Linear(memory_dim, 2 * embed_dim)
+        self.proj = Linear(embed_dim, embed_dim)
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        """Return what x (B, M, E) finds among memory (B, N, D), as (B, M, E)."""
+        q = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, M, d)
+        k, v = self.kv(memory).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj(attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class CrossBlock(nn.Module):
+    """Pre-norm block of cross-attention and a hidden layer; predicted patches never see each other.
+
+    Args:
+        embed_dim: E.
+        memory_dim: D.
+        num_heads: attention heads.
+        mlp_ratio: width of the hidden layer over E.
+    """
+
+    def __init__(self, embed_dim: int, memory_dim: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = LayerNorm(embed_dim), LayerNorm(embed_dim)
+        self.memory_norm = LayerNorm(memory_dim)
+        self.cross_attn = CrossAttention(embed_dim, memory_dim, num_heads)
+        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        """Return x (B, M, E) after asking memory (B, N, D)."""
+        x = x + self.cross_attn(self.norm1(x), self.memory_norm(memory))
+        return x + self.mlp(self.norm2(x))
+
+
+@DECODERS.register_module()
+class CrossAttentionDecoder(nn.Module):
+    """Cross-attention from predicted patches to tokens of the encoder, each block to its own mixture of layers.
+
+    Only the predicted patches are computed, so fewer of them cost less (`predict_ratio` of the masker). The encoder's
+    raw tokens are read, the prefix included: build it with `final_norm=False`.
+    Source: CrossMAE, sections 3.2 to 3.4; behaviour of `models_cross.py` (TonyLianLong/CrossMAE).
+
+    Args:
+        encoder_dim: D.
+        out_dim: P, numbers to predict for each patch.
+        grid: (h, w), the grid that is trained on. Other grids work too.
+        num_layers: blocks of the encoder.
+        layers: which of its layers are mixed, 0 being what enters the first block; by default all of them.
+        embed_dim: E.
+        depth: number of blocks.
+        num_heads: attention heads of a block.
+        mlp_ratio: width of a block's hidden layer over E.
+
+    Raises:
+        UsageError: sizes that do not divide, or layers that there are not.
+    """
+
+    reads = ("visible", "all")
+    any_stride = True
+    layers: Sequence[int] = ()
+
+    def __init__(
+        self,
+        encoder_dim: int,
+        out_dim: int,
+        grid: Sequence[int],
+        num_layers: int,
+        layers: Sequence[int] | None = None,
+        embed_dim: int = 512,
+        depth: int = 12,
+        num_heads: int = 16,
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        super().__init__()
+        check_heads(embed_dim, num_heads)
+        self.embed_dim, self.grid = embed_dim, tuple(grid)
+        self.layers = find_layers(range(num_layers + 1) if layers is None else layers, num_layers)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, grid), persistent=False)
+        self.mix = nn.Linear(len(self.layers), depth, bias=False)
+        self.blocks = nn.ModuleList(CrossBlock(embed_dim, encoder_dim, num_heads, mlp_ratio) for _ in range(depth))
+        self.norm = LayerNorm(embed_dim)
+        self.pred = Linear(embed_dim, out_dim)
+        init_as_mae(self)
+
+    def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
+        """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, N, D) of each of `layers`."""
+        memories = self.mixtures(latent)  # depth x (B, N, D)
+        x = functional.embedding(plan.ids_predict, self._positions(plan.grid)[0]) + self.mask_token  # (B, M, E)
+        for block, memory in zip(self.blocks, memories, strict=True):
+            x = block(x, memory)
+        return self.pred(self.norm(x))  # (B, M, P)
+
+    def mixtures(self, latent: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return for each block the weighted sum (B, N, D) of the layers' tokens that it asks."""
+        # One product for all blocks; layers come first, so that nothing is transposed.
+        stacked = torch.stack(list(latent)).flatten(1)  # (k, B * N * D)
+        return (self.mix.weight.to(stacked.dtype) @ stacked).unflatten(1, latent[0].shape).unbind(0)
+
+    def _positions(self, grid: tuple[int, ...]) -> Tensor:
+        if grid == self.grid:
+            return self.pos_embed
+        return shared_sincos(self.embed_dim, grid, 0, self.pos_embed.device, self.pos_embed.dtype)

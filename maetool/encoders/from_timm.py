@@ -1,0 +1,217 @@
+"""Any plain ViT of timm as encoder."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+from timm.layers import PatchEmbed
+from timm.models.beit import Attention as BeitAttention
+from timm.models.beit import Beit
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.layers import embed_patches, run_blocks
+from maetool.ops.geometry import grid_of, to_size
+from maetool.ops.patches import take_tokens
+from maetool.registry import ENCODERS
+from maetool.structures import MaskPlan
+
+from .facts import Sees, check_choice, check_images, check_plan, check_size
+
+_PLAIN = (VisionTransformer, Beit, Eva)
+_MODULES = {"timm.models.deit", *(cls.__module__ for cls in _PLAIN)}
+Blocks = list[Callable[[Tensor], Tensor]]
+
+
+@ENCODERS.register_module()
+class TimmEncoder(nn.Module):
+    """A plain ViT of timm, by its name, in which removed patches are dropped or replaced by a mask token.
+
+    Families: vit, deit, deit3, beit, beitv2, eva and what else timm builds of the same classes, with absolute, relative
+    or rotary positions. In checkpoints its weights have timm's names; it is initialised as timm does it.
+
+    Args:
+        name: timm's, for example "vit_base_patch16_224", without what follows a dot.
+        sees: "visible", removed patches are dropped; or "all", a learned mask token takes their place.
+        img_size: (H, W), or one number for a square: the only size that it takes.
+        patch_size: (ph, pw), or one number; None, as the name says.
+        in_chans: C.
+        embed_dim: D; None, as the name says. So with the next two.
+        depth: number of blocks.
+        num_heads: attention heads of a block.
+        drop_path_rate: drop path of the last block; it rises linearly from 0.
+        final_norm: normalise the tokens of the last block.
+        options: further arguments of timm's model, such as dict(init_values=0.1).
+
+    Raises:
+        UsageError: an unknown name, a model that is no plain ViT, or arguments that it does not take.
+    """
+
+    can_see = ("visible", "all")
+
+    def __init__(
+        self,
+        name: str = "vit_base_patch16_224",
+        sees: Sees = "visible",
+        img_size: int | Sequence[int] = 224,
+        patch_size: int | Sequence[int] | None = None,
+        in_chans: int = 3,
+        embed_dim: int | None = None,
+        depth: int | None = None,
+        num_heads: int | None = None,
+        drop_path_rate: float = 0.0,
+        final_norm: bool = True,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.sees, self.img_size = check_choice("sees", sees, self.can_see), to_size(img_size, "img_size")
+        stated = {"patch_size": patch_size, "embed_dim": embed_dim, "depth": depth, "num_heads": num_heads}
+        stated = {key: value for key, value in stated.items() if value is not None}
+        stated |= {"img_size": self.img_size, "in_chans": in_chans, "drop_path_rate": drop_path_rate}
+        self.vit = vit = _create(name, {**stated, **(options or {})})
+        self.patch_size = self.stride = tuple(vit.patch_embed.patch_size)
+        self.grid = grid_of(self.img_size, self.patch_size)
+        self.in_chans, self.embed_dim = in_chans, vit.embed_dim
+        self.num_prefix_tokens, self.num_layers = vit.num_prefix_tokens, len(vit.blocks)
+        if not final_norm:
+            vit.norm = nn.Identity()
+        if sees == "all":
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim))
+            nn.init.normal_(self.mask_token, std=0.02)
+        self._enter = next(enter for cls, enter in _ENTER.items() if isinstance(vit, cls))
+        self.register_state_dict_post_hook(_to_timm)
+        self.register_load_state_dict_pre_hook(_from_timm)
+
+    @property
+    def norm(self) -> nn.Module:
+        """What the tokens of the last block pass."""
+        return self.vit.norm
+
+    def forward(
+        self, images: Tensor, plan: MaskPlan | None = None, layers: Sequence[int] | None = None
+    ) -> Tensor | list[Tensor]:
+        """Return tokens (B, T + V, D), the prefix first: of the visible patches, or (B, T + L, D) if it sees all.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            plan: what is visible; None hides nothing, and the tokens equal timm's `forward_features`.
+            layers: return a list instead, the raw tokens of these layers; see `maetool.layers.run_blocks`.
+
+        Raises:
+            UsageError: images of another size or number of channels, or a plan for another grid.
+        """
+        grid = self.grid_of(images)
+        if plan is None:
+            x, kept = self.vit.patch_embed(images), None  # (B, L, D)
+        else:
+            check_plan(plan, grid)
+            x = self.vit.patch_embed.norm(embed_patches(self.vit.patch_embed.proj, images, plan.ids_keep))  # (B, V, D)
+            # Each timm model adds its positions to whole pictures, in its own way; what is dropped leaves after that.
+            x = plan.restore(x, self.mask_token if self.sees == "all" else x.new_zeros(1, 1, 1))  # (B, L, D)
+            kept = None if self.sees == "all" else plan.ids_keep
+        x, blocks = self._enter(self.vit, x, kept)  # (B, T + V, D)
+        return run_blocks(blocks, x, self.norm, layers)
+
+    def grid_of(self, images: Tensor) -> tuple[int, int]:
+        """Return the grid (h, w) of images (B, C, H, W).
+
+        Raises:
+            UsageError: another size or number of channels.
+        """
+        check_images(images, self.in_chans)
+        check_size(images, self.img_size)
+        return self.grid
+
+
+def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
+    if not isinstance(name, str) or not timm.is_model(name):
+        near = difflib.get_close_matches(str(name), timm.list_models(), n=3)
+        raise UsageError(f"timm has no model called {name!r}; near names: {', '.join(near) or 'none'}.")
+    if timm.model_entrypoint(name).__module__ not in _MODULES:
+        raise _not_plain(name)
+    try:
+        vit = timm.create_model(name, num_classes=0, global_pool="", **options)
+    except (TypeError, AssertionError, ValueError) as error:
+        raise UsageError(f"timm cannot make {name} with {dict(options)} ({error}): correct these arguments.") from error
+    if type(vit) not in _PLAIN or type(vit.patch_embed) is not PatchEmbed:
+        raise _not_plain(name)
+    for module in vit.modules():
+        if isinstance(module, BeitAttention) and module.relative_position_bias_table is not None:
+            # The bias of each block enters by the argument for the shared one, which can be that of some patches only.
+            module._get_rel_pos_bias = partial(torch.zeros, (), device="cpu")
+    return vit
+
+
+def _not_plain(name: str) -> UsageError:
+    return UsageError(
+        f"timm's {name} is no plain ViT, so patches cannot be dropped or replaced in it: take a model such as "
+        "vit_base_patch16_224, deit3_base_patch16_224, beit_base_patch16_224 or eva02_base_patch14_224."
+    )
+
+
+def _keep(x: Tensor, kept: Tensor | None, prefix: int) -> Tensor:
+    """Return the prefix and the patches `kept` (B, V) of tokens (B, T + L, D)."""
+    return x if kept is None else take_tokens(x, _with_prefix(kept, prefix))
+
+
+def _with_prefix(kept: Tensor, prefix: int) -> Tensor:
+    first = torch.arange(prefix, device=kept.device).expand(len(kept), -1)
+    return torch.cat([first, kept + prefix], dim=1)  # (B, T + V)
+
+
+def _enter_vit(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
+    x = _keep(vit._pos_embed(x), kept, vit.num_prefix_tokens)
+    return vit.norm_pre(x), list(vit.blocks)
+
+
+def _enter_eva(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
+    x, rope = vit._pos_embed(x)
+    x = vit.norm_pre(_keep(x, kept, vit.num_prefix_tokens))
+    if rope is None:
+        return x, list(vit.blocks)
+    if kept is not None:
+        # (L, d) becomes (B, 1, V, d); positions of each block and head, (depth, heads, L, d), (depth, B, heads, V, d).
+        rope = rope[kept].unsqueeze(1) if rope.ndim == 2 else rope[:, :, kept].transpose(1, 2)
+    ropes = rope if getattr(vit, "rope_mixed", False) else [rope] * len(vit.blocks)
+    return x, [partial(block, rope=each) for block, each in zip(vit.blocks, ropes, strict=True)]
+
+
+def _enter_beit(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
+    x = torch.cat([vit.cls_token.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
+    x = vit.pos_drop(x if vit.pos_embed is None else x + vit.pos_embed)
+    ids = None if kept is None else _with_prefix(kept, 1)
+    shared = None if vit.rel_pos_bias is None else _pick(vit.rel_pos_bias(), ids)
+    return _keep(x, kept, 1), [partial(_beit_block, block, shared, ids) for block in vit.blocks]
+
+
+def _beit_block(block: nn.Module, shared: Tensor | None, ids: Tensor | None, x: Tensor) -> Tensor:
+    if block.attn.relative_position_bias_table is None:
+        return block(x, shared_rel_pos_bias=shared)
+    own = _pick(BeitAttention._get_rel_pos_bias(block.attn), ids)
+    return block(x, shared_rel_pos_bias=own if shared is None else own + shared)
+
+
+def _pick(bias: Tensor, ids: Tensor | None) -> Tensor:
+    """Return a bias (1, heads, N, N) or (heads, N, N) for the tokens `ids` (B, M) only, as (B, heads, M, M)."""
+    bias = bias.view(-1, *bias.shape[-2:])  # (heads, N, N)
+    return bias[None] if ids is None else bias[:, ids[:, :, None], ids[:, None, :]].transpose(0, 1)
+
+
+_ENTER = {VisionTransformer: _enter_vit, Beit: _enter_beit, Eva: _enter_eva}
+
+
+def _to_timm(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    for name in [name for name in state if name.startswith(f"{prefix}vit.")]:
+        state[prefix + name.removeprefix(f"{prefix}vit.")] = state.pop(name)
+
+
+def _from_timm(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    own = {name for name, _ in module.vit.named_parameters()} | {name for name, _ in module.vit.named_buffers()}
+    for name in own:
+        if prefix + name in state:
+            state[f"{prefix}vit.{name}"] = state.pop(prefix + name)

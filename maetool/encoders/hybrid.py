@@ -1,0 +1,174 @@
+"""Convolutions that keep removed patches out, and then a transformer: the encoder of ConvMAE."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maetool.errors import UsageError
+from maetool.layers import LayerNorm, Linear, Mlp, init_as_mae, run_blocks, transformer_blocks
+from maetool.ops.geometry import grid_of, to_size
+from maetool.ops.patches import patchify, take_patches, unpatchify
+from maetool.ops.pos_embed import shared_sincos, sincos_pos_embed
+from maetool.registry import ENCODERS
+from maetool.structures import MaskPlan
+
+from .facts import check_images, check_plan
+
+
+class MaskedConvBlock(nn.Module):
+    """Depthwise convolution in which removed patches are zero, between two linear maps, and then a hidden layer.
+
+    Args:
+        dim: channels.
+        cells: cells of a patch along each axis.
+        mlp_ratio: width of the hidden layer over `dim`.
+        kernel_size: of the convolution, in cells.
+    """
+
+    def __init__(self, dim: int, cells: int, mlp_ratio: float, kernel_size: int = 5) -> None:
+        super().__init__()
+        self.cells = (cells, cells)
+        self.norm1, self.norm2 = LayerNorm(dim), LayerNorm(dim)
+        self.conv1, self.conv2 = Linear(dim, dim), Linear(dim, dim)
+        self.attn = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def forward(self, x: Tensor, plan: MaskPlan | None, grid: tuple[int, int]) -> Tensor:
+        """Return (B, V, cells of a patch, channels) of the same."""
+        near = self.conv1(self.norm1(x)).flatten(2)  # (B, V, cells * channels)
+        if plan is not None:
+            near = plan.restore(near, near.new_zeros(1, 1, 1))  # (B, L, cells * channels)
+        near = patchify(self.attn(unpatchify(near, grid, self.cells)), self.cells)
+        near = near if plan is None else plan.keep(near)
+        x = x + self.conv2(near.view_as(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class MaskedConvStage(nn.Module):
+    """Cells to fewer, wider cells, and blocks on them; each patch keeps its cells to itself.
+
+    Args:
+        in_dim, dim: channels before and after.
+        cells: cells of a patch along each axis, after.
+        depth: number of blocks.
+        mlp_ratio: of the blocks.
+    """
+
+    def __init__(self, in_dim: int, dim: int, cells: int, depth: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.cells = cells
+        self.proj, self.norm = Linear(in_dim, dim), nn.LayerNorm(dim)
+        self.blocks = nn.ModuleList(MaskedConvBlock(dim, cells, mlp_ratio) for _ in range(depth))
+
+    def forward(self, cells: Tensor, plan: MaskPlan | None, grid: tuple[int, int]) -> Tensor:
+        """Return (B, V, cells of a patch, dim) of pictures (B, V, C, rows, columns), one for each patch."""
+        x = functional.gelu(self.norm(self.proj(_join(cells, self.cells))))  # (B, V, cells^2, dim)
+        for block in self.blocks:
+            x = block(x, plan, grid)
+        return x
+
+
+def _join(pictures: Tensor, cells: int) -> Tensor:
+    """Cut pictures (B, V, C, rows, columns) into cells x cells and return each as a vector (B, V, cells^2, C * ...)."""
+    rows, columns = (side // cells for side in pictures.shape[3:])
+    cut = pictures.unflatten(4, (cells, columns)).unflatten(3, (cells, rows))  # (B, V, C, cells, rows, cells, columns)
+    return cut.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
+
+
+def _picture(x: Tensor, cells: int) -> Tensor:
+    """Return (B, V, cells^2, C) as pictures (B, V, C, cells, cells)."""
+    return x.transpose(2, 3).unflatten(3, (cells, cells))
+
+
+@ENCODERS.register_module()
+class HybridTransformer(nn.Module):
+    """Two stages of masked convolutions on cells of a patch, then a ViT on patches, and a sum of all three.
+
+    Whatever is not a depthwise convolution stays inside of a patch, so only visible patches are computed; to a
+    convolution removed patches are zero. Source: ConvMAE, section 3 (Alpha-VL/ConvMAE, `models_convmae.py`).
+
+    Args:
+        img_size: (H, W), or one number for a square: the size that is trained on. Other sizes work too.
+        patch_size: (ph, pw), or one number: what is hidden, and what a token covers; 4 x 4, then 2 x 2 cells of it.
+        in_chans: C.
+        embed_dim: D, the width of the transformer.
+        depth: blocks of the transformer.
+        num_heads: attention heads of a block.
+        mlp_ratio: width of a block's hidden layer over the block's.
+        conv_dims: widths of the two stages of convolutions.
+        conv_depths: their blocks.
+        drop_path_rate: drop path of the transformer's last block; it rises linearly from 0.
+
+    Raises:
+        UsageError: sizes that do not divide, or a patch that is not a multiple of 4 pixels.
+    """
+
+    num_prefix_tokens, num_layers = 0, 0
+    sees, can_see = "visible", ("visible",)
+
+    def __init__(
+        self,
+        img_size: int | Sequence[int] = 224,
+        patch_size: int | Sequence[int] = 16,
+        in_chans: int = 3,
+        embed_dim: int = 768,
+        depth: int = 11,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        conv_dims: Sequence[int] = (256, 384),
+        conv_depths: Sequence[int] = (2, 2),
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.img_size, self.patch_size = to_size(img_size, "img_size"), to_size(patch_size, "patch_size")
+        if any(side % 4 for side in self.patch_size):
+            raise UsageError(
+                f"patch_size is {self.patch_size}, but HybridTransformer halves it twice: use multiples of 4."
+            )
+        self.grid, self.stride = grid_of(self.img_size, self.patch_size), self.patch_size
+        self.in_chans, self.embed_dim = in_chans, embed_dim
+        (first, second), pixels = conv_dims, self.patch_size[0] * self.patch_size[1] // 16
+        self.stage1 = MaskedConvStage(in_chans * pixels, first, 4, conv_depths[0], mlp_ratio)
+        self.stage2 = MaskedConvStage(4 * first, second, 2, conv_depths[1], mlp_ratio)
+        self.stage3 = MaskedConvStage(4 * second, embed_dim, 1, 0, mlp_ratio)
+        self.proj = Linear(embed_dim, embed_dim)
+        self.fuse1, self.fuse2 = Linear(16 * first, embed_dim), Linear(4 * second, embed_dim)
+        self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, self.grid), persistent=False)
+        self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
+        self.norm = LayerNorm(embed_dim)
+        init_as_mae(self)
+
+    def forward(self, images: Tensor, plan: MaskPlan | None = None) -> Tensor:
+        """Return the tokens (B, V, D) of the visible patches, or (B, L, D) of all without a plan.
+
+        Raises:
+            UsageError: another number of channels, a size that does not divide, or a plan for another grid.
+        """
+        grid = self.grid_of(images)
+        if plan is not None:
+            check_plan(plan, grid)
+        ids = torch.arange(grid[0] * grid[1], device=images.device).expand(len(images), -1)
+        ids = ids if plan is None else plan.ids_keep
+        fine = self.stage1(take_patches(images, self.patch_size, ids), plan, grid)  # (B, V, 16, C1)
+        fine = _picture(fine, 4)  # (B, V, C1, 4, 4)
+        coarse = _picture(self.stage2(fine, plan, grid), 2)  # (B, V, C2, 2, 2)
+        x = self.proj(self.stage3(coarse, plan, grid)[:, :, 0])  # (B, V, D)
+        x = x + functional.embedding(ids, self._positions(grid)[0])
+        fused = self.fuse1(fine.flatten(2)) + self.fuse2(coarse.flatten(2))  # (B, V, D)
+        return self.norm(run_blocks(self.blocks, x, nn.Identity()) + fused)
+
+    def grid_of(self, images: Tensor) -> tuple[int, int]:
+        """Return the grid (h, w) of images (B, C, H, W).
+
+        Raises:
+            UsageError: another number of channels, or a size that does not divide.
+        """
+        check_images(images, self.in_chans)
+        return grid_of(images.shape[2:], self.patch_size)
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        if grid == self.grid:
+            return self.pos_embed
+        return shared_sincos(self.embed_dim, grid, 0, self.pos_embed.device, self.pos_embed.dtype)

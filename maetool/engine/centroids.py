@@ -1,0 +1,81 @@
+"""Centroids of what a target gives, for targets of tokens."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine import Config
+from mmengine.device import get_device
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.ops.kmeans import kmeans
+from maetool.registry import DATASETS, MODELS
+from maetool.structures import MaskPlan
+
+from .config import check_config, complete_config
+
+_BATCH = 64
+
+
+def fit_centroids(
+    cfg: Config,
+    number: int,
+    patches: int = 64,
+    iterations: int = 20,
+    told: Callable[[str], None] | None = None,
+) -> Tensor:
+    """Return centroids (K, N) of what the source of a config's `TokenTarget` gives for patches of its training images.
+
+    The images are resized and cut from the middle, as for validation.
+
+    Args:
+        cfg: config of a model whose target is a `TokenTarget`; its `codebook` is not read.
+        number: K.
+        patches: how many patches are looked at for each centroid.
+        iterations: of k-means.
+        told: called with sentences on the progress.
+
+    Raises:
+        UsageError: another target, or too few patches in the data.
+    """
+    if cfg.model.target.get("type") != "TokenTarget":
+        raise UsageError(
+            f"{cfg.model.target.get('type')} needs no centroids: pass a config whose target is TokenTarget."
+        )
+    told = told or (lambda sentence: None)
+    cfg.model.target.codebook = 2  # no file is read: there is none yet
+    check_config(cfg)
+    complete_config(cfg)
+    model = MODELS.build(cfg.model).to(get_device()).eval()
+    vectors = _vectors(cfg, model, number * patches)
+    if len(vectors) < number:
+        raise UsageError(f"The training data gives {len(vectors):,} patches: ask for fewer centroids than {number:,}.")
+    told(f"{len(vectors):,} patches of {vectors.shape[1]} numbers.")
+    seed = cfg.get("randomness", {}).get("seed") or 0
+    return kmeans(vectors, number, iterations, seed, lambda error: told(f"mean squared distance {error:.4f}")).cpu()
+
+
+@torch.no_grad()
+def _vectors(cfg: Config, model: Any, wanted: int) -> Tensor:
+    """Return (wanted, N) vectors or fewer: equally many random patches of each image, of as many images as it takes."""
+    dataset = DATASETS.build(_still(cfg.train_dataloader.dataset, model.encoder.img_size))
+    cells = model.encoder.grid[0] * model.encoder.grid[1]
+    each = min(cells, max(1, -(-wanted // len(dataset))))
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(dataset), generator=generator)[: -(-wanted // each)].tolist()
+    found = []
+    for start in range(0, len(order), _BATCH):
+        inputs = torch.stack([dataset[i]["inputs"] for i in order[start : start + _BATCH]])
+        images = model.data_preprocessor({"inputs": inputs})["images"]
+        scores = torch.rand(len(images), cells, generator=generator).to(images.device)
+        plan = MaskPlan.from_scores(scores, max(1, cells - each), model.encoder.grid)
+        plan = plan.predicting("all") if each == cells else plan  # a plan of a masker keeps at least one patch
+        found.append(model.target.source(images, plan).flatten(0, 1))
+    return torch.cat(found)[:wanted]
+
+
+def _still(dataset: Any, size: tuple[int, ...]) -> Any:
+    """Return the config of the same images without random crops."""
+    still = [{"type": "ResizeCenterCrop", "size": size}]
+    return {**dataset, "pipeline": still} if dataset.get("pipeline") else dataset

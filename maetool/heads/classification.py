@@ -1,0 +1,60 @@
+"""Classification over the tokens of a codebook."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maetool.errors import UsageError
+from maetool.registry import HEADS
+from maetool.structures import MaskPlan
+
+
+@HEADS.register_module()
+class ClassificationHead(nn.Module):
+    """The cross entropy of a patch's token, then the weighted mean over the predicted patches of the batch.
+
+    Computed in float32 whatever the autocast. Source: BEiT, equation 2.
+
+    Args:
+        label_smoothing: share of the wanted probability that is spread over all tokens, in [0, 1).
+
+    Attributes:
+        takes_tokens: True, the target is the numbers of tokens.
+
+    Raises:
+        UsageError: a smoothing outside [0, 1).
+    """
+
+    takes_tokens = True
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise UsageError(f"label_smoothing is {label_smoothing!r}, but must be at least 0 and below 1.")
+        self.label_smoothing = label_smoothing
+
+    def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
+        """Return scalar losses of logits (B, M, P) against tokens int64 (B, M).
+
+        Returns:
+            `loss`, and without gradient `constant_predictor`: the same loss of the best constant logits, those of the
+            frequencies of the tokens in the batch, and `token_accuracy`, the share of patches told right.
+        """
+        each = self._each(pred, target)
+        with torch.no_grad():
+            right = plan.average((pred.argmax(dim=-1) == target).float())
+            reference = plan.average(self._constant(target, pred.shape[-1]))
+        return {"loss": plan.average(each), "constant_predictor": reference, "token_accuracy": right}
+
+    def _each(self, pred: Tensor, target: Tensor) -> Tensor:
+        with torch.autocast(pred.device.type, enabled=False):
+            logits = pred.float().flatten(0, 1)  # (B * M, P)
+            return functional.cross_entropy(
+                logits, target.flatten(), reduction="none", label_smoothing=self.label_smoothing
+            ).view_as(target)
+
+    def _constant(self, target: Tensor, number: int) -> Tensor:
+        spread = self.label_smoothing
+        shares = torch.bincount(target.flatten(), minlength=number).float() / target.numel()
+        logs = ((1 - spread) * shares + spread / number).clamp(min=1e-9).log()
+        return -(1 - spread) * logs[target] - spread * logs.mean()

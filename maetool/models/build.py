@@ -1,0 +1,44 @@
+"""Building a part with the facts that it leaves out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from maetool.errors import UsageError
+from maetool.registry import DECODERS, Registry
+
+
+def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
+    """Build a part with the facts it leaves out.
+
+    Raises:
+        UsageError: the part states a fact that the encoder states otherwise.
+    """
+    for name, value in facts.items():
+        stated = part.get(name, value) if isinstance(part, Mapping) else value
+        if stated is not value and stated != value and (stated,) * 2 != value:
+            raise UsageError(
+                f"The {registry.name} says {name}={stated!r}, but the encoder says {value!r}: "
+                "state it once, in the encoder."
+            )
+    return registry.build(part, default_args=facts)
+
+
+def build_decoder(decoder: Any, facts: Mapping[str, Any], out_dim: int) -> Any:
+    """Build a decoder for a target of width `out_dim`; it is told all facts as `facts`, for a decoder inside of it.
+
+    Raises:
+        UsageError: see `build_with`.
+    """
+    facts = {**facts, "out_dim": out_dim}
+    return build_with(DECODERS, decoder, {**facts, "facts": facts})
+
+
+def facts_of_images(preprocessor: nn.Module) -> dict[str, tuple[float, ...]]:
+    """Return `mean` and `std` of each channel, in stored units, of what normalises the images; nothing if it does not.
+
+    They are told to targets that look at images in other units than the encoder.
+    """
+    names = [name for name in ("mean", "std") if getattr(preprocessor, name, None) is not None]
+    return {name: tuple(getattr(preprocessor, name).flatten().tolist()) for name in names}

@@ -1,0 +1,107 @@
+"""Which encoders, decoders and maskers fit together, told when a model is built."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import by
+from maetool.registry import DECODERS, ENCODERS
+
+_SEES = {"visible": "only the visible patches", "all": "every place, the removed ones as mask tokens"}
+
+
+def facts_of(encoder: Any) -> dict[str, Any]:
+    """Return what the other parts are told about the encoder, where they do not state it themselves."""
+    stride, patch_size = _stride(encoder), encoder.patch_size
+    return {
+        "patch_size": patch_size,
+        "in_chans": encoder.in_chans,
+        "grid": encoder.grid,
+        "encoder_dim": encoder.embed_dim,
+        "num_prefix_tokens": encoder.num_prefix_tokens,
+        "num_layers": getattr(encoder, "num_layers", 0),
+        "encoder_norm": getattr(encoder, "norm", None),
+        "patches_per_token": tuple(s // p for s, p in zip(stride, patch_size, strict=True)),
+    }
+
+
+def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any, advisors: Sequence[str] = ()) -> None:
+    """Check that decoders can read what an encoder gives, and that a masker can hide what it needs hidden.
+
+    A part of a stranger that declares nothing is taken for one of MAE's kind: an encoder that drops removed patches, a
+    decoder that puts them back.
+
+    Raises:
+        UsageError: they do not fit; the message names those that would.
+    """
+    ours, norm = type(encoder).__name__, getattr(encoder, "norm", None)
+    for decoder in decoders:
+        if not _reads(decoder, encoder):
+            theirs, sees = type(decoder).__name__, _SEES[getattr(encoder, "sees", "visible")]
+            raise UsageError(
+                f"{theirs} cannot read {ours}, which sees {sees}{_strides(encoder)}: take the decoder "
+                f"{_decoders(encoder)}, or an encoder that fits {theirs}, {_encoders(decoder)}."
+            )
+    raw = [d for d in decoders if getattr(d, "layers", None) and getattr(d, "encoder_norm", None) is not norm]
+    if len(raw) == len(decoders) and _learns(norm):
+        raise UsageError(
+            f"{type(raw[0]).__name__} reads raw tokens, so that the norm of {ours} would never be trained: "
+            "set encoder.final_norm=False."
+        )
+    _check_masker(encoder, masker, advisors)
+
+
+def _check_masker(encoder: Any, masker: Any, advisors: Sequence[str]) -> None:
+    needed = facts_of(encoder)["patches_per_token"]
+    for part in getattr(masker, "maskers", [masker]):
+        unit = getattr(part, "unit", 1)
+        unit = tuple(unit) if isinstance(unit, Sequence) else (unit,) * len(needed)
+        if any(u % n for u, n in zip(unit, needed, strict=True)):
+            raise UsageError(
+                f"{type(part).__name__} hides {by(unit)} patches at a time, but a token of {type(encoder).__name__} "
+                f"covers {by(needed)} and is either seen or hidden: take the masker AlignedMasker, unit={needed[0]}."
+            )
+    missing = [name for name in getattr(masker, "needs", ()) if name not in ("images", *advisors)]
+    if missing:
+        raise UsageError(
+            f"{type(masker).__name__} needs {', '.join(missing)}, but the model has advisors for "
+            f"{', '.join(advisors) or 'nothing'}: add model.advisors.{missing[0]}, which gives one number a patch."
+        )
+
+
+def _reads(decoder: Any, encoder: Any) -> bool:
+    """Whether a decoder, or a class of decoders, reads what an encoder gives."""
+    return (
+        getattr(encoder, "sees", "visible") in getattr(decoder, "reads", ("visible",))
+        and (getattr(decoder, "any_stride", False) or _stride(encoder) == encoder.patch_size)
+        and (getattr(decoder, "layers", None) is None or getattr(encoder, "num_layers", 0) > 0)
+    )
+
+
+def _stride(encoder: Any) -> tuple[int, ...]:
+    return getattr(encoder, "stride", encoder.patch_size)
+
+
+def _strides(encoder: Any) -> str:
+    stride, patch = _stride(encoder), encoder.patch_size
+    return "" if stride == patch else f" in tokens of {by(stride)} pixels, patches being {by(patch)}"
+
+
+def _learns(norm: nn.Module | None) -> bool:
+    return norm is not None and any(parameter.requires_grad for parameter in norm.parameters())
+
+
+def _decoders(encoder: Any) -> str:
+    return " or ".join(sorted(name for name, part in DECODERS.module_dict.items() if _reads(part, encoder))) or "none"
+
+
+def _encoders(decoder: Any) -> str:
+    wanted = getattr(decoder, "reads", ("visible",))
+    fitting = {
+        name: [kind for kind in getattr(part, "can_see", ("visible",)) if kind in wanted]
+        for name, part in sorted(ENCODERS.module_dict.items())
+    }
+    named = [f'{name} (sees="{kinds[0]}")' for name, kinds in fitting.items() if kinds]
+    return " or ".join(named)

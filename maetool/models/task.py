@@ -1,0 +1,117 @@
+"""One thing that is predicted from the tokens: what a masked image model has one of, or several."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.registry import HEADS, TARGETS
+from maetool.structures import MaskPlan
+
+from .build import build_decoder, build_with
+
+
+class PredictionTask(nn.Module):
+    """A decoder, a target and a head, and the patches that they are for.
+
+    Args:
+        decoder, head: configs, or modules that are built already.
+        target: config or module; None takes what the model's own target gives.
+        own: the model's own target.
+        facts: what the encoder and the preprocessor say, for what the parts leave out; see `MaskedImageModel`.
+        at: the patches: "planned", those of the plan; "visible"; or "all". See `MaskPlan.predicting`.
+        weight: of the loss in the sum of all.
+
+    Raises:
+        UsageError: parts that contradict each other, a head for another kind of target, or a weight that is not
+            positive.
+    """
+
+    def __init__(
+        self,
+        decoder: Any,
+        target: Any,
+        head: Any,
+        facts: Mapping[str, Any],
+        own: nn.Module,
+        at: Literal["planned", "visible", "all"] = "planned",
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if at not in ("planned", "visible", "all") or not weight > 0:
+            raise UsageError(
+                f'A task has at={at!r} and weight={weight!r}, but `at` must be "planned", "visible" or "all", and the '
+                "weight positive."
+            )
+        if target is None and at != "planned":
+            raise UsageError(f'A task at="{at}" has no target, but the model\'s own is for planned patches: state one.')
+        self.target = None if target is None else build_with(TARGETS, target, facts)
+        self.decoder = build_decoder(decoder, facts, (self.target or own).out_dim)
+        self.head = build_with(HEADS, head, facts)
+        self.at, self.weight = at, weight
+        check_pair(self.target or own, self.head)
+
+    def forward(self, latent: Any, images: Tensor, plan: MaskPlan, own: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the head.
+
+        Args:
+            latent: what the decoder reads, tokens (B, T + V, D) or those of several layers.
+            images: (B, C, H, W).
+            plan: the plan of the batch.
+            own: what the model's own target gave, which a task without a target learns too.
+        """
+        plan = plan.predicting(self.at)
+        pred = self.decoder(latent, plan)  # (B, M, P)
+        return self.head(pred, own if self.target is None else self.target(images, plan), plan)
+
+
+def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Module) -> nn.ModuleDict:
+    """Build the tasks of a model, whose own target is `own`, by name.
+
+    Raises:
+        UsageError: a name that means something else in the logs, an argument that there is not, or see
+            `PredictionTask`.
+    """
+    known = {"decoder", "target", "head", "at", "weight"}
+    for name, task in tasks.items():
+        if "loss" in name or name == "main":
+            raise UsageError(f'A task is called {name!r}, but "main" and names with "loss" are taken: rename it.')
+        if not {"decoder", "head"} <= set(task) <= known:
+            raise UsageError(
+                f"The task {name} says {', '.join(task)}, but must say decoder and head, and may say target, at and "
+                "weight."
+            )
+    return nn.ModuleDict(
+        {name: PredictionTask(**{"target": None, **task}, facts=facts, own=own) for name, task in tasks.items()}
+    )
+
+
+def check_place(decoder: nn.Module, at: str) -> None:
+    """Check that a decoder can predict the patches it is for.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    only = getattr(decoder, "predicts", at)
+    if only != at:
+        raise UsageError(
+            f'{type(decoder).__name__} predicts only {only} patches, but is used for those that are "{at}": make it '
+            f'the decoder of one of model.tasks with at="{only}".'
+        )
+
+
+def check_pair(target: nn.Module, head: nn.Module) -> None:
+    """Check that a head takes what a target gives.
+
+    Raises:
+        UsageError: a target of tokens with a head for numbers, or the other way round.
+    """
+    gives, takes = getattr(target, "gives_tokens", False), getattr(head, "takes_tokens", False)
+    if gives == takes:
+        return
+    legal = "a head that classifies, such as ClassificationHead" if gives else "a regression head"
+    raise UsageError(
+        f"{type(target).__name__} gives {'tokens' if gives else 'numbers'}, but {type(head).__name__} takes "
+        f"{'tokens' if takes else 'numbers'}: use {legal}."
+    )

@@ -1,0 +1,216 @@
+"""Features of a teacher as target."""
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maetool.errors import UsageError
+from maetool.layers import find_layers
+from maetool.ops.geometry import by
+from maetool.ops.stats import patch_stats
+from maetool.registry import ENCODERS, TARGETS
+from maetool.structures import MaskPlan
+from maetool.weights import check_weights, read_checkpoint, weights_of
+
+Normalisation = Literal["token", "length", "none"]
+
+
+class TeacherTarget(nn.Module):
+    """Base of the targets that a teacher, an encoder that sees the whole image, gives; its features are P = D wide.
+
+    The teacher learns nothing, draws nothing at random, and travels in the checkpoint. It runs in the precision of the
+    model, because in float32 it would cost more than the model; its features are normalised in float32.
+
+    Args:
+        teacher: the encoder.
+        layers: whose tokens are averaged, 0 being what enters the first block and -1 what leaves the last; None takes
+            what the encoder returns, after its final norm.
+        normalise: each token of each layer: "token", to mean 0 and deviation 1 (unbiased; dBOT, MaskDistill);
+            "length", to length 1 (DMAE); or "none".
+
+    Raises:
+        UsageError: an unknown normalisation, or layers that there are not.
+    """
+
+    invertible = False
+    rounds_with_autocast = True
+
+    def __init__(self, teacher: nn.Module, layers: Sequence[int] | None, normalise: Normalisation) -> None:
+        super().__init__()
+        if normalise not in ("token", "length", "none"):
+            raise UsageError(f'normalise is {normalise!r}, but must be "token", "length" or "none".')
+        self.teacher = teacher.requires_grad_(False).eval()
+        self.layers = None if layers is None else find_layers(layers, getattr(teacher, "num_layers", 0))
+        self.normalise, self.out_dim = normalise, teacher.embed_dim
+
+    def train(self, mode: bool = True) -> "TeacherTarget":
+        """Return self; the teacher stays in evaluation mode whatever the model does."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
+        """Return the float32 features (B, M, P) of whole images (B, C, H, W) at `plan.ids_predict`."""
+        images = self.prepare(images.float())
+        found = [self.teacher(images)] if self.layers is None else self.teacher(images, layers=self.layers)
+        tokens = [plan.take_predicted(x[:, self.teacher.num_prefix_tokens :]).float() for x in found]  # each (B, M, P)
+        return torch.stack([self._normalised(x) for x in tokens]).mean(dim=0)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Return images (B, C, H, W) as the teacher wants them."""
+        return images
+
+    def _normalised(self, tokens: Tensor) -> Tensor:
+        if self.normalise == "token":
+            mean, std = patch_stats(tokens)
+            return (tokens - mean) / std
+        return functional.normalize(tokens, dim=-1) if self.normalise == "length" else tokens
+
+
+@TARGETS.register_module()
+class FeatureTarget(TeacherTarget):
+    """Features of a frozen teacher: any encoder, with weights from a file, from timm, or as they are drawn.
+
+    Source: MaskDistill (a CLIP teacher), dBOT (the encoder of the stage before, and in the first one random weights),
+    MR-MAE (features of visible patches).
+
+    Args:
+        teacher: config of an encoder, or the module.
+        grid: (h, w) of the encoder that is trained.
+        patch_size: of the encoder that is trained.
+        checkpoint: file with the teacher's weights: a checkpoint of ours, an exported encoder, or a published state
+            dict with timm's names. Without one the teacher keeps the weights that it was built with.
+        layers, normalise: see `TeacherTarget`.
+        resize: let the teacher see the images at another size, so that patches of another size make the same grid.
+        mean, std: of each channel, how the images are normalised; the preprocessor's are filled in.
+        teacher_mean, teacher_std: how the teacher wants them normalised, in the same units (0 to 255 for photographs).
+            Without them it gets the images as they are.
+
+    Raises:
+        UsageError: a teacher of another grid or patch size, a file that is not its weights, or see `TeacherTarget`.
+    """
+
+    def __init__(
+        self,
+        teacher: Any,
+        grid: Sequence[int],
+        patch_size: Sequence[int],
+        checkpoint: str | None = None,
+        layers: Sequence[int] | None = None,
+        normalise: Normalisation = "token",
+        resize: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        teacher_mean: Sequence[float] | None = None,
+        teacher_std: Sequence[float] | None = None,
+    ) -> None:
+        teacher = ENCODERS.build(teacher)
+        _check_teacher(teacher, tuple(grid), tuple(patch_size), resize)
+        if checkpoint is not None:
+            load_encoder(teacher, checkpoint)
+        super().__init__(teacher, layers, normalise)
+        self.resize = resize
+        scale, shift = _renormalisation(mean, std, teacher_mean, teacher_std)
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Return images (B, C, H, W) at the size and with the statistics that the teacher was trained with."""
+        images = images * self.scale + self.shift
+        if not self.resize or self.teacher.img_size == tuple(images.shape[2:]):
+            return images
+        return functional.interpolate(images, self.teacher.img_size, mode="bilinear", antialias=True)
+
+
+@TARGETS.register_module()
+class MomentumFeatureTarget(TeacherTarget):
+    """Features of the moving average of the encoder that is being trained.
+
+    `TeacherHook` moves it after every optimiser step; the average travels in the checkpoint, and how fast it moves is a
+    function of the progress, so that a resumed run goes on exactly. Source: data2vec, section 3.2, and BYOL's schedule.
+
+    Args:
+        encoder: the encoder that is trained; the model hands it over.
+        layers, normalise: see `TeacherTarget`.
+        momentum: share of the average that stays in a step, at the beginning; it rises to 1 by half a cosine.
+
+    Raises:
+        UsageError: a momentum outside [0, 1], or see `TeacherTarget`.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        layers: Sequence[int] | None = None,
+        normalise: Normalisation = "token",
+        momentum: float = 0.996,
+    ) -> None:
+        if not 0 <= momentum <= 1:
+            raise UsageError(f"momentum is {momentum!r}, but must be from 0 (a copy) to 1 (never moves).")
+        super().__init__(deepcopy(encoder), layers, normalise)
+        self.momentum = momentum
+
+    @torch.no_grad()
+    def follow(self, encoder: nn.Module, progress: float) -> None:
+        """Move the average towards the weights of `encoder`, `progress` of training in [0, 1] being over."""
+        stays = 1 - (1 - self.momentum) * (1 + math.cos(math.pi * progress)) / 2
+        for ours, theirs in zip(self.teacher.parameters(), encoder.parameters(), strict=True):
+            ours.lerp_(theirs.detach(), 1 - stays)
+        for ours, theirs in zip(self.teacher.buffers(), encoder.buffers(), strict=True):
+            ours.copy_(theirs)
+
+
+def load_encoder(encoder: nn.Module, path: str) -> None:
+    """Load the encoder's weights out of a checkpoint of a model, an exported encoder or a published state dict.
+
+    Raises:
+        UsageError: the file cannot be read, or lacks weights of the encoder or has them in other shapes.
+    """
+    weights = weights_of(read_checkpoint(path), path)
+    inside = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
+    own = encoder.state_dict()
+    # What else a file holds (a decoder, the mask token of another method) is no business of a teacher's.
+    found = {name: value for name, value in (inside or weights).items() if name in own}
+    own = {name: value for name, value in own.items() if name != "mask_token" or name in found}
+    check_weights(own, found, path)
+    encoder.load_state_dict(found, strict=False)
+
+
+def _check_teacher(teacher: nn.Module, grid: tuple[int, ...], patch_size: tuple[int, ...], resize: bool) -> None:
+    if resize and teacher.grid != grid:
+        size = by(tuple(g * p for g, p in zip(grid, teacher.patch_size, strict=True)))
+        raise UsageError(
+            f"The teacher makes {by(teacher.grid)} patches of an image and the encoder {by(grid)}: "
+            f"set target.teacher.img_size to {size}."
+        )
+    if not resize and teacher.patch_size != patch_size:
+        raise UsageError(
+            f"The teacher has patches of {by(teacher.patch_size)} pixels and the encoder of {by(patch_size)}: take a "
+            "teacher with the encoder's patches, or set target.resize=True."
+        )
+
+
+def _renormalisation(
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    teacher_mean: Sequence[float] | None,
+    teacher_std: Sequence[float] | None,
+) -> tuple[Tensor, Tensor]:
+    """Return scale and shift (C, 1, 1) that turn images normalised by the first pair into those of the second."""
+    if teacher_mean is None and teacher_std is None:
+        return torch.ones(1, 1, 1), torch.zeros(1, 1, 1)
+    if None in (mean, std, teacher_mean, teacher_std) or len({*map(len, (mean, std, teacher_mean, teacher_std))}) > 1:
+        raise UsageError(
+            f"The images have mean {mean} and std {std}, the teacher wants {teacher_mean} and {teacher_std}: give both "
+            "of the teacher's, one number for each channel, or neither."
+        )
+    wants_mean, wants_std, mean, std = (
+        torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (teacher_mean, teacher_std, mean, std)
+    )
+    return std / wants_std, (mean - wants_mean) / wants_std

@@ -1,0 +1,68 @@
+"""The low frequencies of an image as target."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.registry import TARGETS
+
+from .pixel import PixelTarget
+
+
+@TARGETS.register_module()
+class LowFrequencyTarget(PixelTarget):
+    """The pixels of an image without its high frequencies, cut into patches and normalised as by `PixelTarget`.
+
+    The filter is computed on whole images, in their stored units: an ideal circle in the discrete Fourier transform,
+    and the absolute value of what comes back. The circle is centred between the four bins around the mean, as in the
+    published code (open-mmlab/mmselfsup, `low_freq_generator.py`). Source: PixMIM, section 3.2.
+
+    Args:
+        patch_size, in_chans, norm_pix_loss: see `PixelTarget`.
+        radius: of the circle, in periods along the shorter side of the image; 40 is the paper's at 224 pixels.
+        mean, std: of each channel, to undo the normalisation of the images; the preprocessor's are filled in. Without
+            them the images are taken as they are.
+
+    Raises:
+        UsageError: a radius that is not positive, or other numbers of means or deviations than channels.
+    """
+
+    def __init__(
+        self,
+        patch_size: int | Sequence[int],
+        in_chans: int = 3,
+        norm_pix_loss: bool = True,
+        radius: float = 40.0,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(patch_size, in_chans, norm_pix_loss)
+        if not radius > 0:
+            raise UsageError(f"radius is {radius!r}, but must be positive: 40 at 224 pixels is the published one.")
+        mean, std = (0.0,) * in_chans if mean is None else mean, (1.0,) * in_chans if std is None else std
+        if not len(mean) == len(std) == in_chans:
+            raise UsageError(
+                f"The images have {in_chans} channels, but LowFrequencyTarget got {len(mean)} means and {len(std)} "
+                "standard deviations: leave them out, the preprocessor's are taken."
+            )
+        self.radius = radius
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+
+    @torch.no_grad()
+    def picture(self, images: Tensor) -> Tensor:
+        """Return images (B, C, H, W) without their high frequencies, float32 and normalised as they came."""
+        stored = images.float() * self.std + self.mean
+        low = torch.fft.ifft2(torch.fft.fft2(stored) * self._circle(stored)).abs()
+        return (low - self.mean) / self.std
+
+    def _circle(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        short = min(height, width)
+        rows, columns = (
+            (torch.arange(side, device=images.device) - (side - 1) / 2) * (short / side) for side in (height, width)
+        )
+        inside = rows[:, None] ** 2 + columns[None, :] ** 2 <= self.radius**2
+        return torch.fft.ifftshift(inside.float())

@@ -1,0 +1,113 @@
+"""The nearest code of a codebook as target."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maetool.errors import UsageError
+from maetool.ops.kmeans import nearest_centroids
+from maetool.registry import TARGETS
+from maetool.structures import MaskPlan
+from maetool.weights import read_checkpoint, weights_of
+
+
+@TARGETS.register_module()
+class TokenTarget(nn.Module):
+    """The number of the code that lies nearest to another target of the patch: raw pixels, or a teacher's features.
+
+    With pixels and the centroids that `tools/fit_centroids.py` finds, these are the tokens of CCViT; with the encoder
+    and the codebook of a published tokenizer, which `tools/convert_tokenizer.py` puts under our names, those of
+    BEiT v2.
+
+    Args:
+        codebook: file with `codebook` (K, N), and for BEiT v2 with `projection.{0,2}.{weight,bias}`: two linear maps
+            with tanh between, from what `source` gives to N numbers, which are then made to length 1 as the codes are.
+            Or a number K: so many codes are drawn at random, always the same ones, and compared by angle (after
+            BEST-RQ, Chiu et al. 2022).
+        source: config of a target that gives numbers, or the module.
+        patch_size, in_chans, grid, mean, std: facts for `source`.
+
+    Attributes:
+        out_dim: P = K.
+        gives_tokens: True, the target is int64 (B, M) and the head classifies.
+        invertible: False.
+
+    Raises:
+        UsageError: no such file, one without a codebook, or one for other numbers than `source` gives.
+    """
+
+    invertible = False
+    gives_tokens = True
+
+    def __init__(
+        self,
+        codebook: str | int,
+        source: Any,
+        patch_size: int | Sequence[int],
+        in_chans: int = 3,
+        grid: Sequence[int] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        facts = {"patch_size": patch_size, "in_chans": in_chans, "grid": grid, "mean": mean, "std": std}
+        self.source = TARGETS.build(source, default_args=facts)
+        if getattr(self.source, "gives_tokens", False):
+            raise UsageError("The source of TokenTarget gives tokens already: name a target that gives numbers.")
+        codes, projection = self._drawn(codebook) if isinstance(codebook, int) else _read(codebook)
+        width = projection[0].in_features if projection else codes.shape[1]
+        if width != self.source.out_dim:
+            raise UsageError(
+                f"The tokenizer {codebook} takes {width} numbers a patch, but {type(self.source).__name__} gives "
+                f"{self.source.out_dim}: use the one that was made for this target, patch size and number of channels."
+            )
+        self.projection = projection.requires_grad_(False) if projection else None
+        self.unit_length = projection is not None or isinstance(codebook, int)
+        self.register_buffer("codebook", codes)
+        self.out_dim = len(codes)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
+        """Return the tokens int64 (B, M) of images (B, C, H, W) at `plan.ids_predict`."""
+        x = self.source(images, plan)  # (B, M, N)
+        with torch.autocast(images.device.type, enabled=False):
+            x = x if self.projection is None else self.projection(x)
+            x = functional.normalize(x, dim=-1) if self.unit_length else x
+            _, tokens = nearest_centroids(x.flatten(0, 1), self.codebook)
+        return tokens.view(x.shape[:2])  # (B, M)
+
+    def _drawn(self, number: int) -> tuple[Tensor, None]:
+        if number < 2:
+            raise UsageError(f"codebook is {number}, but must be a file, or how many codes to draw, at least 2.")
+        codes = torch.randn(number, self.source.out_dim, generator=torch.Generator().manual_seed(0), device="cpu")
+        return functional.normalize(codes, dim=1), None
+
+
+def _read(path: str) -> tuple[Tensor, nn.Sequential | None]:
+    """Return the codebook (K, N) of a tokenizer file, and its projection if it has one."""
+    if not Path(path).is_file():
+        raise UsageError(
+            f"There is no tokenizer file {path}: make it with tools/fit_centroids.py CONFIG --out {path}, or from a "
+            "published one with tools/convert_tokenizer.py, or name another as model.target.codebook."
+        )
+    weights = weights_of(read_checkpoint(path), path)
+    codes = weights.get("codebook")
+    if codes is None or codes.ndim != 2 or len(codes) < 2:
+        found = "no codebook" if codes is None else f"a codebook of shape {tuple(codes.shape)}"
+        raise UsageError(f"{path} holds {found}, but a tokenizer file has one of shape (codes, numbers): name another.")
+    maps = {name.removeprefix("projection."): value for name, value in weights.items() if "projection." in name}
+    if not maps:
+        return codes.float(), None
+    if set(maps) != {"0.weight", "0.bias", "2.weight", "2.bias"} or len(maps["2.weight"]) != codes.shape[1]:
+        raise UsageError(
+            f"The projection in {path} does not lead to codes of {codes.shape[1]} numbers by two linear maps: convert "
+            "the tokenizer again with tools/convert_tokenizer.py."
+        )
+    (hidden, width), out = maps["0.weight"].shape, codes.shape[1]
+    projection = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, out))
+    projection.load_state_dict(maps)
+    return codes.float(), projection

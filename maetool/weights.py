@@ -1,0 +1,104 @@
+"""Files of weights: read without running code, and compared with what they are for."""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import UsageError
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Return the contents of a checkpoint: its checksums compared, loaded without running any code it may hold.
+
+    Raises:
+        UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or one that
+            holds no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth file.")
+    try:
+        check_archive(path)
+        state = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UsageError(_explain_unpickling(path, str(error))) from error
+    except PermissionError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}): ask its owner for permission.") from error
+    except Exception as error:  # whatever a damaged file makes the readers of zip, pickle and tensors raise
+        raise UsageError(_explain_damage(path)) from error
+    if not isinstance(state, dict) or not state:
+        raise UsageError(f"{path} holds a {type(state).__name__} and no weights: pass a checkpoint of a model.")
+    return state
+
+
+def check_archive(path: Path) -> None:
+    """Compare every record of a checkpoint with its checksum, which torch itself does not; old formats have none.
+
+    Raises:
+        zipfile.BadZipFile: a record, or the list of records, is damaged.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise zipfile.BadZipFile(f"the checksum of {damaged} does not match")
+
+
+def _explain_damage(path: Path) -> str:
+    return (
+        f"{path} is damaged or was cut off ({path.stat().st_size:,} bytes): use an earlier checkpoint, "
+        "or copy the file again."
+    )
+
+
+def _explain_unpickling(path: Path, reason: str) -> str:
+    found = re.search(r"(?:GLOBAL|class) ([\w.]+)", reason)
+    if not found:
+        return _explain_damage(path)
+    return (
+        f"{path} holds more than tensors and plain containers ({found[1]}): loading it could run code, so it is "
+        "refused. Ask its author for a plain state dict or safetensors."
+    )
+
+
+def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
+    """Return the model's weights in a checkpoint of ours or of a published kind, or in a bare state dict.
+
+    Raises:
+        UsageError: there are none.
+    """
+    weights = state.get("state_dict", state.get("model", state))
+    if not isinstance(weights, Mapping) or not any(isinstance(value, Tensor) for value in weights.values()):
+        raise UsageError(f"{source} holds no weights (found {', '.join(map(str, state))}): pass a model's checkpoint.")
+    return {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
+
+
+def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """Check that weights are those of `own`, a model's state dict: the same names and shapes.
+
+    Raises:
+        UsageError: another architecture; the message counts what differs and names the first of each kind.
+    """
+    differences = {
+        "missing in the file": [name for name in own if name not in weights],
+        "unknown to the model": [name for name in weights if name not in own],
+        "of another shape": [
+            f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in own
+            if name in weights and weights[name].shape != own[name].shape
+        ],
+    }
+    found = [f"{len(names)} {kind} (first {names[0]})" for kind, names in differences.items() if names]
+    if found:
+        raise UsageError(
+            f"{source} is a checkpoint of another architecture than the config's: of {len(own)} tensors "
+            f"{'; '.join(found)}. Pass the config that the checkpoint was trained with."
+        )

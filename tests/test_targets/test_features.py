@@ -1,0 +1,143 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from maetool.encoders import VisionTransformer
+from maetool.errors import UsageError
+from maetool.structures import MaskPlan
+from maetool.targets import FeatureTarget, MomentumFeatureTarget
+from maetool.testing import tiny_batch, tiny_model
+
+GRID, PATCH = (2, 8), (8, 4)
+SIZES = {"img_size": (16, 32), "patch_size": PATCH, "embed_dim": 24, "depth": 2, "num_heads": 3}
+TEACHER = {"type": "VisionTransformer", **SIZES}
+
+
+def plan_of(batch_size=2):
+    return MaskPlan.from_scores(torch.rand(batch_size, 16), 4, GRID)
+
+
+def target(**options):
+    torch.manual_seed(0)
+    return FeatureTarget(**{"teacher": TEACHER, "grid": GRID, "patch_size": PATCH, **options})
+
+
+def test_features_are_the_teachers_of_the_whole_image():
+    images, plan = torch.randn(2, 3, 16, 32), plan_of()
+    raw = target(normalise="none")
+    assert torch.equal(raw(images, plan), plan.take_predicted(raw.teacher(images)[:, 1:]))
+    assert raw.out_dim == 24
+    changed = torch.where(plan.mask_at((16, 32))[:, None], images, torch.zeros_like(images))
+    assert not torch.allclose(raw(images, plan), raw(changed, plan))  # visible patches matter too
+
+
+def test_normalisations_by_hand():
+    images, plan = torch.randn(2, 3, 16, 32), plan_of()
+    raw = target(normalise="none")(images, plan).double()
+    token = (raw - raw.mean(-1, keepdim=True)) / (raw.var(-1, keepdim=True) + 1e-6).sqrt()
+    torch.testing.assert_close(target(normalise="token")(images, plan).double(), token, atol=1e-5, rtol=0)
+    length = raw / raw.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(target(normalise="length")(images, plan).double(), length, atol=1e-5, rtol=0)
+
+
+def test_layers_are_normalised_and_averaged():
+    images, plan = torch.randn(2, 3, 16, 32), plan_of()
+    both, first, last = (target(layers=layers)(images, plan) for layers in ([1, -1], [1], [2]))
+    assert torch.allclose(both, (first + last) / 2, atol=1e-6)
+    raw = target(layers=[-1], normalise="none")
+    assert torch.allclose(raw.teacher.norm(raw(images, plan)), target(normalise="none")(images, plan), atol=1e-6)
+
+
+def test_the_teacher_learns_nothing_and_stays_in_evaluation():
+    model = tiny_model(
+        target={"type": "FeatureTarget", "teacher": {**TEACHER, "drop_path_rate": 0.5}}, head={"loss": "smooth_l1"}
+    ).train()
+    assert not any(module.training for module in model.target.teacher.modules())
+    model(**model.data_preprocessor(tiny_batch()))["loss"].backward()
+    assert all(p.grad is None and not p.requires_grad for p in model.target.parameters())
+    assert any(name.startswith("target.teacher.") for name in model.state_dict())
+
+
+def test_the_teacher_gets_images_of_its_own_statistics():
+    mean, std, other_mean, other_std = (10.0, 20.0, 30.0), (2.0, 3.0, 4.0), (127.5,) * 3, (127.5,) * 3
+    asked = target(mean=mean, std=std, teacher_mean=other_mean, teacher_std=other_std)
+    stored = torch.rand(2, 3, 16, 32) * 255
+    normalised = (stored - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+    assert torch.allclose(asked.prepare(normalised), stored / 127.5 - 1, atol=1e-4)
+    model = tiny_model(
+        target={"type": "FeatureTarget", "teacher": TEACHER, "teacher_mean": (0.0,) * 3, "teacher_std": (1.0,) * 3}
+    )
+    batch = model.data_preprocessor(tiny_batch())  # whose statistics the model tells the target
+    assert torch.allclose(model.target.prepare(batch["images"]), tiny_batch()["inputs"].float(), atol=1e-3)
+
+
+def test_other_patches_at_another_size_make_the_same_grid():
+    larger = {**TEACHER, "img_size": (32, 32), "patch_size": (16, 4)}
+    images, plan = torch.randn(2, 3, 16, 32), plan_of()
+    resized = target(teacher=larger, resize=True)
+    assert resized.prepare(images).shape == (2, 3, 32, 32)
+    assert resized(images, plan).shape == (2, 12, 24)
+
+
+def test_an_own_checkpoint_is_a_teacher(tmp_path):
+    model = tiny_model()
+    for name, weights in (
+        ("run", model.state_dict()),
+        ("exported", model.encoder.state_dict()),
+    ):
+        torch.save({"state_dict": weights}, tmp_path / f"{name}.pth")
+        loaded = target(checkpoint=str(tmp_path / f"{name}.pth"))
+        for key, value in model.encoder.state_dict().items():
+            assert torch.equal(loaded.teacher.state_dict()[key], value)
+    torch.save({"model": model.encoder.state_dict()}, tmp_path / "published.pth")
+    seen = target(teacher={**TEACHER, "sees": "all"}, checkpoint=str(tmp_path / "published.pth"))  # no mask token in it
+    assert torch.equal(seen.teacher.cls_token, model.encoder.cls_token)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"teacher": {**TEACHER, "patch_size": (4, 4)}}, r"teacher has patches of 4x4 pixels and the encoder of 8x4"),
+        ({"teacher": {**TEACHER, "patch_size": 4}, "resize": True}, r"4x8 patches.*the encoder 2x8.*img_size to 8x32"),
+        ({"layers": [3]}, r"layers is \[3\], but an encoder of 2 blocks has the layers 0"),
+        ({"layers": []}, r"layers is \[\]"),
+        ({"normalise": "batch"}, r"normalise is 'batch', but must be"),
+        ({"teacher_mean": (0.5,) * 3}, r"the teacher wants \(0.5, 0.5, 0.5\) and None"),
+        ({"checkpoint": "no/such.pth"}, r"no checkpoint no/such.pth"),
+    ],
+)
+def test_bad_input(options, sentence):
+    with pytest.raises(UsageError, match=sentence) as info:
+        target(**options)
+    assert "\n" not in str(info.value)
+
+
+def test_a_checkpoint_of_another_width_is_refused(tmp_path):
+    path = tmp_path / "wide.pth"
+    torch.save({"state_dict": VisionTransformer(**{**SIZES, "embed_dim": 48}).state_dict()}, path)
+    with pytest.raises(
+        UsageError, match=r"another architecture.*of another shape \(first cls_token \(1, 1, 48\) instead of"
+    ):
+        target(checkpoint=str(path))
+    torch.save({"state_dict": nn.Linear(2, 2).state_dict()}, path)
+    with pytest.raises(UsageError, match=r"missing in the file"):
+        target(checkpoint=str(path))
+
+
+def test_the_average_follows_the_encoder_by_the_schedule():
+    torch.manual_seed(0)
+    encoder = VisionTransformer(**SIZES)
+    teacher = MomentumFeatureTarget(encoder, momentum=0.9)
+    before = teacher.teacher.cls_token.clone()
+    assert torch.equal(before, encoder.cls_token)
+    encoder.cls_token.data += 1
+    assert torch.equal(teacher.teacher.cls_token, before)  # a copy of its own
+    for progress in (0.0, 0.5, 1.0):
+        moved = (1 - 0.9) * (1 + math.cos(math.pi * progress)) / 2
+        wanted = teacher.teacher.cls_token + moved * (encoder.cls_token - teacher.teacher.cls_token)
+        teacher.follow(encoder, progress)
+        assert torch.allclose(teacher.teacher.cls_token, wanted, atol=1e-6)
+    with pytest.raises(UsageError, match=r"momentum is 1\.5"):
+        MomentumFeatureTarget(encoder, momentum=1.5)
