@@ -141,3 +141,19 @@ def test_the_average_follows_the_encoder_by_the_schedule():
         assert torch.allclose(teacher.teacher.cls_token, wanted, atol=1e-6)
     with pytest.raises(UsageError, match=r"momentum is 1\.5"):
         MomentumFeatureTarget(encoder, momentum=1.5)
+
+
+def test_any_timm_model_with_its_own_weights_is_a_teacher(tmp_path):
+    import timm
+
+    torch.manual_seed(0)
+    sizes = {"img_size": (16, 32), "patch_size": PATCH, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    theirs = timm.create_model("vit_base_patch16_clip_224", **sizes).eval()  # a norm in front, a head behind
+    torch.save(theirs.state_dict(), tmp_path / "clip.pth")
+    teacher = {"type": "TimmEncoder", "name": "vit_base_patch16_clip_224", **sizes}
+    ours = target(teacher=teacher, checkpoint=str(tmp_path / "clip.pth"), normalise="none")
+    images, plan = torch.randn(2, 3, 16, 32), plan_of()
+    with torch.no_grad():
+        assert torch.allclose(
+            ours(images, plan), plan.take_predicted(theirs.forward_features(images)[:, 1:]), atol=1e-5
+        )
