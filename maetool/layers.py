@@ -187,8 +187,13 @@ def find_layers(layers: Sequence[int], num_layers: int) -> list[int]:
     """Return the numbers of `layers`, counted from 0 (what enters the first block) to `num_layers`.
 
     Raises:
-        UsageError: no layer, or one that there is not.
+        UsageError: no layer, one that there is not, or an encoder without any that could be read.
     """
+    if not num_layers and list(layers) != [0]:
+        raise UsageError(
+            f"layers is {list(layers)}, but this encoder gives its last tokens only: take a plain ViT, VisionTransformer "
+            "or TimmEncoder, or a decoder that reads the last tokens."
+        )
     wrong = [layer for layer in layers if type(layer) is not int or not -num_layers - 1 <= layer <= num_layers]
     if wrong or not layers:
         raise UsageError(

@@ -39,7 +39,8 @@ class Case:
     compiled: bool = False
 
     def __str__(self) -> str:
-        return f"{self.method} {self.size} {self.dtype}{' compiled' if self.compiled else ''}"
+        name = f"{self.config.parent.name} {self.size}" if self.method == "ours" else f"{self.method} {self.size}"
+        return f"{name} {self.dtype}{' compiled' if self.compiled else ''}"
 
     @property
     def size(self) -> str:
@@ -60,8 +61,9 @@ def run(
     """Time training steps, each case of each round in a fresh process, so that memory is its own.
 
     Args:
-        configs: recipes of ours, one for each size; the name's first part is the size's.
-        methods: "ours" and names of peers; by default ours and the peers that are installed.
+        configs: recipes of ours; the folder's name is the method's, the file's first part the size's.
+        methods: "ours" and names of peers, which are measured once for each size; by default ours and the peers that
+            are installed and have the size.
         dtypes: "float32" and "bfloat16", the latter by autocast.
         batch_size: images of a step.
         compiled: measure every method with `torch.compile` too.
@@ -71,14 +73,11 @@ def run(
     """
     if safety:
         return overhead.run(configs[0], batch_size, steps, rounds)
-    methods = methods or ["ours", *peers.present()]
-    variants = (False, True) if compiled else (False,)
     cases = [
         Case(method, config, dtype, batch_size, variant)
-        for config in configs
         for dtype in dtypes
-        for variant in variants
-        for method in methods
+        for variant in ((False, True) if compiled else (False,))
+        for method, config in _pairs(configs, methods)
     ]
     memory = {case: _alone(_measure, case, 1, False)["memory"] for case in cases}
     peaks = {dtype: _alone(_peak, dtype) for dtype in dtypes}
@@ -92,6 +91,13 @@ def run(
     report += _table(found, {case: flops[case.config.name] / peaks[case.dtype] for case in cases}, memory)
     figures = {"device": _device(), "peaks": peaks, "flops": flops, "memory": {str(c): m for c, m in memory.items()}}
     return report, {**figures, "cases": {str(case): results for case, results in found.items()}}
+
+
+def _pairs(configs: Sequence[Path], methods: Sequence[str] | None) -> list[tuple[str, Path]]:
+    methods = methods or ["ours", *peers.present()]
+    ours = [("ours", config) for config in configs if "ours" in methods]
+    sizes = {config.name.split("_")[0]: config for config in reversed(configs)}  # the first config of each
+    return ours + [(m, c) for size, c in sizes.items() if size in peers.SIZES for m in methods if m != "ours"]
 
 
 def _alone(function: Callable, *args: Any) -> Any:
@@ -118,9 +124,10 @@ def _measure(case: Case, steps: int, keep: bool = True) -> dict[str, Any]:
         _build(case)  # imports what the method needs, so that it is not counted
     before = _peak_memory()
     model, loss_of = _build(case)
+    size = model.encoder.img_size if case.method == "ours" else (224, 224)
     model.to(_device()).train()
     optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
-    images = torch.randn(case.batch_size, 3, 224, 224, device=_device())
+    images = torch.randn(case.batch_size, 3, *size, device=_device())
     seconds = [_step(loss_of, images, optimizer, getattr(torch, case.dtype)) for _ in range(steps + 2)][2:]
     return {"seconds": seconds, "memory": _peak_memory() - before}
 
@@ -181,12 +188,17 @@ def _peak(dtype: str, seconds: float = 1.0) -> float:
 
 
 def _useful_flops(config: Path) -> int:
-    """Return the operations of the matrix products that a step needs for one image, counted without computing."""
+    """Return the operations of the matrix products that a step needs for one image, counted without computing.
+
+    What targets need, such as a teacher's forward pass, is not counted.
+    """
     model = _our_model(config).to("meta")
     images = torch.empty(1, 3, *model.encoder.img_size, device="meta")
     with FlopCounterMode(display=False) as counter:
         plan = model.make_plan(images)
-        model.decoder(model.encoder(images, plan), plan).sum().backward()
+        plans = [plan, *(plan.predicting(task.at) for task in model.tasks.values())]
+        parts = zip(model.decoders, model.read(images, plan), plans, strict=True)
+        sum(decoder(latent, plan).sum() for decoder, latent, plan in parts).backward()
     return counter.get_total_flops()
 
 
@@ -194,7 +206,7 @@ def _table(found: Mapping[Case, list[dict[str, Any]]], ideal: Mapping[Case, floa
     """Return a line for each case.
 
     "in use" is the most megabytes of tensors at once, "held" what the process took with its allocator's gaps. The ratio
-    is to the first peer in the same precision; above 1 is faster.
+    is to the first peer of the same size and precision, or without one to the first case; above 1 is faster.
     """
     lines = [
         f"{'case':<34} {'img/s':>7} {'ms':>8} {'lowest':>8} {'highest':>8} "
@@ -217,8 +229,9 @@ def _table(found: Mapping[Case, list[dict[str, Any]]], ideal: Mapping[Case, floa
 
 
 def _reference(case: Case, cases: Mapping[Case, Any]) -> Case:
-    same = [other for other in cases if (other.config, other.dtype) == (case.config, case.dtype)]
-    return next((other for other in same if other.method != "ours" and not other.compiled), same[0])
+    same = [other for other in cases if other.dtype == case.dtype]
+    rivals = (other for other in same if other.method != "ours" and other.size == case.size and not other.compiled)
+    return next(rivals, same[0])
 
 
 def _ratio(results: list[dict[str, Any]], reference: list[dict[str, Any]]) -> float:

@@ -44,8 +44,9 @@ class ImagePreprocessor(BaseDataPreprocessor):
             )
         if min(std) <= 0:
             raise UsageError(f"The standard deviations of data_preprocessor are {list(std)}, but must be positive.")
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        numbers = {"dtype": torch.float32, "device": "cpu"}  # values, which the parts are told even on the meta device
+        self.register_buffer("mean", torch.tensor(mean, **numbers).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, **numbers).view(-1, 1, 1), persistent=False)
         self._kept = torch.empty(0)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:

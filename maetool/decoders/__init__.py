@@ -4,6 +4,7 @@ from .class_bottleneck import ClassBottleneckDecoder
 from .cross_attention import CrossAttentionDecoder
 from .fusion import LayerFusionDecoder
 from .linear import LinearDecoder
+from .scaled import ScaledDecoder
 from .transformer import TransformerDecoder
 from .visible import VisibleDecoder
 
@@ -12,6 +13,7 @@ __all__ = [
     "CrossAttentionDecoder",
     "LayerFusionDecoder",
     "LinearDecoder",
+    "ScaledDecoder",
     "TransformerDecoder",
     "VisibleDecoder",
 ]

@@ -58,14 +58,18 @@ class TransformerDecoder(nn.Module):
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D)."""
+        return self.pred(self.decode(latent, plan, plan.ids_predict))  # (B, M, P)
+
+    def decode(self, latent: Tensor, plan: MaskPlan, ids: Tensor) -> Tensor:
+        """Return the normalised tokens (B, M, E) of the patches `ids` (B, M) from tokens (B, T + V, D)."""
         x = self.embed(latent)  # (B, T + V, E)
         x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
         x = x + self._positions(plan.grid)
-        ids = plan.ids_predict + self.num_prefix_tokens
+        ids = ids + self.num_prefix_tokens
         for block in self.blocks[:-1]:
             x = block(x)
         x = self.blocks[-1](x, ids) if len(self.blocks) else take_tokens(x, ids)  # (B, M, E)
-        return self.pred(self.norm(x))  # (B, M, P)
+        return self.norm(x)
 
     def _positions(self, grid: tuple[int, ...]) -> Tensor:
         if grid == self.grid:

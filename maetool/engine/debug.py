@@ -61,6 +61,8 @@ def _shrink_part(part: Any) -> None:
         part["depths"] = [1] * len(part["depths"])
     if "layers" in part:
         part["layers"] = [min(layer, 2) for layer in part["layers"]]
+    if "layer" in part:
+        part["layer"] = min(part["layer"], 2)
     if "embed_dim" in part and "num_heads" in part:
         heads = part["num_heads"]
         part["embed_dim"] = 16 * (heads if isinstance(heads, int) else heads[0])

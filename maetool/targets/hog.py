@@ -26,7 +26,8 @@ class HOGTarget(nn.Module):
         patch_size: (ph, pw), or one number.
         in_chans: C, each with histograms of its own.
         nbins: orientations in a half turn.
-        cell_size: pixels of a cell, one number or a pair; it divides the patch. By default half a patch.
+        cell_size: pixels of a cell, one number or a pair; it divides the patch, or else patches divide it, and
+            those of a cell share its histogram. By default half a patch.
         gaussian_window: pixels of a square that is laid over the image again and again and weighs its pixels by a
             Gaussian; 0 weighs all alike.
 
@@ -35,7 +36,7 @@ class HOGTarget(nn.Module):
         invertible: False, there is no way back to pixels.
 
     Raises:
-        UsageError: cells that do not divide the patch, or numbers that are not positive.
+        UsageError: cells that neither divide the patch nor are made of patches, or numbers that are not positive.
     """
 
     invertible = False
@@ -52,10 +53,11 @@ class HOGTarget(nn.Module):
         self.patch_size = to_size(patch_size, "patch_size")
         half = tuple(max(1, side // 2) for side in self.patch_size)
         self.cell_size = half if cell_size is None else to_size(cell_size, "cell_size")
-        if any(p % c for p, c in zip(self.patch_size, self.cell_size, strict=True)):
+        self.window = tuple(map(max, self.patch_size, self.cell_size))
+        if any(w % p or w % c for w, p, c in zip(self.window, self.patch_size, self.cell_size, strict=True)):
             raise UsageError(
                 f"HOG cells of {by(self.cell_size)} pixels do not divide patches of {by(self.patch_size)}: set "
-                "target.cell_size to a divisor of the patch size."
+                "target.cell_size to a divisor of the patch size, or to a multiple."
             )
         if nbins < 1 or gaussian_window < 0 or gaussian_window == 1:
             raise UsageError(
@@ -63,16 +65,22 @@ class HOGTarget(nn.Module):
                 "0 for none or at least 2 pixels."
             )
         self.nbins, self.gaussian_window = nbins, gaussian_window
-        cells = prod(p // c for p, c in zip(self.patch_size, self.cell_size, strict=True))
+        cells = prod(w // c for w, c in zip(self.window, self.cell_size, strict=True))
         self.out_dim = in_chans * nbins * cells
 
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
         """Return the float32 target (B, M, P) of images (B, C, H, W) at `plan.ids_predict`."""
-        windows = take_windows(images.float(), self.patch_size, plan.ids_predict, border=1)  # (B, M, C, ph + 2, pw + 2)
-        weight = self._weight(images, plan.ids_predict)
-        histograms = orientation_histograms(*gradients(windows), weight, self.nbins, self.cell_size)
+        ids = self._window_ids(plan)
+        windows = take_windows(images.float(), self.window, ids, border=1)  # (B, M, C, ph + 2, pw + 2)
+        histograms = orientation_histograms(*gradients(windows), self._weight(images, ids), self.nbins, self.cell_size)
         return histograms.flatten(2)  # (B, M, P), from (B, M, C, nbins, rows, columns)
+
+    def _window_ids(self, plan: MaskPlan) -> Tensor:
+        """Return which window holds each predicted patch, (B, M)."""
+        patches = [w // p for w, p in zip(self.window, self.patch_size, strict=True)]
+        row, column = torch.unravel_index(plan.ids_predict, plan.grid)
+        return row // patches[0] * (plan.grid[1] // patches[1]) + column // patches[1]
 
     def _weight(self, images: Tensor, ids: Tensor) -> Tensor:
         if not self.gaussian_window:
@@ -80,4 +88,4 @@ class HOGTarget(nn.Module):
         window = gaussian_window(self.gaussian_window).to(images.device)
         rows, columns = (torch.arange(side, device=images.device) % len(window) for side in images.shape[2:])
         laid = window[rows][:, columns].expand(len(images), 1, -1, -1)  # (B, 1, H, W)
-        return take_patches(laid, self.patch_size, ids)  # (B, M, 1, ph, pw)
+        return take_patches(laid, self.window, ids)  # (B, M, 1, ph, pw)

@@ -32,7 +32,7 @@ def tiny_config(**parts: dict[str, Any]) -> dict[str, Any]:
         "head": {"type": "RegressionHead"},
     }
     for name, part in parts.items():
-        config[name] = part if "type" in part else {**config[name], **part}
+        config[name] = part if "type" in part else {**config.get(name, {}), **part}
     return config
 
 

@@ -5,11 +5,24 @@ import torch
 
 from maetool.decoders import LinearDecoder
 from maetool.errors import UsageError
+from maetool.maskers import RandomMasker
 from maetool.structures import MaskPlan
 from maetool.testing import tiny_batch, tiny_model
 
 SEES_ALL = {"sees": "all"}
 LINEAR = {"type": "LinearDecoder"}
+INNER = {"type": "TransformerDecoder", "embed_dim": 16, "depth": 1, "num_heads": 2}
+CROSS = {"type": "CrossAttentionDecoder", "embed_dim": 16, "depth": 1, "num_heads": 2}
+FUSION = {"type": "LayerFusionDecoder", "layers": [1], "decoder": INNER}
+SWIN = {
+    "type": "SwinTransformer",
+    "img_size": 64,
+    "embed_dim": 8,
+    "depths": (1, 1, 1, 1),
+    "num_heads": (1, 1, 2, 2),
+    "window_size": 2,
+}
+HYBRID = {"type": "HybridTransformer", "img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2}
 
 
 @pytest.mark.parametrize(
@@ -18,6 +31,19 @@ LINEAR = {"type": "LinearDecoder"}
         ({"encoder": SEES_ALL}, r"TransformerDecoder cannot read VisionTransformer, which sees every place.*Linear"),
         ({"decoder": LINEAR}, r"LinearDecoder cannot read VisionTransformer, which sees only the visible patches: take "
          r"the decoder.*Transformer.*or an encoder that fits LinearDecoder, .*VisionTransformer \(sees=\"all\"\)"),
+        ({"decoder": CROSS}, r"CrossAttentionDecoder reads raw tokens, so that the norm of VisionTransformer "
+         r"would never be trained: set encoder.final_norm=False"),
+        ({"decoder": {**CROSS, "layers": [0, 3]}}, r"layers is \[0, 3\], but an encoder of 2 blocks has the layers 0"),
+        ({"decoder": {**CROSS, "layers": []}}, r"layers is \[\]"),
+        ({"decoder": {**FUSION, "layers": [-4]}}, r"layers is \[-4\], but an encoder of 2 blocks"),
+        ({"encoder": SWIN, "decoder": INNER}, r"sees every place, .*in tokens of 32x32 pixels, patches being 4x4"),
+        ({"encoder": SWIN, "decoder": CROSS}, r"cannot read SwinTransformer.*take the decoder LinearDecoder, or"),
+        ({"encoder": HYBRID, "decoder": FUSION}, r"layers is \[1\], but this encoder gives its last tokens only: .*"),
+        ({"encoder": SWIN, "decoder": LINEAR}, r"RandomMasker hides 1x1 patches at a time, but a token of "
+         r"SwinTransformer covers 8x8 and is either seen or hidden: take the masker AlignedMasker with unit=8"),
+        ({"encoder": {**SWIN, "img_size": 70}, "decoder": LINEAR}, r"70x70 pixels does not divide into patches of 4x4"),
+        ({"encoder": {**SWIN, "img_size": (64, 80)}, "decoder": LINEAR},
+         r"last tokens of the encoder cover 32x32 pixels, which does not divide an image of 64x80: .* 64x64"),
         ({"encoder": {"sees": "nothing"}}, r"sees is 'nothing', but must be 'visible' or 'all'"),
     ],
 )  # fmt: skip
@@ -25,6 +51,51 @@ def test_wrong_pairings_name_the_right_ones(parts, sentence):
     with pytest.raises(UsageError, match=sentence) as info:
         tiny_model(**parts)
     assert "\n" not in str(info.value)
+
+
+def test_a_masker_is_told_early_that_nobody_advises_it():
+    class Attentive(RandomMasker):
+        needs = ("attention",)
+
+    with pytest.raises(UsageError, match=r"Attentive needs attention, but the model has advisors for nothing: add"):
+        tiny_model(masker={"type": Attentive})
+
+
+def test_hierarchical_encoder_with_whole_tokens_hidden():
+    masker = {"type": "AlignedMasker", "mask_ratio": 0.5, "unit": 8}
+    model = tiny_model(encoder=SWIN, decoder=LINEAR, masker=masker)
+    result = model(torch.randn(2, 3, 64, 64), mode="predict")
+    assert result["reconstruction"].shape == (2, 3, 64, 64)
+    assert result["pred"].shape == (2, 2 * 64, 48)
+    model(torch.randn(2, 3, 64, 64))["loss"].backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_each_decoder_reads_its_own_layers_and_the_encoder_runs_once():
+    head, target = {"type": "RegressionHead"}, {"type": "PixelTarget"}
+    task = {"decoder": {**CROSS, "layers": [0, 2]}, "target": target, "head": head}
+    model = tiny_model(tasks={"second": task})
+    images = torch.randn(2, 3, 16, 32)
+    plan = model.make_plan(images)
+    last, some = model.read(images, plan)
+    torch.testing.assert_close(last, model.encoder(images, plan))
+    for ours, level in zip(some, model.encoder(images, plan, [0, 2]), strict=True):
+        assert torch.equal(ours, level)
+    passes = []
+    model.encoder.blocks[0].register_forward_hook(lambda *_: passes.append(1))
+    losses = model(images, plan=plan)
+    assert len(passes) == 1
+    losses["loss"].backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_layers_are_counted_from_what_enters_the_first_block():
+    encoder = tiny_model().encoder
+    images = torch.randn(2, 3, 16, 32)
+    first, again, last = encoder(images, layers=[0, -3, -1])
+    assert torch.equal(first, again)
+    torch.testing.assert_close(encoder.norm(last), encoder(images))
+    torch.testing.assert_close(encoder.blocks[1](encoder.blocks[0](first)), last)
 
 
 def test_mask_tokens_with_a_linear_decoder_train():

@@ -1,0 +1,128 @@
+"""A small decoder on one layer of the encoder, for targets that are finer or coarser than patches."""
+
+from collections.abc import Sequence
+from math import log2
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.layers import LayerNorm, Linear, find_layers, init_as_mae
+from maetool.ops.geometry import by
+from maetool.ops.patches import take_tokens
+from maetool.registry import DECODERS
+from maetool.structures import MaskPlan
+
+from .transformer import TransformerDecoder
+
+
+class _Finer(nn.Module):
+    """Each cell to 2 x 2 cells of half the width: a transposed convolution whose kernel is its stride.
+
+    Args:
+        dim: channels before.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.split = Linear(dim, 2 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., 2 rows, 2 columns, dim / 2) of (..., rows, columns, dim)."""
+        cells = self.split(x).unflatten(-1, (2, 2, -1))  # (..., rows, columns, 2, 2, dim / 2)
+        return cells.transpose(-4, -3).flatten(-5, -4).flatten(-3, -2)
+
+
+@DECODERS.register_module()
+class ScaledDecoder(TransformerDecoder):
+    """A small transformer decoder on one layer of the encoder, its prediction at `scale` times the grid of patches.
+
+    A layer has a norm of its own; the last layer's is the encoder's, which is trained by this. At a scale of 2 or 4 a
+    patch is predicted in 2 x 2 or 4 x 4 cells; at 1/2, 2 x 2 patches share a prediction, that of their mean token.
+    The numbers of a patch are ordered number, row, column, as those of `HOGTarget`.
+    Source: LocalMIM, section 3.3 (Haoqing-Wang/LocalMIM, `ViT/models_mim.py`).
+
+    Args:
+        encoder_dim: D.
+        out_dim: P, numbers to predict for each patch.
+        grid: (h, w), the grid that is trained on. Other grids work too.
+        num_layers: blocks of the encoder.
+        layer: the layer that is read, 0 being what enters the encoder's first block.
+        scale: cells along an axis of the grid over patches there.
+        num_prefix_tokens: T; the prefix takes part in the attention.
+        embed_dim: E.
+        depth: number of blocks.
+        num_heads: attention heads of a block.
+        mlp_ratio: width of a block's hidden layer over E.
+        encoder_norm: the encoder's final norm; by default one of its own.
+
+    Raises:
+        UsageError: sizes that do not divide, a layer that there is not, or an unknown scale.
+    """
+
+    layers: Sequence[int] = ()
+
+    def __init__(
+        self,
+        encoder_dim: int,
+        out_dim: int,
+        grid: Sequence[int],
+        num_layers: int,
+        layer: int = -1,
+        scale: Literal[0.5, 1, 2, 4] = 1,
+        num_prefix_tokens: int = 1,
+        embed_dim: int = 256,
+        depth: int = 1,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        encoder_norm: nn.Module | None = None,
+    ) -> None:
+        _check_scale(scale, out_dim, grid)
+        super().__init__(encoder_dim, out_dim, grid, num_prefix_tokens, embed_dim, depth, num_heads, mlp_ratio)
+        self.layers, self.scale = find_layers([layer], num_layers), scale
+        shared = self.layers == [num_layers] and encoder_norm is not None
+        self._shared = (encoder_norm,) if shared else ()  # in a tuple, where it is not registered a second time
+        if not shared:
+            self.layer_norm = LayerNorm(encoder_dim)
+        self.pred = _head(embed_dim, out_dim, scale)
+        init_as_mae(self)
+
+    @property
+    def encoder_norm(self) -> nn.Module:
+        """The norm that the layer passes first."""
+        return self._shared[0] if self._shared else self.layer_norm
+
+    def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
+        """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, T + V, D) of the one layer."""
+        x = self.encoder_norm(latent[0])
+        if self.scale >= 1:
+            x = self.decode(x, plan, plan.ids_predict)  # (B, M, E)
+            return self.pred(x[:, :, None, None]).flatten(2, 3).transpose(2, 3).flatten(2)  # (B, M, P)
+        everywhere = torch.arange(plan.mask.shape[1], device=x.device).expand(len(x), -1)
+        x = self.decode(x, plan, everywhere).unflatten(1, plan.grid)  # (B, h, w, E)
+        coarse = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean(dim=(2, 4)).flatten(1, 2)  # (B, L / 4, E)
+        row, column = torch.unravel_index(plan.ids_predict, plan.grid)
+        return self.pred(take_tokens(coarse, row // 2 * (plan.grid[1] // 2) + column // 2))  # (B, M, P)
+
+
+def _check_scale(scale: float, out_dim: int, grid: Sequence[int]) -> None:
+    if scale not in (0.5, 1, 2, 4):
+        raise UsageError(f"scale is {scale!r}, but must be 0.5, 1, 2 or 4.")
+    if scale == 0.5 and any(side % 2 for side in grid):
+        raise UsageError(f"A scale of 0.5 joins 2x2 patches, but a grid of {by(grid)} is odd: use another scale.")
+    if scale > 1 and out_dim % scale**2:
+        raise UsageError(
+            f"A scale of {scale} makes {scale**2} cells of a patch, but the target has {out_dim} numbers: "
+            f"take one with {scale**2} equal cells, such as HOGTarget with cell_size a {scale}th of the patch."
+        )
+
+
+def _head(dim: int, out_dim: int, scale: float) -> nn.Module:
+    if scale <= 1:
+        return Linear(dim, out_dim)
+    steps: list[nn.Module] = []
+    for number in range(round(log2(scale))):
+        width = dim // 2**number
+        steps += [_Finer(width)] if number == 0 else [LayerNorm(width), nn.GELU(), _Finer(width)]
+    return nn.Sequential(*steps, Linear(dim // scale, out_dim // scale**2))
