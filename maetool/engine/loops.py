@@ -1,6 +1,7 @@
 """The loops of pretraining and of its validation."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -147,6 +148,10 @@ class ValLoop(BaseLoop):
     def measure(self) -> dict[str, float]:
         """Return the metrics of the model, which is in evaluation mode; all processes call it together."""
         raise NotImplementedError(f"{type(self).__name__} must say what it measures: write `measure`.")
+
+    def report(self, folder: Path) -> dict[str, Any]:
+        """Write to a folder what the metrics leave out, and return what JSON can hold of it."""
+        return {}
 
 
 @LOOPS.register_module()
