@@ -40,8 +40,8 @@ class LayerDecayConstructor:
         self.layer_decay = stated.pop("layer_decay", None)
         if stated or not isinstance(self.layer_decay, int | float) or not 0 < self.layer_decay <= 1:
             raise UsageError(
-                f"LayerDecayConstructor got paramwise_cfg={paramwise_cfg}, but takes dict(layer_decay=N) with N above 0 "
-                "and at most 1."
+                f"LayerDecayConstructor got paramwise_cfg={paramwise_cfg}, but takes dict(layer_decay=N) with N above "
+                "0 and at most 1."
             )
         self.wrapper_cfg = dict(optim_wrapper_cfg)
 

@@ -62,12 +62,13 @@ def test_rates_of_every_group_by_hand():
 
 
 def test_fixed_positions_and_frozen_encoders_have_no_group():
-    names = {id(p): name for name, p in (model := classifier(2, "sincos")).named_parameters()}
+    model = classifier(2, "sincos")
+    names = {id(p): name for name, p in model.named_parameters()}
     assert "encoder.pos_embed" not in [names[id(p)] for g in layer_decay_groups(model, 0.5) for p in g["params"]]
     assert {group["layer"] for group in layer_decay_groups(classifier(2, frozen=True), 0.5)} == {3}
 
 
-def test_the_table_is_logged_once(capsys, monkeypatch):
+def test_the_table_is_logged_once(monkeypatch):
     told = []
     monkeypatch.setattr("maetool.engine.layer_decay.print_log", lambda message, logger: told.append(message))
     LayerDecayConstructor({"optimizer": {"type": "AdamW", "lr": 0.8}}, {"layer_decay": 0.5})(classifier(depth=2))
