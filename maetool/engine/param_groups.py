@@ -3,11 +3,10 @@
 from typing import Any
 
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS as ENGINE_OPTIM_WRAPPERS
 from torch import nn
 
 from maetool.errors import UsageError
-from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
+from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -42,7 +41,7 @@ def build_wrapper(wrapper_cfg: dict[str, Any], groups: list[dict[str, Any]]) -> 
     """Build the optimiser of parameter groups, and its wrapper, which is `AutocastOptimWrapper` where none is named."""
     cfg = {"type": "AutocastOptimWrapper", **wrapper_cfg}
     optimizer = OPTIMIZERS.build({**cfg.pop("optimizer"), "params": groups})
-    return ENGINE_OPTIM_WRAPPERS.build({**cfg, "optimizer": optimizer})
+    return OPTIM_WRAPPERS.build({**cfg, "optimizer": optimizer})
 
 
 def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
