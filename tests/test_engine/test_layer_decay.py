@@ -44,7 +44,7 @@ def test_rates_of_every_group_by_hand():
     cfg = {"optimizer": {"type": "AdamW", "lr": 0.8, "weight_decay": 0.05}}
     wrapper = LayerDecayConstructor(cfg, {"layer_decay": 0.5})(classifier(depth=2))
     schedule = WarmupCosineLR(wrapper, epochs=6, warmup_epochs=2, epoch_length=2, min_lr=0.08)
-    decays = [(group["layer"], group["weight_decay"]) for group in wrapper.param_groups]
+    decays = [(group["layer"], group["weight_decay"]) for group in wrapper.optimizer.param_groups]
     assert decays == [(0, 0.0), (0, 0.05), (1, 0.0), (1, 0.05), (2, 0.0), (2, 0.05), (3, 0.0), (3, 0.05)]
     table = {  # step: rate of layers 0, 1, 2 and of the head
         0: (0.0, 0.0, 0.0, 0.0),
@@ -55,7 +55,7 @@ def test_rates_of_every_group_by_hand():
     }
     for step in range(13):
         if step in table:
-            found = [group["lr"] for group in wrapper.param_groups]
+            found = [group["lr"] for group in wrapper.optimizer.param_groups]
             assert found == pytest.approx([rate for rate in table[step] for _ in range(2)]), step
         wrapper.optimizer.step()
         schedule.step()
