@@ -1,18 +1,21 @@
 """Datasets, transforms, samplers and the preprocessor."""
 
+from .augment import AugmentingPreprocessor, RandAugment
 from .base import ImageDataset, SampleKey
 from .image_folder import ImageFolderDataset
 from .preprocessor import ImagePreprocessor
 from .samplers import KeyedSampler
 from .shapes import ShapesDataset
 from .shard_dataset import ShardDataset
-from .transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop
+from .transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop, SingleDrawCrop
 
 __all__ = [
+    "AugmentingPreprocessor",
     "ImageDataset",
     "ImageFolderDataset",
     "ImagePreprocessor",
     "KeyedSampler",
+    "RandAugment",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "Resize",
@@ -20,4 +23,5 @@ __all__ = [
     "SampleKey",
     "ShapesDataset",
     "ShardDataset",
+    "SingleDrawCrop",
 ]
