@@ -29,6 +29,7 @@ setup(
         "tifffile>=2023.7",
         "matplotlib>=3.8",
         "tqdm>=4.66",
+        "scikit-learn>=1.4.2",
         'setuptools; python_version >= "3.12"',
     ],
     extras_require={

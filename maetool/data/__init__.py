@@ -2,6 +2,7 @@
 
 from .augment import AugmentingPreprocessor, RandAugment
 from .base import ImageDataset, SampleKey
+from .csv_dataset import CsvDataset
 from .image_folder import ImageFolderDataset
 from .preprocessor import ImagePreprocessor
 from .samplers import KeyedSampler
@@ -11,6 +12,7 @@ from .transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeC
 
 __all__ = [
     "AugmentingPreprocessor",
+    "CsvDataset",
     "ImageDataset",
     "ImageFolderDataset",
     "ImagePreprocessor",

@@ -171,7 +171,7 @@ def check_classes(model: nn.Module, dataset: Any) -> None:
     Raises:
         UsageError: another number.
     """
-    classes = getattr(dataset, "classes", None) or dataset.metainfo.get("classes")
+    classes = getattr(dataset, "classes", None)
     expected = getattr(model, "num_classes", None)
     if classes and expected and len(classes) != expected:
         some = ", ".join(str(name) for name in list(classes)[:3])

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class MaetoolRunner(Runner):
 
     rate = ""  # the sentence on the learning rate, which training begins with
     stopped = ""  # why training ended before its time; empty if it did not
+    loaded_classes: Sequence[str] = ()  # those that a loaded checkpoint was trained on
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> "MaetoolRunner":
@@ -122,9 +123,13 @@ class MaetoolRunner(Runner):
     def build_val_loop(self, loop: Any) -> Any:
         """Build the validation loop, handing it only what it takes."""
         facts = {"runner": self, "dataloader": self._val_dataloader, "evaluator": self._val_evaluator}
-        built = LOOPS.build(loop, default_args=facts)
-        check_classes(self.bare_model, built.dataloader.dataset)
-        return built
+        return LOOPS.build(loop, default_args=facts)
+
+    @property
+    def trained_classes(self) -> Sequence[str]:
+        """Names of the classes that the model is or was trained on; empty where nothing says so."""
+        training = not isinstance(self._train_loop, Mapping | None)
+        return getattr(self.train_dataloader.dataset, "classes", ()) if training else self.loaded_classes
 
     @property
     def bare_model(self) -> torch.nn.Module:
@@ -175,6 +180,7 @@ class MaetoolRunner(Runner):
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         load_weights(self.bare_model, weights_of(checkpoint, filename), filename)
         self._has_loaded = True
+        self.loaded_classes = checkpoint.get("meta", {}).get("dataset_meta", {}).get("classes", ())
         what = "Weights, optimiser, schedule and position in the data" if self._resume else "Only the weights"
         self.logger.info("%s come from %s.", what, filename)
         return checkpoint

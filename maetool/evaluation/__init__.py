@@ -1,6 +1,7 @@
 """What the features are worth."""
 
-from .knn import collect_features, knn_accuracy, knn_predict, pixel_features, token_features
+from .features import collect_features, pixel_features, token_features
+from .knn import knn_accuracy, knn_predict
 from .linear_probe import linear_probe_predict
 
 __all__ = [
