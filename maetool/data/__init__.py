@@ -1,5 +1,6 @@
 """Datasets, transforms, samplers and the preprocessor."""
 
+from .augment import AugmentingPreprocessor, RandAugment
 from .base import ImageDataset, SampleKey
 from .csv_dataset import CsvDataset
 from .image_folder import ImageFolderDataset
@@ -7,14 +8,16 @@ from .preprocessor import ImagePreprocessor
 from .samplers import KeyedSampler
 from .shapes import ShapesDataset
 from .shard_dataset import ShardDataset
-from .transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop
+from .transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop, SingleDrawCrop
 
 __all__ = [
+    "AugmentingPreprocessor",
     "CsvDataset",
     "ImageDataset",
     "ImageFolderDataset",
     "ImagePreprocessor",
     "KeyedSampler",
+    "RandAugment",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "Resize",
@@ -22,4 +25,5 @@ __all__ = [
     "SampleKey",
     "ShapesDataset",
     "ShardDataset",
+    "SingleDrawCrop",
 ]

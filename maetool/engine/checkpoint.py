@@ -1,5 +1,6 @@
 """Checkpoints: written so that nothing good is lost, read so that no code runs."""
 
+import argparse
 import pickle
 import re
 import zipfile
@@ -13,6 +14,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
+from maetool.convert.mae import from_published, is_published
 from maetool.errors import UsageError
 
 from .files import replace_file
@@ -58,7 +60,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth file.")
     try:
         check_archive(path)
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in checkpoints of published code
+            state = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UsageError(_explain_unpickling(path, str(error))) from error
     except PermissionError as error:
@@ -103,15 +106,18 @@ def _explain_unpickling(path: Path, reason: str) -> str:
 
 
 def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """Return the model's weights in a checkpoint of ours, or in a bare state dict.
+    """Return the model's weights in a checkpoint, under our names.
+
+    The checkpoint is one of ours, a bare state dict, or one of facebookresearch/mae with the names used there.
 
     Raises:
         UsageError: there are none.
     """
-    weights = state.get("state_dict", state)
+    weights = state.get("state_dict", state.get("model", state))
     if not isinstance(weights, Mapping) or not any(isinstance(value, Tensor) for value in weights.values()):
         raise UsageError(f"{source} holds no weights (found {', '.join(map(str, state))}): pass a model's checkpoint.")
-    return {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
+    weights = {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
+    return from_published(weights) if is_published(weights) else weights
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
@@ -122,6 +128,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | 
             is left as it was.
     """
     own = model.state_dict()
+    _check_classes(own, weights, source)
     differences = {
         "missing in the file": [name for name in own if name not in weights],
         "unknown to the model": [name for name in weights if name not in own],
@@ -138,6 +145,15 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | 
             f"{'; '.join(found)}. Pass the config that the checkpoint was trained with."
         )
     load_weights_into(model, weights)
+
+
+def _check_classes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path) -> None:
+    here, there = (len(state["head.weight"]) if "head.weight" in state else None for state in (own, weights))
+    if here and there and here != there:
+        raise UsageError(
+            f"{source} tells {there} classes apart, but model.num_classes is {here}: set model.num_classes={there}, or "
+            "train on other classes from its encoder with --init."
+        )
 
 
 def save_as_last(path: Path) -> None:

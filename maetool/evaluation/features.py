@@ -11,8 +11,13 @@ Features = Callable[[nn.Module, Tensor], Tensor]
 
 
 def token_features(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the mean patch token (B, D) of whole images (B, C, H, W): nothing is hidden, the prefix is left out."""
-    tokens = model(images, mode="tensor")  # (B, T + L, D)
+    """Return the mean patch token (B, D) of whole images (B, C, H, W): nothing is hidden, the prefix is left out.
+
+    A model that pools by itself, such as a classifier, gives what it pools.
+    """
+    tokens = model(images, mode="tensor")  # (B, T + L, D), or (B, D)
+    if tokens.ndim == 2:
+        return tokens.float()
     return tokens[:, model.encoder.num_prefix_tokens :].mean(dim=1).float()
 
 
