@@ -38,7 +38,7 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
         UsageError: the data cannot be read, or a model of classes needs labels that are not there.
     """
     labelled = takes(cfg.model, MODELS, "num_classes")
-    train, val = _places(Path(data), labelled)
+    train, val = places(Path(data), labelled)
     cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
     if cfg.get("val_dataloader"):
         cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")
@@ -51,19 +51,27 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
         _adopt_classes(cfg)
 
 
-def _places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what makes the training and the validation dataset those of the user."""
+def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments that make a training and a validation dataset those of the user; see `use_data`."""
     tables = [root / "train.csv", root / "val.csv"]
     if all(table.is_file() for table in tables):
-        return {"csv_file": str(tables[0])}, {"csv_file": str(tables[1])}
+        return tuple({"type": "CsvDataset", "csv_file": str(table)} for table in tables)
     if root.suffix.lower() == ".csv":
-        return {"csv_file": str(root), "part": "train"}, {"csv_file": str(root), "part": "val"}
+        return tuple({**whole(str(root)), "part": part} for part in ("train", "val"))
     if (root / "train").is_dir() and (root / "val").is_dir():
         classes = labelled or has_classes(root / "val")
         return _folder(root / "train", labelled), _folder(root / "val", classes)
     if labelled:
-        return {**_folder(root, True), "part": "train"}, {**_folder(root, True), "part": "val"}
+        return tuple({**_folder(root, True), "part": part} for part in ("train", "val"))
     return _folder(root, False), {**_folder(root, False), "limit": 1000}
+
+
+def whole(data: str) -> dict[str, Any]:
+    """Return the arguments of a dataset of all images of the user, with labels where all are in folders of classes."""
+    root = Path(data)
+    if root.suffix.lower() == ".csv":
+        return {"type": "CsvDataset", "csv_file": data}
+    return _folder(root, root.is_dir() and has_classes(root))
 
 
 def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
@@ -72,7 +80,6 @@ def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
 
 
 def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:
-    place = {"type": "CsvDataset", **place} if "csv_file" in place else dict(place)
     crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
     kept: dict[str, Any] = {"pipeline": crop if use == "train" else [{"type": "ResizeCenterCrop"}]}
     if dataset["type"] in _FILES:
