@@ -6,6 +6,7 @@ from PIL import Image
 from test_classification import make_config
 
 from maetool.engine.config import load_config
+from maetool.engine.launch import build_runner
 from maetool.engine.user_data import use_data
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
@@ -98,3 +99,14 @@ def test_pretraining_on_a_table(repository, folder):
     use_data(cfg, str(folder / "labels.csv"))
     assert [len(data) for data in datasets(cfg)] == [16, 4]
     assert cfg.val_cfg.bank_dataloader.dataset.part == "train"
+
+
+@pytest.mark.parametrize(("name", "measured"), [("labels.csv", True), ("all", False)])
+def test_neighbours_of_tables(repository, folder, tmp_path, name, measured):
+    """Of one label for each image the accuracy is told; of several there is none."""
+    cfg = load_config(repository / "configs/mae/vit-t_shapes.py", ["model.encoder.img_size=16"])
+    use_data(cfg, str(folder / name))
+    cfg.work_dir = str(tmp_path / "work")
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.val_cfg.bank_dataloader):
+        loader.batch_size = 4
+    assert ("knn" in build_runner(cfg).val()) == measured
