@@ -142,7 +142,7 @@ OPTIM_WRAPPERS = Registry("optim_wrapper", parent=engine.OPTIM_WRAPPERS, locatio
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     "optim_wrapper_constructor", parent=engine.OPTIM_WRAPPER_CONSTRUCTORS, locations=("maetool.engine",)
 )
-OPTIMIZERS = Registry("optimizer", parent=engine.OPTIMIZERS)
+OPTIMIZERS = Registry("optimizer", parent=engine.OPTIMIZERS, locations=("maetool.engine",))
 PARAM_SCHEDULERS = Registry("param_scheduler", parent=engine.PARAM_SCHEDULERS, locations=("maetool.engine",))
 METRICS = Registry("metric", parent=engine.METRICS, locations=("maetool.evaluation",))
 VISBACKENDS = Registry("vis_backend", parent=engine.VISBACKENDS)

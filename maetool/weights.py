@@ -1,5 +1,6 @@
 """Files of weights: read without running code, and compared with what they are for."""
 
+import argparse
 import pickle
 import re
 import zipfile
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .convert.mae import from_published, is_published
 from .errors import UsageError
 
 
@@ -25,7 +27,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth file.")
     try:
         check_archive(path)
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in checkpoints of published code
+            state = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UsageError(_explain_unpickling(path, str(error))) from error
     except PermissionError as error:
@@ -70,7 +73,9 @@ def _explain_unpickling(path: Path, reason: str) -> str:
 
 
 def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """Return the model's weights in a checkpoint of ours or of a published kind, or in a bare state dict.
+    """Return the model's weights in a checkpoint, under our names.
+
+    The checkpoint is one of ours, a bare state dict, or one of facebookresearch/mae with the names used there.
 
     Raises:
         UsageError: there are none.
@@ -78,15 +83,18 @@ def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor
     weights = state.get("state_dict", state.get("model", state))
     if not isinstance(weights, Mapping) or not any(isinstance(value, Tensor) for value in weights.values()):
         raise UsageError(f"{source} holds no weights (found {', '.join(map(str, state))}): pass a model's checkpoint.")
-    return {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
+    weights = {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
+    return from_published(weights) if is_published(weights) else weights
 
 
 def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path) -> None:
     """Check that weights are those of `own`, a model's state dict: the same names and shapes.
 
     Raises:
-        UsageError: another architecture; the message counts what differs and names the first of each kind.
+        UsageError: another number of classes, or another architecture; the message counts what differs and names the
+            first of each kind.
     """
+    _check_classes(own, weights, source)
     differences = {
         "missing in the file": [name for name in own if name not in weights],
         "unknown to the model": [name for name in weights if name not in own],
@@ -101,4 +109,13 @@ def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], sour
         raise UsageError(
             f"{source} is a checkpoint of another architecture than the config's: of {len(own)} tensors "
             f"{'; '.join(found)}. Pass the config that the checkpoint was trained with."
+        )
+
+
+def _check_classes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path) -> None:
+    here, there = (len(state["head.weight"]) if "head.weight" in state else None for state in (own, weights))
+    if here and there and here != there:
+        raise UsageError(
+            f"{source} tells {there} classes apart, but model.num_classes is {here}: set model.num_classes={there}, or "
+            "train on other classes from its encoder with --init."
         )

@@ -20,6 +20,9 @@ def parse_args() -> argparse.Namespace:
         help="go on where the run stopped: from PATH, or from the newest checkpoint in the work folder",
     )
     parser.add_argument(
+        "--init", metavar="CHECKPOINT", help="begin with the encoder of this checkpoint, of ours or a published one"
+    )
+    parser.add_argument(
         "--amp",
         nargs="?",
         const="auto",
@@ -56,6 +59,8 @@ def main() -> None:
         cfg.work_dir = args.work_dir
     if args.data:
         launch.use_data(cfg, args.data)
+    if args.init:
+        cfg.init_from = args.init
     if args.amp:
         cfg.optim_wrapper.dtype = args.amp
     if args.max_hours is not None:

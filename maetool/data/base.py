@@ -61,6 +61,10 @@ class ImageDataset(Dataset):
     Args:
         pipeline: transforms, each a config or a callable from an image (C, H, W) to an image (C, H, W).
         seed: seed of the augmentation where no sampler hands over a key.
+
+    Attributes:
+        classes: names of the K classes; empty without labels.
+        labels: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several; None without labels.
     """
 
     metainfo: dict[str, Any] = {}
@@ -68,6 +72,8 @@ class ImageDataset(Dataset):
     def __init__(self, pipeline: Sequence[Any] = (), seed: int = 0) -> None:
         self.transforms = [TRANSFORMS.build(transform) for transform in pipeline]
         self.seed = seed
+        self.classes: list[str] = []
+        self.labels: Tensor | None = None
 
     def load(self, index: int) -> dict[str, Any]:
         """Return the sample as stored: `inputs`, a tensor (C, H, W), uint8 or float32, and for example `label`.
@@ -125,6 +131,10 @@ class ImageDataset(Dataset):
                 shared = False
             image = transform(image)
         return decoded(image)
+
+    def name_of(self, index: int) -> str:
+        """Return what to call the image at `index` in a table: its path, where it has one."""
+        return str(index)
 
     def key_of(self, index: int, epoch: int = 0) -> SampleKey:
         """Return the key that sample `index` has in `epoch` under this dataset's own seed."""

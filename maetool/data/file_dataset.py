@@ -1,9 +1,8 @@
 """What the datasets of files share: broken files are passed over and reported, labels come from the folders."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,35 +10,14 @@ from maetool.errors import UsageError
 
 from .base import ImageDataset
 from .encoded_image import EncodedImage, decoded, open_image
+from .file_index import Files
 from .image_io import UnreadableImage, check_backend
+from .labels import Labels
+from .subsets import Subset
 
 # The second number settles it: among 32 files, four broken ones can be bad luck.
 _PROBES = (32, 320)
 _MAX_IN_A_ROW = 100
-
-
-class Files(Protocol):
-    """The files of a dataset, in a fixed order.
-
-    Attributes:
-        root: the folder that they are in.
-    """
-
-    root: str
-
-    def __len__(self) -> int: ...
-
-    def path(self, index: int) -> str:
-        """Return what to call file `index` in a message."""
-
-    def relative(self, index: int) -> str:
-        """Return the path of file `index` as seen from `root`."""
-
-    def read(self, index: int) -> bytes:
-        """Return the content of file `index`; an `UnreadableImage` says why it cannot be read."""
-
-    def take(self, indices: Iterable[int]) -> "Files":
-        """Return these files only."""
 
 
 class FileDataset(ImageDataset):
@@ -52,21 +30,19 @@ class FileDataset(ImageDataset):
         files: where they are.
         in_chans: channels of each image; other than 1 and 3 needs `.npy` or `.tiff` files.
         pipeline: transforms, each a config or a callable from an image (C, H, W) to an image (C, H, W).
-        with_labels: give each sample the `label` of its class, the first folder below the root in sorted order.
+        labels: the labels of all files, which give each sample its `label`; None for none.
+        subset: which of the files are used.
         max_broken: largest share of broken files that is tolerated, 0 to 1.
-        limit: use only this many files, evenly spaced over the names in order; all by default.
         backend: what decodes and resizes photographs; see `decode_image`. "pillow" gives the published MAE pipeline to
             the bit, at half the speed or less.
         seed: seed of the augmentation where no sampler hands over a key.
 
     Attributes:
         files: the files in use.
-        classes: names of the classes; empty without labels.
         holds_floats: the files tried first hold other than 8-bit values; then every image is float32.
 
     Raises:
-        UsageError: a nonsensical argument, more broken files than `max_broken` in a probe of the files, or with labels
-            images outside of class folders or one class only.
+        UsageError: a nonsensical argument, or more broken files than `max_broken` in a probe of the files.
     """
 
     def __init__(
@@ -74,28 +50,23 @@ class FileDataset(ImageDataset):
         files: Files,
         in_chans: int,
         pipeline: Sequence[Any],
-        with_labels: bool,
+        labels: Labels | None,
+        subset: Subset,
         max_broken: float,
-        limit: int | None,
         backend: str,
         seed: int,
     ) -> None:
         super().__init__(pipeline, seed)
-        _check(type(self).__name__, in_chans, max_broken, limit)
+        _check(type(self).__name__, in_chans, max_broken)
         self.in_chans = in_chans
         self.max_broken = max_broken
         self.backend = check_backend(backend)
         self.holds_floats = False  # until a file that is tried does
-        self.files = files
-        self.labels: np.ndarray | None = None
-        self.classes: tuple[str, ...] = ()
-        if with_labels:
-            self.classes, self.labels = _classes_of(self.files)
-            self.metainfo = {"classes": self.classes}
-        if limit is not None and limit < len(self.files):
-            chosen = np.arange(limit) * len(self.files) // limit
-            self.files = self.files.take(chosen)
-            self.labels = None if self.labels is None else self.labels[chosen]
+        chosen = subset.choose(len(files), labels and labels.values)
+        if labels:
+            self.classes, self.labels = labels.classes, labels.values[chosen]
+            self.metainfo = {"classes": tuple(labels.classes)}
+        self.files = files.take(chosen.tolist()) if len(chosen) < len(files) else files
         self._probe()
 
     def __len__(self) -> int:
@@ -138,7 +109,14 @@ class FileDataset(ImageDataset):
             UnreadableImage: the file cannot be read.
         """
         sample = {"inputs": self._of_one_type(self._open(index), index)}
-        return sample if self.labels is None else {**sample, "label": int(self.labels[index])}
+        if self.labels is None:
+            return sample
+        label = self.labels[index]
+        return {**sample, "label": label if label.ndim else int(label)}
+
+    def name_of(self, index: int) -> str:
+        """Return the path of the image at `index` as seen from the root."""
+        return self.files.relative(index)
 
     def _open(self, index: int) -> EncodedImage | Tensor:
         return open_image(self.files.read(index), self.files.path(index), self.in_chans, self.backend)
@@ -175,30 +153,8 @@ class FileDataset(ImageDataset):
         return ""
 
 
-def _check(name: str, in_chans: int, max_broken: float, limit: int | None) -> None:
+def _check(name: str, in_chans: int, max_broken: float) -> None:
     if in_chans < 1:
         raise UsageError(f"{name} got in_chans={in_chans}: give the number of channels, at least 1.")
     if not 0 <= max_broken <= 1:
         raise UsageError(f"{name} got max_broken={max_broken}: give a share from 0 to 1.")
-    if limit is not None and limit < 1:
-        raise UsageError(f"{name} got limit={limit}: give a number of files, at least 1, or None for all.")
-
-
-def _classes_of(files: Files) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the class names, sorted, and the int64 label (N,) of each file."""
-    folders = []
-    for i in range(len(files)):
-        parts = files.relative(i).split("/", 1)
-        if len(parts) == 1 or parts[0] == "..":
-            raise UsageError(
-                f"{files.path(i)} has no class: with_labels expects {files.root}/CLASS/IMAGE, a folder for each class."
-            )
-        folders.append(parts[0])
-    classes = tuple(sorted(set(folders)))
-    if len(classes) == 1:
-        raise UsageError(
-            f"{files.root} has only the class `{classes[0]}`: with_labels expects a folder for each of two or more "
-            "classes directly below it."
-        )
-    label_of = {name: label for label, name in enumerate(classes)}
-    return classes, np.fromiter((label_of[folder] for folder in folders), np.int64, len(folders))

@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -28,6 +29,30 @@ _FORMAT = f"1 {' '.join(IMAGE_EXTENSIONS)}"
 # File systems round times, some to two seconds: a folder changed that shortly before a scan can change again unseen.
 _GRACE_NS = 2_000_000_000
 _HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
+
+
+class Files(Protocol):
+    """The files of a dataset, in a fixed order.
+
+    Attributes:
+        root: the folder that they are in.
+    """
+
+    root: str
+
+    def __len__(self) -> int: ...
+
+    def path(self, index: int) -> str:
+        """Return what to call file `index` in a message."""
+
+    def relative(self, index: int) -> str:
+        """Return the path of file `index` as seen from `root`."""
+
+    def read(self, index: int) -> bytes:
+        """Return the content of file `index`; an `UnreadableImage` says why it cannot be read."""
+
+    def take(self, indices: Iterable[int]) -> "Files":
+        """Return these files only."""
 
 
 @dataclass(frozen=True)

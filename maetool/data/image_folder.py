@@ -1,5 +1,6 @@
 """Images in a folder or in a list."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from maetool.registry import DATASETS
 from .encoded_image import decoded
 from .file_dataset import FileDataset
 from .file_index import index_files
+from .labels import labels_from_folders, refuse_empty_classes
+from .subsets import Subset
 
 
 @DATASETS.register_module()
@@ -20,14 +23,17 @@ class ImageFolderDataset(FileDataset):
 
     Args:
         root: folder of images at any depth, or text list with one path a line.
-        in_chans, pipeline, with_labels, max_broken, limit, backend, seed: see `FileDataset`.
+        in_chans, pipeline, max_broken, backend, seed: see `FileDataset`.
+        with_labels: give each sample the `label` of its class, the first folder below the root in sorted order.
+        limit, labels_fraction, labels_per_class, part: which images are used, see `Subset`, drawn with `seed`.
         nodata: value that marks pixels without data, where all channels hold it; they count nothing in the loss, and
             the encoder sees the mean of the others there. The samples then have a `weight`; the transforms get one
             channel more and must be geometric.
         index_cache: folder of the cached file list; by default in the user's cache folder.
 
     Raises:
-        UsageError: no images, or what `FileDataset` raises.
+        UsageError: no images, with labels images outside of class folders, one class only or a class without images,
+            or what `FileDataset` raises.
     """
 
     def __init__(
@@ -38,6 +44,9 @@ class ImageFolderDataset(FileDataset):
         with_labels: bool = False,
         max_broken: float = 0.1,
         limit: int | None = None,
+        labels_fraction: float | None = None,
+        labels_per_class: int | None = None,
+        part: str = "all",
         nodata: float | None = None,
         index_cache: str | Path | None = None,
         backend: str = "cv2",
@@ -45,7 +54,11 @@ class ImageFolderDataset(FileDataset):
     ) -> None:
         self.nodata = nodata
         files = index_files(root, index_cache)
-        super().__init__(files, in_chans, pipeline, with_labels, max_broken, limit, backend, seed)
+        labels = labels_from_folders(files) if with_labels else None
+        if labels and os.path.isdir(os.path.expanduser(root)):
+            refuse_empty_classes(files.root, labels.classes)
+        subset = Subset(part, limit, labels_fraction, labels_per_class, seed)
+        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed)
 
     def stored(self, index: int) -> dict[str, Any]:
         """Return what `FileDataset.stored` gives, and with `nodata` the `weight`, bool (H, W), and the image decoded.

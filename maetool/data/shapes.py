@@ -13,6 +13,7 @@ from maetool.registry import DATASETS
 
 from .base import ImageDataset
 from .scene import OUTLINES, TEXTURES, Scene, draw_image, draw_scene
+from .subsets import Subset
 
 MIN_SIDE = 16  # below, the finest texture has less than three pixels a period
 
@@ -35,6 +36,7 @@ class ShapesDataset(ImageDataset):
         pipeline: transforms, see `ImageDataset`.
         cache: keep the drawn pictures in memory (N x C x H x W bytes), each worker its own; what `load` returns is
             the same either way.
+        labels_fraction, labels_per_class, part: which of the pictures are used, see `Subset`, drawn with `seed`.
 
     Raises:
         UsageError: an argument of another type or out of range.
@@ -50,6 +52,9 @@ class ShapesDataset(ImageDataset):
         seed: int = 0,
         pipeline: Sequence[Any] = (),
         cache: bool = True,
+        labels_fraction: float | None = None,
+        labels_per_class: int | None = None,
+        part: str = "all",
     ) -> None:
         super().__init__(pipeline, seed)
         for name, value, least in (("num_samples", num_samples, 1), ("in_chans", in_chans, 1), ("seed", seed, 0)):
@@ -60,12 +65,16 @@ class ShapesDataset(ImageDataset):
             raise UsageError(
                 f"img_size is {img_size!r}, but the textures need at least {MIN_SIDE} pixels a side: take 32 or more."
             )
-        self.num_samples, self.in_chans = num_samples, in_chans
+        self.in_chans = in_chans
+        labels = _label(torch.arange(num_samples), seed)
+        subset = Subset(part, None, labels_fraction, labels_per_class, seed)
+        self.numbers = subset.choose(num_samples, labels)
+        self.classes, self.labels = list(TEXTURES), labels[self.numbers]
         self._bands = band_weights(in_chans)
         self._cache: dict[int, Tensor] | None = {} if cache else None
 
     def __len__(self) -> int:
-        return self.num_samples
+        return len(self.numbers)
 
     def load(self, index: int) -> dict[str, Any]:
         """Return `inputs`, uint8 (C, H, W), and `label`, the texture class.
@@ -95,13 +104,13 @@ class ShapesDataset(ImageDataset):
         Raises:
             IndexError: no sample has this index.
         """
-        if not 0 <= index < self.num_samples:
-            raise IndexError(f"Sample {index} does not exist: the dataset has {self.num_samples}.")
-        return _label(index, self.seed)
+        if not 0 <= index < len(self):
+            raise IndexError(f"Sample {index} does not exist: the dataset has {len(self)}.")
+        return int(self.labels[index])
 
-    def labels(self) -> Tensor:
-        """Return the classes (N,) of all samples, int64."""
-        return _label(torch.arange(self.num_samples), self.seed)
+    def name_of(self, index: int) -> str:
+        """Return the number of the picture among all that are drawn from `seed`."""
+        return str(int(self.numbers[index]))
 
     def _draw(self, index: int) -> Tensor:
         image, _ = draw_image(self.label_of(index), self.img_size, self._rng(index))
@@ -110,7 +119,7 @@ class ShapesDataset(ImageDataset):
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (C, H, W)
 
     def _rng(self, index: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, index))
+        return np.random.default_rng((self.seed, int(self.numbers[index])))
 
 
 def _label(index: Any, seed: int) -> Any:

@@ -7,7 +7,9 @@ from typing import Any
 from maetool.registry import DATASETS
 
 from .file_dataset import FileDataset
+from .labels import labels_from_folders
 from .shards import ShardFiles, ShardTable
+from .subsets import Subset
 
 
 @DATASETS.register_module()
@@ -16,7 +18,8 @@ class ShardDataset(FileDataset):
 
     Args:
         root: the folder.
-        in_chans, pipeline, with_labels, max_broken, limit, backend, seed: see `FileDataset`.
+        in_chans, pipeline, with_labels, max_broken, limit, labels_fraction, labels_per_class, part, backend, seed: see
+            `ImageFolderDataset`.
 
     Raises:
         UsageError: shards that are missing, damaged or not complete, or what `FileDataset` raises.
@@ -30,8 +33,13 @@ class ShardDataset(FileDataset):
         with_labels: bool = False,
         max_broken: float = 0.1,
         limit: int | None = None,
+        labels_fraction: float | None = None,
+        labels_per_class: int | None = None,
+        part: str = "all",
         backend: str = "cv2",
         seed: int = 0,
     ) -> None:
         files = ShardFiles(ShardTable.load(root))
-        super().__init__(files, in_chans, pipeline, with_labels, max_broken, limit, backend, seed)
+        labels = labels_from_folders(files) if with_labels else None
+        subset = Subset(part, limit, labels_fraction, labels_per_class, seed)
+        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed)

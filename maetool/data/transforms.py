@@ -5,6 +5,7 @@ Random draws come from torch's default generator, which `ImageDataset` seeds wit
 whose `takes_encoded` is true is also handed photographs that are not decoded yet.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -46,13 +47,35 @@ class RandomResizedCrop:
 
     def __call__(self, image: Tensor | EncodedImage) -> Tensor:
         """Return a random crop; of a photograph in a JPEG file, only as much is decoded as the crop needs."""
-        encoded = isinstance(image, EncodedImage)
-        outline = torch.empty(1, *image.size, device="meta") if encoded else image
-        box = TorchvisionCrop.get_params(outline, self.scale, self.ratio)
-        if encoded:
-            return image.crop(box, self.size)  # (C, H, W)
-        top, left, height, width = box
+        if isinstance(image, EncodedImage):
+            return image.crop(self.draw_box(*image.size), self.size)  # (C, H, W)
+        top, left, height, width = self.draw_box(*image.shape[1:])
         return resize(image[:, top : top + height, left : left + width], self.size)  # (C, H, W)
+
+    def draw_box(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return top, left, height and width of a random box in an image of the given size, in pixels."""
+        return TorchvisionCrop.get_params(torch.empty(1, height, width, device="meta"), self.scale, self.ratio)
+
+
+@TRANSFORMS.register_module()
+class SingleDrawCrop(RandomResizedCrop):
+    """A `RandomResizedCrop` whose box is drawn once and cut to the image, where that one draws until it fits.
+
+    It is the crop of MAE's linear probe. Source: `util/crop.py` of facebookresearch/mae.
+
+    Args:
+        size, scale, ratio: see `RandomResizedCrop`.
+    """
+
+    def draw_box(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return top, left, height and width of a random box in an image of the given size, in pixels."""
+        area = height * width * torch.empty(1).uniform_(*self.scale).item()
+        low, high = torch.tensor(self.ratio).log().tolist()
+        ratio = math.exp(torch.empty(1).uniform_(low, high).item())
+        box_height = min(round(math.sqrt(area / ratio)), height)
+        box_width = min(round(math.sqrt(area * ratio)), width)
+        top = int(torch.randint(height - box_height + 1, ()))
+        return top, int(torch.randint(width - box_width + 1, ())), box_height, box_width
 
 
 @TRANSFORMS.register_module()

@@ -1,6 +1,17 @@
 """Everything that trains: the runner, loops, hooks, optimisers, schedules and checkpoints."""
 
-from . import hooks, log_processor, loops, optim, param_groups, schedules
+from . import classification, hooks, lars, layer_decay, log_processor, loops, optim, param_groups, schedules
 from .runner import MaetoolRunner
 
-__all__ = ["MaetoolRunner", "hooks", "log_processor", "loops", "optim", "param_groups", "schedules"]
+__all__ = [
+    "MaetoolRunner",
+    "classification",
+    "hooks",
+    "lars",
+    "layer_decay",
+    "log_processor",
+    "loops",
+    "optim",
+    "param_groups",
+    "schedules",
+]

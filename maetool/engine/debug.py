@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine import Config
 
+from maetool.data.scene import TEXTURES
 from maetool.ops.geometry import to_size
 from maetool.registry import DATASETS, ENCODERS
 
@@ -32,6 +33,10 @@ def shrink(cfg: Config) -> list[str]:
     said = ["DEBUG: a tiny model, a few iterations on the CPU; the numbers mean nothing."]
     for name, loader in loaders_of(cfg):
         said += _shrink_loader(name, loader)
+        if "num_classes" in cfg.model and loader.dataset.type == "ShapesDataset":
+            cfg.model.num_classes = len(TEXTURES)
+    if cfg.pop("init_from", None):
+        said.append("DEBUG: the encoder begins with random weights, because a tiny one fits no checkpoint.")
     cfg.train_cfg.max_epochs = _EPOCHS
     cfg.pop("effective_batch_size", None)
     cfg.optim_wrapper.dtype = "float32"
@@ -83,6 +88,8 @@ def _shrink_loader(name: str, loader: Any) -> list[str]:
     number = _BATCH * _ITERS
     loader.batch_size, loader.num_workers = _BATCH, 0
     dataset = loader.dataset
+    for name in ("labels_fraction", "labels_per_class"):  # of so few images nothing would be left
+        dataset.pop(name, None)
     said = []
     if "root" in dataset and not Path(dataset.root).exists():
         said = [f"DEBUG: {name}: there is no {dataset.root}, so shapes are drawn instead."]

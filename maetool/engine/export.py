@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine import Config
-
 from maetool.errors import UsageError
 
 from .checkpoint import weights_of
+from .config_text import read_section
 
 _PREFIX = "encoder."
 
@@ -34,7 +33,7 @@ def encoder_of(state: Mapping[str, Any], source: str) -> dict[str, Any]:
         )
     meta = state.get("meta", {})
     facts = {name: meta[name] for name in ("epoch", "iter", "versions", "cfg") if name in meta}
-    if "cfg" in facts:
-        model = Config.fromstring(facts["cfg"], ".py").model
+    model = read_section(facts.get("cfg", ""), "model")
+    if model:
         facts |= {"encoder": model.encoder.to_dict(), "data_preprocessor": model.data_preprocessor.to_dict()}
     return {"meta": {**facts, "source": source}, "state_dict": encoder}

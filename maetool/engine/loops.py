@@ -1,6 +1,7 @@
 """The loops of pretraining and of its validation."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from mmengine.dist import all_reduce
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from torch import Tensor
 
+from maetool.data.labels import Labels, aligned, describe_balance, labels_of
 from maetool.errors import UsageError
 from maetool.evaluation import (
     collect_features,
@@ -59,6 +61,8 @@ class PretrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         runner.logger.info(runner.rate)
         runner.logger.info(self._describe())
+        if hasattr(runner.bare_model, "num_classes"):
+            runner.logger.info(describe_balance(labels_of(self.dataloader.dataset)))
         with self.stop:
             if self.val_at_start and self._iter == 0 and runner.val_loop is not None:
                 runner.val_loop.run()
@@ -123,8 +127,35 @@ class PretrainLoop(EpochBasedTrainLoop):
         self._iter += 1
 
 
+class ValLoop(BaseLoop):
+    """What every validation does around its metrics; a subclass writes `measure`."""
+
+    @torch.no_grad()
+    def run(self) -> dict[str, float]:
+        """Return the metrics, after telling them to the hooks."""
+        hook, model = self.runner.call_hook, self.runner.model
+        hook("before_val")
+        hook("before_val_epoch")
+        training = model.training
+        model.eval()
+        with gathered(self.runner.bare_model):
+            metrics = self.measure()
+        model.train(training)
+        hook("after_val_epoch", metrics=metrics)
+        hook("after_val")
+        return metrics
+
+    def measure(self) -> dict[str, float]:
+        """Return the metrics of the model, which is in evaluation mode; all processes call it together."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it measures: write `measure`.")
+
+    def report(self, folder: Path) -> dict[str, Any]:
+        """Write to a folder what the metrics leave out, and return what JSON can hold of it."""
+        return {}
+
+
 @LOOPS.register_module()
-class PretrainValLoop(BaseLoop):
+class PretrainValLoop(ValLoop):
     """Loss under masks that never change, and kNN accuracy where the data has labels.
 
     The metrics are `loss`, `constant_predictor` (see `RegressionHead`), and with labels `knn`, the accuracy in percent
@@ -154,20 +185,9 @@ class PretrainValLoop(BaseLoop):
         self.k, self.temperature, self.linear_probe = k, temperature, linear_probe
         self._pixels_done = False
 
-    @torch.no_grad()
-    def run(self) -> dict[str, float]:
-        """Return the metrics, after telling them to the hooks."""
-        hook, model = self.runner.call_hook, self.runner.model
-        hook("before_val")
-        hook("before_val_epoch")
-        training = model.training
-        model.eval()
-        with gathered(self.runner.bare_model):
-            metrics = {**self._losses(), **self._knn()}
-        model.train(training)
-        hook("after_val_epoch", metrics=metrics)
-        hook("after_val")
-        return metrics
+    def measure(self) -> dict[str, float]:
+        """Return the metrics."""
+        return {**self._losses(), **self._knn()}
 
     def _losses(self) -> dict[str, float]:
         model, totals, count = self.runner.bare_model, {}, 0
@@ -192,16 +212,24 @@ class PretrainValLoop(BaseLoop):
             return {}
         if isinstance(self.bank_dataloader, Mapping):
             self.bank_dataloader = self.runner.build_dataloader(self.bank_dataloader, seed=self.runner.seed)
+        known, classes = (_classes_of(loader.dataset) for loader in (self.bank_dataloader, self.dataloader))
+        if not known or not classes:
+            return {}
         features = (
             {"knn": token_features} if self._pixels_done else {"knn": token_features, "knn_pixels": pixel_features}
         )
         self._pixels_done = True
         bank = collect_features(self.runner.bare_model, self.bank_dataloader, features)
         query = collect_features(self.runner.bare_model, self.dataloader, features)
-        if bank is None or query is None:
-            return {}
+        query["label"] = aligned(Labels(classes, query["label"]), known)
         metrics = {name: knn_accuracy(bank, query, name, self.k, self.temperature) for name in features}
         if self.linear_probe:
             predicted = linear_probe_predict(bank["knn"], bank["label"], query["knn"])
             metrics["linear_probe"] = (predicted == query["label"]).float().mean().item() * 100
         return metrics
+
+
+def _classes_of(dataset: Any) -> list[str]:
+    # Several labels for an image have no accuracy.
+    labels = getattr(dataset, "labels", None)
+    return dataset.classes if labels is not None and labels.ndim == 1 else []

@@ -3,12 +3,10 @@
 from typing import Any
 
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS as ENGINE_OPTIM_WRAPPERS
-from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from maetool.errors import UsageError
-from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -36,11 +34,14 @@ class DecayGroupsConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Return the wrapper around an optimiser of the parameters of `model` that require a gradient."""
-        model = getattr(model, "module", model)
-        cfg = dict(self.wrapper_cfg)
-        cfg.setdefault("type", "AutocastOptimWrapper")
-        optimizer = OPTIMIZERS.build({**cfg.pop("optimizer"), "params": decay_groups(model)})
-        return ENGINE_OPTIM_WRAPPERS.build({**cfg, "optimizer": optimizer})
+        return build_wrapper(self.wrapper_cfg, decay_groups(getattr(model, "module", model)))
+
+
+def build_wrapper(wrapper_cfg: dict[str, Any], groups: list[dict[str, Any]]) -> OptimWrapper:
+    """Build the optimiser of parameter groups, and its wrapper, which is `AutocastOptimWrapper` where none is named."""
+    cfg = {"type": "AutocastOptimWrapper", **wrapper_cfg}
+    optimizer = OPTIMIZERS.build({**cfg.pop("optimizer"), "params": groups})
+    return OPTIM_WRAPPERS.build({**cfg, "optimizer": optimizer})
 
 
 def decay_groups(model: nn.Module) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from .checkpoint import (
     weights_of,
     write_checkpoint,
 )
+from .initial import check_classes, load_initial
 from .sharding import is_sharded, shard, whole
 from .state import check_resumable, restore, training_state
 from .stopping import shielded
@@ -38,6 +39,7 @@ class MaetoolRunner(Runner):
 
     rate = ""  # the sentence on the learning rate, which training begins with
     stopped = ""  # why training ended before its time; empty if it did not
+    loaded_classes: Sequence[str] = ()  # those that a loaded checkpoint was trained on
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> "MaetoolRunner":
@@ -112,10 +114,22 @@ class MaetoolRunner(Runner):
             dataloader = {**shielded(dataloader), "dataset": dataset}
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
+    def build_train_loop(self, loop: Any) -> Any:
+        """Build the training loop, whose data must have the classes of the model."""
+        built = super().build_train_loop(loop)
+        check_classes(self.bare_model, built.dataloader.dataset)
+        return built
+
     def build_val_loop(self, loop: Any) -> Any:
         """Build the validation loop, handing it only what it takes."""
         facts = {"runner": self, "dataloader": self._val_dataloader, "evaluator": self._val_evaluator}
         return LOOPS.build(loop, default_args=facts)
+
+    @property
+    def trained_classes(self) -> Sequence[str]:
+        """Names of the classes that the model is or was trained on; empty where nothing says so."""
+        training = not isinstance(self._train_loop, Mapping | None)
+        return getattr(self.train_dataloader.dataset, "classes", ()) if training else self.loaded_classes
 
     @property
     def bare_model(self) -> torch.nn.Module:
@@ -137,7 +151,20 @@ class MaetoolRunner(Runner):
                 self._resume = False
             else:
                 self._load_from = str(found[0])
+        if self._load_from is None and not self._has_loaded:
+            self._load_initial()
         super().load_or_resume()
+
+    def _load_initial(self) -> None:
+        """Begin with the encoder that the config names, where it names one."""
+        path = self.cfg.get("init_from")
+        if path is not None:
+            report = load_initial(self.bare_model, path, self.cfg.get("init_share", 0.99))
+            self.call_hook("after_load_checkpoint", checkpoint={"state_dict": self.whole_weights()})
+            self.logger.info("The model begins with %s. %s", path, report)
+            self._has_loaded = True
+        elif hasattr(self.bare_model, "num_classes"):
+            self.logger.info("The encoder begins with random weights; --init CHECKPOINT gives it pretrained ones.")
 
     def load_checkpoint(
         self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None
@@ -153,6 +180,7 @@ class MaetoolRunner(Runner):
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         load_weights(self.bare_model, weights_of(checkpoint, filename), filename)
         self._has_loaded = True
+        self.loaded_classes = checkpoint.get("meta", {}).get("dataset_meta", {}).get("classes", ())
         what = "Weights, optimiser, schedule and position in the data" if self._resume else "Only the weights"
         self.logger.info("%s come from %s.", what, filename)
         return checkpoint

@@ -15,7 +15,8 @@ class WarmupCosineLR(_ParamScheduler):
 
     `lr(e) = base * e / warmup` for `e < warmup`, else
     `min_lr + (base - min_lr) * 0.5 * (1 + cos(pi * (e - warmup) / (epochs - warmup)))`, with `base` the rate of each
-    parameter group. Source: `util/lr_sched.py` of facebookresearch/mae.
+    parameter group. All of it, `min_lr` too, is scaled by the `lr_scale` of a group that has one, as with layer decay.
+    Source: `util/lr_sched.py` of facebookresearch/mae.
 
     Args:
         optimizer: optimiser or optimiser wrapper.
@@ -67,7 +68,9 @@ class WarmupCosineLR(_ParamScheduler):
 
     def _get_value(self) -> list[float]:
         step = self.last_step - self.last_step % self.accumulation
-        return [self.at(step / self.epoch_length, base) for base in self.base_values]
+        epoch = step / self.epoch_length
+        scales = [group.get("lr_scale", 1.0) for group in self.optimizer.param_groups]
+        return [scale * self.at(epoch, base / scale) for base, scale in zip(self.base_values, scales, strict=True)]
 
     def at(self, epoch: float, base: float) -> float:
         """Return the rate at a fractional epoch for the base rate `base`."""

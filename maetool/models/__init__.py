@@ -1,5 +1,6 @@
 """Models: the parts joined."""
 
+from .classifier import ImageClassifier
 from .mim import MaskedImageModel
 
-__all__ = ["MaskedImageModel"]
+__all__ = ["ImageClassifier", "MaskedImageModel"]

@@ -65,12 +65,12 @@ def test_one_channel(tmp_path, build):
 def test_labels_are_the_first_folder(tmp_path, build):
     root = make(tmp_path / "set", 9, classes=("dog/big", "ant", "cat/a/b"))
     dataset = build(root, with_labels=True)
-    assert dataset.classes == ("ant", "cat", "dog")
+    assert dataset.classes == ["ant", "cat", "dog"]
     assert dataset.metainfo == {"classes": ("ant", "cat", "dog")}
     for sample in (dataset[i] for i in range(9)):
         folder = ("dog", "ant", "cat")[int(sample["inputs"][0, 0, 0]) % 3]
         assert dataset.classes[sample["label"]] == folder
-    assert build(root, with_labels=True, limit=2).classes == ("ant", "cat", "dog")
+    assert build(root, with_labels=True, limit=2).classes == ["ant", "cat", "dog"]
 
 
 def test_labels_of_a_list_with_absolute_paths(tmp_path, build):

@@ -66,7 +66,7 @@ def test_pictures_have_contrast_and_colour():
 
 def test_labels_are_balanced_and_cheap_to_know():
     data = dataset(num_samples=8 * NUM_CLASSES**2, seed=5)
-    labels = data.labels()
+    labels = data.labels
     assert labels.dtype == torch.int64
     assert labels.tolist() == [data.label_of(i) for i in range(len(data))]
     assert labels.bincount().tolist() == [8 * NUM_CLASSES] * NUM_CLASSES
@@ -79,7 +79,7 @@ def test_same_class_of_texture_means_same_label():
     """Where the texture is alone, horizontal stripes vary along columns and vertical ones along rows."""
     data = dataset(num_samples=200)
     for name, varies, still in (("horizontal stripes", 1, 2), ("vertical stripes", 2, 1)):
-        members = (data.labels() == list(TEXTURES).index(name)).nonzero().flatten().tolist()
+        members = (data.labels == list(TEXTURES).index(name)).nonzero().flatten().tolist()
         images = stack(data, members).float().mean(1)
         assert images.diff(dim=varies).abs().mean() > 1.3 * images.diff(dim=still).abs().mean()
 

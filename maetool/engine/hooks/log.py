@@ -12,6 +12,12 @@ _FORMS = {
     "knn": "kNN accuracy {:.1f} %",
     "knn_pixels": "kNN on raw pixels {:.1f} %",
     "linear_probe": "linear probe {:.1f} %",
+    "top1": "top-1 {:.1f} %",
+    "top5": "top-5 {:.1f} %",
+    "mean_class_accuracy": "mean class accuracy {:.1f} %",
+    "mean_average_precision": "mean average precision {:.1f} %",
+    "mean_auroc": "mean AUROC {:.1f} %",
+    "calibration_error": "calibration error {:.1f} %",
 }
 
 _CONSTANT = ("masked_fraction",)  # the same in every validation

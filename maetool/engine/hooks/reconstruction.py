@@ -16,6 +16,8 @@ from .tolerance import training_goes_on
 class ReconstructionHook(Hook):
     """Writes `reconstructions/epoch_N.png` to the work folder: always the same images under the same masks.
 
+    A model that reconstructs nothing, such as a classifier, gets no picture.
+
     The images are the first of the validation data, or of the training data where there is none.
 
     Args:
@@ -29,7 +31,8 @@ class ReconstructionHook(Hook):
 
     def after_train_epoch(self, runner: Any) -> None:
         """Draw; all processes take part, because the weights may be spread over them."""
-        if not self.every_n_epochs(runner, self.interval) and not self.is_last_train_epoch(runner):
+        due = self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)
+        if not due or not hasattr(runner.bare_model, "reconstruct"):
             return
         loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
         batch = first_samples(loader.dataset, self.num_images, runner.seed)

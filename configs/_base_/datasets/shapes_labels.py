@@ -1,0 +1,23 @@
+# The first pictures that configs/mae/vit-t_shapes.py trains on, with labels; others to validate on.
+train_dataloader = dict(
+    batch_size=50,
+    num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
+    drop_last=True,
+    sampler=dict(type="KeyedSampler", shuffle=True),
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(
+        type="ShapesDataset",
+        num_samples=4000,
+        seed=0,
+        pipeline=[dict(type="RandomResizedCrop", scale=(0.5, 1.0))],  # no flip: it would swap two of the classes
+    ),
+)
+val_dataloader = dict(
+    batch_size=250,
+    num_workers=0,
+    sampler=dict(type="KeyedSampler", shuffle=False),
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(type="ShapesDataset", num_samples=1000, seed=1),
+)
+val_cfg = dict(type="ClassificationValLoop")
+val_evaluator = []

@@ -1,0 +1,11 @@
+# The recipe of schedules/linear_probe.py for the drawn shapes: small batches, few steps.
+base_lr = 0.5  # 0.1 at the batch of 50
+effective_batch_size = 50
+optim_wrapper = dict(
+    type="AutocastOptimWrapper",
+    dtype="float32",
+    constructor="DecayGroupsConstructor",
+    optimizer=dict(type="LARS", momentum=0.9, weight_decay=0.0, trust_coefficient=0.001),
+)
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=1, min_lr=0.0, convert_to_iter_based=True)]
+train_cfg = dict(type="PretrainLoop", max_epochs=10, val_interval=5)

@@ -1,0 +1,19 @@
+"""Fine-tuning of the tiny ViT with ten labels of each class of 4,000 drawn shapes, 80 in all.
+
+Command: python tools/train.py configs/few_shot/vit-t-10-per-class_shapes.py --init CHECKPOINT
+Hardware: two CPU cores, less than a minute. Measured in docs/classification.md.
+Deviations from configs/finetune/vit-t_shapes.py: more epochs, for as many steps.
+"""
+
+_base_ = [
+    "../_base_/models/classifier_vit-t_shapes.py",
+    "../_base_/datasets/shapes_labels.py",
+    "../_base_/schedules/finetune_shapes.py",
+    "../_base_/runtime/default.py",
+]
+
+model = dict(pooling="avg", own_norm=True, head_std=2e-5)
+train_dataloader = dict(batch_size=20, dataset=dict(labels_per_class=10))
+effective_batch_size = 20
+train_cfg = dict(max_epochs=100, val_interval=100)
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=5, min_lr=1e-6, convert_to_iter_based=True)]

@@ -1,0 +1,18 @@
+"""Fine-tuning of the tiny ViT with 10 % of the labels of 4,000 drawn shapes, 400 in all.
+
+Command: python tools/train.py configs/few_shot/vit-t-10pct_shapes.py --init CHECKPOINT
+Hardware: two CPU cores, less than a minute. Measured in docs/classification.md.
+Deviations from configs/finetune/vit-t_shapes.py: more epochs, for as many steps.
+"""
+
+_base_ = [
+    "../_base_/models/classifier_vit-t_shapes.py",
+    "../_base_/datasets/shapes_labels.py",
+    "../_base_/schedules/finetune_shapes.py",
+    "../_base_/runtime/default.py",
+]
+
+model = dict(pooling="avg", own_norm=True, head_std=2e-5)
+train_dataloader = dict(dataset=dict(labels_fraction=0.1))
+train_cfg = dict(max_epochs=50, val_interval=50)
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=5, min_lr=1e-6, convert_to_iter_based=True)]

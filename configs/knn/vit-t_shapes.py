@@ -1,0 +1,15 @@
+"""kNN on the mean patch token of the tiny ViT, drawn shapes; nothing is trained.
+
+Command: python tools/train.py configs/knn/vit-t_shapes.py --init CHECKPOINT
+Hardware: two CPU cores, some seconds. Measured in docs/classification.md.
+"""
+
+_base_ = [
+    "../_base_/models/classifier_vit-t_shapes.py",
+    "../_base_/datasets/shapes.py",
+    "../_base_/schedules/knn.py",
+    "../_base_/runtime/default.py",
+]
+
+model = dict(pooling="avg", frozen=True)
+val_cfg = dict(k=20, temperature=0.07)

@@ -1,0 +1,115 @@
+"""Which images of a dataset are used: a part held out, and few labels, drawn so that results can be compared."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.ops.random import sample_keys
+
+VAL_SHARE = 0.2
+_SPLIT_SEED, _SPLIT, _FEW = 0, 1, 2  # the split has a seed of its own, so that no seed mixes its two parts
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Draws images from each class, a function of the arguments and of the labels alone.
+
+    The draws are nested: 1 % of the labels lies within 10 %, two images of a class within five. An image with several
+    labels counts for its rarest class, one with none for a class of their own; of `per_class` each class gets its
+    images, so that one with several labels may bring a class above the number.
+
+    Attributes:
+        part: "train" and "val" are four and one fifth of each class, the same whatever the other arguments are;
+            "all" is both.
+        limit: use only this many, evenly spaced over the part.
+        fraction: of what is left, this share of each class, above 0 to 1, rounded, at least one image.
+        per_class: of what is left, this many images of each class, or all where it has fewer.
+        seed: another seed is another draw of `fraction` and `per_class`.
+
+    Raises:
+        UsageError: an argument that makes no sense.
+    """
+
+    part: str = "all"
+    limit: int | None = None
+    fraction: float | None = None
+    per_class: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.part not in ("all", "train", "val"):
+            raise UsageError(f'part is {self.part!r}, but must be "all", "train" or "val".')
+        if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
+            raise UsageError(f"limit is {self.limit!r}: give a number of images, at least 1, or None for all.")
+        if self.fraction is not None and self.per_class is not None:
+            raise UsageError("labels_fraction and labels_per_class are both given: choose one of them.")
+        if self.fraction is not None and (isinstance(self.fraction, str) or not 0 < self.fraction <= 1):
+            raise UsageError(f"labels_fraction is {self.fraction!r}: give a share above 0 and up to 1, such as 0.01.")
+        if self.per_class is not None and (type(self.per_class) is not int or self.per_class < 1):
+            raise UsageError(f"labels_per_class is {self.per_class!r}: give a number of images, at least 1.")
+
+    def choose(self, count: int, labels: Tensor | None) -> Tensor:
+        """Return the indices of the images in use, int64, ascending.
+
+        Args:
+            count: number of images N.
+            labels: int64 (N,), float32 (N, K) of zeros and ones, or None.
+
+        Raises:
+            UsageError: few labels are asked for where there are none.
+        """
+        chosen = torch.arange(count)
+        strata = _strata(labels, count)
+        if self.part != "all":
+            held_out = _held_out(strata)
+            chosen = chosen[held_out if self.part == "val" else ~held_out]
+        if self.limit is not None and self.limit < len(chosen):
+            chosen = chosen[torch.arange(self.limit) * len(chosen) // self.limit]
+        if self.fraction is None and self.per_class is None:
+            return chosen
+        if labels is None:
+            raise UsageError("labels_fraction and labels_per_class choose among labels, but the images have none.")
+        keys = sample_keys(self.seed, _FEW, chosen)
+        if self.fraction is not None:
+            rank, size = _ranks(strata[chosen], keys)
+            return chosen[rank < (self.fraction * size + 0.5).floor().clamp(min=1)]
+        return chosen[_first_of_each(labels[chosen], keys, self.per_class)]
+
+
+def _strata(labels: Tensor | None, count: int) -> Tensor:
+    if labels is None:
+        return torch.zeros(count, dtype=torch.int64)
+    if labels.ndim == 1:
+        return labels
+    sizes = torch.where(labels > 0, labels.sum(dim=0), torch.inf)  # (N, K)
+    return torch.where(labels.any(dim=1), sizes.argmin(dim=1), labels.shape[1])
+
+
+def _held_out(strata: Tensor) -> Tensor:
+    rank, size = _ranks(strata, sample_keys(_SPLIT_SEED, _SPLIT, torch.arange(len(strata))))
+    share = (VAL_SHARE * size + 0.5).floor().clamp(min=1)
+    return rank < torch.minimum(share, size - 1)  # a class of one image is for training
+
+
+def _ranks(strata: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each image's place among those of its stratum in the order of `keys`, and how many those are."""
+    order = torch.from_numpy(np.lexsort((keys.numpy(), strata.numpy())))
+    sizes = strata.bincount()
+    first = sizes.cumsum(0) - sizes
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order)) - first[strata[order]]
+    return rank, sizes[strata]
+
+
+def _first_of_each(labels: Tensor, keys: Tensor, number: int) -> Tensor:
+    if labels.ndim == 1:
+        return _ranks(labels, keys)[0] < number
+    columns = torch.cat([labels > 0, ~labels.any(dim=1, keepdim=True)], dim=1)  # (N, K + 1)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for column in columns.T:
+        members = column.nonzero().flatten()
+        chosen[members[keys[members].argsort(stable=True)[:number]]] = True
+    return chosen

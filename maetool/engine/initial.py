@@ -1,0 +1,181 @@
+"""The weights that a model begins with: those of an earlier training that fit, and a report of what became of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import by, grid_of, to_size
+from maetool.ops.pos_embed import resize_pos_embed
+from maetool.registry import ENCODERS
+
+from .checkpoint import read_checkpoint, weights_of
+from .config import stated
+from .config_text import read_section
+from .sharding import load_weights_into, whole
+
+_ENCODER = "encoder."
+_POSITIONS = "encoder.pos_embed"
+_SHOWN = 4  # names of a kind in the report
+
+
+@dataclass
+class LoadReport:
+    """What became of the tensors of a checkpoint and of the model; names are the model's.
+
+    Attributes:
+        loaded: taken as they are.
+        resized: taken, or computed anew, for another grid.
+        missing: the checkpoint has none of this name, so they keep their random start.
+        other_size: of another shape outside of the encoder, such as the head of other classes; a random start too.
+        unused: the model has none of this name.
+        share: of the numbers of the encoder that were filled, 0 to 1.
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    other_size: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+    share: float = 0.0
+
+    def __str__(self) -> str:
+        kinds = {
+            "loaded": self.loaded,
+            "resized": self.resized,
+            "missing, so random": self.missing,
+            "of another size, so random": self.other_size,
+            "unused": self.unused,
+        }
+        told = "; ".join(f"{len(names)} {kind}{_named(kind, names)}" for kind, names in kinds.items())
+        return f"{self.share:.1%} of the encoder is filled. Tensors: {told}."
+
+
+def _named(kind: str, names: Sequence[str]) -> str:
+    if not names or kind == "loaded":
+        return ""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f" ({', '.join(names[:_SHOWN])}{more})"
+
+
+def load_initial(model: nn.Module, path: str | Path, min_share: float = 0.99) -> LoadReport:
+    """Fill a model with what fits of a checkpoint, and return the report.
+
+    The checkpoint is one of ours, of pretraining, of a classifier or of an exported encoder, or one with the names of
+    facebookresearch/mae or timm. Positions are resized to the grid of the encoder, or computed where they are fixed.
+
+    Args:
+        model: with an `encoder`; may be sharded, and then all processes must call this together.
+        path: the file.
+        min_share: least share of the numbers of the encoder that must be filled, 0 to 1.
+
+    Raises:
+        UsageError: a file that cannot be read or has no encoder, an encoder of another shape, or one that fills less
+            than `min_share`; the model is left as it was.
+    """
+    if not 0 <= min_share <= 1:
+        raise UsageError(f"init_share is {min_share!r}, but must be a number from 0 to 1.")
+    state = read_checkpoint(path)
+    weights = weights_of(state, path)
+    own = whole(model.state_dict())
+    _check_encoder(own, weights, path)
+    report = LoadReport(unused=[name for name in weights if name not in own])
+    chosen = {name: _choose(model, name, own[name], weights.get(name), state, report) for name in own}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    encoder = {name: value.numel() for name, value in own.items() if name.startswith(_ENCODER)}
+    report.share = sum(size for name, size in encoder.items() if name in chosen) / sum(encoder.values())
+    missing = [name for name in report.missing if name in encoder]
+    if report.share < min_share:
+        raise UsageError(
+            f"{path} fills {report.share:.1%} of the encoder, less than init_share={min_share:.1%}: "
+            f"{len(missing)} tensors are missing{_named('', missing)}. Pass a checkpoint of this encoder."
+        )
+    load_weights_into(model, {**own, **chosen})
+    return report
+
+
+def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path) -> None:
+    if not any(name.startswith(_ENCODER) for name in weights):
+        raise UsageError(
+            f"{path} holds no encoder: none of its {len(weights)} tensors is called {_ENCODER}something, nor as in "
+            f"facebookresearch/mae and timm (the first is {next(iter(weights))}). Pass a checkpoint of pretraining."
+        )
+    for name, value in weights.items():
+        if name.startswith(_ENCODER) and name != _POSITIONS and name in own and own[name].shape != value.shape:
+            raise UsageError(
+                f"The encoder of {path} is another than the config's: {name} is {by(value.shape)} there and "
+                f"{by(own[name].shape)} here{_hint(name, value, own[name])}. Pass a checkpoint of this encoder, or "
+                "change model.encoder to that of the checkpoint."
+            )
+
+
+def _hint(name: str, theirs: Tensor, ours: Tensor) -> str:
+    if not name.endswith("patch_embed.proj.weight") or len(theirs) != len(ours):
+        return ""
+    if theirs.shape[1] != ours.shape[1]:
+        return f", trained on images of {theirs.shape[1]} channels instead of {ours.shape[1]}"
+    return f", trained with patches of {by(theirs.shape[2:])} pixels instead of {by(ours.shape[2:])}"
+
+
+def _choose(
+    model: nn.Module, name: str, ours: Tensor, theirs: Tensor | None, state: Mapping[str, Any], report: LoadReport
+) -> Tensor | None:
+    """Return what the tensor `name` of the model becomes, or None where it keeps its start, and note which."""
+    if theirs is None:
+        report.missing.append(name)
+        return None
+    if theirs.shape == ours.shape:
+        report.loaded.append(name)
+        return theirs
+    if name == _POSITIONS:
+        return _positions(model.encoder, ours, theirs, state, report)
+    report.other_size.append(f"{name} {by(theirs.shape)} instead of {by(ours.shape)}")
+    return None
+
+
+def _positions(
+    encoder: nn.Module, ours: Tensor, theirs: Tensor, state: Mapping[str, Any], report: LoadReport
+) -> Tensor:
+    prefix, new = encoder.num_prefix_tokens, tuple(encoder.grid)
+    if not encoder.learns_positions:
+        report.resized.append(f"{_POSITIONS} computed for {by(new)}")
+        return ours
+    old = _grid_of(state, theirs.shape[1] - prefix)
+    report.resized.append(f"{_POSITIONS} from {by(old)} to {by(new)}")
+    return resize_pos_embed(theirs, old, new, prefix)
+
+
+def _grid_of(state: Mapping[str, Any], length: int) -> tuple[int, int]:
+    """Return the grid of the positions of a checkpoint: what it says itself, else a square."""
+    meta = state.get("meta")
+    model = read_section(meta.get("cfg", ""), "model") if isinstance(meta, Mapping) else None
+    if model:
+        size, patch = (to_size(stated(model.encoder, ENCODERS, name), name) for name in ("img_size", "patch_size"))
+        return grid_of(size, patch)
+    side = isqrt(length)
+    if side * side != length:
+        raise UsageError(
+            f"The checkpoint has positions for {length} patches, which is no square, and does not say which grid: "
+            "set model.encoder.img_size to the one that it was trained with."
+        )
+    return side, side
+
+
+def check_classes(model: nn.Module, dataset: Any) -> None:
+    """Check that a classifier tells as many classes apart as the data has.
+
+    Raises:
+        UsageError: another number.
+    """
+    classes = getattr(dataset, "classes", None)
+    expected = getattr(model, "num_classes", None)
+    if classes and expected and len(classes) != expected:
+        some = ", ".join(str(name) for name in list(classes)[:3])
+        raise UsageError(
+            f"The data has {len(classes)} classes ({some}, ...), but model.num_classes is {expected}: add "
+            f"--cfg-options model.num_classes={len(classes)}."
+        )

@@ -1,0 +1,62 @@
+"""The optimiser of linear probing."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from maetool.registry import OPTIMIZERS
+
+
+@OPTIMIZERS.register_module()
+class LARS(Optimizer):
+    """SGD with momentum whose steps are in proportion to the norm of each weight (You et al., 2017).
+
+    The gradient of a weight of more than one dimension, decay included, is multiplied by
+    `trust_coefficient * |weight| / |gradient|`, or left as it is where either norm is 0; biases and norms get plain
+    momentum, without decay. Source: `util/lars.py` of facebookresearch/mae, after MoCo v3.
+
+    Args:
+        params: parameters or groups.
+        lr: learning rate.
+        momentum: share of the velocity that a step keeps.
+        weight_decay: of weights of more than one dimension.
+        trust_coefficient: see above.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.0,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+    ) -> None:
+        defaults = {"momentum": momentum, "weight_decay": weight_decay, "trust_coefficient": trust_coefficient}
+        super().__init__(params, {"lr": lr, **defaults})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Make a step; return what `closure` returns, which computes the gradients anew."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, group)
+        return loss
+
+    def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        gradient = parameter.grad
+        if parameter.ndim > 1:
+            gradient = gradient.add(parameter, alpha=group["weight_decay"])
+            weight_norm, gradient_norm = parameter.norm(), gradient.norm()
+            both = (weight_norm > 0) & (gradient_norm > 0)
+            gradient = gradient * torch.where(both, group["trust_coefficient"] * weight_norm / gradient_norm, 1.0)
+        velocity = self.state[parameter].setdefault("velocity", torch.zeros_like(parameter))
+        velocity.mul_(group["momentum"]).add_(gradient)
+        parameter.add_(velocity, alpha=-group["lr"])

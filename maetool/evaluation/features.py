@@ -1,0 +1,61 @@
+"""Outputs of a model for all samples of a loader."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from mmengine.dist import all_gather
+from torch import Tensor, nn
+from torch.nn import functional
+
+Features = Callable[[nn.Module, Tensor], Tensor]
+
+
+def token_features(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the mean patch token (B, D) of whole images (B, C, H, W): nothing is hidden, the prefix is left out.
+
+    A model that pools by itself, such as a classifier, gives what it pools.
+    """
+    tokens = model(images, mode="tensor")  # (B, T + L, D), or (B, D)
+    if tokens.ndim == 2:
+        return tokens.float()
+    return tokens[:, model.encoder.num_prefix_tokens :].mean(dim=1).float()
+
+
+def pixel_features(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the pixels (B, C * H * W) of images, those above 32 x 32 averaged down to it: what no encoder gives."""
+    size = [min(side, 32) for side in images.shape[2:]]
+    return functional.adaptive_avg_pool2d(images, size).flatten(1)
+
+
+@torch.no_grad()
+def collect_features(model: nn.Module, loader: Iterable, features: Mapping[str, Features]) -> dict[str, Tensor]:
+    """Return the features of all samples of a loader, of all processes, on the CPU, in the order of the dataset.
+
+    Args:
+        model: with a `data_preprocessor`, in evaluation mode.
+        loader: gives batches; a sample that replaces a broken file is left out.
+        features: name to function of (model, images).
+
+    Returns:
+        Name to (N, D), `index` (N,) in the dataset, and where the batches have labels `label`, (N,) or (N, K).
+    """
+    parts: dict[str, list[Tensor]] = {}
+    for data in loader:
+        valid = torch.tensor([not skipped for skipped in data.get("skipped", [""] * len(data["index"]))])
+        images = model.data_preprocessor(data)["images"]
+        found = {name: function(model, images).cpu() for name, function in features.items()}
+        found |= {name: data[name].cpu() for name in ("label", "index") if name in data}
+        for name, values in found.items():
+            parts.setdefault(name, []).append(values[valid])
+    gathered = {name: _gather(torch.cat(values)) for name, values in parts.items()}
+    order = gathered["index"].argsort()
+    return {name: values[order] for name, values in gathered.items()}
+
+
+def _gather(values: Tensor) -> Tensor:
+    # Processes may hold different numbers of samples, so they are padded for the exchange and cut afterwards.
+    counts = all_gather(torch.tensor([len(values)]))
+    longest = int(max(counts))
+    padded = torch.cat([values, values.new_zeros(longest - len(values), *values.shape[1:])])
+    gathered = all_gather(padded)
+    return torch.cat([part[: int(count)] for part, count in zip(gathered, counts, strict=True)])

@@ -1,0 +1,128 @@
+"""Metrics of a classifier, by scikit-learn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    confusion_matrix,
+    recall_score,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
+from torch import Tensor
+from torch.nn import functional
+
+_BINS = 15  # as Guo et al., "On calibration of modern neural networks" (2017)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier says about N images.
+
+    Attributes:
+        logits: float (N, K).
+        labels: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several.
+        classes: names of the K classes.
+        index: int64 (N,), which samples of the dataset these are.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    classes: list[str]
+    index: Tensor
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.labels.ndim == 2
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Probabilities, float64 (N, K): softmax, or with several labels a sigmoid for each class."""
+        logits = self.logits.double()
+        return (logits.sigmoid() if self.multi_label else logits.softmax(dim=1)).numpy()
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often a confidence was right, in bins of equal width that hold any images.
+
+    Attributes:
+        confidence, accuracy: their means in each bin, 0 to 1.
+        count: what each bin holds: images, or with several labels pairs of image and class.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    count: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error, 0 to 1: the mean gap, weighted by what the bins hold (Guo et al., 2017)."""
+        return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.count))
+
+
+def summarise(found: Predictions) -> dict[str, float]:
+    """Return the metrics of a validation, in percent except for `loss`.
+
+    One label: `top1`, `top5` with more than five classes, `mean_class_accuracy`. Several: `mean_average_precision` and
+    `mean_auroc`, means over the classes that some images have and some have not. Both: `calibration_error` and `loss`,
+    the cross-entropy, of several labels binary.
+    """
+    logits, scores, percent = found.logits.double(), found.scores, {}
+    if found.multi_label:
+        loss = functional.binary_cross_entropy_with_logits(logits, found.labels.double())
+        percent["mean_average_precision"] = np.nanmean(average_precisions(found))
+        percent["mean_auroc"] = np.nanmean(_for_each_class(found, roc_auc_score))
+    else:
+        loss = functional.cross_entropy(logits, found.labels)
+        labels, names = found.labels.numpy(), np.arange(len(found.classes))
+        percent["top1"] = accuracy_score(labels, scores.argmax(axis=1))
+        if len(names) > 5:
+            percent["top5"] = top_k_accuracy_score(labels, scores, k=5, labels=names)
+        percent["mean_class_accuracy"] = np.nanmean(class_accuracies(found))
+    percent["calibration_error"] = reliability(found).error
+    return {"loss": loss.item(), **{name: float(value) * 100 for name, value in percent.items()}}
+
+
+def class_accuracies(found: Predictions) -> np.ndarray:
+    """Return the share of each class's images (K,) that were recognised, 0 to 1; nan for a class without images."""
+    names = np.arange(len(found.classes))
+    predicted = found.scores.argmax(axis=1)
+    return recall_score(found.labels.numpy(), predicted, labels=names, average=None, zero_division=np.nan)
+
+
+def average_precisions(found: Predictions) -> np.ndarray:
+    """Return the average precision of each class (K,), 0 to 1; nan where all images have it, or none."""
+    return _for_each_class(found, average_precision_score)
+
+
+def confusion(found: Predictions) -> np.ndarray:
+    """Return how many images of each class (rows) were taken for each class (columns), int (K, K); for one label."""
+    names = np.arange(len(found.classes))
+    return confusion_matrix(found.labels.numpy(), found.scores.argmax(axis=1), labels=names)
+
+
+def reliability(found: Predictions) -> Reliability:
+    """Return the reliability of the predicted class's probability, or with several labels of every probability."""
+    scores = found.scores.clip(0, 1)
+    if found.multi_label:
+        confidence, right = scores.ravel(), found.labels.numpy().ravel()
+    else:
+        confidence, right = scores.max(axis=1), scores.argmax(axis=1) == found.labels.numpy()
+    accuracy, mean = calibration_curve(right.astype(int), confidence, n_bins=_BINS)
+    count = np.bincount(np.searchsorted(np.linspace(0, 1, _BINS + 1)[1:-1], confidence))  # the bins of scikit-learn
+    return Reliability(mean, accuracy, count[count > 0])
+
+
+def _for_each_class(found: Predictions, metric: Callable[..., float]) -> np.ndarray:
+    scores, values = found.scores, np.full(len(found.classes), np.nan)
+    for column in range(len(found.classes)):
+        has = (found.labels[:, column] > 0 if found.multi_label else found.labels == column).numpy()
+        if has.any() and not has.all():
+            values[column] = metric(has, scores[:, column])
+    return values

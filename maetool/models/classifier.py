@@ -1,0 +1,158 @@
+"""The image classifier: an encoder, pooling and a linear layer."""
+
+import math
+from typing import Any, Literal
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maetool.errors import UsageError
+from maetool.layers import LayerNorm
+from maetool.registry import ENCODERS, MODELS
+
+from .pooling import AttentivePooling, FirstToken, PatchMean
+
+
+@MODELS.register_module()
+class ImageClassifier(BaseModel):
+    """Tells the class of an image, or several, from the tokens of any encoder; nothing is masked.
+
+    MAE's fine-tuning is `pooling="avg", own_norm=True`, its linear probe
+    `pooling="cls", frozen=True, batch_norm=True` (`main_finetune.py` and `main_linprobe.py` of facebookresearch/mae).
+
+    Args:
+        encoder: config or module.
+        num_classes: K.
+        pooling: "cls", the class token; "avg", the mean of the patch tokens; "attention", what one learned query finds
+            in all tokens.
+        own_norm: normalise what was pooled with a new norm `fc_norm`, in place of the encoder's final `norm`.
+        pool_heads: heads of the attention of `pooling="attention"`.
+        frozen: train only what is on top of the encoder, whose parameters and buffers never change.
+        batch_norm: in front of the linear layer, standardise each feature over the batch, without learned parameters.
+        head_std: standard deviation of the linear layer's first weights; its bias begins at 0.
+        label_smoothing: share of the target that is spread over all classes; with several labels, each is moved
+            towards 0.5 by it.
+        multi_label: an image has any number of the classes: K sigmoid losses instead of one softmax.
+        data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
+
+    Raises:
+        UsageError: an argument out of range, or a class token wanted of an encoder without one.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        num_classes: int,
+        pooling: Literal["cls", "avg", "attention"] = "avg",
+        own_norm: bool = False,
+        pool_heads: int = 8,
+        frozen: bool = False,
+        batch_norm: bool = False,
+        head_std: float = 0.01,
+        label_smoothing: float = 0.0,
+        multi_label: bool = False,
+        data_preprocessor: Any = None,
+    ) -> None:
+        _check(num_classes, 1 if multi_label else 2, label_smoothing)
+        encoder = ENCODERS.build(encoder)
+        facts = {"in_chans": encoder.in_chans, "num_classes": num_classes}
+        super().__init__(MODELS.build(data_preprocessor, default_args=facts))
+        self.num_classes, self.multi_label, self.frozen = num_classes, multi_label, frozen
+        self.label_smoothing = label_smoothing
+        self.encoder = encoder
+        self.pool = _pooling(pooling, encoder, pool_heads)
+        self.fc_norm: nn.Module = nn.Identity()
+        if own_norm:
+            self.fc_norm = LayerNorm(encoder.embed_dim)
+            encoder.norm = nn.Identity()
+        self.head_norm = nn.BatchNorm1d(encoder.embed_dim, eps=1e-6, affine=False) if batch_norm else nn.Identity()
+        self.head = nn.Linear(encoder.embed_dim, num_classes)
+        nn.init.trunc_normal_(self.head.weight, std=head_std)
+        nn.init.zeros_(self.head.bias)
+        if frozen:
+            encoder.requires_grad_(False)
+            self.train(self.training)
+
+    def train(self, mode: bool = True) -> "ImageClassifier":
+        """Switch to training or evaluation; a frozen encoder stays in evaluation."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def forward(
+        self,
+        images: Tensor,
+        data_samples: dict[str, Any] | None = None,
+        mode: Literal["loss", "predict", "tensor"] = "loss",
+    ) -> Any:
+        """Return the loss, the logits or the features of a batch.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            data_samples: what else the batch holds: `label`, int64 (B,), or float32 (B, K) of zeros and ones with
+                `multi_label`; `target`, float32 (B, K), replaces it where labels were mixed.
+            mode: "loss" gives a dict of scalars: `loss`, `constant_predictor`, the loss of giving every class the same
+                probability, and `accuracy` in percent where each image has one label and none were mixed; "predict"
+                the logits (B, K), float32; "tensor" the pooled features (B, D).
+
+        Raises:
+            UsageError: an unknown mode, no labels or labels of another kind, or images that do not fit the encoder.
+        """
+        features = self._features(images)  # (B, D)
+        if mode == "tensor":
+            return features
+        logits = self.head(self.head_norm(features)).float()  # (B, K)
+        if mode == "predict":
+            return logits
+        if mode != "loss":
+            raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
+        return self._losses(logits, data_samples or {})
+
+    def _features(self, images: Tensor) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            tokens = self.encoder(images)  # (B, T + L, D)
+        return self.fc_norm(self.pool(tokens))  # (B, D)
+
+    def _losses(self, logits: Tensor, samples: dict[str, Any]) -> dict[str, Tensor]:
+        label = samples.get("label")
+        self._check_label(label, len(logits))
+        target = samples.get("target", label)
+        if self.multi_label:
+            target = target.float() * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+            loss = functional.binary_cross_entropy_with_logits(logits, target)
+            return {"loss": loss, "constant_predictor": logits.new_tensor(math.log(2))}
+        loss = functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        losses = {"loss": loss, "constant_predictor": logits.new_tensor(math.log(self.num_classes))}
+        if target is label:
+            losses["accuracy"] = (logits.argmax(dim=1) == label).float().mean() * 100
+        return losses
+
+    def _check_label(self, label: Tensor | None, batch_size: int) -> None:
+        if label is None:
+            raise UsageError("The batch has no labels: give the dataset some, for example with with_labels=True.")
+        expected = (batch_size, self.num_classes) if self.multi_label else (batch_size,)
+        if label.shape != expected:
+            raise UsageError(
+                f"The labels of the batch have the shape {tuple(label.shape)}, but with model.multi_label="
+                f"{self.multi_label} and {self.num_classes} classes it must be {expected}: set both as the data is."
+            )
+
+
+def _pooling(name: str, encoder: nn.Module, num_heads: int) -> nn.Module:
+    if name == "cls":
+        return FirstToken(encoder.num_prefix_tokens)
+    if name == "avg":
+        return PatchMean(encoder.num_prefix_tokens)
+    if name == "attention":
+        return AttentivePooling(encoder.embed_dim, num_heads)
+    raise UsageError(f'pooling is {name!r}, but must be "cls", "avg" or "attention".')
+
+
+def _check(num_classes: int, least: int, label_smoothing: float) -> None:
+    if type(num_classes) is not int or num_classes < least:
+        raise UsageError(f"num_classes is {num_classes!r}, but must be an integer of at least {least}.")
+    if not 0 <= label_smoothing < 1:
+        raise UsageError(f"label_smoothing is {label_smoothing!r}, but must be a number from 0 to below 1.")

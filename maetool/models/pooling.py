@@ -1,0 +1,71 @@
+"""From the tokens of an image to one vector."""
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.layers import Attention, LayerNorm, init_as_mae
+
+
+class FirstToken(nn.Module):
+    """The class token.
+
+    Args:
+        num_prefix_tokens: T of the encoder.
+
+    Raises:
+        UsageError: the encoder has no prefix.
+    """
+
+    def __init__(self, num_prefix_tokens: int) -> None:
+        super().__init__()
+        if num_prefix_tokens < 1:
+            raise UsageError('The encoder has no class token to pool: use model.pooling="avg" or "attention".')
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return (B, D) of tokens (B, T + L, D)."""
+        return tokens[:, 0]
+
+
+class PatchMean(nn.Module):
+    """The mean of the patch tokens, without the prefix.
+
+    Args:
+        num_prefix_tokens: T of the encoder.
+    """
+
+    def __init__(self, num_prefix_tokens: int) -> None:
+        super().__init__()
+        self.num_prefix_tokens = num_prefix_tokens
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return (B, D) of tokens (B, T + L, D)."""
+        return tokens[:, self.num_prefix_tokens :].mean(dim=1)
+
+
+class AttentivePooling(nn.Module):
+    """What one learned query finds in all tokens: attention pooling as in attentive probing.
+
+    Args:
+        embed_dim: D.
+        num_heads: attention heads.
+
+    Raises:
+        UsageError: the width does not divide into the heads.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        if num_heads < 1 or embed_dim % num_heads:
+            raise UsageError(
+                f"model.pool_heads is {num_heads}, but the encoder's width of {embed_dim} must divide into the heads."
+            )
+        self.query = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.norm = LayerNorm(embed_dim)
+        self.attn = Attention(embed_dim, num_heads)
+        init_as_mae(self)
+        nn.init.trunc_normal_(self.query, std=0.02)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return (B, D) of tokens (B, T + L, D)."""
+        return self.attn(self.norm(tokens), self.query.expand(len(tokens), -1, -1).to(tokens.dtype))[:, 0]

@@ -1,0 +1,171 @@
+"""The classifier: pooling, frozen encoders, losses."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from maetool.encoders import VisionTransformer
+from maetool.engine.optim import AutocastOptimWrapper
+from maetool.engine.param_groups import decay_groups
+from maetool.errors import UsageError
+from maetool.models import ImageClassifier
+from maetool.testing import tiny_batch
+
+
+def classifier(num_classes=5, drop_path_rate=0.0, **options):
+    torch.manual_seed(0)
+    encoder = VisionTransformer(
+        img_size=(16, 32), patch_size=(8, 4), embed_dim=24, depth=2, num_heads=3, drop_path_rate=drop_path_rate
+    )
+    return ImageClassifier(encoder, num_classes, **{"data_preprocessor": {"type": "ImagePreprocessor"}, **options})
+
+
+def images(number=4):
+    return torch.randn(number, 3, 16, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_pooling_is_that_of_the_tokens():
+    tokens = classifier().eval().encoder(images())
+    torch.testing.assert_close(classifier(pooling="cls").eval()(images(), mode="tensor"), tokens[:, 0])
+    torch.testing.assert_close(classifier(pooling="avg").eval()(images(), mode="tensor"), tokens[:, 1:].mean(dim=1))
+
+
+def test_the_own_norm_replaces_the_encoders():
+    model = classifier(own_norm=True).eval()
+    assert not any(name.startswith("encoder.norm.") for name in model.state_dict())
+    features = model(images(), mode="tensor")
+    tokens = model.encoder(images())  # not normalised
+    expected = functional.layer_norm(tokens[:, 1:].mean(dim=1), (24,), eps=1e-6)
+    torch.testing.assert_close(features, expected)
+
+
+def test_attention_pooling_by_hand():
+    model = classifier(pooling="attention", pool_heads=4).eval()
+    pool, x = model.pool, model.encoder(images())
+    normed = functional.layer_norm(x, (24,), eps=1e-6)
+    q_weight, k_weight, v_weight = pool.attn.qkv.weight.chunk(3)
+    q = (pool.query[0] @ q_weight.T).view(4, 1, 6)
+    k, v = ((normed @ w.T).view(4, 17, 4, 6).transpose(1, 2) for w in (k_weight, v_weight))
+    shares = (q @ k.transpose(2, 3) / math.sqrt(6)).softmax(dim=-1)
+    expected = (shares @ v).transpose(1, 2).flatten(1) @ pool.attn.proj.weight.T
+    torch.testing.assert_close(model(images(), mode="tensor"), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_logits_are_float32_and_features_feed_the_head():
+    model = classifier(batch_norm=True)
+    model(images(8), {"label": torch.zeros(8, dtype=torch.int64)})  # moves the statistics of the batch norm
+    model.eval()
+    features = model(images(), mode="tensor")
+    standardised = (features - model.head_norm.running_mean) / (model.head_norm.running_var + 1e-6).sqrt()
+    expected = standardised @ model.head.weight.T + model.head.bias
+    torch.testing.assert_close(model(images(), mode="predict"), expected, atol=1e-5, rtol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model(images(), mode="predict").dtype is torch.float32
+
+
+def test_heads_begin_as_stated():
+    model = classifier(num_classes=4000, head_std=0.01)
+    assert model.head.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert not model.head.bias.any()
+
+
+def test_losses():
+    model, label = classifier().eval(), torch.tensor([0, 1, 2, 4])
+    logits = model(images(), mode="predict")
+    losses = model(images(), {"label": label})
+    torch.testing.assert_close(losses["loss"], functional.cross_entropy(logits, label))
+    assert losses["constant_predictor"].item() == pytest.approx(math.log(5))
+    assert losses["accuracy"].item() == 100 * (logits.argmax(dim=1) == label).float().mean()
+
+
+def test_several_labels():
+    model = classifier(multi_label=True, label_smoothing=0.1).eval()
+    label = torch.tensor([[1.0, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 0]])
+    logits = model(images(), mode="predict")
+    losses = model(images(), {"label": label})
+    p, smoothed = logits.sigmoid(), label * 0.9 + 0.05
+    expected = -(smoothed * p.log() + (1 - smoothed) * (1 - p).log()).mean()
+    torch.testing.assert_close(losses["loss"], expected)
+    assert losses["constant_predictor"].item() == pytest.approx(math.log(2))
+    with pytest.raises(UsageError, match=r"shape \(4,\), but with model.multi_label=True and 5 classes .* \(4, 5\)"):
+        model(images(), {"label": torch.zeros(4, dtype=torch.int64)})
+
+
+@pytest.mark.parametrize("pooling", ["cls", "avg", "attention"])
+def test_a_probe_leaves_the_encoder_bit_identical(pooling):
+    """Also a buffer that moves in training, and drop path, which would show in the features."""
+    model = classifier(frozen=True, batch_norm=True, pooling=pooling, drop_path_rate=0.9)
+    model.encoder.add_module("counter", torch.nn.BatchNorm1d(3))
+    encode = model.encoder.forward
+    model.encoder.forward = lambda x: encode(x) + 0 * model.encoder.counter(x.flatten(2)).sum()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    wrapper = AutocastOptimWrapper(torch.optim.SGD(decay_groups(model), lr=1.0, weight_decay=0.1), dtype="float32")
+    wrapper.initialize_count_status(model, 0, 5)
+    model.train()
+    for _ in range(5):
+        model.train_step({**tiny_batch(), "label": torch.tensor([0, 1, 2, 3])}, wrapper)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert not {name for name in changed if name.startswith("encoder.")}
+    assert {"head.weight", "head.bias", "head_norm.running_mean"} <= changed
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+    assert not model.encoder.training and model.head.training
+
+
+def test_fine_tuning_moves_the_encoder():
+    model = classifier(own_norm=True).train()
+    model(images(), {"label": torch.tensor([0, 1, 2, 3])})["loss"].backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+
+
+def test_drop_path_is_for_training_only():
+    model = classifier(drop_path_rate=0.9)
+    model.eval()
+    assert torch.equal(model(images(), mode="tensor"), model(images(), mode="tensor"))
+    model.train()
+    assert not torch.equal(model(images(), mode="tensor"), model(images(), mode="tensor"))
+
+
+def test_other_sizes_than_trained_on():
+    encoder = VisionTransformer(
+        img_size=(16, 32), patch_size=8, embed_dim=24, depth=1, num_heads=3, pos_embed="learned"
+    )
+    model = ImageClassifier(encoder, 5).eval()
+    assert model(torch.zeros(2, 3, 24, 16), mode="predict").shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_classes": 1}, "num_classes is 1, but must be an integer of at least 2"),
+        ({"num_classes": "8"}, "num_classes is '8'"),
+        ({"pooling": "max"}, "pooling is 'max', but must be"),
+        ({"pooling": "attention", "pool_heads": 5}, "pool_heads is 5, but the encoder's width of 24"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+        ({"data_preprocessor": {"type": "ImagePreprocessor", "mean": [0.0]}}, "3 channels, but data_preprocessor"),
+    ],
+)
+def test_nonsense_is_refused(options, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        classifier(**options)
+
+
+def test_batches_that_do_not_fit():
+    model = classifier()
+    with pytest.raises(UsageError, match=r"batch has no labels: .* with_labels=True"):
+        model(images(), {})
+    with pytest.raises(UsageError, match=r"\(batch, 3, height, width\), but got \(1, 1, 16, 32\)"):
+        model(torch.zeros(1, 1, 16, 32), mode="predict")
+    with pytest.raises(UsageError, match="loader gives images of 1 channels, but the model takes 3"):
+        model.data_preprocessor({"inputs": torch.zeros(1, 1, 16, 32)})
+    with pytest.raises(UsageError, match="mode is 'train'"):
+        model(images(), mode="train")
+
+
+def test_a_class_token_is_needed():
+    encoder = VisionTransformer(img_size=16, patch_size=8, embed_dim=24, depth=1, num_heads=3)
+    encoder.num_prefix_tokens = 0
+    with pytest.raises(UsageError, match=r"no class token to pool"):
+        ImageClassifier(encoder, 5, pooling="cls")
