@@ -110,6 +110,10 @@ class MaskPlan:
         """Return the ones to predict (B, M, D) of tokens (B, L, D)."""
         return take_tokens(tokens, self.ids_predict)
 
+    def take_seen(self, tokens: Tensor) -> Tensor:
+        """Return the ones to predict (B, M, D), which must be visible, of the visible tokens (B, V, D)."""
+        return take_tokens(tokens, self.ids_restore.gather(1, self.ids_predict))
+
     def restore(self, tokens: Tensor, fill: Tensor, num_prefix_tokens: int = 0) -> Tensor:
         """Return the prefix and the visible tokens (B, T + V, D) as (B, T + L, D), removed places holding `fill`.
 

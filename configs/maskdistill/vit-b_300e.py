@@ -16,7 +16,7 @@ _base_ = [
 ]
 
 model = dict(
-    masker=dict(mask_ratio=0.4),
+    masker=dict(mask_ratio=78 / 196),
     encoder=dict(drop_path_rate=0.1),
     target=dict(
         _delete_=True,

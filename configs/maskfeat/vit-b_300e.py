@@ -4,7 +4,7 @@ Command: python tools/train.py configs/maskfeat/vit-b_300e.py [--data FOLDER]
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 83.4 % top-1 fine-tuned (mmpretrain) on ImageNet-1K; quoted, not run by us.
 Deviations from facebookresearch/SlowFast: MAE's initialisation instead of a truncated normal one; the warm-up starts at
-    0 instead of 1e-6; masks of exactly 40 %, where the published ones may hold fewer patches; bfloat16 instead of
+    0 instead of 1e-6; masks of exactly 78 patches, where the published ones may hold fewer; bfloat16 instead of
     float16. `gaussian_window` is 0 as in SlowFast; mmpretrain, whose number is quoted, takes 16.
 """
 
@@ -16,7 +16,7 @@ _base_ = [
 ]
 
 model = dict(
-    masker=dict(min_patches=15),
+    masker=dict(mask_ratio=78 / 196, min_patches=15),
     target=dict(type="HOGTarget", nbins=9, cell_size=8),
     head=dict(type="RegressionHead", loss="l2"),
 )

@@ -1,9 +1,10 @@
 """A linear map as decoder of what is visible."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from maetool.layers import Linear, init_as_mae
-from maetool.ops.patches import take_tokens
+from maetool.layers import Linear, find_layers, init_as_mae
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -18,6 +19,8 @@ class VisibleDecoder(nn.Module):
         encoder_dim: D.
         out_dim: P, numbers to predict for each patch.
         num_prefix_tokens: T; the prefix predicts nothing.
+        num_layers: blocks of the encoder.
+        layer: whose raw tokens are read, 0 being what enters the first block (DMAE); None reads the normalised last.
 
     Attributes:
         predicts: "visible", the only patches that it can predict.
@@ -26,13 +29,16 @@ class VisibleDecoder(nn.Module):
     reads = ("visible",)
     predicts = "visible"
 
-    def __init__(self, encoder_dim: int, out_dim: int, num_prefix_tokens: int = 1) -> None:
+    def __init__(
+        self, encoder_dim: int, out_dim: int, num_prefix_tokens: int = 1, num_layers: int = 0, layer: int | None = None
+    ) -> None:
         super().__init__()
         self.num_prefix_tokens = num_prefix_tokens
+        self.layers = None if layer is None else find_layers([layer], num_layers)
         self.pred = Linear(encoder_dim, out_dim)
         init_as_mae(self)
 
-    def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict`, visible patches, from tokens (B, T + V, D)."""
-        places = plan.ids_restore.gather(1, plan.ids_predict)  # (B, M), where each stands among the visible ones
-        return self.pred(take_tokens(latent, places + self.num_prefix_tokens))  # (B, M, P)
+    def forward(self, latent: Tensor | Sequence[Tensor], plan: MaskPlan) -> Tensor:
+        """Return predictions (B, M, P) at `plan.ids_predict`, all visible, from tokens (B, T + V, D) or [those]."""
+        latent = latent[0] if self.layers else latent
+        return self.pred(plan.take_seen(latent[:, self.num_prefix_tokens :]))  # (B, M, P)

@@ -16,6 +16,7 @@ from maetool.structures import MaskPlan
 from .config import check_config, complete_config
 
 _BATCH = 64
+_LEAST = 16  # patches of an image: decoding an image for a single one would take most of the time
 
 
 def fit_centroids(
@@ -61,7 +62,7 @@ def _vectors(cfg: Config, model: Any, wanted: int) -> Tensor:
     """Return (wanted, N) vectors or fewer: equally many random patches of each image, of as many images as it takes."""
     dataset = DATASETS.build(_still(cfg.train_dataloader.dataset, model.encoder.img_size))
     cells = model.encoder.grid[0] * model.encoder.grid[1]
-    each = min(cells, max(1, -(-wanted // len(dataset))))
+    each = min(cells, max(_LEAST, -(-wanted // len(dataset))))
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(dataset), generator=generator)[: -(-wanted // each)].tolist()
     found = []

@@ -73,7 +73,7 @@ def _shrink_part(part: Any) -> None:
 def _replace_files(model: Any, encoder: Mapping) -> None:
     for part in _mappings(model):
         if "teacher" in part:
-            part.update(teacher=dict(encoder), checkpoint=None)
+            part["teacher"], part["checkpoint"] = dict(encoder), None
             part.pop("resize", None)
         if "codebook" in part:
             part["codebook"] = 8

@@ -61,8 +61,7 @@ class MaskedImageModel(BaseModel):
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
         self.tasks = build_tasks(tasks or {}, facts, self.target)
         check_pair(self.target, self.head)
-        for part, at in zip(self.decoders, ("planned", *(task.at for task in self.tasks.values())), strict=True):
-            check_place(part, at)
+        check_place(self.decoder, self.target, "planned")
         check_pairing(encoder, self.decoders, self.masker, tuple(self.advisors))
         self.masker.num_keep(encoder.grid)  # an impossible ratio is told now, not at the first step
 

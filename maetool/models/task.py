@@ -51,6 +51,7 @@ class PredictionTask(nn.Module):
         self.head = build_with(HEADS, head, facts)
         self.at, self.weight = at, weight
         check_pair(self.target or own, self.head)
+        check_place(self.decoder, self.target or own, at)
 
     def forward(self, latent: Any, images: Tensor, plan: MaskPlan, own: Tensor) -> dict[str, Tensor]:
         """Return the losses of the head.
@@ -87,18 +88,19 @@ def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Modu
     )
 
 
-def check_place(decoder: nn.Module, at: str) -> None:
-    """Check that a decoder can predict the patches it is for.
+def check_place(decoder: nn.Module, target: nn.Module, at: str) -> None:
+    """Check that a decoder and a target can be used for the patches they are for.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: one of them cannot.
     """
-    only = getattr(decoder, "predicts", at)
-    if only != at:
-        raise UsageError(
-            f'{type(decoder).__name__} predicts only {only} patches, but is used for those that are "{at}": make it '
-            f'the decoder of one of model.tasks with at="{only}".'
-        )
+    for part in (decoder, target):
+        only = getattr(part, "predicts", at)
+        if only != at:
+            raise UsageError(
+                f'{type(part).__name__} is for {only} patches only, but is used for those that are "{at}": use it in '
+                f'one of model.tasks with at="{only}".'
+            )
 
 
 def check_pair(target: nn.Module, head: nn.Module) -> None:

@@ -60,7 +60,9 @@ def take_windows(images: Tensor, patch_size: Sequence[int], ids: Tensor, border:
     for axis, side in enumerate(patch_size, start=2):
         windows = windows.unfold(axis, side + 2 * border, side)  # a view: (B, C, h, w, ph + 2b, pw + 2b)
     batch = torch.arange(len(images), device=images.device)[:, None]
-    return windows[(batch, slice(None), *torch.unravel_index(ids, grid))]
+    windows = windows[(batch, slice(None), *torch.unravel_index(ids, grid))]
+    # In memory the pixels of a window come first, so that arithmetic runs along the windows and not along a few pixels.
+    return windows.movedim((-2, -1), (0, 1)).contiguous().movedim((0, 1), (-2, -1))
 
 
 def take_tokens(tokens: Tensor, ids: Tensor) -> Tensor:

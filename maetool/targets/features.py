@@ -21,7 +21,7 @@ Normalisation = Literal["token", "length", "none"]
 
 
 class TeacherTarget(nn.Module):
-    """Base of the targets that a teacher, an encoder that sees the whole image, gives; its features are P = D wide.
+    """Base of the targets that a teacher, an encoder, gives; its features are P = D wide.
 
     The teacher learns nothing, draws nothing at random, and travels in the checkpoint. It runs in the precision of the
     model, because in float32 it would cost more than the model; its features are normalised in float32.
@@ -32,21 +32,35 @@ class TeacherTarget(nn.Module):
             what the encoder returns, after its final norm.
         normalise: each token of each layer: "token", to mean 0 and deviation 1 (unbiased; dBOT, MaskDistill);
             "length", to length 1 (DMAE); or "none".
+        sees: what the teacher is shown: "all", the whole image, or "visible", what the encoder sees too; its features
+            are then those of visible patches only (DMAE).
 
     Raises:
-        UsageError: an unknown normalisation, or layers that there are not.
+        UsageError: an unknown choice, layers that there are not, or a teacher that cannot see so.
     """
 
     invertible = False
     rounds_with_autocast = True
 
-    def __init__(self, teacher: nn.Module, layers: Sequence[int] | None, normalise: Normalisation) -> None:
+    def __init__(
+        self,
+        teacher: nn.Module,
+        layers: Sequence[int] | None,
+        normalise: Normalisation,
+        sees: Literal["all", "visible"] = "all",
+    ) -> None:
         super().__init__()
+        if sees not in ("all", "visible") or (sees == "visible" and getattr(teacher, "sees", "visible") != "visible"):
+            raise UsageError(
+                f'sees is {sees!r}, but must be "all", or "visible" with a teacher whose own `sees` is "visible".'
+            )
+        if sees == "visible":
+            self.predicts = "visible"
         if normalise not in ("token", "length", "none"):
             raise UsageError(f'normalise is {normalise!r}, but must be "token", "length" or "none".')
         self.teacher = teacher.requires_grad_(False).eval()
         self.layers = None if layers is None else find_layers(layers, getattr(teacher, "num_layers", 0))
-        self.normalise, self.out_dim = normalise, teacher.embed_dim
+        self.normalise, self.sees, self.out_dim = normalise, sees, teacher.embed_dim
 
     def train(self, mode: bool = True) -> "TeacherTarget":
         """Return self; the teacher stays in evaluation mode whatever the model does."""
@@ -56,10 +70,11 @@ class TeacherTarget(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
-        """Return the float32 features (B, M, P) of whole images (B, C, H, W) at `plan.ids_predict`."""
-        images = self.prepare(images.float())
-        found = [self.teacher(images)] if self.layers is None else self.teacher(images, layers=self.layers)
-        tokens = [plan.take_predicted(x[:, self.teacher.num_prefix_tokens :]).float() for x in found]  # each (B, M, P)
+        """Return the float32 features (B, M, P) of images (B, C, H, W) at `plan.ids_predict`."""
+        images, shown = self.prepare(images.float()), plan if self.sees == "visible" else None
+        take = plan.take_seen if self.sees == "visible" else plan.take_predicted
+        found = [self.teacher(images, shown)] if self.layers is None else self.teacher(images, shown, self.layers)
+        tokens = [take(x[:, self.teacher.num_prefix_tokens :]).float() for x in found]  # each (B, M, P)
         return torch.stack([self._normalised(x) for x in tokens]).mean(dim=0)
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -86,7 +101,7 @@ class FeatureTarget(TeacherTarget):
         patch_size: of the encoder that is trained.
         checkpoint: file with the teacher's weights: a checkpoint of ours, an exported encoder, or a published state
             dict with timm's names. Without one the teacher keeps the weights that it was built with.
-        layers, normalise: see `TeacherTarget`.
+        layers, normalise, sees: see `TeacherTarget`.
         resize: let the teacher see the images at another size, so that patches of another size make the same grid.
         mean, std: of each channel, how the images are normalised; the preprocessor's are filled in.
         teacher_mean, teacher_std: how the teacher wants them normalised, in the same units (0 to 255 for photographs).
@@ -104,6 +119,7 @@ class FeatureTarget(TeacherTarget):
         checkpoint: str | None = None,
         layers: Sequence[int] | None = None,
         normalise: Normalisation = "token",
+        sees: Literal["all", "visible"] = "all",
         resize: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -114,8 +130,8 @@ class FeatureTarget(TeacherTarget):
         _check_teacher(teacher, tuple(grid), tuple(patch_size), resize)
         if checkpoint is not None:
             load_encoder(teacher, checkpoint)
-        super().__init__(teacher, layers, normalise)
-        self.resize = resize
+        super().__init__(teacher, layers, normalise, sees)
+        self.patch_size, self.resize = tuple(patch_size), resize
         scale, shift = _renormalisation(mean, std, teacher_mean, teacher_std)
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", shift, persistent=False)
@@ -123,9 +139,11 @@ class FeatureTarget(TeacherTarget):
     def prepare(self, images: Tensor) -> Tensor:
         """Return images (B, C, H, W) at the size and with the statistics that the teacher was trained with."""
         images = images * self.scale + self.shift
-        if not self.resize or self.teacher.img_size == tuple(images.shape[2:]):
+        sides = zip(images.shape[2:], self.patch_size, self.teacher.patch_size, strict=True)
+        size = [side // ours * theirs for side, ours, theirs in sides]  # of the same grid
+        if not self.resize or list(images.shape[2:]) == size:
             return images
-        return functional.interpolate(images, self.teacher.img_size, mode="bilinear", antialias=True)
+        return functional.interpolate(images, size, mode="bilinear", antialias=True)
 
 
 @TARGETS.register_module()

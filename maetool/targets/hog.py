@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
-from maetool.ops.hog import gaussian_window, gradients, orientation_histograms
+from maetool.ops.hog import gaussian_window as gaussian
+from maetool.ops.hog import gradients, orientation_histograms
 from maetool.ops.patches import take_patches, take_windows
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
@@ -65,6 +66,8 @@ class HOGTarget(nn.Module):
                 "0 for none or at least 2 pixels."
             )
         self.nbins, self.gaussian_window = nbins, gaussian_window
+        if gaussian_window:
+            self.register_buffer("gaussian", gaussian(gaussian_window), persistent=False)
         cells = prod(w // c for w, c in zip(self.window, self.cell_size, strict=True))
         self.out_dim = in_chans * nbins * cells
 
@@ -85,7 +88,6 @@ class HOGTarget(nn.Module):
     def _weight(self, images: Tensor, ids: Tensor) -> Tensor:
         if not self.gaussian_window:
             return images.new_ones((), dtype=torch.float32)
-        window = gaussian_window(self.gaussian_window).to(images.device)
-        rows, columns = (torch.arange(side, device=images.device) % len(window) for side in images.shape[2:])
-        laid = window[rows][:, columns].expand(len(images), 1, -1, -1)  # (B, 1, H, W)
+        rows, columns = (torch.arange(side, device=images.device) % self.gaussian_window for side in images.shape[2:])
+        laid = self.gaussian[rows][:, columns].expand(len(images), 1, -1, -1)  # (B, 1, H, W)
         return take_patches(laid, self.window, ids)  # (B, M, 1, ph, pw)

@@ -108,7 +108,7 @@ def check_decoder(decoder: nn.Module, encoder_dim: int, out_dim: int, grid: tupl
 
 def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> None:
     """A target has its width, no gradient, float32 or tokens, and inverts itself where it says so."""
-    plan = _plan(grid, len(images))
+    plan = _plan(grid, len(images)).predicting(getattr(target, "predicts", "planned"))
     images = images.clone().requires_grad_()
     wanted = target(images, plan)
     number = (len(images), plan.ids_predict.shape[1])

@@ -77,7 +77,11 @@ SMALL_ENCODER = {"type": "VisionTransformer"} | {
     name: FACTS[name] for name in ("img_size", "patch_size", "in_chans", "embed_dim", "num_heads", "depth")
 }
 TARGET_OPTIONS = {  # what some targets cannot do without
-    "FeatureTarget": [{"teacher": SMALL_ENCODER}, {"teacher": SMALL_ENCODER, "layers": [1, -1], "normalise": "length"}],
+    "FeatureTarget": [
+        {"teacher": SMALL_ENCODER},
+        {"teacher": SMALL_ENCODER, "layers": [1, -1], "normalise": "length"},
+        {"teacher": SMALL_ENCODER, "sees": "visible"},
+    ],
     "TokenTarget": [{"codebook": 7, "source": {"type": "HOGTarget"}}],
 }
 TARGET_CASES = [(name, i) for name in sorted(TARGETS.module_dict) for i in range(len(TARGET_OPTIONS.get(name, [{}])))]

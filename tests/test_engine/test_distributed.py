@@ -65,6 +65,13 @@ def test_two_processes_equal_one(repository, alone, tmp_path, fsdp):
     assert (tmp_path / "reconstructions" / f"epoch_{EPOCHS}.png").is_file()
 
 
+def test_the_averaged_encoder_of_two_processes_is_that_of_one(repository, tmp_path):
+    config = "configs/maskdistill/vit-t_shapes.py"
+    make_runner(repository, tmp_path / "alone", config=config, **ALONE).train()
+    launch(repository, tmp_path / "two", config=config, options=[*HALVES["options"], "fsdp=True"])
+    assert_as_alone(tmp_path / "alone", tmp_path / "two")
+
+
 @pytest.mark.parametrize("fsdp", [False, True])
 def test_what_two_wrote_one_resumes(repository, alone, tmp_path, fsdp):
     launch(repository, tmp_path, code=75, stop=6, options=[*HALVES["options"], f"fsdp={fsdp}"])

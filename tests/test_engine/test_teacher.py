@@ -62,7 +62,7 @@ def test_the_schedule_of_the_average_by_hand(repository, tmp_path):
         (
             "configs/mrmae/vit-t_shapes.py",
             ["model.tasks.mimic.at=planned"],
-            "VisibleDecoder predicts only visible patches",
+            "VisibleDecoder is for visible patches only",
         ),
     ],
 )

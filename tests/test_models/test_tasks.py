@@ -89,7 +89,7 @@ def test_weighted_sum_by_hand():
         ({"a": {**MIMIC, "at": "hidden"}}, r"at='hidden'.*must be \"planned\", \"visible\" or \"all\""),
         (
             {"a": {**MIMIC, "at": "planned"}},
-            r"VisibleDecoder predicts only visible patches, but is used for those that are",
+            r"VisibleDecoder is for visible patches only, but is used for those that are",
         ),
         ({"a": {**MIMIC, "target": None}}, r"at=\"visible\" has no target"),
         ({"a": {"decoder": MIMIC["decoder"]}}, r"The task a says decoder, but must say decoder and head, and may say"),

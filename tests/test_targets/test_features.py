@@ -6,9 +6,10 @@ from torch import nn
 
 from maetool.encoders import VisionTransformer
 from maetool.errors import UsageError
+from maetool.registry import MODELS
 from maetool.structures import MaskPlan
 from maetool.targets import FeatureTarget, MomentumFeatureTarget
-from maetool.testing import tiny_batch, tiny_model
+from maetool.testing import tiny_batch, tiny_config, tiny_model
 
 GRID, PATCH = (2, 8), (8, 4)
 SIZES = {"img_size": (16, 32), "patch_size": PATCH, "embed_dim": 24, "depth": 2, "num_heads": 3}
@@ -79,6 +80,7 @@ def test_other_patches_at_another_size_make_the_same_grid():
     resized = target(teacher=larger, resize=True)
     assert resized.prepare(images).shape == (2, 3, 32, 32)
     assert resized(images, plan).shape == (2, 12, 24)
+    assert resized.prepare(torch.randn(2, 3, 32, 16)).shape == (2, 3, 64, 16)  # images of another size too
 
 
 def test_an_own_checkpoint_is_a_teacher(tmp_path):
@@ -141,3 +143,37 @@ def test_the_average_follows_the_encoder_by_the_schedule():
         assert torch.allclose(teacher.teacher.cls_token, wanted, atol=1e-6)
     with pytest.raises(UsageError, match=r"momentum is 1\.5"):
         MomentumFeatureTarget(encoder, momentum=1.5)
+
+
+def test_any_timm_model_with_its_own_weights_is_a_teacher(tmp_path):
+    import timm
+
+    torch.manual_seed(0)
+    sizes = {"img_size": (16, 32), "patch_size": PATCH, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    theirs = timm.create_model("vit_base_patch16_clip_224", **sizes).eval()  # a norm in front, a head behind
+    torch.save(theirs.state_dict(), tmp_path / "clip.pth")
+    teacher = {"type": "TimmEncoder", "name": "vit_base_patch16_clip_224", **sizes}
+    ours = target(teacher=teacher, checkpoint=str(tmp_path / "clip.pth"), normalise="none")
+    images, plan = torch.randn(2, 3, 16, 32), plan_of()
+    with torch.no_grad():
+        assert torch.allclose(
+            ours(images, plan), plan.take_predicted(theirs.forward_features(images)[:, 1:]), atol=1e-5
+        )
+
+
+def test_a_teacher_may_see_what_the_encoder_sees():
+    images, plan = torch.randn(2, 3, 16, 32), plan_of().predicting("visible")
+    ours = target(sees="visible", layers=[1], normalise="none")
+    tokens = ours.teacher(images, plan, [1])[0][:, 1:]  # in the order of ids_keep
+    order = plan.ids_keep.argsort(dim=1)[..., None].expand(-1, -1, 24)
+    assert torch.equal(ours(images, plan), tokens.gather(1, order))
+    mimic = {"at": "visible", "decoder": {"type": "VisibleDecoder", "layer": 1}, "head": {"type": "RegressionHead"}}
+    mimic["target"] = {"type": "FeatureTarget", "teacher": TEACHER, "sees": "visible", "layers": [1]}
+    model = MODELS.build({**tiny_config(), "tasks": {"mimic": mimic}})
+    model(**model.data_preprocessor(tiny_batch()))["loss"].backward()
+    with pytest.raises(
+        UsageError, match='FeatureTarget is for visible patches only, but is used for those that are "planned"'
+    ):
+        tiny_model(target=mimic["target"])
+    with pytest.raises(UsageError, match="a teacher whose own `sees`"):
+        target(teacher={**TEACHER, "sees": "all"}, sees="visible")

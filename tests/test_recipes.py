@@ -1,0 +1,67 @@
+"""The full configs say what the published recipes say."""
+
+import pytest
+
+from maetool.engine.config import complete_config, load_config
+
+#     config                     batch   rate    betas          clip  warm-up  least  epochs
+RECIPES = [
+    ("maskfeat/vit-b_300e", 2048, 1.6e-3, (0.9, 0.999), 0.02, 30, 1e-6, 300),
+    ("pixmim/vit-b_300e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 300),
+    ("pixmim/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("maskdistill/vit-b_300e", 2048, 1.5e-3, (0.9, 0.98), 3.0, 10, 1e-5, 300),
+    ("dbot/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), 3.0, 40, 0.0, 800),
+    ("mrmae/vit-b_400e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 400),
+    ("beitv2/vit-b_300e", 2048, 1.5e-3, (0.9, 0.98), 3.0, 10, 1e-5, 300),
+    ("ccvit/vit-b_300e", 2048, 1.5e-3, (0.9, 0.98), 3.0, 10, 1e-5, 300),
+    ("crossmae/vit-s_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("crossmae/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("crossmae/vit-b-quarter_800e", 4096, 8e-4, (0.9, 0.95), None, 40, 0.0, 800),
+    ("crossmae/vit-l_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("mff/vit-b_300e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 300),
+    ("mff/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("localmim/vit-b_1600e", 2048, 1.6e-3, (0.9, 0.95), None, 40, 1e-6, 1600),
+    ("convmae/hybrid-b_1600e", 3072, 1.8e-3, (0.9, 0.95), None, 40, 0.0, 1600),
+    ("simmim/swin-b_100e", 2048, 8e-4, (0.9, 0.999), 5.0, 10, 4e-5, 100),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe[0])
+@pytest.mark.parametrize("world_size", [1, 8])
+def test_recipe(repository, recipe, world_size):
+    name, batch, rate, betas, clip, warmup, least, epochs = recipe
+    cfg = load_config(repository / "configs" / f"{name}.py")
+    complete_config(cfg, world_size)
+    wrapper = cfg.optim_wrapper
+    assert world_size * cfg.train_dataloader.batch_size * wrapper.accumulative_counts == batch
+    assert wrapper.optimizer.lr == pytest.approx(rate)
+    assert wrapper.optimizer.betas == betas
+    assert wrapper.optimizer.weight_decay == 0.05
+    assert (wrapper.get("clip_grad") or {}).get("max_norm") == clip
+    assert (cfg.param_scheduler[0].warmup_epochs, cfg.param_scheduler[0].min_lr) == (warmup, least)
+    assert cfg.train_cfg.max_epochs == epochs
+
+
+@pytest.mark.parametrize(("name", "masked"), [("maskfeat", 78), ("maskdistill", 78), ("beitv2", 75), ("ccvit", 75)])
+def test_blocks_remove_the_published_number_of_patches(repository, name, masked):
+    from maetool.registry import MASKERS
+
+    cfg = load_config(repository / "configs" / name / "vit-b_300e.py")
+    assert 196 - MASKERS.build(cfg.model.masker).num_keep((14, 14)) == masked
+
+
+@pytest.mark.parametrize("name", ["swin-b", "vit-b"])
+def test_simmim_drops_its_rate_at_epoch_700(repository, name):
+    cfg = load_config(repository / f"configs/simmim/{name}_800e.py")
+    complete_config(cfg)
+    warmup, drop = cfg.param_scheduler
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(4e-4)
+    assert (warmup.type, warmup.start_factor * 4e-4, warmup.end) == ("LinearLR", pytest.approx(2e-6), 10)
+    assert (drop.type, drop.milestones, drop.gamma) == ("MultiStepLR", [700], 0.1)
+
+
+def test_crossmae_predicts_a_quarter_at_a_third_of_the_rate(repository):
+    from maetool.registry import MASKERS
+
+    masker = MASKERS.build(load_config(repository / "configs/crossmae/vit-b-quarter_800e.py").model.masker)
+    assert (masker.num_keep((14, 14)), masker.num_predict((14, 14))) == (49, 49)
