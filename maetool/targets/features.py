@@ -131,7 +131,7 @@ class FeatureTarget(TeacherTarget):
         if checkpoint is not None:
             load_encoder(teacher, checkpoint)
         super().__init__(teacher, layers, normalise, sees)
-        self.resize = resize
+        self.patch_size, self.resize = tuple(patch_size), resize
         scale, shift = _renormalisation(mean, std, teacher_mean, teacher_std)
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", shift, persistent=False)
@@ -139,9 +139,11 @@ class FeatureTarget(TeacherTarget):
     def prepare(self, images: Tensor) -> Tensor:
         """Return images (B, C, H, W) at the size and with the statistics that the teacher was trained with."""
         images = images * self.scale + self.shift
-        if not self.resize or self.teacher.img_size == tuple(images.shape[2:]):
+        sides = zip(images.shape[2:], self.patch_size, self.teacher.patch_size, strict=True)
+        size = [side // ours * theirs for side, ours, theirs in sides]  # of the same grid
+        if not self.resize or list(images.shape[2:]) == size:
             return images
-        return functional.interpolate(images, self.teacher.img_size, mode="bilinear", antialias=True)
+        return functional.interpolate(images, size, mode="bilinear", antialias=True)
 
 
 @TARGETS.register_module()

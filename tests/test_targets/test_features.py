@@ -80,6 +80,7 @@ def test_other_patches_at_another_size_make_the_same_grid():
     resized = target(teacher=larger, resize=True)
     assert resized.prepare(images).shape == (2, 3, 32, 32)
     assert resized(images, plan).shape == (2, 12, 24)
+    assert resized.prepare(torch.randn(2, 3, 32, 16)).shape == (2, 3, 64, 16)  # images of another size too
 
 
 def test_an_own_checkpoint_is_a_teacher(tmp_path):
