@@ -192,7 +192,9 @@ def _useful_flops(config: Path) -> int:
 
     What targets need, such as a teacher's forward pass, is not counted.
     """
-    model = _our_model(config).to("meta")
+    with torch.device("meta"):
+        model = _our_model(config)
+    model.to("meta")  # what was made elsewhere, such as tables of positions
     images = torch.empty(1, 3, *model.encoder.img_size, device="meta")
     with FlopCounterMode(display=False) as counter:
         plan = model.make_plan(images)

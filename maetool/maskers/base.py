@@ -28,6 +28,7 @@ class Masker(nn.Module):
 
     Attributes:
         needs: what `scores` asks for beside the random numbers and the grid.
+        unit: patches that are hidden together along each axis; encoders whose tokens cover several patches ask for it.
         progress: how much of training is over, in [0, 1]; the training loop tells it, schedules read it.
 
     Raises:
@@ -35,6 +36,7 @@ class Masker(nn.Module):
     """
 
     needs: tuple[str, ...] = ()
+    unit: int | Sequence[int] = 1
 
     def __init__(self, mask_ratio: float = 0.75, predict_ratio: float | None = None) -> None:
         super().__init__()

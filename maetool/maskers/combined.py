@@ -19,6 +19,8 @@ from .base import Masker
 class GivenMasker(Masker):
     """Takes the masks that travel with the batch, at the resolution of patches or of pixels, and makes none."""
 
+    unit = 0  # whatever is given, so that it fits every encoder
+
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
         """Refuse.
 

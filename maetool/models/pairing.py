@@ -55,13 +55,14 @@ def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any, advisors: 
 
 def _check_masker(encoder: Any, masker: Any, advisors: Sequence[str]) -> None:
     needed = facts_of(encoder)["patches_per_token"]
-    unit = getattr(masker, "unit", 1)
-    given = unit if isinstance(unit, Sequence) else (unit,) * len(needed)
-    if any(g % n for g, n in zip(given, needed, strict=True)):
-        raise UsageError(
-            f"{type(masker).__name__} hides {by(given)} patches at a time, but a token of {type(encoder).__name__} "
-            f"covers {by(needed)} and is either seen or hidden: take the masker AlignedMasker with unit={needed[0]}."
-        )
+    for part in getattr(masker, "maskers", [masker]):
+        unit = getattr(part, "unit", 1)
+        unit = tuple(unit) if isinstance(unit, Sequence) else (unit,) * len(needed)
+        if any(u % n for u, n in zip(unit, needed, strict=True)):
+            raise UsageError(
+                f"{type(part).__name__} hides {by(unit)} patches at a time, but a token of {type(encoder).__name__} "
+                f"covers {by(needed)} and is either seen or hidden: take the masker AlignedMasker, unit={needed[0]}."
+            )
     missing = [name for name in getattr(masker, "needs", ()) if name not in ("images", *advisors)]
     if missing:
         raise UsageError(

@@ -40,7 +40,7 @@ HYBRID = {"type": "HybridTransformer", "img_size": 16, "patch_size": 4, "embed_d
         ({"encoder": SWIN, "decoder": CROSS}, r"cannot read SwinTransformer.*take the decoder LinearDecoder, or"),
         ({"encoder": HYBRID, "decoder": FUSION}, r"layers is \[1\], but this encoder gives its last tokens only: .*"),
         ({"encoder": SWIN, "decoder": LINEAR}, r"RandomMasker hides 1x1 patches at a time, but a token of "
-         r"SwinTransformer covers 8x8 and is either seen or hidden: take the masker AlignedMasker with unit=8"),
+         r"SwinTransformer covers 8x8 and is either seen or hidden: take the masker AlignedMasker, unit=8"),
         ({"encoder": {**SWIN, "img_size": 70}, "decoder": LINEAR}, r"70x70 pixels does not divide into patches of 4x4"),
         ({"encoder": {**SWIN, "img_size": (64, 80)}, "decoder": LINEAR},
          r"last tokens of the encoder cover 32x32 pixels, which does not divide an image of 64x80: .* 64x64"),
@@ -61,9 +61,16 @@ def test_a_masker_is_told_early_that_nobody_advises_it():
         tiny_model(masker={"type": Attentive})
 
 
+UNITS = {"type": "AlignedMasker", "mask_ratio": 0.5, "unit": 8}
+
+
+@pytest.mark.parametrize("masker", [{"type": "GivenMasker"}, {"type": "MixedMasker", "maskers": [UNITS, UNITS]}])
+def test_maskers_of_maskers_and_given_masks_fit_a_hierarchical_encoder(masker):
+    tiny_model(encoder=SWIN, decoder=LINEAR, masker=masker)
+
+
 def test_hierarchical_encoder_with_whole_tokens_hidden():
-    masker = {"type": "AlignedMasker", "mask_ratio": 0.5, "unit": 8}
-    model = tiny_model(encoder=SWIN, decoder=LINEAR, masker=masker)
+    model = tiny_model(encoder=SWIN, decoder=LINEAR, masker=UNITS)
     result = model(torch.randn(2, 3, 64, 64), mode="predict")
     assert result["reconstruction"].shape == (2, 3, 64, 64)
     assert result["pred"].shape == (2, 2 * 64, 48)
