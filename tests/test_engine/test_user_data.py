@@ -73,6 +73,12 @@ def test_two_tables(repository, folder):
     assert (cfg.model.num_classes, cfg.model.multi_label) == (3, True)
 
 
+def test_a_folder_with_one_table(repository, folder):
+    (folder / "all" / "val.csv").unlink()
+    train, val = datasets(classifier(repository, folder / "all"))
+    assert len(val) == 4 and train.labels.shape[1] == 3
+
+
 def test_a_trained_model_keeps_its_classes(repository, folder):
     assert classifier(repository, folder / "split", adopt=False).model.num_classes == 8
 
