@@ -26,7 +26,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - a folder with `train` and `val` inside, of images or of shards that `tools/prepare_dataset.py` wrote: the second;
       class folders in it give the labels,
     - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: the second,
-    - one table, or for a model of classes a folder of class folders: a fifth of each class, which is held out,
+    - one table, which may be the `train.csv` of a folder, or for a model of classes a folder of class folders: a fifth
+      of each class, which is held out,
     - otherwise any folder or text list: 1,000 of the images that are trained on.
 
     Args:
@@ -53,9 +54,10 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
 
 def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments that make a training and a validation dataset those of the user; see `use_data`."""
-    tables = [root / "train.csv", root / "val.csv"]
-    if all(table.is_file() for table in tables):
-        return tuple({"type": "CsvDataset", "csv_file": str(table)} for table in tables)
+    train, val = root / "train.csv", root / "val.csv"
+    if train.is_file() and val.is_file():
+        return whole(str(train)), whole(str(val))
+    root = train if train.is_file() else root
     if root.suffix.lower() == ".csv":
         return tuple({**whole(str(root)), "part": part} for part in ("train", "val"))
     if (root / "train").is_dir() and (root / "val").is_dir():

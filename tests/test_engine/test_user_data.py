@@ -6,10 +6,12 @@ from PIL import Image
 from test_classification import make_config
 
 from maetool.engine.config import load_config
+from maetool.engine.debug import shrink
 from maetool.engine.launch import build_runner
 from maetool.engine.user_data import use_data
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
+from maetool.visualization.curves import read_logs
 
 
 @pytest.fixture
@@ -71,6 +73,13 @@ def test_two_tables(repository, folder):
     assert (cfg.model.num_classes, cfg.model.multi_label) == (3, True)
 
 
+def test_a_folder_with_one_table(repository, folder):
+    (folder / "all" / "val.csv").unlink()
+    train, val = datasets(classifier(repository, folder / "all"))
+    assert 3 <= len(val) <= 5 and train.labels.shape[1] == 3
+    assert not {train.name_of(i) for i in range(len(train))} & {val.name_of(i) for i in range(len(val))}
+
+
 def test_a_trained_model_keeps_its_classes(repository, folder):
     assert classifier(repository, folder / "split", adopt=False).model.num_classes == 8
 
@@ -110,3 +119,31 @@ def test_neighbours_of_tables(repository, folder, tmp_path, name, measured):
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.val_cfg.bank_dataloader):
         loader.batch_size = 4
     assert ("knn" in build_runner(cfg).val()) == measured
+
+
+def test_a_classifier_of_several_labels(repository, folder, tmp_path):
+    cfg = load_config(repository / "configs/finetune/vit-t_shapes.py", ["model.encoder.patch_size=8"])
+    use_data(cfg, str(folder / "all"))
+    shrink(cfg)
+    cfg.work_dir = str(tmp_path / "work")
+    runner = build_runner(cfg)
+    runner.train()
+    logs = read_logs(tmp_path / "work")
+    assert 0 < logs["val/mean_average_precision"][4] <= 100
+    assert "val/top1" not in logs
+    found = runner.val_loop.report(tmp_path / "report")
+    assert list(found["classes"]) == ["x", "y", "z"]
+    assert found["classes"]["y"]["average_precision"] is None  # which every image has
+    text = next((tmp_path / "work").glob("*/*.log")).read_text()
+    assert "labels an image: y 8 (100.0%)" in text
+
+
+def test_a_class_without_images_ends_the_run(repository, folder, tmp_path):
+    lines = [f"a/{i}.png,{i % 2},0" for i in range(10)]
+    (folder / "all" / "train.csv").write_text("\n".join(["path,x,never", *lines]) + "\n")
+    cfg = load_config(repository / "configs/finetune/vit-t_shapes.py", ["model.encoder.patch_size=8"])
+    use_data(cfg, str(folder / "all"))
+    shrink(cfg)
+    cfg.work_dir = str(tmp_path / "work")
+    with pytest.raises(UsageError, match=r"1 of 2 classes have no image to train on \(first `never`\)"):
+        build_runner(cfg).train()
