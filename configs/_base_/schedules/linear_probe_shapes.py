@@ -1,5 +1,5 @@
 # The recipe of schedules/linear_probe.py for the drawn shapes: small batches, few steps.
-base_lr = 0.5  # 0.1 at the batch of 50
+base_lr = 50.0  # 9.8 at the batch of 50: few steps need large ones
 effective_batch_size = 50
 optim_wrapper = dict(
     type="AutocastOptimWrapper",
