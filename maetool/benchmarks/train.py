@@ -59,7 +59,7 @@ def _train(config: Path, data: str | None, options: Sequence[str], steps: int) -
         use_data(cfg, data)
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     cfg.custom_hooks = []
-    cfg.default_hooks = dict.fromkeys((*cfg.default_hooks, "checkpoint"))
+    cfg.default_hooks.logger = cfg.default_hooks.checkpoint = None
     cfg.train_cfg.max_epochs = 1
     cfg.pop("effective_batch_size", None)
     for scheduler in cfg.get("param_scheduler") or ():
