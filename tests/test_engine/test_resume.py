@@ -1,5 +1,11 @@
 """A run that stops and goes on ends bit for bit where an unbroken one ends."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from runs import EPOCHS, ITERS, assert_same, final_state, make_runner, stopped_run
@@ -52,6 +58,16 @@ def test_repeated_augmentation_goes_on_exactly_in_the_middle_of_an_image(reposit
 
 def test_the_number_of_workers_changes_nothing(repository, tmp_path, unbroken):
     make_runner(repository, tmp_path, workers=2).train()
+    assert_same(unbroken, final_state(tmp_path))
+
+
+def test_workers_of_a_fork_server_change_nothing_and_end_with_the_program(repository, tmp_path, unbroken):
+    """The way that workers start on Python 3.14."""
+    said = {"repository": str(repository), "work_dir": str(tmp_path), "workers": 1}
+    said["options"] = ["env_cfg.mp_cfg.mp_start_method=forkserver", "val_dataloader=None"]
+    command = [sys.executable, str(Path(__file__).parent / "runs.py"), json.dumps(said)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(repository)}
+    subprocess.run(command, env=environment, check=True, timeout=300)
     assert_same(unbroken, final_state(tmp_path))
 
 
