@@ -14,6 +14,15 @@ RECIPES = [
     ("mrmae/vit-b_400e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 400),
     ("beitv2/vit-b_300e", 2048, 1.5e-3, (0.9, 0.98), 3.0, 10, 1e-5, 300),
     ("ccvit/vit-b_300e", 2048, 1.5e-3, (0.9, 0.98), 3.0, 10, 1e-5, 300),
+    ("crossmae/vit-s_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("crossmae/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("crossmae/vit-b-quarter_800e", 4096, 8e-4, (0.9, 0.95), None, 40, 0.0, 800),
+    ("crossmae/vit-l_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("mff/vit-b_300e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 300),
+    ("mff/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("localmim/vit-b_1600e", 2048, 1.6e-3, (0.9, 0.95), None, 40, 1e-6, 1600),
+    ("convmae/hybrid-b_1600e", 3072, 1.8e-3, (0.9, 0.95), None, 40, 0.0, 1600),
+    ("simmim/swin-b_100e", 2048, 8e-4, (0.9, 0.999), 5.0, 10, 4e-5, 100),
 ]
 
 
@@ -39,3 +48,20 @@ def test_blocks_remove_the_published_number_of_patches(repository, name, masked)
 
     cfg = load_config(repository / "configs" / name / "vit-b_300e.py")
     assert 196 - MASKERS.build(cfg.model.masker).num_keep((14, 14)) == masked
+
+
+@pytest.mark.parametrize("name", ["swin-b", "vit-b"])
+def test_simmim_drops_its_rate_at_epoch_700(repository, name):
+    cfg = load_config(repository / f"configs/simmim/{name}_800e.py")
+    complete_config(cfg)
+    warmup, drop = cfg.param_scheduler
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(4e-4)
+    assert (warmup.type, warmup.start_factor * 4e-4, warmup.end) == ("LinearLR", pytest.approx(2e-6), 10)
+    assert (drop.type, drop.milestones, drop.gamma) == ("MultiStepLR", [700], 0.1)
+
+
+def test_crossmae_predicts_a_quarter_at_a_third_of_the_rate(repository):
+    from maetool.registry import MASKERS
+
+    masker = MASKERS.build(load_config(repository / "configs/crossmae/vit-b-quarter_800e.py").model.masker)
+    assert (masker.num_keep((14, 14)), masker.num_predict((14, 14))) == (49, 49)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from maetool.layers import LayerNorm, Linear, Mlp, check_heads, find_layers, init_as_mae
 from maetool.ops.attention import attention
-from maetool.ops.pos_embed import shared_sincos, sincos_pos_embed
+from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -113,7 +113,8 @@ class CrossAttentionDecoder(nn.Module):
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, N, D) of each of `layers`."""
         memories = self.mixtures(latent)  # depth x (B, N, D)
-        x = functional.embedding(plan.ids_predict, self._positions(plan.grid)[0]) + self.mask_token  # (B, M, E)
+        table = sincos_for(self.pos_embed, self.grid, plan.grid)[0]  # (L, E)
+        x = functional.embedding(plan.ids_predict, table) + self.mask_token  # (B, M, E)
         for block, memory in zip(self.blocks, memories, strict=True):
             x = block(x, memory)
         return self.pred(self.norm(x))  # (B, M, P)
@@ -123,8 +124,3 @@ class CrossAttentionDecoder(nn.Module):
         # One product for all blocks; layers come first, so that nothing is transposed.
         stacked = torch.stack(list(latent)).flatten(1)  # (k, B * N * D)
         return (self.mix.weight.to(stacked.dtype) @ stacked).unflatten(1, latent[0].shape).unbind(0)
-
-    def _positions(self, grid: tuple[int, ...]) -> Tensor:
-        if grid == self.grid:
-            return self.pos_embed
-        return shared_sincos(self.embed_dim, grid, 0, self.pos_embed.device, self.pos_embed.dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from maetool.layers import LayerNorm, Linear, init_as_mae, run_blocks_at, transformer_blocks
-from maetool.ops.pos_embed import shared_sincos, sincos_pos_embed
+from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -63,11 +63,5 @@ class TransformerDecoder(nn.Module):
         """Return the normalised tokens (B, M, E) of the patches `ids` (B, M) from tokens (B, T + V, D)."""
         x = self.embed(latent)  # (B, T + V, E)
         x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
-        x = x + self._positions(plan.grid)
+        x = x + sincos_for(self.pos_embed, self.grid, plan.grid, self.num_prefix_tokens)
         return self.norm(run_blocks_at(self.blocks, x, ids + self.num_prefix_tokens))  # (B, M, E)
-
-    def _positions(self, grid: tuple[int, ...]) -> Tensor:
-        if grid == self.grid:
-            return self.pos_embed
-        table = self.pos_embed
-        return shared_sincos(self.embed_dim, grid, self.num_prefix_tokens, table.device, table.dtype)

@@ -10,7 +10,7 @@ from maetool.errors import UsageError
 from maetool.layers import LayerNorm, Linear, Mlp, init_as_mae, run_blocks, transformer_blocks
 from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.patches import patchify, take_patches, unpatchify
-from maetool.ops.pos_embed import shared_sincos, sincos_pos_embed
+from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
@@ -155,7 +155,7 @@ class HybridTransformer(nn.Module):
         fine = _picture(fine, 4)  # (B, V, C1, 4, 4)
         coarse = _picture(self.stage2(fine, plan, grid), 2)  # (B, V, C2, 2, 2)
         x = self.proj(self.stage3(coarse, plan, grid)[:, :, 0])  # (B, V, D)
-        x = x + functional.embedding(ids, self._positions(grid)[0])
+        x = x + functional.embedding(ids, sincos_for(self.pos_embed, self.grid, grid)[0])
         fused = self.fuse1(fine.flatten(2)) + self.fuse2(coarse.flatten(2))  # (B, V, D)
         return self.norm(run_blocks(self.blocks, x, nn.Identity()) + fused)
 
@@ -167,8 +167,3 @@ class HybridTransformer(nn.Module):
         """
         check_images(images, self.in_chans)
         return grid_of(images.shape[2:], self.patch_size)
-
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        if grid == self.grid:
-            return self.pos_embed
-        return shared_sincos(self.embed_dim, grid, 0, self.pos_embed.device, self.pos_embed.dtype)

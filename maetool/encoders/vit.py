@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from maetool.layers import LayerNorm, PatchEmbed, init_as_mae, run_blocks, transformer_blocks
 from maetool.ops.geometry import grid_of, to_size
-from maetool.ops.pos_embed import resize_pos_embed, shared_sincos, sincos_pos_embed
+from maetool.ops.pos_embed import resize_pos_embed, sincos_for, sincos_pos_embed
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
@@ -115,9 +115,6 @@ class VisionTransformer(nn.Module):
         return grid_of(images.shape[2:], self.patch_size)
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
-        if grid == self.grid:
-            return self.pos_embed
-        if self.learns_positions:
+        if self.learns_positions and grid != self.grid:
             return resize_pos_embed(self.pos_embed, self.grid, grid, self.num_prefix_tokens)
-        table = self.pos_embed
-        return shared_sincos(self.embed_dim, grid, self.num_prefix_tokens, table.device, table.dtype)
+        return sincos_for(self.pos_embed, self.grid, grid, self.num_prefix_tokens)

@@ -29,15 +29,20 @@ def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int
     return _table(embed_dim, tuple(grid), num_prefix_tokens).clone()
 
 
+def sincos_for(table: Tensor, own: tuple[int, ...], grid: tuple[int, ...], num_prefix_tokens: int = 0) -> Tensor:
+    """Return the table (1, T + L, D) of `grid`: `table` itself, which is for the grid `own`, or one like it.
+
+    Another grid's is the same tensor at every call: do not change it.
+    """
+    if grid == own:
+        return table
+    return _shared(table.shape[2], grid, num_prefix_tokens, table.device, table.dtype)
+
+
 @lru_cache(maxsize=16)
-def shared_sincos(
+def _shared(
     embed_dim: int, grid: tuple[int, ...], num_prefix_tokens: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    """Return `sincos_pos_embed` on a device, the same tensor at every call: do not change it.
-
-    Raises:
-        UsageError: as `sincos_pos_embed`.
-    """
     return sincos_pos_embed(embed_dim, grid, num_prefix_tokens).to(device, dtype)
 
 
