@@ -183,6 +183,13 @@ def run_blocks(
     return [found[number] for number in numbers]
 
 
+def run_blocks_at(blocks: nn.ModuleList, x: Tensor, ids: Tensor) -> Tensor:
+    """Return the tokens `ids` (B, M) of x (B, N, D) after all blocks, (B, M, D); the last one computes only those."""
+    for block in blocks[:-1]:
+        x = block(x)
+    return blocks[-1](x, ids) if len(blocks) else take_tokens(x, ids)
+
+
 def find_layers(layers: Sequence[int], num_layers: int) -> list[int]:
     """Return the numbers of `layers`, counted from 0 (what enters the first block) to `num_layers`.
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.layers import LayerNorm, Linear, find_layers, init_as_mae, transformer_blocks
-from maetool.ops.patches import take_tokens
+from maetool.layers import LayerNorm, Linear, find_layers, init_as_mae, run_blocks_at, transformer_blocks
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -65,8 +64,5 @@ class ClassBottleneckDecoder(nn.Module):
         early, last = latent
         prefix = self.num_prefix_tokens
         x = torch.cat([last[:, :prefix], early[:, prefix:]], dim=1)  # (B, T + L, D)
-        ids = plan.ids_predict + prefix
-        for block in self.blocks[:-1]:
-            x = block(x)
-        x = self.blocks[-1](x, ids) if len(self.blocks) else take_tokens(x, ids)  # (B, M, D)
+        x = run_blocks_at(self.blocks, x, plan.ids_predict + prefix)  # (B, M, D)
         return self.pred(self.norm(x))  # (B, M, P)

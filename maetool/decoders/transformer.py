@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from maetool.layers import LayerNorm, Linear, init_as_mae, transformer_blocks
-from maetool.ops.patches import take_tokens
+from maetool.layers import LayerNorm, Linear, init_as_mae, run_blocks_at, transformer_blocks
 from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -65,8 +64,4 @@ class TransformerDecoder(nn.Module):
         x = self.embed(latent)  # (B, T + V, E)
         x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
         x = x + sincos_for(self.pos_embed, self.grid, plan.grid, self.num_prefix_tokens)
-        ids = ids + self.num_prefix_tokens
-        for block in self.blocks[:-1]:
-            x = block(x)
-        x = self.blocks[-1](x, ids) if len(self.blocks) else take_tokens(x, ids)  # (B, M, E)
-        return self.norm(x)
+        return self.norm(run_blocks_at(self.blocks, x, ids + self.num_prefix_tokens))  # (B, M, E)
