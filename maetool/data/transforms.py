@@ -143,7 +143,7 @@ class ResizeRandomCrop:
     def __init__(self, size: int | Sequence[int], padding: int = 4) -> None:
         self.size = _size_of(size)
         if type(padding) is not int or not 0 <= padding < min(self.size):
-            raise UsageError(f"ResizeRandomCrop got padding={padding!r}: give whole pixels, fewer than the size.")
+            raise UsageError(f"ResizeRandomCrop got padding={padding!r}: give a whole number of pixels below the size.")
         self.padding = padding
 
     def __call__(self, image: Tensor | EncodedImage) -> Tensor:

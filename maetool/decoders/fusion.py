@@ -56,7 +56,7 @@ class LayerFusionDecoder(nn.Module):
     @property
     def encoder_norm(self) -> nn.Module:
         """The norm that the sum passes."""
-        return self._shared[0] or self.norm
+        return self.norm if self._shared[0] is None else self._shared[0]
 
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return the predictions (B, M, P) of the decoder from the tokens (B, N, D) of each of `layers`."""

@@ -5,7 +5,7 @@ from PIL import Image
 from torchvision import transforms as reference
 
 from maetool.data.base import keyed_rng
-from maetool.data.transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop
+from maetool.data.transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop, ResizeRandomCrop
 from maetool.errors import UsageError
 
 
@@ -83,7 +83,26 @@ def test_resize_equals_pillow(image):
     assert distance(result, as_tensor(as_pil(image).resize((50, 60), Image.BICUBIC))) < 0.1
 
 
-@pytest.mark.parametrize("transform", [RandomResizedCrop(32), ResizeCenterCrop(32), Resize(32)])
+@pytest.mark.parametrize("shape", [(150, 200), (300, 40), (64, 64)])
+def test_a_random_crop_of_the_whole_image_is_a_piece_of_it_mirrored_at_the_edges(image, shape):
+    image = Resize(shape)(image)
+    scale = max(64 / shape[0], 48 / shape[1])
+    whole = Resize((max(64, int(shape[0] * scale)), max(48, int(shape[1] * scale))))(image)
+    wide = torch.nn.functional.pad(whole.float(), (4,) * 4, mode="reflect").byte()
+    pieces = wide.unfold(1, 64, 1).unfold(2, 48, 1)  # (3, places, places, 64, 48)
+    seen = set()
+    for key in range(20):
+        with keyed_rng(key):
+            crop = ResizeRandomCrop((64, 48))(image)
+        found = (pieces == crop[:, None, None]).all(0).flatten(-2).all(-1).nonzero().tolist()
+        assert found
+        seen.add(tuple(found[0]))
+    assert len(seen) > 10
+    square = ResizeRandomCrop(32, padding=0)(Resize(50)(image))
+    assert torch.equal(square, Resize(32)(Resize(50)(image)))
+
+
+@pytest.mark.parametrize("transform", [RandomResizedCrop(32), ResizeCenterCrop(32), ResizeRandomCrop(32), Resize(32)])
 def test_float_images_with_many_channels(transform):
     image = torch.full((5, 40, 60), 12000.5)
     result = transform(image)
@@ -112,11 +131,11 @@ def test_same_key_same_crop(image):
 
 def test_one_pixel_wide_image():
     image = torch.randint(0, 256, (3, 500, 1), dtype=torch.uint8)
-    for transform in (RandomResizedCrop(16), ResizeCenterCrop(16), Resize(16)):
+    for transform in (RandomResizedCrop(16), ResizeCenterCrop(16), ResizeRandomCrop(16), Resize(16)):
         assert transform(image).shape == (3, 16, 16)
 
 
-@pytest.mark.parametrize("cls", [RandomResizedCrop, ResizeCenterCrop, Resize])
+@pytest.mark.parametrize("cls", [RandomResizedCrop, ResizeCenterCrop, ResizeRandomCrop, Resize])
 @pytest.mark.parametrize("size", [0, -3, 2.5, True, "224", None, (224,), (224, 0), (1, 2, 3)])
 def test_nonsense_size(cls, size):
     with pytest.raises(UsageError, match="positive whole number"):
@@ -132,6 +151,8 @@ def test_nonsense_size(cls, size):
         lambda: RandomResizedCrop(8, scale=0.5),
         lambda: RandomResizedCrop(8, ratio=(-1, 1)),
         lambda: ResizeCenterCrop(8, resize_ratio=0.5),
+        lambda: ResizeRandomCrop(8, padding=-1),
+        lambda: ResizeRandomCrop(8, padding=8),
         lambda: ResizeCenterCrop(8, resize_ratio=float("nan")),
         lambda: RandomHorizontalFlip(p=1.5),
     ],
