@@ -42,7 +42,7 @@ class PretrainLogProcessor(LogProcessor):
         line = (
             f"step {runner.iter + 1:,}/{runner.max_iters:,} (epoch {runner.epoch + 1}/{runner.max_epochs})"
             f" | loss {tag.get('loss', nan):.4f}, constant predictor {tag.get('constant_predictor', nan):.4f}"
-            f"{_accuracy(tag)} | lr {tag['lr']:.2e} | grad norm {tag.get('grad_norm', nan):.3g}"
+            f"{_accuracy(tag)} | lr {tag.get('base_lr', tag['lr']):.2e} | grad norm {tag.get('grad_norm', nan):.3g}"
             f" | {tag['images_per_second']:,.0f} images/s, {tag['waiting_share']:.0%} waiting for data"
             f" | {tag['peak_memory_gb']:.1f} GB | {eta} left"
         )
