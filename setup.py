@@ -34,7 +34,8 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "scikit-image>=0.22"],
-        "dev": ["pytest>=8", "scikit-image>=0.22", "ruff>=0.6"],
+        "dev": ["pytest>=8", "scikit-image>=0.22", "ruff>=0.6", "pyarrow>=15"],
+        "parquet": ["pyarrow>=15"],
         "bench": ["transformers>=4.50", "lightly>=1.5.20"],
         "tensorboard": ["tensorboard>=2.15"],
     },

@@ -10,7 +10,9 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="path of a config, for example configs/mae/vit-b_800e.py")
-    parser.add_argument("--data", metavar="FOLDER", help="train on these images: a folder of any depth or a text list")
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="train on these images: a folder of any depth, a text list or a csv table"
+    )
     parser.add_argument("--work-dir", help="where checkpoints, logs and pictures go (default: work_dirs/<config>)")
     parser.add_argument(
         "--resume",

@@ -62,7 +62,7 @@ def refuse_empty_classes(root: str, classes: Sequence[str]) -> None:
     if empty:
         raise UsageError(
             f"{len(empty)} of the class folders in {root} hold(s) no image (first `{empty[0]}`): put images there, or "
-            "move the folder away; without it the other classes would be numbered otherwise."
+            "move the folder away."
         )
 
 

@@ -1,6 +1,7 @@
 """Validation of a classifier."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -48,6 +49,13 @@ class ClassificationValLoop(ValLoop):
         labels = aligned(Labels(own, found["label"]), classes)
         self.predictions = Predictions(found["logits"].float(), labels, classes, found["index"])
         return summarise(self.predictions)
+
+    def report(self, folder: Path) -> dict[str, Any]:
+        """Write tables and pictures of the last validation; see `maetool.evaluation.report.write_report`."""
+        from maetool.evaluation.report import write_report
+
+        names = [self.dataloader.dataset.name_of(i) for i in self.predictions.index.tolist()]
+        return write_report(self.predictions, names, folder)
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Runs the same pretraining under several changes and seeds, and tells what came out."""
+"""Runs the same training under several changes and seeds, and tells what came out."""
 
 import json
 import os
@@ -16,9 +16,15 @@ from tqdm import tqdm
 
 from maetool.compat import usable_cores
 from maetool.errors import UsageError
+from maetool.registry import LOOPS
 from maetool.visualization.curves import read_logs
 
+from .config import complete_config, load_config, takes
+from .launch import build_dataset
+
 METRICS = {
+    "top-1 %": "val/top1",
+    "mean average precision %": "val/mean_average_precision",
     "kNN %": "val/knn",
     "linear probe %": "val/linear_probe",
     "validation loss": "val/loss",
@@ -62,7 +68,9 @@ def run_all(config: str, runs: Mapping[str, Sequence[str]], seeds: int, out: Pat
 
 
 def _train(config: str, run: Run, jobs: int) -> Run:
-    options = [f"randomness.seed={run.seed}", "val_cfg.linear_probe=True", *run.options]
+    validation = load_config(config, run.options).get("val_cfg")
+    probe = ["val_cfg.linear_probe=True"] if validation and takes(validation, LOOPS, "linear_probe") else []
+    options = [f"randomness.seed={run.seed}", *probe, *run.options]
     command = [
         sys.executable,
         str(_TRAIN),
@@ -100,10 +108,11 @@ def collect(out: Path, names: Sequence[str]) -> dict[str, dict[str, list[float]]
 
 
 def to_markdown(found: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """Return a table: mean and, in brackets, lowest to highest over the seeds."""
-    lines = ["| run | seeds | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 2) + "|"]
+    """Return a table of what any run measured: mean and, in brackets, lowest to highest over the seeds."""
+    titles = [title for title in METRICS if any(metrics.get(title) for metrics in found.values())]
+    lines = ["| run | seeds | " + " | ".join(titles) + " |", "|---" * (len(titles) + 2) + "|"]
     for name, metrics in found.items():
-        cells = [_cell(title, values) for title, values in metrics.items()]
+        cells = [_cell(title, metrics[title]) for title in titles]
         lines.append(f"| {name} | {max(map(len, metrics.values()))} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -117,15 +126,70 @@ def _cell(title: str, values: Sequence[float]) -> str:
 
 
 def draw(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Draw both accuracies of each run, one dot for each seed, as a PNG."""
+    """Draw the accuracies of each run, one dot for each seed, as a PNG."""
     figure = Figure(figsize=(1.5 + 1.1 * len(found), 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for shift, title in ((-0.12, "kNN %"), (0.12, "linear probe %")):
+    titles = [title for title in METRICS if "%" in title and any(metrics[title] for metrics in found.values())]
+    for number, title in enumerate(titles):
+        shift = 0.24 * (number - (len(titles) - 1) / 2)
         points = [(i + shift, v) for i, metrics in enumerate(found.values()) for v in metrics[title]]
-        axes.plot(*zip(*points, strict=True) if points else ([], []), "o", label=title, alpha=0.7)
+        axes.plot(*zip(*points, strict=True), "o", label=title, alpha=0.7)
     axes.set_xticks(range(len(found)), list(found), rotation=30, ha="right")
     axes.set(ylabel="accuracy (%)")
     axes.grid(alpha=0.3)
-    axes.legend()
+    if titles:
+        axes.legend()
     figure.savefig(path)
+
+
+def over_labels(
+    runs: Mapping[str, Sequence[str]], shares: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, list[str]]]:
+    """Return share to name to options of every run on every share of the labels; the names hold both.
+
+    Args:
+        runs: name to options.
+        shares: share of the labels, such as "0.01", to options that go with it.
+
+    Raises:
+        UsageError: a share that is no number above 0 and up to 1.
+    """
+    for share in shares:
+        if not share.replace(".", "", 1).isdecimal() or not 0 < float(share) <= 1:
+            raise UsageError(f"--labels got the share {share}: give a number above 0 and up to 1, such as 0.01.")
+    return {
+        share: {
+            f"{name}_{share}": [f"train_dataloader.dataset.labels_fraction={share}", *options, *more]
+            for name, options in runs.items()
+        }
+        for share, more in shares.items()
+    }
+
+
+def label_curves(
+    config: str, runs: Mapping[str, Sequence[str]], shares: Mapping[str, Mapping[str, Sequence[str]]], out: Path
+) -> tuple[str, dict[str, dict[int, list[float]]]]:
+    """Return the name of the first metric that was measured, and name to {number of labels: values of the seeds}.
+
+    Args:
+        config: path of the config.
+        runs: name to options.
+        shares: what `over_labels` returned.
+        out: folder of all runs.
+    """
+    curves: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for planned in shares.values():
+        found = collect(out, list(planned))
+        for name, (full, options) in zip(runs, planned.items(), strict=True):
+            number = _count_images(config, options)
+            for title in METRICS:
+                if found[full][title]:
+                    curves.setdefault(title, {}).setdefault(name, {})[number] = found[full][title]
+    return next(((title, curves[title]) for title in METRICS if title in curves), ("", {}))
+
+
+def _count_images(config: str, options: Sequence[str]) -> int:
+    cfg = load_config(config, options)
+    complete_config(cfg)
+    return len(build_dataset(cfg, "train_dataloader"))

@@ -11,7 +11,6 @@ from mmengine import Config
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from maetool.data.shards import has_classes, is_shard_folder
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS
 
@@ -20,38 +19,21 @@ from .config import check_config, complete_config, load_config
 from .optim import choose_dtype, name_of
 from .runner import MaetoolRunner
 from .state import versions
+from .user_data import use_data
+
+__all__ = [
+    "build_dataset",
+    "build_runner",
+    "drop_missing_validation",
+    "load_model",
+    "masks_of",
+    "need_validation",
+    "refuse_to_overwrite",
+    "use_data",
+]
 
 # Where each launcher says how many processes there are.
 _PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
-
-
-def use_data(cfg: Config, folder: str) -> None:
-    """Point all loaders of a config at a folder of images, or of shards that `tools/prepare_dataset.py` wrote.
-
-    A folder with `train` and `val` inside is used as such, its class folders giving the labels for kNN. Any other
-    folder, or text list, is trained on as a whole, and the validation loss is that of 1,000 of its images.
-    """
-    root = Path(folder)
-    split = (root / "train").is_dir() and (root / "val").is_dir()
-    cfg.train_dataloader.dataset = _folder(cfg.train_dataloader.dataset, root / "train" if split else root, "train")
-    if cfg.get("val_dataloader"):
-        cfg.val_dataloader.dataset = _folder(cfg.val_dataloader.dataset, root / "val" if split else root, "val")
-        labelled = split and has_classes(root / "val")
-        cfg.val_dataloader.dataset.update(with_labels=labelled, **({} if split else {"limit": 1000}))
-        bank = cfg.val_cfg.pop("bank_dataloader", None)
-        if labelled and bank:
-            bank.dataset = {**_folder(bank.dataset, root / "train", "val"), "with_labels": True}
-            cfg.val_cfg.bank_dataloader = bank
-
-
-def _folder(dataset: Any, root: Path, use: str) -> Any:
-    kind = "ShardDataset" if is_shard_folder(root) else "ImageFolderDataset"
-    if "root" in dataset:
-        kind = kind if dataset["type"] in ("ShardDataset", "ImageFolderDataset") else dataset["type"]
-        return {**dataset, "type": kind, "root": str(root)}
-    crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
-    pipeline = crop if use == "train" else [{"type": "ResizeCenterCrop"}]
-    return {"type": kind, "root": str(root), "pipeline": pipeline}
 
 
 def drop_missing_validation(cfg: Config) -> str | None:

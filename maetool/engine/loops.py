@@ -1,6 +1,7 @@
 """The loops of pretraining and of its validation."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -148,6 +149,10 @@ class ValLoop(BaseLoop):
         """Return the metrics of the model, which is in evaluation mode; all processes call it together."""
         raise NotImplementedError(f"{type(self).__name__} must say what it measures: write `measure`.")
 
+    def report(self, folder: Path) -> dict[str, Any]:
+        """Write to a folder what the metrics leave out, and return what JSON can hold of it."""
+        return {}
+
 
 @LOOPS.register_module()
 class PretrainValLoop(ValLoop):
@@ -207,7 +212,7 @@ class PretrainValLoop(ValLoop):
             return {}
         if isinstance(self.bank_dataloader, Mapping):
             self.bank_dataloader = self.runner.build_dataloader(self.bank_dataloader, seed=self.runner.seed)
-        known, classes = (getattr(loader.dataset, "classes", ()) for loader in (self.bank_dataloader, self.dataloader))
+        known, classes = (_classes_of(loader.dataset) for loader in (self.bank_dataloader, self.dataloader))
         if not known or not classes:
             return {}
         features = (
@@ -222,3 +227,9 @@ class PretrainValLoop(ValLoop):
             predicted = linear_probe_predict(bank["knn"], bank["label"], query["knn"])
             metrics["linear_probe"] = (predicted == query["label"]).float().mean().item() * 100
         return metrics
+
+
+def _classes_of(dataset: Any) -> list[str]:
+    # Several labels for an image have no accuracy.
+    labels = getattr(dataset, "labels", None)
+    return dataset.classes if labels is not None and labels.ndim == 1 else []

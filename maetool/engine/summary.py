@@ -8,14 +8,16 @@ from .checkpoint import checkpoints_in
 
 
 def summarise(work_dir: Path) -> str:
-    """Return the first and last loss, the kNN accuracies and where the files of a run are."""
+    """Return the first and last loss, the accuracies and where the files of a run are."""
     logs = read_logs(work_dir)
     lines = [
         _change("training loss", logs, "loss", ".3f"),
-        _change("validation loss, same masks", logs, "val/loss", ".3f"),
+        _change("validation loss" + ", same masks" * ("val/masked_fraction" in logs), logs, "val/loss", ".3f"),
         _last("loss of a constant predictor", logs, "constant_predictor", ".3f"),
         _change(f"kNN accuracy, {_first(logs)} -> trained", logs, "val/knn", ".1f", " %"),
         _last("kNN accuracy on raw pixels", logs, "val/knn_pixels", ".1f", " %"),
+        _change("top-1 accuracy", logs, "val/top1", ".1f", " %"),
+        _change("mean average precision", logs, "val/mean_average_precision", ".1f", " %"),
     ]
     pictures = sorted((work_dir / "reconstructions").glob("*.png"), key=lambda path: path.stat().st_mtime)
     files = {"reconstruction": pictures[-1:], "loss curve": work_dir.glob("loss_curve.png")}

@@ -8,31 +8,40 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def knn_predict(
+def knn_scores(
     bank: Tensor, bank_labels: Tensor, query: Tensor, k: int = 20, temperature: float = 0.07, chunk: int = 1024
 ) -> Tensor:
-    """Return the class (N,) of each query by a vote of its nearest neighbours in cosine similarity.
+    """Return how the nearest neighbours in cosine similarity vote about each query: shares (N, K), 0 to 1.
 
     A neighbour votes with exp(similarity / temperature), as is customary since Wu et al., "Unsupervised feature
     learning via non-parametric instance discrimination" (2018), section 3.4.
 
     Args:
         bank: (M, D), the features of the neighbours.
-        bank_labels: int64 (M,), their classes.
+        bank_labels: their classes, int64 (M,), or float32 (M, K) of zeros and ones for several.
         query: (N, D).
         k: neighbours that vote; all of the bank if it is smaller.
         temperature: above 0; small values trust the nearest ones.
         chunk: queries that are compared at a time, which bounds the memory.
     """
     bank = functional.normalize(bank.float(), dim=1)
-    classes = int(bank_labels.max()) + 1
-    predicted = []
+    classes = bank_labels.shape[1] if bank_labels.ndim == 2 else int(bank_labels.max()) + 1
+    scores = []
     for part in query.float().split(chunk):
         similarity, ids = (functional.normalize(part, dim=1) @ bank.T).topk(min(k, len(bank)), dim=1)  # (n, k)
-        votes = part.new_zeros(len(part), classes)
-        votes.scatter_add_(1, bank_labels[ids], (similarity / temperature).exp())
-        predicted.append(votes.argmax(dim=1))
-    return torch.cat(predicted)
+        votes = (similarity / temperature).softmax(dim=1)
+        if bank_labels.ndim == 2:
+            scores.append((votes[:, None] @ bank_labels[ids])[:, 0])  # (n, K)
+        else:
+            scores.append(part.new_zeros(len(part), classes).scatter_add_(1, bank_labels[ids], votes))
+    return torch.cat(scores)
+
+
+def knn_predict(
+    bank: Tensor, bank_labels: Tensor, query: Tensor, k: int = 20, temperature: float = 0.07, chunk: int = 1024
+) -> Tensor:
+    """Return the class (N,) that gets most votes of each query's neighbours; see `knn_scores`."""
+    return knn_scores(bank, bank_labels, query, k, temperature, chunk).argmax(dim=1)
 
 
 def knn_accuracy(

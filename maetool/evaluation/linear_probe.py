@@ -5,33 +5,42 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def linear_probe_predict(
+def linear_probe_scores(
     train: Tensor, labels: Tensor, query: Tensor, weight_decay: float = 1e-3, steps: int = 100
 ) -> Tensor:
-    """Return the class (N,) that a linear classifier fitted on all of `train` gives each query.
+    """Return the logits (N, K) that a linear classifier fitted on all of `train` gives each query.
 
     Logistic regression on standardised features, fitted by L-BFGS; deterministic.
 
     Args:
         train: (M, D), the features to fit on.
-        labels: int64 (M,), their classes.
+        labels: their classes, int64 (M,), or float32 (M, K) of zeros and ones for several.
         query: (N, D).
         weight_decay: strength of the penalty on the squared weights.
         steps: iterations of L-BFGS at most.
     """
     mean, std = train.mean(dim=0), train.std(dim=0) + 1e-6
     train, query = (train - mean) / std, (query - mean) / std
-    layer = nn.Linear(train.shape[1], int(labels.max()) + 1)
+    several = labels.ndim == 2
+    layer = nn.Linear(train.shape[1], labels.shape[1] if several else int(labels.max()) + 1)
+    criterion = functional.binary_cross_entropy_with_logits if several else functional.cross_entropy
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=steps, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = functional.cross_entropy(layer(train), labels) + weight_decay * layer.weight.square().sum()
+        loss = criterion(layer(train), labels) + weight_decay * layer.weight.square().sum()
         loss.backward()
         return loss
 
     with torch.enable_grad():
         optimizer.step(closure)
-    return layer(query).argmax(dim=1)
+    return layer(query).detach()
+
+
+def linear_probe_predict(
+    train: Tensor, labels: Tensor, query: Tensor, weight_decay: float = 1e-3, steps: int = 100
+) -> Tensor:
+    """Return the class (N,) of the largest logit of each query; see `linear_probe_scores`."""
+    return linear_probe_scores(train, labels, query, weight_decay, steps).argmax(dim=1)

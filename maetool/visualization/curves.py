@@ -10,6 +10,12 @@ from matplotlib.figure import Figure
 
 from maetool.errors import UsageError
 
+_ACCURACIES = {
+    "val/top1": "top-1 accuracy",
+    "val/mean_average_precision": "mean average precision",
+    "val/knn": "kNN accuracy",
+}
+
 Logs = dict[str, dict[int, float]]
 
 
@@ -29,13 +35,13 @@ def read_logs(work_dir: Path) -> Logs:
 
 
 def draw_curves(logs: Logs, path: Path) -> None:
-    """Draw the loss beside that of a constant predictor, and kNN accuracy if there is one, as a PNG."""
+    """Draw the loss beside that of a constant predictor, and the first accuracy that there is, as a PNG."""
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     lines = {
         "loss": ("training loss", "C0", "-"),
-        "val/loss": ("validation loss (fixed masks)", "C1", "o-"),
+        "val/loss": ("validation loss" + " (fixed masks)" * ("val/masked_fraction" in logs), "C1", "o-"),
         "constant_predictor": ("loss of a constant predictor", "0.5", "--"),
     }
     for name, (label, colour, style) in lines.items():
@@ -43,10 +49,11 @@ def draw_curves(logs: Logs, path: Path) -> None:
             axes.plot(*_points(logs[name]), style, color=colour, label=label, markersize=3)
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
     handles, labels = axes.get_legend_handles_labels()
-    if logs.get("val/knn"):
+    name = next((name for name in _ACCURACIES if logs.get(name)), None)
+    if name:
         right = axes.twinx()
-        right.plot(*_points(logs["val/knn"]), "s-", color="C2", markersize=3, label="kNN accuracy")
-        right.set(ylabel="kNN accuracy (%)", ylim=(0, 100))
+        right.plot(*_points(logs[name]), "s-", color="C2", markersize=3, label=_ACCURACIES[name])
+        right.set(ylabel=f"{_ACCURACIES[name]} (%)", ylim=(0, 100))
         more = right.get_legend_handles_labels()
         handles, labels = handles + more[0], labels + more[1]
     axes.legend(handles, labels, loc="best", fontsize=8)

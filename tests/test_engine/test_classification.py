@@ -38,7 +38,7 @@ class SmallClassifier(BaseModel):
         return {"loss": loss(logits, data_samples["label"])}
 
 
-def make_runner(repository, work_dir, options=()):
+def make_config(repository):
     cfg = load_config(repository / "configs/mae/vit-t_shapes.py")
     encoder = {"type": "VisionTransformer", "img_size": 16, "patch_size": 8, "embed_dim": 32, "depth": 1}
     encoder["num_heads"] = 2
@@ -47,8 +47,13 @@ def make_runner(repository, work_dir, options=()):
     cfg.train_dataloader.dataset.num_samples, cfg.train_dataloader.batch_size = 64, 16
     cfg.val_dataloader.dataset.num_samples, cfg.val_dataloader.batch_size = 21, 4
     cfg.val_cfg = {"type": "ClassificationValLoop"}
-    cfg.custom_hooks, cfg.effective_batch_size, cfg.work_dir = [], None, str(work_dir)
-    cfg.train_cfg.max_epochs = 2
+    cfg.custom_hooks, cfg.effective_batch_size, cfg.train_cfg.max_epochs = [], None, 2
+    return cfg
+
+
+def make_runner(repository, work_dir, options=()):
+    cfg = make_config(repository)
+    cfg.work_dir = str(work_dir)
     cfg.launcher = "pytorch" if "TORCHELASTIC_RUN_ID" in os.environ else "none"
     change_config(cfg, options)
     return launch.build_runner(cfg)

@@ -4,7 +4,14 @@ import json
 import subprocess
 import sys
 
-from maetool.engine.compare import collect, draw, to_markdown
+import numpy as np
+import pytest
+from PIL import Image
+
+from maetool.engine.compare import METRICS, collect, draw, label_curves, over_labels, to_markdown
+from maetool.errors import UsageError
+
+CLASSIFIER = {"top-1 %", "mean average precision %"}
 
 COMMON = ["train_dataloader.dataset.num_samples=128", "train_cfg.max_epochs=2", "train_cfg.val_interval=2"]
 COMMON += ["val_dataloader.dataset.num_samples=40", "val_cfg.bank_dataloader.dataset.num_samples=40"]
@@ -27,7 +34,9 @@ def test_compare_goes_on_where_it_stopped(repository, tmp_path):
     assert (tmp_path / "comparison.png").is_file()
     assert "| grid | 1 |" in (tmp_path / "table.md").read_text()
     found = collect(tmp_path, ["random", "grid"])
-    assert all(len(values) == 1 for metrics in found.values() for values in metrics.values())
+    for metrics in found.values():
+        assert {title for title, values in metrics.items() if values} == set(METRICS) - CLASSIFIER
+        assert all(len(values) == 1 for values in metrics.values() if values)
     config = (tmp_path / "grid" / "seed_0" / "vit-t_shapes.py").read_text()
     assert "GridMasker" in config
 
@@ -51,3 +60,44 @@ def test_table_and_plot(tmp_path):
     assert "| b | 0 |" in text
     draw(found, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").is_file()
+
+
+def finished(out, name, **seeds):
+    for seed, top1 in seeds.items():
+        folder = out / name / seed
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps({"options": [], "top-1 %": top1}))
+
+
+def test_accuracy_over_the_number_of_labels(repository, tmp_path):
+    config = str(repository / "configs/finetune/vit-t_shapes.py")
+    finished(tmp_path, "pretrained_0.1", seed_0=70.0, seed_1=74.0)
+    finished(tmp_path, "pretrained_1", seed_0=90.0, seed_1=91.0)
+    finished(tmp_path, "scratch_0.1", seed_0=30.0, seed_1=34.0)
+    finished(tmp_path, "scratch_1", seed_0=80.0, seed_1=81.0)
+    labels = ["0.1 train_cfg.max_epochs=50", "1"]
+    command = [sys.executable, "tools/compare.py", config, "--out", str(tmp_path), "--seeds", "2", "--run", "scratch"]
+    command += ["--run", "pretrained init_from=x.pth", "--labels", *labels]
+    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "| pretrained_0.1 | 2 | 72.0 (70.0 to 74.0) |" in result.stdout
+    assert "validation loss" not in result.stdout  # which these results do not have
+    picture = np.asarray(Image.open(tmp_path / "labels.png").convert("RGB")).reshape(-1, 3)
+    for colour in ((31, 119, 180), (255, 127, 14)):  # a line for each run
+        assert (picture == colour).all(axis=1).sum() > 100
+    runs = {"scratch": [], "pretrained": ["init_from=x.pth"]}
+    shares = over_labels(runs, {"0.1": ["train_cfg.max_epochs=50"], "1": []})
+    assert shares["0.1"]["pretrained_0.1"] == [
+        "train_dataloader.dataset.labels_fraction=0.1",
+        "init_from=x.pth",
+        "train_cfg.max_epochs=50",
+    ]
+    metric, curves = label_curves(config, runs, shares, tmp_path)
+    assert metric == "top-1 %"
+    assert curves["scratch"] == {400: [30.0, 34.0], 4000: [80.0, 81.0]}
+
+
+@pytest.mark.parametrize("share", ["0", "2", "ten", "-0.1"])
+def test_a_share_of_labels_that_is_none(share):
+    with pytest.raises(UsageError, match=f"--labels got the share {share}: give a number above 0"):
+        over_labels({"a": []}, {share: []})

@@ -1,0 +1,110 @@
+"""A config pointed at a user's images."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine import Config
+
+from maetool.data.labels import labels_of
+from maetool.data.shards import has_classes, is_shard_folder
+from maetool.errors import UsageError
+from maetool.registry import DATASETS, ENCODERS, MODELS
+
+from .config import stated, takes
+
+_FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset")
+_WHERE = ("type", "root", "csv_file", "with_labels")
+_KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
+
+
+def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
+    """Point all loaders of a config at images of the user's.
+
+    What may be given, and what is then validated on:
+
+    - a folder with `train` and `val` inside, of images or of shards that `tools/prepare_dataset.py` wrote: the second;
+      class folders in it give the labels,
+    - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: the second,
+    - one table, which may be the `train.csv` of a folder, or for a model of classes a folder of class folders: a fifth
+      of each class, which is held out,
+    - otherwise any folder or text list: 1,000 of the images that are trained on.
+
+    Args:
+        cfg: the config, changed in place.
+        data: folder, text list or csv table.
+        adopt: let a model of classes have those of the data: its `num_classes` and `multi_label`.
+
+    Raises:
+        UsageError: the data cannot be read, or a model of classes needs labels that are not there.
+    """
+    labelled = takes(cfg.model, MODELS, "num_classes")
+    train, val = places(Path(data), labelled)
+    cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
+    if cfg.get("val_dataloader"):
+        cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")
+        bank = cfg.val_cfg.pop("bank_dataloader", None)
+        if bank and (val.get("with_labels") or "csv_file" in val):
+            labels = {"with_labels": True} if "root" in train else {}
+            bank.dataset = _dataset(bank.dataset, {**train, **labels}, "val")
+            cfg.val_cfg.bank_dataloader = bank
+    if labelled and adopt:
+        _adopt_classes(cfg)
+
+
+def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments that make a training and a validation dataset those of the user; see `use_data`."""
+    train, val = root / "train.csv", root / "val.csv"
+    if train.is_file() and val.is_file():
+        return whole(str(train)), whole(str(val))
+    root = train if train.is_file() else root
+    if root.suffix.lower() == ".csv":
+        return tuple({**whole(str(root)), "part": part} for part in ("train", "val"))
+    if (root / "train").is_dir() and (root / "val").is_dir():
+        classes = labelled or has_classes(root / "val")
+        return _folder(root / "train", labelled), _folder(root / "val", classes)
+    if labelled:
+        return tuple({**_folder(root, True), "part": part} for part in ("train", "val"))
+    return _folder(root, False), {**_folder(root, False), "limit": 1000}
+
+
+def whole(data: str) -> dict[str, Any]:
+    """Return the arguments of a dataset of all images of the user, with labels where all are in folders of classes."""
+    root = Path(data)
+    if root.suffix.lower() == ".csv":
+        return {"type": "CsvDataset", "csv_file": data}
+    return _folder(root, root.is_dir() and has_classes(root))
+
+
+def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
+    kind = "ShardDataset" if is_shard_folder(root) else "ImageFolderDataset"
+    return {"type": kind, "root": str(root), "with_labels": with_labels}
+
+
+def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:
+    crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
+    kept: dict[str, Any] = {"pipeline": crop if use == "train" else [{"type": "ResizeCenterCrop"}]}
+    if dataset["type"] in _FILES:
+        kept = {name: value for name, value in dataset.items() if name not in _WHERE}
+    elif "root" in dataset and "root" in place:  # somebody else's dataset of a folder
+        kept = {name: value for name, value in dataset.items() if name != "root"}
+        place = {"root": place["root"], "type": dataset["type"], **_taken(dataset, place)}
+    else:
+        kept |= {name: dataset[name] for name in _KEPT if name in dataset}
+    return {**_taken(place, kept), **place}
+
+
+def _taken(part: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: v for name, v in arguments.items() if name == "type" or takes(part, DATASETS, name)}
+
+
+def _adopt_classes(cfg: Config) -> None:
+    in_chans = stated(cfg.model.encoder, ENCODERS, "in_chans")
+    dataset = DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": [], "in_chans": in_chans})
+    labels = labels_of(dataset)
+    cfg.model.num_classes = len(labels.classes)
+    several = labels.values.ndim == 2
+    if takes(cfg.model, MODELS, "multi_label"):
+        cfg.model.multi_label = several
+    elif several:
+        raise UsageError(f"{cfg.model.type} takes one label for each image, but the data has several.")

@@ -1,0 +1,49 @@
+"""Classes of folders, of other data, and how many images they have."""
+
+import pytest
+import torch
+
+from maetool.data import ImageFolderDataset, ShapesDataset
+from maetool.data.labels import Labels, aligned, describe_balance, labels_of
+from maetool.errors import UsageError
+
+
+def test_labels_of_data_that_lacks_a_class_keep_their_meaning():
+    found = Labels(["ant", "dog"], torch.tensor([0, 1, 1]))
+    assert aligned(found, ["ant", "cat", "dog"]).tolist() == [0, 2, 2]
+    found = Labels(["dog", "ant"], torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+    assert aligned(found, ["ant", "cat", "dog"]).tolist() == [[0, 0, 1], [1, 0, 1]]
+
+
+def test_a_class_that_nobody_knows():
+    with pytest.raises(UsageError, match=r"has the class `cow` \(1 such\), but the known classes are `ant`, `dog`"):
+        aligned(Labels(["ant", "cow"], torch.tensor([0, 1])), ["ant", "dog"])
+
+
+def test_balance():
+    said = describe_balance(Labels(["ant", "dog"], torch.tensor([1, 1, 0, 1])))
+    assert said == "2 classes, 4 labelled images: dog 3 (75.0%), ant 1 (25.0%)."
+    said = describe_balance(Labels(["ant", "dog"], torch.tensor([[1.0, 1], [0, 1]])))
+    assert said == "2 classes, 2 labelled images, 1.50 labels an image: dog 2 (100.0%), ant 1 (50.0%)."
+    many = Labels([f"c{i}" for i in range(20)], torch.arange(20).repeat_interleave(torch.arange(20) + 1))
+    assert "c19 20 (9.5%), c18 19 (9.0%), c17 18 (8.6%), ..., c2 3" in describe_balance(many)
+
+
+def test_a_class_without_images(tmp_path):
+    with pytest.raises(UsageError, match=r"1 of 3 classes have no image to train on \(first `cat`\)"):
+        describe_balance(Labels(["ant", "cat", "dog"], torch.tensor([0, 2])))
+    for name in ("ant", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "0.npy").write_bytes(b"x")
+    (tmp_path / "data" / "cat").mkdir()
+    (tmp_path / "data" / ".hidden").mkdir()
+    with pytest.raises(UsageError, match=r"1 of the class folders in .*data hold\(s\) no image \(first `cat`\)"):
+        ImageFolderDataset(tmp_path / "data", with_labels=True, index_cache=tmp_path, max_broken=1.0)
+
+
+def test_data_without_labels():
+    assert labels_of(ShapesDataset(9, 16)).values.shape == (9,)
+    data = ShapesDataset(9, 16)
+    data.classes = []
+    with pytest.raises(UsageError, match=r"images of ShapesDataset have no labels: set dataset.with_labels=True"):
+        labels_of(data)

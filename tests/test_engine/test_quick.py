@@ -1,0 +1,100 @@
+"""kNN and a linear probe on a user's folder."""
+
+import pytest
+import torch
+from PIL import Image
+
+from maetool.data import ShapesDataset
+from maetool.engine.frozen import FrozenEncoder
+from maetool.engine.quick import QuickEvaluation, to_text
+from maetool.engine.user_data import places
+from maetool.errors import UsageError
+from maetool.testing import tiny_model
+
+
+@pytest.fixture
+def model():
+    model = tiny_model()
+    return FrozenEncoder(model.encoder, model.data_preprocessor)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Pictures of three classes that their colour tells apart."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = ShapesDataset(60, (16, 32), seed=1)
+    for i in range(60):
+        path = tmp_path / "data" / ("red", "green", "blue")[i % 3] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = data[i]["inputs"] // 4
+        picture[i % 3] += 190
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path)
+    return tmp_path / "data"
+
+
+def evaluate(folder, model, **arguments):
+    evaluation = QuickEvaluation(*places(folder, True), batch_size=16, workers=0, **arguments)
+    return evaluation.run({"": model}), evaluation
+
+
+def test_a_folder_is_split_and_measured(folder, model):
+    found, evaluation = evaluate(folder, model)
+    assert "to learn: 3 classes, 48 labelled images" in evaluation.describe()
+    assert "to ask: 3 classes, 12 labelled images" in evaluation.describe()
+    assert found["guess from the shares of the classes"]["top1"] == pytest.approx(100 / 3)
+    assert found["kNN on pixels"]["top1"] == 100
+    assert found["linear probe"]["top1"] > 90
+    assert set(found) >= {"kNN", "linear probe on pixels"}
+    assert evaluate(folder, model)[0] == found
+    assert "linear probe on pixels" in to_text(found) and "100.0 %" in to_text(found)
+
+
+def test_several_labels(folder, model):
+    lines = ["path,red,green,second"]
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        lines.append(f"{path.relative_to(folder)},{path.match('red/*'):d},{path.match('green/*'):d},{number % 2}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    found, _ = evaluate(folder / "labels.csv", model)
+    assert found["linear probe"]["mean_average_precision"] > 75
+    assert found["guess from the shares of the classes"]["mean_auroc"] == pytest.approx(50)
+    assert list(found["kNN"]) == ["mean_average_precision", "mean_auroc"]
+
+
+def test_classes_are_matched_by_name(folder, model):
+    """A validation folder without the first class: numbered by itself, everything in it would be wrong."""
+    split = folder.with_name("split")
+    split.mkdir()
+    (split / "train").symlink_to(folder)
+    for name in ("green", "red"):
+        (split / "val" / name).mkdir(parents=True)
+        for path in sorted((folder / name).iterdir())[:4]:
+            (split / "val" / name / path.name).write_bytes(path.read_bytes())
+    found, evaluation = evaluate(split, model)
+    assert found["kNN on pixels"]["top1"] == 100
+    assert "to ask: 2 classes, 8 labelled images: " in evaluation.describe()
+    (split / "val" / "red").rename(split / "val" / "crimson")
+    with pytest.raises(UsageError, match="has the class `crimson`"):
+        evaluate(split, model)
+
+
+def test_mistakes(folder, model):
+    with pytest.raises(UsageError, match="k is 0"):
+        evaluate(folder, model, k=0)
+    with pytest.raises(UsageError, match="has no class"):
+        evaluate(folder / "blue", model)
+    for name in ("green", "red"):
+        for path in (folder / name).iterdir():
+            path.unlink()
+    with pytest.raises(UsageError, match="only the class `blue`"):
+        evaluate(folder, model)
+
+
+def test_scores_of_neighbours_are_shares():
+    from maetool.evaluation import knn_scores
+
+    generator = torch.Generator().manual_seed(0)
+    bank, query = torch.randn(30, 4, generator=generator), torch.randn(5, 4, generator=generator)
+    labels = torch.randint(3, (30,), generator=generator)
+    scores = knn_scores(bank, labels, query, k=7)
+    torch.testing.assert_close(scores.sum(dim=1), torch.ones(5))
+    torch.testing.assert_close(knn_scores(bank, torch.eye(3)[labels], query, k=7), scores)

@@ -1,0 +1,149 @@
+"""What a config is pointed at, for every form of a user's data."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_classification import make_config
+
+from maetool.engine.config import load_config
+from maetool.engine.debug import shrink
+from maetool.engine.launch import build_runner
+from maetool.engine.user_data import use_data
+from maetool.errors import UsageError
+from maetool.registry import DATASETS
+from maetool.visualization.curves import read_logs
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for part, classes in (("train", "abc"), ("val", "ac"), ("all", "ab")):
+        for name in classes:
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(10):
+                Image.fromarray(np.full((20, 20, 3), i, np.uint8)).save(tmp_path / part / name / f"{i}.png")
+    lines = [f"all/{name}/{i}.png" for name in "ab" for i in range(10)]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "".join(f"{line},{line[4]}\n" for line in lines))
+    several = "path,x,y,z\n" + "".join(f"{line},{i % 2},1,{i % 3 // 2}\n" for i, line in enumerate(lines))
+    for name in ("train.csv", "val.csv"):
+        (tmp_path / "all" / name).write_text(several.replace("all/", ""))
+    (tmp_path / "split").mkdir()
+    for part in ("train", "val"):
+        (tmp_path / "split" / part).symlink_to(tmp_path / part)
+    return tmp_path
+
+
+def datasets(cfg):
+    return [
+        DATASETS.build({**dataset, "pipeline": []})
+        for dataset in (cfg.train_dataloader.dataset, cfg.val_dataloader.dataset)
+    ]
+
+
+def classifier(repository, data, **arguments):
+    cfg = make_config(repository)
+    cfg.train_dataloader.dataset.labels_fraction = 0.5
+    use_data(cfg, str(data), **arguments)
+    return cfg
+
+
+def test_a_folder_in_two_parts(repository, folder):
+    cfg = classifier(repository, folder / "split")
+    train, val = datasets(cfg)
+    assert (len(train), len(val)) == (15, 20)
+    assert (train.classes, val.classes) == (["a", "b", "c"], ["a", "c"])
+    assert (cfg.model.num_classes, cfg.model.multi_label) == (3, False)
+    assert cfg.train_dataloader.dataset.pipeline[0].type == "RandomResizedCrop"
+
+
+@pytest.mark.parametrize("name", ["all", "labels.csv"])
+def test_one_folder_or_table_is_split(repository, folder, name):
+    for table in (folder / "all").glob("*.csv"):
+        table.unlink()
+    cfg = classifier(repository, folder / name)
+    train, val = datasets(cfg)
+    assert (len(train), len(val)) == (8, 4)
+    assert not {train.name_of(i) for i in range(8)} & {val.name_of(i) for i in range(4)}
+    assert cfg.model.num_classes == 2
+
+
+def test_two_tables(repository, folder):
+    cfg = classifier(repository, folder / "all")
+    assert [data.labels.shape[1] for data in datasets(cfg)] == [3, 3]
+    assert (cfg.model.num_classes, cfg.model.multi_label) == (3, True)
+
+
+def test_a_folder_with_one_table(repository, folder):
+    (folder / "all" / "val.csv").unlink()
+    train, val = datasets(classifier(repository, folder / "all"))
+    assert 3 <= len(val) <= 5 and train.labels.shape[1] == 3
+    assert not {train.name_of(i) for i in range(len(train))} & {val.name_of(i) for i in range(len(val))}
+
+
+def test_a_trained_model_keeps_its_classes(repository, folder):
+    assert classifier(repository, folder / "split", adopt=False).model.num_classes == 8
+
+
+def test_images_without_classes_for_a_classifier(repository, folder):
+    with pytest.raises(UsageError, match="has no class: with_labels expects"):
+        classifier(repository, folder / "all" / "a")
+
+
+@pytest.mark.parametrize(("name", "lengths", "labelled"), [("split", (30, 20), True), ("all/a", (10, 10), False)])
+def test_pretraining(repository, folder, name, lengths, labelled):
+    cfg = load_config(repository / "configs/mae/vit-b_800e.py")
+    use_data(cfg, str(folder / name))
+    train, val = datasets(cfg)
+    assert (len(train), len(val)) == lengths
+    assert not train.classes
+    assert bool(val.classes) == labelled
+    assert ("bank_dataloader" in cfg.val_cfg) == labelled
+    if labelled:
+        assert cfg.val_cfg.bank_dataloader.dataset.with_labels
+        assert cfg.val_cfg.bank_dataloader.dataset.limit == 50000
+
+
+def test_pretraining_on_a_table(repository, folder):
+    cfg = load_config(repository / "configs/mae/vit-b_800e.py")
+    use_data(cfg, str(folder / "labels.csv"))
+    assert [len(data) for data in datasets(cfg)] == [16, 4]
+    assert cfg.val_cfg.bank_dataloader.dataset.part == "train"
+
+
+@pytest.mark.parametrize(("name", "measured"), [("labels.csv", True), ("all", False)])
+def test_neighbours_of_tables(repository, folder, tmp_path, name, measured):
+    """Of one label for each image the accuracy is told; of several there is none."""
+    cfg = load_config(repository / "configs/mae/vit-t_shapes.py", ["model.encoder.img_size=16"])
+    use_data(cfg, str(folder / name))
+    cfg.work_dir = str(tmp_path / "work")
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.val_cfg.bank_dataloader):
+        loader.batch_size = 4
+    assert ("knn" in build_runner(cfg).val()) == measured
+
+
+def test_a_classifier_of_several_labels(repository, folder, tmp_path):
+    cfg = load_config(repository / "configs/finetune/vit-t_shapes.py", ["model.encoder.patch_size=8"])
+    use_data(cfg, str(folder / "all"))
+    shrink(cfg)
+    cfg.work_dir = str(tmp_path / "work")
+    runner = build_runner(cfg)
+    runner.train()
+    logs = read_logs(tmp_path / "work")
+    assert 0 < logs["val/mean_average_precision"][4] <= 100
+    assert "val/top1" not in logs
+    found = runner.val_loop.report(tmp_path / "report")
+    assert list(found["classes"]) == ["x", "y", "z"]
+    assert found["classes"]["y"]["average_precision"] is None  # which every image has
+    text = next((tmp_path / "work").glob("*/*.log")).read_text()
+    assert "labels an image: y 8 (100.0%)" in text
+
+
+def test_a_class_without_images_ends_the_run(repository, folder, tmp_path):
+    lines = [f"a/{i}.png,{i % 2},0" for i in range(10)]
+    (folder / "all" / "train.csv").write_text("\n".join(["path,x,never", *lines]) + "\n")
+    cfg = load_config(repository / "configs/finetune/vit-t_shapes.py", ["model.encoder.patch_size=8"])
+    use_data(cfg, str(folder / "all"))
+    shrink(cfg)
+    cfg.work_dir = str(tmp_path / "work")
+    with pytest.raises(UsageError, match=r"1 of 2 classes have no image to train on \(first `never`\)"):
+        build_runner(cfg).train()
