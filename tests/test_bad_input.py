@@ -194,6 +194,12 @@ def test_channels_that_the_files_do_not_have(repository, tmp_path):
     assert_one_sentence(tool(repository, "tools/train.py", VIT_B, *arguments), "channels", "5")
 
 
+def test_init_from_a_file_that_is_not_there(repository, tmp_path):
+    arguments = ["configs/linear_probe/vit-t_shapes.py", "--init", str(tmp_path / "no.pth")]
+    result = tool(repository, "tools/train.py", *arguments, "--work-dir", str(tmp_path / "w"))
+    assert_one_sentence(result, "no checkpoint", "no.pth")
+
+
 @pytest.mark.parametrize("name", ["test.py", "visualize_reconstruction.py"])
 def test_tools_refuse_bad_checkpoints(repository, tmp_path, name):
     other = tmp_path / "other.pth"

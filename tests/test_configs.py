@@ -78,3 +78,54 @@ def _on_meta(cfg: Config):
     model = dict(cfg.model)
     model.pop("data_preprocessor")
     return MODELS.build(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "epochs", "decay", "drop_path"),
+    [("b_100e", 2e-3, 100, 0.65, 0.1), ("l_50e", 4e-3, 50, 0.75, 0.2), ("h_50e", 4e-3, 50, 0.75, 0.3)],
+)
+def test_fine_tuning_is_that_of_the_paper(name, rate, epochs, decay, drop_path):
+    cfg = load_config(CONFIGS / f"finetune/vit-{name}.py")
+    complete_config(cfg, world_size=8)
+    assert 8 * cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts == 1024
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
+    assert cfg.optim_wrapper.optimizer.betas == (0.9, 0.999)
+    assert cfg.optim_wrapper.optimizer.weight_decay == 0.05
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay == decay
+    assert (cfg.param_scheduler[0].warmup_epochs, cfg.param_scheduler[0].min_lr) == (5, 1e-6)
+    assert cfg.train_cfg.max_epochs == epochs
+    model = cfg.model
+    assert model.encoder.drop_path_rate == drop_path
+    assert (model.pooling, model.own_norm, model.head_std, model.label_smoothing) == ("avg", True, 2e-5, 0.1)
+    mixing = model.data_preprocessor
+    assert (mixing.mixup_alpha, mixing.cutmix_alpha, mixing.erase_prob) == (0.8, 1.0, 0.25)
+    crop, flip, colours = cfg.train_dataloader.dataset.pipeline
+    assert (crop.type, crop.scale, flip.p, colours.policy) == (
+        *("RandomResizedCrop", (0.08, 1.0), 0.5),
+        "rand-m9-mstd0.5-inc1",
+    )
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("b_90e", 90), ("l_50e", 50), ("h_50e", 50)])
+def test_linear_probe_is_that_of_the_paper(name, epochs):
+    cfg = load_config(CONFIGS / f"linear_probe/vit-{name}.py")
+    complete_config(cfg, world_size=8)
+    assert 8 * cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts == 16384
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.momentum, optimizer.weight_decay) == ("LARS", 0.9, 0.0)
+    assert optimizer.lr == pytest.approx(6.4)
+    assert (cfg.param_scheduler[0].warmup_epochs, cfg.train_cfg.max_epochs) == (10, epochs)
+    assert (cfg.model.pooling, cfg.model.frozen, cfg.model.batch_norm) == ("cls", True, True)
+    assert [transform.type for transform in cfg.train_dataloader.dataset.pipeline] == [
+        "SingleDrawCrop",
+        "RandomHorizontalFlip",
+    ]
+
+
+@pytest.mark.parametrize(("name", "count"), [("b_100e", 86_567_656), ("l_50e", 304_326_632), ("h_50e", 632_045_800)])
+def test_parameter_counts_of_fine_tuned_models(name, count):
+    cfg = load_config(CONFIGS / f"finetune/vit-{name}.py")
+    complete_config(cfg)
+    with torch.device("meta"):
+        model = _on_meta(cfg)
+    assert sum(p.numel() for p in model.parameters()) == count

@@ -16,4 +16,6 @@ _base_ = [
 model = dict(pooling="cls", frozen=True)
 train_dataloader = dict(dataset=dict(with_labels=True))  # not read
 val_dataloader = dict(dataset=dict(limit=None))  # all 50,000
-val_cfg = dict(k=20, temperature=0.07, bank_dataloader=dict(dataset=dict(limit=None)))  # all 1,281,167
+val_cfg = dict(
+    type="KnnValLoop", k=20, temperature=0.07, bank_dataloader=dict(dataset=dict(limit=None))
+)  # all 1,281,167

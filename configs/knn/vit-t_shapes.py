@@ -12,4 +12,4 @@ _base_ = [
 ]
 
 model = dict(pooling="avg", frozen=True)
-val_cfg = dict(k=20, temperature=0.07)
+val_cfg = dict(type="KnnValLoop", k=20, temperature=0.07)

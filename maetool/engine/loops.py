@@ -229,6 +229,32 @@ class PretrainValLoop(ValLoop):
         return metrics
 
 
+@LOOPS.register_module()
+class KnnValLoop(PretrainValLoop):
+    """Only the kNN accuracy of `PretrainValLoop`, and with `linear_probe` that of a linear classifier.
+
+    The pixels are left out, because those of a million neighbours would not fit into memory.
+
+    Args:
+        runner, dataloader, bank_dataloader, k, temperature, linear_probe: see `PretrainValLoop`.
+    """
+
+    def measure(self) -> dict[str, float]:
+        """Return the metrics.
+
+        Raises:
+            UsageError: no neighbours, or data without labels.
+        """
+        self._pixels_done = True
+        metrics = self._knn()
+        if not metrics:
+            raise UsageError(
+                "kNN needs labelled neighbours in val_cfg.bank_dataloader and labelled images in val_dataloader: give "
+                "a folder with train/ and val/, each with a folder for each class."
+            )
+        return metrics
+
+
 def _classes_of(dataset: Any) -> list[str]:
     # Several labels for an image have no accuracy.
     labels = getattr(dataset, "labels", None)

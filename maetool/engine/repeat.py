@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine import Config
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
@@ -12,24 +11,31 @@ from maetool.registry import MODELS
 from maetool.structures import MaskPlan
 
 from .checkpoint import load_weights, read_checkpoint
+from .config_text import read_section
 from .optim import choose_dtype, name_of
 from .state import step_seed, versions
 
 
 def describe_step(runner: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return what repeats the step of a batch, all but the weights."""
-    model, wrapper = runner.bare_model, runner.optim_wrapper
-    data = model.data_preprocessor(dict(batch))
-    with torch.no_grad():
-        plan = model.make_plan(data["images"], data["data_samples"]).to("cpu")
+    wrapper = runner.optim_wrapper
     meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
     meta |= {"fault": wrapper.fault, "dtype": name_of(wrapper.dtype), "versions": versions()}
     stored = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
     return {
         "meta": {**meta, "cfg": runner.cfg.pretty_text},
         "batch": stored,
-        "plan": vars(plan),
+        "plan": _plan_of(runner.bare_model, batch),
     }
+
+
+@torch.no_grad()
+def _plan_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the plan that hides what the step hid; None of a model that hides nothing."""
+    if not hasattr(model, "make_plan"):
+        return None
+    data = model.data_preprocessor(dict(batch))
+    return vars(model.make_plan(data["images"], data["data_samples"]).to("cpu"))
 
 
 class RepeatedStep:
@@ -49,8 +55,7 @@ class RepeatedStep:
             raise UsageError(f"{path} holds no step: pass a file of the folder broken_steps of a run.")
         self.meta, self.batch, self.plan = step["meta"], step["batch"], step["plan"]
         self.dtype = choose_dtype(dtype or self.meta["dtype"])
-        cfg = Config.fromstring(self.meta["cfg"], ".py")
-        self.model = MODELS.build(cfg.model).train()
+        self.model = MODELS.build(read_section(self.meta["cfg"], "model")).train()
         load_weights(self.model, step["state_dict"], path)
 
     def run(self) -> dict[str, Any]:
@@ -76,14 +81,18 @@ class RepeatedStep:
 
     @torch.no_grad()
     def _samples(self) -> list[int]:
+        self.model.eval()  # a single image has neither a partner to be mixed with nor the statistics of a batch
         numbers = range(len(self.batch["inputs"]))
         return [i for i in numbers if not self._loss(slice(i, i + 1)).isfinite()]
 
     def _loss(self, part: slice) -> Tensor:
-        plan = {name: value[part] if isinstance(value, Tensor) else value for name, value in self.plan.items()}
-        data = self.model.data_preprocessor({name: value[part] for name, value in self.batch.items()})
+        batch = {name: value[part] for name, value in self.batch.items()}
+        data = self.model.data_preprocessor(batch, self.model.training)
+        if self.plan is not None:
+            plan = {name: value[part] if isinstance(value, Tensor) else value for name, value in self.plan.items()}
+            data["plan"] = MaskPlan(**{**plan, "grid": tuple(plan["grid"])})
         with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
-            losses = self.model(**data, mode="loss", plan=MaskPlan(**{**plan, "grid": tuple(plan["grid"])}))
+            losses = self.model(**data, mode="loss")
         return self.model.parse_losses(losses)[0]
 
 

@@ -12,7 +12,7 @@ from maetool.errors import UsageError
 from maetool.layers import LayerNorm
 from maetool.registry import ENCODERS, MODELS
 
-from .pooling import AttentivePooling, FirstToken, PatchMean
+from .pooling import AttentivePooling, FeatureNorm, FirstToken, PatchMean
 
 
 @MODELS.register_module()
@@ -67,7 +67,7 @@ class ImageClassifier(BaseModel):
         if own_norm:
             self.fc_norm = LayerNorm(encoder.embed_dim)
             encoder.norm = nn.Identity()
-        self.head_norm = nn.BatchNorm1d(encoder.embed_dim, eps=1e-6, affine=False) if batch_norm else nn.Identity()
+        self.head_norm = FeatureNorm(encoder.embed_dim) if batch_norm else nn.Identity()
         self.head = nn.Linear(encoder.embed_dim, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=head_std)
         nn.init.zeros_(self.head.bias)

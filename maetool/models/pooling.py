@@ -1,7 +1,8 @@
-"""From the tokens of an image to one vector."""
+"""From the tokens of an image to one vector, and what standardises it."""
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from maetool.errors import UsageError
 from maetool.layers import Attention, LayerNorm, init_as_mae
@@ -69,3 +70,23 @@ class AttentivePooling(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (B, D) of tokens (B, T + L, D)."""
         return self.attn(self.norm(tokens), self.query.expand(len(tokens), -1, -1).to(tokens.dtype))[:, 0]
+
+
+class FeatureNorm(nn.BatchNorm1d):
+    """Batch norm without learned parameters, as in front of MAE's linear probe.
+
+    Features that are not finite leave its running statistics as they are: the step is left out, and they would stay
+    broken for good.
+
+    Args:
+        embed_dim: D.
+    """
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__(embed_dim, eps=1e-6, affine=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features (B, D), standardised over the batch, or in evaluation by the running statistics."""
+        if self.training and not features.isfinite().all():
+            return functional.batch_norm(features, None, None, training=True, eps=self.eps)
+        return super().forward(features)

@@ -84,8 +84,14 @@ def test_knn_trains_nothing(repository, tmp_path, pretrained):
     runner = make_runner(repository, tmp_path, config=KNN, options=options)
     runner.train()
     assert runner.iter == 0
-    assert {"val/knn", "val/knn_pixels"} <= read_logs(tmp_path).keys()
+    assert [name for name in read_logs(tmp_path) if name.startswith("val/")] == ["val/knn"]
     assert_same(encoder_in(pretrained), {n: v for n, v in runner.bare_model.state_dict().items() if "encoder." in n})
+
+
+def test_knn_needs_neighbours(repository, tmp_path):
+    options = ["train_cfg.max_epochs=0", "val_cfg.bank_dataloader=None"]
+    with pytest.raises(UsageError, match="kNN needs labelled neighbours"):
+        make_runner(repository, tmp_path, config=KNN, options=options).train()
 
 
 def test_data_of_other_classes_is_refused(repository, tmp_path):

@@ -39,8 +39,8 @@ class Watch(Hook):
         self.weights.append(runner.bare_model.encoder.blocks[0].attn.qkv.weight.detach().clone())
 
 
-def run(repository, work_dir, *spoilt, stop=None, resume=False, options=()):
-    runner = make_runner(repository, work_dir, resume=resume, options=[*QUICK, *options])
+def run(repository, work_dir, *spoilt, stop=None, resume=False, options=(), **others):
+    runner = make_runner(repository, work_dir, resume=resume, options=[*QUICK, *options], **others)
     watch = Watch()
     for hook in (Spoil(*spoilt), watch, *([StopAt(stop)] if stop else [])):
         runner.register_hook(hook, "LOWEST")
@@ -108,6 +108,17 @@ def test_a_step_can_be_repeated(repository, tmp_path):
     out = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout
     assert "Iteration 5 of epoch 2, process 0: the loss is nan" in out
     assert f"Images whose own loss is not finite: {int(step.batch['index'][1])} " in out
+
+
+def test_a_step_of_fine_tuning_can_be_repeated(repository, tmp_path):
+    """Mixing spreads what is not finite to the partner of an image; alone, only the image itself shows it."""
+    options = ["model.data_preprocessor.type=AugmentingPreprocessor"]
+    run(repository, tmp_path, 5, options=options, config="configs/finetune/vit-t_shapes.py")
+    path = tmp_path / "broken_steps" / "iter_5_process_0.pth"
+    found = RepeatedStep(str(path)).run()
+    assert not math.isfinite(found["loss"])
+    assert found["samples"] == [1]
+    assert all(value.isfinite().all() for value in final_state(tmp_path)[0].values())
 
 
 def test_a_checkpoint_is_not_a_step(repository, tmp_path):

@@ -113,6 +113,16 @@ def test_a_probe_leaves_the_encoder_bit_identical(pooling):
     assert not model.encoder.training and model.head.training
 
 
+def test_statistics_survive_features_that_are_not_finite():
+    model = classifier(frozen=True, batch_norm=True)
+    label, broken = torch.tensor([0, 1, 2, 3]), images()
+    broken[1] = math.inf
+    model(images(), {"label": label})
+    before = {name: value.clone() for name, value in model.head_norm.state_dict().items()}
+    assert not model(broken, {"label": label})["loss"].isfinite()
+    assert all(torch.equal(value, before[name]) for name, value in model.head_norm.state_dict().items())
+
+
 def test_fine_tuning_moves_the_encoder():
     model = classifier(own_norm=True).train()
     model(images(), {"label": torch.tensor([0, 1, 2, 3])})["loss"].backward()
