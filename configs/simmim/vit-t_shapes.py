@@ -1,7 +1,7 @@
 """SimMIM, a tiny ViT on drawn shapes of 32 pixels, with learned positions.
 
 Command: python tools/train.py configs/simmim/vit-t_shapes.py
-Hardware: two CPU cores, some four minutes. Measured beside the others of its kind in docs/methods/README.md.
+Hardware: two CPU cores, some minutes. Not measured yet: docs/methods/README.md.
 """
 
 _base_ = [
@@ -12,7 +12,7 @@ _base_ = [
 ]
 
 model = dict(
-    masker=dict(_delete_=True, type="AlignedMasker", mask_ratio=0.6, unit=2),
+    masker=dict(_delete_=True, type="AlignedMasker", mask_ratio=0.6, unit=1),
     encoder=dict(sees="all", pos_embed="learned"),
     decoder=dict(_delete_=True, type="LinearDecoder"),
     target=dict(norm_pix_loss=False),
