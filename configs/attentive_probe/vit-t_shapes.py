@@ -1,7 +1,7 @@
 """Attentive probe of the tiny ViT on 4,000 drawn shapes.
 
 Command: python tools/train.py configs/attentive_probe/vit-t_shapes.py --init CHECKPOINT
-Hardware: two CPU cores, about half a minute. Measured in docs/classification.md.
+Hardware: a CPU, a minute or two with one thread. Measured in docs/classification.md.
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """Fine-tuning of the tiny ViT with ten labels of each class of 4,000 drawn shapes, 80 in all.
 
 Command: python tools/train.py configs/few_shot/vit-t-10-per-class_shapes.py --init CHECKPOINT
-Hardware: two CPU cores, less than a minute. Measured in docs/classification.md.
+Hardware: a CPU, a minute or two with one thread. Not measured.
 Deviations from configs/finetune/vit-t_shapes.py: more epochs, for as many steps.
 """
 

@@ -1,7 +1,7 @@
 """Fine-tuning of the tiny ViT with 10 % of the labels of 4,000 drawn shapes, 400 in all.
 
 Command: python tools/train.py configs/few_shot/vit-t-10pct_shapes.py --init CHECKPOINT
-Hardware: two CPU cores, less than a minute. Measured in docs/classification.md.
+Hardware: a CPU, a minute or two with one thread. Measured in docs/classification.md.
 Deviations from configs/finetune/vit-t_shapes.py: more epochs, for as many steps.
 """
 

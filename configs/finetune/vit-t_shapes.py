@@ -1,7 +1,7 @@
 """Fine-tuning of the tiny ViT on all labels of 4,000 drawn shapes; without --init from random weights.
 
 Command: python tools/train.py configs/finetune/vit-t_shapes.py --init CHECKPOINT
-Hardware: two CPU cores, about a minute. Measured in docs/classification.md.
+Hardware: a CPU, a few minutes with one thread. Measured in docs/classification.md.
 Deviations from configs/finetune/vit-b_100e.py: no colours, erasing, mixing or smoothing, which cost more than they give
     in so few steps.
 """

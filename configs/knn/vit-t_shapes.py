@@ -1,7 +1,7 @@
 """kNN on the mean patch token of the tiny ViT, drawn shapes; nothing is trained.
 
 Command: python tools/train.py configs/knn/vit-t_shapes.py --init CHECKPOINT
-Hardware: two CPU cores, some seconds. Measured in docs/classification.md.
+Hardware: a CPU, half a minute. Measured in docs/classification.md.
 """
 
 _base_ = [

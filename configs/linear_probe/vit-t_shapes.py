@@ -1,7 +1,7 @@
 """Linear probe of the tiny ViT on 4,000 drawn shapes.
 
 Command: python tools/train.py configs/linear_probe/vit-t_shapes.py --init CHECKPOINT
-Hardware: two CPU cores, about half a minute. Measured in docs/classification.md.
+Hardware: a CPU, a minute or two with one thread. Measured in docs/classification.md.
 Deviation from configs/linear_probe/vit-b_90e.py: the mean of the patch tokens, because the class token of so short a
     pretraining holds little.
 """
