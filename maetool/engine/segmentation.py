@@ -35,6 +35,15 @@ class SegmentationValLoop(ValLoop):
 
     scores: SegmentationScores
 
+    def __init__(self, runner: Any, dataloader: Any) -> None:
+        super().__init__(runner, dataloader)
+        dataset = self.dataloader.dataset
+        if not isinstance(dataset, DenseDataset):
+            raise UsageError(
+                f"The validation data is a {type(dataset).__name__}, which has no classes of pixels: take a "
+                "SegmentationDataset."
+            )
+
     def measure(self) -> dict[str, float]:
         """Return the metrics."""
         dataset, model = self.dataloader.dataset, self.runner.bare_model
@@ -64,11 +73,6 @@ class SegmentationValLoop(ValLoop):
         return {"class_iou": dict(zip(names, iou, strict=True))}
 
     def _check(self, dataset: Any, model: nn.Module) -> None:
-        if not isinstance(dataset, DenseDataset):
-            raise UsageError(
-                f"The validation data is a {type(dataset).__name__}, which has no classes of pixels: take a "
-                "SegmentationDataset."
-            )
         trained = list(self.runner.trained_classes or dataset.classes)
         if trained != list(dataset.classes):
             raise UsageError(
