@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from maetool.errors import UsageError
 from maetool.ops.pos_embed import fit_pos_embed, square_grid
 from maetool.registry import ENCODERS, MODELS
 
@@ -65,7 +66,12 @@ def _adapt(backbone: Backbone, state: dict[str, Any], prefix: str, *_: Any) -> N
     old = square_grid(theirs.shape[1], encoder.num_prefix_tokens)
     if not encoder.learns_positions:
         state[name] = ours.detach()
-    elif old:
+    elif old is None:
+        raise UsageError(
+            f"The weights have {theirs.shape[1]} positions, which are no square of patches: take those of an encoder "
+            "that was trained on squares."
+        )
+    else:
         state[name] = fit_pos_embed(theirs, old, encoder.grid, encoder.num_prefix_tokens)
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT
-from mmengine.registry import Registry
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, Registry
 
 from maetool.backbones import LayerPyramid, UPerNetBackbone, ViTDetBackbone, feature_maps
 from maetool.encoders import VisionTransformer
-from maetool.engine.layer_decay import layer_decay_groups
+from maetool.engine.layer_decay import LayerDecayConstructor, layer_decay_groups
 from maetool.errors import UsageError
 from maetool.ops.pos_embed import resize_pos_embed
 
@@ -81,10 +81,19 @@ def test_another_toolbox_loads_the_weights(tmp_path, name, encoder, published):
     assert all(torch.equal(value, more[name]) for name, value in backbone.state_dict().items())
 
 
+def test_positions_of_no_square_are_refused():
+    backbone = UPerNetBackbone({**PLAIN, "pos_embed": "learned"})
+    state = {**backbone.state_dict(), "encoder.pos_embed": torch.zeros(1, 9, 16)}
+    with pytest.raises(UsageError, match="9 positions, which are no square"):
+        backbone.load_state_dict(state)
+
+
 def test_layer_decay_finds_the_encoder_of_another_toolbox():
     model = torch.nn.Module()
     model.backbone = ViTDetBackbone(dict(WINDOWED))
     model.head = torch.nn.Linear(2, 2)
+    Config({"custom_imports": {"imports": ["maetool.engine"]}})
+    assert OPTIM_WRAPPER_CONSTRUCTORS.get("maetool.LayerDecayConstructor") is LayerDecayConstructor
     groups = layer_decay_groups(model, 0.5)
     assert [group["layer"] for group in groups] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert groups[0]["lr_scale"] == 0.5**5
