@@ -1,6 +1,7 @@
 """Validation of a segmentor."""
 
 import csv
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class SegmentationValLoop(ValLoop):
         with open(folder / "confusion.csv", "w", newline="", encoding="utf-8") as file:
             counts = zip(names, self.scores.confusion.tolist(), strict=True)
             csv.writer(file).writerows([["true class", *names], *([name, *row] for name, row in counts)])
-        return {"class_iou": dict(zip(names, iou, strict=True))}
+        return {"class_iou": {name: None if isnan(v) else v for name, v in zip(names, iou, strict=True)}}
 
     def _check(self, dataset: Any, model: nn.Module) -> None:
         trained = list(self.runner.trained_classes or dataset.classes)
