@@ -1,6 +1,17 @@
 """Everything that trains: the runner, loops, hooks, optimisers, schedules and checkpoints."""
 
-from . import classification, hooks, lars, layer_decay, log_processor, loops, optim, param_groups, schedules
+from . import (
+    classification,
+    hooks,
+    lars,
+    layer_decay,
+    log_processor,
+    loops,
+    optim,
+    param_groups,
+    schedules,
+    segmentation,
+)
 from .runner import MaetoolRunner
 
 __all__ = [
@@ -14,4 +25,5 @@ __all__ = [
     "optim",
     "param_groups",
     "schedules",
+    "segmentation",
 ]

@@ -7,12 +7,14 @@ from typing import Any
 from mmengine import Config
 
 from maetool.data.scene import TEXTURES
+from maetool.data.shapes_segmentation import CLASSES
 from maetool.ops.geometry import to_size
 from maetool.registry import DATASETS, ENCODERS
 
 from .config import loaders_of, stated, takes
 
 _BATCH, _ITERS, _EPOCHS = 4, 2, 2
+_DRAWN = {"ShapesDataset": len(TEXTURES), "ShapesSegmentation": len(CLASSES)}  # to their numbers of classes
 
 
 def shrink(cfg: Config) -> list[str]:
@@ -25,7 +27,7 @@ def shrink(cfg: Config) -> list[str]:
         What was changed, for a person to read.
     """
     encoder = cfg.model.encoder
-    for part in _mappings(cfg.model):
+    for part in _mappings([cfg.model, *(loader for _, loader in loaders_of(cfg))]):
         _shrink_part(part)
     patch = to_size(stated(encoder, ENCODERS, "patch_size"), "patch_size")
     encoder.img_size = tuple(4 * side * 2 ** (len(encoder.get("depths", [1])) - 1) for side in patch)
@@ -33,8 +35,8 @@ def shrink(cfg: Config) -> list[str]:
     said = ["DEBUG: a tiny model, a few iterations on the CPU; the numbers mean nothing."]
     for name, loader in loaders_of(cfg):
         said += _shrink_loader(name, loader)
-        if "num_classes" in cfg.model and loader.dataset.type == "ShapesDataset":
-            cfg.model.num_classes = len(TEXTURES)
+        if "num_classes" in cfg.model and loader.dataset.type in _DRAWN:
+            cfg.model.num_classes = _DRAWN[loader.dataset.type]
     if cfg.pop("init_from", None):
         said.append("DEBUG: the encoder begins with random weights, because a tiny one fits no checkpoint.")
     cfg.train_cfg.max_epochs = _EPOCHS
@@ -64,6 +66,8 @@ def _shrink_part(part: Any) -> None:
         part.update(early_layer=1, num_heads=2)
     if "depths" in part:
         part["depths"] = [1] * len(part["depths"])
+    if "global_blocks" in part:
+        part.update(global_blocks=[1], window_size=2)
     if "layers" in part:
         part["layers"] = [min(layer, 2) for layer in part["layers"]]
     if "layer" in part:
@@ -71,6 +75,10 @@ def _shrink_part(part: Any) -> None:
     if "embed_dim" in part and "num_heads" in part:
         heads = part["num_heads"]
         part["embed_dim"] = 16 * (heads if isinstance(heads, int) else heads[0])
+    if part.get("type") in ("RandomScale", "FitSize"):
+        part.update(long_side=128, short_side=64)
+    if "width" in part:
+        part["width"] = 8
     if "conv_dims" in part:
         part["conv_dims"] = [8] * len(part["conv_dims"])
 
@@ -86,14 +94,16 @@ def _replace_files(model: Any, encoder: Mapping) -> None:
 
 def _shrink_loader(name: str, loader: Any) -> list[str]:
     number = _BATCH * _ITERS
-    loader.batch_size, loader.num_workers = _BATCH, 0
+    # Images to validate on may differ in size, and then come one by one.
+    loader.batch_size, loader.num_workers = _BATCH if name == "train_dataloader" else min(loader.batch_size, _BATCH), 0
     dataset = loader.dataset
     for name in ("labels_fraction", "labels_per_class"):  # of so few images nothing would be left
         dataset.pop(name, None)
     said = []
     if "root" in dataset and not Path(dataset.root).exists():
         said = [f"DEBUG: {name}: there is no {dataset.root}, so shapes are drawn instead."]
-        loader.dataset = {"type": "ShapesDataset", "num_samples": number, "pipeline": dataset.get("pipeline", [])}
+        drawn = "ShapesSegmentation" if dataset.type == "SegmentationDataset" else "ShapesDataset"
+        loader.dataset = {"type": drawn, "num_samples": number, "pipeline": dataset.get("pipeline", [])}
     elif "num_samples" in dataset:
         dataset.num_samples = number
     elif takes(dataset, DATASETS, "limit"):

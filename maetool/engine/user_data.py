@@ -7,6 +7,7 @@ from typing import Any
 from mmengine import Config
 
 from maetool.data.labels import labels_of
+from maetool.data.segmentation import CLASSES_FILE, read_classes
 from maetool.data.shards import has_classes, is_shard_folder
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, ENCODERS, MODELS
@@ -28,6 +29,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: the second,
     - one table, which may be the `train.csv` of a folder, or for a model of classes a folder of class folders: a fifth
       of each class, which is held out,
+    - for a segmentor the folder of a whole data set, laid out as the config says, or as ADE20K is where the config
+      draws its data; a `classes.txt` in it replaces the classes of the config,
     - otherwise any folder or text list: 1,000 of the images that are trained on.
 
     Args:
@@ -38,6 +41,9 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     Raises:
         UsageError: the data cannot be read, or a model of classes needs labels that are not there.
     """
+    if takes(cfg.model, MODELS, "decode_head"):
+        _use_pixels(cfg, data, adopt)
+        return
     labelled = takes(cfg.model, MODELS, "num_classes")
     train, val = places(Path(data), labelled)
     cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
@@ -96,6 +102,23 @@ def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> 
 
 def _taken(part: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: v for name, v in arguments.items() if name == "type" or takes(part, DATASETS, name)}
+
+
+def _use_pixels(cfg: Config, data: str, adopt: bool) -> None:
+    own_classes = (Path(data) / CLASSES_FILE).is_file()
+    for name, part in (("train_dataloader", "training"), ("val_dataloader", "validation")):
+        loader = cfg.get(name)
+        if not loader:
+            continue
+        if not takes(loader.dataset, DATASETS, "annotations"):
+            pipeline = loader.dataset.get("pipeline", [])
+            loader.dataset = {"type": "SegmentationDataset", "zero_is_ignored": True, "pipeline": pipeline}
+            loader.dataset.update(images=f"images/{part}", annotations=f"annotations/{part}")
+        loader.dataset.root = data
+        for old in ("classes", "palette") if own_classes else ():
+            loader.dataset.pop(old, None)
+    if own_classes and adopt:
+        cfg.model.num_classes = len(read_classes(Path(data)))
 
 
 def _adopt_classes(cfg: Config) -> None:

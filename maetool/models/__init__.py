@@ -2,5 +2,6 @@
 
 from .classifier import ImageClassifier
 from .mim import MaskedImageModel
+from .segmentor import Segmentor
 
-__all__ = ["ImageClassifier", "MaskedImageModel"]
+__all__ = ["ImageClassifier", "MaskedImageModel", "Segmentor"]
