@@ -2,8 +2,12 @@
 
 from .augment import AugmentingPreprocessor, RandAugment
 from .base import ImageDataset, SampleKey
+from .coco_dataset import CocoDataset
 from .csv_dataset import CsvDataset
 from .image_folder import ImageFolderDataset
+from .object_shapes import ObjectShapesDataset
+from .object_transforms import FitObjects, FlipObjects, LargeScaleJitter
+from .objects import ObjectDataset, Objects, Picture
 from .preprocessor import ImagePreprocessor
 from .samplers import KeyedSampler
 from .shapes import ShapesDataset
@@ -19,11 +23,19 @@ from .transforms import (
 
 __all__ = [
     "AugmentingPreprocessor",
+    "CocoDataset",
     "CsvDataset",
+    "FitObjects",
+    "FlipObjects",
     "ImageDataset",
     "ImageFolderDataset",
     "ImagePreprocessor",
     "KeyedSampler",
+    "LargeScaleJitter",
+    "ObjectDataset",
+    "ObjectShapesDataset",
+    "Objects",
+    "Picture",
     "RandAugment",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
