@@ -15,6 +15,21 @@ from maetool.ops.patches import take_patches, take_tokens
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 
 
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm of the channels at each place of a map (B, C, H, W).
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (B, C, H, W)."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class PatchEmbed(nn.Module):
     """Patches to tokens by one linear map, stored as the convolution `proj` as in timm.
 

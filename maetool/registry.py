@@ -130,7 +130,7 @@ DECODERS = Registry("decoder", locations=("maetool.decoders",))
 TARGETS = Registry("target", locations=("maetool.targets",))
 HEADS = Registry("head", locations=("maetool.heads",))
 
-MODELS = Registry("model", parent=engine.MODELS, locations=("maetool.models", "maetool.data"))
+MODELS = Registry("model", parent=engine.MODELS, locations=("maetool.models", "maetool.backbones", "maetool.data"))
 MODEL_WRAPPERS = Registry("model_wrapper", parent=engine.MODEL_WRAPPERS, locations=("maetool.engine",))
 DATASETS = Registry("dataset", parent=engine.DATASETS, locations=("maetool.data",))
 TRANSFORMS = Registry("transform", parent=engine.TRANSFORMS, locations=("maetool.data",))

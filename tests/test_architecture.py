@@ -19,7 +19,8 @@ EARLIER = {
     "structures": BASICS,
     "plugins": [],
     "registry": ["errors", "plugins"],
-    "models": [*BASICS, *PARTS, "registry", "structures", "layers"],
+    "backbones": [*BASICS, "registry", "structures", "layers"],
+    "models": [*BASICS, *PARTS, "backbones", "registry", "structures", "layers"],
 }
 EARLIER |= {part: [*BASICS, "layers", "structures", "registry"] for part in PARTS}
 LAST = ["data", "engine", "evaluation", "benchmarks", "visualization", "testing", "cli", "compat"]

@@ -4,5 +4,6 @@ from .from_timm import TimmEncoder
 from .hybrid import HybridTransformer
 from .swin import SwinTransformer
 from .vit import VisionTransformer
+from .windowed import WindowedTransformer
 
-__all__ = ["HybridTransformer", "SwinTransformer", "TimmEncoder", "VisionTransformer"]
+__all__ = ["HybridTransformer", "SwinTransformer", "TimmEncoder", "VisionTransformer", "WindowedTransformer"]

@@ -64,6 +64,8 @@ def _shrink_part(part: Any) -> None:
         part.update(early_layer=1, num_heads=2)
     if "depths" in part:
         part["depths"] = [1] * len(part["depths"])
+    if "global_blocks" in part:
+        part.update(global_blocks=[1], window_size=2)
     if "layers" in part:
         part["layers"] = [min(layer, 2) for layer in part["layers"]]
     if "layer" in part:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isqrt
+from math import isqrt, prod
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ class LoadReport:
         kinds = {
             "loaded": self.loaded,
             "resized": self.resized,
-            "missing, so random": self.missing,
-            "of another size, so random": self.other_size,
+            "missing, so untrained": self.missing,
+            "of another size, so untrained": self.other_size,
             "unused": self.unused,
         }
         told = "; ".join(f"{len(names)} {kind}{_named(kind, names)}" for kind, names in kinds.items())
@@ -144,25 +144,30 @@ def _positions(
     if not encoder.learns_positions:
         report.resized.append(f"{_POSITIONS} computed for {by(new)}")
         return ours
-    old = _grid_of(state, theirs.shape[1] - prefix)
+    old = _grid_of(state, theirs.shape[1], prefix)
+    extra = theirs.shape[1] - prod(old) - prefix  # for a class token that the encoder does not have
     report.resized.append(f"{_POSITIONS} from {by(old)} to {by(new)}")
-    return resize_pos_embed(theirs, old, new, prefix)
+    return resize_pos_embed(theirs[:, extra:], old, new, prefix)
 
 
-def _grid_of(state: Mapping[str, Any], length: int) -> tuple[int, int]:
-    """Return the grid of the positions of a checkpoint: what it says itself, else a square."""
+def _grid_of(state: Mapping[str, Any], length: int, prefix: int) -> tuple[int, int]:
+    """Return the grid of the `length` positions of a checkpoint: what it says itself, else a square.
+
+    Beside the grid there are `prefix` positions, or also one for a class token.
+    """
     meta = state.get("meta")
     model = read_section(meta.get("cfg", ""), "model") if isinstance(meta, Mapping) else None
     if model:
         size, patch = (to_size(stated(model.encoder, ENCODERS, name), name) for name in ("img_size", "patch_size"))
         return grid_of(size, patch)
-    side = isqrt(length)
-    if side * side != length:
-        raise UsageError(
-            f"The checkpoint has positions for {length} patches, which is no square, and does not say which grid: "
-            "set model.encoder.img_size to the one that it was trained with."
-        )
-    return side, side
+    for patches in {length - prefix, length - 1}:
+        side = isqrt(patches)
+        if side * side == patches:
+            return side, side
+    raise UsageError(
+        f"The checkpoint has positions for {length - prefix} patches, which is no square, and does not say which grid: "
+        "set model.encoder.img_size to the one that it was trained with."
+    )
 
 
 def check_classes(model: nn.Module, dataset: Any) -> None:

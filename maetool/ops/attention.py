@@ -15,7 +15,7 @@ _MOST_SCORES = 2**25
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return the attention (B, h, M, d) of queries (B, h, M, d) over keys and values (B, h, N, d).
+    """Return the attention (B, h, M, e) of queries (B, h, M, d) over keys (B, h, N, d) and values (B, h, N, e).
 
     It is `scaled_dot_product_attention`, and on a CPU the same with matrix products, some images at a time, the
     probabilities computed again for the backward pass. PyTorch's kernel took three times as long there for the sequence
@@ -30,7 +30,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         ctx.save_for_backward(q, k, v)
-        out = _tokens_first(q)
+        out = _tokens_first(q, v.shape[3])
         for part, some_q, some_k, some_v in _parts(q, k, v):
             out[part] = (_probabilities(some_q, some_k) @ some_v).view_as(out[part])
         return out
@@ -39,7 +39,7 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = ctx.saved_tensors
-        grads = [_tokens_first(value) for value in (q, k, v)]
+        grads = [_tokens_first(value, value.shape[3]) for value in (q, k, v)]
         for part, some_q, some_k, some_v, some_grad in _parts(q, k, v, grad):
             p = _probabilities(some_q, some_k)  # (b * h, M, N)
             p_grad = some_grad @ some_v.transpose(1, 2)
@@ -64,7 +64,7 @@ def _probabilities(q: Tensor, k: Tensor) -> Tensor:
     return scores.softmax(dim=-1)
 
 
-def _tokens_first(like: Tensor) -> Tensor:
-    """Return an empty tensor (B, h, X, d) that lies in memory as (B, X, h, d), which the projections take."""
-    batch, heads, tokens, width = like.shape
+def _tokens_first(like: Tensor, width: int) -> Tensor:
+    """Return an empty tensor (B, h, X, width) that lies in memory as (B, X, h, width), which the projections take."""
+    batch, heads, tokens, _ = like.shape
     return like.new_empty(batch, tokens, heads, width).transpose(1, 2)

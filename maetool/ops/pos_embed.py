@@ -67,3 +67,18 @@ def resize_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_
     picture = cells.float().transpose(1, 2).unflatten(2, tuple(old))  # (1, D, h, w)
     picture = functional.interpolate(picture, size=tuple(new), mode="bicubic", align_corners=False)
     return torch.cat([prefix, picture.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+
+
+def relative_positions(table: Tensor, side: int) -> Tensor:
+    """Return what a table (2s - 1, d) of relative positions says about each pair on an axis of `side` cells.
+
+    Row i of the table is for a key s - 1 - i cells after its query. A table for another side is resized linearly.
+    Source: `get_rel_pos` of ViTDet (facebookresearch/detectron2, `modeling/backbone/utils.py`).
+
+    Returns:
+        (side, side, d): of the query in the first place to the key in the second.
+    """
+    if len(table) != 2 * side - 1:
+        table = functional.interpolate(table.T[None], size=2 * side - 1, mode="linear")[0].T  # (2 * side - 1, d)
+    cells = torch.arange(side, device=table.device)
+    return table[cells[:, None] - cells[None, :] + side - 1]

@@ -25,6 +25,7 @@ NEEDED = {
     "LayerFusionDecoder": {"layers": [0, 2], "decoder": INNER, "facts": FACTS},
     "SwinTransformer": {**SWIN, "embed_dim": 8},
     "HybridTransformer": {"conv_dims": (8, 16)},
+    "WindowedTransformer": {"window_size": 2, "global_blocks": (1,)},
 }
 
 

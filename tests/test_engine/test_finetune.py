@@ -59,8 +59,8 @@ def test_a_run_begins_with_the_pretrained_encoder(repository, tmp_path, pretrain
     assert_same(expected, {name: v for name, v in runner.bare_model.state_dict().items() if name in expected})
     log = log_of(tmp_path)
     assert f"The model begins with {pretrained}. 100.0% of the encoder is filled." in log
-    assert "2 missing, so random" not in log  # fc_norm has two tensors, the head has two
-    assert "4 missing, so random (fc_norm.weight, fc_norm.bias, head.weight, head.bias)" in log
+    assert "2 missing, so untrained" not in log  # fc_norm has two tensors, the head has two
+    assert "4 missing, so untrained (fc_norm.weight, fc_norm.bias, head.weight, head.bias)" in log
     assert log.count("Learning rates by layer:") == 1
 
 

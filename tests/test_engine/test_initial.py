@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maetool.convert.mae import to_published
-from maetool.encoders import VisionTransformer
+from maetool.encoders import VisionTransformer, WindowedTransformer
 from maetool.engine.checkpoint import load_weights, read_checkpoint, weights_of, write_checkpoint
 from maetool.engine.config_text import read_section
 from maetool.engine.export import encoder_of
@@ -53,7 +53,7 @@ def test_from_pretraining(tmp_path, pretrained):
     assert sorted(report.missing) == ["head.bias", "head.weight"]
     assert report.unused and all(name.startswith("decoder.") for name in report.unused)
     assert str(report).startswith(f"100.0% of the encoder is filled. Tensors: {len(report.loaded)} loaded; 0 resized; ")
-    assert "2 missing, so random (head.weight, head.bias)" in str(report)
+    assert "2 missing, so untrained (head.weight, head.bias)" in str(report)
 
 
 def test_from_an_exported_encoder(tmp_path, pretrained):
@@ -113,6 +113,29 @@ def test_fixed_positions_are_computed(tmp_path, pretrained):
     report = load_initial(model, saved(tmp_path, pretrained.state_dict()))
     assert report.resized == ["encoder.pos_embed computed for 4x12"]
     assert torch.equal(model.encoder.pos_embed, table)
+
+
+@pytest.mark.parametrize("size", [(16, 32), (16, 24)])
+def test_a_windowed_encoder_begins_with_a_plain_one(tmp_path, size):
+    sizes = {"patch_size": 8, "embed_dim": 192, "depth": 2, "num_heads": 3}
+    torch.manual_seed(0)
+    plain = VisionTransformer(img_size=16, pos_embed="learned", **sizes)
+    model = torch.nn.Module()
+    model.encoder = WindowedTransformer(img_size=size, window_size=2, global_blocks=[1], final_norm=False, **sizes)
+    report = load_initial(model, saved(tmp_path, plain.state_dict()))
+    assert report.unused == ["encoder.cls_token", "encoder.norm.weight", "encoder.norm.bias"]
+    assert sorted(report.missing) == [f"encoder.blocks.{i}.attn.rel_pos_{axis}" for i in (0, 1) for axis in "hw"]
+    assert all(model.get_parameter(name).count_nonzero() == 0 for name in report.missing)
+    expected = resize_pos_embed(plain.pos_embed[:, 1:], (2, 2), model.encoder.grid)
+    assert torch.equal(model.encoder.pos_embed, expected)
+    images = torch.randn(1, 3, 16, 16)  # one window, but the class token is gone
+    plain.cls_token = torch.nn.Parameter(plain.cls_token[:, :0])
+    plain.pos_embed = torch.nn.Parameter(plain.pos_embed[:, 1:])
+    plain.num_prefix_tokens = 0
+    plain.norm = torch.nn.Identity()
+    model.encoder.pos_embed = torch.nn.Parameter(plain.pos_embed)
+    model.encoder.grid = (2, 2)
+    assert torch.allclose(model.encoder(images), plain(images), atol=1e-5)
 
 
 def test_a_rectangle_of_unknown_grid(tmp_path):

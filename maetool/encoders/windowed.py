@@ -1,0 +1,207 @@
+"""The plain vision transformer with attention in windows, for images of many tokens."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.layers import Attention, Block, LayerNorm, PatchEmbed, check_heads, init_as_mae, run_blocks
+from maetool.ops.attention import attention
+from maetool.ops.geometry import grid_of, to_size
+from maetool.ops.pos_embed import relative_positions, resize_pos_embed, sincos_for, sincos_pos_embed
+from maetool.ops.windows import from_windows, to_windows
+from maetool.registry import ENCODERS
+from maetool.structures import MaskPlan
+
+from .facts import Sees, check_choice, check_images, check_plan
+
+
+class MapAttention(Attention):
+    """Multi-head attention of a map with itself, with decomposed relative positions.
+
+    To the score of a query and a key is added the product of the query and a vector for their distance in rows, and the
+    same for columns. Source: Li et al., "Improved multiscale vision transformers" (2022), section 4.1, as in ViTDet.
+
+    Args:
+        embed_dim: D.
+        num_heads: heads, each of D / num_heads channels.
+        rel_grid: the grid (h, w) that the relative positions are for, at first all zero; None for none. Maps of another
+            size get resized ones.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, rel_grid: Sequence[int] | None) -> None:
+        super().__init__(embed_dim, num_heads)
+        tables = [None, None]
+        if rel_grid is not None:
+            tables = [nn.Parameter(torch.zeros(2 * side - 1, embed_dim // num_heads)) for side in rel_grid]
+        self.rel_pos_h, self.rel_pos_w = tables
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what each place of x (B, h, w, D) finds in all of them, as (B, h, w, D)."""
+        size = x.shape[1:3]
+        q, k, v = self._heads(self.qkv(x.flatten(1, 2)), 3)  # (B, heads, h * w, d)
+        if self.rel_pos_h is not None:
+            q, k = self._placed(q, k, size)
+        return self.proj(attention(q, k, v).transpose(1, 2).flatten(2)).unflatten(1, size)
+
+    def _placed(self, q: Tensor, k: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return queries and keys (B, heads, N, d + h + w) whose products are the scores with their positions.
+
+        A query gets its products with the relative positions of all rows and columns, a key a 1 at its own: so the
+        scores of N x N pairs are never stored, and any kernel of attention will do.
+        """
+        (height, width), scale = size, q.shape[3] ** -0.5
+        rows, columns = relative_positions(self.rel_pos_h, height), relative_positions(self.rel_pos_w, width)
+        places = q.unflatten(2, size)  # (B, heads, h, w, d)
+        to_rows = torch.einsum("bnhwd,hkd->bnhwk", places, rows.to(q.dtype)).flatten(2, 3)
+        to_columns = torch.einsum("bnhwd,wkd->bnhwk", places, columns.to(q.dtype)).flatten(2, 3)
+        row_of = torch.eye(height, dtype=k.dtype, device=k.device).repeat_interleave(width, dim=0)  # (N, h)
+        column_of = torch.eye(width, dtype=k.dtype, device=k.device).repeat(height, 1)  # (N, w)
+        own = torch.cat([row_of, column_of], dim=1).expand(*k.shape[:2], -1, -1)
+        q, k = torch.cat([q * scale, to_rows, to_columns], dim=3), torch.cat([k, own], dim=3)
+        return q * q.shape[3] ** 0.5, k  # attention divides by the root of the width
+
+
+class MapBlock(Block):
+    """Pre-norm transformer block on maps, with timm's names.
+
+    Args:
+        embed_dim, num_heads, mlp_ratio, drop_path: see `maetool.layers.Block`.
+        window: side of the windows that attend to themselves; None, all attend to all.
+        rel_grid: see `MapAttention`.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        drop_path: float,
+        window: int | None,
+        rel_grid: Sequence[int] | None,
+    ) -> None:
+        super().__init__(embed_dim, num_heads, mlp_ratio, drop_path)
+        self.attn, self.window = MapAttention(embed_dim, num_heads, rel_grid), window
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (B, h, w, D) to (B, h, w, D)."""
+        normed = self.norm1(x)
+        if self.window is None:
+            attended = self.attn(normed)
+        else:
+            attended = from_windows(self.attn(to_windows(normed, self.window)), x.shape[1:3])
+        x = x + self.drop_path(attended)
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+@ENCODERS.register_module()
+class WindowedTransformer(nn.Module):
+    """ViT whose blocks attend in windows, but for a few that attend globally, with decomposed relative positions.
+
+    Names of the weights are timm's, and `attn.rel_pos_h`, `attn.rel_pos_w`, which begin at zero: a plain ViT's weights
+    load into it. There is no class token. Where a plan removes a patch, its token is zero before the position is added.
+    Source: Li et al., "Exploring plain vision transformer backbones for object detection" (2022); windows are filled up
+    with zeros and not masked, as in facebookresearch/detectron2, `modeling/backbone/vit.py`.
+
+    Args:
+        img_size, patch_size, in_chans, embed_dim, depth, num_heads, mlp_ratio, drop_path_rate: see `VisionTransformer`.
+        window_size: side of a window, in tokens.
+        global_blocks: numbers of the blocks that attend globally, counted from 0.
+        rel_pos: use relative positions.
+        pos_embed: "learned", resized for another grid, or "sincos", fixed and computed anew for another grid.
+        sees: "all".
+        final_norm: normalise the tokens of the last block; a pyramid reads them raw and leaves it out.
+
+    Raises:
+        UsageError: sizes that do not divide, a choice that there is not, or a global block that there is not.
+    """
+
+    num_prefix_tokens = 0
+    can_see = ("all",)
+
+    def __init__(
+        self,
+        img_size: int | Sequence[int] = 1024,
+        patch_size: int | Sequence[int] = 16,
+        in_chans: int = 3,
+        embed_dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        window_size: int = 14,
+        global_blocks: Sequence[int] = (2, 5, 8, 11),
+        rel_pos: bool = True,
+        pos_embed: Literal["learned", "sincos"] = "learned",
+        sees: Sees = "all",
+        final_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        check_choice("pos_embed", pos_embed, ("learned", "sincos"))
+        self.sees = check_choice("sees", sees, self.can_see)
+        check_heads(embed_dim, num_heads)
+        _check_windows(window_size, global_blocks, depth)
+        self.img_size, self.patch_size = to_size(img_size, "img_size"), to_size(patch_size, "patch_size")
+        self.grid, self.stride = grid_of(self.img_size, self.patch_size), self.patch_size
+        self.in_chans, self.embed_dim, self.num_layers = in_chans, embed_dim, depth
+        self.learns_positions = pos_embed == "learned"
+        self.patch_embed = PatchEmbed(self.patch_size, in_chans, embed_dim)
+        self.pos_embed = nn.Parameter(sincos_pos_embed(embed_dim, self.grid), requires_grad=self.learns_positions)
+        self.blocks = nn.ModuleList()
+        for number in range(depth):
+            window = None if number in global_blocks else window_size
+            reach = self.grid if window is None else (window, window)
+            rate = drop_path_rate * number / max(1, depth - 1)
+            self.blocks.append(MapBlock(embed_dim, num_heads, mlp_ratio, rate, window, reach if rel_pos else None))
+        self.norm = LayerNorm(embed_dim) if final_norm else nn.Identity()
+        init_as_mae(self)
+
+    def forward(
+        self, images: Tensor, plan: MaskPlan | None = None, layers: Sequence[int] | None = None
+    ) -> Tensor | list[Tensor]:
+        """Return tokens (B, L, D).
+
+        Args:
+            images: (B, C, H, W), normalised.
+            plan: what is hidden; None hides nothing.
+            layers: return a list instead, the raw tokens of these layers; see `maetool.layers.run_blocks`.
+
+        Raises:
+            UsageError: another number of channels, a size that does not divide, or a plan for another grid.
+        """
+        grid = self.grid_of(images)
+        if plan is None:
+            x = self.patch_embed(images)  # (B, L, D)
+        else:
+            check_plan(plan, grid)
+            x = self.patch_embed(images, plan.ids_keep)  # (B, V, D)
+            x = plan.restore(x, x.new_zeros(1, 1, 1))  # (B, L, D)
+        x = (x + self._positions(grid)).unflatten(1, grid)  # (B, h, w, D)
+        found = run_blocks(self.blocks, x, self.norm, layers)
+        return found.flatten(1, 2) if layers is None else [one.flatten(1, 2) for one in found]
+
+    def grid_of(self, images: Tensor) -> tuple[int, int]:
+        """Return the grid (h, w) of images (B, C, H, W).
+
+        Raises:
+            UsageError: another number of channels, or a size that does not divide.
+        """
+        check_images(images, self.in_chans)
+        return grid_of(images.shape[2:], self.patch_size)
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        if self.learns_positions and grid != self.grid:
+            return resize_pos_embed(self.pos_embed, self.grid, grid)
+        return sincos_for(self.pos_embed, self.grid, grid)
+
+
+def _check_windows(window_size: int, global_blocks: Sequence[int], depth: int) -> None:
+    if type(window_size) is not int or window_size < 1:
+        raise UsageError(f"window_size is {window_size!r}, but must be a number of tokens, at least 1.")
+    if wrong := [number for number in global_blocks if number not in range(depth)]:
+        raise UsageError(
+            f"global_blocks names the block {wrong[0]!r}, but there are {depth}, counted from 0: name some of 0 to "
+            f"{depth - 1}."
+        )
