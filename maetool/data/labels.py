@@ -111,6 +111,16 @@ def count_classes(labels: Labels) -> list[int]:
     return values.bincount(minlength=len(classes)).tolist()
 
 
+def describe(dataset: Any) -> str:
+    """Return a sentence on what is to be learnt from a dataset: its own, where it has one, or that on its labels.
+
+    Raises:
+        UsageError: see `labels_of` and `describe_balance`.
+    """
+    own = getattr(dataset, "describe", None)
+    return own() if own else describe_balance(labels_of(dataset))
+
+
 def describe_balance(labels: Labels) -> str:
     """Return a sentence on how many images each class has; of many classes the largest and the smallest.
 

@@ -1,11 +1,12 @@
 """Everything that trains: the runner, loops, hooks, optimisers, schedules and checkpoints."""
 
-from . import classification, hooks, lars, layer_decay, log_processor, loops, optim, param_groups, schedules
+from . import classification, detection, hooks, lars, layer_decay, log_processor, loops, optim, param_groups, schedules
 from .runner import MaetoolRunner
 
 __all__ = [
     "MaetoolRunner",
     "classification",
+    "detection",
     "hooks",
     "lars",
     "layer_decay",

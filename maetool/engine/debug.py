@@ -6,13 +6,15 @@ from typing import Any
 
 from mmengine import Config
 
-from maetool.data.scene import TEXTURES
+from maetool.data.scene import OUTLINES, TEXTURES
 from maetool.ops.geometry import to_size
 from maetool.registry import DATASETS, ENCODERS
 
 from .config import loaders_of, stated, takes
 
 _BATCH, _ITERS, _EPOCHS = 4, 2, 2
+_DRAWN = {"ShapesDataset": TEXTURES, "ObjectShapesDataset": OUTLINES}  # what is drawn, and its classes
+_TINY_DETECTOR = {"channels": 16, "hidden_dim": 32, "anchors_sampled": 16, "regions_sampled": 16, "num_proposals": 16}
 
 
 def shrink(cfg: Config) -> list[str]:
@@ -33,8 +35,8 @@ def shrink(cfg: Config) -> list[str]:
     said = ["DEBUG: a tiny model, a few iterations on the CPU; the numbers mean nothing."]
     for name, loader in loaders_of(cfg):
         said += _shrink_loader(name, loader)
-        if "num_classes" in cfg.model and loader.dataset.type == "ShapesDataset":
-            cfg.model.num_classes = len(TEXTURES)
+        if "num_classes" in cfg.model and loader.dataset.type in _DRAWN:
+            cfg.model.num_classes = len(_DRAWN[loader.dataset.type])
     if cfg.pop("init_from", None):
         said.append("DEBUG: the encoder begins with random weights, because a tiny one fits no checkpoint.")
     cfg.train_cfg.max_epochs = _EPOCHS
@@ -73,6 +75,8 @@ def _shrink_part(part: Any) -> None:
     if "embed_dim" in part and "num_heads" in part:
         heads = part["num_heads"]
         part["embed_dim"] = 16 * (heads if isinstance(heads, int) else heads[0])
+    if part.get("type") == "ObjectDetector":
+        part.update(_TINY_DETECTOR)
     if "conv_dims" in part:
         part["conv_dims"] = [8] * len(part["conv_dims"])
 
@@ -95,7 +99,8 @@ def _shrink_loader(name: str, loader: Any) -> list[str]:
     said = []
     if "root" in dataset and not Path(dataset.root).exists():
         said = [f"DEBUG: {name}: there is no {dataset.root}, so shapes are drawn instead."]
-        loader.dataset = {"type": "ShapesDataset", "num_samples": number, "pipeline": dataset.get("pipeline", [])}
+        kind = "ObjectShapesDataset" if "annotations" in dataset else "ShapesDataset"
+        loader.dataset = {"type": kind, "num_samples": number, "pipeline": dataset.get("pipeline", [])}
     elif "num_samples" in dataset:
         dataset.num_samples = number
     elif takes(dataset, DATASETS, "limit"):

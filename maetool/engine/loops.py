@@ -9,7 +9,7 @@ from mmengine.dist import all_reduce
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from torch import Tensor
 
-from maetool.data.labels import Labels, aligned, describe_balance, labels_of
+from maetool.data.labels import Labels, aligned, describe
 from maetool.errors import UsageError
 from maetool.evaluation import (
     collect_features,
@@ -62,7 +62,7 @@ class PretrainLoop(EpochBasedTrainLoop):
         runner.logger.info(runner.rate)
         runner.logger.info(self._describe())
         if hasattr(runner.bare_model, "num_classes"):
-            runner.logger.info(describe_balance(labels_of(self.dataloader.dataset)))
+            runner.logger.info(describe(self.dataloader.dataset))
         with self.stop:
             if self.val_at_start and self._iter == 0 and runner.val_loop is not None:
                 runner.val_loop.run()

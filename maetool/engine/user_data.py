@@ -13,8 +13,8 @@ from maetool.registry import DATASETS, ENCODERS, MODELS
 
 from .config import stated, takes
 
-_FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset")
-_WHERE = ("type", "root", "csv_file", "with_labels")
+_FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "CocoDataset")
+_WHERE = ("type", "root", "csv_file", "with_labels", "annotations")
 _KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
 
 
@@ -28,6 +28,7 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: the second,
     - one table, which may be the `train.csv` of a folder, or for a model of classes a folder of class folders: a fifth
       of each class, which is held out,
+    - for a detector a folder of COCO annotations, see `coco_places`,
     - otherwise any folder or text list: 1,000 of the images that are trained on.
 
     Args:
@@ -38,8 +39,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     Raises:
         UsageError: the data cannot be read, or a model of classes needs labels that are not there.
     """
-    labelled = takes(cfg.model, MODELS, "num_classes")
-    train, val = places(Path(data), labelled)
+    labelled, finds_objects = (takes(cfg.model, MODELS, name) for name in ("num_classes", "with_masks"))
+    train, val = coco_places(Path(data)) if finds_objects else places(Path(data), labelled)
     cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
     if cfg.get("val_dataloader"):
         cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")
@@ -76,6 +77,34 @@ def whole(data: str) -> dict[str, Any]:
     return _folder(root, root.is_dir() and has_classes(root))
 
 
+def coco_places(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments that make a training and a validation dataset of COCO annotations those of the user.
+
+    What may be given, and what is then validated on: COCO as it is published, with `annotations`, `train2017` and
+    `val2017`: the last; a folder with `train` and `val`, each with `images` and `annotations.json`: the second; or one
+    such folder: a fifth of the images, which is held out.
+
+    Raises:
+        UsageError: none of them.
+    """
+    published = [(root / f"{part}2017", root / f"annotations/instances_{part}2017.json") for part in ("train", "val")]
+    own = [(root / part / "images", root / part / "annotations.json") for part in ("train", "val")]
+    for layout in (published, own):
+        if all(annotations.is_file() for _, annotations in layout):
+            return tuple(_coco(*place) for place in layout)
+    whole = (root / "images", root / "annotations.json")
+    if not whole[1].is_file():
+        raise UsageError(
+            f"{root} holds no COCO annotations: expected are {root}/annotations.json with {root}/images, the same in "
+            f"train and val of it, or {published[0][1]} with {published[0][0]}."
+        )
+    return tuple({**_coco(*whole), "part": part} for part in ("train", "val"))
+
+
+def _coco(images: Path, annotations: Path) -> dict[str, Any]:
+    return {"type": "CocoDataset", "root": str(images), "annotations": str(annotations)}
+
+
 def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
     kind = "ShardDataset" if is_shard_folder(root) else "ImageFolderDataset"
     return {"type": kind, "root": str(root), "with_labels": with_labels}
@@ -84,6 +113,8 @@ def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
 def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:
     crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
     kept: dict[str, Any] = {"pipeline": crop if use == "train" else [{"type": "ResizeCenterCrop"}]}
+    if place.get("type") == "CocoDataset":  # whose transforms are of their own kind
+        kept = {"pipeline": dataset["pipeline"]}
     if dataset["type"] in _FILES:
         kept = {name: value for name, value in dataset.items() if name not in _WHERE}
     elif "root" in dataset and "root" in place:  # somebody else's dataset of a folder
@@ -103,7 +134,7 @@ def _adopt_classes(cfg: Config) -> None:
     dataset = DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": [], "in_chans": in_chans})
     labels = labels_of(dataset)
     cfg.model.num_classes = len(labels.classes)
-    several = labels.values.ndim == 2
+    several = labels.values is not None and labels.values.ndim == 2
     if takes(cfg.model, MODELS, "multi_label"):
         cfg.model.multi_label = several
     elif several:

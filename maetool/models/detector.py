@@ -144,7 +144,9 @@ def _strides(patch_size: tuple[int, int]) -> list[int]:
     """Return the strides of the five maps in pixels."""
     strides = strides_of(patch_size)
     if any(rows != columns or rows & (rows - 1) for rows, columns in strides):
-        raise UsageError(f"The encoder has patches of {patch_size} pixels, but a detector wants squares of 4, 8, 16 ...")
+        raise UsageError(
+            f"The encoder has patches of {patch_size} pixels, but a detector wants squares of 4, 8, 16 ..."
+        )
     return [rows for rows, _ in strides] + [2 * strides[-1][0]]
 
 
@@ -161,9 +163,7 @@ def _filled_up(images: Tensor, step: int) -> Tensor:
     return functional.pad(images, (0, right, 0, below)) if below or right else images
 
 
-def _in_original(
-    found: dict[str, Tensor], content: tuple[int, int], original: tuple[int, int]
-) -> dict[str, Tensor]:
+def _in_original(found: dict[str, Tensor], content: tuple[int, int], original: tuple[int, int]) -> dict[str, Tensor]:
     """Return the detections of an image in pixels of the original, with masks of its size."""
     factors = [after / before for after, before in zip(original, content, strict=True)]
     boxes = found["boxes"] * found["boxes"].new_tensor([factors[1], factors[0]] * 2)
