@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/detection/vitdet_mask-rcnn_vit-b_coco_100e.py --init CHECKPOINT [--data FOLDER]
 Hardware: any; the effective batch of 64 is accumulated from 1 image a process. Hours: not measured by us.
-Expect: 51.6 % box AP and 45.9 % mask AP with MAE's weights (projects/ViTDet of detectron2, 64 A100); quoted, not run by us.
+Expect: 51.6 % box AP and 45.9 % mask AP with MAE's weights on 64 A100 (detectron2, projects/ViTDet); quoted, not run.
 Deviations from projects/ViTDet of mmdetection: torchvision's losses (smooth L1 with a width of 1/9, where it takes L1)
     and region pooling (cells not shifted by half a pixel); bicubic resizing; masks, not polygons, are resized; images
     without objects stay; warm-up from 0; bfloat16 where the device has it, instead of float16."""
@@ -11,5 +11,5 @@ _base_ = [
     "../_base_/models/vitdet_vit-b.py",
     "../_base_/datasets/coco.py",
     "../_base_/schedules/vitdet.py",
-    "../_base_/runtime/no_pictures.py",
+    "../_base_/runtime/objects.py",
 ]

@@ -11,7 +11,7 @@ _base_ = [
     "../_base_/models/vitdet_vit-b.py",
     "../_base_/datasets/coco.py",
     "../_base_/schedules/vitdet.py",
-    "../_base_/runtime/no_pictures.py",
+    "../_base_/runtime/objects.py",
 ]
 
 model = dict(encoder=dict(img_size=512))

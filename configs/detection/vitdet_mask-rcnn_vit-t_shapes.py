@@ -10,5 +10,5 @@ _base_ = [
     "../_base_/models/vitdet_vit-t_shapes.py",
     "../_base_/datasets/shapes_objects.py",
     "../_base_/schedules/vitdet_shapes.py",
-    "../_base_/runtime/no_pictures.py",
+    "../_base_/runtime/objects.py",
 ]

@@ -23,6 +23,8 @@ class FlipObjects(RandomHorizontalFlip):
         UsageError: `p` outside 0..1.
     """
 
+    takes_objects = True
+
     def __call__(self, picture: Picture) -> Picture:
         """Return the picture, mirrored or as it was; comes before padding."""
         if torch.rand(1).item() >= self.p:
@@ -45,6 +47,8 @@ class FitObjects:
     Raises:
         UsageError: a size that is not positive.
     """
+
+    takes_objects = True
 
     def __init__(self, size: int | Sequence[int], pad: int = PADDING) -> None:
         self.size, self.pad = size_of(size), pad
@@ -69,6 +73,8 @@ class LargeScaleJitter:
     Raises:
         UsageError: a size that is not positive, or a range that is empty or not positive.
     """
+
+    takes_objects = True
 
     def __init__(self, size: int | Sequence[int], scale: Sequence[float] = (0.1, 2.0), pad: int = PADDING) -> None:
         self.size, self.pad = size_of(size), pad

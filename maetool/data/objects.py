@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils.data import default_collate
 from torchvision.ops import clip_boxes_to_image, masks_to_boxes, remove_small_boxes
 
+from maetool.errors import UsageError
+
 from .base import ImageDataset
 from .coco_masks import encode_mask
 from .encoded_image import EncodedImage, decoded
@@ -71,9 +73,9 @@ class Picture:
 class ObjectDataset(ImageDataset):
     """Images with objects. A subclass writes `load`, whose samples have `objects`.
 
-    The transforms of the pipeline go from a `Picture` to a `Picture`. A sample holds `inputs` (C, H, W), `objects`,
-    `content`, the rows and columns of `inputs` that show the image, and `original_size`, its rows and columns as it
-    was loaded. `classes` names the classes of the objects.
+    The transforms of the pipeline go from a `Picture` to a `Picture`, and say so with `takes_objects`. A sample holds
+    `inputs` (C, H, W), `objects`, `content`, the rows and columns of `inputs` that show the image, and `original_size`,
+    its rows and columns as it was loaded. `classes` names the classes of the objects.
     """
 
     def coco(self) -> dict[str, Any]:
@@ -117,6 +119,11 @@ class ObjectDataset(ImageDataset):
         size = (int(image.shape[1]), int(image.shape[2]))
         picture = Picture(image, stored["objects"], size)
         for transform in self.transforms:
+            if not getattr(transform, "takes_objects", False):
+                raise UsageError(
+                    f"{type(transform).__name__} changes images alone, but boxes and masks must follow: use "
+                    "FlipObjects, LargeScaleJitter and FitObjects."
+                )
             picture = transform(picture)
         content = torch.tensor(picture.content)
         return {

@@ -43,10 +43,10 @@ def reconstruction_panel(model: nn.Module, batch: dict[str, Any], statistics: St
     training = model.training
     model.eval()
     data = model.data_preprocessor(batch)
-    images, original = data["images"], _displayable(batch["inputs"].float(), batch["inputs"])
+    images, original = data["images"], displayable(batch["inputs"].float(), batch["inputs"])
     result = model(images, data["data_samples"], mode="predict", statistics=statistics)
     model.train(training)
-    pasted = _displayable(model.data_preprocessor.denormalise(result["reconstruction"]).cpu(), batch["inputs"])
+    pasted = displayable(model.data_preprocessor.denormalise(result["reconstruction"]).cpu(), batch["inputs"])
     plan = result["plan"].to("cpu")
     hidden = plan.mask_at(original.shape[1:3])[..., None]  # (B, H, W, 1)
     columns = {
@@ -59,7 +59,7 @@ def reconstruction_panel(model: nn.Module, batch: dict[str, Any], statistics: St
     return _draw(columns, _CAPTIONS[kind])
 
 
-def _displayable(images: Tensor, stored: Tensor) -> Tensor:
+def displayable(images: Tensor, stored: Tensor) -> Tensor:
     """Return images (B, C, H, W) in stored units as uint8 (B, H, W, 3): three channels, or the first one as grey."""
     stored = stored.float() if stored.dtype != torch.uint8 else None
     shown = images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)

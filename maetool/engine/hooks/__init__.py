@@ -7,6 +7,7 @@ from .guard import NonFiniteHook
 from .log import LogHook
 from .loss_curve import LossCurveHook
 from .masker_progress import MaskerProgressHook
+from .objects import ObjectsHook
 from .progress import ProgressHook
 from .reconstruction import ReconstructionHook
 from .teacher import TeacherHook
@@ -18,6 +19,7 @@ __all__ = [
     "LossCurveHook",
     "MaskerProgressHook",
     "NonFiniteHook",
+    "ObjectsHook",
     "ProgressHook",
     "ReconstructionHook",
     "SafeCheckpointHook",
