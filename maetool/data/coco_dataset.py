@@ -95,7 +95,7 @@ class CocoDataset(ObjectDataset, FileDataset):
             for place, annotation in enumerate(found):
                 try:
                     masks[place] = decode_mask(annotation["segmentation"], size)
-                except (ValueError, TypeError) as error:
+                except (ValueError, TypeError, RuntimeError) as error:  # the last is faster-coco-eval's
                     reason = f"annotation {annotation['id']}: {error}"
                     raise UnreadableImage(self.files.path(index), reason) from error
         return Objects(boxes, labels, masks)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as runs
+from faster_coco_eval import mask as runs
 from torch import Tensor
 
 

@@ -1,20 +1,17 @@
-"""Average precision of detections as COCO defines it, by pycocotools."""
+"""Average precision of detections as COCO defines it, by faster-coco-eval."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as runs
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval import mask as runs
 from torch import Tensor
 
 from maetool.data.coco_masks import encode_mask
 
 KINDS = {"box": "bbox", "mask": "segm"}
-# Places of the numbers that are told in `COCOeval.stats`.
+# Places of the numbers that are told in `COCOeval_faster.stats`.
 _TOLD = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "recall": 8}
 
 
@@ -62,15 +59,14 @@ class CocoScores:
         kind: str = "box",
         image_ids: Sequence[int] | None = None,
     ) -> None:
-        with redirect_stdout(io.StringIO()):  # pycocotools prints what it does
-            # Copies, because the evaluator writes into what it is given.
-            known = _indexed(truth, [dict(entry) for entry in truth["annotations"]])
-            evaluator = COCOeval(known, _indexed(truth, _results(found, kind)), KINDS[kind])
-            if image_ids is not None:
-                evaluator.params.imgIds = sorted(image_ids)
-            evaluator.evaluate()
-            evaluator.accumulate()
-            evaluator.summarize()
+        # Copies, because the evaluator writes into what it is given.
+        known = _indexed(truth, [dict(entry) for entry in truth["annotations"]])
+        evaluator = COCOeval_faster(known, _indexed(truth, _results(found, kind)), KINDS[kind])
+        if image_ids is not None:
+            evaluator.params.imgIds = sorted(image_ids)
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
         told = {f"{kind}_{name}": float(evaluator.stats[place]) * 100 for name, place in _TOLD.items()}
         self.metrics = {name: value for name, value in told.items() if value >= 0}
         precision = evaluator.eval["precision"][:, :, :, 0, -1]  # (overlaps, recalls, classes): all areas, 100 found
@@ -88,7 +84,7 @@ def _indexed(truth: Mapping[str, Any], annotations: list[dict[str, Any]]) -> COC
 
 def _results(found: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
     entries = []
-    for number, each in enumerate(found, start=1):  # pycocotools takes the id 0 for none
+    for number, each in enumerate(found, start=1):  # the evaluator takes the id 0 for none
         width, height = each["bbox"][2:]
         area = float(runs.area(each["segmentation"])) if kind == "mask" else width * height
         entries.append({**each, "id": number, "iscrowd": 0, "area": area})

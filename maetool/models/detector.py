@@ -144,9 +144,7 @@ def _strides(patch_size: tuple[int, int]) -> list[int]:
     """Return the strides of the five maps in pixels."""
     strides = strides_of(patch_size)
     if any(rows != columns or rows & (rows - 1) for rows, columns in strides):
-        raise UsageError(
-            f"The encoder has patches of {patch_size} pixels, but a detector wants squares of 4, 8, 16 ..."
-        )
+        raise UsageError(f"The encoder has patches of {patch_size} pixels, but a detector takes squares of 4, 8, 16.")
     return [rows for rows, _ in strides] + [2 * strides[-1][0]]
 
 
