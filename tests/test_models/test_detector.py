@@ -130,7 +130,7 @@ def test_the_mode_decides_and_not_the_state():
 
 def test_what_is_wrong_is_named():
     images, samples = batch_of(2)
-    with pytest.raises(UsageError, match="mode is \"?'?guess"):
+    with pytest.raises(UsageError, match="mode is 'guess', but must be"):
         detector()(images, samples, mode="guess")
     with pytest.raises(UsageError, match="The batch has no objects: take a dataset of objects"):
         detector()(images, {})
