@@ -2,6 +2,13 @@
 
 from .backbones import UPerNetBackbone, ViTDetBackbone
 from .maps import feature_maps
-from .pyramids import LayerPyramid, SimpleFeaturePyramid
+from .pyramids import LastMap, LayerPyramid, SimpleFeaturePyramid
 
-__all__ = ["LayerPyramid", "SimpleFeaturePyramid", "UPerNetBackbone", "ViTDetBackbone", "feature_maps"]
+__all__ = [
+    "LastMap",
+    "LayerPyramid",
+    "SimpleFeaturePyramid",
+    "UPerNetBackbone",
+    "ViTDetBackbone",
+    "feature_maps",
+]

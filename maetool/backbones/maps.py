@@ -6,15 +6,15 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 
-def feature_maps(encoder: nn.Module, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
-    """Return the raw patch tokens of some layers of an encoder as maps (B, D, h, w).
+def feature_maps(encoder: nn.Module, images: Tensor, layers: Sequence[int] | None) -> list[Tensor]:
+    """Return the raw patch tokens of some layers of an encoder as maps (B, D, h, w), or its normalised last tokens.
 
     Images that do not divide into patches get zeros, the mean of normalised images, at the right and below.
 
     Args:
-        encoder: whose layers can be read; see `maetool.layers.run_blocks`.
+        encoder: whose last tokens are its patches, or whose layers can be read; see `maetool.layers.run_blocks`.
         images: (B, C, H, W), normalised.
-        layers: which ones; -1 is what leaves the last block.
+        layers: which ones; -1 is what leaves the last block. None gives one map, of the normalised last tokens.
 
     Raises:
         UsageError: layers that there are not, or images that the encoder does not take.
@@ -22,5 +22,5 @@ def feature_maps(encoder: nn.Module, images: Tensor, layers: Sequence[int]) -> l
     below, right = (-side % step for side, step in zip(images.shape[2:], encoder.patch_size, strict=True))
     images = pad(images, (0, right, 0, below)) if below or right else images
     grid, prefix = encoder.grid_of(images), encoder.num_prefix_tokens
-    levels = encoder(images, layers=layers)  # each (B, T + L, D)
+    levels = [encoder(images)] if layers is None else encoder(images, layers=layers)  # each (B, T + L, D)
     return [tokens[:, prefix:].transpose(1, 2).unflatten(2, grid) for tokens in levels]

@@ -109,3 +109,26 @@ class LayerPyramid(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Return four maps (B, D, rows, columns), the finest first, of four maps (B, D, h, w)."""
         return [rescale(x) for rescale, x in zip(self.rescale, maps, strict=True)]
+
+
+@MODELS.register_module()
+class LastMap(nn.Module):
+    """No pyramid: the normalised last tokens of an encoder as one map, which a probe reads.
+
+    Args:
+        embed_dim: D of the encoder.
+
+    Attributes:
+        layers: None, the last tokens.
+        channels: of the map, in a list.
+    """
+
+    layers = None
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.channels = [embed_dim]
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the map (B, D, h, w) as it is, in a list."""
+        return list(maps)

@@ -1,6 +1,18 @@
 """Everything that trains: the runner, loops, hooks, optimisers, schedules and checkpoints."""
 
-from . import classification, detection, hooks, lars, layer_decay, log_processor, loops, optim, param_groups, schedules
+from . import (
+    classification,
+    detection,
+    hooks,
+    lars,
+    layer_decay,
+    log_processor,
+    loops,
+    optim,
+    param_groups,
+    schedules,
+    segmentation,
+)
 from .runner import MaetoolRunner
 
 __all__ = [
@@ -15,4 +27,5 @@ __all__ = [
     "optim",
     "param_groups",
     "schedules",
+    "segmentation",
 ]

@@ -26,6 +26,9 @@ _SECTIONS = {
     "decoder": (registry.DECODERS, ()),
     "target": (registry.TARGETS, ()),
     "head": (registry.HEADS, ()),
+    "pyramid": (registry.MODELS, ()),
+    "decode_head": (registry.MODELS, ()),  # of a segmentor
+    "auxiliary_head": (registry.MODELS, ()),
     "teacher": (registry.ENCODERS, ()),  # of a target
     "source": (registry.TARGETS, ()),  # of a target of tokens
     "dataset": (registry.DATASETS, ()),
@@ -57,7 +60,7 @@ _OPTIONAL_KEYS = {
         "experiment_name",
     ),
     *("init_from", "init_share"),
-    *("train_dataloader", "val_dataloader", "val_evaluator", "find_unused_parameters", "default_scope"),
+    *("train_dataloader", "val_dataloader", "val_evaluator", "find_unused_parameters", "default_scope", "sync_bn"),
     "experiment_name",
 }
 

@@ -7,13 +7,16 @@ from typing import Any
 from mmengine import Config
 
 from maetool.data.scene import OUTLINES, TEXTURES
+from maetool.data.shapes_segmentation import CLASSES
 from maetool.ops.geometry import to_size
 from maetool.registry import DATASETS, ENCODERS
 
 from .config import loaders_of, stated, takes
 
 _BATCH, _ITERS, _EPOCHS = 4, 2, 2
-_DRAWN = {"ShapesDataset": TEXTURES, "ObjectShapesDataset": OUTLINES}  # what is drawn, and its classes
+# What is drawn, to its number of classes; and what is drawn in place of files, shapes for all others.
+_DRAWN = {"ShapesDataset": len(TEXTURES), "ShapesSegmentation": len(CLASSES), "ObjectShapesDataset": len(OUTLINES)}
+_IN_PLACE = {"SegmentationDataset": "ShapesSegmentation", "CocoDataset": "ObjectShapesDataset"}
 _TINY_DETECTOR = {"channels": 16, "hidden_dim": 32, "anchors_sampled": 16, "regions_sampled": 16, "num_proposals": 16}
 
 
@@ -27,7 +30,7 @@ def shrink(cfg: Config) -> list[str]:
         What was changed, for a person to read.
     """
     encoder = cfg.model.encoder
-    for part in _mappings(cfg.model):
+    for part in _mappings([cfg.model, *(loader for _, loader in loaders_of(cfg))]):
         _shrink_part(part)
     patch = to_size(stated(encoder, ENCODERS, "patch_size"), "patch_size")
     encoder.img_size = tuple(4 * side * 2 ** (len(encoder.get("depths", [1])) - 1) for side in patch)
@@ -36,7 +39,7 @@ def shrink(cfg: Config) -> list[str]:
     for name, loader in loaders_of(cfg):
         said += _shrink_loader(name, loader)
         if "num_classes" in cfg.model and loader.dataset.type in _DRAWN:
-            cfg.model.num_classes = len(_DRAWN[loader.dataset.type])
+            cfg.model.num_classes = _DRAWN[loader.dataset.type]
     if cfg.pop("init_from", None):
         said.append("DEBUG: the encoder begins with random weights, because a tiny one fits no checkpoint.")
     cfg.train_cfg.max_epochs = _EPOCHS
@@ -77,6 +80,10 @@ def _shrink_part(part: Any) -> None:
         part["embed_dim"] = 16 * (heads if isinstance(heads, int) else heads[0])
     if part.get("type") == "ObjectDetector":
         part.update(_TINY_DETECTOR)
+    if part.get("type") in ("RandomScale", "FitSize"):
+        part.update(long_side=128, short_side=64)
+    if "width" in part:
+        part["width"] = 8
     if "conv_dims" in part:
         part["conv_dims"] = [8] * len(part["conv_dims"])
 
@@ -92,15 +99,16 @@ def _replace_files(model: Any, encoder: Mapping) -> None:
 
 def _shrink_loader(name: str, loader: Any) -> list[str]:
     number = _BATCH * _ITERS
-    loader.batch_size, loader.num_workers = _BATCH, 0
+    # Images to validate on may differ in size, and then come one by one.
+    loader.batch_size, loader.num_workers = _BATCH if name == "train_dataloader" else min(loader.batch_size, _BATCH), 0
     dataset = loader.dataset
     for name in ("labels_fraction", "labels_per_class"):  # of so few images nothing would be left
         dataset.pop(name, None)
     said = []
     if "root" in dataset and not Path(dataset.root).exists():
         said = [f"DEBUG: {name}: there is no {dataset.root}, so shapes are drawn instead."]
-        kind = "ObjectShapesDataset" if "annotations" in dataset else "ShapesDataset"
-        loader.dataset = {"type": kind, "num_samples": number, "pipeline": dataset.get("pipeline", [])}
+        drawn = _IN_PLACE.get(dataset.type, "ShapesDataset")
+        loader.dataset = {"type": drawn, "num_samples": number, "pipeline": dataset.get("pipeline", [])}
     elif "num_samples" in dataset:
         dataset.num_samples = number
     elif takes(dataset, DATASETS, "limit"):

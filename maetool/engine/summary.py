@@ -16,6 +16,7 @@ def summarise(work_dir: Path) -> str:
         _last("loss of a constant predictor", logs, "constant_predictor", ".3f"),
         _change(f"kNN accuracy, {_first(logs)} -> trained", logs, "val/knn", ".1f", " %"),
         _last("kNN accuracy on raw pixels", logs, "val/knn_pixels", ".1f", " %"),
+        _change("mean IoU", logs, "val/mean_iou", ".1f", " %"),
         _change("top-1 accuracy", logs, "val/top1", ".1f", " %"),
         _change("mean average precision", logs, "val/mean_average_precision", ".1f", " %"),
         _change("average precision of boxes", logs, "val/box_ap", ".1f", " %"),

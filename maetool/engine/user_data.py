@@ -7,10 +7,12 @@ from typing import Any
 from mmengine import Config
 
 from maetool.data.labels import labels_of
+from maetool.data.segmentation import CLASSES_FILE, read_classes
 from maetool.data.shards import has_classes, is_shard_folder
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, ENCODERS, MODELS
 
+from .coco_places import coco_places
 from .config import stated, takes
 
 _FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "CocoDataset")
@@ -29,6 +31,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - one table, which may be the `train.csv` of a folder, or for a model of classes a folder of class folders: a fifth
       of each class, which is held out,
     - for a detector a folder of COCO annotations, see `coco_places`,
+    - for a segmentor the folder of a whole data set, laid out as the config says, or as ADE20K is where the config
+      draws its data; a `classes.txt` in it replaces the classes of the config,
     - otherwise any folder or text list: 1,000 of the images that are trained on.
 
     Args:
@@ -39,6 +43,9 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     Raises:
         UsageError: the data cannot be read, or a model of classes needs labels that are not there.
     """
+    if takes(cfg.model, MODELS, "decode_head"):
+        _use_pixels(cfg, data, adopt)
+        return
     labelled, finds_objects = (takes(cfg.model, MODELS, name) for name in ("num_classes", "with_masks"))
     train, val = coco_places(Path(data)) if finds_objects else places(Path(data), labelled)
     cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
@@ -77,34 +84,6 @@ def whole(data: str) -> dict[str, Any]:
     return _folder(root, root.is_dir() and has_classes(root))
 
 
-def coco_places(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments that make a training and a validation dataset of COCO annotations those of the user.
-
-    What may be given, and what is then validated on: COCO as it is published, with `annotations`, `train2017` and
-    `val2017`: the last; a folder with `train` and `val`, each with `images` and `annotations.json`: the second; or one
-    such folder: a fifth of the images, which is held out.
-
-    Raises:
-        UsageError: none of them.
-    """
-    published = [(root / f"{part}2017", root / f"annotations/instances_{part}2017.json") for part in ("train", "val")]
-    own = [(root / part / "images", root / part / "annotations.json") for part in ("train", "val")]
-    for layout in (published, own):
-        if all(annotations.is_file() for _, annotations in layout):
-            return tuple(_coco(*place) for place in layout)
-    whole = (root / "images", root / "annotations.json")
-    if not whole[1].is_file():
-        raise UsageError(
-            f"{root} holds no COCO annotations: expected are {root}/annotations.json with {root}/images, the same in "
-            f"train and val of it, or {published[0][1]} with {published[0][0]}."
-        )
-    return tuple({**_coco(*whole), "part": part} for part in ("train", "val"))
-
-
-def _coco(images: Path, annotations: Path) -> dict[str, Any]:
-    return {"type": "CocoDataset", "root": str(images), "annotations": str(annotations)}
-
-
 def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
     kind = "ShardDataset" if is_shard_folder(root) else "ImageFolderDataset"
     return {"type": kind, "root": str(root), "with_labels": with_labels}
@@ -127,6 +106,23 @@ def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> 
 
 def _taken(part: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: v for name, v in arguments.items() if name == "type" or takes(part, DATASETS, name)}
+
+
+def _use_pixels(cfg: Config, data: str, adopt: bool) -> None:
+    own_classes = (Path(data) / CLASSES_FILE).is_file()
+    for name, part in (("train_dataloader", "training"), ("val_dataloader", "validation")):
+        loader = cfg.get(name)
+        if not loader:
+            continue
+        if not takes(loader.dataset, DATASETS, "annotations"):
+            pipeline = loader.dataset.get("pipeline", [])
+            loader.dataset = {"type": "SegmentationDataset", "zero_is_ignored": True, "pipeline": pipeline}
+            loader.dataset.update(images=f"images/{part}", annotations=f"annotations/{part}")
+        loader.dataset.root = data
+        for old in ("classes", "palette") if own_classes else ():
+            loader.dataset.pop(old, None)
+    if own_classes and adopt:
+        cfg.model.num_classes = len(read_classes(Path(data)))
 
 
 def _adopt_classes(cfg: Config) -> None:

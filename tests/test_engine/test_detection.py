@@ -10,17 +10,18 @@ from PIL import Image
 from runs import StopAt, assert_same, make_runner
 
 from maetool.data import ObjectShapesDataset
-from maetool.data.coco_file import write_coco
+from maetool.data.layouts import write_shapes
 from maetool.data.objects import collate_objects
 from maetool.data.scene import OUTLINES
 from maetool.engine import launch
 from maetool.engine.checkpoint import read_checkpoint
+from maetool.engine.coco_places import coco_places
 from maetool.engine.config import check_config, complete_config, load_config
 from maetool.engine.debug import shrink
 from maetool.engine.initial import load_initial
 from maetool.engine.predict_objects import find_objects, predict_objects
 from maetool.engine.schedules import WarmupStepLR
-from maetool.engine.user_data import coco_places, use_data
+from maetool.engine.user_data import use_data
 from maetool.errors import UsageError
 from maetool.registry import MODELS
 from maetool.visualization.curves import read_logs
@@ -34,10 +35,9 @@ FULL = [
 ]
 
 
-def coco_folder(root, numbers=(8, 4), size=32):
-    """Drawn shapes as files, in train/ and val/."""
-    for seed, (part, number) in enumerate(zip(("train", "val"), numbers, strict=True)):
-        write_coco(ObjectShapesDataset(number, size, seed=seed), root / part)
+def coco_folder(root):
+    """Drawn shapes as files, 8 in train/ and 4 in val/."""
+    write_shapes(root, "coco", 8, 4, 32)
     return root
 
 
@@ -62,7 +62,8 @@ def test_a_run_on_files_validates_and_goes_on_exactly(repository, tmp_path):
     for part in ("state_dict", "optimizer", "param_schedulers"):
         assert_same(states[0][part], states[1][part])
     assert {"val/box_ap", "val/mask_ap", "loss", "objectness", "masks"} <= read_logs(tmp_path / "unbroken").keys()
-    picture = Image.open(tmp_path / "unbroken" / "objects" / "epoch_2.png")
+    (path,) = (tmp_path / "unbroken").glob("*/vis_data/vis_image/objects_2.png")
+    picture = Image.open(path)
     assert picture.size == (2 * (256 + 6) + 6, 4 * (256 + 6) + 6)  # truth and prediction of four images
 
 

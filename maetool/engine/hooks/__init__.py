@@ -8,6 +8,7 @@ from .log import LogHook
 from .loss_curve import LossCurveHook
 from .masker_progress import MaskerProgressHook
 from .objects import ObjectsHook
+from .overlays import OverlayHook
 from .progress import ProgressHook
 from .reconstruction import ReconstructionHook
 from .teacher import TeacherHook
@@ -20,6 +21,7 @@ __all__ = [
     "MaskerProgressHook",
     "NonFiniteHook",
     "ObjectsHook",
+    "OverlayHook",
     "ProgressHook",
     "ReconstructionHook",
     "SafeCheckpointHook",

@@ -1,6 +1,5 @@
 """Draws what a detector finds during training."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,17 +11,15 @@ from maetool.engine.sharding import gathered
 from maetool.ops.random import sample_keys
 from maetool.registry import HOOKS
 from maetool.visualization.objects import objects_panel
-from maetool.visualization.reconstruction import save_picture
 
 from .tolerance import training_goes_on
 
 
 @HOOKS.register_module()
 class ObjectsHook(Hook):
-    """Writes `objects/epoch_N.png` to the work folder, and shows it in TensorBoard and the like.
+    """Hands the visualiser a picture `objects`: always the same images, true objects on the left, found on the right.
 
-    It has a row for each image: its true objects on the left, those that are found on the right. The images are the
-    first of the validation data, or of the training data where there is none.
+    The images are the first of the validation data, or of the training data where there is none.
 
     Args:
         interval: epochs between pictures.
@@ -45,5 +42,4 @@ class ObjectsHook(Hook):
             panel = objects_panel(runner.bare_model, batch, dataset.classes, self.threshold)
         if is_main_process():
             with training_goes_on(runner, "Drawing the objects"):
-                save_picture(panel, Path(runner.work_dir) / "objects" / f"epoch_{runner.epoch + 1}.png")
                 runner.visualizer.add_image("objects", panel, step=runner.epoch + 1)

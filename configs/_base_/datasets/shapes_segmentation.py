@@ -1,0 +1,27 @@
+# Of the pictures that configs/mae/vit-t_shapes.py trains on, with the classes of their pixels; others to validate on.
+train_dataloader = dict(
+    batch_size=20,
+    num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
+    drop_last=True,
+    sampler=dict(type="KeyedSampler", shuffle=True),
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(
+        type="ShapesSegmentation",
+        num_samples=1000,
+        seed=0,
+        pipeline=[
+            dict(type="RandomScale", long_side=32, short_side=32, ratio=(0.8, 1.5)),
+            dict(type="ClassBalancedCrop", max_share=1.0),
+            dict(type="RandomFlip", p=0.5),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=100,
+    num_workers=0,
+    sampler=dict(type="KeyedSampler", shuffle=False),
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(type="ShapesSegmentation", num_samples=500, seed=1),
+)
+val_cfg = dict(type="SegmentationValLoop")
+val_evaluator = []

@@ -1,0 +1,19 @@
+model = dict(
+    type="Segmentor",
+    num_classes=8,
+    data_preprocessor=dict(type="ImagePreprocessor"),
+    encoder=dict(
+        type="VisionTransformer",
+        img_size=32,
+        patch_size=4,
+        embed_dim=128,
+        depth=4,
+        num_heads=4,
+        pos_embed="learned",  # from the checkpoint's
+        final_norm=False,
+    ),
+    pyramid=dict(type="LayerPyramid", layers=[1, 2, 3, 4]),
+    decode_head=dict(type="UPerHead", width=32, pool_scales=(1, 2, 4)),
+    auxiliary_head=dict(type="FCNHead", level=2, width=32),
+    inference="whole",
+)

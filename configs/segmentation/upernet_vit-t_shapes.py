@@ -1,0 +1,13 @@
+"""UPerNet on the tiny ViT, the objects of 1,000 drawn shapes; without --init from random weights.
+
+Command: python tools/train.py configs/segmentation/upernet_vit-t_shapes.py --init CHECKPOINT
+Hardware: two CPU cores.
+Deviations from upernet_vit-b_ade20k_160k.py: narrow heads, no colours, no limit on the share of a class, a cosine.
+"""
+
+_base_ = [
+    "../_base_/models/upernet_vit-t_shapes.py",
+    "../_base_/datasets/shapes_segmentation.py",
+    "../_base_/schedules/segmentation_shapes.py",
+    "../_base_/runtime/segmentation.py",
+]

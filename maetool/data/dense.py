@@ -1,0 +1,44 @@
+"""Datasets whose truth lies at the places of an image, and must be cropped and mirrored with it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from maetool.errors import UsageError
+
+from .base import ImageDataset
+from .encoded_image import decoded
+
+
+class DenseDataset(ImageDataset):
+    """Base of the datasets of segmentation; a subclass writes `__len__` and `load`.
+
+    `load` gives `inputs`, (C, H, W), and `semantic`, int64 (H, W): the class of each pixel or `ignore_index`.
+
+    Args:
+        pipeline: transforms, each a config or a callable from a dict of both to a dict of both, with `takes_truth`.
+        seed: seed of the augmentation where no sampler hands over a key.
+
+    Raises:
+        UsageError: a transform that would change the image alone.
+    """
+
+    def __init__(self, pipeline: Sequence[Any] = (), seed: int = 0) -> None:
+        super().__init__(pipeline, seed)
+        for transform in self.transforms:
+            if not getattr(transform, "takes_truth", False):
+                raise UsageError(
+                    f"{type(transform).__name__} changes images alone, but the classes of the pixels must follow: use "
+                    "RandomScale, ClassBalancedCrop, RandomFlip, PhotometricDistortion and FitSize."
+                )
+
+    def describe(self) -> str:
+        """Return a sentence on what is to be learnt."""
+        return f"{len(self):,} images whose pixels are of {len(self.classes)} classes."
+
+    def _transformed(self, stored: dict[str, Any], shared: bool) -> dict[str, Tensor]:
+        sample = {"inputs": decoded(stored["inputs"]), "semantic": stored["semantic"]}
+        for transform in self.transforms:
+            sample = transform(sample)  # none works in place
+        return {name: value.contiguous() for name, value in sample.items()}

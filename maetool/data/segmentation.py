@@ -1,0 +1,179 @@
+"""Images with a PNG of classes each, in folders as those of ADE20K, Cityscapes and Pascal VOC."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import by
+from maetool.registry import DATASETS
+
+from .dense import DenseDataset
+from .encoded_image import decoded, open_image
+from .image_io import UnreadableImage, check_backend, read_bytes
+
+CLASSES_FILE = "classes.txt"
+_HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
+
+
+@DATASETS.register_module()
+class SegmentationDataset(DenseDataset):
+    """Images and, under the same names in another folder, PNGs whose values are the classes of the pixels.
+
+    Args:
+        root: folder of the data set.
+        images, annotations: folders below the root, searched to any depth.
+        image_suffix, annotation_suffix: what follows the name that an image and its PNG share.
+        names: text file below the root that lists the names to use, one a line; None, all there are.
+        classes: names of the K classes; None, the lines of `classes.txt` in the root.
+        palette: K colours (R, G, B), 0 to 255, for pictures; None, those of Pascal VOC.
+        zero_is_ignored: the PNGs count classes from 1, and 0 counts nothing, as in ADE20K.
+        ignore_index: value of pixels that count nothing, in the PNGs and in the samples.
+        in_chans: C.
+        pipeline, seed: see `DenseDataset`.
+        limit: use the first so many.
+        backend: what decodes photographs; see `decode_image`.
+
+    Raises:
+        UsageError: a folder or list that is not there, no images, an image without a PNG or a PNG without an image.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        images: str = "images/training",
+        annotations: str = "annotations/training",
+        image_suffix: str = ".jpg",
+        annotation_suffix: str = ".png",
+        names: str | None = None,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        zero_is_ignored: bool = False,
+        ignore_index: int = 255,
+        in_chans: int = 3,
+        pipeline: Sequence[Any] = (),
+        limit: int | None = None,
+        backend: str = "cv2",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(pipeline, seed)
+        self.root, self.in_chans, self.backend = Path(root).expanduser(), in_chans, check_backend(backend)
+        self.zero_is_ignored, self.ignore_index = zero_is_ignored, ignore_index
+        self.classes = list(classes) if classes else read_classes(self.root)
+        if palette is not None and len(palette) != len(self.classes):
+            raise UsageError(f"palette has {len(palette)} colours, but there are {len(self.classes)} classes.")
+        self.metainfo = {"classes": tuple(self.classes), **({"palette": palette} if palette else {})}
+        pictures = _files(self.root / images, image_suffix)
+        truths = _files(self.root / annotations, annotation_suffix)
+        wanted = sorted(pictures | truths) if names is None else _listed(self.root / names)
+        _check_pairs(wanted, pictures, truths)
+        self.names = wanted[:limit]
+        self._files = [(pictures[name], truths[name]) for name in self.names]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, index: int) -> dict[str, Any]:
+        """Return `inputs`, (C, H, W), and `semantic`, int64 (H, W), classes or `ignore_index`.
+
+        Raises:
+            UsageError: a file that cannot be read, of another size than its image, or with classes beyond the list.
+        """
+        picture, truth = self._files[index]
+        try:
+            image = decoded(open_image(read_bytes(str(picture)), str(picture), self.in_chans, self.backend))
+        except UnreadableImage as error:
+            raise UsageError(f"{error}: repair this image, or remove it with its PNG {truth}.") from error
+        semantic = self._classes_of(truth)
+        if semantic.shape != image.shape[1:]:
+            raise UsageError(
+                f"{truth} has {by(semantic.shape)} pixels, but its image {picture} has {by(image.shape[1:])}: they "
+                "must be equal."
+            )
+        return {"inputs": image, "semantic": semantic}
+
+    def name_of(self, index: int) -> str:
+        """Return the name that the image at `index` and its PNG share."""
+        return self.names[index]
+
+    def _classes_of(self, path: Path) -> Tensor:
+        values = read_index_png(path)
+        ignored = values == self.ignore_index
+        if self.zero_is_ignored:
+            ignored, values = ignored | (values == 0), values - 1
+        highest = int(values[~ignored].max()) if not ignored.all() else 0
+        if highest >= len(self.classes):
+            first = int(self.zero_is_ignored)
+            raise UsageError(
+                f"{path} holds the class {highest + first}, but the {len(self.classes)} classes are numbered from "
+                f"{first} to {len(self.classes) - 1 + first}, and {self.ignore_index} is what counts nothing: correct "
+                "the file, classes, zero_is_ignored or ignore_index."
+            )
+        return torch.from_numpy(np.where(ignored, self.ignore_index, values))
+
+
+def read_index_png(path: Path) -> np.ndarray:
+    """Return the values of a PNG of one channel, grey or with a palette, as int64 (H, W).
+
+    Raises:
+        UsageError: it cannot be read, or is a picture in colours.
+    """
+    try:
+        with Image.open(path) as picture:
+            mode, values = picture.mode, np.array(picture)
+    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): expected is a PNG of classes.") from error
+    if values.ndim != 2:
+        raise UsageError(
+            f"{path} is a picture of mode {mode}, but expected is a PNG of one channel whose values are classes: write "
+            "it grey or with a palette."
+        )
+    return values.astype(np.int64)
+
+
+def read_classes(root: Path) -> list[str]:
+    """Return the names of the classes that `classes.txt` in `root` lists, one a line.
+
+    Raises:
+        UsageError: there is no such file, or it lists fewer than two.
+    """
+    path = root / CLASSES_FILE
+    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = [name.strip() for name in names if name.strip()]
+    if len(names) < 2:
+        raise UsageError(
+            f"{path} lists {len(names)} classes, but two or more are needed: write one name a line, in the order of "
+            "their numbers, or set dataset.classes; if the folder is wrong, " + _HOW_TO_SET + "."
+        )
+    return names
+
+
+def _files(folder: Path, suffix: str) -> dict[str, Path]:
+    """Return name to file of all files below a folder that end so."""
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}: {_HOW_TO_SET}.")
+    found = folder.rglob(f"*{suffix}")
+    return {path.relative_to(folder).as_posix().removesuffix(suffix): path for path in found if path.is_file()}
+
+
+def _listed(path: Path) -> list[str]:
+    if not path.is_file():
+        raise UsageError(f"There is no list {path}: {_HOW_TO_SET}, or set dataset.names.")
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _check_pairs(wanted: Sequence[str], pictures: Mapping[str, Path], truths: Mapping[str, Path]) -> None:
+    if not wanted:
+        raise UsageError("The data set holds no image: check the folders, image_suffix and names.")
+    for kind, other, files in (("PNG of classes", "image", truths), ("image", "PNG of classes", pictures)):
+        lonely = [name for name in wanted if name not in files]
+        if lonely:
+            raise UsageError(
+                f"{len(lonely)} of {len(wanted)} names have no {kind} (first `{lonely[0]}`): add it, remove the {other}"
+                " too, or list the names to use in a text file, dataset.names."
+            )

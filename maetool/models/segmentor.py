@@ -1,0 +1,164 @@
+"""The segmentor: an encoder, a pyramid and a head that classifies every pixel."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+from torch.nn import functional
+
+from maetool.backbones import feature_maps
+from maetool.errors import UsageError
+from maetool.heads.segmentation import resize_map
+from maetool.ops.geometry import to_size
+from maetool.registry import ENCODERS, MODELS
+
+from .views import look, slide
+
+
+@MODELS.register_module()
+class Segmentor(BaseModel):
+    """Tells the class of every pixel; nothing is masked.
+
+    UPerNet is `pyramid=LayerPyramid, decode_head=UPerHead, auxiliary_head=FCNHead`; a linear probe
+    `decode_head=LinearMapHead, frozen=True`. Images may have any size.
+
+    Args:
+        encoder: config or module; its `img_size` is that of the crops of training, and of the windows.
+        num_classes: K.
+        decode_head: config or module: maps to logits, such as `UPerHead`.
+        pyramid: config or module: layers of the encoder to maps; None, the last tokens as one map.
+        auxiliary_head: a second head whose loss is added in training, such as `FCNHead`; None for none.
+        auxiliary_weight: of that loss.
+        ignore_index: class of pixels that count nothing.
+        frozen: train only what is on top of the encoder, whose parameters and buffers never change.
+        inference: "slide", the mean over windows of the encoder's size; "whole", the image at once.
+        stride: pixels from one window to the next; None, two thirds of a window.
+        scales, flip: sizes, as ratios, and mirror images that a prediction looks at.
+        data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
+
+    Raises:
+        UsageError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        num_classes: int,
+        decode_head: Any,
+        pyramid: Any = None,
+        auxiliary_head: Any = None,
+        auxiliary_weight: float = 0.4,
+        ignore_index: int = 255,
+        frozen: bool = False,
+        inference: Literal["slide", "whole"] = "slide",
+        stride: int | Sequence[int] | None = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        data_preprocessor: Any = None,
+    ) -> None:
+        _check(num_classes, inference, scales)
+        encoder = ENCODERS.build(encoder)
+        super().__init__(MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
+        self.encoder, self.num_classes, self.ignore_index, self.frozen = encoder, num_classes, ignore_index, frozen
+        facts = {"embed_dim": encoder.embed_dim, "num_layers": encoder.num_layers}
+        self.pyramid = MODELS.build(pyramid or {"type": "LastMap"}, default_args=facts)
+        facts = {"channels": self.pyramid.channels, "num_classes": num_classes}
+        self.decode_head = MODELS.build(decode_head, default_args=facts)
+        self.auxiliary_head = MODELS.build(auxiliary_head, default_args=facts)
+        self.auxiliary_weight = auxiliary_weight
+        self.inference, self.scales, self.flip = inference, tuple(scales), flip
+        self.stride = to_size(stride or [max(1, side * 2 // 3) for side in encoder.img_size], "stride")
+        if frozen:
+            encoder.requires_grad_(False)
+            self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Segmentor":
+        """Switch to training or evaluation; a frozen encoder stays in evaluation."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def forward(
+        self,
+        images: Tensor,
+        data_samples: dict[str, Any] | None = None,
+        mode: Literal["loss", "predict", "tensor"] = "loss",
+    ) -> Any:
+        """Return the losses, the logits or the maps of a batch.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            data_samples: what else the batch holds: `semantic`, int64 (B, H, W), classes or `ignore_index`.
+            mode: "loss" gives a dict of scalars: `loss`; `auxiliary`, the part of it that the auxiliary head has;
+                `constant_predictor`, the loss of giving every class the same probability; `accuracy` in percent of the
+                pixels that count. "predict" gives logits (B, K, H, W), float32, as `inference`, `scales` and `flip`
+                say; "tensor" the maps of the pyramid.
+
+        Raises:
+            UsageError: an unknown mode, no `semantic` or one of another size, or images that do not fit the encoder.
+        """
+        if mode == "tensor":
+            return self._maps(images)
+        if mode == "predict":
+            return look(self._slide if self.inference == "slide" else self._whole, images, self.scales, self.flip)
+        if mode != "loss":
+            raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
+        return self._losses(images, data_samples or {})
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            maps = feature_maps(self.encoder, images, self.pyramid.layers)
+        return self.pyramid(maps)
+
+    def _slide(self, images: Tensor) -> Tensor:
+        return slide(self._whole, images, self.encoder.img_size, self.stride)
+
+    def _whole(self, images: Tensor) -> Tensor:
+        return self._at_pixels(self.decode_head(self._maps(images)), images.shape[2:])
+
+    def _at_pixels(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Return logits (B, K, h, w) at the pixels (H, W) of an image, which the patches may reach beyond."""
+        padded = [-(-side // step) * step for side, step in zip(size, self.encoder.patch_size, strict=True)]
+        return resize_map(logits.float(), padded)[..., : size[0], : size[1]]
+
+    def _losses(self, images: Tensor, samples: dict[str, Any]) -> dict[str, Tensor]:
+        target = samples.get("semantic")
+        self._check_target(target, images)
+        maps = self._maps(images)
+        logits = self._at_pixels(self.decode_head(maps), images.shape[2:])  # (B, K, H, W)
+        loss, counts = self._cross_entropy(logits, target), target != self.ignore_index
+        losses = {}
+        if self.auxiliary_head is not None:
+            more = self._at_pixels(self.auxiliary_head(maps), images.shape[2:])
+            losses["auxiliary"] = self.auxiliary_weight * self._cross_entropy(more, target)
+            loss = loss + losses["auxiliary"]
+        right = ((logits.argmax(dim=1) == target) & counts).sum() / counts.sum().clamp(min=1)
+        whole = 1 + (self.auxiliary_weight if losses else 0)
+        constant = logits.new_tensor(whole * math.log(self.num_classes))
+        return {"loss": loss, **losses, "constant_predictor": constant, "accuracy": right * 100}
+
+    def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
+        total = functional.cross_entropy(logits, target, ignore_index=self.ignore_index, reduction="sum")
+        return total / (target != self.ignore_index).sum().clamp(min=1)  # a batch may hold no pixel that counts
+
+    def _check_target(self, target: Tensor | None, images: Tensor) -> None:
+        expected = (len(images), *images.shape[2:])
+        if target is None or target.shape != expected:
+            found = "none" if target is None else str(tuple(target.shape))
+            raise UsageError(
+                f"The batch has classes of pixels of the shape {found}, but expected is {expected}: train on a dataset "
+                "of segmentation, such as SegmentationDataset, whose transforms keep image and classes alike."
+            )
+
+
+def _check(num_classes: int, inference: str, scales: Sequence[float]) -> None:
+    if type(num_classes) is not int or num_classes < 2:
+        raise UsageError(f"num_classes is {num_classes!r}, but must be an integer of at least 2.")
+    if inference not in ("slide", "whole"):
+        raise UsageError(f'inference is {inference!r}, but must be "slide" or "whole".')
+    if not scales or min(scales) <= 0:
+        raise UsageError(f"scales is {scales!r}, but must be a list of ratios above 0, such as [0.5, 1.0, 1.5].")

@@ -1,0 +1,83 @@
+"""Pictures of the classes of pixels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .reconstruction import displayable
+
+_GAP, _LINE = 6, 20
+
+
+def palette_of(num_classes: int) -> np.ndarray:
+    """Return a colour for each class, uint8 (K, 3): those of Pascal VOC, which spread the bits of the number.
+
+    Bit 3i of the number is the highest free bit of red, bit 3i + 1 of green, 3i + 2 of blue. Class 0 is black.
+    """
+    numbers, colours = np.arange(num_classes), np.zeros((num_classes, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (numbers >> (3 * bit + channel) & 1).astype(np.uint8) << (7 - bit)
+    return colours
+
+
+def picture_of(image: Tensor, size: Sequence[int]) -> np.ndarray:
+    """Return an image as stored (C, H, W) as a picture at `size`, uint8 (height, width, 3)."""
+    picture = Image.fromarray(displayable(image[None].float(), image[None])[0].numpy())
+    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def overlay(
+    image: np.ndarray, semantic: np.ndarray, palette: Sequence[Sequence[int]] | np.ndarray, opacity: float = 0.5
+) -> np.ndarray:
+    """Return a picture with the colours of the classes laid over it, uint8 (H, W, 3).
+
+    Args:
+        image: uint8 (H, W, 3).
+        semantic: classes, int (H, W); numbers beyond the palette, such as 255, stay as the picture is.
+        palette: a colour for each class.
+        opacity: of the colours, 0 to 1.
+    """
+    colours = np.asarray(palette, np.float32)
+    known = semantic < len(colours)
+    laid = colours[np.where(known, semantic, 0)]
+    mixed = image + opacity * (laid - image)
+    return np.where(known[..., None], mixed.round(), image).astype(np.uint8)
+
+
+def with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
+    """Return a picture with a line for each name below it, behind a square of its colour; uint8 (height, width, 3)."""
+    font = ImageFont.load_default(12)
+    widest = max((int(font.getlength(name)) for name in names), default=0) + _LINE + _GAP
+    width = max(picture.shape[1], widest + _GAP)
+    canvas = Image.new("RGB", (width, picture.shape[0] + _GAP + _LINE * len(names)), "white")
+    canvas.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for number, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        top = picture.shape[0] + _GAP + number * _LINE
+        draw.rectangle([_GAP, top, _GAP + 12, top + 12], fill=tuple(int(v) for v in colour), outline="black")
+        draw.text((_GAP + _LINE, top - 1), name, fill="black", font=font)
+    return np.asarray(canvas)
+
+
+def side_by_side(columns: dict[str, Sequence[np.ndarray]]) -> np.ndarray:
+    """Return a table of pictures with a title above each column; uint8 (height, width, 3).
+
+    Args:
+        columns: title to pictures, uint8 (H, W, 3): the same number in each, those of a row of one size.
+    """
+    rows = list(zip(*columns.values(), strict=True))
+    width = max(row[0].shape[1] for row in rows)
+    size = (_GAP + len(columns) * (width + _GAP), _LINE + sum(row[0].shape[0] + _GAP for row in rows))
+    canvas = Image.new("RGB", size, "white")
+    draw, font, top = ImageDraw.Draw(canvas), ImageFont.load_default(11), _LINE
+    lefts = [_GAP + column * (width + _GAP) for column in range(len(columns))]
+    for left, title in zip(lefts, columns, strict=True):
+        draw.text((left, 2), title, fill="black", font=font)
+    for row in rows:
+        for left, picture in zip(lefts, row, strict=True):
+            canvas.paste(Image.fromarray(picture), (left, top))
+        top += row[0].shape[0] + _GAP
+    return np.asarray(canvas)
