@@ -71,12 +71,15 @@ class Picture:
 
 
 class ObjectDataset(ImageDataset):
-    """Images with objects. A subclass writes `load`, whose samples have `objects`.
+    """Images with objects. A subclass writes `__len__` and `load`, whose samples have `objects`, and sets `classes`.
 
     The transforms of the pipeline go from a `Picture` to a `Picture`, and say so with `takes_objects`. A sample holds
     `inputs` (C, H, W), `objects`, `content`, the rows and columns of `inputs` that show the image, and `original_size`,
-    its rows and columns as it was loaded. `classes` names the classes of the objects.
+    its rows and columns as it was loaded. `classes` names the classes of the objects; `with_masks` says whether
+    there are masks.
     """
+
+    with_masks = True
 
     def coco(self) -> dict[str, Any]:
         """Return the true objects as COCO's annotation file has them, for images as they are loaded."""
