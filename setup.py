@@ -34,8 +34,15 @@ setup(
         'setuptools; python_version >= "3.12"',
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "ruff>=0.6", "pyarrow>=15"],
+        "test": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.2",
+            "scikit-image>=0.22",
+            "torchmetrics>=1.9",
+            "ruff>=0.6",
+            "pyarrow>=15",
+        ],
         "parquet": ["pyarrow>=15"],
         "bench": ["transformers>=4.50", "lightly>=1.5.20"],
         "tensorboard": ["tensorboard>=2.15"],

@@ -65,3 +65,21 @@ def test_crossmae_predicts_a_quarter_at_a_third_of_the_rate(repository):
 
     masker = MASKERS.build(load_config(repository / "configs/crossmae/vit-b-quarter_800e.py").model.masker)
     assert (masker.num_keep((14, 14)), masker.num_predict((14, 14))) == (49, 49)
+
+
+@pytest.mark.parametrize(("arch", "rate", "decay", "drop_path"), [("b", 1e-4, 0.65, 0.1), ("l", 9e-5, 0.75, 0.2)])
+@pytest.mark.parametrize("world_size", [1, 4])
+def test_upernet_on_ade20k(repository, arch, rate, decay, drop_path, world_size):
+    cfg = load_config(repository / f"configs/segmentation/upernet_vit-{arch}_ade20k_160k.py")
+    complete_config(cfg, world_size)
+    wrapper, model = cfg.optim_wrapper, cfg.model
+    assert world_size * cfg.train_dataloader.batch_size * wrapper.accumulative_counts == 16
+    assert wrapper.optimizer.lr == pytest.approx(rate)
+    assert (wrapper.optimizer.betas, wrapper.optimizer.weight_decay) == ((0.9, 0.999), 0.05)
+    assert (wrapper.paramwise_cfg.layer_decay, model.encoder.drop_path_rate) == (decay, drop_path)
+    assert cfg.train_cfg.max_epochs * (20_210 // 16) == 160_401
+    assert (model.num_classes, len(cfg.train_dataloader.dataset.classes)) == (150, 150)
+    assert (model.encoder.img_size, model.stride, model.auxiliary_weight) == (512, 341, 0.4)
+    scale, crop, flip, _ = cfg.train_dataloader.dataset.pipeline
+    assert (scale.long_side, scale.short_side, scale.ratio) == (2048, 512, (0.5, 2.0))
+    assert (crop.size, crop.max_share, flip.p) == ((512, 512), 0.75, 0.5)

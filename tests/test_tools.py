@@ -133,3 +133,22 @@ def test_images_of_many_channels_train(repository, tmp_path, suffix):
     out = fine(tool(repository, "tools/train.py", VIT_B, *arguments))
     assert "(epoch 2/2)" in out
     assert (tmp_path / "w" / "reconstructions" / "epoch_2.png").is_file()
+
+
+def test_shapes_on_disk_are_segmented_and_told(repository, tmp_path):
+    data, work_dir = tmp_path / "data", tmp_path / "run"
+    fine(tool(repository, "tools/make_shapes.py", data, "--train", 8, "--val", 4, "--size", 24, 40))
+    assert len(list(data.glob("images/validation/*.jpg"))) == len(list(data.glob("annotations/validation/*.png"))) == 4
+    config = "configs/segmentation/linear_vit-t_shapes.py"
+    out = fine(tool(repository, "tools/train.py", config, "--debug", "--data", data, "--work-dir", work_dir))
+    assert "mean IoU" in out
+    images = sorted(data.glob("images/validation/*.jpg"))[:2]
+    run = work_dir.with_name("run_debug")
+    told = tool(
+        repository, "tools/predict.py", run / "linear_vit-t_shapes.py", run / "epoch_2.pth", *images, "--out", tmp_path
+    )
+    assert "Wrote 2 picture(s)" in fine(told)
+    entries = json.loads((tmp_path / "predictions.json").read_text())
+    assert [entry["image"] for entry in entries] == list(map(str, images))
+    assert np.asarray(Image.open(tmp_path / "000_000000_classes.png")).shape == (24, 40)
+    assert all((tmp_path / entry["picture"]).is_file() for entry in entries)

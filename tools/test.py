@@ -1,7 +1,8 @@
 """Validates a checkpoint.
 
 Of pretraining: loss under fixed masks, and kNN accuracy where the data has labels. Of a classifier: accuracies, average
-precision and calibration; tables and pictures beside metrics.json, and predictions.csv for every image.
+precision and calibration; tables and pictures beside metrics.json, and predictions.csv for every image. Of a segmentor:
+mean IoU and accuracies of pixels, with tables of the classes.
 """
 
 import argparse

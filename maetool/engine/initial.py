@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isqrt, prod
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.geometry import by, grid_of, to_size
-from maetool.ops.pos_embed import resize_pos_embed
+from maetool.ops.pos_embed import fit_pos_embed, square_grid
 from maetool.registry import ENCODERS
 
 from .checkpoint import read_checkpoint, weights_of
@@ -145,9 +144,8 @@ def _positions(
         report.resized.append(f"{_POSITIONS} computed for {by(new)}")
         return ours
     old = _grid_of(state, theirs.shape[1], prefix)
-    extra = theirs.shape[1] - prod(old) - prefix  # for a class token that the encoder does not have
     report.resized.append(f"{_POSITIONS} from {by(old)} to {by(new)}")
-    return resize_pos_embed(theirs[:, extra:], old, new, prefix)
+    return fit_pos_embed(theirs, old, new, prefix)
 
 
 def _grid_of(state: Mapping[str, Any], length: int, prefix: int) -> tuple[int, int]:
@@ -160,10 +158,8 @@ def _grid_of(state: Mapping[str, Any], length: int, prefix: int) -> tuple[int, i
     if model:
         size, patch = (to_size(stated(model.encoder, ENCODERS, name), name) for name in ("img_size", "patch_size"))
         return grid_of(size, patch)
-    for patches in {length - prefix, length - 1}:
-        side = isqrt(patches)
-        if side * side == patches:
-            return side, side
+    if square := square_grid(length, prefix):
+        return square
     raise UsageError(
         f"The checkpoint has positions for {length - prefix} patches, which is no square, and does not say which grid: "
         "set model.encoder.img_size to the one that it was trained with."

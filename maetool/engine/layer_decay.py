@@ -16,6 +16,7 @@ from .param_groups import build_wrapper
 _FIRST = re.compile(r"cls_token|pos_embed|mask_token|patch_embed\..+")
 _BLOCK = re.compile(r"blocks\.(\d+)\..+")
 _LAST = re.compile(r"norm\..+")
+_OWNERS = ("", "backbone.")  # a model of ours, or one of another toolbox
 _NOT_DECAYED = ("pos_embed", "cls_token")
 
 
@@ -63,7 +64,7 @@ def layer_decay_groups(model: nn.Module, layer_decay: float) -> list[dict[str, A
     """Return the groups, each with `params`, `layer`, `lr_scale`, and `weight_decay` where it is 0; first layer first.
 
     Args:
-        model: with an `encoder` that has `blocks`.
+        model: with an `encoder` that has `blocks`, or with a `backbone` that has one.
         layer_decay: ratio of the rates of neighbouring layers.
 
     Raises:
@@ -88,7 +89,7 @@ def layer_of(name: str, depth: int) -> int:
         UsageError: a parameter of the encoder that has no place.
     """
     prefix, _, inner = name.partition("encoder.")
-    if prefix or _LAST.fullmatch(inner):
+    if prefix not in _OWNERS or _LAST.fullmatch(inner):
         return depth + 1
     if _FIRST.fullmatch(inner):
         return 0
@@ -101,7 +102,8 @@ def layer_of(name: str, depth: int) -> int:
 
 
 def _depth(model: nn.Module) -> int:
-    blocks = getattr(getattr(model, "encoder", None), "blocks", None)
+    encoder = getattr(model, "encoder", None) or getattr(getattr(model, "backbone", None), "encoder", None)
+    blocks = getattr(encoder, "blocks", None)
     if blocks is None:
         raise UsageError(
             f"LayerDecayConstructor needs an encoder with blocks, but {type(model).__name__} has none: use "

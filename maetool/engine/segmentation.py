@@ -1,6 +1,7 @@
 """Validation of a segmentor."""
 
 import csv
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ class SegmentationValLoop(ValLoop):
 
     scores: SegmentationScores
 
+    def __init__(self, runner: Any, dataloader: Any) -> None:
+        super().__init__(runner, dataloader)
+        dataset = self.dataloader.dataset
+        if not isinstance(dataset, DenseDataset):
+            raise UsageError(
+                f"The validation data is a {type(dataset).__name__}, which has no classes of pixels: take a "
+                "SegmentationDataset."
+            )
+
     def measure(self) -> dict[str, float]:
         """Return the metrics."""
         dataset, model = self.dataloader.dataset, self.runner.bare_model
@@ -61,14 +71,9 @@ class SegmentationValLoop(ValLoop):
         with open(folder / "confusion.csv", "w", newline="", encoding="utf-8") as file:
             counts = zip(names, self.scores.confusion.tolist(), strict=True)
             csv.writer(file).writerows([["true class", *names], *([name, *row] for name, row in counts)])
-        return {"class_iou": dict(zip(names, iou, strict=True))}
+        return {"class_iou": {name: None if isnan(v) else v for name, v in zip(names, iou, strict=True)}}
 
     def _check(self, dataset: Any, model: nn.Module) -> None:
-        if not isinstance(dataset, DenseDataset):
-            raise UsageError(
-                f"The validation data is a {type(dataset).__name__}, which has no classes of pixels: take a "
-                "SegmentationDataset."
-            )
         trained = list(self.runner.trained_classes or dataset.classes)
         if trained != list(dataset.classes):
             raise UsageError(

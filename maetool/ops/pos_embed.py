@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import isqrt, prod
 
 import numpy as np
 import torch
@@ -67,6 +68,21 @@ def resize_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_
     picture = cells.float().transpose(1, 2).unflatten(2, tuple(old))  # (1, D, h, w)
     picture = functional.interpolate(picture, size=tuple(new), mode="bicubic", align_corners=False)
     return torch.cat([prefix, picture.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+
+
+def square_grid(length: int, num_prefix_tokens: int = 0) -> tuple[int, int] | None:
+    """Return the square grid of a table of `length` positions: beside `num_prefix_tokens`, or one for a class token."""
+    for patches in (length - num_prefix_tokens, length - 1):
+        side = isqrt(patches)
+        if side * side == patches:
+            return side, side
+    return None
+
+
+def fit_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_prefix_tokens: int = 0) -> Tensor:
+    """Return `resize_pos_embed` of a table that may have prefix rows which the new one has not: the last ones stay."""
+    extra = table.shape[1] - prod(old) - num_prefix_tokens
+    return resize_pos_embed(table[:, extra:], old, new, num_prefix_tokens)
 
 
 def relative_positions(table: Tensor, side: int) -> Tensor:

@@ -4,11 +4,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT
-from mmengine.registry import Registry
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, Registry
 
 from maetool.backbones import LayerPyramid, UPerNetBackbone, ViTDetBackbone, feature_maps
 from maetool.encoders import VisionTransformer
+from maetool.engine.layer_decay import LayerDecayConstructor, layer_decay_groups
 from maetool.errors import UsageError
+from maetool.ops.pos_embed import resize_pos_embed
 
 OTHER = Registry("model", parent=ROOT, scope="some_toolbox")
 PLAIN = {"type": "VisionTransformer", "img_size": 64, "embed_dim": 16, "depth": 4, "num_heads": 2}
@@ -54,3 +56,46 @@ def test_what_makes_no_pyramid_is_named():
         UPerNetBackbone(dict(PLAIN), layers=[1, 2])
     with pytest.raises(UsageError, match="multiples of 4"):
         ViTDetBackbone({**PLAIN, "img_size": 60, "patch_size": 6})
+
+
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize(("name", "encoder"), [("ViTDetBackbone", WINDOWED), ("UPerNetBackbone", PLAIN)])
+def test_another_toolbox_loads_the_weights(tmp_path, name, encoder, published):
+    torch.manual_seed(0)
+    plain = VisionTransformer(**{name: value for name, value in PLAIN.items() if name != "type"})
+    prefix = "" if published else "encoder."
+    state = {prefix + name: value for name, value in plain.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "weights.pth")
+    init = {"type": "Pretrained", "checkpoint": str(tmp_path / "weights.pth")}
+    config = {**encoder, "img_size": (32, 96), "pos_embed": "learned"}
+    backbone = OTHER.build({"type": f"maetool.{name}", "encoder": config, "init_cfg": init})
+    backbone.init_weights()
+    loaded = backbone.encoder.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in plain.state_dict().items() if "blocks" in name)
+    kept = backbone.encoder.num_prefix_tokens
+    expected = resize_pos_embed(plain.pos_embed[:, 1 - kept :], (4, 4), (2, 6), kept)
+    assert torch.equal(backbone.encoder.pos_embed, expected)
+    own = backbone.state_dict()
+    more = {name: value + 1 for name, value in own.items()}
+    backbone.load_state_dict(dict(more))
+    assert all(torch.equal(value, more[name]) for name, value in backbone.state_dict().items())
+
+
+def test_positions_of_no_square_are_refused():
+    backbone = UPerNetBackbone({**PLAIN, "pos_embed": "learned"})
+    state = {**backbone.state_dict(), "encoder.pos_embed": torch.zeros(1, 9, 16)}
+    with pytest.raises(UsageError, match="9 positions, which are no square"):
+        backbone.load_state_dict(state)
+
+
+def test_layer_decay_finds_the_encoder_of_another_toolbox():
+    model = torch.nn.Module()
+    model.backbone = ViTDetBackbone(dict(WINDOWED))
+    model.head = torch.nn.Linear(2, 2)
+    Config({"custom_imports": {"imports": ["maetool.engine"]}})
+    assert OPTIM_WRAPPER_CONSTRUCTORS.get("maetool.LayerDecayConstructor") is LayerDecayConstructor
+    groups = layer_decay_groups(model, 0.5)
+    assert [group["layer"] for group in groups] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert groups[0]["lr_scale"] == 0.5**5
+    last = {id(p) for group in groups[-2:] for p in group["params"]}
+    assert last == {id(p) for part in (model.backbone.pyramid, model.head) for p in part.parameters()}

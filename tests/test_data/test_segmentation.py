@@ -17,7 +17,9 @@ from maetool.data import (
 )
 from maetool.data.base import keyed_rng
 from maetool.data.layouts import write_shapes
+from maetool.engine.config import load_config
 from maetool.errors import UsageError
+from maetool.registry import DATASETS
 
 PLACES = {"images": "pictures", "annotations": "truth"}
 
@@ -238,3 +240,29 @@ def test_distortion_changes_colours_alone_and_is_a_function_of_the_key():
 def test_what_cannot_be_is_named(make, said):
     with pytest.raises(UsageError, match=said):
         make()
+
+
+@pytest.mark.parametrize(
+    ("name", "picture", "truth"),
+    [
+        ("ade20k", "images/training/a_1.jpg", "annotations/training/a_1.png"),
+        (
+            "cityscapes",
+            "leftImg8bit/train/ulm/ulm_1_leftImg8bit.png",
+            "gtFine/train/ulm/ulm_1_gtFine_labelTrainIds.png",
+        ),
+        ("voc", "JPEGImages/2007_1.jpg", "SegmentationClass/2007_1.png"),
+    ],
+)
+def test_the_layouts_of_known_data_sets(repository, tmp_path, name, picture, truth):
+    config = dict(load_config(repository / f"configs/_base_/datasets/{name}.py").train_dataloader.dataset)
+    for path in (picture, truth, "gtFine/train/ulm/ulm_1_gtFine_color.png", "JPEGImages/2007_2.jpg"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ones((4, 6) if path == truth else (4, 6, 3), np.uint8)).save(tmp_path / path)
+    (tmp_path / "ImageSets/Segmentation").mkdir(parents=True)
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_text("2007_1\n")
+    dataset = DATASETS.build({**config, "root": str(tmp_path), "pipeline": []})
+    assert len(dataset) == 1
+    assert dataset[0]["semantic"].unique().tolist() == [0 if name == "ade20k" else 1]
+    assert len(dataset.classes) == len(set(dataset.classes)) == {"ade20k": 150, "cityscapes": 19, "voc": 21}[name]
+    assert ("palette" in dataset.metainfo) == (name == "cityscapes")

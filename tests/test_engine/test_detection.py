@@ -2,13 +2,14 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import StopAt, assert_same, make_runner
+from runs import EPOCHS, StopAt, assert_same, make_runner
 
 from maetool.data import ObjectShapesDataset
 from maetool.data.layouts import write_shapes
@@ -20,6 +21,7 @@ from maetool.engine.coco_places import coco_places
 from maetool.engine.config import check_config, complete_config, load_config
 from maetool.engine.debug import shrink
 from maetool.engine.initial import load_initial
+from maetool.engine.predict import load_trained, predict
 from maetool.engine.predict_objects import find_objects, predict_objects
 from maetool.engine.schedules import WarmupStepLR
 from maetool.engine.user_data import use_data
@@ -146,6 +148,19 @@ def test_objects_of_a_file_are_found_drawn_and_told(trained, tmp_path):
         predict_objects(model, path, ["one"])
     with pytest.raises(UsageError, match=r"The image cannot be read: .*nothing\.png"):
         predict_objects(model, tmp_path / "nothing.png", list(OUTLINES))
+
+
+def test_the_tool_takes_what_a_run_leaves(trained, tmp_path):
+    work_dir = Path(trained.work_dir)
+    config = load_config(work_dir / Path(TINY).name)
+    loaded = replace(load_trained(config, str(work_dir / f"epoch_{EPOCHS}.pth")), threshold=0.0)
+    assert loaded.classes == list(OUTLINES)
+    path = tmp_path / "picture.png"
+    Image.fromarray(ObjectShapesDataset(1, 32).scene(0).image).save(path)
+    found = predict(loaded, path)
+    expected = predict_objects(trained.model.eval(), path, list(OUTLINES), threshold=0.0)
+    assert found.told == expected[1] and found.told["objects"]
+    assert np.array_equal(found.picture, expected[0])
 
 
 def test_an_image_of_the_right_size_is_found_in_as_in_the_validation(trained):
