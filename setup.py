@@ -30,6 +30,7 @@ setup(
         "matplotlib>=3.8",
         "tqdm>=4.66",
         "scikit-learn>=1.4.2",
+        "faster-coco-eval>=1.8",
         'setuptools; python_version >= "3.12"',
     ],
     extras_require={

@@ -1,11 +1,13 @@
 """Draws and tells what a trained model says about images.
 
 `python tools/predict.py CONFIG CHECKPOINT IMAGE...`: of a classifier the likeliest classes; of a segmentor the classes
-of the pixels laid over the image, and a PNG of their numbers. All of it goes to a folder, with predictions.json.
+of the pixels laid over the image, and a PNG of their numbers; of a detector boxes, masks and scores. All of it goes to
+a folder, with predictions.json.
 """
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from maetool.cli import run
@@ -18,6 +20,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="path of a .pth file")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
     parser.add_argument("--out", default="predictions", metavar="FOLDER", help="where to write (default: %(default)s)")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="SCORE",
+        help="of a detector, least score of what is drawn and told (default: %(default)s)",
+    )
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
     return parser.parse_args()
 
@@ -30,6 +39,7 @@ def main() -> None:
     from maetool.visualization.reconstruction import save_picture
 
     trained = load_trained(load_config(args.config, args.cfg_options), args.checkpoint)
+    trained = replace(trained, threshold=args.threshold)
     folder, told = Path(args.out), []
     for number, path in enumerate(args.images):
         found, name = predict(trained, path), f"{number:03d}_{Path(path).stem}"  # files of two folders may share a name

@@ -2,9 +2,13 @@
 
 from .augment import AugmentingPreprocessor, RandAugment
 from .base import ImageDataset, SampleKey
+from .coco_dataset import CocoDataset
 from .csv_dataset import CsvDataset
 from .dense_transforms import ClassBalancedCrop, FitSize, PhotometricDistortion, RandomFlip, RandomScale
 from .image_folder import ImageFolderDataset
+from .object_shapes import ObjectShapesDataset
+from .object_transforms import FitObjects, FlipObjects, LargeScaleJitter
+from .objects import ObjectDataset, Objects, Picture
 from .preprocessor import ImagePreprocessor
 from .samplers import KeyedSampler
 from .segmentation import SegmentationDataset
@@ -23,13 +27,21 @@ from .transforms import (
 __all__ = [
     "AugmentingPreprocessor",
     "ClassBalancedCrop",
+    "CocoDataset",
     "CsvDataset",
+    "FitObjects",
     "FitSize",
+    "FlipObjects",
     "ImageDataset",
     "ImageFolderDataset",
     "ImagePreprocessor",
     "KeyedSampler",
+    "LargeScaleJitter",
+    "ObjectDataset",
+    "ObjectShapesDataset",
+    "Objects",
     "PhotometricDistortion",
+    "Picture",
     "RandAugment",
     "RandomFlip",
     "RandomHorizontalFlip",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from maetool.errors import UsageError
 
+from .coco_file import write_coco
+from .object_shapes import ObjectShapesDataset
 from .shapes import ShapesDataset
 from .shapes_segmentation import write_ade20k
 
@@ -13,8 +15,16 @@ def _ade20k(folder: Path, part: str, num_samples: int, img_size: int | Sequence[
     write_ade20k(ShapesDataset(num_samples, img_size, seed=seed), folder, part)
 
 
+def _coco(folder: Path, part: str, num_samples: int, img_size: int | Sequence[int], seed: int) -> None:
+    dataset = ObjectShapesDataset(num_samples, img_size, seed=seed, cache=False)
+    write_coco(dataset, folder / {"training": "train", "validation": "val"}[part])
+
+
 # Name of a layout to what writes a part ("training" or "validation") of it: folder, part, number, size, seed.
-LAYOUTS: dict[str, Callable[[Path, str, int, int | Sequence[int], int], None]] = {"ade20k": _ade20k}
+LAYOUTS: dict[str, Callable[[Path, str, int, int | Sequence[int], int], None]] = {
+    "ade20k": _ade20k,
+    "coco": _coco,
+}
 
 
 def write_shapes(

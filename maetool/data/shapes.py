@@ -70,6 +70,7 @@ class ShapesDataset(ImageDataset):
         subset = Subset(part, None, labels_fraction, labels_per_class, seed)
         self.numbers = subset.choose(num_samples, labels)
         self.classes, self.labels = list(TEXTURES), labels[self.numbers]
+        self._textures = self.labels
         self._bands = band_weights(in_chans)
         self._cache: dict[int, Tensor] | None = {} if cache else None
 
@@ -106,7 +107,7 @@ class ShapesDataset(ImageDataset):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"Sample {index} does not exist: the dataset has {len(self)}.")
-        return int(self.labels[index])
+        return int(self._textures[index])
 
     def name_of(self, index: int) -> str:
         """Return the number of the picture among all that are drawn from `seed`."""

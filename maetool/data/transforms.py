@@ -41,9 +41,9 @@ class RandomResizedCrop:
         scale: Sequence[float] = (0.2, 1.0),
         ratio: Sequence[float] = (3 / 4, 4 / 3),
     ) -> None:
-        self.size = _size_of(size)
-        self.scale = _range_of("scale", scale, highest=1.0)
-        self.ratio = _range_of("ratio", ratio)
+        self.size = size_of(size)
+        self.scale = range_of("scale", scale, highest=1.0)
+        self.ratio = range_of("ratio", ratio)
 
     def __call__(self, image: Tensor | EncodedImage) -> Tensor:
         """Return a random crop; of a photograph in a JPEG file, only as much is decoded as the crop needs."""
@@ -115,7 +115,7 @@ class ResizeCenterCrop:
     def __init__(self, size: int | Sequence[int], resize_ratio: float = 256 / 224) -> None:
         if not resize_ratio >= 1:
             raise UsageError(f"ResizeCenterCrop got resize_ratio={resize_ratio}: give a number of at least 1.")
-        self.size = _size_of(size)
+        self.size = size_of(size)
         self.cover = tuple(round(side * resize_ratio) for side in self.size)
 
     def __call__(self, image: Tensor | EncodedImage) -> Tensor:
@@ -141,7 +141,7 @@ class ResizeRandomCrop:
     takes_encoded = True
 
     def __init__(self, size: int | Sequence[int], padding: int = 4) -> None:
-        self.size = _size_of(size)
+        self.size = size_of(size)
         if type(padding) is not int or not 0 <= padding < min(self.size):
             raise UsageError(f"ResizeRandomCrop got padding={padding!r}: give a whole number of pixels below the size.")
         self.padding = padding
@@ -168,7 +168,7 @@ class Resize:
     takes_encoded = True
 
     def __init__(self, size: int | Sequence[int]) -> None:
-        self.size = _size_of(size)
+        self.size = size_of(size)
 
     def __call__(self, image: Tensor | EncodedImage) -> Tensor:
         """Return the resized image."""
@@ -192,18 +192,30 @@ def _resize_whole(image: Tensor | EncodedImage, size: tuple[int, int]) -> Tensor
     return resize(decoded(image), size, by_pillow)
 
 
-def _size_of(size: int | Sequence[int]) -> tuple[int, int]:
+def size_of(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return height and width of an argument that gives both, or one number for both.
+
+    Raises:
+        UsageError: something else.
+    """
     pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
     if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
         raise UsageError(f"A transform got size={size!r}: give one positive whole number of pixels or a pair (h, w).")
     return pair
 
 
-def _range_of(name: str, limits: Sequence[float], highest: float = float("inf")) -> tuple[float, float]:
+def range_of(
+    name: str, limits: Sequence[float], highest: float = float("inf"), owner: str = "RandomResizedCrop"
+) -> tuple[float, float]:
+    """Return a pair (low, high) of positive numbers, as an argument `name` of the transform `owner`.
+
+    Raises:
+        UsageError: something else, or a high below the low or above `highest`.
+    """
     pair = tuple(limits) if isinstance(limits, Sequence) and not isinstance(limits, str) else ()
     if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= highest:
         bound = f", at most {highest:g}" if highest < float("inf") else ""
         raise UsageError(
-            f"RandomResizedCrop got {name}={limits!r}: give a pair (low, high) of positive numbers{bound}, low first."
+            f"{owner} got {name}={limits!r}: give a pair (low, high) of positive numbers{bound}, low first."
         )
     return pair

@@ -2,6 +2,7 @@
 
 from . import (
     classification,
+    detection,
     hooks,
     lars,
     layer_decay,
@@ -17,6 +18,7 @@ from .runner import MaetoolRunner
 __all__ = [
     "MaetoolRunner",
     "classification",
+    "detection",
     "hooks",
     "lars",
     "layer_decay",

@@ -158,8 +158,8 @@ def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
 def complete_config(cfg: Config, world_size: int = 1) -> str:
     """Fill in what follows from what is stated, and return the sentence on the learning rate.
 
-    The image size and the channels come from the encoder; workers and pinned memory from the machine; accumulation and
-    learning rate from `effective_batch_size` and `base_lr`.
+    The image size and the channels come from the encoder, whether there are masks from the model; workers and pinned
+    memory from the machine; accumulation and learning rate from `effective_batch_size` and `base_lr`.
 
     Raises:
         UsageError: contradictions.
@@ -171,6 +171,9 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
     for name, loader in loaders_of(cfg):
         _fill_size(name, loader.dataset, img_size)
         _fill(f"{name}.dataset", loader.dataset, registry.DATASETS, "in_chans", in_chans)
+        if takes(cfg.model, registry.MODELS, "with_masks"):
+            masks = stated(cfg.model, registry.MODELS, "with_masks")
+            _fill(f"{name}.dataset", loader.dataset, registry.DATASETS, "with_masks", masks, "model")
         _complete_loader(loader, world_size)
     return _complete_rate(cfg, world_size)
 
@@ -210,7 +213,7 @@ def takes(part: Mapping, parts: registry.Registry, argument: str) -> bool:
     return argument in inspect.signature(find_part(part["type"], parts)).parameters
 
 
-def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: Any) -> None:
+def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: Any, owner: str = "encoder") -> None:
     if not takes(part, parts, argument):
         return
     found = part.setdefault(argument, fact)
@@ -220,7 +223,7 @@ def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: A
         return
     found, shown = (by(v) if isinstance(v, tuple) else v for v in (found, fact))
     raise UsageError(
-        f"{name} says {argument}={found}, but the encoder says {shown}: leave it out there, or make the two equal."
+        f"{name} says {argument}={found}, but the {owner} says {shown}: leave it out there, or make the two equal."
     )
 
 

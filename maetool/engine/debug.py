@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine import Config
 
-from maetool.data.scene import TEXTURES
+from maetool.data.scene import OUTLINES, TEXTURES
 from maetool.data.shapes_segmentation import CLASSES
 from maetool.ops.geometry import to_size
 from maetool.registry import DATASETS, ENCODERS
@@ -14,7 +14,10 @@ from maetool.registry import DATASETS, ENCODERS
 from .config import loaders_of, stated, takes
 
 _BATCH, _ITERS, _EPOCHS = 4, 2, 2
-_DRAWN = {"ShapesDataset": len(TEXTURES), "ShapesSegmentation": len(CLASSES)}  # to their numbers of classes
+# What is drawn, to its number of classes; and what is drawn in place of files, shapes for all others.
+_DRAWN = {"ShapesDataset": len(TEXTURES), "ShapesSegmentation": len(CLASSES), "ObjectShapesDataset": len(OUTLINES)}
+_IN_PLACE = {"SegmentationDataset": "ShapesSegmentation", "CocoDataset": "ObjectShapesDataset"}
+_TINY_DETECTOR = {"channels": 16, "hidden_dim": 32, "anchors_sampled": 16, "regions_sampled": 16, "num_proposals": 16}
 
 
 def shrink(cfg: Config) -> list[str]:
@@ -75,6 +78,8 @@ def _shrink_part(part: Any) -> None:
     if "embed_dim" in part and "num_heads" in part:
         heads = part["num_heads"]
         part["embed_dim"] = 16 * (heads if isinstance(heads, int) else heads[0])
+    if part.get("type") == "ObjectDetector":
+        part.update(_TINY_DETECTOR)
     if part.get("type") in ("RandomScale", "FitSize"):
         part.update(long_side=128, short_side=64)
     if "width" in part:
@@ -102,7 +107,7 @@ def _shrink_loader(name: str, loader: Any) -> list[str]:
     said = []
     if "root" in dataset and not Path(dataset.root).exists():
         said = [f"DEBUG: {name}: there is no {dataset.root}, so shapes are drawn instead."]
-        drawn = "ShapesSegmentation" if dataset.type == "SegmentationDataset" else "ShapesDataset"
+        drawn = _IN_PLACE.get(dataset.type, "ShapesDataset")
         loader.dataset = {"type": drawn, "num_samples": number, "pipeline": dataset.get("pipeline", [])}
     elif "num_samples" in dataset:
         dataset.num_samples = number

@@ -25,6 +25,7 @@ class PretrainLogProcessor(LogProcessor):
 
     def __init__(self, window_size: int = 50) -> None:
         averaged = "loss|constant_predictor|time|grad_norm|masked_fraction|accuracy"
+        averaged += "|objectness|boxes|classes|masks"  # parts of a detector's loss
         super().__init__(window_size=window_size, mean_pattern=f".*({averaged}).*")
 
     def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict[str, Any], str]:
@@ -41,12 +42,16 @@ class PretrainLogProcessor(LogProcessor):
         eta = datetime.timedelta(seconds=int(runner.message_hub.get_info("eta")))
         line = (
             f"step {runner.iter + 1:,}/{runner.max_iters:,} (epoch {runner.epoch + 1}/{runner.max_epochs})"
-            f" | loss {tag.get('loss', nan):.4f}, constant predictor {tag.get('constant_predictor', nan):.4f}"
-            f"{_accuracy(tag)} | lr {tag.get('base_lr', tag['lr']):.2e} | grad norm {tag.get('grad_norm', nan):.3g}"
+            f" | loss {tag.get('loss', nan):.4f}{_constant(tag)}{_accuracy(tag)}"
+            f" | lr {tag.get('base_lr', tag['lr']):.2e} | grad norm {tag.get('grad_norm', nan):.3g}"
             f" | {tag['images_per_second']:,.0f} images/s, {tag['waiting_share']:.0%} waiting for data"
             f" | {tag['peak_memory_gb']:.1f} GB | {eta} left"
         )
         return tag, line
+
+
+def _constant(tag: dict[str, Any]) -> str:
+    return f", constant predictor {tag['constant_predictor']:.4f}" if "constant_predictor" in tag else ""
 
 
 def _accuracy(tag: dict[str, Any]) -> str:

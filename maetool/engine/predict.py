@@ -18,6 +18,7 @@ from maetool.visualization.segmentation import overlay, palette_of, picture_of, 
 
 from .checkpoint import read_checkpoint
 from .launch import load_model
+from .predict_objects import predict_objects
 
 _TOP = 5  # classes of an image that are told
 
@@ -46,12 +47,14 @@ class Trained:
         classes: their names.
         transforms: those of its validation.
         palette: colours of the classes, uint8 (K, 3).
+        threshold: least score of an object that is drawn and told.
     """
 
     model: nn.Module
     classes: Sequence[str]
     transforms: Sequence[Callable[[Any], Any]]
     palette: np.ndarray
+    threshold: float = 0.5
 
 
 def load_trained(cfg: Config, checkpoint: str) -> Trained:
@@ -131,5 +134,13 @@ def _segment(trained: Trained, path: Path) -> Prediction:
     return Prediction(with_legend(drawn, lines, trained.palette[found]), told, {"classes": semantic.astype(np.uint8)})
 
 
+def _find(trained: Trained, path: Path) -> Prediction:
+    return Prediction(*predict_objects(trained.model, path, trained.classes, trained.threshold))
+
+
 # Name of a model to what predicts with it.
-PREDICTORS: dict[str, Callable[[Trained, Path], Prediction]] = {"ImageClassifier": _classify, "Segmentor": _segment}
+PREDICTORS: dict[str, Callable[[Trained, Path], Prediction]] = {
+    "ImageClassifier": _classify,
+    "Segmentor": _segment,
+    "ObjectDetector": _find,
+}

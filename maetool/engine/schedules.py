@@ -1,6 +1,7 @@
 """The learning rate over training."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.optim import _ParamScheduler
@@ -9,21 +10,18 @@ from maetool.errors import UsageError
 from maetool.registry import PARAM_SCHEDULERS
 
 
-@PARAM_SCHEDULERS.register_module()
-class WarmupCosineLR(_ParamScheduler):
-    """Linear warm-up from exactly 0, then a half cosine, evaluated every iteration at the fractional epoch.
+class WarmupSchedule(_ParamScheduler):
+    """A schedule that begins with a linear warm-up from exactly 0, evaluated every iteration at the fractional epoch.
 
-    `lr(e) = base * e / warmup` for `e < warmup`, else
-    `min_lr + (base - min_lr) * 0.5 * (1 + cos(pi * (e - warmup) / (epochs - warmup)))`, with `base` the rate of each
-    parameter group. All of it, `min_lr` too, is scaled by the `lr_scale` of a group that has one, as with layer decay.
-    Source: `util/lr_sched.py` of facebookresearch/mae.
+    A subclass writes `after_warmup`, and `build_iter_from_epoch`, which MMEngine calls for a config with
+    `convert_to_iter_based` and fills `end` with the length of training. The rates of a group with an `lr_scale`, as
+    with layer decay, are those of a group without one times that scale.
 
     Args:
         optimizer: optimiser or optimiser wrapper.
         epochs: length of training.
         warmup_epochs: length of the warm-up, less than `epochs`; may be a fraction.
         epoch_length: iterations of an epoch.
-        min_lr: the rate at the end.
         accumulation: iterations that make one optimiser step; the rate only changes between steps.
 
     Raises:
@@ -31,36 +29,17 @@ class WarmupCosineLR(_ParamScheduler):
     """
 
     def __init__(
-        self,
-        optimizer: Any,
-        epochs: float,
-        warmup_epochs: float,
-        epoch_length: int = 1,
-        min_lr: float = 0.0,
-        accumulation: int = 1,
+        self, optimizer: Any, epochs: float, warmup_epochs: float, epoch_length: int = 1, accumulation: int = 1
     ) -> None:
         if not 0 <= warmup_epochs < epochs:
             raise UsageError(
                 f"The warm-up takes {warmup_epochs} epochs of {epochs}: make warmup_epochs shorter than max_epochs."
             )
-        self.epochs, self.warmup_epochs, self.min_lr = epochs, warmup_epochs, min_lr
+        self.epochs, self.warmup_epochs = epochs, warmup_epochs
         self.epoch_length, self.accumulation = epoch_length, accumulation
         super().__init__(optimizer, "lr", by_epoch=False)
         # MMEngine would warn that the schedule runs ahead of the optimiser, which accumulation makes it do.
         self.optimizer._global_step = 0
-
-    @classmethod
-    def build_iter_from_epoch(
-        cls,
-        optimizer: Any,
-        epoch_length: int,
-        warmup_epochs: float,
-        end: float,
-        min_lr: float = 0.0,
-        accumulation: int = 1,
-    ) -> "WarmupCosineLR":
-        """Build from a config with `convert_to_iter_based`; MMEngine fills `end` with the length of training."""
-        return cls(optimizer, end, warmup_epochs, epoch_length, min_lr, accumulation)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and the base rates; the shape of the schedule is the config's, so that it can change."""
@@ -76,5 +55,103 @@ class WarmupCosineLR(_ParamScheduler):
         """Return the rate at a fractional epoch for the base rate `base`."""
         if epoch < self.warmup_epochs:
             return base * epoch / self.warmup_epochs
+        return self.after_warmup(epoch, base)
+
+    def after_warmup(self, epoch: float, base: float) -> float:
+        """Return the rate at a fractional epoch after the warm-up."""
+        raise NotImplementedError(f"{type(self).__name__} must say what follows the warm-up: write `after_warmup`.")
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosineLR(WarmupSchedule):
+    """Linear warm-up from exactly 0, then a half cosine.
+
+    `lr(e) = base * e / warmup` for `e < warmup`, else
+    `min_lr + (base - min_lr) * 0.5 * (1 + cos(pi * (e - warmup) / (epochs - warmup)))`, with `base` the rate of each
+    parameter group. All of it, `min_lr` too, is scaled by the `lr_scale` of a group that has one, as with layer decay.
+    Source: `util/lr_sched.py` of facebookresearch/mae.
+
+    Args:
+        optimizer, epochs, warmup_epochs, epoch_length, accumulation: see `WarmupSchedule`.
+        min_lr: the rate at the end.
+
+    Raises:
+        UsageError: a warm-up that is not shorter than training.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        epochs: float,
+        warmup_epochs: float,
+        epoch_length: int = 1,
+        min_lr: float = 0.0,
+        accumulation: int = 1,
+    ) -> None:
+        self.min_lr = min_lr
+        super().__init__(optimizer, epochs, warmup_epochs, epoch_length, accumulation)
+
+    @classmethod
+    def build_iter_from_epoch(
+        cls,
+        optimizer: Any,
+        epoch_length: int,
+        warmup_epochs: float,
+        end: float,
+        min_lr: float = 0.0,
+        accumulation: int = 1,
+    ) -> "WarmupCosineLR":
+        """Build from a config; see `WarmupSchedule`."""
+        return cls(optimizer, end, warmup_epochs, epoch_length, min_lr, accumulation)
+
+    def after_warmup(self, epoch: float, base: float) -> float:
+        """Return the rate at a fractional epoch after the warm-up."""
         share = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
         return self.min_lr + (base - self.min_lr) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupStepLR(WarmupSchedule):
+    """Linear warm-up from 0, then constant, and smaller from each of some places of training on.
+
+    Args:
+        optimizer, epochs, warmup_epochs, epoch_length, accumulation: see `WarmupSchedule`.
+        milestones: those places, as shares of training.
+        gamma: what the rate is multiplied by at each of them.
+
+    Raises:
+        UsageError: a warm-up that is not shorter than training, or a place outside of it.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        epochs: float,
+        warmup_epochs: float,
+        milestones: Sequence[float],
+        epoch_length: int = 1,
+        gamma: float = 0.1,
+        accumulation: int = 1,
+    ) -> None:
+        if not all(0 < share < 1 for share in milestones):
+            raise UsageError(f"milestones is {list(milestones)}, but must be shares of training between 0 and 1.")
+        self.milestones, self.gamma = tuple(milestones), gamma
+        super().__init__(optimizer, epochs, warmup_epochs, epoch_length, accumulation)
+
+    @classmethod
+    def build_iter_from_epoch(
+        cls,
+        optimizer: Any,
+        epoch_length: int,
+        warmup_epochs: float,
+        end: float,
+        milestones: Sequence[float],
+        gamma: float = 0.1,
+        accumulation: int = 1,
+    ) -> "WarmupStepLR":
+        """Build from a config; see `WarmupSchedule`."""
+        return cls(optimizer, end, warmup_epochs, milestones, epoch_length, gamma, accumulation)
+
+    def after_warmup(self, epoch: float, base: float) -> float:
+        """Return the rate at a fractional epoch after the warm-up."""
+        return base * self.gamma ** sum(epoch >= share * self.epochs for share in self.milestones)

@@ -19,6 +19,8 @@ def summarise(work_dir: Path) -> str:
         _change("mean IoU", logs, "val/mean_iou", ".1f", " %"),
         _change("top-1 accuracy", logs, "val/top1", ".1f", " %"),
         _change("mean average precision", logs, "val/mean_average_precision", ".1f", " %"),
+        _change("average precision of boxes", logs, "val/box_ap", ".1f", " %"),
+        _change("average precision of masks", logs, "val/mask_ap", ".1f", " %"),
     ]
     pictures = sorted((work_dir / "reconstructions").glob("*.png"), key=lambda path: path.stat().st_mtime)
     files = {"reconstruction": pictures[-1:], "loss curve": work_dir.glob("loss_curve.png")}

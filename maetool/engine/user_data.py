@@ -12,10 +12,11 @@ from maetool.data.shards import has_classes, is_shard_folder
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, ENCODERS, MODELS
 
+from .coco_places import coco_places
 from .config import stated, takes
 
-_FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset")
-_WHERE = ("type", "root", "csv_file", "with_labels")
+_FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "CocoDataset")
+_WHERE = ("type", "root", "csv_file", "with_labels", "annotations")
 _KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
 
 
@@ -29,6 +30,7 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: the second,
     - one table, which may be the `train.csv` of a folder, or for a model of classes a folder of class folders: a fifth
       of each class, which is held out,
+    - for a detector a folder of COCO annotations, see `coco_places`,
     - for a segmentor the folder of a whole data set, laid out as the config says, or as ADE20K is where the config
       draws its data; a `classes.txt` in it replaces the classes of the config,
     - otherwise any folder or text list: 1,000 of the images that are trained on.
@@ -44,8 +46,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     if takes(cfg.model, MODELS, "decode_head"):
         _use_pixels(cfg, data, adopt)
         return
-    labelled = takes(cfg.model, MODELS, "num_classes")
-    train, val = places(Path(data), labelled)
+    labelled, finds_objects = (takes(cfg.model, MODELS, name) for name in ("num_classes", "with_masks"))
+    train, val = coco_places(Path(data)) if finds_objects else places(Path(data), labelled)
     cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
     if cfg.get("val_dataloader"):
         cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")
@@ -90,6 +92,8 @@ def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
 def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:
     crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
     kept: dict[str, Any] = {"pipeline": crop if use == "train" else [{"type": "ResizeCenterCrop"}]}
+    if place.get("type") == "CocoDataset":  # whose transforms are of their own kind
+        kept = {"pipeline": dataset["pipeline"]}
     if dataset["type"] in _FILES:
         kept = {name: value for name, value in dataset.items() if name not in _WHERE}
     elif "root" in dataset and "root" in place:  # somebody else's dataset of a folder
@@ -126,7 +130,7 @@ def _adopt_classes(cfg: Config) -> None:
     dataset = DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": [], "in_chans": in_chans})
     labels = labels_of(dataset)
     cfg.model.num_classes = len(labels.classes)
-    several = labels.values.ndim == 2
+    several = labels.values is not None and labels.values.ndim == 2
     if takes(cfg.model, MODELS, "multi_label"):
         cfg.model.multi_label = several
     elif several:

@@ -7,6 +7,7 @@ from .guard import NonFiniteHook
 from .log import LogHook
 from .loss_curve import LossCurveHook
 from .masker_progress import MaskerProgressHook
+from .objects import ObjectsHook
 from .overlays import OverlayHook
 from .progress import ProgressHook
 from .reconstruction import ReconstructionHook
@@ -19,6 +20,7 @@ __all__ = [
     "LossCurveHook",
     "MaskerProgressHook",
     "NonFiniteHook",
+    "ObjectsHook",
     "OverlayHook",
     "ProgressHook",
     "ReconstructionHook",

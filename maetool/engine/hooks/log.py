@@ -22,6 +22,9 @@ _FORMS = {
     "mean_auroc": "mean AUROC {:.1f} %",
     "calibration_error": "calibration error {:.1f} %",
 }
+_AP = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "AP small", "ap_medium": "AP medium"}
+_AP |= {"ap_large": "AP large", "recall": "recall"}
+_FORMS |= {f"{kind}_{name}": f"{kind} {said} {{:.1f}} %" for kind in ("box", "mask") for name, said in _AP.items()}
 
 _CONSTANT = ("masked_fraction",)  # the same in every validation
 

@@ -1,0 +1,33 @@
+# COCO 2017 as it is published: --data FOLDER, with annotations/, train2017/ and val2017/ inside.
+_loader = dict(
+    num_workers="auto",  # cores / processes
+    persistent_workers=True,
+    collate_fn=dict(type="collate_objects"),
+)
+
+train_dataloader = dict(
+    **_loader,
+    prefetch_factor=2,
+    batch_size=1,  # of one process; effective_batch_size says how many are accumulated
+    drop_last=True,
+    sampler=dict(type="KeyedSampler", shuffle=True),
+    dataset=dict(
+        type="CocoDataset",
+        root="data/coco/train2017",
+        annotations="data/coco/annotations/instances_train2017.json",
+        pipeline=[dict(type="FlipObjects", p=0.5), dict(type="LargeScaleJitter", scale=(0.1, 2.0))],
+    ),
+)
+val_dataloader = dict(
+    **_loader,
+    batch_size=1,
+    sampler=dict(type="KeyedSampler", shuffle=False),
+    dataset=dict(
+        type="CocoDataset",
+        root="data/coco/val2017",
+        annotations="data/coco/annotations/instances_val2017.json",
+        pipeline=[dict(type="FitObjects")],
+    ),
+)
+val_cfg = dict(type="DetectionValLoop")
+val_evaluator = []

@@ -1,0 +1,154 @@
+"""What is where in an image: boxes, classes and masks, and the pictures of them that transforms change."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.registry import FUNCTIONS
+from torch import Tensor
+from torch.utils.data import default_collate
+from torchvision.ops import clip_boxes_to_image, masks_to_boxes, remove_small_boxes
+
+from maetool.errors import UsageError
+
+from .base import ImageDataset
+from .coco_masks import encode_mask
+from .encoded_image import EncodedImage, decoded
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The N objects of an image.
+
+    Attributes:
+        boxes: float32 (N, 4), left, top, right, bottom in pixels; right and bottom are exclusive.
+        labels: int64 (N,), from 0 to K - 1.
+        masks: bool (N, H, W), True on the object; None where only boxes are known or wanted.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def moved(self, boxes: Tensor, change: Callable[[Tensor], Tensor]) -> "Objects":
+        """Return the objects with other `boxes`, and their masks, where there are any, changed by a function."""
+        return Objects(boxes, self.labels, None if self.masks is None else change(self.masks))
+
+    def in_sight(self, size: tuple[int, int]) -> "Objects":
+        """Return what is left of the objects in an image of `size` (H, W): masks decide, or else boxes of a pixel."""
+        if self.masks is not None:
+            seen = self.masks.flatten(1).any(dim=1)
+            return Objects(boxes_of(self.masks[seen]), self.labels[seen], self.masks[seen])
+        boxes = clip_boxes_to_image(self.boxes, size)
+        seen = remove_small_boxes(boxes, 1.0)
+        return Objects(boxes[seen], self.labels[seen], None)
+
+
+def boxes_of(masks: Tensor) -> Tensor:
+    """Return the smallest boxes, float32 (N, 4), that hold the True pixels of masks (N, H, W), none of them empty."""
+    if not len(masks):
+        return torch.zeros(0, 4)
+    return masks_to_boxes(masks).float() + torch.tensor([0.0, 0.0, 1.0, 1.0])  # torchvision's ends are inclusive
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image and its objects on the way through the transforms.
+
+    Attributes:
+        image: (C, H, W).
+        objects: what is where in it.
+        content: rows and columns from the upper left corner that show the image; the rest is padding.
+    """
+
+    image: Tensor
+    objects: Objects
+    content: tuple[int, int]
+
+
+class ObjectDataset(ImageDataset):
+    """Images with objects. A subclass writes `__len__` and `load`, whose samples have `objects`, and sets `classes`.
+
+    The transforms of the pipeline go from a `Picture` to a `Picture`, and say so with `takes_objects`. A sample holds
+    `inputs` (C, H, W), `objects`, `content`, the rows and columns of `inputs` that show the image, and `original_size`,
+    its rows and columns as it was loaded. `classes` names the classes of the objects; `with_masks` says whether
+    there are masks.
+    """
+
+    with_masks = True
+
+    def coco(self) -> dict[str, Any]:
+        """Return the true objects as COCO's annotation file has them, for images as they are loaded."""
+        images, annotations = [], []
+        for index in range(len(self)):
+            sample = self.load(index)
+            height, width = sample["inputs"].shape[1:]
+            name = f"{self.name_of(index)}.png"
+            images.append({"id": self.image_id(index), "file_name": name, "height": height, "width": width})
+            annotations += self._annotations(sample["objects"], self.image_id(index), len(annotations) + 1)
+        ids = enumerate(self.classes)
+        categories = [{"id": self.category_ids()[label], "name": name} for label, name in ids]
+        return {"images": images, "annotations": annotations, "categories": categories}
+
+    def image_id(self, index: int) -> int:
+        """Return the id that the image at `index` has in `coco`."""
+        return index
+
+    def category_ids(self) -> list[int]:
+        """Return the id that each class has in `coco`."""
+        return list(range(1, len(self.classes) + 1))
+
+    def describe(self) -> str:
+        """Return a sentence on the objects."""
+        return f"{len(self):,} images with objects of {len(self.classes)} classes."
+
+    def _annotations(self, objects: Objects, image_id: int, first: int) -> list[dict[str, Any]]:
+        found, ids = [], self.category_ids()
+        for place, (label, box) in enumerate(zip(objects.labels.tolist(), objects.boxes.tolist(), strict=True)):
+            left, top, right, bottom = box
+            entry = {"id": first + place, "image_id": image_id, "category_id": ids[label], "iscrowd": 0}
+            entry |= {"bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top)}
+            if objects.masks is not None:
+                entry |= {"area": int(objects.masks[place].sum()), "segmentation": encode_mask(objects.masks[place])}
+            found.append(entry)
+        return found
+
+    def _transformed(self, stored: Mapping[str, Any], shared: bool) -> dict[str, Any]:
+        image = _whole(stored["inputs"], shared)
+        size = (int(image.shape[1]), int(image.shape[2]))
+        picture = Picture(image, stored["objects"], size)
+        for transform in self.transforms:
+            if not getattr(transform, "takes_objects", False):
+                raise UsageError(
+                    f"{type(transform).__name__} changes images alone, but boxes and masks must follow: use "
+                    "FlipObjects, LargeScaleJitter and FitObjects."
+                )
+            picture = transform(picture)
+        content = torch.tensor(picture.content)
+        return {
+            "inputs": picture.image,
+            "objects": picture.objects,
+            "content": content,
+            "original_size": torch.tensor(size),
+        }
+
+
+def _whole(image: Tensor | EncodedImage, shared: bool) -> Tensor:
+    return decoded(image).clone() if shared else decoded(image)  # a transform may work in place
+
+
+@FUNCTIONS.register_module()
+def collate_objects(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the batch of some samples of an `ObjectDataset`.
+
+    Returns:
+        `targets`, a list of B dicts of `boxes`, `labels` and, where there are any, `masks` as in `Objects`, because
+        images have different numbers of objects; everything else stacked, `inputs` as (B, C, H, W).
+    """
+    rest = default_collate([{name: v for name, v in sample.items() if name != "objects"} for sample in samples])
+    found = [vars(sample["objects"]) for sample in samples]
+    return {**rest, "targets": [{name: v for name, v in each.items() if v is not None} for each in found]}

@@ -1,0 +1,45 @@
+"""Draws what a detector finds during training."""
+
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from maetool.data.objects import collate_objects
+from maetool.engine.sharding import gathered
+from maetool.ops.random import sample_keys
+from maetool.registry import HOOKS
+from maetool.visualization.objects import objects_panel
+
+from .tolerance import training_goes_on
+
+
+@HOOKS.register_module()
+class ObjectsHook(Hook):
+    """Hands the visualiser a picture `objects`: always the same images, true objects on the left, found on the right.
+
+    The images are the first of the validation data, or of the training data where there is none.
+
+    Args:
+        interval: epochs between pictures.
+        num_images: rows of the picture.
+        threshold: least score of what is drawn.
+    """
+
+    def __init__(self, interval: int = 1, num_images: int = 4, threshold: float = 0.5) -> None:
+        self.interval, self.num_images, self.threshold = interval, num_images, threshold
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Draw; all processes take part, because the weights may be spread over them."""
+        if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
+            return
+        dataset = (runner.train_dataloader if runner.val_loop is None else runner.val_dataloader).dataset
+        number = min(self.num_images, len(dataset))
+        keys = sample_keys(runner.seed or 0, 0, torch.arange(number)).tolist()
+        batch = collate_objects(dataset.__getitems__(list(enumerate(keys))))
+        with gathered(runner.bare_model):
+            panel = objects_panel(runner.bare_model, batch, dataset.classes, self.threshold)
+        if is_main_process():
+            with training_goes_on(runner, "Drawing the objects"):
+                runner.visualizer.add_image("objects", panel, step=runner.epoch + 1)

@@ -1,0 +1,96 @@
+"""Average precision of detections as COCO defines it, by faster-coco-eval."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval import mask as runs
+from torch import Tensor
+
+from maetool.data.coco_masks import encode_mask
+
+KINDS = {"box": "bbox", "mask": "segm"}
+# Places of the numbers that are told in `COCOeval_faster.stats`.
+_TOLD = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "recall": 8}
+
+
+def to_coco(found: Mapping[str, Tensor], image_id: int, category_ids: Sequence[int | None]) -> list[dict[str, Any]]:
+    """Return the detections of an image as COCO's results have them.
+
+    Args:
+        found: `boxes` (N, 4), `labels` (N,), `scores` (N,) and where there are any `masks`, bool (N, H, W).
+        image_id: id of the image.
+        category_ids: of each label; detections of a label without one are left out.
+    """
+    entries, masks = [], found.get("masks")
+    rows = zip(found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True)
+    for place, ((left, top, right, bottom), label, score) in enumerate(rows):
+        if category_ids[label] is None:
+            continue
+        entry = {"image_id": image_id, "category_id": category_ids[label], "score": score}
+        entry["bbox"] = [left, top, right - left, bottom - top]
+        if masks is not None:
+            entry["segmentation"] = encode_mask(masks[place].cpu())
+        entries.append(entry)
+    return entries
+
+
+class CocoScores:
+    """What detections are worth against the truth.
+
+    Args:
+        truth: content of a COCO annotation file.
+        found: detections in COCO's format, see `to_coco`.
+        kind: "box" or "mask": what overlaps.
+        image_ids: images that count; all by default.
+
+    Attributes:
+        metrics: in percent, `{kind}_ap`, the mean over overlaps of 50 to 95 %, `_ap50`, `_ap75`, that of objects of
+            fewer than 32 x 32 pixels (`_ap_small`), fewer than 96 x 96 (`_ap_medium`) and more (`_ap_large`), and
+            `_recall`, the mean recall of 100 detections an image. Those without any true object are left out.
+        classes: name of each class to its average precision in percent; nan for a class without objects.
+    """
+
+    def __init__(
+        self,
+        truth: Mapping[str, Any],
+        found: Iterable[Mapping[str, Any]],
+        kind: str = "box",
+        image_ids: Sequence[int] | None = None,
+    ) -> None:
+        # Copies, because the evaluator writes into what it is given.
+        known = _indexed(truth, [dict(entry) for entry in truth["annotations"]])
+        evaluator = COCOeval_faster(known, _indexed(truth, _results(found, kind)), KINDS[kind])
+        if image_ids is not None:
+            evaluator.params.imgIds = sorted(image_ids)
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+        told = {f"{kind}_{name}": float(evaluator.stats[place]) * 100 for name, place in _TOLD.items()}
+        self.metrics = {name: value for name, value in told.items() if value >= 0}
+        precision = evaluator.eval["precision"][:, :, :, 0, -1]  # (overlaps, recalls, classes): all areas, 100 found
+        names = {entry["id"]: str(entry["name"]) for entry in truth["categories"]}
+        ids = evaluator.params.catIds
+        self.classes = {names[each]: _mean(precision[:, :, place]) for place, each in enumerate(ids)}
+
+
+def _indexed(truth: Mapping[str, Any], annotations: list[dict[str, Any]]) -> COCO:
+    index = COCO()
+    index.dataset = {"images": truth["images"], "categories": truth["categories"], "annotations": annotations}
+    index.createIndex()
+    return index
+
+
+def _results(found: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
+    entries = []
+    for number, each in enumerate(found, start=1):  # the evaluator takes the id 0 for none
+        width, height = each["bbox"][2:]
+        area = float(runs.area(each["segmentation"])) if kind == "mask" else width * height
+        entries.append({**each, "id": number, "iscrowd": 0, "area": area})
+    return entries
+
+
+def _mean(precision: np.ndarray) -> float:
+    known = precision[precision > -1]
+    return float(known.mean()) * 100 if known.size else float("nan")
