@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from maetool.layers import LayerNorm, PatchEmbed, init_as_mae, run_blocks, transformer_blocks
 from maetool.ops.geometry import grid_of, to_size
-from maetool.ops.pos_embed import resize_pos_embed, sincos_for, sincos_pos_embed
+from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
@@ -92,7 +92,8 @@ class VisionTransformer(nn.Module):
             UsageError: another number of channels, a size that does not divide, or a plan for another grid.
         """
         grid = self.grid_of(images)
-        prefix, cells = self._positions(grid).split([self.num_prefix_tokens, grid[0] * grid[1]], dim=1)
+        table = positions_on(self.pos_embed, self.grid, grid, self.num_prefix_tokens, self.learns_positions)
+        prefix, cells = table.split([self.num_prefix_tokens, grid[0] * grid[1]], dim=1)
         if plan is None:
             x = self.patch_embed(images) + cells  # (B, L, D)
         else:
@@ -113,8 +114,3 @@ class VisionTransformer(nn.Module):
         """
         check_images(images, self.in_chans)
         return grid_of(images.shape[2:], self.patch_size)
-
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        if self.learns_positions and grid != self.grid:
-            return resize_pos_embed(self.pos_embed, self.grid, grid, self.num_prefix_tokens)
-        return sincos_for(self.pos_embed, self.grid, grid, self.num_prefix_tokens)

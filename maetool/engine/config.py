@@ -56,7 +56,7 @@ _OPTIONAL_KEYS = {
         "visualizer",
         "experiment_name",
     ),
-    *("init_from", "init_share"),
+    *("init_from", "init_share", "init_adapt"),
     *("train_dataloader", "val_dataloader", "val_evaluator", "find_unused_parameters", "default_scope"),
     "experiment_name",
 }
