@@ -16,7 +16,6 @@ from torch import Tensor
 from .convert.formats import to_ours
 from .errors import UsageError
 
-
 # What files of weights end in, and where they may lie in one.
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _PLACES = ("state_dict", "model", "model_state_dict", "student", "teacher", "model_ema", "ema_state_dict")

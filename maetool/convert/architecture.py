@@ -28,8 +28,13 @@ def describe_encoder(weights: Mapping[str, Tensor], source: str, num_heads: int 
         num_heads: attention heads of a block; None takes the usual number for the width.
 
     Raises:
-        UsageError: not a plain ViT, heads that the width does not tell, or positions whose grid is unknown.
+        UsageError: no encoder, not a plain ViT, heads that the width does not tell, or positions whose grid is unknown.
     """
+    if not any(name.startswith("encoder.") for name in weights):
+        raise UsageError(
+            f"{source} holds no encoder: none of its {len(weights)} tensors is called encoder.something, nor as in a "
+            f"format that can be read; the first is {next(iter(weights))}. Pass a checkpoint of pretraining."
+        )
     kernel, table = (weights.get(f"encoder.{name}") for name in ("patch_embed.proj.weight", "pos_embed"))
     strange = [name for name in weights if name.startswith("encoder.") and not _KNOWN.fullmatch(name)]
     if kernel is None or kernel.ndim != 4 or table is None or strange:
@@ -73,6 +78,6 @@ def _heads(width: int, source: str) -> int:
     if width not in _HEADS:
         raise UsageError(
             f"{source} does not say what its encoder is: how many heads a width of {width} has is not in the weights. "
-            "Pass num_heads (--num-heads), or a config that says it (--config)."
+            "Pass a config that says it (--config), or num_heads."
         )
     return _HEADS[width]

@@ -1,4 +1,4 @@
-"""Names of mmpretrain (and ColorMAE, which is built on it), of mmsegmentation's and mmdetection's backbones, and ours."""
+"""Names of mmpretrain (and of ColorMAE, built on it), of mmsegmentation's and mmdetection's backbones, and ours."""
 
 import re
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ def from_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a `MaskedImageModel` or an `ImageClassifier` under mmpretrain's names: the inverse of `from_mmpretrain`."""
+    """Return a `MaskedImageModel` or `ImageClassifier` under mmpretrain's names: the inverse of `from_mmpretrain`."""
     return _MMPRETRAIN_NAMES.to_theirs(with_fixed(state))
 
 
@@ -82,7 +82,7 @@ def from_mmseg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_mmseg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the encoder as mmsegmentation's `VisionTransformer` loads it by `init_cfg`: the inverse of `from_mmseg`."""
+    """Return the encoder as mmsegmentation's `VisionTransformer` loads it by `init_cfg`: `from_mmseg` undone."""
     return _MMSEG_NAMES.to_theirs(state)
 
 

@@ -57,7 +57,7 @@ def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a `MaskedImageModel` or an `ImageClassifier` under the names of transformers: `from_transformers` undone."""
+    """Return a `MaskedImageModel` or `ImageClassifier` under the names of transformers: `from_transformers` undone."""
     return _NAMES.to_theirs(split_qkv(with_fixed(state)))
 
 

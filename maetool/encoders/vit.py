@@ -103,7 +103,7 @@ class VisionTransformer(nn.Module):
                 x = x + functional.embedding(plan.ids_keep, cells[0])
             else:
                 x = plan.restore(x, self.mask_token) + cells  # (B, L, D)
-        x = torch.cat([(self.cls_token + prefix).expand(len(x), -1, -1).to(x.dtype), x], dim=1)  # (B, T + V, D)
+        x = torch.cat([(self.cls_token + prefix).expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)  # (B, T + V, D)
         return run_blocks(self.blocks, x, self.norm, layers)
 
     def grid_of(self, images: Tensor) -> tuple[int, int]:

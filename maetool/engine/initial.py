@@ -55,12 +55,15 @@ class LoadReport:
             "of another size, so random": self.other_size,
             "unused": self.unused,
         }
-        told = "; ".join(f"{len(names)} {kind}{_named(kind, names)}" for kind, names in kinds.items())
+        told = "; ".join(
+            f"{len(names)} {kind}{'' if kind == 'loaded' else named(names)}" for kind, names in kinds.items()
+        )
         return f"{self.share:.1%} of the encoder is filled. Tensors: {told}."
 
 
-def _named(kind: str, names: Sequence[str]) -> str:
-    if not names or kind == "loaded":
+def named(names: Sequence[str]) -> str:
+    """Return the first names in brackets and how many more there are; nothing where there are none."""
+    if not names:
         return ""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f" ({', '.join(names[:_SHOWN])}{more})"
@@ -100,7 +103,7 @@ def load_initial(
     if report.share < min_share:
         raise UsageError(
             f"{path} fills {report.share:.1%} of the encoder, less than init_share={min_share:.1%}: "
-            f"{len(missing)} tensors are missing{_named('', missing)}. Pass a checkpoint of this encoder."
+            f"{len(missing)} tensors are missing{named(missing)}. Pass a checkpoint of this encoder."
         )
     load_weights_into(model, {**own, **chosen})
     return report
@@ -132,13 +135,15 @@ def _adapted(
     ours, theirs = own.get(_KERNEL), weights.get(_KERNEL)
     if ours is None or theirs is None or ours.ndim != 4 or theirs.ndim != 4:
         return weights
-    kernel, channels, size = theirs, ours.shape[1], ours.shape[2:]
+    kernel, channels, size, told = theirs, ours.shape[1], ours.shape[2:], []
     if "channels" in adapt and theirs.shape[1] != channels:
         kernel = adapt_channels(kernel, channels)
-        report.resized.append(f"{_KERNEL} from {theirs.shape[1]} to {channels} channels")
+        told.append(f"from {theirs.shape[1]} to {channels} channels")
     if "patch_size" in adapt and theirs.shape[2:] != size:
         kernel = resize_kernel(kernel, size)
-        report.resized.append(f"{_KERNEL} from patches of {by(theirs.shape[2:])} to {by(size)}")
+        told.append(f"from patches of {by(theirs.shape[2:])} to {by(size)}")
+    if told:
+        report.resized.append(f"{_KERNEL} {' and '.join(told)}")
     return {**weights, _KERNEL: kernel}
 
 
@@ -192,8 +197,8 @@ def _grid_of(state: Mapping[str, Any], table: Tensor) -> tuple[int, int]:
     grid = grid_of_positions(table)
     if grid is None:
         raise UsageError(
-            f"The checkpoint has positions for {table.shape[1] - 1} patches, which is no square, and does not say which "
-            "grid: set model.encoder.img_size to the one that it was trained with."
+            f"The checkpoint has positions for {table.shape[1] - 1} patches, which is no square, and does not say "
+            "which grid: set model.encoder.img_size to the one that it was trained with."
         )
     return grid
 

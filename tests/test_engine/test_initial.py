@@ -57,7 +57,9 @@ def test_from_pretraining(tmp_path, pretrained):
 
 
 def test_from_an_exported_encoder(tmp_path, pretrained):
-    path = saved(tmp_path, pretrained.state_dict(), cfg=CFG.replace("))", "), data_preprocessor=dict(type='X'))"))
+    path = saved(
+        tmp_path, pretrained.state_dict(), cfg=CFG.replace("))", "), data_preprocessor=dict(type='ImagePreprocessor'))")
+    )
     exported = encoder_of(read_checkpoint(path), str(path))
     assert exported["meta"]["encoder"]["patch_size"] == (8, 4)
     write_checkpoint(exported, path)
