@@ -256,6 +256,6 @@ def test_the_tool(repository, tmp_path, encoder, images):
         "--out",
         out,
     ]
-    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([*command, "--out", out], cwd=repository, capture_output=True, text=True, timeout=120)
     assert "30 tensors of mae converted, none left out." in result.stdout, result.stderr[-2000:]
     assert torch.equal(maetool.load_encoder(out)(images), encoder(images))
