@@ -1,7 +1,7 @@
 """An encoder in one line, from every format; converted and exported; and what is told where that is impossible."""
 
 import json
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -241,21 +241,18 @@ def test_incomplete_or_damaged(tmp_path, encoder):
         to_ours(FORMATS["mmseg_mae"].from_ours(ours(encoder)) | table)
 
 
-def test_the_tool(repository, tmp_path, encoder, images):
-    path = saved(tmp_path, {"model": FORMATS["mae"].from_ours(ours(encoder))})
+def test_the_tools(repository, tmp_path, encoder, images, monkeypatch, capsys):
+    path, out = saved(tmp_path, {"model": FORMATS["mae"].from_ours(ours(encoder))}), tmp_path / "h.safetensors"
 
-    out = tmp_path / "h.safetensors"
-    command = [
-        sys.executable,
-        "tools/convert_checkpoint.py",
-        path,
-        "--to",
-        "transformers",
-        "--num-heads",
-        "3",
-        "--out",
-        out,
-    ]
-    result = subprocess.run([*command, "--out", out], cwd=repository, capture_output=True, text=True, timeout=120)
-    assert "30 tensors of mae converted, none left out." in result.stdout, result.stderr[-2000:]
+    def tool(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        with pytest.raises(SystemExit):
+            runpy.run_path(str(repository / "tools" / f"{name}.py"), run_name="__main__")
+        return "".join(capsys.readouterr())
+
+    told = tool("convert_checkpoint", path, "--to", "transformers", "--num-heads", 3, "--out", out)
+    assert "30 tensors of mae converted, none left out." in told
     assert torch.equal(maetool.load_encoder(out)(images), encoder(images))
+    assert "names as in timm" in tool("export_encoder", out, "--out", tmp_path / "e.pth")
+    assert torch.equal(maetool.load_encoder(tmp_path / "e.pth")(images), encoder(images))
+    assert "error: --out is e.pt, but must end in" in tool("export_encoder", out, "--out", "e.pt")
