@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "maetool" / "__init__.py").read_text())[1]
+ONNX = ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"]
 
 setup(
     name="maetool",
@@ -23,6 +24,7 @@ setup(
         "timm>=1.0.20",
         "onedl-mmengine>=0.10.12",
         "onedl-mmcv>=2.3.6",
+        "safetensors>=0.4.3",
         "numpy>=1.26",
         "opencv-python>=4.11",
         "Pillow>=10.1",
@@ -34,7 +36,8 @@ setup(
         'setuptools; python_version >= "3.12"',
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9"],
+        "test": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9", *ONNX],
+        "onnx": ONNX,
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.2",
@@ -42,6 +45,7 @@ setup(
             "torchmetrics>=1.9",
             "ruff>=0.6",
             "pyarrow>=15",
+            *ONNX,
         ],
         "parquet": ["pyarrow>=15"],
         "bench": ["transformers>=4.50", "lightly>=1.5.20"],

@@ -74,6 +74,8 @@ def find_part(name: Any, registry: engine.Registry) -> Any:
     """
     if not isinstance(name, str):
         return name
+    if not name.strip():
+        raise UsageError(f"The `type` of a {registry.name} is empty: write one of {', '.join(_known(registry))}.")
     load_plugins()
     try:
         found = registry.get(name)
@@ -115,6 +117,11 @@ class Registry(engine.Registry):
 
     def _register_module(self, module: Any, module_name: Any = None, force: bool = False) -> None:
         for name in [module_name] if isinstance(module_name, str) else module_name or [module.__name__]:
+            if not name.strip():
+                raise UsageError(
+                    f"{module.__module__}.{module.__qualname__} is registered as {self.name} with an empty name: give "
+                    "it one, or leave the name out to take that of the class."
+                )
             owner = self._module_dict.get(name)
             if owner is not None and not force and owner is not module:
                 raise UsageError(

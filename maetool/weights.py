@@ -1,6 +1,7 @@
 """Files of weights: read without running code, and compared with what they are for."""
 
 import argparse
+import json
 import pickle
 import re
 import zipfile
@@ -9,23 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
-from .convert.mae import from_published, is_published
+from .convert.formats import to_ours
 from .errors import UsageError
+
+# What files of weights end in, and where they may lie in one.
+_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
+_PLACES = ("state_dict", "model", "model_state_dict", "student", "teacher", "model_ema", "ema_state_dict")
+_METADATA = "maetool"  # where a safetensors file, whose metadata is text, holds ours as JSON
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Return the contents of a checkpoint: its checksums compared, loaded without running any code it may hold.
 
+    Args:
+        path: a file of torch or of safetensors, or a folder with one such file, as Hugging Face writes it.
+        map_location: where the tensors of a file of torch go.
+
     Raises:
         UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or one that
             holds no weights.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth file.")
+    path = _file_of(Path(path))
     try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
         check_archive(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in checkpoints of published code
             state = torch.load(path, map_location=map_location, weights_only=True)
@@ -38,6 +49,29 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     if not isinstance(state, dict) or not state:
         raise UsageError(f"{path} holds a {type(state).__name__} and no weights: pass a checkpoint of a model.")
     return state
+
+
+def _file_of(path: Path) -> Path:
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS)
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(file.name for file in found) or "none"
+        raise UsageError(f"The folder {path} must hold one file of weights, but holds {names}: pass the path of one.")
+    if not path.is_file():
+        raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth or .safetensors file.")
+    return path
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    with safe_open(path, "pt") as file:
+        meta = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+        return {"meta": meta, "state_dict": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+
+
+def safetensors_metadata(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Return facts as the metadata of a safetensors file, from which `read_checkpoint` gives them back."""
+    return {"format": "pt", _METADATA: json.dumps(meta)}
 
 
 def check_archive(path: Path) -> None:
@@ -75,16 +109,35 @@ def _explain_unpickling(path: Path, reason: str) -> str:
 def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
     """Return the model's weights in a checkpoint, under our names.
 
-    The checkpoint is one of ours, a bare state dict, or one of facebookresearch/mae with the names used there.
+    The checkpoint is one of ours, a bare state dict, or one of another project, see `maetool.convert.formats`.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or those of two models.
     """
-    weights = state.get("state_dict", state.get("model", state))
-    if not isinstance(weights, Mapping) or not any(isinstance(value, Tensor) for value in weights.values()):
+    weights = named_weights(state, source)
+    return to_ours(weights, str(source))
+
+
+def named_weights(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
+    """Return the model's weights in a checkpoint under the names that they have there.
+
+    Raises:
+        UsageError: there are none, or several sets of them and nothing says which counts.
+    """
+    places = [place for place in _PLACES if _holds_tensors(state.get(place))]
+    if len(places) > 1 and "meta" not in state:  # a runner's checkpoint has the weights that count in the first
+        raise UsageError(
+            f"{source} holds weights in {' and in '.join(places)}, and nothing says which count: save the one that you "
+            f'want alone, torch.save(torch.load(PATH)["{places[0]}"], NEW_PATH).'
+        )
+    weights = state[places[0]] if places else state
+    if not _holds_tensors(weights):
         raise UsageError(f"{source} holds no weights (found {', '.join(map(str, state))}): pass a model's checkpoint.")
-    weights = {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
-    return from_published(weights) if is_published(weights) else weights
+    return {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
 
 
 def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path) -> None:

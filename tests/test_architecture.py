@@ -13,7 +13,7 @@ BASICS = ["errors", "ops", "weights"]
 EARLIER = {
     "errors": [],
     "ops": ["errors"],
-    "convert": ["errors"],
+    "convert": ["errors", "ops"],
     "weights": ["errors", "convert"],
     "layers": BASICS,
     "structures": BASICS,

@@ -7,44 +7,39 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-# Ours to theirs; the longest prefix wins. The encoder's names are timm's on both sides.
-_PREFIXES = {
-    "decoder.embed.": "decoder_embed.",
-    "decoder.mask_token": "mask_token",
-    "decoder.blocks.": "decoder_blocks.",
-    "decoder.norm.": "decoder_norm.",
-    "decoder.pred.": "decoder_pred.",
-    "fc_norm.": "fc_norm.",
-    "head.": "head.",
-    "encoder.": "",
+from .names import KeyMap
+from .positions import with_fixed, without_fixed
+
+_DECODER = {
+    "mask_token": "decoder.mask_token",
+    "decoder_pos_embed": "decoder.pos_embed",
+    "decoder_embed.{p}": "decoder.embed.{p}",
+    "decoder_blocks.{rest}": "decoder.blocks.{rest}",
+    "decoder_norm.{p}": "decoder.norm.{p}",
+    "decoder_pred.{p}": "decoder.pred.{p}",
 }
+_HEADS = {"fc_norm.{p}": "fc_norm.{p}", "head.{p}": "head.{p}"}
+_ENCODER = {"{rest}": "encoder.{rest}"}  # whose names are timm's on both sides
+NAMES = KeyMap(_DECODER | _HEADS | _ENCODER)
 # The linear probe there has its normalisation and its layer in one sequence.
-_PROBE = {**_PREFIXES, "head_norm.": "head.0.", "head.": "head.1."}
+PROBE_NAMES = KeyMap(_DECODER | {"head.0.{rest}": "head_norm.{rest}", "head.1.{p}": "head.{p}"} | _ENCODER)
 
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict of a `MaskedImageModel` or an `ImageClassifier` under the published names."""
+    """Return the state dict of a `MaskedImageModel` or an `ImageClassifier` under the published names.
+
+    The decoder's positions, which are stored there, are computed.
+    """
     probe = any(name.startswith("head_norm.") for name in state)
-    return {_rename(name, _PROBE if probe else _PREFIXES): value for name, value in state.items()}
+    return (PROBE_NAMES if probe else NAMES).to_theirs(with_fixed(state))
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a published state dict under our names: the inverse of `to_published`.
-
-    `decoder_pos_embed` is left out, because ours is computed from the grid.
-    """
-    names = _PROBE if "head.1.weight" in state else _PREFIXES
-    inverse = {theirs: ours for ours, theirs in names.items()}
-    return {_rename(name, inverse): value for name, value in state.items() if name != "decoder_pos_embed"}
+    """Return a published state dict under our names: the inverse of `to_published`."""
+    names = PROBE_NAMES if "head.1.weight" in state else NAMES
+    return without_fixed(names.to_ours(state))
 
 
 def is_published(state: Mapping[str, Tensor]) -> bool:
     """Return whether the names are the published ones, which are also timm's: those of an encoder have no prefix."""
-    return any(name.startswith(("patch_embed.", "blocks.0.")) for name in state)
-
-
-def _rename(name: str, prefixes: dict[str, str]) -> str:
-    for old, new in sorted(prefixes.items(), key=lambda pair: -len(pair[0])):
-        if name.startswith(old):
-            return new + name[len(old) :]
-    return name
+    return any(name.startswith(("patch_embed.proj.", "blocks.0.")) for name in state)

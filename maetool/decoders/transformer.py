@@ -1,12 +1,14 @@
 """The transformer decoder of MAE."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from maetool.errors import UsageError
 from maetool.layers import LayerNorm, Linear, init_as_mae, run_blocks_at, transformer_blocks
-from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
+from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -26,9 +28,11 @@ class TransformerDecoder(nn.Module):
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over E.
+        pos_embed: "sincos", fixed and computed anew for another grid, or "learned", resized for another grid: for
+            checkpoints of other projects whose table is another.
 
     Raises:
-        UsageError: sizes that do not divide.
+        UsageError: sizes that do not divide, or a choice that there is not.
     """
 
     reads = ("visible",)
@@ -43,13 +47,20 @@ class TransformerDecoder(nn.Module):
         depth: int = 8,
         num_heads: int = 16,
         mlp_ratio: float = 4.0,
+        pos_embed: Literal["sincos", "learned"] = "sincos",
     ) -> None:
         super().__init__()
+        if pos_embed not in ("sincos", "learned"):
+            raise UsageError(f"pos_embed is {pos_embed!r}, but must be 'sincos' or 'learned'.")
         self.embed_dim, self.grid, self.num_prefix_tokens = embed_dim, tuple(grid), num_prefix_tokens
         self.embed = Linear(encoder_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        # Not in the state dict: it is a fact of the grid, not something learned.
-        self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, grid, num_prefix_tokens), persistent=False)
+        self.learns_positions = pos_embed == "learned"
+        table = sincos_pos_embed(embed_dim, grid, num_prefix_tokens)
+        if self.learns_positions:
+            self.pos_embed = nn.Parameter(table)
+        else:  # not in the state dict: it is a fact of the grid, not something learned
+            self.register_buffer("pos_embed", table, persistent=False)
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio)
         self.norm = LayerNorm(embed_dim)
         self.pred = Linear(embed_dim, out_dim)
@@ -63,5 +74,5 @@ class TransformerDecoder(nn.Module):
         """Return the normalised tokens (B, M, E) of the patches `ids` (B, M) from tokens (B, T + V, D)."""
         x = self.embed(latent)  # (B, T + V, E)
         x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
-        x = x + sincos_for(self.pos_embed, self.grid, plan.grid, self.num_prefix_tokens)
+        x = x + positions_on(self.pos_embed, self.grid, plan.grid, self.num_prefix_tokens, self.learns_positions)
         return self.norm(run_blocks_at(self.blocks, x, ids + self.num_prefix_tokens))  # (B, M, E)

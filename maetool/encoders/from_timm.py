@@ -182,7 +182,7 @@ def _enter_eva(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor, 
 
 
 def _enter_beit(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
-    x = torch.cat([vit.cls_token.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
+    x = torch.cat([vit.cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
     x = vit.pos_drop(x if vit.pos_embed is None else x + vit.pos_embed)
     ids = None if kept is None else _with_prefix(kept, 1)
     shared = None if vit.rel_pos_bias is None else _pick(vit.rel_pos_bias(), ids)

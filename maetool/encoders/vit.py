@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from maetool.layers import LayerNorm, PatchEmbed, init_as_mae, run_blocks, transformer_blocks
 from maetool.ops.geometry import grid_of, to_size
-from maetool.ops.pos_embed import resize_pos_embed, sincos_for, sincos_pos_embed
+from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
@@ -94,7 +94,8 @@ class VisionTransformer(nn.Module):
             UsageError: another number of channels, a size that does not divide, or a plan for another grid.
         """
         grid = self.grid_of(images)
-        prefix, cells = self._positions(grid).split([self.num_prefix_tokens, grid[0] * grid[1]], dim=1)
+        table = positions_on(self.pos_embed, self.grid, grid, self.num_prefix_tokens, self.learns_positions)
+        prefix, cells = table.split([self.num_prefix_tokens, grid[0] * grid[1]], dim=1)
         if plan is None:
             x = self.patch_embed(images) + cells  # (B, L, D)
         else:
@@ -104,7 +105,7 @@ class VisionTransformer(nn.Module):
                 x = x + functional.embedding(plan.ids_keep, cells[0])
             else:
                 x = plan.restore(x, self.mask_token) + cells  # (B, L, D)
-        x = torch.cat([(self.cls_token + prefix).expand(len(x), -1, -1).to(x.dtype), x], dim=1)  # (B, T + V, D)
+        x = torch.cat([(self.cls_token + prefix).expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)  # (B, T + V, D)
         return run_blocks(self.blocks, x, self.norm, layers)
 
     def grid_of(self, images: Tensor) -> tuple[int, int]:
@@ -115,8 +116,3 @@ class VisionTransformer(nn.Module):
         """
         check_images(images, self.in_chans)
         return grid_of(images.shape[2:], self.patch_size)
-
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        if self.learns_positions and grid != self.grid:
-            return resize_pos_embed(self.pos_embed, self.grid, grid, self.num_prefix_tokens)
-        return sincos_for(self.pos_embed, self.grid, grid, self.num_prefix_tokens)

@@ -30,13 +30,14 @@ def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
         UsageError: the disk is full or the folder cannot be written; files that exist stay as they are.
     """
     plain = to_plain(state)
-    with _failures_told(path):
+    with failures_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: torch.save(plain, file))
 
 
 @contextmanager
-def _failures_told(path: Path) -> Iterator[None]:
+def failures_told(path: Path) -> Iterator[None]:
+    """Turn a full disk or a folder without permission, met while writing `path`, into a UsageError."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
@@ -63,7 +64,7 @@ def save_as_last(path: Path) -> None:
     Raises:
         UsageError: the pointer cannot be written; it names the checkpoint before.
     """
-    with _failures_told(path):
+    with failures_told(path):
         replace_file(path.with_name(POINTER), lambda file: file.write(path.name.encode()))
 
 

@@ -59,7 +59,7 @@ _OPTIONAL_KEYS = {
         "visualizer",
         "experiment_name",
     ),
-    *("init_from", "init_share"),
+    *("init_from", "init_share", "init_adapt"),
     *("train_dataloader", "val_dataloader", "val_evaluator", "find_unused_parameters", "default_scope", "sync_bn"),
     "experiment_name",
 }
@@ -79,7 +79,10 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code, so anything can go wrong in it
-        raise UsageError(f"The config {path} cannot be read ({type(error).__name__}: {error}).") from error
+        cause: BaseException = error
+        while isinstance(cause, ImportError) and cause.__context__:  # MMEngine hides why `custom_imports` failed
+            cause = cause.__context__
+        raise UsageError(f"The config {path} cannot be read ({type(cause).__name__}: {cause}).") from error
     change_config(cfg, options)
     cfg.setdefault("work_dir", str(Path("work_dirs") / path.stem))
     return cfg

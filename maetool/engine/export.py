@@ -1,28 +1,49 @@
-"""The encoder alone, out of a checkpoint of a run."""
+"""The encoder alone, out of a checkpoint, for users of timm, safetensors or ONNX."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from maetool.errors import UsageError
+import numpy as np
+import torch
+from mmengine import ConfigDict
+from safetensors.torch import save
+from torch import Tensor, nn
 
-from .checkpoint import weights_of
-from .config_text import read_section
+from maetool.errors import UsageError
+from maetool.ops.geometry import to_size
+from maetool.registry import ENCODERS, MODELS
+from maetool.weights import safetensors_metadata
+
+from .checkpoint import failures_told, to_plain, weights_of, write_checkpoint
+from .config import stated
+from .files import replace_file
+from .frozen import FrozenEncoder, section_of
 
 _PREFIX = "encoder."
+_MOST_BYTES = 2**31 - 2**24  # of the protocol that ONNX is written in, with room for the graph
+_FACTS = ("epoch", "iter", "versions", "cfg", "source", "format")
 
 
-def encoder_of(state: Mapping[str, Any], source: str) -> dict[str, Any]:
+def encoder_of(
+    state: Mapping[str, Any], source: str, num_heads: int | None = None, section: ConfigDict | None = None
+) -> dict[str, Any]:
     """Return `state_dict`, the encoder's weights under timm's names, and `meta`, what a user of them must know.
 
-    Where a run averaged its weights, these are the averaged ones. The facts are the encoder's config, mean and standard
-    deviation of the images, the epoch, the versions and the whole config of the run.
+    Where a run averaged its weights, these are the averaged ones. The facts are the encoder's config, size, patch size
+    and channels of the images, their mean and standard deviation, the epoch, the versions and the whole config of the
+    run, so far as the checkpoint says them.
 
     Args:
         state: what `read_checkpoint` returned.
         source: its path, for messages.
+        num_heads: see `section_of`.
+        section: `encoder` and `data_preprocessor`, where the checkpoint does not say them.
 
     Raises:
-        UsageError: the checkpoint holds no encoder.
+        UsageError: the checkpoint holds no encoder, or nothing says what it is.
     """
     weights = weights_of(state, source)
     encoder = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
@@ -31,9 +52,117 @@ def encoder_of(state: Mapping[str, Any], source: str) -> dict[str, Any]:
             f"{source} holds no encoder: none of its {len(weights)} tensors is called {_PREFIX}something (the first is "
             f"{next(iter(weights))}). Pass a checkpoint that training wrote."
         )
-    meta = state.get("meta", {})
-    facts = {name: meta[name] for name in ("epoch", "iter", "versions", "cfg") if name in meta}
-    model = read_section(facts.get("cfg", ""), "model")
-    if model:
-        facts |= {"encoder": model.encoder.to_dict(), "data_preprocessor": model.data_preprocessor.to_dict()}
-    return {"meta": {**facts, "source": source}, "state_dict": encoder}
+    meta = state.get("meta") or {}
+    facts = {"source": source, **{name: meta[name] for name in _FACTS if name in meta}}
+    section = section or section_of(state, weights, source, num_heads)
+    return {"meta": {**facts, **describe(section)}, "state_dict": encoder}
+
+
+def describe(section: ConfigDict) -> dict[str, Any]:
+    """Return what a user of an encoder must know: `encoder` and `data_preprocessor`, its config, and `images`.
+
+    Args:
+        section: `encoder` and `data_preprocessor` of a config.
+    """
+    section = ConfigDict({"data_preprocessor": {"type": "ImagePreprocessor"}, **section})
+    encoder, preprocessor = section.encoder, section.data_preprocessor
+    images = {name: stated(preprocessor, MODELS, name) for name in ("mean", "std")}
+    images |= {"in_chans": stated(encoder, ENCODERS, "in_chans")}
+    for name in ("img_size", "patch_size"):
+        size = stated(encoder, ENCODERS, name)
+        images[name] = None if size is None else to_size(size, name)
+    return {"encoder": encoder.to_dict(), "data_preprocessor": preprocessor.to_dict(), "images": images}
+
+
+def check_out(out: str) -> Path:
+    """Return the path of an exported file, whose ending says its format.
+
+    Raises:
+        UsageError: another ending.
+    """
+    if Path(out).suffix not in (".pth", ".safetensors", ".onnx"):
+        raise UsageError(f"--out is {out}, but must end in .pth, .safetensors or .onnx.")
+    return Path(out)
+
+
+def write_weights(state: Mapping[str, Any], path: Path) -> None:
+    """Write `state_dict` and `meta` as .safetensors, whose metadata then holds the facts, or as a file of torch.
+
+    Raises:
+        UsageError: the disk is full or the folder cannot be written.
+    """
+    if path.suffix != ".safetensors":
+        write_checkpoint(state, path)
+        return
+    weights = {name: value.contiguous() for name, value in state["state_dict"].items()}
+    content = save(weights, safetensors_metadata(to_plain(state.get("meta", {}))))
+    with failures_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda file: file.write(content))
+
+
+def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> float | None:
+    """Write an encoder as ONNX: `images`, normalised, (batch, C, H, W), to `tokens` (batch, T + L, D), for any batch.
+
+    Height and width are the encoder's. The facts are in the metadata. Where onnxruntime is installed the file is run on
+    a batch of another size than it was made with, and compared.
+
+    Returns:
+        The largest difference to the tokens here; None without onnxruntime.
+
+    Raises:
+        UsageError: onnx or onnxscript is not installed, the encoder cannot be exported, or the results differ.
+    """
+    missing = [name for name in ("onnx", "onnxscript") if not find_spec(name)]
+    if missing or not hasattr(torch.compiler, "is_exporting"):
+        raise UsageError(
+            'ONNX is written by torch 2.7 or newer with onnx and onnxscript: pip install "maetool[onnx]" torch -U.'
+        )
+    import onnx
+
+    encoder = model.encoder.eval()
+    size = 4 * sum(value.numel() for value in encoder.state_dict().values())
+    if size > _MOST_BYTES:
+        raise UsageError(f"The encoder has {size / 1e9:.1f} GB, but an ONNX file holds 2: export it as .safetensors.")
+    images = torch.randn(2, encoder.in_chans, *encoder.img_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        graph = torch.export.export(
+            _Tokens(encoder).eval(), (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
+        )
+        program = torch.onnx.export(graph, input_names=["images"], output_names=["tokens"], verbose=False)
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {"maetool": json.dumps(to_plain(meta))})
+    with failures_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda file: file.write(proto.SerializeToString()))
+    return check_onnx(path, encoder, torch.cat([images, images.flip(2), images.flip(3)])[:5])
+
+
+class _Tokens(nn.Module):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.encoder(images)
+
+
+def check_onnx(
+    path: Path, encoder: Callable[[Tensor], Tensor], images: Tensor, tolerance: float = 1e-3
+) -> float | None:
+    """Return the largest difference between the tokens of an ONNX file and those of an encoder; None without a runtime.
+
+    Raises:
+        UsageError: it is above `tolerance`.
+    """
+    if not find_spec("onnxruntime"):
+        return None
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (tokens,) = session.run(["tokens"], {"images": images.numpy()})
+    with torch.no_grad():
+        difference = float(np.abs(tokens - encoder(images).numpy()).max())
+    if not difference <= tolerance:
+        raise UsageError(f"{path} gives tokens that differ by {difference:.2g} from the encoder's: do not use it.")
+    return difference

@@ -1,13 +1,16 @@
 """An encoder out of a checkpoint, for features; nothing is masked and nothing is trained."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine import Config
+from mmengine import Config, ConfigDict
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from maetool.convert.architecture import describe_encoder
 from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
 from maetool.models.pooling import FirstToken, PatchMean
@@ -16,7 +19,6 @@ from maetool.registry import ENCODERS, MODELS
 from .checkpoint import load_weights, read_checkpoint, weights_of
 from .config import takes
 from .config_text import read_section
-from .export import encoder_of
 from .initial import load_initial
 
 
@@ -26,24 +28,33 @@ class FrozenEncoder(nn.Module):
     Args:
         encoder: module that gives tokens (B, T + L, D) of images.
         data_preprocessor: see `maetool.data.ImagePreprocessor`.
+        section: the config of both.
     """
 
-    def __init__(self, encoder: nn.Module, data_preprocessor: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, data_preprocessor: nn.Module, section: Mapping[str, Any]) -> None:
         super().__init__()
-        self.encoder, self.data_preprocessor = encoder, data_preprocessor
+        self.encoder, self.data_preprocessor, self.section = encoder, data_preprocessor, section
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, mode: str = "tensor") -> Tensor:
         """Return the tokens (B, T + L, D) of whole images (B, C, H, W), normalised."""
         return self.encoder(images)  # (B, T + L, D)
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """C, H and W of the images that the encoder is made for."""
+        return self.encoder.in_chans, *self.encoder.img_size
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return images (B, C, H, W) of stored values, 0 to 255 for photographs, as `forward` takes them."""
+        return self.data_preprocessor({"inputs": images})["images"]
+
 
 def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = True) -> nn.Module:
     """Return the model of a checkpoint that gives features: a classifier with its pooling, else the encoder alone.
 
     Args:
-        path: a checkpoint of ours, of pretraining, of a classifier or of an exported encoder; or with `cfg` one of
-            facebookresearch/mae or timm.
+        path: a checkpoint of pretraining, of a classifier or of an exported encoder, of ours or of another project.
         cfg: says what the encoder is; by default the checkpoint does.
         trained: False gives the same encoder as it is before training, to compare with.
 
@@ -52,35 +63,86 @@ def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = Tru
             of `cfg`.
     """
     state = read_checkpoint(path)
-    exported = encoder_of(state, str(path))
-    section = cfg.model if cfg is not None else _section(exported["meta"], path)
-    if trained and takes(section, MODELS, "num_classes") and "head.weight" in weights_of(state, path):
+    weights = weights_of(state, path)
+    section = cfg.model if cfg is not None else section_of(state, weights, path)
+    if trained and "type" in section and takes(section, MODELS, "num_classes") and "head.weight" in weights:
         model = MODELS.build(section)
-        load_weights(model, weights_of(state, path), path)
+        load_weights(model, weights, path)
         return model.requires_grad_(False).eval()
+    return build_frozen(section, path if trained else None)
+
+
+def build_frozen(
+    section: Mapping[str, Any], path: str | Path | None = None, adapt: Collection[str] = ()
+) -> FrozenEncoder:
+    """Return the encoder of a section of a config, with the weights of a checkpoint, and tell what was loaded.
+
+    Args:
+        section: `encoder` and `data_preprocessor`.
+        path: the checkpoint; None leaves the weights random, the same at every call.
+        adapt: see `load_initial`.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        encoder = ENCODERS.build(section.encoder)
+        encoder = ENCODERS.build(section["encoder"])
     preprocessor = section.get("data_preprocessor") or {"type": "ImagePreprocessor"}
-    model = FrozenEncoder(encoder, MODELS.build(preprocessor, default_args={"in_chans": encoder.in_chans}))
-    if trained:
-        load_initial(model, path)
+    preprocessor = MODELS.build(preprocessor, default_args={"in_chans": encoder.in_chans})
+    model = FrozenEncoder(encoder, preprocessor, section)
+    if path is not None:
+        report = load_initial(model, path, adapt=adapt)
+        print_log(f"{path}: {report}", logger="current")
     return model
 
 
-def _section(meta: Mapping[str, Any], path: str | Path) -> Any:
+def section_of(
+    state: Mapping[str, Any], weights: Mapping[str, Tensor], path: str | Path, num_heads: int | None = None
+) -> ConfigDict:
+    """Return `encoder` and `data_preprocessor` of a checkpoint, and what else its config says of the model.
+
+    What a checkpoint of another project does not say is read off its weights and the files of Hugging Face beside it.
+
+    Args:
+        state: what `read_checkpoint` returned.
+        weights: what `weights_of` returned.
+        path: the file.
+        num_heads: where nothing else says it.
+
+    Raises:
+        UsageError: nothing says what the encoder is, or it is a class that is not registered.
+    """
+    meta = state.get("meta") or {}
     section = read_section(meta.get("cfg", ""), "model")
+    if not section and "encoder" in meta:
+        section = ConfigDict({name: meta[name] for name in ("encoder", "data_preprocessor") if meta.get(name)})
     if not section:
-        raise UsageError(
-            f"{path} does not say what its encoder is: pass a config that does, for example --config "
-            "configs/mae/vit-b_800e.py."
-        )
+        beside = facts_beside(Path(path))
+        heads = num_heads or beside.get("num_heads")
+        encoder = describe_encoder(weights, str(path), heads)
+        beside.pop("num_heads", None)
+        section = ConfigDict(encoder=encoder, data_preprocessor={"type": "ImagePreprocessor", **beside})
     for part in (section, section.encoder, section.get("data_preprocessor") or {}):
         if "." in part.get("type", ""):  # would import, and so run, whatever a stranger wrote there
             raise UsageError(
                 f"{path} names {part['type']}, which is not registered: pass a config that you trust with --config."
             )
     return section
+
+
+def facts_beside(path: Path) -> dict[str, Any]:
+    """Return what the files of Hugging Face beside a checkpoint say: `num_heads`, `mean` and `std`, in 0 to 255."""
+    folder = path if path.is_dir() else path.parent
+    config, images = (_read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
+    facts = {"num_heads": config.get("num_attention_heads")}
+    facts |= {name: [255 * v for v in images.get(f"image_{name}", ())] for name in ("mean", "std")}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def features_of(model: nn.Module, pool: str | None = None) -> Features:

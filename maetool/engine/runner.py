@@ -159,7 +159,9 @@ class MaetoolRunner(Runner):
         """Begin with the encoder that the config names, where it names one."""
         path = self.cfg.get("init_from")
         if path is not None:
-            report = load_initial(self.bare_model, path, self.cfg.get("init_share", 0.99))
+            report = load_initial(
+                self.bare_model, path, self.cfg.get("init_share", 0.99), self.cfg.get("init_adapt", ())
+            )
             self.call_hook("after_load_checkpoint", checkpoint={"state_dict": self.whole_weights()})
             self.logger.info("The model begins with %s. %s", path, report)
             self._has_loaded = True

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
+from .linear import is_exporting
+
 # Scores that are computed at once on a CPU: few enough to stay in its cache until they are used.
 _SCORES = 3 * 2**19
 # Above this many scores of one image they no longer fit, and PyTorch's kernel, which never stores them, is better.
@@ -21,7 +23,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     probabilities computed again for the backward pass. PyTorch's kernel took three times as long there for the sequence
     lengths of images (197 tokens), most of it in its backward pass.
     """
-    if q.device.type != "cpu" or q.shape[1] * q.shape[2] * k.shape[2] > _MOST_SCORES:
+    if q.device.type != "cpu" or is_exporting() or q.shape[1] * q.shape[2] * k.shape[2] > _MOST_SCORES:
         return functional.scaled_dot_product_attention(q, k, v)
     return _Attention.apply(q, k, v)
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
+# Other runtimes know neither the operator below nor how `attention` computes it here. torch 2.6 cannot say it.
+is_exporting = getattr(torch.compiler, "is_exporting", bool)
 # PyTorch calls this operator itself for compiled models; there is no public name for it.
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -85,4 +87,6 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _on_onednn(x: Tensor, weight: Tensor) -> bool:
-    return _ONEDNN and x.device.type == "cpu" and x.dtype is weight.dtype is torch.float32 and x.numel() > 0
+    if not _ONEDNN or is_exporting():
+        return False
+    return x.device.type == "cpu" and x.dtype is weight.dtype is torch.float32 and x.numel() > 0

@@ -40,6 +40,29 @@ def sincos_for(table: Tensor, own: tuple[int, ...], grid: tuple[int, ...], num_p
     return _shared(table.shape[2], grid, num_prefix_tokens, table.device, table.dtype)
 
 
+def positions_on(
+    table: Tensor, own: tuple[int, ...], grid: tuple[int, ...], num_prefix_tokens: int = 0, learned: bool = False
+) -> Tensor:
+    """Return the table (1, T + L, D) of `grid` by a part that has `table` for the grid `own`: resized where learned.
+
+    A fixed one is computed; see `sincos_for`.
+    """
+    if learned and grid != own:
+        return resize_pos_embed(table, own, grid, num_prefix_tokens)
+    return sincos_for(table, own, grid, num_prefix_tokens)
+
+
+def grid_of_table(table: Tensor, num_prefix_tokens: int = 0) -> tuple[int, int] | None:
+    """Return the grid (h, w) whose fixed table `table` (1, T + L, D) is, to the precision of halves; None if none."""
+    length, width = table.shape[1] - num_prefix_tokens, table.shape[2]
+    sides = range(1, length + 1 if width % 4 == 0 else 1)
+    for grid in ((side, length // side) for side in sides if length % side == 0):
+        fixed = sincos_pos_embed(width, grid, num_prefix_tokens)
+        if torch.allclose(table.float().cpu(), fixed, atol=1e-3):
+            return grid
+    return None
+
+
 @lru_cache(maxsize=16)
 def _shared(
     embed_dim: int, grid: tuple[int, ...], num_prefix_tokens: int, device: torch.device, dtype: torch.dtype

@@ -57,7 +57,9 @@ def test_from_pretraining(tmp_path, pretrained):
 
 
 def test_from_an_exported_encoder(tmp_path, pretrained):
-    path = saved(tmp_path, pretrained.state_dict(), cfg=CFG.replace("))", "), data_preprocessor=dict(type='X'))"))
+    path = saved(
+        tmp_path, pretrained.state_dict(), cfg=CFG.replace("))", "), data_preprocessor=dict(type='ImagePreprocessor'))")
+    )
     exported = encoder_of(read_checkpoint(path), str(path))
     assert exported["meta"]["encoder"]["patch_size"] == (8, 4)
     write_checkpoint(exported, path)
@@ -110,9 +112,12 @@ def test_learned_positions_are_resized_from_the_grid_of_the_checkpoint(tmp_path,
 def test_fixed_positions_are_computed(tmp_path, pretrained):
     model = classifier(img_size=(32, 48), pos_embed="sincos")
     table = model.encoder.pos_embed.clone()
-    report = load_initial(model, saved(tmp_path, pretrained.state_dict()))
+    report = load_initial(model, saved(tmp_path, tiny_model().state_dict()))
     assert report.resized == ["encoder.pos_embed computed for 4x12"]
     assert torch.equal(model.encoder.pos_embed, table)
+    report = load_initial(model, saved(tmp_path, pretrained.state_dict(), cfg=CFG))  # which are others, so kept
+    assert report.resized == ["encoder.pos_embed from 2x8 to 4x12"]
+    assert torch.equal(model.encoder.pos_embed, resize_pos_embed(pretrained.encoder.pos_embed, (2, 8), (4, 12), 1))
 
 
 @pytest.mark.parametrize("size", [(16, 32), (16, 24)])
@@ -139,9 +144,12 @@ def test_a_windowed_encoder_begins_with_a_plain_one(tmp_path, size):
 
 
 def test_a_rectangle_of_unknown_grid(tmp_path):
-    path = saved(tmp_path, classifier(img_size=(16, 24)).state_dict())
+    state = classifier(img_size=(16, 24)).state_dict()
+    report = load_initial(classifier(), saved(tmp_path, state))  # fixed positions tell it
+    assert report.resized == ["encoder.pos_embed from 2x6 to 2x8"]
+    state["encoder.pos_embed"] += 0.1
     with pytest.raises(UsageError, match="positions for 12 patches, which is no square"):
-        load_initial(classifier(), path)
+        load_initial(classifier(), saved(tmp_path, state))
 
 
 def test_too_little_is_an_error_and_changes_nothing(tmp_path):

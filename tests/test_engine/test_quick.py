@@ -15,7 +15,7 @@ from maetool.testing import tiny_model
 @pytest.fixture
 def model():
     model = tiny_model()
-    return FrozenEncoder(model.encoder, model.data_preprocessor)
+    return FrozenEncoder(model.encoder, model.data_preprocessor, {})
 
 
 @pytest.fixture

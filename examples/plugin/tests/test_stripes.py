@@ -1,0 +1,46 @@
+"""The plugin keeps maetool's contracts, and maetool finds it by its entry point."""
+
+from pathlib import Path
+
+import torch
+from maetool_stripes import MeanColourTarget, StripeMasker
+
+from maetool.engine.config import load_config
+from maetool.plugins import load_plugins
+from maetool.registry import MASKERS, MODELS
+from maetool.testing import check_masker, check_target, tiny_batch
+
+CONFIG = Path(__file__).parent.parent / "configs" / "stripes_shapes.py"
+
+
+def test_it_is_installed():
+    report = load_plugins()
+    assert "stripes" in report.loaded, report.failed
+    assert isinstance(MASKERS.build({"type": "StripeMasker"}), StripeMasker)
+
+
+def test_masker():
+    check_masker(StripeMasker(mask_ratio=0.5), grids=((4, 4), (2, 8), (3, 10)))
+
+
+def test_hidden_columns_are_neighbours():
+    plan = StripeMasker(mask_ratio=0.5)(torch.zeros(8, 3, 1, 1), (4, 6), keys=torch.arange(8))
+    columns = plan.mask.view(8, 4, 6)
+    assert (columns == columns[:, :1]).all()
+    changes = (columns[:, 0] != columns[:, 0].roll(1, dims=1)).sum(dim=1)
+    assert (changes == 2).all()
+
+
+def test_target():
+    images = torch.randn(3, 5, 16, 24, generator=torch.Generator().manual_seed(0))
+    check_target(MeanColourTarget(patch_size=(8, 4), in_chans=5), images, (2, 6))
+
+
+def test_the_config_trains():
+    model = MODELS.build(load_config(CONFIG).model)
+    size = model.encoder.img_size
+    batch = model.data_preprocessor(tiny_batch(size=size))
+    loss = model(**batch)["loss"]
+    loss.backward()
+    assert loss > 0
+    assert model.decoder.pred.weight.grad.abs().sum() > 0

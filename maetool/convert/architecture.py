@@ -1,0 +1,83 @@
+"""What an encoder is, read off the shapes of its weights."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.ops.pos_embed import grid_of_table
+
+from .positions import grid_of_positions
+
+# Heads of the usual widths: ViT-Ti, S, B, L (64 channels a head) and H (80); the weights do not say.
+_HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
+_KNOWN = re.compile(
+    r"encoder\.(cls_token|mask_token|pos_embed|patch_embed\.proj\.\w+|norm\.\w+"
+    r"|blocks\.\d+\.(norm1|norm2|attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)\.\w+)"
+)
+
+
+def describe_encoder(weights: Mapping[str, Tensor], source: str, num_heads: int | None = None) -> dict[str, Any]:
+    """Return the config of the `VisionTransformer` that has these weights.
+
+    Args:
+        weights: under our names.
+        source: where they are from, for messages.
+        num_heads: attention heads of a block; None takes the usual number for the width.
+
+    Raises:
+        UsageError: no encoder, not a plain ViT, heads that the width does not tell, or positions whose grid is unknown.
+    """
+    if not any(name.startswith("encoder.") for name in weights):
+        raise UsageError(
+            f"{source} holds no encoder: none of its {len(weights)} tensors is called encoder.something, nor as in a "
+            f"format that can be read; the first is {next(iter(weights))}. Pass a checkpoint of pretraining."
+        )
+    kernel, table = (weights.get(f"encoder.{name}") for name in ("patch_embed.proj.weight", "pos_embed"))
+    strange = [name for name in weights if name.startswith("encoder.") and not _KNOWN.fullmatch(name)]
+    if kernel is None or kernel.ndim != 4 or table is None or strange:
+        found = strange[0] if strange else next(iter(weights))
+        raise UsageError(
+            f"{source} does not say what its encoder is, and it is no plain ViT ({found}): pass a config that says it, "
+            "for example --config configs/mae/vit-b_800e.py."
+        )
+    width, channels, *patch = kernel.shape
+    hidden = weights.get("encoder.blocks.0.mlp.fc1.weight")
+    grid = _grid(table, source)
+    return {
+        "type": "VisionTransformer",
+        "img_size": tuple(cells * pixels for cells, pixels in zip(grid, patch, strict=True)),
+        "patch_size": tuple(patch),
+        "in_chans": channels,
+        "embed_dim": width,
+        "depth": 1 + max((int(match[1]) for match in map(_block, weights) if match), default=-1),
+        "num_heads": num_heads or _heads(width, source),
+        "mlp_ratio": 4.0 if hidden is None else len(hidden) / width,
+        "pos_embed": "learned" if grid_of_table(table, 1) is None else "sincos",
+        "final_norm": "encoder.norm.weight" in weights,
+    }
+
+
+def _block(name: str) -> re.Match[str] | None:
+    return re.match(r"encoder\.blocks\.(\d+)\.", name)
+
+
+def _grid(table: Tensor, source: str) -> tuple[int, int]:
+    grid = grid_of_positions(table)
+    if grid is None:
+        raise UsageError(
+            f"{source} has learned positions for {table.shape[1] - 1} patches, which is no square, and does not say "
+            "which grid: pass a config with the img_size that it was trained with."
+        )
+    return grid
+
+
+def _heads(width: int, source: str) -> int:
+    if width not in _HEADS:
+        raise UsageError(
+            f"{source} does not say what its encoder is: how many heads a width of {width} has is not in the weights. "
+            "Pass a config that says it (--config), or num_heads."
+        )
+    return _HEADS[width]

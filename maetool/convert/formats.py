@@ -1,0 +1,118 @@
+"""The formats of weights that are read and written: which one a file is in, and the way to and from our names."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from maetool.errors import UsageError
+
+from . import mae, openmmlab, timm, transformers
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to name the weights of a ViT.
+
+    Attributes:
+        about: what writes and reads it.
+        to_ours: from a state dict there to ours.
+        from_ours: the inverse; what has no place there is left out.
+        recognise: whether a state dict is in this format.
+        key: under which the state dict lies in a file; None where the file is the state dict.
+    """
+
+    about: str
+    to_ours: Callable[[State], dict[str, Tensor]]
+    from_ours: Callable[[State], dict[str, Tensor]]
+    recognise: Callable[[State], bool]
+    key: str | None = None
+
+
+FORMATS = {
+    "mae": Format(
+        "facebookresearch/mae: pretraining, fine-tuned, linear probe",
+        mae.from_published,
+        mae.to_published,
+        mae.is_published,
+        "model",
+    ),
+    "timm": Format(
+        "timm's VisionTransformer; read as mae, whose names are the same",
+        timm.from_timm,
+        timm.to_timm,
+        lambda state: False,
+    ),
+    "transformers": Format(
+        "Hugging Face ViTMAE and ViT",
+        transformers.from_transformers,
+        transformers.to_transformers,
+        transformers.is_transformers,
+    ),
+    "mmpretrain": Format(
+        "mmpretrain's MAE and ViT classifiers, ColorMAE",
+        openmmlab.from_mmpretrain,
+        openmmlab.to_mmpretrain,
+        openmmlab.is_mmpretrain,
+        "state_dict",
+    ),
+    "mmseg": Format(
+        "mmsegmentation's VisionTransformer",
+        openmmlab.from_mmseg,
+        openmmlab.to_mmseg,
+        openmmlab.is_mmseg,
+        "state_dict",
+    ),
+    "mmseg_mae": Format(
+        "mmsegmentation's MAE backbone",
+        openmmlab.from_mmseg_mae,
+        openmmlab.to_mmseg_mae,
+        openmmlab.is_mmseg_mae,
+        "state_dict",
+    ),
+    "mmdet": Format(
+        "mmdetection's ViTDet project",
+        openmmlab.from_mmdet,
+        openmmlab.to_mmdet,
+        openmmlab.is_mmdet,
+        "model",
+    ),
+}
+
+
+def recognise(state: State, source: str = "the checkpoint") -> str | None:
+    """Return the name of the format of a state dict; None where it is none of other projects, so ours or unknown.
+
+    Raises:
+        UsageError: the names of two formats at once.
+    """
+    found = [name for name, each in FORMATS.items() if each.recognise(state)]
+    if len(found) > 1:
+        raise UsageError(
+            f"{source} holds names of {' and of '.join(found)}, so two models: pass a file with one of them alone."
+        )
+    return found[0] if found else None
+
+
+def to_ours(state: State, source: str = "the checkpoint") -> dict[str, Tensor]:
+    """Return a state dict of any format under our names.
+
+    Raises:
+        UsageError: the names of two formats at once.
+    """
+    name = recognise(state, source)
+    return dict(state) if name is None else FORMATS[name].to_ours(state)
+
+
+def left_out(state: State, name: str) -> list[str]:
+    """Return our names of the tensors for which a format has no place: those that its way back does not bring.
+
+    Args:
+        state: under our names.
+        name: of the format.
+    """
+    there = FORMATS[name]
+    back = there.to_ours(there.from_ours(state))
+    return [key for key in state if key not in back]

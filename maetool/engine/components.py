@@ -1,0 +1,75 @@
+"""What is registered: every part with its arguments, its one-line description and where it comes from."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
+
+from maetool import registry
+from maetool.errors import UsageError
+from maetool.plugins import load_plugins
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered part.
+
+    Attributes:
+        kind: name of its registry, such as "masker".
+        name: what a config calls it.
+        arguments: as Python shows them, such as "(mask_ratio=0.75)".
+        about: first line of its docstring.
+        origin: distribution and version that it is from, and its module.
+    """
+
+    kind: str
+    name: str
+    arguments: str
+    about: str
+    origin: str
+
+
+def components(kind: str | None = None) -> list[Component]:
+    """Return the registered parts of maetool and its plugins, of one kind or of all.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    load_plugins()
+    registries = {each.name: each for each in vars(registry).values() if isinstance(each, registry.Registry)}
+    if kind is not None and kind not in registries:
+        raise UsageError(f"There is no kind of part called {kind!r}: take one of {', '.join(registries)}.")
+    chosen = registries.values() if kind is None else [registries[kind]]
+    return [component for each in chosen for component in _in(each)]
+
+
+def _in(parts: registry.Registry) -> Iterator[Component]:
+    parts.import_from_location()
+    for name, part in sorted(parts.module_dict.items()):
+        about = (inspect.getdoc(part) or "no description").splitlines()[0]
+        yield Component(parts.name, name, _arguments(part), about, _origin(part.__module__))
+
+
+def _arguments(part: type) -> str:
+    """Return the arguments without annotations, which say more than fits a line."""
+    shown = [p.replace(annotation=p.empty) for p in inspect.signature(part).parameters.values()]
+    return str(inspect.Signature(shown))
+
+
+def _origin(module: str) -> str:
+    package = module.split(".")[0]
+    if package == "maetool":
+        return module
+    distribution = next(iter(packages_distributions().get(package, ())), None)
+    return module if distribution is None else f"{distribution} {version(distribution)}, {module}"
+
+
+def to_text(found: list[Component]) -> str:
+    """Return components as lines for a terminal, in groups of a kind."""
+    lines: list[str] = []
+    for kind in dict.fromkeys(component.kind for component in found):
+        lines += ["", kind]
+        for component in found:
+            if component.kind == kind:
+                lines += [f"  {component.name}{component.arguments}", f"      {component.about}  [{component.origin}]"]
+    return "\n".join(lines[1:])

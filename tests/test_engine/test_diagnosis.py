@@ -1,0 +1,208 @@
+"""What the doctor, the origins of a config and the statistics of a folder say."""
+
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from maetool.data.file_index import index_files
+from maetool.data.statistics import channels_of, measure, to_text
+from maetool.engine import doctor
+from maetool.engine.config_origin import COMPUTED, trace
+
+
+@pytest.fixture
+def origins(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+
+    def find(config, **said):
+        return {name: (value, origin) for name, value, origin in trace(config, **said)}
+
+    return find
+
+
+def line_of(repository, path, text):
+    lines = (repository / path).read_text().splitlines()
+    return f"{path}:{1 + next(i for i, line in enumerate(lines) if text in line)}"
+
+
+def test_where_values_come_from(repository, origins):
+    found = origins("configs/colormae/vit-t_shapes.py", options=["model.encoder.depth=3"])
+    own, base = "configs/colormae/vit-t_shapes.py", "configs/_base_/models/mae_vit-t_shapes.py"
+    assert found["model.masker.type"] == ("ColorNoiseMasker", line_of(repository, own, "ColorNoiseMasker"))
+    assert found["model.encoder.num_heads"] == (4, line_of(repository, base, "VisionTransformer"))
+    assert found["model.encoder.depth"] == (3, "--cfg-options")
+    assert found["train_dataloader.dataset.img_size"] == ((32, 32), COMPUTED)
+    assert found["custom_hooks.0.type"][1].startswith("configs/_base_/runtime/default.py:")
+    assert found["optim_wrapper.optimizer.lr"][1] == COMPUTED
+
+
+def test_every_config_can_be_traced(repository, origins):
+    """Whatever a config states has a line; what it replaces has none left."""
+    for path in ("configs/finetune/vit-b_100e.py", "configs/mff/vit-b_300e.py", "configs/knn/vit-t_shapes.py"):
+        found = origins(path)
+        assert {origin.split(":")[0] for _, origin in found.values()} >= {path}
+        assert all(origin == COMPUTED or (repository / origin.split(":")[0]).is_file() for _, origin in found.values())
+
+
+def test_a_users_folder_is_an_origin(origins, tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    found = origins("configs/mae/vit-b_800e.py", data=str(tmp_path))
+    assert found["train_dataloader.dataset.root"] == (str(tmp_path), "--data")
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Grey and colour of several sizes; two are broken."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    arrays = [generator.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8) for i in range(4)]
+    for i, array in enumerate(arrays):
+        Image.fromarray(array).save(folder / f"{i}.png")
+    grey = generator.integers(0, 256, (10, 10), dtype=np.uint8)
+    Image.fromarray(grey).save(folder / "grey.png")
+    (folder / "empty.jpg").write_bytes(b"")
+    whole = (folder / "0.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    return folder, [*arrays, np.repeat(grey[..., None], 3, axis=2)]
+
+
+def test_statistics_of_photographs(pictures):
+    folder, arrays = pictures
+    files = index_files(folder)
+    found = measure(files, range(len(files)), workers=2)
+    means = np.stack([array.reshape(-1, 3).mean(axis=0) for array in arrays])
+    squares = np.stack([(array.reshape(-1, 3).astype(float) ** 2).mean(axis=0) for array in arrays])
+    np.testing.assert_allclose(found.mean, means.mean(axis=0))
+    np.testing.assert_allclose(found.std, np.sqrt(squares.mean(axis=0) - means.mean(axis=0) ** 2))
+    assert found.channels == {3: 4, 1: 1}
+    assert sorted(line.split("/")[-1].split(":")[0] for line in found.broken) == ["cut.png", "empty.jpg"]
+    text = to_text(found, len(files))
+    assert "7 files, 2 unreadable" in text
+    assert "smallest 10x10, median 21x30, largest 23x30" in text
+    assert f"model.data_preprocessor.mean=[{found.mean[0]:.6g}," in text.splitlines()[-1]
+
+
+def test_statistics_can_be_pasted(pictures, origins):
+    found = measure(index_files(pictures[0]), range(7), in_chans=1)
+    options = to_text(found, 7).splitlines()[-1].split()[1:]
+    assert options[0] == "model.encoder.in_chans=1"
+    traced = origins("configs/mae/vit-b_800e.py", options=options, data=str(pictures[0]))
+    assert traced["train_dataloader.dataset.in_chans"] == (1, COMPUTED)
+    assert traced["model.data_preprocessor.mean"][0] == [pytest.approx(found.mean[0], rel=1e-5)]
+
+
+def test_statistics_of_arrays(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "bands").mkdir()
+    bands = [np.full((5, 12, 9), value, np.uint16) for value in (1000, 3000)]
+    np.save(tmp_path / "bands" / "a.npy", bands[0])
+    tifffile.imwrite(tmp_path / "bands" / "b.tiff", bands[1].transpose(1, 2, 0), planarconfig="contig")
+    Image.new("RGB", (9, 12)).save(tmp_path / "bands" / "c.png")
+    found = measure(index_files(tmp_path / "bands"), range(3))
+    assert (found.in_chans, found.arrays, found.eight_bit) == (5, 2, False)
+    assert found.mean == [2000.0] * 5
+    assert found.std == [1000.0] * 5
+    assert "5 channels were expected" in found.broken[0]
+    assert "model.encoder.in_chans=5" in to_text(found, 3)
+
+
+def test_statistics_of_nothing_readable(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.jpg").write_bytes(b"no image")
+    text = to_text(measure(index_files(tmp_path / "x"), [0]), 1)
+    assert text.startswith("1 files, 1 unreadable\n  ")
+    assert "mean" not in text
+
+
+def test_channels_of_grey_and_palette(tmp_path):
+    for mode, expected in (("L", 1), ("LA", 1), ("P", 3), ("RGBA", 3), ("I;16", 1)):
+        Image.new(mode, (4, 4)).save(tmp_path / "x.png")
+        assert channels_of((tmp_path / "x.png").read_bytes(), "x") == expected
+
+
+def test_the_doctor_tries(tmp_path, monkeypatch):
+    wanted = ["torch>=2.6", "numpy>=99.0", "pytest>=1; extra == 'test'", "no-such-thing>=1.2; extra == 'onnx'"]
+    monkeypatch.setattr(doctor, "requires", lambda name: wanted)
+    found = {finding.name: finding for finding in doctor.examine(tmp_path / "deep" / "work_dirs")}
+    assert found["torch"].state == doctor.OK
+    assert (found["numpy"].state, found["numpy"].cure) == (doctor.FAILS, 'pip install "numpy>=99.0"')
+    assert found["no-such-thing (for onnx)"] == doctor.Finding(
+        doctor.ABSENT, "no-such-thing (for onnx)", "not installed", 'pip install "no-such-thing>=1.2"'
+    )
+    assert not any(name.startswith("pytest") for name in found)
+    for name in ("a training step, cpu", "decoding a JPEG file", "a process that loads data"):
+        assert found[name].state == doctor.OK, found[name]
+    assert not (tmp_path / "deep").exists()
+
+
+def test_the_doctor_says_why_and_what_to_do(tmp_path, monkeypatch):
+    def fail():
+        raise OSError("the disk is away\nand more")
+
+    finding = doctor.attempt("a disk", fail, "plug it in")
+    assert doctor.to_lines(finding) == f"FAILS   {'a disk':36} OSError: the disk is away\n        -> plug it in"
+    assert doctor.attempt("a disk", fail, needed=False).state == doctor.ABSENT
+    monkeypatch.setattr(doctor, "version", lambda name: "1.0")
+    monkeypatch.setattr(doctor, "requires", lambda name: [])
+    cures = [finding.cure for finding in doctor.packages() if finding.state == doctor.FAILS]
+    assert [cure.split(" && ")[0] for cure in cures] == ["pip uninstall -y mmengine", "pip uninstall -y mmcv"]
+
+
+@pytest.fixture
+def tool(repository, monkeypatch, capsys):
+    """Runs a tool in this process, and returns its exit code and what it wrote."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        monkeypatch.chdir(repository)
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(f"tools/{name}.py", run_name="__main__")
+        written = capsys.readouterr()
+        return left.value.code, written.out, written.err
+
+    return run
+
+
+def test_the_tools(tool, pictures, tmp_path):
+    code, out, _ = tool("dataset_stats", pictures[0], "--broken", tmp_path / "broken.txt", "--limit", 100)
+    assert (code, out.count("unreadable")) == (0, 1)
+    assert len((tmp_path / "broken.txt").read_text().splitlines()) == 2
+    code, out, _ = tool("print_config", "configs/mae/vit-b_800e.py", "--only", "model.encoder")
+    assert code == 0
+    assert out.startswith("model.encoder.type = ")
+    code, out, _ = tool("print_config", "configs/mae/vit-t_shapes.py", "--text", "--cfg-options", "base_lr=0.5")
+    assert "base_lr = 0.5" in out
+    code, out, _ = tool("list_components", "target")
+    assert "PixelTarget(patch_size, in_chans=3, norm_pix_loss=True)" in out
+    assert "Loaded plugins: " in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["dataset_stats", "no/such"], "There is no data at"),
+        (["dataset_stats", ".", "--limit", "0"], "must be at least 1"),
+        (["print_config", "configs/mae/vit-t_shapes.py", "--only", "modle"], "nothing below `modle`"),
+        (["list_components", "maskers"], "no kind of part called 'maskers'"),
+    ],
+)
+def test_mistakes_are_one_sentence(tool, arguments, sentence):
+    code, _, err = tool(*arguments)
+    assert code == 2
+    assert sentence in err
+
+
+def test_the_doctor_ends_with_what_fails(tool, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "examine", lambda *_: [doctor.Finding(doctor.FAILS, "a thing", "gone", "mend it")])
+    code, out, err = tool("doctor", "--work-dir", tmp_path)
+    assert (code, "-> mend it" in out, "1 of the things that maetool needs" in err) == (2, True, True)
+    monkeypatch.setattr(doctor, "examine", lambda *_: [doctor.Finding(doctor.OK, "a thing", "there")])
+    code, out, _ = tool("doctor")
+    assert (code, out.splitlines()[-1]) == (0, "Everything that maetool needs works here.")
