@@ -1,11 +1,10 @@
 """The decoder's table of positions: other projects store it, here it is computed where it is the fixed one."""
 
 from collections.abc import Mapping
-from math import isqrt
 
 from torch import Tensor
 
-from maetool.ops.pos_embed import grid_of_table, sincos_pos_embed
+from maetool.ops.pos_embed import grid_of_table, sincos_pos_embed, square_grid
 
 _TABLE, _ENCODER, _WIDTH = "decoder.pos_embed", "encoder.pos_embed", "decoder.mask_token"
 
@@ -36,6 +35,4 @@ def grid_of_positions(table: Tensor) -> tuple[int, int] | None:
     Args:
         table: with one prefix row, that of the class token.
     """
-    length = table.shape[1] - 1
-    square = isqrt(length)
-    return grid_of_table(table, num_prefix_tokens=1) or ((square, square) if square * square == length else None)
+    return grid_of_table(table, num_prefix_tokens=1) or square_grid(table.shape[1], 1)
