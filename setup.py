@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "maetool" / "__init__.py").read_text())[1]
 ONNX = ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"]
+TEST = ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", *ONNX]
 
 setup(
     name="maetool",
@@ -35,9 +36,9 @@ setup(
         'setuptools; python_version >= "3.12"',
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", *ONNX],
+        "test": TEST,
         "onnx": ONNX,
-        "dev": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "ruff>=0.6", "pyarrow>=15", *ONNX],
+        "dev": [*TEST, "ruff>=0.6", "codespell>=2.3", "pyarrow>=15"],
         "parquet": ["pyarrow>=15"],
         "bench": ["transformers>=4.50", "lightly>=1.5.20"],
         "tensorboard": ["tensorboard>=2.15"],
