@@ -8,7 +8,8 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "maetool" / "__init__.py").read_text())[1]
 ONNX = ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"]
-TEST = ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", *ONNX]
+# Before 70.1 setuptools builds no wheel by itself, and a test builds that of the example plugin.
+TEST = ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "setuptools>=70.1", *ONNX]
 
 setup(
     name="maetool",
