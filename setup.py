@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "maetool" / "__init__.py").read_text())[1]
 ONNX = ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"]
+# Before 70.1 setuptools builds no wheel by itself, and a test builds that of the example plugin.
+TEST = ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9", "setuptools>=70.1", *ONNX]
 
 setup(
     name="maetool",
@@ -36,17 +38,9 @@ setup(
         'setuptools; python_version >= "3.12"',
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9", *ONNX],
+        "test": TEST,
         "onnx": ONNX,
-        "dev": [
-            "pytest>=8",
-            "pytest-xdist>=3.2",
-            "scikit-image>=0.22",
-            "torchmetrics>=1.9",
-            "ruff>=0.6",
-            "pyarrow>=15",
-            *ONNX,
-        ],
+        "dev": [*TEST, "ruff>=0.6", "codespell>=2.3", "pyarrow>=15"],
         "parquet": ["pyarrow>=15"],
         "bench": ["transformers>=4.50", "lightly>=1.5.20"],
         "tensorboard": ["tensorboard>=2.15"],

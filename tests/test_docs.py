@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
+import maetool
 from maetool.data import ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.registry import PART_REGISTRIES
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "plugin" / "README.md"]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/plugin/README.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"python (tools/\w+\.py)((?:[^\n]*\\\n)*[^\n]*)")
+COMMAND = re.compile(r"(?:python |`)(tools/\w+\.py)((?:[^\n]*\\\n)*[^\n]*)")
 
 
 def page_id(path):
@@ -61,7 +64,7 @@ def test_the_loop_learns_in_thirty_lines(place, capsys):
 
 
 def commands_of(path):
-    return [(tool, rest.split("#")[0]) for tool, rest in COMMAND.findall(path.read_text())]
+    return [(tool, re.split("[#`]", rest)[0]) for tool, rest in COMMAND.findall(path.read_text())]
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if commands_of(path)], ids=page_id)
@@ -80,3 +83,12 @@ def test_links_lead_somewhere(path):
     for link in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
         if not link.startswith(("http://", "https://")):
             assert (path.parent / link).exists(), link
+
+
+def test_what_is_cited():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == maetool.__version__
+    assert len(cited["references"]) >= 4
+    for paper in cited["references"]:
+        assert {"type", "title", "collection-title", "year"} <= paper.keys()
+        assert all(author.keys() == {"family-names", "given-names"} for author in paper["authors"])

@@ -129,6 +129,7 @@ def _adapted(
     own: Mapping[str, Tensor], weights: Mapping[str, Tensor], adapt: Collection[str], report: LoadReport
 ) -> Mapping[str, Tensor]:
     """Return the weights with the kernel of the patch embedding as the model has it, so far as that was asked for."""
+    adapt = [adapt] if isinstance(adapt, str) else adapt  # one word of the command line
     wrong = [what for what in adapt if what not in ADAPTABLE]
     if wrong:
         raise UsageError(f"init_adapt is {list(adapt)}, but may hold only {' and '.join(map(repr, ADAPTABLE))}.")

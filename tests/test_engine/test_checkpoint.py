@@ -85,7 +85,7 @@ def test_not_a_checkpoint(tmp_path, content):
 def test_missing_folder_and_weightless(tmp_path):
     with pytest.raises(UsageError, match="There is no checkpoint"):
         read_checkpoint(tmp_path / "x.pth")
-    with pytest.raises(UsageError, match="There is no checkpoint"):
+    with pytest.raises(UsageError, match="must hold one file of weights, but holds none"):
         read_checkpoint(tmp_path)
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UsageError, match="holds a list and no weights"):

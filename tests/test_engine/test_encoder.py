@@ -102,6 +102,10 @@ def test_the_report_names_what_was_adapted(tmp_path, encoder):
         "encoder.pos_embed computed for 8x8",
     ]
     assert not {"encoder.patch_embed.proj.weight", "encoder.pos_embed"} & set(report.loaded)
+    assert (
+        load_initial(ImageClassifier(VisionTransformer(**{**SIZES, "in_chans": 1}), 2), path, adapt="channels").share
+        == 1
+    )
     with pytest.raises(UsageError, match="init_adapt is"):
         load_initial(model, path, adapt=["patches"])
 

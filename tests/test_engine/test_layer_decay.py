@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from maetool.convert.mae import to_published
+from maetool.convert.mae import NAMES
 from maetool.encoders import VisionTransformer
 from maetool.engine.lars import LARS
 from maetool.engine.layer_decay import LayerDecayConstructor, layer_decay_groups
@@ -33,7 +33,7 @@ def test_groups_equal_the_published_ones(data_dir):
         for group in layer_decay_groups(model, 0.65)
         for parameter in group["params"]
     }
-    ours = to_published(ours)
+    ours = NAMES.to_theirs(ours)
     assert ours.keys() == theirs.keys()
     for name, values in theirs.items():
         assert ours[name] == pytest.approx(values), name
