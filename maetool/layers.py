@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
@@ -120,6 +121,25 @@ class Mlp(nn.Module):
         return self.fc2(self.fc1(x))
 
 
+class LayerScale(nn.Module):
+    """A learned factor for each channel, named as in timm.
+
+    Source: Touvron et al., "Going deeper with image transformers" (2021).
+
+    Args:
+        embed_dim: D.
+        start: of all factors.
+    """
+
+    def __init__(self, embed_dim: int, start: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((embed_dim,), start))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale x (..., D)."""
+        return x * self.gamma
+
+
 class Block(nn.Module):
     """Pre-norm transformer block with timm's names, which can compute only the tokens that somebody asks for.
 
@@ -128,10 +148,20 @@ class Block(nn.Module):
         num_heads: attention heads.
         mlp_ratio: width of the hidden layer over D.
         drop_path: share of the samples for which a branch is left out in training.
+        layer_scale: where the factors of the two branches' channels begin; None, there are none.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+        layer_scale: float | None = None,
+    ) -> None:
         super().__init__()
+        scales = [nn.Identity() if layer_scale is None else LayerScale(embed_dim, layer_scale) for _ in range(2)]
+        self.ls1, self.ls2 = scales
         self.norm1, self.norm2 = LayerNorm(embed_dim), LayerNorm(embed_dim)
         self.attn = Attention(embed_dim, num_heads)
         self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
@@ -145,12 +175,17 @@ class Block(nn.Module):
         normed, queries = self.norm1(x), None
         if ids is not None:
             x, queries = take_tokens(x, ids), take_tokens(normed, ids)
-        x = x + self.drop_path(self.attn(normed, queries))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(self.ls1(self.attn(normed, queries)))
+        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
 
 
 def transformer_blocks(
-    embed_dim: int, depth: int, num_heads: int, mlp_ratio: float = 4.0, drop_path_rate: float = 0.0
+    embed_dim: int,
+    depth: int,
+    num_heads: int,
+    mlp_ratio: float = 4.0,
+    drop_path_rate: float = 0.0,
+    layer_scale: float | None = None,
 ) -> nn.ModuleList:
     """Return `depth` pre-norm ViT blocks, their drop path rising linearly from 0 to `drop_path_rate`.
 
@@ -159,7 +194,7 @@ def transformer_blocks(
     """
     check_heads(embed_dim, num_heads)
     rates = [drop_path_rate * i / max(1, depth - 1) for i in range(depth)]
-    return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, rate) for rate in rates)
+    return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, rate, layer_scale) for rate in rates)
 
 
 def check_heads(embed_dim: int, num_heads: int) -> None:

@@ -78,6 +78,7 @@ def test_upernet_on_ade20k(repository, arch, rate, decay, drop_path, world_size)
     assert (wrapper.optimizer.betas, wrapper.optimizer.weight_decay) == ((0.9, 0.999), 0.05)
     assert (wrapper.paramwise_cfg.layer_decay, model.encoder.drop_path_rate) == (decay, drop_path)
     assert cfg.train_cfg.max_epochs * (20_210 // 16) == 160_401
+    assert model.encoder.layer_scale == 1.0
     assert (model.num_classes, len(cfg.train_dataloader.dataset.classes)) == (150, 150)
     assert (model.encoder.img_size, model.stride, model.auxiliary_weight) == (512, 341, 0.4)
     scale, crop, flip, _ = cfg.train_dataloader.dataset.pipeline

@@ -14,7 +14,7 @@ _base_ = [
 ]
 
 model = dict(
-    encoder=dict(drop_path_rate=0.0, final_norm=True),
+    encoder=dict(drop_path_rate=0.0, layer_scale=None, final_norm=True),
     pyramid=None,
     decode_head=dict(_delete_=True, type="LinearMapHead"),
     auxiliary_head=None,

@@ -34,6 +34,7 @@ class VisionTransformer(nn.Module):
         pos_embed: "sincos", fixed and computed anew for another grid, or "learned", resized for another grid.
         sees: "visible", removed patches are dropped (MAE); or "all", a learned mask token takes their place before the
             position is added (BEiT, MaskFeat, SimMIM).
+        layer_scale: where learned factors of the channels of each branch begin; None, there are none.
         final_norm: normalise the tokens of the last block; leave it out for decoders that read the blocks' raw tokens.
 
     Attributes:
@@ -59,6 +60,7 @@ class VisionTransformer(nn.Module):
         drop_path_rate: float = 0.0,
         pos_embed: Literal["sincos", "learned"] = "sincos",
         sees: Sees = "visible",
+        layer_scale: float | None = None,
         final_norm: bool = True,
     ) -> None:
         super().__init__()
@@ -72,7 +74,7 @@ class VisionTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         table = sincos_pos_embed(embed_dim, self.grid, self.num_prefix_tokens)
         self.pos_embed = nn.Parameter(table, requires_grad=self.learns_positions)
-        self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
+        self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, layer_scale)
         self.norm = LayerNorm(embed_dim) if final_norm else nn.Identity()
         if sees == "all":
             self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))

@@ -92,8 +92,8 @@ class MapBlock(Block):
             attended = self.attn(normed)
         else:
             attended = from_windows(self.attn(to_windows(normed, self.window)), x.shape[1:3])
-        x = x + self.drop_path(attended)
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(self.ls1(attended))
+        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
 
 
 @ENCODERS.register_module()

@@ -3,9 +3,11 @@
 import math
 
 import pytest
+import timm
 import torch
 from torch.nn import functional
 
+from maetool.encoders import VisionTransformer
 from maetool.engine.checkpoint import write_checkpoint
 from maetool.engine.config import check_config, complete_config, load_config
 from maetool.engine.initial import load_initial
@@ -181,14 +183,16 @@ def test_a_published_encoder_fills_a_full_size_config(repository, tmp_path, name
     check_config(cfg)
     complete_config(cfg)
     probe = bool(cfg.model.get("frozen"))
-    source = ENCODERS.build({**cfg.model.encoder, "img_size": 224, "final_norm": True})
+    source = ENCODERS.build({**cfg.model.encoder, "img_size": 224, "final_norm": True, "layer_scale": None})
     write_checkpoint({"model": source.state_dict()}, tmp_path / "published.pth")
     model = MODELS.build(cfg.model)
     report = load_initial(model, tmp_path / "published.pth")
-    assert report.share == 1.0
+    missing = [name for name in report.missing if name.startswith("encoder.")]
+    assert all(name.endswith((".ls1.gamma", ".ls2.gamma")) for name in missing)
+    assert len(missing) == (0 if probe else 24)
+    assert report.share > 0.9997
     assert report.resized == ["encoder.pos_embed from 14x14 to 32x32"]
     assert report.unused == ([] if probe else ["encoder.norm.weight", "encoder.norm.bias"])
-    assert not [name for name in report.missing if name.startswith("encoder.")]
     images, samples = batch((64, 48), 150)
     model(images, samples)["loss"].backward()
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -197,3 +201,19 @@ def test_a_published_encoder_fills_a_full_size_config(repository, tmp_path, name
         groups = layer_decay_groups(model, 0.65)
         assert sum(len(group["params"]) for group in groups) == len(trained)
         assert groups[0]["lr_scale"] == pytest.approx(0.65**13)
+
+
+def test_layer_scale_is_timms_and_begins_without_effect():
+    sizes = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    torch.manual_seed(0)
+    scaled = VisionTransformer(**sizes, layer_scale=1.0).eval()
+    plain = VisionTransformer(**sizes).eval()
+    plain.load_state_dict({name: value for name, value in scaled.state_dict().items() if ".ls" not in name})
+    images = torch.randn(1, 3, 16, 16)
+    assert torch.equal(scaled(images), plain(images))
+    for name, value in scaled.named_parameters():
+        if name.endswith("gamma"):
+            torch.nn.init.uniform_(value)
+    other = timm.models.VisionTransformer(**sizes, init_values=0.5, num_classes=0, global_pool="").eval()
+    other.load_state_dict(scaled.state_dict())
+    assert torch.allclose(scaled(images), other.forward_features(images), atol=1e-5)

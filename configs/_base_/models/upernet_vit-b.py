@@ -11,6 +11,7 @@ model = dict(
         num_heads=12,
         drop_path_rate=0.1,
         pos_embed="learned",  # from the checkpoint's
+        layer_scale=1.0,  # begins without effect
         final_norm=False,  # the pyramid reads raw tokens
     ),
     pyramid=dict(type="LayerPyramid", layers=[4, 6, 8, 12]),

@@ -11,6 +11,7 @@ model = dict(
         num_heads=16,
         drop_path_rate=0.2,
         pos_embed="learned",  # from the checkpoint's
+        layer_scale=1.0,  # begins without effect
         final_norm=False,  # the pyramid reads raw tokens
     ),
     pyramid=dict(type="LayerPyramid", layers=[8, 12, 16, 24]),
