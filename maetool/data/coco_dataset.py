@@ -132,8 +132,8 @@ class CocoDataset(ObjectDataset, FileDataset):
         return list(self.source.label_of)
 
     def describe(self) -> str:
-        """Return a sentence on the objects of the annotation file."""
-        return self.source.describe()
+        """Return a sentence on the objects of the images in use."""
+        return self.source.describe(self.numbers)
 
 
 def _check_images(root: str, names: Sequence[str], annotations: str | Path) -> None:

@@ -45,17 +45,23 @@ class CocoFile:
     crowds: int
     flat: list[int]
 
-    def describe(self) -> str:
-        """Return a sentence on what there is, and what is not trained on."""
-        counts = [len(found) for found in self.objects]
+    def describe(self, numbers: Sequence[int]) -> str:
+        """Return a sentence on what some of the images hold, and on what the whole file has that is not trained on.
+
+        Args:
+            numbers: where the images stand in the file.
+        """
+        counts = [len(self.objects[number]) for number in numbers]
         said = (
             f"{len(counts):,} images with {sum(counts):,} objects of {len(self.classes)} classes; "
             f"{counts.count(0):,} images without objects stay, as background."
         )
         if self.crowds:
-            said += f" {self.crowds:,} crowds are not trained on; the evaluation forgives what is found in them."
+            said += f" Crowds, {self.crowds:,} in the file, are not trained on; what is found in them is forgiven."
         if self.flat:
-            said += f" {len(self.flat):,} boxes of no area are not trained on (first: annotation {self.flat[0]})."
+            said += (
+                f" Boxes of no area, {len(self.flat):,} in the file (first: annotation {self.flat[0]}), are not either."
+            )
         return said
 
 

@@ -48,6 +48,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
         return
     labelled, finds_objects = (takes(cfg.model, MODELS, name) for name in ("num_classes", "with_masks"))
     train, val = coco_places(Path(data)) if finds_objects else places(Path(data), labelled)
+    for place in (train, val) if finds_objects else ():
+        place["with_masks"] = stated(cfg.model, MODELS, "with_masks")
     cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
     if cfg.get("val_dataloader"):
         cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")

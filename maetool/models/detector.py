@@ -122,8 +122,7 @@ class ObjectDetector(BaseModel):
     def _maps(self, images: Tensor) -> dict[str, Tensor]:
         maps = self.pyramid(feature_maps(self.encoder, images, self.pyramid.layers))  # each (B, C, h, w)
         maps.append(functional.max_pool2d(maps[-1], kernel_size=1, stride=2))
-        # Anchors and regions take the type of the maps, and bfloat16 has no room for pixels beyond 256.
-        return {str(level): each.float() for level, each in enumerate(maps)}
+        return {str(level): each for level, each in enumerate(maps)}  # float32 under autocast too: layer norm
 
     def _targets(self, samples: dict[str, Any]) -> list[dict[str, Tensor]]:
         if "targets" not in samples:

@@ -193,6 +193,19 @@ def test_data_of_the_users(repository, tmp_path):
         coco_places(tmp_path)
 
 
+def test_data_of_boxes_alone(repository, tmp_path):
+    root = coco_folder(tmp_path / "data") / "train"
+    said = json.loads((root / "annotations.json").read_text())
+    for annotation in said["annotations"]:
+        del annotation["segmentation"]
+    (root / "annotations.json").write_text(json.dumps(said))
+    with pytest.raises(UsageError, match="annotation 1 has no segmentation: take a model of boxes alone"):
+        use_data(load_config(repository / TINY), str(root))
+    cfg = load_config(repository / TINY, ["model.with_masks=False"])
+    use_data(cfg, str(root))
+    assert cfg.train_dataloader.dataset.with_masks is False and cfg.model.num_classes == 7
+
+
 def test_rates_fall_at_their_places():
     group = torch.nn.Parameter(torch.zeros(1))
     schedule = WarmupStepLR(torch.optim.SGD([group], lr=1.0), 100, 10, (8 / 9, 26 / 27), epoch_length=1)
