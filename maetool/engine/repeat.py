@@ -23,7 +23,7 @@ def describe_step(runner: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
     meta |= {"fault": wrapper.fault, "dtype": name_of(wrapper.dtype), "versions": versions()}
     stored = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
     return {
-        "meta": {**meta, "cfg": runner.cfg.pretty_text},
+        "meta": {**meta, "cfg": runner.config_text},
         "batch": stored,
         "plan": _plan_of(runner.bare_model, batch),
     }

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,11 @@ class MaetoolRunner(Runner):
         """Names of the classes that the model is or was trained on; empty where nothing says so."""
         training = not isinstance(self._train_loop, Mapping | None)
         return getattr(self.train_dataloader.dataset, "classes", ()) if training else self.loaded_classes
+
+    @cached_property
+    def config_text(self) -> str:
+        """The whole config as Python; made once, because MMEngine's formatting takes seconds where paths are long."""
+        return self.cfg.pretty_text
 
     @property
     def bare_model(self) -> torch.nn.Module:
