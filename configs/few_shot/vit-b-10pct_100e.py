@@ -6,19 +6,6 @@ Expect: no published number for this recipe; not run by us. The published semi-s
 The recipe is that of configs/finetune, with as many epochs as our choice of steps needs.
 """
 
-_base_ = [
-    "../_base_/models/classifier_vit-b.py",
-    "../_base_/datasets/imagenet_finetune.py",
-    "../_base_/schedules/finetune.py",
-    "../_base_/runtime/default.py",
-]
+_base_ = "../finetune/vit-b_100e.py"
 
-model = dict(
-    encoder=dict(drop_path_rate=0.1),
-    pooling="avg",
-    own_norm=True,
-    head_std=2e-5,
-    label_smoothing=0.1,
-    data_preprocessor=dict(type="AugmentingPreprocessor", mixup_alpha=0.8, cutmix_alpha=1.0, erase_prob=0.25),
-)
 train_dataloader = dict(dataset=dict(labels_fraction=0.1))
