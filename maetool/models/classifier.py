@@ -4,7 +4,6 @@ import math
 from typing import Any, Literal
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -12,11 +11,12 @@ from maetool.errors import UsageError
 from maetool.layers import LayerNorm
 from maetool.registry import ENCODERS, MODELS
 
+from .downstream import DownstreamModel
 from .pooling import AttentivePooling, FeatureNorm, FirstToken, PatchMean
 
 
 @MODELS.register_module()
-class ImageClassifier(BaseModel):
+class ImageClassifier(DownstreamModel):
     """Tells the class of an image, or several, from the tokens of any encoder; nothing is masked.
 
     MAE's fine-tuning is `pooling="avg", own_norm=True`, its linear probe
@@ -58,10 +58,8 @@ class ImageClassifier(BaseModel):
         _check(num_classes, 1 if multi_label else 2, label_smoothing)
         encoder = ENCODERS.build(encoder)
         facts = {"in_chans": encoder.in_chans, "num_classes": num_classes}
-        super().__init__(MODELS.build(data_preprocessor, default_args=facts))
-        self.num_classes, self.multi_label, self.frozen = num_classes, multi_label, frozen
-        self.label_smoothing = label_smoothing
-        self.encoder = encoder
+        super().__init__(encoder, frozen, MODELS.build(data_preprocessor, default_args=facts))
+        self.num_classes, self.multi_label, self.label_smoothing = num_classes, multi_label, label_smoothing
         self.pool = _pooling(pooling, encoder, pool_heads)
         self.fc_norm: nn.Module = nn.Identity()
         if own_norm:
@@ -71,16 +69,6 @@ class ImageClassifier(BaseModel):
         self.head = nn.Linear(encoder.embed_dim, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=head_std)
         nn.init.zeros_(self.head.bias)
-        if frozen:
-            encoder.requires_grad_(False)
-            self.train(self.training)
-
-    def train(self, mode: bool = True) -> "ImageClassifier":
-        """Switch to training or evaluation; a frozen encoder stays in evaluation."""
-        super().train(mode)
-        if self.frozen:
-            self.encoder.eval()
-        return self
 
     def forward(
         self,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,11 +14,12 @@ from maetool.heads.segmentation import resize_map
 from maetool.ops.geometry import to_size
 from maetool.registry import ENCODERS, MODELS
 
+from .downstream import DownstreamModel
 from .views import look, slide
 
 
 @MODELS.register_module()
-class Segmentor(BaseModel):
+class Segmentor(DownstreamModel):
     """Tells the class of every pixel; nothing is masked.
 
     UPerNet is `pyramid=LayerPyramid, decode_head=UPerHead, auxiliary_head=FCNHead`; a linear probe
@@ -61,8 +61,8 @@ class Segmentor(BaseModel):
     ) -> None:
         _check(num_classes, inference, scales)
         encoder = ENCODERS.build(encoder)
-        super().__init__(MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
-        self.encoder, self.num_classes, self.ignore_index, self.frozen = encoder, num_classes, ignore_index, frozen
+        super().__init__(encoder, frozen, MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
+        self.num_classes, self.ignore_index = num_classes, ignore_index
         facts = {"embed_dim": encoder.embed_dim, "num_layers": encoder.num_layers}
         self.pyramid = MODELS.build(pyramid or {"type": "LastMap"}, default_args=facts)
         facts = {"channels": self.pyramid.channels, "num_classes": num_classes}
@@ -71,16 +71,6 @@ class Segmentor(BaseModel):
         self.auxiliary_weight = auxiliary_weight
         self.inference, self.scales, self.flip = inference, tuple(scales), flip
         self.stride = to_size(stride or [max(1, side * 2 // 3) for side in encoder.img_size], "stride")
-        if frozen:
-            encoder.requires_grad_(False)
-            self.train(self.training)
-
-    def train(self, mode: bool = True) -> "Segmentor":
-        """Switch to training or evaluation; a frozen encoder stays in evaluation."""
-        super().train(mode)
-        if self.frozen:
-            self.encoder.eval()
-        return self
 
     def forward(
         self,

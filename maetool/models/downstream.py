@@ -1,0 +1,31 @@
+"""What the models on top of a pretrained encoder share."""
+
+from typing import Any, TypeVar
+
+from mmengine.model import BaseModel
+from torch import nn
+
+Model = TypeVar("Model", bound="DownstreamModel")
+
+
+class DownstreamModel(BaseModel):
+    """A model with an encoder that may be frozen.
+
+    Args:
+        encoder: the encoder.
+        frozen: its parameters and buffers never change: they get no gradients, and it stays in evaluation mode.
+        data_preprocessor: the module that normalises images; only the runner needs it.
+    """
+
+    def __init__(self, encoder: nn.Module, frozen: bool, data_preprocessor: Any) -> None:
+        super().__init__(data_preprocessor)
+        self.encoder, self.frozen = encoder, frozen
+        if frozen:
+            encoder.requires_grad_(False).eval()
+
+    def train(self: Model, mode: bool = True) -> Model:
+        """Switch to training or evaluation; a frozen encoder stays in evaluation."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
