@@ -1,7 +1,7 @@
 """MR-MAE with an own teacher, the moving average of the encoder: a tiny ViT on drawn shapes of 32 pixels.
 
 Command: python tools/train.py configs/mrmae/vit-t_shapes.py
-Hardware: two CPU cores. Not measured yet; see docs/methods/README.md.
+Hardware: two CPU cores. As measured: docs/methods/README.md.
 """
 
 _base_ = [
