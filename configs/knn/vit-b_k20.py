@@ -8,14 +8,10 @@ k is 20 and the temperature 0.07, not swept, because choosing them on the valida
 
 _base_ = [
     "../_base_/models/classifier_vit-b.py",
-    "../_base_/datasets/imagenet.py",
+    "../_base_/datasets/imagenet_knn.py",
     "../_base_/schedules/knn.py",
     "../_base_/runtime/default.py",
 ]
 
 model = dict(pooling="cls", frozen=True)
-train_dataloader = dict(dataset=dict(with_labels=True))  # not read
-val_dataloader = dict(dataset=dict(limit=None))  # all 50,000
-val_cfg = dict(
-    type="KnnValLoop", k=20, temperature=0.07, bank_dataloader=dict(dataset=dict(limit=None))
-)  # all 1,281,167
+val_cfg = dict(type="KnnValLoop", k=20, temperature=0.07)

@@ -1,4 +1,6 @@
 # ADE20K, scene parsing of 150 classes, as in ADEChallengeData2016. The names are those of its objectInfo150.txt.
+_base_ = "segmentation.py"
+
 _names = """
 wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth, door,
 table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug, field, armchair,
@@ -14,42 +16,11 @@ traffic light, tray, ashcan, fan, pier, crt screen, plate, monitor, bulletin boa
 flag
 """
 _classes = [name.strip() for name in _names.split(",")]
-_loader = dict(num_workers="auto", persistent_workers=True, collate_fn=dict(type="default_collate"))
 _dataset = dict(
-    type="SegmentationDataset",
     root="data/ade/ADEChallengeData2016",
     zero_is_ignored=True,
     classes=_classes,
 )
 
-train_dataloader = dict(
-    **_loader,
-    prefetch_factor=4,
-    batch_size=4,  # of one process; effective_batch_size says how many are accumulated
-    drop_last=True,
-    sampler=dict(type="KeyedSampler", shuffle=True),
-    dataset=dict(
-        **_dataset,
-        images="images/training",
-        annotations="annotations/training",
-        pipeline=[
-            dict(type="RandomScale", long_side=2048, short_side=512, ratio=(0.5, 2.0)),
-            dict(type="ClassBalancedCrop", max_share=0.75),
-            dict(type="RandomFlip", p=0.5),
-            dict(type="PhotometricDistortion"),
-        ],
-    ),
-)
-val_dataloader = dict(
-    **_loader,
-    batch_size=1,  # the images have different sizes
-    sampler=dict(type="KeyedSampler", shuffle=False),
-    dataset=dict(
-        **_dataset,
-        images="images/validation",
-        annotations="annotations/validation",
-        pipeline=[dict(type="FitSize", long_side=2048, short_side=512)],
-    ),
-)
-val_cfg = dict(type="SegmentationValLoop")
-val_evaluator = []
+train_dataloader = dict(dataset=dict(**_dataset, images="images/training", annotations="annotations/training"))
+val_dataloader = dict(dataset=dict(**_dataset, images="images/validation", annotations="annotations/validation"))

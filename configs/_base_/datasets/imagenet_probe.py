@@ -1,36 +1,12 @@
-# Folders of classes: --data FOLDER, with train/ and val/ inside.
-_loader = dict(
-    num_workers="auto",  # cores / processes
-    persistent_workers=True,
-    collate_fn=dict(type="default_collate"),
-)
+# Fine-tuning's data with the weak augmentation of probes.
+_base_ = "imagenet_finetune.py"
 
 train_dataloader = dict(
-    **_loader,
-    prefetch_factor=4,
-    batch_size=512,  # of one process; effective_batch_size says how many are accumulated
-    drop_last=True,
-    sampler=dict(type="KeyedSampler", shuffle=True),
+    batch_size=512,
     dataset=dict(
-        type="ImageFolderDataset",
-        root="data/imagenet/train",
-        with_labels=True,
         pipeline=[
             dict(type="SingleDrawCrop", scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)),
             dict(type="RandomHorizontalFlip", p=0.5),
         ],
     ),
 )
-val_dataloader = dict(
-    **_loader,
-    batch_size=128,
-    sampler=dict(type="KeyedSampler", shuffle=False),
-    dataset=dict(
-        type="ImageFolderDataset",
-        root="data/imagenet/val",
-        with_labels=True,
-        pipeline=[dict(type="ResizeCenterCrop", resize_ratio=256 / 224)],
-    ),
-)
-val_cfg = dict(type="ClassificationValLoop")
-val_evaluator = []

@@ -1,23 +1,7 @@
+_base_ = "upernet_vit-b.py"
+
 model = dict(
-    type="Segmentor",
-    num_classes=150,
-    data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation
-    encoder=dict(
-        type="VisionTransformer",
-        img_size=512,  # crops of training, and windows of validation
-        patch_size=16,
-        embed_dim=1024,
-        depth=24,
-        num_heads=16,
-        drop_path_rate=0.2,
-        pos_embed="learned",  # from the checkpoint's
-        layer_scale=1.0,  # begins without effect
-        final_norm=False,  # the pyramid reads raw tokens
-    ),
-    pyramid=dict(type="LayerPyramid", layers=[8, 12, 16, 24]),
-    decode_head=dict(type="UPerHead", width=1024, pool_scales=(1, 2, 3, 6), dropout=0.1),
-    auxiliary_head=dict(type="FCNHead", level=2, width=256, num_convs=1),
-    auxiliary_weight=0.4,
-    inference="slide",
-    stride=341,
+    encoder=dict(embed_dim=1024, depth=24, num_heads=16, drop_path_rate=0.2),
+    pyramid=dict(layers=[8, 12, 16, 24]),
+    decode_head=dict(width=1024),
 )

@@ -1,0 +1,30 @@
+# What folders of images and index PNGs share; a data set adds where they are, its classes, and other sizes.
+_loader = dict(num_workers="auto", persistent_workers=True, collate_fn=dict(type="default_collate"))
+
+train_dataloader = dict(
+    **_loader,
+    prefetch_factor=4,
+    batch_size=4,  # of one process; effective_batch_size says how many are accumulated
+    drop_last=True,
+    sampler=dict(type="KeyedSampler", shuffle=True),
+    dataset=dict(
+        type="SegmentationDataset",
+        pipeline=[
+            dict(type="RandomScale", long_side=2048, short_side=512, ratio=(0.5, 2.0)),
+            dict(type="ClassBalancedCrop", max_share=0.75),
+            dict(type="RandomFlip", p=0.5),
+            dict(type="PhotometricDistortion"),
+        ],
+    ),
+)
+val_dataloader = dict(
+    **_loader,
+    batch_size=1,  # the images have different sizes
+    sampler=dict(type="KeyedSampler", shuffle=False),
+    dataset=dict(
+        type="SegmentationDataset",
+        pipeline=[dict(type="FitSize", long_side=2048, short_side=512)],
+    ),
+)
+val_cfg = dict(type="SegmentationValLoop")
+val_evaluator = []
