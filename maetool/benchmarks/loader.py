@@ -29,6 +29,7 @@ from maetool.data import (
 from maetool.data.base import keyed_rng
 from maetool.data.encoded_image import EncodedImage
 from maetool.data.file_index import index_files
+from maetool.data.image_io import read_bytes
 from maetool.data.prepare import Recipe, prepare
 
 from .photos import write_photos
@@ -161,20 +162,20 @@ def _stages(paths: Sequence[str]) -> dict[str, Callable[[int], Any]]:
     kept = EncodedImage(files[0], paths[0])
     kept.pixels()
     kept.shared = True
-    outline, small = torch.empty(3, *kept.size, device="meta"), torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
+    small = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
 
     def seed(i: int) -> None:
-        with keyed_rng(i):
+        with keyed_rng(i, torch_alone=True):
             pass
 
     return {
-        "read": lambda i: Path(paths[i]).read_bytes(),
+        "read": lambda i: read_bytes(paths[i]),
         "decode, whole, Pillow": lambda i: Image.open(io.BytesIO(files[i])).convert("RGB"),
         "decode, whole": lambda i: EncodedImage(files[i], paths[i]).pixels(),
         "decode, crop and resize": lambda i: crop(EncodedImage(files[i], paths[i])),
         "crop and resize of what is decoded": lambda i: crop(kept),
-        "draw the box": lambda i: transforms.RandomResizedCrop.get_params(outline, crop.scale, crop.ratio),
-        "seed the generators": seed,
+        "draw the box": lambda i: crop.draw_box(*kept.size),
+        "seed the generator": seed,
         "flip": lambda i: flip(small),
     }
 

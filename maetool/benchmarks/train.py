@@ -26,7 +26,7 @@ class _Clock(Hook):
         self.ready.append(time.perf_counter())
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        float(outputs["loss"])  # waits for an accelerator
+        outputs["loss"].item()  # waits for an accelerator
         self.done.append(time.perf_counter())
 
 

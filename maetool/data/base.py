@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from itertools import groupby
@@ -28,24 +28,36 @@ class SampleKey(NamedTuple):
 
 
 @contextmanager
-def keyed_rng(key: int) -> Iterator[None]:
+def keyed_rng(key: int, torch_alone: bool = False) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's generators from `key`, and put their states back afterwards.
 
     Augmentation libraries draw from these generators, so this is what makes any of them a function of the key. In a
     worker process nobody else draws, so nothing is put back: that would take ten times as long as the seeding.
+
+    Args:
+        key: of the sample.
+        torch_alone: leave Python's and NumPy's generators out, whose seeding takes most of the time.
     """
     in_worker = get_worker_info() is not None
-    states = None if in_worker else (random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
-    random.seed(key)
-    np.random.seed(key & 0xFFFFFFFF)  # noqa: NPY002
+    states = None if in_worker else _states(torch_alone)
+    if not torch_alone:
+        random.seed(key)
+        np.random.seed(key & 0xFFFFFFFF)  # noqa: NPY002
     torch.random.default_generator.manual_seed(key)
     try:
         yield
     finally:
         if states:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
-            torch.set_rng_state(states[2])
+            for put_back, state in states:
+                put_back(state)
+
+
+def _states(torch_alone: bool) -> list[tuple[Callable[[Any], None], Any]]:
+    """Return how to put a generator back, and to what, for each generator that is going to be seeded."""
+    states = [(torch.set_rng_state, torch.get_rng_state())]
+    if not torch_alone:
+        states += [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state())]  # noqa: NPY002
+    return states
 
 
 @cache
@@ -107,8 +119,9 @@ class ImageDataset(Dataset):
         samples, shared = [], len(keys) > 1
         if isinstance(stored["inputs"], EncodedImage):
             stored["inputs"].shared = shared
+        torch_alone = all(getattr(transform, "draws_by_torch_alone", False) for transform in self.transforms)
         for key in keys:
-            with keyed_rng(key) if self.transforms else nullcontext():
+            with keyed_rng(key, torch_alone) if self.transforms else nullcontext():
                 changed = self._transformed(stored, shared)
             samples.append({**stored, **changed, "index": index, "key": key})
         return samples

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .image_io import UnreadableImage, decode_image, is_array
-from .jpeg import first_rows, jpeg_size
+from .jpeg import first_rows, read_header
 from .resize import resize
 
 REDUCTIONS = (8, 4, 2)  # libjpeg has fast code for these only
@@ -31,7 +31,8 @@ class EncodedImage:
     def __init__(self, data: bytes, name: str, in_chans: int = 3, backend: str = "cv2") -> None:
         self.data, self.name, self.in_chans, self.backend = data, name, in_chans, backend
         self.shared = False
-        self._stated = jpeg_size(data)
+        self._header = read_header(data)
+        self._stated = self._header and (self._header.height, self._header.width)
         self._pixels: dict[int, Tensor] = {}
 
     @property
@@ -77,7 +78,7 @@ class EncodedImage:
     def _down_to(self, bottom: int, reduction: int) -> Tensor:
         """Return at least the first `bottom` rows of `pixels(reduction)`."""
         worth_it = self._stated and self.backend == "cv2" and not self.shared and reduction not in self._pixels
-        data = first_rows(self.data, bottom * reduction) if worth_it else None
+        data = first_rows(self.data, self._header, bottom * reduction) if worth_it else None
         if data is not None:
             try:
                 image = decode_image(data, self.in_chans, self.backend, reduction, self.name)

@@ -1,65 +1,87 @@
 """What a JPEG file says about itself before it is decoded (ITU-T T.81, annex B)."""
 
-from collections.abc import Iterator
+from struct import Struct
+from typing import NamedTuple
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
 # Start of frame, whatever the coding; C4, C8 and CC of that range are tables and extensions.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE, _RESTARTS = (0xC0, 0xC1), 0xDD
+_SEGMENT = Struct(">BBH")  # 255, marker, length
+_SIZE = Struct(">HHB")  # height, width, components
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Return (height, width) of a JPEG file in pixels as stored, or None where the header does not tell."""
-    for marker, start in _segments(data):
-        if marker in _FRAMES and start + 7 <= len(data):
-            height = int.from_bytes(data[start + 3 : start + 5], "big")
-            width = int.from_bytes(data[start + 5 : start + 7], "big")
-            return (height, width) if height and width else None  # a height of 0 comes only after the first scan
-    return None
+class JpegHeader(NamedTuple):
+    """What stands before the first scan of a JPEG file.
+
+    Attributes:
+        height, width: in pixels as stored.
+        height_at: place of the height's two bytes in the file.
+        step: rows of a block of the file, 8 to 32, where its scan can be decoded in part; else 0.
+        has_exif: it carries EXIF, and so perhaps a rotation.
+    """
+
+    height: int
+    width: int
+    height_at: int
+    step: int
+    has_exif: bool
 
 
-def has_exif(data: bytes) -> bool:
-    """Return whether a JPEG file carries EXIF, and so perhaps a rotation."""
-    return any(marker == _APP1 and data[start + 2 : start + 6] == b"Exif" for marker, start in _segments(data))
+def read_header(data: bytes) -> JpegHeader | None:
+    """Return the header of a JPEG file, or None where the bytes are no such file or do not tell the size."""
+    segments, has_exif = _segments(data)
+    coding = next((marker for marker in segments if marker in _FRAMES), None)
+    if coding is None or (frame := segments[coding]) + 8 > len(data):
+        return None
+    height, width, components = _SIZE.unpack_from(data, frame + 3)
+    if not height or not width:
+        return None  # a height of 0 comes only after the first scan
+    scan = segments.get(_SOS, len(data))
+    # In files of several scans each holds all rows, and restart marks are counted.
+    divisible = coding in _BASELINE and _RESTARTS not in segments and data[scan + 2 : scan + 3] == bytes([components])
+    tallest = max([sampling & 15 for sampling in data[frame + 9 : frame + 8 + 3 * components : 3]], default=0)
+    return JpegHeader(height, width, frame + 3, 8 * tallest if divisible else 0, has_exif)
 
 
-def first_rows(data: bytes, rows: int) -> bytes | None:
+def first_rows(data: bytes, header: JpegHeader, rows: int) -> bytes | None:
     """Return a JPEG file of at least the first `rows` rows, equal to those of the whole to the bit.
 
     The compressed data stays; the header's height is lowered, so that a decoder stops early. That also takes away the
     mark of the end: after the last row, decoders look for a mark, and libjpeg complains about what it finds before one.
 
     Returns:
-        None where nothing would be saved, or where it cannot be done: progressive files, files with restart marks, and
-        files without their end, which are truncated.
+        None where nothing would be saved, or where it cannot be done: for progressive files, files with restart marks,
+        and files without their end, which are truncated.
     """
-    segments = dict(_segments(data))
-    start = next((segments[marker] for marker in _BASELINE if marker in segments), None)
-    if start is None or _RESTARTS in segments or data[-2:] != _END:
+    # Whole blocks; the last row's colours are interpolated with those of the row after it.
+    height = header.step and -(-(rows + 2) // header.step) * header.step
+    if not height or height >= header.height or not data.endswith(_END):
         return None
-    # Whole blocks of at most 32 rows; the last row's colours are interpolated with those of the row after it.
-    tallest = max(data[start + 9 + 3 * i] & 15 for i in range(data[start + 7]))
-    height = -(-(rows + 2) // (8 * tallest)) * 8 * tallest
-    if height >= int.from_bytes(data[start + 3 : start + 5], "big"):
-        return None
-    return data[: start + 3] + height.to_bytes(2, "big") + data[start + 5 : -2]
+    part, at = bytearray(memoryview(data)[: -len(_END)]), header.height_at
+    part[at : at + 2] = height.to_bytes(2, "big")
+    return bytes(part)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield marker and the place of the length of each segment before the first scan."""
-    if data[:2] != _START:
-        return
-    place = 2
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
+def _segments(data: bytes) -> tuple[dict[int, int], bool]:
+    """Return the place of the length of each segment up to the first scan by its marker, and whether one holds EXIF."""
+    found, has_exif, place = {}, False, 2
+    if not data.startswith(_START):
+        return found, has_exif
+    while place + _SEGMENT.size <= len(data):
+        start, marker, length = _SEGMENT.unpack_from(data, place)
+        if start != 0xFF or marker == _EOI:
+            break
         if marker == 0xFF:  # fill bytes may precede a marker
             place += 1
         elif marker in _WITHOUT_LENGTH:
             place += 2
-        elif marker in (_SOS, _EOI):
-            return
         else:
-            yield marker, place + 2
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+            found[marker] = place + 2
+            if marker == _SOS:
+                break
+            has_exif |= marker == _APP1 and data[place + 4 : place + 8] == b"Exif"
+            place += 2 + length
+    return found, has_exif

@@ -21,7 +21,7 @@ from maetool.errors import UsageError
 
 from .file_index import FileIndex, index_files
 from .image_io import UnreadableImage, decode_image, read_bytes
-from .jpeg import jpeg_size
+from .jpeg import read_header
 from .resize import resize
 from .shards import SETTINGS, ShardTable, ShardWriter, members_of
 
@@ -63,7 +63,7 @@ def encode(data: bytes, recipe: Recipe, name: str) -> bytes:
     if image.dtype != torch.uint8:
         raise UnreadableImage(name, "it holds other than 8-bit values, which JPEG cannot: train on it as it is")
     height, width = image.shape[-2:]
-    if min(height, width) <= recipe.short_side and jpeg_size(data):
+    if min(height, width) <= recipe.short_side and read_header(data):
         return data
     scale = min(1.0, recipe.short_side / min(height, width))
     image = resize(image, (max(1, round(height * scale)), max(1, round(width * scale)))) if scale < 1 else image

@@ -5,7 +5,7 @@ import pytest
 
 from maetool.benchmarks import index, loader
 from maetool.benchmarks.photos import write_photos
-from maetool.data.jpeg import jpeg_size
+from maetool.data.jpeg import read_header
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def test_photographs_are_the_same_each_time_and_differ(photos, tmp_path):
     data = [path.read_bytes() for path in sorted(photos.iterdir())]
     assert data == [path.read_bytes() for path in sorted((tmp_path / "again").iterdir())]
     assert len(set(data)) == 3
-    assert {jpeg_size(one) for one in data} == {(150, 200)}
+    assert {read_header(one)[:2] for one in data} == {(150, 200)}
     assert all(cv2.imread(str(path)).std() > 10 for path in photos.iterdir())
 
 

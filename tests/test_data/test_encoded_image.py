@@ -15,7 +15,7 @@ from maetool.data import resize as resize_module
 from maetool.data.base import keyed_rng
 from maetool.data.encoded_image import EncodedImage
 from maetool.data.image_io import UnreadableImage, decode_image
-from maetool.data.jpeg import first_rows, has_exif, jpeg_size
+from maetool.data.jpeg import first_rows, read_header
 from maetool.data.resize import resize
 from maetool.errors import UsageError
 
@@ -58,13 +58,20 @@ def test_rows_decoded_alone_equal_those_of_the_whole(photo, options, mode, reduc
     assert capfd.readouterr().err == ""  # libjpeg says there what it finds odd
 
 
+def part_of(data: bytes, rows: int) -> bytes | None:
+    return first_rows(data, read_header(data), rows)
+
+
 def test_fewer_rows_are_decoded_where_that_is_possible(photo):
     data = jpeg(photo)
-    assert jpeg_size(data) == (375, 500)
-    assert jpeg_size(first_rows(data, 100)) == (112, 500)
-    assert first_rows(data, 370) is None
-    assert first_rows(data[:-200], 100) is None  # truncated
-    assert first_rows(jpeg(photo, progressive=True), 100) is None
+    assert read_header(data)[:2] == (375, 500)
+    assert read_header(part_of(data, 100))[:2] == (112, 500)
+    assert part_of(data, 370) is None
+    assert part_of(data[:-200], 100) is None  # truncated
+    assert part_of(jpeg(photo, progressive=True), 100) is None
+    assert part_of(jpeg(photo, restart_marker_blocks=4), 100) is None
+    scan = data.index(b"\xff\xda") + 4  # its number of components
+    assert part_of(data[:scan] + b"\1" + data[scan + 1 :], 100) is None  # other scans follow
     assert EncodedImage(data, "part")._down_to(100, 1).shape[-2] < 120
     several = EncodedImage(data, "several")
     several.shared = True
@@ -73,7 +80,7 @@ def test_fewer_rows_are_decoded_where_that_is_possible(photo):
 
 def test_header_of_files_that_are_none(photo):
     data = jpeg(photo)
-    assert not has_exif(data)
+    assert not read_header(data).has_exif
     for other in (
         b"",
         b"\xff",
@@ -83,13 +90,13 @@ def test_header_of_files_that_are_none(photo):
         data[:2] + b"\xff" * 50,
         b"\xff\xd8\xff\xe0\0\0" * 9,
     ):
-        assert jpeg_size(other) is None
+        assert read_header(other) is None
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010F] = "a maker of cameras"
-    assert has_exif(jpeg(photo, exif=exif))
-    assert jpeg_size(jpeg(photo, exif=exif)) == (375, 500)
-    assert jpeg_size(data[:2] + b"\xff\xff" + data[2:]) == (375, 500)  # fill bytes
+    assert read_header(jpeg(photo, exif=exif)).has_exif
+    assert read_header(jpeg(photo, exif=exif))[:2] == (375, 500)
+    assert read_header(data[:2] + b"\xff\xff" + data[2:])[:2] == (375, 500)  # fill bytes
 
 
 def test_large_boxes_are_cut_from_a_reduced_image_with_snapped_corners(photo):

@@ -128,7 +128,7 @@ def test_permission_denied(tmp_path, monkeypatch):
     def deny(path, *options, **more):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("maetool.data.image_io.open", deny, raising=False)
+    monkeypatch.setattr("os.open", deny)
     assert reason_of(tmp_path / "a.jpg") == "permission denied"
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from maetool.data import ImageDataset, KeyedSampler, SampleKey
+from maetool.data import ImageDataset, KeyedSampler, RandomHorizontalFlip, RandomResizedCrop, SampleKey
 from maetool.data.base import keyed_rng
 from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
@@ -93,6 +93,17 @@ def test_the_generators_are_put_back():
     with keyed_rng(5):
         torch.rand(1), random.random(), np.random.rand()
     assert expected == (torch.rand(1).item(), random.random(), np.random.rand())
+
+
+def test_only_torch_is_seeded_where_all_draw_by_it_alone(monkeypatch):
+    data, crops = Noise(), Noise()
+    crops.transforms = [RandomResizedCrop(4), RandomHorizontalFlip()]
+    with keyed_rng(11):  # seeds all
+        expected = crops.transforms[1](crops.transforms[0](crops.load(3)["inputs"]))
+    monkeypatch.setattr("random.seed", lambda key: pytest.fail("seeded"))
+    assert torch.equal(crops[SampleKey(3, 11)]["inputs"], expected)
+    with pytest.raises(pytest.fail.Exception, match="seeded"):
+        data[3]  # one of its transforms draws from NumPy
 
 
 def test_loader_hands_keys_to_the_dataset():
@@ -210,7 +221,7 @@ def test_workers_use_one_thread_each():
 def test_without_transforms_no_generator_is_touched(monkeypatch):
     data = Noise()
     data.transforms = []
-    monkeypatch.setattr("maetool.data.base.keyed_rng", lambda key: pytest.fail("seeded"))
+    monkeypatch.setattr("maetool.data.base.keyed_rng", lambda key, torch_alone: pytest.fail("seeded"))
     assert data[3]["inputs"][0, 0, 0] == 3
 
 

@@ -50,6 +50,18 @@ def test_crop_equals_pillow_with_the_same_box(image, size):
     assert sum(distances) / 30 < 0.1
 
 
+# The last three seldom or never hold a box of a legal ratio.
+@pytest.mark.parametrize("shape", [(375, 500), (64, 80), (1, 1), (64, 640), (640, 64), (3, 200)])
+@pytest.mark.parametrize("scale", [(0.2, 1.0), (0.9, 1.0)])
+def test_boxes_and_the_draws_after_them_are_torchvisions(shape, scale):
+    crop, outline = RandomResizedCrop(224, scale), torch.empty(1, *shape, device="meta")
+    for key in range(200):
+        with keyed_rng(key):
+            expected = (*reference.RandomResizedCrop.get_params(outline, scale, (3 / 4, 4 / 3)), torch.rand(1).item())
+        with keyed_rng(key):
+            assert (*crop.draw_box(*shape), torch.rand(1).item()) == expected
+
+
 @pytest.mark.parametrize("shape", [(150, 200), (200, 150), (70, 70), (64, 301)])
 @pytest.mark.parametrize("size", [56, 224])
 def test_evaluation_crop_equals_mae(image, shape, size):
