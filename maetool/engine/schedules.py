@@ -13,9 +13,8 @@ from maetool.registry import PARAM_SCHEDULERS
 class WarmupSchedule(_ParamScheduler):
     """A schedule that begins with a linear warm-up from exactly 0, evaluated every iteration at the fractional epoch.
 
-    A subclass writes `after_warmup`, and `build_iter_from_epoch`, which MMEngine calls for a config with
-    `convert_to_iter_based` and fills `end` with the length of training. The rates of a group with an `lr_scale`, as
-    with layer decay, are those of a group without one times that scale.
+    A subclass writes `after_warmup`. The rates of a group with an `lr_scale`, as with layer decay, are those of a group
+    without one times that scale.
 
     Args:
         optimizer: optimiser or optimiser wrapper.
@@ -40,6 +39,11 @@ class WarmupSchedule(_ParamScheduler):
         super().__init__(optimizer, "lr", by_epoch=False)
         # MMEngine would warn that the schedule runs ahead of the optimiser, which accumulation makes it do.
         self.optimizer._global_step = 0
+
+    @classmethod
+    def build_iter_from_epoch(cls, optimizer: Any, epoch_length: int, end: float, **shape: Any) -> "WarmupSchedule":
+        """Build from a config with `convert_to_iter_based`, for which MMEngine says the length of training as `end`."""
+        return cls(optimizer, end, epoch_length=epoch_length, **shape)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and the base rates; the shape of the schedule is the config's, so that it can change."""
@@ -91,19 +95,6 @@ class WarmupCosineLR(WarmupSchedule):
         self.min_lr = min_lr
         super().__init__(optimizer, epochs, warmup_epochs, epoch_length, accumulation)
 
-    @classmethod
-    def build_iter_from_epoch(
-        cls,
-        optimizer: Any,
-        epoch_length: int,
-        warmup_epochs: float,
-        end: float,
-        min_lr: float = 0.0,
-        accumulation: int = 1,
-    ) -> "WarmupCosineLR":
-        """Build from a config; see `WarmupSchedule`."""
-        return cls(optimizer, end, warmup_epochs, epoch_length, min_lr, accumulation)
-
     def after_warmup(self, epoch: float, base: float) -> float:
         """Return the rate at a fractional epoch after the warm-up."""
         share = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
@@ -137,20 +128,6 @@ class WarmupStepLR(WarmupSchedule):
             raise UsageError(f"milestones is {list(milestones)}, but must be shares of training between 0 and 1.")
         self.milestones, self.gamma = tuple(milestones), gamma
         super().__init__(optimizer, epochs, warmup_epochs, epoch_length, accumulation)
-
-    @classmethod
-    def build_iter_from_epoch(
-        cls,
-        optimizer: Any,
-        epoch_length: int,
-        warmup_epochs: float,
-        end: float,
-        milestones: Sequence[float],
-        gamma: float = 0.1,
-        accumulation: int = 1,
-    ) -> "WarmupStepLR":
-        """Build from a config; see `WarmupSchedule`."""
-        return cls(optimizer, end, warmup_epochs, milestones, epoch_length, gamma, accumulation)
 
     def after_warmup(self, epoch: float, base: float) -> float:
         """Return the rate at a fractional epoch after the warm-up."""

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_SIMILARITIES = 2**26  # float32, at a time
+
 
 def knn_scores(
-    bank: Tensor, bank_labels: Tensor, query: Tensor, k: int = 20, temperature: float = 0.07, chunk: int = 1024
+    bank: Tensor, bank_labels: Tensor, query: Tensor, k: int = 20, temperature: float = 0.07, chunk: int | None = None
 ) -> Tensor:
     """Return how the nearest neighbours in cosine similarity vote about each query: shares (N, K), 0 to 1.
 
@@ -22,10 +24,11 @@ def knn_scores(
         query: (N, D).
         k: neighbours that vote; all of the bank if it is smaller.
         temperature: above 0; small values trust the nearest ones.
-        chunk: queries that are compared at a time, which bounds the memory.
+        chunk: queries that are compared at a time, which bounds the memory; by default what 256 MB hold.
     """
     bank = functional.normalize(bank.float(), dim=1)
     classes = bank_labels.shape[1] if bank_labels.ndim == 2 else int(bank_labels.max()) + 1
+    chunk = chunk or max(1, _SIMILARITIES // len(bank))
     scores = []
     for part in query.float().split(chunk):
         similarity, ids = (functional.normalize(part, dim=1) @ bank.T).topk(min(k, len(bank)), dim=1)  # (n, k)
@@ -38,7 +41,7 @@ def knn_scores(
 
 
 def knn_predict(
-    bank: Tensor, bank_labels: Tensor, query: Tensor, k: int = 20, temperature: float = 0.07, chunk: int = 1024
+    bank: Tensor, bank_labels: Tensor, query: Tensor, k: int = 20, temperature: float = 0.07, chunk: int | None = None
 ) -> Tensor:
     """Return the class (N,) that gets most votes of each query's neighbours; see `knn_scores`."""
     return knn_scores(bank, bank_labels, query, k, temperature, chunk).argmax(dim=1)
