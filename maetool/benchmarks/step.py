@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -79,17 +80,17 @@ def run(
         for variant in ((False, True) if compiled else (False,))
         for method, config in _pairs(configs, methods)
     ]
-    memory = {case: _alone(_measure, case, 1, False)["memory"] for case in cases}
-    peaks = {dtype: _alone(_peak, dtype) for dtype in dtypes}
-    flops = {config.name: _alone(_useful_flops, config) * batch_size for config in configs}
+    memory = {case: alone(_measure, case, 1, False)["memory"] for case in cases}
+    peaks = {dtype: alone(_peak, dtype) for dtype in dtypes}
+    flops = {config.name: alone(_useful_flops, config) * batch_size for config in configs}
     found: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:
-            found[case].append(_alone(_measure, case, steps))
-    report = f"{batch_size} images a step on {_device()}, {rounds} rounds of {steps} steps.\n"
+            found[case].append(alone(_measure, case, steps))
+    report = f"{batch_size} images a step on {device()}, {rounds} rounds of {steps} steps.\n"
     report += "".join(f"Largest matrix product rate, {d}: {peak / 1e9:,.0f} GFLOP/s.\n" for d, peak in peaks.items())
     report += _table(found, {case: flops[case.config.name] / peaks[case.dtype] for case in cases}, memory)
-    figures = {"device": _device(), "peaks": peaks, "flops": flops, "memory": {str(c): m for c, m in memory.items()}}
+    figures = {"device": device(), "peaks": peaks, "flops": flops, "memory": {str(c): m for c, m in memory.items()}}
     return report, {**figures, "cases": {str(case): results for case, results in found.items()}}
 
 
@@ -100,14 +101,15 @@ def _pairs(configs: Sequence[Path], methods: Sequence[str] | None) -> list[tuple
     return ours + [(m, c) for size, c in sizes.items() if size in peers.SIZES for m in methods if m != "ours"]
 
 
-def _alone(function: Callable, *args: Any) -> Any:
+def alone(function: Callable, *args: Any) -> Any:
     """Call a function in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *args).result()
 
 
-def _device() -> str:
+def device() -> str:
+    """Return where steps are measured."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -123,13 +125,19 @@ def _measure(case: Case, steps: int, keep: bool = True) -> dict[str, Any]:
     with torch.device("meta"):
         _build(case)  # imports what the method needs, so that it is not counted
     before = _peak_memory()
+    step = stepper(case)
+    seconds = [step() for _ in range(steps + 2)][2:]
+    return {"seconds": seconds, "memory": _peak_memory() - before}
+
+
+def stepper(case: Case) -> Callable[[], list[float]]:
+    """Return a function that makes a training step and returns the seconds of its parts: see `_PARTS`."""
     model, loss_of = _build(case)
     size = model.encoder.img_size if case.method == "ours" else (224, 224)
-    model.to(_device()).train()
+    model.to(device()).train()
     optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
-    images = torch.randn(case.batch_size, 3, *size, device=_device())
-    seconds = [_step(loss_of, images, optimizer, getattr(torch, case.dtype)) for _ in range(steps + 2)][2:]
-    return {"seconds": seconds, "memory": _peak_memory() - before}
+    images = torch.randn(case.batch_size, 3, *size, device=device())
+    return partial(_step, loss_of, images, optimizer, getattr(torch, case.dtype))
 
 
 def _build(case: Case) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
@@ -173,7 +181,7 @@ def _peak_memory() -> int:
 def _peak(dtype: str, seconds: float = 1.0) -> float:
     """Return the best rate of matrix products in FLOP a second, over PyTorch's own product and ours."""
     side = 8192 if torch.cuda.is_available() else 2048
-    a, b = (torch.randn(side, side, device=_device(), dtype=getattr(torch, dtype)) for _ in range(2))
+    a, b = (torch.randn(side, side, device=device(), dtype=getattr(torch, dtype)) for _ in range(2))
     best = 0.0
     for product in (torch.matmul, linear):
         product(a, b)
