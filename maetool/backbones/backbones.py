@@ -1,14 +1,17 @@
 """Encoder and pyramid as one module, for detectors and segmentors of other toolboxes too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
+from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.ops.pos_embed import fit_pos_embed, square_grid
 from maetool.registry import ENCODERS, MODELS
+from maetool.weights import read_checkpoint, weights_of
 
 from .maps import feature_maps
 from .pyramids import LayerPyramid, SimpleFeaturePyramid, strides_of
@@ -22,11 +25,15 @@ _PUBLISHED = (
 )  # the encoder's names of facebookresearch/mae
 
 
+_POSITIONS, _LEAST_SHARE = "encoder.pos_embed", 0.9
+
+
 class Backbone(BaseModule):
     """An encoder and a pyramid: images to four maps.
 
-    It loads the encoder of a checkpoint of ours, or one with the published names, in whatever way another toolbox reads
-    the file. Learned positions are resized; those of the file count as square where they are for another grid.
+    With `init_cfg=dict(type="Pretrained", checkpoint=...)` it begins with the encoder of a checkpoint of any format of
+    `maetool.convert.formats`. Weights that another toolbox reads itself may have our names or the published ones.
+    Learned positions are resized; those of the file count as square where they are for another grid.
 
     Attributes:
         encoder: the encoder.
@@ -41,6 +48,38 @@ class Backbone(BaseModule):
         self.strides = strides_of(self.encoder.patch_size)
         self.register_load_state_dict_pre_hook(_adapt)
 
+    def init_weights(self) -> None:
+        """Fill the encoder from the checkpoint that `init_cfg` names; without one, keep the random weights.
+
+        Raises:
+            UsageError: a file that cannot be read, or one that leaves more than a tenth of the encoder unfilled.
+        """
+        source = (self.init_cfg or {}).get("checkpoint")
+        if source is None:
+            return super().init_weights()
+        # MMEngine itself warns at most where a file fills nothing, and does not look under "model".
+        state = CheckpointLoader.load_checkpoint(source, "cpu") if "://" in source else read_checkpoint(source)
+        weights, own = weights_of(state, source), self.state_dict()
+        fitting = {name: value for name, value in weights.items() if name == _POSITIONS or _fits(value, own.get(name))}
+        self._refuse_unfilled(source, fitting)
+        self.load_state_dict(fitting, strict=False)
+        unfilled, unused = ([n for n in names if n not in fitting] for names in (own, weights))
+        print_log(
+            f"{source}: {len(fitting)} tensors loaded; untrained: {_named(unfilled)}; unused: {_named(unused)}.",
+            logger="current",
+        )
+
+    def _refuse_unfilled(self, source: str, weights: Mapping[str, Tensor]) -> None:
+        # Relative positions, which a plain encoder has not, begin at zero.
+        own = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items() if "rel_pos" not in name}
+        lacking = [name for name in own if name not in weights]
+        share = 1 - sum(own[name].numel() for name in lacking) / sum(value.numel() for value in own.values())
+        if share < _LEAST_SHARE:
+            raise UsageError(
+                f"{source} fills {share:.1%} of the encoder: it lacks, or has in another shape, {_named(lacking)}. "
+                "Pass a checkpoint of this encoder, or leave init_cfg out."
+            )
+
     @property
     def out_channels(self) -> int:
         """Channels of each of the four maps."""
@@ -53,6 +92,14 @@ class Backbone(BaseModule):
             UsageError: images that the encoder does not take.
         """
         return tuple(self.pyramid(feature_maps(self.encoder, images, self.pyramid.layers)))
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"{len(names)} ({', '.join(names[:3])}{' and others' if len(names) > 3 else ''})" if names else "none"
+
+
+def _fits(value: Tensor, own: Tensor | None) -> bool:
+    return own is not None and own.shape == value.shape
 
 
 def _adapt(backbone: Backbone, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -58,14 +58,23 @@ def test_what_makes_no_pyramid_is_named():
         ViTDetBackbone({**PLAIN, "img_size": 60, "patch_size": 6})
 
 
-@pytest.mark.parametrize("published", [False, True])
-@pytest.mark.parametrize(("name", "encoder"), [("ViTDetBackbone", WINDOWED), ("UPerNetBackbone", PLAIN)])
-def test_another_toolbox_loads_the_weights(tmp_path, name, encoder, published):
+def plain_encoder():
+    return VisionTransformer(**{name: value for name, value in PLAIN.items() if name != "type"})
+
+
+def write_plain(path, key, prefix):
+    """A plain encoder, and a file with its weights."""
     torch.manual_seed(0)
-    plain = VisionTransformer(**{name: value for name, value in PLAIN.items() if name != "type"})
-    prefix = "" if published else "encoder."
-    state = {prefix + name: value for name, value in plain.state_dict().items()}
-    torch.save({"state_dict": state}, tmp_path / "weights.pth")
+    plain = plain_encoder()
+    torch.save({key: {prefix + name: value for name, value in plain.state_dict().items()}}, path)
+    return plain
+
+
+# As a runner of ours writes it, and as facebookresearch/mae does.
+@pytest.mark.parametrize(("key", "prefix"), [("state_dict", "encoder."), ("model", "")])
+@pytest.mark.parametrize(("name", "encoder"), [("ViTDetBackbone", WINDOWED), ("UPerNetBackbone", PLAIN)])
+def test_another_toolbox_loads_the_weights(tmp_path, name, encoder, key, prefix):
+    plain = write_plain(tmp_path / "weights.pth", key, prefix)
     init = {"type": "Pretrained", "checkpoint": str(tmp_path / "weights.pth")}
     config = {**encoder, "img_size": (32, 96), "pos_embed": "learned"}
     backbone = OTHER.build({"type": f"maetool.{name}", "encoder": config, "init_cfg": init})
@@ -79,6 +88,20 @@ def test_another_toolbox_loads_the_weights(tmp_path, name, encoder, published):
     more = {name: value + 1 for name, value in own.items()}
     backbone.load_state_dict(dict(more))
     assert all(torch.equal(value, more[name]) for name, value in backbone.state_dict().items())
+
+
+def test_weights_that_another_toolbox_reads_itself():
+    backbone, plain = UPerNetBackbone(PLAIN), plain_encoder()
+    assert not backbone.load_state_dict(plain.state_dict(), strict=False).unexpected_keys
+    assert torch.equal(backbone.encoder.blocks[0].attn.qkv.weight, plain.blocks[0].attn.qkv.weight)
+
+
+def test_weights_that_fill_too_little_are_refused(tmp_path):
+    write_plain(tmp_path / "weights.pth", "model", "")
+    init = {"type": "Pretrained", "checkpoint": str(tmp_path / "weights.pth")}
+    wider = UPerNetBackbone({**PLAIN, "embed_dim": 32}, init_cfg=init)
+    with pytest.raises(UsageError, match=r"weights.pth fills 0.7% of the encoder.*cls_token.*Pass a checkpoint"):
+        wider.init_weights()
 
 
 def test_positions_of_no_square_are_refused():
