@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 PULLED_IN = ("README.md", "CONTRIBUTING.md", "examples/plugin/README.md")
 # Fences, indented blocks and code in a line are left alone: `blocks[0](images)` is no link.
 CODE = re.compile(r"(^```.*?^```$|^ {4}.*?$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"(?P<before>\]\(|<img[^>]*? src=\")(?P<path>[^)#\s\":]+)(?P<after>[#)\"])")
+LINK = re.compile(r"(?P<before>\]\(|<(?:img|a)\b[^>]*? (?:src|href)=\")(?P<path>[^)#\s\":]+)(?P<after>[#)\"])")
 LANGUAGES = {".py": "python", ".sh": "bash", ".yml": "yaml", ".cff": "yaml", ".toml": "toml"}
 
 
@@ -61,7 +61,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if not (ROOT / path).exists():
             return link[0]
         found = files.get_file_from_path(site_path(path))
-        if found and link["before"].startswith("<img"):  # mkdocs leaves what is written in HTML alone
+        if found and link["before"].startswith("<"):  # mkdocs leaves what is written in HTML alone
             return f"{link['before']}{found.url_relative_to(page.file)}{link['after']}"
         return f"{link['before']}{relpath(site_path(path), here)}{link['after']}"
 

@@ -26,6 +26,7 @@ from maetool.errors import UsageError
 from maetool.maskers import RandomMasker
 from maetool.registry import MASKERS, PART_REGISTRIES
 
+LINK = re.compile(r"(?:\]\(|(?:src|href)=\")([^)#\s\"]*)(?:#([^)\s\"]+))?[)\"]")
 INLINE = re.compile(r"`(?:python )?(tools/\w+\.py)([^`]*)`")
 
 
@@ -176,7 +177,7 @@ def test_few_blocks_are_not_run():
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_links_lead_somewhere(path):
-    for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", prose_of(path)):
+    for link, anchor in LINK.findall(prose_of(path)):
         if link.startswith(("http://", "https://")):
             continue
         found = path.parent / link if link else path
