@@ -12,15 +12,15 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
+docs: $(VENV)/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "Open build/site/index.html, or for its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
+
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
 
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
-
-docs: $(VENV)/.installed-docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
-	@echo "Open build/site/index.html, or for its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
 
 clean:
 	rm -rf $(VENV) build *.egg-info
@@ -32,10 +32,10 @@ $(VENV)/.installed: setup.py
 	@MMCV_WITH_OPS=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
-	@touch $@
-
 $(VENV)/.installed-docs: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@

@@ -56,9 +56,18 @@ def telling(command):
             raise AssertionError(f"{command}: {' '.join(told) or 'not parsed'}") from end
 
 
+def braces(word):
+    """Return the words that a shell makes of one with `{a,b}` in it."""
+    found = re.search(r"\{([^{},]*(?:,[^{},]*)+)\}", word)
+    if not found:
+        return [word]
+    choices = [word[: found.start()] + choice + word[found.end() :] for choice in found[1].split(",")]
+    return [expanded for choice in choices for expanded in braces(choice)]
+
+
 def check_command(command):
     """Raise AssertionError, or the tool's own UsageError, if the command of a page would not be taken."""
-    words = shlex.split(command, comments=True)
+    words = [expanded for word in shlex.split(command, comments=True) for expanded in braces(word)]
     variables = {}
     while re.match(r"[A-Z_]+=", words[0]):
         name, variables[name] = words[0].split("=", 1)[0], words.pop(0)

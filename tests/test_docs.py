@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 import yaml
-from doc_commands import check_command, options_of
+from doc_commands import braces, check_command, options_of
 from doc_pages import PAGES, ROOT, anchors_of, blocks_of, commands_in, is_bash, page_id, prose_of
 from PIL import Image
 from safetensors.torch import save_file
@@ -150,6 +150,11 @@ WRONG = [
 def test_wrong_commands_are_found(command):
     with pytest.raises((AssertionError, UsageError)):
         check_command(command)
+
+
+def test_braces_are_those_of_a_shell():
+    assert braces("a/{b,c}/{d,e}.py") == ["a/b/d.py", "a/b/e.py", "a/c/d.py", "a/c/e.py"]
+    assert braces("{a} b") == ["{a} b"]
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if INLINE.search(path.read_text())], ids=page_id)
