@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := work_dirs/demo_$(shell date +%Y%m%d_%H%M%S)
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python tools/train.py configs/mae/vit-t_shapes.py --work-dir $(RUN)
 
 test: $(VENV)/.installed
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+docs: $(VENV)/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "Open build/site/index.html, or for its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
@@ -26,6 +30,10 @@ $(VENV)/.installed: setup.py
 	@echo "Installing maetool into $(VENV); the first time this downloads PyTorch and takes some minutes."
 	@$(PYTHON) -m venv $(VENV)
 	@MMCV_WITH_OPS=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

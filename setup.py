@@ -41,6 +41,7 @@ setup(
         "test": TEST,
         "onnx": ONNX,
         "dev": [*TEST, "ruff>=0.6", "codespell>=2.3", "pyarrow>=15"],
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=1.0", "ruff>=0.6"],
         "parquet": ["pyarrow>=15"],
         "bench": ["transformers>=4.50", "lightly>=1.5.20"],
         "tensorboard": ["tensorboard>=2.15"],

@@ -1,36 +1,59 @@
 """The documentation works: its Python runs; its commands and links name what there is."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import mmengine
+import numpy as np
 import pytest
+import timm
 import torch
 import yaml
+from doc_commands import braces, check_command, options_of
+from doc_pages import PAGES, ROOT, anchors_of, blocks_of, commands_in, is_bash, page_id, prose_of
 from PIL import Image
+from safetensors.torch import save_file
 
 import maetool
 from maetool.data import ShapesDataset
 from maetool.encoders import VisionTransformer
-from maetool.registry import PART_REGISTRIES
+from maetool.engine import launch
+from maetool.engine.config import check_config, load_config
+from maetool.engine.debug import shrink
+from maetool.errors import UsageError
+from maetool.maskers import RandomMasker
+from maetool.registry import MASKERS, PART_REGISTRIES
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/plugin/README.md")]
-PAGES += sorted((ROOT / "docs").rglob("*.md"))
-PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"(?:python |`)(tools/\w+\.py)((?:[^\n]*\\\n)*[^\n]*)")
-
-
-def page_id(path):
-    return str(path.relative_to(ROOT))
+LINK = re.compile(r"(?:\]\(|(?:src|href)=\")([^)#\s\"]*)(?:#([^)\s\"]+))?[)\"]")
+INLINE = re.compile(r"`(?:python )?(tools/\w+\.py)([^`]*)`")
 
 
-def blocks_of(path):
-    return PYTHON.findall(path.read_text())
+def of_kind(path, *kinds):
+    return [block for block in blocks_of(path) if block.kind in kinds and not block.not_run]
+
+
+def pages_with(*kinds):
+    return [path for path in PAGES if of_kind(path, *kinds)]
+
+
+@pytest.fixture
+def my_package(monkeypatch):
+    """The package of a reader that the pages name, with the masker that they name."""
+    maskers = ModuleType("my_package.maskers")
+    maskers.StripeMasker = type("StripeMasker", (RandomMasker,), {})
+    for name, module in {
+        "my_package": ModuleType("my_package"),
+        "my_package.maskers": maskers,
+        "my_package.targets": ModuleType("my_package.targets"),
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module)
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder with what the pages name: `images`, and weights with the published names."""
+    """A folder with what the pages name: `images`, weights with the published names, features."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     shapes = ShapesDataset(64, 48, seed=0)
@@ -39,6 +62,9 @@ def place(tmp_path, monkeypatch):
         Image.fromarray(shapes[i]["inputs"].permute(1, 2, 0).numpy()).save(f"images/{i:02d}.png")
     torch.manual_seed(0)
     torch.save({"model": VisionTransformer(32, 8, 3, 192, 1, 3).state_dict()}, "mae_pretrain_vit_base.pth")
+    np.savez("features.npz", features=np.zeros((2, 3)), path=["a", "b"], label=[0, 1], classes=["x", "y"])
+    for parts in PART_REGISTRIES:
+        parts.import_from_location()  # MMEngine imports them when first asked, which may be below
     registered = [(parts.module_dict, dict(parts.module_dict)) for parts in PART_REGISTRIES]
     yield tmp_path
     for now, before in registered:
@@ -46,15 +72,47 @@ def place(tmp_path, monkeypatch):
         now.update(before)
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if blocks_of(path)], ids=page_id)
-def test_python_runs(path, place):
-    scope = {"__name__": "docs"}
-    for block in blocks_of(path):
-        exec(compile(block, page_id(path), "exec"), scope)
+@pytest.mark.parametrize("path", pages_with("python", "config"), ids=page_id)
+def test_python_runs(path, place, my_package):
+    """Blocks run in order, as one program; whole configs train in a tiny form; parts of one name what there is."""
+    scope, configs = {"__name__": "docs"}, of_kind(path, "config")
+    if "vit_base_patch16_224" in path.read_text():
+        save_file(timm.create_model("vit_base_patch16_224", num_classes=0).state_dict(), "encoder.safetensors")
+    for block in of_kind(path, "python"):
+        exec(compile("\n" * (block.line - 1) + block.text, page_id(path), "exec"), scope)
+        check_fragment({name: value for name, value in scope.items() if isinstance(value, dict) and name[0] != "_"})
+    for number, block in enumerate(configs):
+        train(place, f"{path.stem}_{number}", block.text)
+
+
+def check_fragment(fragment):
+    """Check what a block assigns as parts of a config; the backbones in it are those of another toolbox's tree."""
+    if "my_package.maskers" in fragment.get("custom_imports", {}).get("imports", ()):
+        MASKERS.register_module(module=sys.modules["my_package.maskers"].StripeMasker)
+    check_config(fragment)
+    backbone = fragment.get("model", {}).get("backbone")
+    if backbone:
+        with torch.device("meta"):
+            mmengine.MODELS.build({name: value for name, value in backbone.items() if name != "_delete_"})
+
+
+def train(place, name, text):
+    folder = place / "configs"
+    (folder / "own").mkdir(parents=True, exist_ok=True)
+    if not (folder / "_base_").exists():
+        (folder / "_base_").symlink_to(ROOT / "configs/_base_")
+    path = folder / "own" / f"{name}.py"
+    path.write_text(text)
+    cfg = load_config(path)
+    shrink(cfg)
+    cfg.work_dir = str(place / name)
+    runner = launch.build_runner(cfg)
+    runner.train()
+    assert runner.iter == 4
 
 
 def test_the_loop_learns_in_thirty_lines(place, capsys):
-    loop, *_ = blocks_of(ROOT / "docs" / "without_the_framework.md")
+    loop = of_kind(ROOT / "docs" / "without_the_framework.md", "python")[0].text
     assert len([line for line in loop.splitlines() if line.strip() and not line.startswith(("import", "from"))]) <= 30
     torch.manual_seed(0)
     exec(compile(loop, "loop", "exec"), {"__name__": "docs"})
@@ -63,26 +121,73 @@ def test_the_loop_learns_in_thirty_lines(place, capsys):
     assert losses[-1] < 0.97 * losses[0]
 
 
-def commands_of(path):
-    return [(tool, re.split("[#`]", rest)[0]) for tool, rest in COMMAND.findall(path.read_text())]
+@pytest.mark.parametrize("path", pages_with("bash"), ids=page_id)
+def test_commands_are_taken(path, my_package):
+    for block in of_kind(path, "bash"):
+        for command in commands_in(block.text):
+            check_command(command)
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if commands_of(path)], ids=page_id)
-def test_commands_name_what_there_is(path):
-    for tool, rest in commands_of(path):
-        source = ROOT / tool
-        assert source.is_file(), tool
-        known = set(re.findall(r"--[\w-]+", source.read_text())) | {"--help"}
-        assert set(re.findall(r"(?<=\s)--[\w-]+", rest)) <= known, f"{tool}{rest}"
+WRONG = [
+    "python tools/train.py",
+    "python tools/training.py configs/mae/vit-t_shapes.py",
+    "python tools/train.py configs/mae/vit-t_shape.py",
+    "python tools/train.py configs/mae/vit-t_shapes.py --dat FOLDERS --epochs 3",
+    "python tools/train.py configs/mae/vit-t_shapes.py --cfg-options model.encoder.dept=3",
+    'python tools/compare.py CONFIG --out DIR --run "red model.masker.type=RedMasker"',
+    "tools/dist_train.sh configs/mae/vit-t_shapes.py",
+    "GPUS=8 tools/dist_train.sh 8 configs/mae/vit-t_shapes.py",
+    "torchrun --processes 2 tools/train.py configs/mae/vit-t_shapes.py",
+    "sbatch tools/slurm_train.sh configs/mae/vit-t_shapes.py --launch",
+    "make everything",
+    'pip install -e ".[all]"',
+    "pip install maetool-extras",
+    "conda install maetool",
+]
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_wrong_commands_are_found(command):
+    with pytest.raises((AssertionError, UsageError)):
+        check_command(command)
+
+
+def test_braces_are_those_of_a_shell():
+    assert braces("a/{b,c}/{d,e}.py") == ["a/b/d.py", "a/b/e.py", "a/c/d.py", "a/c/e.py"]
+    assert braces("{a} b") == ["{a} b"]
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if INLINE.search(path.read_text())], ids=page_id)
+def test_commands_within_a_line_name_what_there_is(path):
+    for tool, rest in INLINE.findall(path.read_text()):
+        assert set(re.findall(r"(?<=\s)--[\w-]+", rest)) <= options_of(tool), f"{tool}{rest}"
         for config in re.findall(r"(?:examples/plugin/)?configs/[\w/.-]+\.py", rest):
             assert (ROOT / config).is_file(), config
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_every_block_says_what_it_is(path):
+    """A block is Python, commands or text: what a program prints or a file holds, and nothing to run."""
+    for block in blocks_of(path):
+        where = f"{page_id(path)}:{block.line}"
+        assert block.kind in ("python", "config", "bash", "text"), f"{where}: fence it as python, bash or text"
+        if block.kind == "text":
+            assert not any(is_bash(line) for line in commands_in(block.text)), f"{where}: fence it as bash"
+            assert not re.search(r"^(import|from) \w+", block.text, re.MULTILINE), f"{where}: fence it as python"
+
+
+def test_few_blocks_are_not_run():
+    assert sum(bool(block.not_run) for path in PAGES for block in blocks_of(path)) <= 3
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_links_lead_somewhere(path):
-    for link in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
-        if not link.startswith(("http://", "https://")):
-            assert (path.parent / link).exists(), link
+    for link, anchor in LINK.findall(prose_of(path)):
+        if link.startswith(("http://", "https://")):
+            continue
+        found = path.parent / link if link else path
+        assert found.exists(), link
+        assert not anchor or anchor in anchors_of(found), f"{link}#{anchor}"
 
 
 def test_what_is_cited():
