@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := work_dirs/demo_$(shell date +%Y%m%d_%H%M%S)
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test lint format typecheck docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python tools/train.py configs/mae/vit-t_shapes.py --work-dir $(RUN)
@@ -22,6 +22,9 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+typecheck: $(VENV)/.installed-typecheck
+	@$(BIN)/mypy
+
 clean:
 	rm -rf $(VENV) build *.egg-info
 
@@ -38,4 +41,8 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+$(VENV)/.installed-typecheck: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[typecheck]"
 	@touch $@

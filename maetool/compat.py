@@ -26,6 +26,14 @@ def cpu_resizes_uint8() -> bool:
     return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 
 
+def silence_opencv() -> None:
+    """Let OpenCV write nothing to the terminal."""
+    import cv2
+
+    place = getattr(cv2.utils, "logging", cv2)  # 4.11 has the function in cv2 itself, 5 no longer
+    place.setLogLevel(0)
+
+
 def keep_freed_memory(keep: bool = True) -> bool:
     """Let this process keep the memory that a training step frees for its next step; return whether that was possible.
 

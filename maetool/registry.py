@@ -72,10 +72,11 @@ def find_part(name: Any, registry: engine.Registry) -> Any:
     Raises:
         UsageError: nothing has that name; the message gives near names and the plugins that were or were not loaded.
     """
-    if not isinstance(name, str):
+    if callable(name):
         return name
-    if not name.strip():
-        raise UsageError(f"The `type` of a {registry.name} is empty: write one of {', '.join(_known(registry))}.")
+    if not isinstance(name, str) or not name.strip():
+        found = "empty" if isinstance(name, str) else f"{name!r} and no name"
+        raise UsageError(f"The `type` of a {registry.name} is {found}: write one of {', '.join(_known(registry))}.")
     load_plugins()
     try:
         found = registry.get(name)

@@ -80,13 +80,16 @@ def test_an_empty_name():
         MASKERS.register_module(name=" ")(Nameless)
     with pytest.raises(UsageError, match=r"The `type` of a masker is empty: write one of .*RandomMasker"):
         MASKERS.build({"type": ""})
+    with pytest.raises(UsageError, match=r"The `type` of a masker is None and no name: write one of .*RandomMasker"):
+        MASKERS.build({"type": None})
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("raise ValueError('broken on purpose')", "ValueError: broken on purpose"),
+        ("raise ValueError('broken on purpose')", r"ValueError: broken on purpose, in .*custom_37\.py, line 1"),
+        ("raise SystemExit(3)", r"SystemExit: 3, in .*custom_19\.py, line 1"),
     ],
 )
 def test_custom_imports_that_fail_say_why(tmp_path, monkeypatch, code, reason):

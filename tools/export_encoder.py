@@ -1,6 +1,7 @@
 """Writes the encoder alone, as timm, a notebook or another runtime wants it: `export_encoder.py CHECKPOINT --out FILE`.
 
 FILE ends in .pth or .safetensors, names as in timm, or in .onnx; mean, deviation, sizes, recipe and versions go along.
+A model card is written beside it, as .md.
 """
 
 import argparse
@@ -26,10 +27,12 @@ def main() -> None:
     from maetool.engine.config import load_config
     from maetool.engine.encoder import load_encoder
     from maetool.engine.export import check_out, describe, encoder_of, write_onnx, write_weights
+    from maetool.engine.model_card import write_card
 
     out = check_out(args.out)
     section = load_config(args.config).model if args.config else None
-    exported = encoder_of(read_checkpoint(args.checkpoint), args.checkpoint, args.num_heads, section)
+    state = read_checkpoint(args.checkpoint)
+    exported = encoder_of(state, args.checkpoint, args.num_heads, section)
     weights, meta = exported["state_dict"], exported["meta"]
     size = sum(value.numel() for value in weights.values())
     if out.suffix == ".onnx":
@@ -41,6 +44,7 @@ def main() -> None:
     else:
         write_weights(exported, out)
         print(f"{out}: {len(weights)} tensors, {size / 1e6:.1f} million parameters, names as in timm.")
+    print(f"{write_card(exported, state.get('meta') or {}, out)}: its model card.")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ def describe_encoder(weights: Mapping[str, Tensor], source: str, num_heads: int 
         num_heads: attention heads of a block; None takes the usual number for the width.
 
     Raises:
-        UsageError: no encoder, not a plain ViT, heads that the width does not tell, or positions whose grid is unknown.
+        UsageError: no encoder, part of one, not a plain ViT, heads that the width does not tell, or positions whose
+            grid is unknown.
     """
     if not any(name.startswith("encoder.") for name in weights):
         raise UsageError(
@@ -43,6 +44,7 @@ def describe_encoder(weights: Mapping[str, Tensor], source: str, num_heads: int 
             f"{source} does not say what its encoder is, and it is no plain ViT ({found}): pass a config that says it, "
             "for example --config configs/mae/vit-b_800e.py."
         )
+    depth = _depth(weights, source)
     width, channels, *patch = kernel.shape
     hidden = weights.get("encoder.blocks.0.mlp.fc1.weight")
     grid = _grid(table, source)
@@ -52,7 +54,7 @@ def describe_encoder(weights: Mapping[str, Tensor], source: str, num_heads: int 
         "patch_size": tuple(patch),
         "in_chans": channels,
         "embed_dim": width,
-        "depth": 1 + max((int(match[1]) for match in map(_block, weights) if match), default=-1),
+        "depth": depth,
         "num_heads": num_heads or _heads(width, source),
         "mlp_ratio": 4.0 if hidden is None else len(hidden) / width,
         "pos_embed": "learned" if grid_of_table(table, 1) is None else "sincos",
@@ -60,8 +62,16 @@ def describe_encoder(weights: Mapping[str, Tensor], source: str, num_heads: int 
     }
 
 
-def _block(name: str) -> re.Match[str] | None:
-    return re.match(r"encoder\.blocks\.(\d+)\.", name)
+def _depth(weights: Mapping[str, Tensor], source: str) -> int:
+    blocks = {int(match[1]) for name in weights if (match := re.match(r"encoder\.blocks\.(\d+)\.", name))}
+    depth = max(blocks, default=0) + 1
+    missing = sorted(set(range(depth)) - blocks)
+    if missing:
+        raise UsageError(
+            f"{source} holds part of an encoder: it has no block {missing[0]}. Copy the file again, or pass a "
+            "checkpoint of a whole model."
+        )
+    return depth
 
 
 def _grid(table: Tensor, source: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from maetool.compat import silence_opencv
 from maetool.errors import UsageError
 
 from .jpeg import read_header
@@ -37,7 +38,7 @@ _EXIF_ORIENTATION = 0x0112
 
 # OpenCV writes several lines to the terminal for each broken file; `UnreadableImage` says the same in one sentence.
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    silence_opencv()
 
 
 class UnreadableImage(Exception):

@@ -37,7 +37,8 @@ def labels_from_folders(files: Files) -> Labels:
         parts = files.relative(i).split("/", 1)
         if len(parts) == 1 or parts[0] == "..":
             raise UsageError(
-                f"{files.path(i)} has no class: with_labels expects {files.root}/CLASS/IMAGE, a folder for each class."
+                f"{files.path(i)} has no class: labels are read from the folders, {files.root}/CLASS/IMAGE; sort the "
+                "images into one for each class, or pass a csv table of paths and labels."
             )
         folders.append(parts[0])
     classes = sorted(set(folders))

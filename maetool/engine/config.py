@@ -3,6 +3,8 @@
 import argparse
 import difflib
 import inspect
+import sysconfig
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +19,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
 from maetool.registry import check_part, find_part
 
+_STDLIB = sysconfig.get_path("stdlib")
 # Where a config names a part: the key that holds it, its registry, and the keys beside the part's own arguments.
 _SECTIONS = {
     "model": (registry.MODELS, ()),
@@ -78,14 +81,23 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         raise UsageError(f"There is no config {path}: pass the path of a .py file.{hint}")
     try:
         cfg = Config.fromfile(path)
-    except Exception as error:  # a config is code, so anything can go wrong in it
-        cause: BaseException = error
-        while isinstance(cause, ImportError) and cause.__context__:  # MMEngine hides why `custom_imports` failed
-            cause = cause.__context__
-        raise UsageError(f"The config {path} cannot be read ({type(cause).__name__}: {cause}).") from error
+    except UsageError:  # of a part that `custom_imports` registers
+        raise
+    except (Exception, SystemExit) as error:  # a config is code, so anything can go wrong in it
+        raise UsageError(f"The config {path} cannot be read ({_reason(error)}).") from error
     change_config(cfg, options)
     cfg.setdefault("work_dir", str(Path("work_dirs") / path.stem))
     return cfg
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, ImportError) and error.__context__:  # MMEngine hides why `custom_imports` failed
+        error = error.__context__
+    *_, last = traceback.extract_tb(error.__traceback__)
+    file = Path(last.filename)
+    people_wrote_it = file.is_file() and not file.is_relative_to(_STDLIB) and "mmengine" not in file.parts
+    where = f", in {file}, line {last.lineno}" if people_wrote_it else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def change_config(cfg: Config, options: Sequence[str]) -> None:

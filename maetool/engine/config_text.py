@@ -1,6 +1,7 @@
 """What the text of a config says, read without running it: the text in a checkpoint may be a stranger's."""
 
 import ast
+from contextlib import suppress
 from typing import Any
 
 from mmengine import ConfigDict
@@ -13,13 +14,22 @@ def read_section(text: str, name: str) -> ConfigDict | None:
         text: as a run writes it to its checkpoints: assignments of literals and calls of `dict`.
         name: the variable.
     """
+    section = read_values(text).get(name)
+    return ConfigDict(section) if isinstance(section, dict) else None
+
+
+def read_values(text: str) -> dict[str, Any]:
+    """Return every variable of a config's text that holds values, and what it holds; see `read_section`."""
     try:
         body = ast.parse(text).body
-        found = [node.value for node in body if isinstance(node, ast.Assign) and _names(node) == [name]]
-        section = _value(found[-1]) if found else None
     except (SyntaxError, ValueError):
-        return None
-    return ConfigDict(section) if isinstance(section, dict) else None
+        return {}
+    values = {}
+    for node in body:
+        if isinstance(node, ast.Assign) and len(names := _names(node)) == 1:
+            with suppress(ValueError):
+                values[names[0]] = _value(node.value)
+    return values
 
 
 def _names(node: ast.Assign) -> list[str]:

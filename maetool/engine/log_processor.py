@@ -43,7 +43,7 @@ class PretrainLogProcessor(LogProcessor):
         line = (
             f"step {runner.iter + 1:,}/{runner.max_iters:,} (epoch {runner.epoch + 1}/{runner.max_epochs})"
             f" | loss {tag.get('loss', nan):.4f}{_constant(tag)}{_accuracy(tag)}"
-            f" | lr {tag.get('base_lr', tag['lr']):.2e} | grad norm {tag.get('grad_norm', nan):.3g}"
+            f" | lr {tag.get('base_lr', tag['lr']):.2e}{_grad_norm(tag)}"
             f" | {tag['images_per_second']:,.0f} images/s, {tag['waiting_share']:.0%} waiting for data"
             f" | {tag['peak_memory_gb']:.1f} GB | {eta} left"
         )
@@ -52,6 +52,11 @@ class PretrainLogProcessor(LogProcessor):
 
 def _constant(tag: dict[str, Any]) -> str:
     return f", constant predictor {tag['constant_predictor']:.4f}" if "constant_predictor" in tag else ""
+
+
+def _grad_norm(tag: dict[str, Any]) -> str:
+    # There is none before the first optimiser step, which accumulation delays.
+    return f" | grad norm {tag['grad_norm']:.3g}" if "grad_norm" in tag else ""
 
 
 def _accuracy(tag: dict[str, Any]) -> str:

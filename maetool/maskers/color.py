@@ -18,7 +18,7 @@ from .base import Masker
 
 Color = Literal["white", "red", "blue", "green", "purple"]
 # Ranges of the deviations of the Gaussians, in patches. The paper does not state its own.
-_SIGMAS = {
+_SIGMAS: dict[str, dict[str, tuple[float, float]]] = {
     "white": {},
     "red": {"sigma1": (1.0, 3.0)},
     "blue": {"sigma1": (0.5, 2.0)},
@@ -51,6 +51,8 @@ class ColorNoiseMasker(Masker):
         UsageError: an unknown colour, sigmas in the wrong order, or a bank file that cannot be used.
     """
 
+    bank: Tensor | None
+
     def __init__(
         self,
         color: Color = "green",
@@ -74,9 +76,8 @@ class ColorNoiseMasker(Masker):
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
         """Return the negative noise (B, L) of a window for each sample."""
-        if self.bank is None or self.bank.device != rng.device:
-            self.bank = self.make_bank(rng.device) if self.bank is None else self.bank.to(rng.device)
-        return -self._windows(rng, to_size(grid, "grid")).flatten(1)
+        self.bank = self.make_bank(rng.device) if self.bank is None else self.bank.to(rng.device)
+        return -self._windows(self.bank, rng, to_size(grid, "grid")).flatten(1)
 
     def make_bank(self, device: torch.device) -> Tensor:
         """Return the bank, float32 (pictures, height, width)."""
@@ -89,8 +90,8 @@ class ColorNoiseMasker(Masker):
         band = blurred[0] - blurred[1] if len(blurred) == 2 else blurred[0]
         return white - band if self.color in ("blue", "purple") else band
 
-    def _windows(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
-        number, height, width = self.bank.shape
+    def _windows(self, bank: Tensor, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
+        number, height, width = bank.shape
         if grid[0] > height or grid[1] > width:
             raise UsageError(
                 f"A grid of {by(grid)} patches does not fit the noise bank of {by((height, width))}: "
@@ -103,7 +104,7 @@ class ColorNoiseMasker(Masker):
             drawn["picture"] = torch.arange(len(rng), device=rng.device)[:, None] % number
         rows = _sides(drawn["top"], grid[0], drawn["rows"])  # (B, h)
         columns = _sides(drawn["left"], grid[1], drawn["columns"])  # (B, w)
-        return self.bank[drawn["picture"][:, :, None], rows[:, :, None], columns[:, None, :]]
+        return bank[drawn["picture"][:, :, None], rows[:, :, None], columns[:, None, :]]
 
 
 def _sides(start: Tensor, length: int, flip: Tensor) -> Tensor:
@@ -120,7 +121,8 @@ def _check_sigmas(
             raise UsageError(f"{color} noise has no {name}, but got {value!r}: leave it out.")
         if value is not None and (len(value) != 2 or not 0 < value[0] <= value[1]):
             raise UsageError(f"{name} is {value!r}, but must be a range of positive numbers, such as (0.5, 1.0).")
-    sigmas = [tuple(given[name] or default) for name, default in _SIGMAS[color].items()]
+    chosen = [given[name] or default for name, default in _SIGMAS[color].items()]
+    sigmas = [(low, high) for low, high in chosen]
     if len(sigmas) == 2 and not sigmas[0][1] < sigmas[1][0]:
         raise UsageError(f"sigma1 {sigmas[0]} does not lie below sigma2 {sigmas[1]}: their ranges must not overlap.")
     return sigmas

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +33,14 @@ class GivenMasker(Masker):
         )
 
 
-def _build(maskers: Sequence[Any]) -> nn.ModuleList:
+def _build(maskers: Sequence[Any]) -> Sequence[Masker]:
     if not maskers:
         raise UsageError("A masker of several maskers got an empty list: name at least one.")
-    return nn.ModuleList(MASKERS.build(masker) for masker in maskers)
+    # A ModuleList is a sequence of what is put into it, but torch declares its members as modules only.
+    return cast(Sequence[Masker], nn.ModuleList(MASKERS.build(masker) for masker in maskers))
 
 
-def _needs(maskers: nn.ModuleList) -> tuple[str, ...]:
+def _needs(maskers: Sequence[Masker]) -> tuple[str, ...]:
     return tuple(sorted({name for masker in maskers for name in masker.needs}))
 
 
@@ -60,6 +61,8 @@ class MixedMasker(Masker):
     Raises:
         UsageError: no maskers, or probabilities that do not fit.
     """
+
+    bounds: Tensor
 
     def __init__(
         self,

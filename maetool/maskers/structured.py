@@ -18,7 +18,7 @@ from .base import Masker
 def _check_aspect(aspect: Sequence[float]) -> tuple[float, float]:
     if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1]:
         raise UsageError(f"aspect is {aspect!r}, but must be a range of height over width, such as (0.3, 3.33).")
-    return tuple(aspect)
+    return aspect[0], aspect[1]
 
 
 def _aspects(rng: KeyedRandom, aspect: tuple[float, float]) -> Tensor:
@@ -174,7 +174,8 @@ class GridMasker(Masker):
             return 1 - kept.float() + 0.5 * rng.uniform(prod(grid))
         # The plastic number's powers spread points evenly in two dimensions (Roberts' sequence R2), and so on for more.
         steps = [_plastic(len(grid)) ** -(i + 1) for i in range(len(grid))]
-        return sum(s.double() * step for s, step in zip(shifted, steps, strict=True)).remainder(1.0).float()
+        products = [s.double() * step for s, step in zip(shifted, steps, strict=True)]
+        return torch.stack(products).sum(dim=0).remainder(1.0).float()
 
 
 def _plastic(rank: int) -> float:

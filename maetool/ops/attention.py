@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from .linear import is_exporting
@@ -30,7 +30,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         ctx.save_for_backward(q, k, v)
         out = _tokens_first(q, v.shape[3])
         for part, some_q, some_k, some_v in _parts(q, k, v):
@@ -39,7 +39,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         q, k, v = ctx.saved_tensors
         grads = [_tokens_first(value, value.shape[3]) for value in (q, k, v)]
         for part, some_q, some_k, some_v, some_grad in _parts(q, k, v, grad):

@@ -37,7 +37,7 @@ def to_grid(values: Tensor, grid: Sequence[int], name: str, pool: Literal["any",
     return cells.amax(dim=inside) if pool == "any" else cells.mean(dim=inside)
 
 
-def rectangles(top: Tensor, left: Tensor, height: Tensor, width: Tensor, grid: tuple[int, int]) -> Tensor:
+def rectangles(top: Tensor, left: Tensor, height: Tensor, width: Tensor, grid: Sequence[int]) -> Tensor:
     """Return which cells lie in each rectangle, bool (B, h, w), from corners and sides int64 (B,)."""
     rows = torch.arange(grid[0], device=top.device) - top[:, None]
     columns = torch.arange(grid[1], device=top.device) - left[:, None]

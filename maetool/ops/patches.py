@@ -43,8 +43,10 @@ def take_patches(images: Tensor, patch_size: Sequence[int], ids: Tensor) -> Tens
     """
     grid = grid_of(images.shape[2:], patch_size)
     batch = torch.arange(len(images), device=images.device)[:, None]
-    cells = [cell for axis in torch.unravel_index(ids, grid) for cell in (axis, slice(None))]
-    return _split(images, grid, patch_size)[(batch, slice(None), *cells)]  # (B, N, C, ph, pw)
+    index: tuple[Tensor | slice, ...] = (batch, slice(None))
+    for axis in torch.unravel_index(ids, grid):
+        index += (axis, slice(None))
+    return _split(images, grid, patch_size)[index]  # (B, N, C, ph, pw)
 
 
 def take_windows(images: Tensor, patch_size: Sequence[int], ids: Tensor, border: int) -> Tensor:
@@ -60,7 +62,8 @@ def take_windows(images: Tensor, patch_size: Sequence[int], ids: Tensor, border:
     for axis, side in enumerate(patch_size, start=2):
         windows = windows.unfold(axis, side + 2 * border, side)  # a view: (B, C, h, w, ph + 2b, pw + 2b)
     batch = torch.arange(len(images), device=images.device)[:, None]
-    windows = windows[(batch, slice(None), *torch.unravel_index(ids, grid))]
+    index: tuple[Tensor | slice, ...] = (batch, slice(None), *torch.unravel_index(ids, grid))
+    windows = windows[index]
     # In memory the pixels of a window come first, so that arithmetic runs along the windows and not along a few pixels.
     return windows.movedim((-2, -1), (0, 1)).contiguous().movedim((0, 1), (-2, -1))
 

@@ -225,6 +225,9 @@ def test_heads_and_grids_that_nothing_tells(tmp_path, encoder):
     state["encoder.pos_embed"] = torch.randn(1, 13, 48)
     with pytest.raises(UsageError, match="learned positions for 12 patches, which is no square"):
         maetool.load_encoder(saved(tmp_path, state), num_heads=3)
+    part = {name: value for name, value in ours(encoder).items() if ".blocks.0." not in name}
+    with pytest.raises(UsageError, match="holds part of an encoder: it has no block 0"):
+        maetool.load_encoder(saved(tmp_path, part), num_heads=3)
     state = ours(encoder) | {"encoder.blocks.0.ls1.gamma": torch.ones(48)}
     with pytest.raises(UsageError, match=r"no plain ViT \(encoder.blocks.0.ls1.gamma\)"):
         maetool.load_encoder(saved(tmp_path, state), num_heads=3)

@@ -14,8 +14,9 @@ from maetool import __version__
 from maetool.engine.checkpoint import read_checkpoint
 from maetool.engine.export import encoder_of
 from maetool.engine.hooks import LogHook
+from maetool.engine.model_card import write_card
 from maetool.errors import UsageError
-from maetool.visualization.curves import draw_runs, read_runs
+from maetool.visualization.curves import draw_runs, read_logs, read_runs
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +148,27 @@ def test_the_encoder_alone_loads_in_timm(repository, logged, tmp_path):
     )
     model.load_state_dict(exported["state_dict"], strict=True)
     assert exported["meta"]["data_preprocessor"]["type"] == "ImagePreprocessor"
+    card = out.with_suffix(".md").read_text()
+    assert f"{out.with_suffix('.md')}: its model card." in said
+    logs = read_logs(logged)
+    assert f"- loss {logs['val/loss'][12]:.4f}\n" in card
+    assert "| masker | RandomMasker(mask_ratio=0.75) |\n" in card
+    assert "| seed | 0 |\n" in card
+    assert "It saw drawn pictures only" in card
+
+
+def test_a_card_says_what_nobody_knows(logged, tmp_path):
+    alone = tmp_path / "alone.pth"
+    state = read_checkpoint(logged / "epoch_3.pth")
+    cfg = "train_dataloader = dict(dataset=dict(type='ImageFolderDataset', root='/home/me/photographs'))\n"
+    state["meta"]["cfg"] += cfg + "init_from = '/home/me/weights.pth'\n"
+    card = write_card(encoder_of(state, str(alone)), state["meta"], alone).read_text()
+    assert "The log of the run was not beside the checkpoint" in card
+    assert "| data | ImageFolderDataset, photographs, " in card
+    assert "| began with | weights.pth |" in card
+    assert "/home/me" not in card
+    assert "keep their owner's licence" in card
+    assert "drawn pictures" not in card
 
 
 def test_what_has_no_encoder_cannot_be_exported():

@@ -85,7 +85,7 @@ def test_a_trained_model_keeps_its_classes(repository, folder):
 
 
 def test_images_without_classes_for_a_classifier(repository, folder):
-    with pytest.raises(UsageError, match="has no class: with_labels expects"):
+    with pytest.raises(UsageError, match="has no class: labels are read from the folders, "):
         classifier(repository, folder / "all" / "a")
 
 

@@ -26,7 +26,12 @@ _AP = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "AP small", "ap_m
 _AP |= {"ap_large": "AP large", "recall": "recall"}
 _FORMS |= {f"{kind}_{name}": f"{kind} {said} {{:.1f}} %" for kind in ("box", "mask") for name, said in _AP.items()}
 
-_CONSTANT = ("masked_fraction",)  # the same in every validation
+CONSTANT_METRICS = ("masked_fraction",)  # the same in every validation
+
+
+def say_metric(name: str, value: float) -> str:
+    """Return a metric of a validation in words, such as "kNN accuracy 71.6 %"."""
+    return _FORMS.get(name, name.replace("_", " ") + " {:.4f}").format(value)
 
 
 @HOOKS.register_module()
@@ -54,11 +59,7 @@ class LogHook(LoggerHook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Report the metrics of a validation, each as it is: MMEngine would average over earlier validations."""
         metrics = metrics or {}
-        shown = [
-            _FORMS.get(name, name.replace("_", " ") + " {:.4f}").format(value)
-            for name, value in metrics.items()
-            if name not in _CONSTANT
-        ]
+        shown = [say_metric(name, value) for name, value in metrics.items() if name not in CONSTANT_METRICS]
         runner.logger.info("validation | %s", ", ".join(shown))
         step = 0 if isinstance(runner._train_loop, dict) else runner.iter
         scalars = {f"val/{name}": value for name, value in metrics.items()}

@@ -1,0 +1,141 @@
+"""The model card of an exported encoder: what its checkpoint and the log of its run say, and what they do not."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from maetool.ops.geometry import by
+from maetool.visualization.curves import read_logs
+
+from .checkpoint import failures_told
+from .config_text import read_values
+from .files import replace_file
+from .hooks.log import CONSTANT_METRICS, say_metric
+
+_DRAWN = ("ShapesDataset", "ObjectShapesDataset")
+
+
+def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -> Path:
+    """Write the card of an exported encoder beside it, as Markdown, and return its path.
+
+    Args:
+        exported: what `encoder_of` returned.
+        run: `meta` of the checkpoint that it was taken from.
+        out: where the encoder was written; encoder.pth has encoder.md.
+
+    Raises:
+        UsageError: the disk is full or the folder cannot be written.
+    """
+    path = out.with_suffix(".md")
+    with failures_told(path):
+        replace_file(path, lambda file: file.write(model_card(exported, run, out.name).encode()))
+    return path
+
+
+def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -> str:
+    """Return the card of an encoder: what it is, what it was trained on and how, its numbers, its limits, its licence.
+
+    Args:
+        exported, run: see `write_card`.
+        name: of the encoder's file.
+    """
+    config = read_values(run.get("cfg", ""))
+    sections = {
+        f"# {name}": [_about(exported["meta"])],
+        "## What it is": [*_table(_encoder_rows(exported))],
+        "## What it was trained on, and how": [*_table(_recipe_rows(config, run))],
+        "## Numbers": _numbers(run, Path(exported["meta"]["source"])),
+        "## Limits": _limits(config),
+        "## Licence": _licence(exported["meta"], config),
+    }
+    return "\n\n".join("\n".join([title, "", *lines]) for title, lines in sections.items()) + "\n"
+
+
+def _about(meta: Mapping[str, Any]) -> str:
+    return (
+        f"The encoder of a {meta['encoder'].get('type', 'model')}: it turns images into tokens of features, not into "
+        "classes. `maetool.load_encoder` takes this file, and so does timm where it is a plain ViT."
+    )
+
+
+def _encoder_rows(exported: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    meta, images = exported["meta"], exported["meta"]["images"]
+    yield "encoder", _part(meta["encoder"])
+    yield "parameters", f"{sum(value.numel() for value in exported['state_dict'].values()) / 1e6:.1f} million"
+    sizes = [f"{by(images[key])} pixels" for key in ("img_size", "patch_size") if images[key]]
+    yield "images, patches", ", ".join([f"{images['in_chans']} channels", *sizes])
+    yield "mean and deviation of the stored values", f"{list(images['mean'])}, {list(images['std'])}"
+
+
+def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    model, dataset = config.get("model") or {}, (config.get("train_dataloader") or {}).get("dataset") or {}
+    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    if dataset:
+        # The name of the folder alone: its path is nobody's business whom the file is given to.
+        place = next((Path(dataset[key]).name for key in ("root", "csv_file") if dataset.get(key)), None)
+        count = f", {run['num_images']:,} images" if "num_images" in run else ""
+        yield "data", dataset.get("type", "") + (f", {place}" if place else "") + count
+    for key, part in model.items():
+        if isinstance(part, Mapping) and "type" in part and key not in ("encoder", "data_preprocessor"):
+            yield key.replace("_", " "), _part(part)
+    if config.get("init_from"):
+        yield "began with", Path(config["init_from"]).name
+    if optimizer:
+        yield "optimiser", f"{optimizer.get('type')}, weight decay {optimizer.get('weight_decay', 0)}"
+    steps = {"epochs": "epoch", "iterations": "iter", "images an iteration": "images_per_iter", "seed": "seed"}
+    yield from ((label, f"{run[key]:,}") for label, key in steps.items() if run.get(key) is not None)
+    for label, key in {
+        "learning rate per 256 images": "base_lr",
+        "images an optimiser step": "effective_batch_size",
+    }.items():
+        if key in config:
+            yield label, str(config[key])
+    if run.get("versions"):
+        yield "made with", ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    if run.get("time"):
+        yield "made on", run["time"]
+
+
+def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
+    last = run.get("iter", 0)
+    logged = {
+        name.removeprefix("val/"): values[max(step for step in values if step <= last)]
+        for name, values in read_logs(source.parent).items()
+        if name.startswith("val/") and min(values) <= last
+    }
+    numbers = [f"- {say_metric(name, value)}" for name, value in logged.items() if name not in CONSTANT_METRICS]
+    if not numbers:
+        return ["The log of the run was not beside the checkpoint, so none are known here."]
+    return ["As the run measured them last, on the images that it was validated on:", "", *numbers]
+
+
+def _limits(config: Mapping[str, Any]) -> list[str]:
+    dataset = (config.get("train_dataloader") or {}).get("dataset") or {}
+    drawn = ["- It saw drawn pictures only: its numbers say nothing about photographs."]
+    return [
+        *(drawn if dataset.get("type") in _DRAWN else []),
+        "- What the training images lack or show too often, the features lack or stress too; that was not measured.",
+        "- Positions are fitted to images of another size; other channels and patch sizes are adapted on request only.",
+        "- Normalise with the mean and deviation above: with others the features are others, and nothing says so.",
+    ]
+
+
+def _licence(meta: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    known = "Weights converted from other projects keep their owner's licence. " if "format" in meta else ""
+    if config.get("init_from"):
+        known += "The weights that it began with keep their owner's licence. "
+    return [
+        f"{known}The checkpoint says neither what its training images may be used for nor under which licence the "
+        "weights are given: whoever hands them on has to say both here. maetool's own code is Apache-2.0."
+    ]
+
+
+def _table(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
+    yield "| | |"
+    yield "|---|---|"
+    yield from (f"| {label} | {value} |" for label, value in rows)
+
+
+def _part(cfg: Mapping[str, Any]) -> str:
+    arguments = ", ".join(f"{name}={value}" for name, value in cfg.items() if name != "type" and value is not None)
+    return f"{cfg.get('type')}({arguments})"

@@ -1,0 +1,44 @@
+"""What stands beside the code: CITATION.cff, the ranges of setup.py, the numbers of the README."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PAPERS = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
+
+
+def plain(text):
+    """The words alone, so that line breaks, capitals and hyphens make no difference."""
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def test_papers_can_be_found():
+    urls = [paper["url"] for paper in PAPERS]
+    assert len(set(urls)) == len(urls)
+    assert all(re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{5}", url) for url in urls)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "methods").glob("[a-z]*.md")), ids=lambda page: page.stem)
+def test_the_paper_of_every_method_is_cited(page):
+    assert any(plain(paper["title"]) in plain(page.read_text()) for paper in PAPERS)
+
+
+def test_the_readme_quotes_the_benchmarks():
+    results = (ROOT / "README.md").read_text().split("## Results", 1)[1].split("\n## ", 1)[0]
+    quoted = re.findall(r"\d+\.\d+", results)
+    measured = re.findall(r"\d+\.\d+", (ROOT / "docs" / "benchmarks.md").read_text())
+    assert len(quoted) >= 8
+    assert set(quoted) <= set(measured)
+
+
+def test_ranges_begin_where_the_weekly_script_can_read_it():
+    # `.ci/versions` makes the oldest environment of the lower bounds, each of them a version that exists.
+    source = (ROOT / "setup.py").read_text()
+    bounds = dict(re.findall(r'"([A-Za-z0-9_.-]+)>=([0-9.]+)', source))
+    required = re.search(r"install_requires=\[(.*?)\]", source, re.DOTALL)[1]
+    names = {re.split(r"[^\w.-]", name)[0] for name in re.findall(r"""["']([^"']+)["'],\n""", required)}
+    assert names - bounds.keys() <= {"setuptools"}  # whose bound is that of the tests
+    assert {"torch", "timm", "numpy", "opencv-python"} <= names
