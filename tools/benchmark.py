@@ -25,7 +25,13 @@ def parse_args() -> argparse.Namespace:
     index = commands.add_parser("index", help="a start where there are very many files")
     index.add_argument("--files", type=int, default=1_281_167)
     step = commands.add_parser("step", help="a pretraining step of each recipe, beside other libraries'")
-    step.add_argument("--configs", type=Path, nargs="+", default=[VIT_B], help="recipes, of any method")
+    step.add_argument(
+        "--configs",
+        type=Path,
+        nargs="+",
+        default=[VIT_B],
+        help='recipes, of any method, or "all": every method\'s ViT-B',
+    )
     step.add_argument("--methods", nargs="+", help="ours, transformers, lightly; by default what is installed")
     step.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
     step.add_argument("--batch-size", type=int, default=8)

@@ -1,6 +1,10 @@
-r"""Compares changes of a config: the same training for each, a few seeds, a table and a plot.
+r"""Compares configs, or changes of one: a few seeds of each, a table that says what failed or learned nothing, a plot.
 
-Example: python tools/compare.py configs/mae/vit-t_shapes.py --out work_dirs/compare --run "random" \
+Several configs, one row each:
+    python tools/compare.py configs/maskfeat/vit-t_shapes.py configs/mff/vit-t_shapes.py --out work_dirs/methods
+
+One config under several changes:
+    python tools/compare.py configs/mae/vit-t_shapes.py --out work_dirs/compare --run "random" \
     --run "block model.masker.type=BlockMasker" --run "red model.masker.type=ColorNoiseMasker model.masker.color=red"
 
 With --labels, accuracy over the number of labels, here of an encoder that was pretrained and of one that was not:
@@ -17,14 +21,14 @@ from maetool.cli import run
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="the config that is changed")
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="what is compared, or the one that is changed")
     parser.add_argument(
-        "--run", action="append", required=True, metavar='"NAME KEY=VALUE ..."', help="one for each run"
+        "--run", action="append", default=[], metavar='"NAME KEY=VALUE ..."', help="one for each change of the config"
     )
     parser.add_argument(
         "--labels", nargs="+", metavar='"SHARE KEY=VALUE ..."', help="repeat every run on these shares of the labels"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of each run (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of each row (default: %(default)s)")
     parser.add_argument(
         "--out", required=True, help="folder of the runs; the same folder again goes on where it stopped"
     )
@@ -36,24 +40,29 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Train what is not there yet, then write table.md, comparison.png, and with --labels labels.png."""
     args = parse_args()
-    from maetool.engine.compare import collect, draw, label_curves, over_labels, run_all, to_markdown
-    from maetool.engine.config import load_config, parse_runs
+    from maetool.engine.compare import collect, draw, label_curves, over_labels, rows_of, run_all, to_markdown
+    from maetool.engine.config import parse_runs
+    from maetool.errors import UsageError
     from maetool.visualization.classification import draw_label_curves
 
-    runs = {name: [*args.common, *options] for name, options in parse_runs(args.run).items()}
-    shares = over_labels(runs, parse_runs(args.labels)) if args.labels else {"": runs}
-    named, runs = runs, {name: options for planned in shares.values() for name, options in planned.items()}
-    for options in runs.values():
-        load_config(args.config, options)  # a misspelt option is told before anything is trained
+    rows = rows_of(args.configs, parse_runs(args.run), args.common)
+    shares = over_labels(rows, parse_runs(args.labels)) if args.labels else {"": rows}
+    planned = {name: row for share in shares.values() for name, row in share.items()}
     out = Path(args.out)
-    run_all(args.config, runs, args.seeds, out, args.jobs)
-    found = collect(out, list(runs))
-    (out / "table.md").write_text(to_markdown(found))
+    failed = run_all(planned, args.seeds, out, args.jobs)
+    found = collect(out, list(planned))
+    table = to_markdown(found, failed)
+    (out / "table.md").write_text(table)
     draw(found, out / "comparison.png")
     if args.labels:
-        metric, curves = label_curves(args.config, named, shares, out)
+        metric, curves = label_curves(rows, shares, out)
         draw_label_curves(curves, metric, out / "labels.png")
-    print(f"\n{to_markdown(found)}\nWrote table.md and comparison.png{' and labels.png' * bool(args.labels)} to {out}.")
+    print(f"\n{table}\nWrote table.md and comparison.png{' and labels.png' * bool(args.labels)} to {out}.")
+    if failed:
+        raise UsageError(
+            f"{len(failed)} of {len(planned)} rows failed ({', '.join(failed)}): the table says why; the same command "
+            "goes on with them."
+        )
 
 
 if __name__ == "__main__":

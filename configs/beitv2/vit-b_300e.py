@@ -36,6 +36,7 @@ model = dict(
                 pos_embed="learned",
             ),
             checkpoint="data/tokenizers/vqkd_clip.pth",
+            made_by="tools/convert_tokenizer.py, as docs/methods/beitv2.md says",
             normalise="none",
             teacher_mean=(127.5, 127.5, 127.5),
             teacher_std=(127.5, 127.5, 127.5),

@@ -23,6 +23,7 @@ model = dict(
         type="FeatureTarget",
         teacher=dict(type="TimmEncoder", name="vit_base_patch16_clip_224"),
         checkpoint="data/teachers/clip_vit-b.pth",
+        made_by="the commands in docs/methods/maskdistill.md",
         teacher_mean=(122.771, 116.746, 104.094),
         teacher_std=(68.501, 66.632, 70.323),
     ),

@@ -1,6 +1,7 @@
-"""MR-MAE with an own teacher, the moving average of the encoder: a tiny ViT on drawn shapes of 32 pixels.
+"""MR-MAE with a tiny MAE as teacher: a tiny ViT on drawn shapes of 32 pixels.
 
-Command: python tools/train.py configs/mrmae/vit-t_shapes.py
+Command: python tools/train.py configs/mrmae/vit-t_shapes.py, after
+    python tools/train.py configs/mae/vit-t_shapes.py --work-dir work_dirs/mae_vit-t_shapes
 Hardware: two CPU cores. As measured: docs/methods/README.md.
 """
 
@@ -16,7 +17,12 @@ model = dict(
         mimic=dict(
             at="visible",
             decoder=dict(type="VisibleDecoder"),
-            target=dict(type="MomentumFeatureTarget", momentum=0.99),
+            target=dict(
+                type="FeatureTarget",
+                teacher=dict(type="VisionTransformer", img_size=32, patch_size=4, embed_dim=128, depth=4, num_heads=4),
+                checkpoint="work_dirs/mae_vit-t_shapes/epoch_10.pth",
+                made_by="python tools/train.py configs/mae/vit-t_shapes.py --work-dir work_dirs/mae_vit-t_shapes",
+            ),
             head=dict(type="RegressionHead", loss="cosine"),
         ),
     ),

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maetool.compat import keep_freed_memory
 from maetool.engine.config import complete_config, load_config
+from maetool.engine.debug import mappings
 from maetool.engine.param_groups import decay_groups
 from maetool.layers import Block
 from maetool.ops.linear import linear
@@ -27,6 +28,8 @@ from maetool.registry import MODELS
 from . import overhead, peers
 
 _PARTS = ("forward", "backward", "optimiser")
+_CONFIGS = Path(__file__).parents[2] / "configs"
+_CODES = 8192  # of the published tokenizers
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def run(
     """Time training steps, each case of each round in a fresh process, so that memory is its own.
 
     Args:
-        configs: recipes of ours; the folder's name is the method's, the file's first part the size's.
+        configs: recipes of ours; the folder's name is the method's, the file's first part the size's. Or "all", see
+            `base_recipes`.
         methods: "ours" and names of peers, which are measured once for each size; by default ours and the peers that
             are installed and have the size.
         dtypes: "float32" and "bfloat16", the latter by autocast.
@@ -74,6 +78,7 @@ def run(
     """
     if safety:
         return overhead.run(configs[0], batch_size, steps, rounds)
+    configs = base_recipes() if list(map(str, configs)) == ["all"] else configs
     cases = [
         Case(method, config, dtype, batch_size, variant)
         for dtype in dtypes
@@ -82,16 +87,38 @@ def run(
     ]
     memory = {case: alone(_measure, case, 1, False)["memory"] for case in cases}
     peaks = {dtype: alone(_peak, dtype) for dtype in dtypes}
-    flops = {config.name: alone(_useful_flops, config) * batch_size for config in configs}
+    flops = {config: alone(_useful_flops, config) * batch_size for config in configs}
     found: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:
             found[case].append(alone(_measure, case, steps))
     report = f"{batch_size} images a step on {device()}, {rounds} rounds of {steps} steps.\n"
     report += "".join(f"Largest matrix product rate, {d}: {peak / 1e9:,.0f} GFLOP/s.\n" for d, peak in peaks.items())
-    report += _table(found, {case: flops[case.config.name] / peaks[case.dtype] for case in cases}, memory)
-    figures = {"device": device(), "peaks": peaks, "flops": flops, "memory": {str(c): m for c, m in memory.items()}}
+    report += _table(found, {case: flops[case.config] / peaks[case.dtype] for case in cases}, memory)
+    figures = {
+        "device": device(),
+        "peaks": peaks,
+        "flops": {str(c): n for c, n in flops.items()},
+        "memory": {str(c): m for c, m in memory.items()},
+    }
     return report, {**figures, "cases": {str(case): results for case, results in found.items()}}
+
+
+def base_recipes() -> list[Path]:
+    """Return the base-sized pretraining recipe of every method, MAE's first.
+
+    Of recipes that differ in epochs or in where they hide patches, which cost the same, one; one more for each encoder
+    and for each number of predicted patches.
+    """
+    found: dict[tuple[str, str, float | None], Path] = {}
+    for path in sorted(
+        _CONFIGS.glob("*/*-b*_*e.py"), key=lambda path: (path.parent.name != "mae", len(path.name), path)
+    ):
+        masker = load_config(path).model.get("masker")
+        if masker is not None:
+            found.setdefault((path.parent.name, path.name.split("-b")[0], masker.get("predict_ratio")), path)
+    first, *others = found.values()
+    return [first, *sorted(others)]
 
 
 def _pairs(configs: Sequence[Path], methods: Sequence[str] | None) -> list[tuple[str, Path]]:
@@ -152,8 +179,13 @@ def _build(case: Case) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
 
 
 def _our_model(config: Path) -> nn.Module:
+    """Build the model; a teacher or tokenizer whose file is not there has random weights, which cost the same."""
     cfg = load_config(config)
     complete_config(cfg)
+    for part in mappings(cfg.model):
+        for name, instead in (("checkpoint", None), ("codebook", _CODES)):
+            if isinstance(part.get(name), str) and not Path(part[name]).exists():
+                part[name] = instead
     return MODELS.build(cfg.model)
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from maetool.layers import LayerNorm, Linear, Mlp, check_heads, find_layers, init_as_mae
 from maetool.ops.attention import attention
+from maetool.ops.linear import autocast_dtype
 from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -122,5 +123,6 @@ class CrossAttentionDecoder(nn.Module):
     def mixtures(self, latent: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return for each block the weighted sum (B, N, D) of the layers' tokens that it asks."""
         # One product for all blocks; layers come first, so that nothing is transposed.
-        stacked = torch.stack(list(latent)).flatten(1)  # (k, B * N * D)
-        return (self.mix.weight.to(stacked.dtype) @ stacked).unflatten(1, latent[0].shape).unbind(0)
+        dtype = autocast_dtype(latent[0]) or latent[0].dtype  # rounded before they are stacked: half the copy
+        stacked = torch.stack([tokens.to(dtype) for tokens in latent]).flatten(1)  # (k, B * N * D)
+        return (self.mix.weight.to(dtype) @ stacked).unflatten(1, latent[0].shape).unbind(0)

@@ -1,4 +1,4 @@
-"""Runs the same training under several changes and seeds, and tells what came out."""
+"""Trains several configs, or one under several changes, with a few seeds each, and tells what came out."""
 
 import json
 import os
@@ -26,55 +26,101 @@ METRICS = {
     "top-1 %": "val/top1",
     "mean average precision %": "val/mean_average_precision",
     "kNN %": "val/knn",
+    "untrained kNN %": "val/knn",
     "linear probe %": "val/linear_probe",
+    "untrained linear probe %": "val/linear_probe",
     "validation loss": "val/loss",
     "constant predictor": "val/constant_predictor",
     "images/s": "images_per_second",
 }
+_TRAINED = {"kNN %": "untrained kNN %", "linear probe %": "untrained linear probe %"}
+_CLEAR = 3.0  # points; two standard errors of an accuracy that 1,000 images are asked for
 _TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
 
 
 @dataclass(frozen=True)
+class Row:
+    """What is trained with each seed: a config, and the options that change it."""
+
+    config: str
+    options: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Run:
-    """One training: its name, its seed, the options that make it what it is, and its folder."""
+    """One training: the name of its row, the row, its seed and its folder."""
 
     name: str
+    row: Row
     seed: int
-    options: Sequence[str]
     folder: Path
 
 
-def run_all(config: str, runs: Mapping[str, Sequence[str]], seeds: int, out: Path, jobs: int = 1) -> None:
-    """Train every run with seeds 0, 1, ... in `out/<name>/seed_<n>`; finished ones are left alone, others go on.
+def rows_of(configs: Sequence[str], runs: Mapping[str, Sequence[str]], common: Sequence[str] = ()) -> dict[str, Row]:
+    """Return name to row: each run of one config under its own name, of several configs with the config's before it.
 
     Args:
-        config: path of the config.
-        runs: name to options.
+        configs: paths; a config is called by its folder and its own name, such as "maskfeat_vit-t_shapes".
+        runs: name to options; none, and each config is trained as it is.
+        common: options of all rows.
+
+    Raises:
+        UsageError: two rows of the same name.
+    """
+    rows: dict[str, Row] = {}
+    for config in configs:
+        path = Path(config).resolve()
+        called = f"{path.parent.name}_{path.stem}"
+        for run, options in (runs or {"": []}).items():
+            name = (run or called) if len(configs) == 1 else "_".join(filter(None, (called, run)))
+            if name in rows:
+                raise UsageError(f"Two rows would be called {name}: give each config once, each folder a name.")
+            rows[name] = Row(config, [*common, *options])
+    return rows
+
+
+def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> dict[str, str]:
+    """Train every row with seeds 0, 1, ... in `out/<name>/seed_<n>`; finished ones are left alone, others go on.
+
+    Args:
+        rows: name to row.
         seeds: how many seeds each.
         out: folder of all runs.
         jobs: how many to train at a time, sharing the cores.
 
+    Returns:
+        The rows of which a run failed, to what it said last; the others are trained nevertheless.
+
     Raises:
-        UsageError: a run failed; the message ends with what it printed last.
+        UsageError: a config that cannot be read, an option that does not fit, no seed or no job.
     """
-    planned = [
-        Run(name, seed, options, out / name / f"seed_{seed}") for seed in range(seeds) for name, options in runs.items()
-    ]
+    for row in rows.values():
+        load_config(row.config, row.options)  # told before anything is trained
+    for name, value in (("seeds", seeds), ("jobs", jobs)):
+        if value < 1:
+            raise UsageError(f"--{name} is {value}, but must be at least 1.")
+    planned = [Run(name, row, seed, out / name / f"seed_{seed}") for seed in range(seeds) for name, row in rows.items()]
+    out.mkdir(parents=True, exist_ok=True)
     waiting = [run for run in planned if not (run.folder / "result.json").is_file()]
+    failed: dict[str, str] = {}
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(planned), initial=len(planned) - len(waiting)) as bar:
-        for run in pool.map(lambda run: _train(config, run, jobs), waiting):
+        for run, problem in zip(waiting, pool.map(lambda run: _train(run, jobs), waiting), strict=True):
+            if problem:
+                failed[run.name] = f"seed {run.seed} failed: {problem}"
             bar.set_postfix_str(f"{run.name}, seed {run.seed}")
             bar.update()
+    return failed
 
 
-def _train(config: str, run: Run, jobs: int) -> Run:
-    validation = load_config(config, run.options).get("val_cfg")
+def _train(run: Run, jobs: int) -> str:
+    """Train, write `result.json`, and return nothing, or the last sentence of a run that failed."""
+    validation = load_config(run.row.config, run.row.options).get("val_cfg")
     probe = ["val_cfg.linear_probe=True"] if validation and takes(validation, LOOPS, "linear_probe") else []
-    options = [f"randomness.seed={run.seed}", *probe, *run.options]
+    options = [f"randomness.seed={run.seed}", *probe, *run.row.options]
     command = [
         sys.executable,
         str(_TRAIN),
-        config,
+        run.row.config,
         "--work-dir",
         str(run.folder),
         "--resume",
@@ -85,15 +131,17 @@ def _train(config: str, run: Run, jobs: int) -> Run:
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
-        raise UsageError(f"The run {run.name} with seed {run.seed} failed ({last}): correct it and start again.")
+        return (done.stderr.strip().splitlines() or ["nothing was printed"])[-1].removeprefix("error: ")
     logs = read_logs(run.folder)
     result = {title: _result(title, logs[name]) for title, name in METRICS.items() if name in logs}
-    (run.folder / "result.json").write_text(json.dumps({"options": list(run.options), **result}, indent=2) + "\n")
-    return run
+    result = {title: value for title, value in result.items() if value is not None}
+    (run.folder / "result.json").write_text(json.dumps({"options": list(run.row.options), **result}, indent=2) + "\n")
+    return ""
 
 
-def _result(title: str, values: Mapping[int, float]) -> float:
+def _result(title: str, values: Mapping[int, float]) -> float | None:
+    if title in _TRAINED.values():
+        return values.get(0)
     # A speed is best told by its middle; everything else by where it ended.
     return statistics.median(values.values()) if title == "images/s" else values[max(values)]
 
@@ -107,14 +155,34 @@ def collect(out: Path, names: Sequence[str]) -> dict[str, dict[str, list[float]]
     return found
 
 
-def to_markdown(found: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """Return a table of what any run measured: mean and, in brackets, lowest to highest over the seeds."""
+def to_markdown(found: Mapping[str, Mapping[str, Sequence[float]]], failed: Mapping[str, str] | None = None) -> str:
+    """Return a table of what any row measured: mean and, in brackets, lowest to highest over the seeds.
+
+    The last column says of which row a run failed, and which is no better than its encoder was before training; it is
+    left out where there is nothing to say.
+
+    Args:
+        found: what `collect` returned.
+        failed: what `run_all` returned.
+    """
     titles = [title for title in METRICS if any(metrics.get(title) for metrics in found.values())]
-    lines = ["| run | seeds | " + " | ".join(titles) + " |", "|---" * (len(titles) + 2) + "|"]
+    notes = {name: (failed or {}).get(name) or _verdict(metrics) for name, metrics in found.items()}
+    heads = ["run", "seeds", *titles, *(["note"] if any(notes.values()) else [])]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, metrics in found.items():
-        cells = [_cell(title, metrics[title]) for title in titles]
-        lines.append(f"| {name} | {max(map(len, metrics.values()))} | " + " | ".join(cells) + " |")
+        cells = [name, str(max(map(len, metrics.values()))), *(_cell(title, metrics[title]) for title in titles)]
+        cells += [notes[name].replace("|", "/")] if "note" in heads else []
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _verdict(metrics: Mapping[str, Sequence[float]]) -> str:
+    """Return what is to be said of a row that learned nothing useful, or nothing."""
+    pairs = [(metrics[after], metrics[before]) for after, before in _TRAINED.items()]
+    gains = [statistics.mean(after) - statistics.mean(before) for after, before in pairs if after and before]
+    if not gains or max(gains) >= _CLEAR:
+        return ""
+    return "**worse than untrained**" if max(gains) < 0 else "**not clearly better than untrained**"
 
 
 def _cell(title: str, values: Sequence[float]) -> str:
@@ -127,12 +195,12 @@ def _cell(title: str, values: Sequence[float]) -> str:
 
 def draw(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
     """Draw the accuracies of each run, one dot for each seed, as a PNG."""
-    figure = Figure(figsize=(1.5 + 1.1 * len(found), 4.2), dpi=120, layout="constrained")
+    figure = Figure(figsize=(2.5 + 1.1 * len(found), 4.8), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     titles = [title for title in METRICS if "%" in title and any(metrics[title] for metrics in found.values())]
     for number, title in enumerate(titles):
-        shift = 0.24 * (number - (len(titles) - 1) / 2)
+        shift = 0.16 * (number - (len(titles) - 1) / 2)
         points = [(i + shift, v) for i, metrics in enumerate(found.values()) for v in metrics[title]]
         axes.plot(*zip(*points, strict=True), "o", label=title, alpha=0.7)
     axes.set_xticks(range(len(found)), list(found), rotation=30, ha="right")
@@ -143,13 +211,11 @@ def draw(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None
     figure.savefig(path)
 
 
-def over_labels(
-    runs: Mapping[str, Sequence[str]], shares: Mapping[str, Sequence[str]]
-) -> dict[str, dict[str, list[str]]]:
-    """Return share to name to options of every run on every share of the labels; the names hold both.
+def over_labels(rows: Mapping[str, Row], shares: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Row]]:
+    """Return share to name to row, for every row on every share of the labels; the names hold both.
 
     Args:
-        runs: name to options.
+        rows: name to row.
         shares: share of the labels, such as "0.01", to options that go with it.
 
     Raises:
@@ -160,36 +226,37 @@ def over_labels(
             raise UsageError(f"--labels got the share {share}: give a number above 0 and up to 1, such as 0.01.")
     return {
         share: {
-            f"{name}_{share}": [f"train_dataloader.dataset.labels_fraction={share}", *options, *more]
-            for name, options in runs.items()
+            f"{name}_{share}": Row(
+                row.config, [f"train_dataloader.dataset.labels_fraction={share}", *row.options, *more]
+            )
+            for name, row in rows.items()
         }
         for share, more in shares.items()
     }
 
 
 def label_curves(
-    config: str, runs: Mapping[str, Sequence[str]], shares: Mapping[str, Mapping[str, Sequence[str]]], out: Path
+    rows: Mapping[str, Row], shares: Mapping[str, Mapping[str, Row]], out: Path
 ) -> tuple[str, dict[str, dict[int, list[float]]]]:
     """Return the name of the first metric that was measured, and name to {number of labels: values of the seeds}.
 
     Args:
-        config: path of the config.
-        runs: name to options.
+        rows: name to row.
         shares: what `over_labels` returned.
         out: folder of all runs.
     """
     curves: dict[str, dict[str, dict[int, list[float]]]] = {}
     for planned in shares.values():
         found = collect(out, list(planned))
-        for name, (full, options) in zip(runs, planned.items(), strict=True):
-            number = _count_images(config, options)
+        for name, (full, row) in zip(rows, planned.items(), strict=True):
+            number = _count_images(row)
             for title in METRICS:
                 if found[full][title]:
                     curves.setdefault(title, {}).setdefault(name, {})[number] = found[full][title]
     return next(((title, curves[title]) for title in METRICS if title in curves), ("", {}))
 
 
-def _count_images(config: str, options: Sequence[str]) -> int:
-    cfg = load_config(config, options)
+def _count_images(row: Row) -> int:
+    cfg = load_config(row.config, row.options)
     complete_config(cfg)
     return len(build_dataset(cfg, "train_dataloader"))

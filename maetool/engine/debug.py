@@ -30,7 +30,7 @@ def shrink(cfg: Config) -> list[str]:
         What was changed, for a person to read.
     """
     encoder = cfg.model.encoder
-    for part in _mappings([cfg.model, *(loader for _, loader in loaders_of(cfg))]):
+    for part in mappings([cfg.model, *(loader for _, loader in loaders_of(cfg))]):
         _shrink_part(part)
     patch = to_size(stated(encoder, ENCODERS, "patch_size"), "patch_size")
     encoder.img_size = tuple(4 * side * 2 ** (len(encoder.get("depths", [1])) - 1) for side in patch)
@@ -51,13 +51,13 @@ def shrink(cfg: Config) -> list[str]:
     return said
 
 
-def _mappings(node: Any) -> Iterator[Any]:
+def mappings(node: Any) -> Iterator[Any]:
     """Yield every mapping in a config, at any depth."""
     if isinstance(node, Mapping):
         yield node
     if isinstance(node, Mapping | list | tuple):
         for value in list(node.values()) if isinstance(node, Mapping) else node:
-            yield from _mappings(value)
+            yield from mappings(value)
 
 
 def _shrink_part(part: Any) -> None:
@@ -89,7 +89,7 @@ def _shrink_part(part: Any) -> None:
 
 
 def _replace_files(model: Any, encoder: Mapping) -> None:
-    for part in _mappings(model):
+    for part in mappings(model):
         if "teacher" in part:
             part["teacher"], part["checkpoint"] = dict(encoder), None
             part.pop("resize", None)

@@ -19,9 +19,10 @@ _MOST_SCORES = 2**25
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return the attention (B, h, M, e) of queries (B, h, M, d) over keys (B, h, N, d) and values (B, h, N, e).
 
-    It is `scaled_dot_product_attention`, and on a CPU the same with matrix products, some images at a time, the
-    probabilities computed again for the backward pass. PyTorch's kernel took three times as long there for the sequence
-    lengths of images (197 tokens), most of it in its backward pass.
+    It is `scaled_dot_product_attention`, and on a CPU the same with matrix products, some images at a time.
+    Probabilities over few keys, such as visible patches, are kept for the backward pass, others computed again there.
+    PyTorch's kernel took three times as long for the sequence lengths of images (197 tokens), most of it in its
+    backward pass.
     """
     if q.device.type != "cpu" or is_exporting() or q.shape[1] * q.shape[2] * k.shape[2] > _MOST_SCORES:
         return functional.scaled_dot_product_attention(q, k, v)
@@ -31,19 +32,21 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        ctx.save_for_backward(q, k, v)
-        out = _tokens_first(q, v.shape[3])
+        out, kept = _tokens_first(q, v.shape[3]), []
         for part, some_q, some_k, some_v in _parts(q, k, v):
-            out[part] = (_probabilities(some_q, some_k) @ some_v).view_as(out[part])
+            p = _probabilities(some_q, some_k)  # (b * h, M, N)
+            out[part] = (p @ some_v).view_as(out[part])
+            kept += [p] if _is_short(k) else []
+        ctx.save_for_backward(q, k, v, *kept)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        q, k, v = ctx.saved_tensors
+        q, k, v, *kept = ctx.saved_tensors
         grads = [_tokens_first(value, value.shape[3]) for value in (q, k, v)]
-        for part, some_q, some_k, some_v, some_grad in _parts(q, k, v, grad):
-            p = _probabilities(some_q, some_k)  # (b * h, M, N)
+        for number, (part, some_q, some_k, some_v, some_grad) in enumerate(_parts(q, k, v, grad)):
+            p = kept[number] if kept else _probabilities(some_q, some_k)
             p_grad = some_grad @ some_v.transpose(1, 2)
             scores = torch.ops.aten._softmax_backward_data(p_grad, p, -1, p.dtype).mul_(q.shape[-1] ** -0.5)
             found = (scores @ some_k, scores.transpose(1, 2) @ some_q, p.transpose(1, 2) @ some_grad)
@@ -63,7 +66,13 @@ def _parts(*values: Tensor) -> Iterator[tuple[Any, ...]]:
 
 def _probabilities(q: Tensor, k: Tensor) -> Tensor:
     scores = torch.baddbmm(q.new_empty(1, 1, 1), q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5)
-    return scores.softmax(dim=-1)
+    # PyTorch's kernel is slow on short rows of bfloat16; long ones would no longer fit into the cache as float32.
+    return scores.softmax(dim=-1, dtype=torch.float32 if _is_short(k) else None).to(scores.dtype)
+
+
+def _is_short(k: Tensor) -> bool:
+    """Return whether there are so few keys (..., N, d) that probabilities take hardly more than queries and keys."""
+    return k.shape[-2] <= 2 * k.shape[-1]
 
 
 def _tokens_first(like: Tensor, width: int) -> Tensor:

@@ -22,7 +22,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Autocast's copy of the weight lives only as long as the product; the backward pass makes its own.
     """
-    dtype = _autocast_dtype(x) or x.dtype
+    dtype = autocast_dtype(x) or x.dtype
     if dtype is weight.dtype and not _on_onednn(x, weight):
         return functional.linear(x, weight, bias)
     return _Linear.apply(x.to(dtype), weight, bias, False)
@@ -33,7 +33,7 @@ def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
     The activation is computed again there: it costs a hundredth of the product and would be the largest tensor kept.
     """
-    return _Linear.apply(x.to(_autocast_dtype(x) or x.dtype), weight, bias, True)
+    return _Linear.apply(x.to(autocast_dtype(x) or x.dtype), weight, bias, True)
 
 
 class _Linear(torch.autograd.Function):
@@ -63,7 +63,8 @@ class _Linear(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias, None
 
 
-def _autocast_dtype(x: Tensor) -> torch.dtype | None:
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """Return what autocast computes products of x in, or None where it is off."""
     device = x.device.type
     enabled = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     return torch.get_autocast_dtype(device) if enabled else None

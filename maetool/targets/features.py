@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -101,6 +102,7 @@ class FeatureTarget(TeacherTarget):
         patch_size: of the encoder that is trained.
         checkpoint: file with the teacher's weights: a checkpoint of ours, an exported encoder, or a published state
             dict with timm's names. Without one the teacher keeps the weights that it was built with.
+        made_by: what makes the checkpoint, a command for example; told where the file is missing.
         layers, normalise, sees: see `TeacherTarget`.
         resize: let the teacher see the images at another size, so that patches of another size make the same grid.
         mean, std: of each channel, how the images are normalised; the preprocessor's are filled in.
@@ -117,6 +119,7 @@ class FeatureTarget(TeacherTarget):
         grid: Sequence[int],
         patch_size: Sequence[int],
         checkpoint: str | None = None,
+        made_by: str | None = None,
         layers: Sequence[int] | None = None,
         normalise: Normalisation = "token",
         sees: Literal["all", "visible"] = "all",
@@ -129,6 +132,7 @@ class FeatureTarget(TeacherTarget):
         teacher = ENCODERS.build(teacher)
         _check_teacher(teacher, tuple(grid), tuple(patch_size), resize)
         if checkpoint is not None:
+            _check_made(checkpoint, made_by)
             load_encoder(teacher, checkpoint)
         super().__init__(teacher, layers, normalise, sees)
         self.patch_size, self.resize = tuple(patch_size), resize
@@ -198,6 +202,13 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
     own = {name: value for name, value in own.items() if name != "mask_token" or name in found}
     check_weights(own, found, path)
     encoder.load_state_dict(found, strict=False)
+
+
+def _check_made(checkpoint: str, made_by: str | None) -> None:
+    if made_by is not None and not Path(checkpoint).exists():
+        raise UsageError(
+            f"There is no teacher {checkpoint}: make it with {made_by}, or name another as `checkpoint` of the target."
+        )
 
 
 def _check_teacher(teacher: nn.Module, grid: tuple[int, ...], patch_size: tuple[int, ...], resize: bool) -> None:

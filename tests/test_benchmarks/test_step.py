@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from maetool.benchmarks import peers, step
 
@@ -33,6 +34,23 @@ def test_ratios_are_to_a_peer_or_to_the_first_recipe(monkeypatch, methods, refer
     found = dict.fromkeys(cases(methods))
     assert str(step._reference(cases(methods)[1], found)) == reference
     assert str(step._reference(cases(methods)[2], found)) == "mae vit-b float32"
+
+
+def test_every_method_has_a_base_sized_recipe_mae_first(repository):
+    found = [str(path.relative_to(repository / "configs")) for path in step.base_recipes()]
+    assert found[0] == "mae/vit-b_400e.py"
+    assert {"crossmae/vit-b_800e.py", "crossmae/vit-b-quarter_800e.py", "simmim/swin-b_100e.py"} < set(found)
+    pages = {path.stem for path in (repository / "docs" / "methods").glob("*.md")} - {"README"}
+    assert {name.split("/")[0] for name in found} == {*pages, "mae", "colormae"}
+    assert not [name for name in found if "block" in name or "blue" in name]  # other masks cost the same
+
+
+@pytest.mark.parametrize("name", ["mrmae/vit-b_400e", "beitv2/vit-b_300e"])
+def test_a_step_is_measured_without_the_files_of_a_teacher(repository, monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    with torch.device("meta"):
+        model = step._our_model(repository / f"configs/{name}.py")
+    assert model.encoder.embed_dim == 768
 
 
 def test_useful_operations_count_every_decoder(repository):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maetool.engine.compare import METRICS, collect, draw, label_curves, over_labels, to_markdown
+from maetool.engine.compare import METRICS, Row, collect, draw, label_curves, over_labels, rows_of, run_all, to_markdown
 from maetool.errors import UsageError
+from maetool.visualization.curves import read_logs
 
 CLASSIFIER = {"top-1 %", "mean average precision %"}
 
@@ -17,8 +18,11 @@ COMMON = ["train_dataloader.dataset.num_samples=128", "train_cfg.max_epochs=2", 
 COMMON += ["val_dataloader.dataset.num_samples=40", "val_cfg.bank_dataloader.dataset.num_samples=40"]
 
 
-def compare(repository, out, *arguments):
-    command = [sys.executable, "tools/compare.py", "configs/mae/vit-t_shapes.py", "--out", str(out), "--seeds", "1"]
+MAE, MASKDISTILL = "configs/mae/vit-t_shapes.py", "configs/maskdistill/vit-t_shapes.py"
+
+
+def compare(repository, out, *arguments, configs=(MAE,)):
+    command = [sys.executable, "tools/compare.py", *configs, "--out", str(out), "--seeds", "1"]
     command += ["--common", *COMMON, *arguments]
     return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=200)
 
@@ -37,6 +41,9 @@ def test_compare_goes_on_where_it_stopped(repository, tmp_path):
     for metrics in found.values():
         assert {title for title, values in metrics.items() if values} == set(METRICS) - CLASSIFIER
         assert all(len(values) == 1 for values in metrics.values() if values)
+    logs = read_logs(tmp_path / "grid" / "seed_0")
+    assert found["grid"]["untrained kNN %"] == [logs["val/knn"][0]]
+    assert found["grid"]["linear probe %"] == [logs["val/linear_probe"][4]]
     config = (tmp_path / "grid" / "seed_0" / "vit-t_shapes.py").read_text()
     assert "GridMasker" in config
 
@@ -46,6 +53,64 @@ def test_a_wrong_option_is_told_before_anything_is_trained(repository, tmp_path)
     assert result.returncode == 2
     assert "no `modle.masker.type`" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_several_configs_are_a_row_each_and_one_that_fails_stops_no_other(repository, tmp_path):
+    absent = f"no{tmp_path.name}.pth"
+    broken = tmp_path / "distilled" / "broken.py"
+    broken.parent.mkdir()
+    broken.write_text(f'_base_ = "{repository / MASKDISTILL}"\nmodel = dict(target=dict(checkpoint="{absent}"))\n')
+    finished(tmp_path / "out", "mae_vit-t_shapes", seed_0=70.0)
+    result = compare(repository, tmp_path / "out", configs=(str(broken), MAE))
+    assert result.returncode == 2
+    assert "1 of 2 rows failed (distilled_broken): the table says why" in result.stderr
+    failed, trained = (tmp_path / "out" / "table.md").read_text().splitlines()[2:]
+    assert failed.startswith("| distilled_broken | 0 |")
+    assert f"seed 0 failed: There is no teacher {absent}: make it with" in failed
+    assert trained.startswith("| mae_vit-t_shapes | 1 | 70.0 (70.0 to 70.0) |")
+
+
+def test_rows_are_called_by_their_runs_and_their_configs():
+    runs = {"a": ["x=1"], "b": []}
+    assert rows_of([MAE], runs, ["y=2"]) == {"a": Row(MAE, ["y=2", "x=1"]), "b": Row(MAE, ["y=2"])}
+    assert list(rows_of([MAE], {})) == ["mae_vit-t_shapes"]
+    names = ["mae_vit-t_shapes_a", "mae_vit-t_shapes_b", "maskdistill_vit-t_shapes_a", "maskdistill_vit-t_shapes_b"]
+    assert list(rows_of([MAE, MASKDISTILL], runs)) == names
+
+
+@pytest.mark.parametrize(
+    ("configs", "numbers", "sentence"),
+    [
+        ([MAE, MAE], {}, "Two rows would be called mae_vit-t_shapes"),
+        (["configs/mae/vit-t_shape.py"], {}, "There is no config configs/mae/vit-t_shape.py"),
+        ([MAE], {"seeds": 0}, "--seeds is 0, but must be at least 1"),
+        ([MAE], {"jobs": 0}, "--jobs is 0, but must be at least 1"),
+    ],
+)
+def test_bad_input_is_told_before_anything_is_trained(repository, monkeypatch, tmp_path, configs, numbers, sentence):
+    monkeypatch.chdir(repository)
+    with pytest.raises(UsageError, match=sentence) as info:
+        run_all(rows_of(configs, {}), **{"seeds": 1, "out": tmp_path / "out", **numbers})
+    assert "\n" not in str(info.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("knn", "probe", "note"),
+    [
+        (13.8, 24.5, "**worse than untrained**"),
+        (17.0, 63.0, "**not clearly better than untrained**"),
+        (13.8, 70.0, ""),
+        (40.0, 60.0, ""),
+    ],
+)
+def test_a_row_that_learned_nothing_is_called_so(knn, probe, note):
+    metrics = dict.fromkeys(METRICS, ())
+    metrics |= {"kNN %": [knn], "untrained kNN %": [16.0], "linear probe %": [probe]}
+    metrics |= {"untrained linear probe %": [63.5]}
+    head, _, row = to_markdown({"a": metrics}).splitlines()
+    assert head.endswith("| note |") == bool(note)
+    assert row.endswith(f"| {note} |") or not note
 
 
 def test_table_and_plot(tmp_path):
@@ -85,14 +150,11 @@ def test_accuracy_over_the_number_of_labels(repository, tmp_path):
     picture = np.asarray(Image.open(tmp_path / "labels.png").convert("RGB")).reshape(-1, 3)
     for colour in ((31, 119, 180), (255, 127, 14)):  # a line for each run
         assert (picture == colour).all(axis=1).sum() > 100
-    runs = {"scratch": [], "pretrained": ["init_from=x.pth"]}
-    shares = over_labels(runs, {"0.1": ["train_cfg.max_epochs=50"], "1": []})
-    assert shares["0.1"]["pretrained_0.1"] == [
-        "train_dataloader.dataset.labels_fraction=0.1",
-        "init_from=x.pth",
-        "train_cfg.max_epochs=50",
-    ]
-    metric, curves = label_curves(config, runs, shares, tmp_path)
+    rows = rows_of([config], {"scratch": [], "pretrained": ["init_from=x.pth"]})
+    shares = over_labels(rows, {"0.1": ["train_cfg.max_epochs=50"], "1": []})
+    options = ["train_dataloader.dataset.labels_fraction=0.1", "init_from=x.pth", "train_cfg.max_epochs=50"]
+    assert shares["0.1"]["pretrained_0.1"] == Row(config, options)
+    metric, curves = label_curves(rows, shares, tmp_path)
     assert metric == "top-1 %"
     assert curves["scratch"] == {400: [30.0, 34.0], 4000: [80.0, 81.0]}
 
@@ -100,4 +162,4 @@ def test_accuracy_over_the_number_of_labels(repository, tmp_path):
 @pytest.mark.parametrize("share", ["0", "2", "ten", "-0.1"])
 def test_a_share_of_labels_that_is_none(share):
     with pytest.raises(UsageError, match=f"--labels got the share {share}: give a number above 0"):
-        over_labels({"a": []}, {share: []})
+        over_labels({"a": Row(MAE)}, {share: []})

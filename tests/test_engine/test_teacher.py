@@ -7,32 +7,43 @@ from runs import EPOCHS, assert_same, final_state, make_runner, stopped_run
 from maetool.engine.checkpoint import read_checkpoint
 from maetool.errors import UsageError
 
-CONFIG = "configs/maskdistill/vit-t_shapes.py"
+AVERAGED = """
+_base_ = "{}"
+model = dict(target=dict(_delete_=True, type="MomentumFeatureTarget", momentum=0.99))
+"""
 NAME = "target.teacher.blocks.0.mlp.fc1.weight"
 
 
-def test_a_stopped_run_ends_with_the_same_teacher(repository, tmp_path):
+@pytest.fixture
+def config(repository, tmp_path):
+    """The tiny MaskDistill with the averaged encoder as its teacher."""
+    path = tmp_path / "averaged.py"
+    path.write_text(AVERAGED.format(repository / "configs/maskdistill/vit-t_shapes.py"))
+    return path
+
+
+def test_a_stopped_run_ends_with_the_same_teacher(repository, tmp_path, config):
     options = ["effective_batch_size=12", "model.encoder.drop_path_rate=0.5"]  # stopped in the middle of a step
-    make_runner(repository, tmp_path / "unbroken", config=CONFIG, options=options).train()
-    stopped_run(repository, tmp_path / "broken", config=CONFIG, options=options)
-    make_runner(repository, tmp_path / "broken", resume=True, config=CONFIG, options=options).train()
+    make_runner(repository, tmp_path / "unbroken", config=config, options=options).train()
+    stopped_run(repository, tmp_path / "broken", config=config, options=options)
+    make_runner(repository, tmp_path / "broken", resume=True, config=config, options=options).train()
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
     weights = final_state(tmp_path / "unbroken")[0]
     assert not torch.equal(weights[NAME], weights[NAME.replace("target.teacher", "encoder")])
 
 
-def test_the_teacher_moves_only_with_the_steps(repository, tmp_path):
+def test_the_teacher_moves_only_with_the_steps(repository, tmp_path, config):
     options = ["effective_batch_size=16", "default_hooks.checkpoint.keep=20"]  # four iterations make a step
-    make_runner(repository, tmp_path, config=CONFIG, options=options).train()
+    make_runner(repository, tmp_path, config=config, options=options).train()
     teacher = [read_checkpoint(tmp_path / f"iter_{i}.pth")["state_dict"][NAME] for i in (5, 7, 9, 11)]
     assert torch.equal(teacher[0], teacher[1])  # the second step is made after the eighth
     assert not torch.equal(teacher[1], teacher[2])
     assert torch.equal(teacher[2], teacher[3])
 
 
-def test_the_schedule_of_the_average_by_hand(repository, tmp_path):
+def test_the_schedule_of_the_average_by_hand(repository, tmp_path, config):
     options = ["default_hooks.checkpoint.keep=20", "model.target.momentum=0.5"]
-    runner = make_runner(repository, tmp_path, config=CONFIG, options=options)
+    runner = make_runner(repository, tmp_path, config=config, options=options)
     wanted = runner.bare_model.state_dict()[NAME].clone()
     runner.train()
     total = 4 * EPOCHS

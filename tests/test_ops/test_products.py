@@ -48,9 +48,10 @@ def test_a_frozen_part_gets_no_gradient():
 
 @pytest.mark.parametrize("scores_at_once", [1, 2 * 3 * 5 * 7, 10**9])
 @pytest.mark.parametrize("queries", [7, 5])
-def test_attention(monkeypatch, scores_at_once, queries):
+@pytest.mark.parametrize("width", [4, 2])  # with few keys for their width, whose probabilities are kept, and with many
+def test_attention(monkeypatch, scores_at_once, queries, width):
     monkeypatch.setattr(attention_module, "_SCORES", scores_at_once)
-    inputs = leaves((5, 3, queries, 4), (5, 3, 7, 4), (5, 3, 7, 4))
+    inputs = leaves((5, 3, queries, width), (5, 3, 7, width), (5, 3, 7, 4))
     compare(attention(*inputs), functional.scaled_dot_product_attention(*inputs), inputs, 1e-5)
 
 

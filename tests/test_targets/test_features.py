@@ -108,6 +108,7 @@ def test_an_own_checkpoint_is_a_teacher(tmp_path):
         ({"normalise": "batch"}, r"normalise is 'batch', but must be"),
         ({"teacher_mean": (0.5,) * 3}, r"the teacher wants \(0.5, 0.5, 0.5\) and None"),
         ({"checkpoint": "no/such.pth"}, r"no checkpoint no/such.pth"),
+        ({"checkpoint": "no.pth", "made_by": "a tool"}, r"no teacher no.pth: make it with a tool, or name another"),
     ],
 )
 def test_bad_input(options, sentence):
