@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from maetool.ops.geometry import by
+from maetool.registry import ENCODERS
 from maetool.visualization.curves import read_logs
 
 from .checkpoint import failures_told
+from .config import stated
 from .config_text import read_values
 from .files import replace_file
 from .hooks.log import CONSTANT_METRICS, say_metric
 
+# What timm's class calls as ours does.
+_TIMM = ("img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio", "final_norm")
 _DRAWN = ("ShapesDataset", "ObjectShapesDataset")
 
 
@@ -43,6 +47,7 @@ def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -
     sections = {
         f"# {name}": [_about(exported["meta"])],
         "## What it is": [*_table(_encoder_rows(exported))],
+        "## How to load it": _loading(exported["meta"]["encoder"], name),
         "## What it was trained on, and how": [*_table(_recipe_rows(config, run))],
         "## Numbers": _numbers(run, Path(exported["meta"]["source"])),
         "## Limits": _limits(config),
@@ -54,7 +59,7 @@ def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -
 def _about(meta: Mapping[str, Any]) -> str:
     return (
         f"The encoder of a {meta['encoder'].get('type', 'model')}: it turns images into tokens of features, not into "
-        "classes. `maetool.load_encoder` takes this file, and so does timm where it is a plain ViT."
+        "classes."
     )
 
 
@@ -65,6 +70,20 @@ def _encoder_rows(exported: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     sizes = [f"{by(images[key])} pixels" for key in ("img_size", "patch_size") if images[key]]
     yield "images, patches", ", ".join([f"{images['in_chans']} channels", *sizes])
     yield "mean and deviation of the stored values", f"{list(images['mean'])}, {list(images['std'])}"
+
+
+def _loading(encoder: Mapping[str, Any], name: str) -> list[str]:
+    if name.endswith(".onnx"):
+        return _code(f'onnxruntime.InferenceSession("{name}").run(["tokens"], {{"images": normalised}})')
+    ours = _code(f'maetool.load_encoder("{name}")')
+    if encoder.get("type") != "VisionTransformer" or encoder.get("layer_scale") is not None:
+        return ours
+    arguments = ", ".join(f"{fact}={stated(encoder, ENCODERS, fact)}" for fact in _TIMM)
+    return [*ours, "", "In timm, strictly:", "", *_code(f"timm.models.VisionTransformer({arguments}, num_classes=0)")]
+
+
+def _code(line: str) -> list[str]:
+    return ["```text", line, "```"]
 
 
 def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
