@@ -42,7 +42,7 @@ setup(
         "onnx": ONNX,
         "dev": [*TEST, "ruff>=0.6", "codespell>=2.3", "pyarrow>=15"],
         "parquet": ["pyarrow>=15"],
-        "typecheck": ["mypy>=1.15"],
+        "typecheck": ["mypy>=2.4"],
         "bench": ["transformers>=4.50", "lightly>=1.5.20"],
         "tensorboard": ["tensorboard>=2.16"],
     },
