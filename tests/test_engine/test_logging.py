@@ -167,7 +167,12 @@ def test_a_card_says_what_nobody_knows(logged, tmp_path):
     state = read_checkpoint(logged / "epoch_3.pth")
     cfg = "train_dataloader = dict(dataset=dict(type='ImageFolderDataset', root='/home/me/photographs'))\n"
     state["meta"]["cfg"] += cfg + "init_from = '/home/me/weights.pth'\n"
+    state["meta"]["cfg"] = state["meta"]["cfg"].replace(
+        "type='PixelTarget'", "type='PixelTarget', bank='/home/me/x.npz'"
+    )
     card = write_card(encoder_of(state, str(alone)), state["meta"], alone).read_text()
+    assert write_card(encoder_of(state, str(alone)), state["meta"], alone) is None  # there already
+    assert "bank=x.npz" in card
     assert "The log of the run was not beside the checkpoint" in card
     assert "| data | ImageFolderDataset, photographs, " in card
     assert "| began with | weights.pth |" in card
