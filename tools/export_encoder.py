@@ -44,7 +44,12 @@ def main() -> None:
     else:
         write_weights(exported, out)
         print(f"{out}: {len(weights)} tensors, {size / 1e6:.1f} million parameters, names as in timm.")
-    print(f"{write_card(exported, state.get('meta') or {}, out)}: its model card.")
+    card = write_card(exported, state.get("meta") or {}, out)
+    print(
+        f"{card}: its model card."
+        if card
+        else f"{out.with_suffix('.md')} is there already, so no model card is written."
+    )
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
 def _reason(error: BaseException) -> str:
     while isinstance(error, ImportError) and error.__context__:  # MMEngine hides why `custom_imports` failed
         error = error.__context__
-    *_, last = traceback.extract_tb(error.__traceback__)
+    last = traceback.extract_tb(error.__traceback__)[-1]
     file = Path(last.filename)
     people_wrote_it = file.is_file() and not file.is_relative_to(_STDLIB) and "mmengine" not in file.parts
     where = f", in {file}, line {last.lineno}" if people_wrote_it else ""

@@ -27,7 +27,7 @@ def read_values(text: str) -> dict[str, Any]:
     values = {}
     for node in body:
         if isinstance(node, ast.Assign) and len(names := _names(node)) == 1:
-            with suppress(ValueError):
+            with suppress(ValueError, TypeError):  # of what is no value, or no key of a dictionary
                 values[names[0]] = _value(node.value)
     return values
 

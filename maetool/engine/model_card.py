@@ -5,17 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from maetool.ops.geometry import by
+from maetool.registry import ENCODERS
 from maetool.visualization.curves import read_logs
 
 from .checkpoint import failures_told
+from .config import stated
 from .config_text import read_values
 from .files import replace_file
 from .hooks.log import CONSTANT_METRICS, say_metric
 
+# What timm's class calls as ours does.
+_TIMM = ("img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio", "final_norm")
 _DRAWN = ("ShapesDataset", "ObjectShapesDataset")
 
 
-def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -> Path:
+def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -> Path | None:
     """Write the card of an exported encoder beside it, as Markdown, and return its path.
 
     Args:
@@ -23,10 +27,15 @@ def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -
         run: `meta` of the checkpoint that it was taken from.
         out: where the encoder was written; encoder.pth has encoder.md.
 
+    Returns:
+        None where that file is there already, which stays as it is: people write into their cards.
+
     Raises:
         UsageError: the disk is full or the folder cannot be written.
     """
     path = out.with_suffix(".md")
+    if path.exists():
+        return None
     with failures_told(path):
         replace_file(path, lambda file: file.write(model_card(exported, run, out.name).encode()))
     return path
@@ -41,21 +50,17 @@ def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -
     """
     config = read_values(run.get("cfg", ""))
     sections = {
-        f"# {name}": [_about(exported["meta"])],
+        f"# {name}": [
+            f"The encoder of a {exported['meta']['encoder']['type']}: images into tokens of features, not classes."
+        ],
         "## What it is": [*_table(_encoder_rows(exported))],
+        "## How to load it": _loading(exported["meta"]["encoder"], name),
         "## What it was trained on, and how": [*_table(_recipe_rows(config, run))],
         "## Numbers": _numbers(run, Path(exported["meta"]["source"])),
         "## Limits": _limits(config),
         "## Licence": _licence(exported["meta"], config),
     }
     return "\n\n".join("\n".join([title, "", *lines]) for title, lines in sections.items()) + "\n"
-
-
-def _about(meta: Mapping[str, Any]) -> str:
-    return (
-        f"The encoder of a {meta['encoder'].get('type', 'model')}: it turns images into tokens of features, not into "
-        "classes. `maetool.load_encoder` takes this file, and so does timm where it is a plain ViT."
-    )
 
 
 def _encoder_rows(exported: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -67,19 +72,32 @@ def _encoder_rows(exported: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "mean and deviation of the stored values", f"{list(images['mean'])}, {list(images['std'])}"
 
 
+def _loading(encoder: Mapping[str, Any], name: str) -> list[str]:
+    if name.endswith(".onnx"):
+        return _code(f'onnxruntime.InferenceSession("{name}").run(["tokens"], {{"images": normalised}})')
+    ours = _code(f'maetool.load_encoder("{name}")')
+    if encoder.get("type") != "VisionTransformer" or encoder.get("layer_scale") is not None:
+        return ours
+    arguments = ", ".join(f"{fact}={stated(encoder, ENCODERS, fact)}" for fact in _TIMM)
+    return [*ours, "", "In timm, strictly:", "", *_code(f"timm.models.VisionTransformer({arguments}, num_classes=0)")]
+
+
+def _code(line: str) -> list[str]:
+    return ["```text", line, "```"]
+
+
 def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     model, dataset = config.get("model") or {}, (config.get("train_dataloader") or {}).get("dataset") or {}
     optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
     if dataset:
-        # The name of the folder alone: its path is nobody's business whom the file is given to.
-        place = next((Path(dataset[key]).name for key in ("root", "csv_file") if dataset.get(key)), None)
+        place = next((_value(dataset[key]) for key in ("root", "csv_file") if dataset.get(key)), None)
         count = f", {run['num_images']:,} images" if "num_images" in run else ""
         yield "data", dataset.get("type", "") + (f", {place}" if place else "") + count
     for key, part in model.items():
         if isinstance(part, Mapping) and "type" in part and key not in ("encoder", "data_preprocessor"):
             yield key.replace("_", " "), _part(part)
     if config.get("init_from"):
-        yield "began with", Path(config["init_from"]).name
+        yield "began with", _value(config["init_from"])
     if optimizer:
         yield "optimiser", f"{optimizer.get('type')}, weight decay {optimizer.get('weight_decay', 0)}"
     steps = {"epochs": "epoch", "iterations": "iter", "images an iteration": "images_per_iter", "seed": "seed"}
@@ -97,7 +115,7 @@ def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[
 
 
 def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
-    last = run.get("iter", 0)
+    last = run.get("iter", -1)  # of another project's weights: none of a log that lies there
     logged = {
         name.removeprefix("val/"): values[max(step for step in values if step <= last)]
         for name, values in read_logs(source.parent).items()
@@ -137,5 +155,16 @@ def _table(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
 
 
 def _part(cfg: Mapping[str, Any]) -> str:
-    arguments = ", ".join(f"{name}={value}" for name, value in cfg.items() if name != "type" and value is not None)
-    return f"{cfg.get('type')}({arguments})"
+    arguments = [f"{name}={_value(value)}" for name, value in cfg.items() if name != "type" and value is not None]
+    return f"{cfg.get('type')}({', '.join(arguments)})"
+
+
+def _value(value: Any) -> str:
+    """Say a value of a config; of a path its last part, because the rest is nobody's business."""
+    if isinstance(value, Mapping) and "type" in value:
+        return _part(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_value(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return Path(value).name if isinstance(value, str) and "/" in value else str(value)

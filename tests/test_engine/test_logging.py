@@ -1,9 +1,11 @@
 """What a run tells: in its log, in its checkpoints, in pictures, to TensorBoard and Weights & Biases."""
 
 import json
+import re
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from runs import make_runner, stopped_run
 from maetool import __version__
 from maetool.engine.checkpoint import read_checkpoint
 from maetool.engine.export import encoder_of
-from maetool.engine.hooks import LogHook
+from maetool.engine.hooks import LogHook, ReconstructionHook
 from maetool.engine.model_card import write_card
 from maetool.errors import UsageError
 from maetool.visualization.curves import draw_runs, read_logs, read_runs
@@ -118,6 +120,15 @@ def test_tensorboard_gets_what_the_json_log_gets(repository, tmp_path):
     assert {"loss", "grad_norm", "lr"} <= set(events.Tags()["scalars"])
 
 
+@pytest.mark.parametrize(("epochs", "pictures"), [(10, 10), (100, 100), (250, 84), (1600, 100)])
+def test_a_long_run_leaves_about_a_hundred_pictures(epochs, pictures):
+    runs = [SimpleNamespace(epoch=epoch, max_epochs=epochs) for epoch in range(epochs)]
+    due = [ReconstructionHook().is_due(run) for run in runs]
+    assert sum(due) == pictures
+    assert due[-1]
+    assert sum(ReconstructionHook(interval=50).is_due(run) for run in runs) == max(1, epochs // 50)
+
+
 def test_runs_are_drawn_together(repository, logged, tmp_path):
     stopped_run(repository, tmp_path / "second", stop=7)
     runs = read_runs([logged, tmp_path / "second"], ["loss", "lr"])
@@ -138,17 +149,11 @@ def test_the_encoder_alone_loads_in_timm(repository, logged, tmp_path):
     assert "names as in timm" in said
     exported = read_checkpoint(out)
     encoder = exported["meta"]["encoder"]
-    model = timm.models.VisionTransformer(
-        img_size=encoder["img_size"],
-        patch_size=encoder["patch_size"],
-        embed_dim=encoder["embed_dim"],
-        depth=encoder["depth"],
-        num_heads=encoder["num_heads"],
-        num_classes=0,
-    )
+    card = out.with_suffix(".md").read_text()
+    model = eval(re.search(r"timm\.models\.VisionTransformer\(.*\)", card)[0], {"timm": timm})
+    assert model.embed_dim == encoder["embed_dim"]
     model.load_state_dict(exported["state_dict"], strict=True)
     assert exported["meta"]["data_preprocessor"]["type"] == "ImagePreprocessor"
-    card = out.with_suffix(".md").read_text()
     assert f"{out.with_suffix('.md')}: its model card." in said
     logs = read_logs(logged)
     assert f"- loss {logs['val/loss'][12]:.4f}\n" in card
@@ -162,7 +167,12 @@ def test_a_card_says_what_nobody_knows(logged, tmp_path):
     state = read_checkpoint(logged / "epoch_3.pth")
     cfg = "train_dataloader = dict(dataset=dict(type='ImageFolderDataset', root='/home/me/photographs'))\n"
     state["meta"]["cfg"] += cfg + "init_from = '/home/me/weights.pth'\n"
+    state["meta"]["cfg"] = state["meta"]["cfg"].replace(
+        "type='PixelTarget'", "type='PixelTarget', bank='/home/me/x.npz'"
+    )
     card = write_card(encoder_of(state, str(alone)), state["meta"], alone).read_text()
+    assert write_card(encoder_of(state, str(alone)), state["meta"], alone) is None  # there already
+    assert "bank=x.npz" in card
     assert "The log of the run was not beside the checkpoint" in card
     assert "| data | ImageFolderDataset, photographs, " in card
     assert "| began with | weights.pth |" in card

@@ -19,7 +19,7 @@ custom_hooks = [
     dict(type="BrokenFilesHook"),
     dict(type="NonFiniteHook", max_in_a_row=5),
     dict(type="DataWaitHook", threshold=0.3),
-    dict(type="ReconstructionHook", interval=1),
+    dict(type="ReconstructionHook"),
     dict(type="LossCurveHook"),
 ]
 # Switches that change speed and memory, not results:

@@ -11,6 +11,8 @@ from maetool.visualization.reconstruction import Statistics, first_samples, reco
 
 from .tolerance import training_goes_on
 
+_MOST = 100  # pictures of a run: a small folder has hundreds of short epochs
+
 
 @HOOKS.register_module()
 class ReconstructionHook(Hook):
@@ -21,18 +23,22 @@ class ReconstructionHook(Hook):
     The images are the first of the validation data, or of the training data where there is none.
 
     Args:
-        interval: epochs between pictures.
+        interval: epochs between pictures; None draws each epoch, or fewer so that a run leaves about a hundred.
         num_images: rows of the picture.
         statistics: how normalised predictions get their colours back, see `PixelTarget.invert`.
     """
 
-    def __init__(self, interval: int = 1, num_images: int = 8, statistics: Statistics = "true") -> None:
+    def __init__(self, interval: int | None = None, num_images: int = 8, statistics: Statistics = "true") -> None:
         self.interval, self.num_images, self.statistics = interval, num_images, statistics
+
+    def is_due(self, runner: Any) -> bool:
+        """Return whether this epoch gets a picture; the last one always does."""
+        interval = self.interval or -(-runner.max_epochs // _MOST)
+        return self.every_n_epochs(runner, interval) or self.is_last_train_epoch(runner)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Draw; all processes take part, because the weights may be spread over them."""
-        due = self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)
-        if not due or not hasattr(runner.bare_model, "reconstruct"):
+        if not self.is_due(runner) or not hasattr(runner.bare_model, "reconstruct"):
             return
         loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
         batch = first_samples(loader.dataset, self.num_images, runner.seed)
