@@ -1,7 +1,7 @@
 """BEiT v2 with a k-means codebook of a tiny MAE's features as tokenizer: a tiny ViT on drawn shapes of 32 pixels.
 
 Command: python tools/train.py configs/beitv2/vit-t_shapes.py, after
-    python tools/train.py configs/mae/vit-t_shapes.py --work-dir work_dirs/mae_vit-t_shapes
+    python tools/train.py configs/mae/vit-t_shapes.py
     python tools/fit_centroids.py configs/beitv2/vit-t_shapes.py --centroids 256
 Hardware: two CPU cores. As measured: docs/methods/README.md.
 """
@@ -22,7 +22,7 @@ model = dict(
             type="FeatureTarget",
             teacher=dict(type="VisionTransformer", img_size=32, patch_size=4, embed_dim=128, depth=4, num_heads=4),
             checkpoint="work_dirs/mae_vit-t_shapes/epoch_10.pth",
-            made_by="python tools/train.py configs/mae/vit-t_shapes.py --work-dir work_dirs/mae_vit-t_shapes",
+            made_by="python tools/train.py configs/mae/vit-t_shapes.py",
         ),
     ),
     head=dict(_delete_=True, type="ClassificationHead"),

@@ -86,7 +86,8 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     except (Exception, SystemExit) as error:  # a config is code, so anything can go wrong in it
         raise UsageError(f"The config {path} cannot be read ({_reason(error)}).") from error
     change_config(cfg, options)
-    cfg.setdefault("work_dir", str(Path("work_dirs") / path.stem))
+    # With the folder, which is the method's: many methods have a vit-b_800e.py.
+    cfg.setdefault("work_dir", f"work_dirs/{'_'.join(filter(None, (path.parent.name, path.stem)))}")
     return cfg
 
 

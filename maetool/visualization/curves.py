@@ -71,7 +71,7 @@ def read_runs(folders: Sequence[Path], keys: Sequence[str]) -> dict[str, Logs]:
     for folder in folders:
         logs = read_logs(folder)
         if not logs:
-            raise UsageError(f"{folder} holds no logs of a run: pass work folders, such as work_dirs/vit-b_800e.")
+            raise UsageError(f"{folder} holds no logs of a run: pass work folders, such as work_dirs/mae_vit-b_800e.")
         name = folder.name if [f.name for f in folders].count(folder.name) == 1 else str(folder)
         runs[name] = logs
     logged = sorted({name for logs in runs.values() for name in logs})
