@@ -1,4 +1,4 @@
-"""Mask R-CNN on the tiny ViT, on 3,200 drawn shapes with boxes and masks; without --init from random weights.
+"""Mask R-CNN on the tiny ViT, on 2,800 drawn shapes with boxes and masks; without --init from random weights.
 
 Command: python tools/train.py configs/detection/vitdet_mask-rcnn_vit-t_shapes.py --init CHECKPOINT [--data FOLDER]
 Hardware: two CPU cores.

@@ -1,4 +1,4 @@
-"""UPerNet on the tiny ViT, the objects of 4,000 drawn shapes; without --init from random weights.
+"""UPerNet on the tiny ViT, the objects of 3,200 drawn shapes; without --init from random weights.
 
 Command: python tools/train.py configs/segmentation/upernet_vit-t_shapes.py --init CHECKPOINT
 Hardware: two CPU cores.

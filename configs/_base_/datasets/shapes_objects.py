@@ -7,7 +7,7 @@ train_dataloader = dict(
     collate_fn=dict(type="collate_objects"),
     dataset=dict(
         type="ObjectShapesDataset",
-        num_samples=3200,
+        num_samples=2800,
         seed=0,
         pipeline=[dict(type="FlipObjects", p=0.5), dict(type="LargeScaleJitter", scale=(0.8, 1.25))],
     ),

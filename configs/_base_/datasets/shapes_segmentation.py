@@ -7,7 +7,7 @@ train_dataloader = dict(
     collate_fn=dict(type="default_collate"),
     dataset=dict(
         type="ShapesSegmentation",
-        num_samples=4000,
+        num_samples=3200,
         seed=0,
         pipeline=[
             dict(type="RandomScale", long_side=32, short_side=32, ratio=(0.8, 1.5)),
