@@ -90,8 +90,8 @@ def build_runner(cfg: Config) -> MaetoolRunner:
 def _number_of_processes(launcher: str) -> int:
     if launcher == "none" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError(
-            f"torchrun started {os.environ['WORLD_SIZE']} processes, but the launcher is none, so that each would train "
-            "alone and write over the others' files: add --launcher pytorch."
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, but the launcher is none, so that each would "
+            "train alone and write over the others' files: add --launcher pytorch."
         )
     return int(os.environ.get(_PROCESSES.get(launcher, ""), "1"))
 
