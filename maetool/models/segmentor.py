@@ -158,7 +158,8 @@ def _weights(class_weight: Sequence[float] | None, num_classes: int) -> Tensor |
         return None
     if len(class_weight) != num_classes or min(class_weight) <= 0:
         raise UsageError(
-            f"class_weight is {list(class_weight)}, but must be {num_classes} numbers above 0, one for each class."
+            f"class_weight is {list(class_weight)}, but must be {num_classes} numbers above 0, one for each class, or "
+            "None: add --cfg-options model.class_weight=None."
         )
     return torch.tensor(class_weight, dtype=torch.float32)
 
