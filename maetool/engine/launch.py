@@ -64,8 +64,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
         UsageError: anything in the config that a person got wrong.
     """
     check_config(cfg)
-    processes = os.environ.get(_PROCESSES.get(cfg.get("launcher", "none"), ""), "1")
-    rate = complete_config(cfg, int(processes))
+    rate = complete_config(cfg, _number_of_processes(cfg.get("launcher", "none")))
     if not cfg.get("val_dataloader"):
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     # MMEngine shares logger and histories between runners of one name, and its own names repeat within a second.
@@ -86,6 +85,15 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     runner.logger.info("%s; seed %d, %d process(es).", found, runner.seed, runner.world_size)
     runner.rate = rate
     return runner
+
+
+def _number_of_processes(launcher: str) -> int:
+    if launcher == "none" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, but the launcher is none, so that each would "
+            "train alone and write over the others' files: add --launcher pytorch."
+        )
+    return int(os.environ.get(_PROCESSES.get(launcher, ""), "1"))
 
 
 def _check_pictures(runner: MaetoolRunner) -> None:

@@ -17,6 +17,8 @@ from maetool.registry import ENCODERS, MODELS
 from .downstream import DownstreamModel
 from .views import look, slide
 
+_NO_PIXEL = 1e-6  # below any sum of weights, for a batch in which no pixel counts
+
 
 @MODELS.register_module()
 class Segmentor(DownstreamModel):
@@ -33,6 +35,7 @@ class Segmentor(DownstreamModel):
         auxiliary_head: a second head whose loss is added in training, such as `FCNHead`; None for none.
         auxiliary_weight: of that loss.
         ignore_index: class of pixels that count nothing.
+        class_weight: how much a pixel of each class counts in the losses; None, all alike.
         frozen: train only what is on top of the encoder, whose parameters and buffers never change.
         inference: "slide", the mean over windows of the encoder's size; "whole", the image at once.
         stride: pixels from one window to the next; None, two thirds of a window.
@@ -52,6 +55,7 @@ class Segmentor(DownstreamModel):
         auxiliary_head: Any = None,
         auxiliary_weight: float = 0.4,
         ignore_index: int = 255,
+        class_weight: Sequence[float] | None = None,
         frozen: bool = False,
         inference: Literal["slide", "whole"] = "slide",
         stride: int | Sequence[int] | None = None,
@@ -69,6 +73,7 @@ class Segmentor(DownstreamModel):
         self.decode_head = MODELS.build(decode_head, default_args=facts)
         self.auxiliary_head = MODELS.build(auxiliary_head, default_args=facts)
         self.auxiliary_weight = auxiliary_weight
+        self.register_buffer("class_weight", _weights(class_weight, num_classes), persistent=False)
         self.inference, self.scales, self.flip = inference, tuple(scales), flip
         self.stride = to_size(stride or [max(1, side * 2 // 3) for side in encoder.img_size], "stride")
 
@@ -132,8 +137,11 @@ class Segmentor(DownstreamModel):
         return {"loss": loss, **losses, "constant_predictor": constant, "accuracy": right * 100}
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
-        total = functional.cross_entropy(logits, target, ignore_index=self.ignore_index, reduction="sum")
-        return total / (target != self.ignore_index).sum().clamp(min=1)  # a batch may hold no pixel that counts
+        weight, counts = self.class_weight, target != self.ignore_index
+        total = functional.cross_entropy(logits, target, weight, ignore_index=self.ignore_index, reduction="sum")
+        if weight is not None:
+            counts = weight[target.where(counts, 0)] * counts
+        return total / counts.sum().clamp(min=_NO_PIXEL)
 
     def _check_target(self, target: Tensor | None, images: Tensor) -> None:
         expected = (len(images), *images.shape[2:])
@@ -143,6 +151,17 @@ class Segmentor(DownstreamModel):
                 f"The batch has classes of pixels of the shape {found}, but expected is {expected}: train on a dataset "
                 "of segmentation, such as SegmentationDataset, whose transforms keep image and classes alike."
             )
+
+
+def _weights(class_weight: Sequence[float] | None, num_classes: int) -> Tensor | None:
+    if class_weight is None:
+        return None
+    if len(class_weight) != num_classes or min(class_weight) <= 0:
+        raise UsageError(
+            f"class_weight is {list(class_weight)}, but must be {num_classes} numbers above 0, one for each class, or "
+            "None: add --cfg-options model.class_weight=None."
+        )
+    return torch.tensor(class_weight, dtype=torch.float32)
 
 
 def _check(num_classes: int, inference: str, scales: Sequence[float]) -> None:

@@ -11,6 +11,7 @@ import torch
 from runs import EPOCHS, make_runner, stopped_run
 
 from maetool.engine.checkpoint import read_checkpoint
+from maetool.errors import UsageError
 from maetool.visualization.curves import read_logs
 
 # Thirteen images to validate on do not divide by two: each must count once, in batches of 3 + 3 + 1 and 3 + 3.
@@ -138,3 +139,10 @@ def test_the_script_for_slurm(repository, tmp_path, hours):
     assert "2 process(es) x 4 images" in result.stdout
     assert (tmp_path / "w_debug" / ("iter_1.pth" if hours else "epoch_2.pth")).is_file()
     assert (tmp_path / "log").is_file() == bool(hours)  # queued again
+
+
+def test_processes_that_would_train_alone_are_told(repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(UsageError, match="torchrun started 2 processes, but the launcher is none"):
+        make_runner(repository, tmp_path, options=["launcher=none"])

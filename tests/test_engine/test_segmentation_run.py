@@ -109,7 +109,7 @@ def test_a_run_goes_on_exactly(repository, tmp_path):
 
 def test_other_data_than_the_models_is_named(repository, tmp_path):
     cfg = config(repository, tmp_path)
-    cfg.model.num_classes = 5
+    cfg.model.num_classes, cfg.model.class_weight = 5, None
     runner = launch.build_runner(cfg)
     with pytest.raises(UsageError, match=r"The data has 8 classes .* model.num_classes is 5"):
         runner.train()

@@ -82,9 +82,28 @@ def test_losses_are_those_of_the_pixels_that_count():
     assert losses["constant_predictor"].item() == pytest.approx(1.4 * math.log(5))
 
 
-def test_a_batch_where_nothing_counts_has_no_loss():
+def test_pixels_count_in_the_loss_as_their_class_is_weighed():
+    weights, (images, samples) = [0.2, 1.0, 3.0, 1.0, 0.5], batch()
+    model, plain = segmentor(class_weight=weights).eval(), segmentor().eval()
+    losses, maps = model(images, samples), plain(images, mode="tensor")
+    extra = functional.interpolate(plain.auxiliary_head(maps), (32, 48), mode="bilinear")
+    target = samples["semantic"]
+    expected = 0.4 * functional.cross_entropy(extra, target, torch.tensor(weights), ignore_index=255)  # a weighted mean
+    assert torch.allclose(losses["auxiliary"], expected)
+    assert not torch.allclose(losses["auxiliary"], plain(images, samples)["auxiliary"])
+    assert "class_weight" not in model.state_dict()
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0, 0.0, 1.0, 1.0]])
+def test_weights_of_classes_are_one_for_each(weights):
+    with pytest.raises(UsageError, match=r"class_weight is .* but must be 5 numbers above 0"):
+        segmentor(class_weight=weights)
+
+
+@pytest.mark.parametrize("weights", [None, [0.1] * 5])
+def test_a_batch_where_nothing_counts_has_no_loss(weights):
     images, samples = batch()
-    model = segmentor()
+    model = segmentor(class_weight=weights)
     losses = model(images, {"semantic": torch.full_like(samples["semantic"], 255)})
     assert losses["loss"].item() == 0
     losses["loss"].backward()

@@ -1,13 +1,13 @@
 # Of the pictures that configs/mae/vit-t_shapes.py trains on, with the classes of their pixels; others to validate on.
 train_dataloader = dict(
-    batch_size=20,
+    batch_size=8,  # many small steps learn more in the same time
     num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
     drop_last=True,
     sampler=dict(type="KeyedSampler", shuffle=True),
     collate_fn=dict(type="default_collate"),
     dataset=dict(
         type="ShapesSegmentation",
-        num_samples=1000,
+        num_samples=3200,
         seed=0,
         pipeline=[
             dict(type="RandomScale", long_side=32, short_side=32, ratio=(0.8, 1.5)),
