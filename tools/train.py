@@ -13,7 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--data", metavar="FOLDER", help="train on these images: a folder of any depth, a text list or a csv table"
     )
-    parser.add_argument("--work-dir", help="where checkpoints, logs and pictures go (default: work_dirs/<folder of the config>_<its name>)")
+    parser.add_argument("--work-dir", help="where checkpoints, logs and pictures go (default: work_dirs/METHOD_CONFIG)")
     parser.add_argument(
         "--resume",
         nargs="?",
