@@ -1,13 +1,13 @@
 # Pictures like those that configs/mae/vit-t_shapes.py trains on, with boxes and masks; others to validate on.
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,  # many small steps learn more in the same time
     num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
     drop_last=True,
     sampler=dict(type="KeyedSampler", shuffle=True),
     collate_fn=dict(type="collate_objects"),
     dataset=dict(
         type="ObjectShapesDataset",
-        num_samples=1000,
+        num_samples=400,
         seed=0,
         pipeline=[dict(type="FlipObjects", p=0.5), dict(type="LargeScaleJitter", scale=(0.8, 1.25))],
     ),

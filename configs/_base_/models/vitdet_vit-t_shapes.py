@@ -5,7 +5,7 @@ model = dict(
     channels=32,
     hidden_dim=128,
     anchors_sampled=64,
-    regions_sampled=32,
+    regions_sampled=16,
     num_proposals=100,
     num_found=20,
     data_preprocessor=dict(type="ImagePreprocessor"),

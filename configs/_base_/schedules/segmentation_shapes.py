@@ -1,4 +1,4 @@
-# The recipe of schedules/segmentation.py for the drawn shapes: small batches, few steps.
+# The recipe of schedules/segmentation.py for the drawn shapes: small batches.
 base_lr = 0.08  # 2.5e-3 at the batch of 8, at the heads: narrow ones need a larger rate than wide ones
 effective_batch_size = 8
 optim_wrapper = dict(
@@ -9,4 +9,4 @@ optim_wrapper = dict(
     optimizer=dict(type="AdamW", betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05, fused=True),
 )
 param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=0.1, min_lr=1e-6, convert_to_iter_based=True)]
-train_cfg = dict(type="PretrainLoop", max_epochs=3, val_interval=3)
+train_cfg = dict(type="PretrainLoop", max_epochs=8, val_interval=4)
