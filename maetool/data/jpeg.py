@@ -46,7 +46,7 @@ def read_header(data: bytes) -> JpegHeader | None:
     return JpegHeader(height, width, frame + 3, 8 * tallest if divisible else 0, has_exif)
 
 
-def first_rows(data: bytes, header: JpegHeader, rows: int) -> bytes | None:
+def first_rows(data: bytes, header: JpegHeader, rows: int) -> bytearray | None:
     """Return a JPEG file of at least the first `rows` rows, equal to those of the whole to the bit.
 
     The compressed data stays; the header's height is lowered, so that a decoder stops early. That also takes away the
@@ -57,12 +57,12 @@ def first_rows(data: bytes, header: JpegHeader, rows: int) -> bytes | None:
         and files without their end, which are truncated.
     """
     # Whole blocks; the last row's colours are interpolated with those of the row after it.
-    height = header.step and -(-(rows + 2) // header.step) * header.step
+    height = header.step and -(-(rows + 1) // header.step) * header.step
     if not height or height >= header.height or not data.endswith(_END):
         return None
     part, at = bytearray(memoryview(data)[: -len(_END)]), header.height_at
     part[at : at + 2] = height.to_bytes(2, "big")
-    return bytes(part)
+    return part
 
 
 def _segments(data: bytes) -> tuple[dict[int, int], bool]:
