@@ -105,12 +105,14 @@ def kept_bytes(function):
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
-def test_a_block_keeps_twelve_widths_a_token_and_no_copy_of_its_weights():
-    block, x = Block(64, 4), torch.randn(2, 10, 64, requires_grad=True)
+# Only the probabilities over few keys are kept, no more than twice as many as a head is wide.
+@pytest.mark.parametrize(("tokens", "probabilities"), [(40, 0), (10, 2 * 4 * 10 * 10)])
+def test_a_block_keeps_twelve_widths_a_token_and_no_copy_of_its_weights(tokens, probabilities):
+    block, x = Block(64, 4), torch.randn(2, tokens, 64, requires_grad=True)
     # Input, norm, queries, keys, values, attended, sum, norm, hidden layer of 4: 12 widths of 4 bytes; 4 statistics.
-    assert kept_bytes(lambda: block(x)) <= 20 * (12 * 64 + 4) * 4
+    assert kept_bytes(lambda: block(x)) <= 2 * tokens * (12 * 64 + 4) * 4 + probabilities * 4
     with torch.autocast("cpu", torch.bfloat16):
-        assert kept_bytes(lambda: block(x)) <= 20 * ((2 * 4 + 10 * 2) * 64 + 4 * 4)
+        assert kept_bytes(lambda: block(x)) <= 2 * tokens * ((2 * 4 + 10 * 2) * 64 + 4 * 4) + probabilities * 2
 
 
 @pytest.mark.parametrize("size", [(32, 16), (24, 40)])
