@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.attention import attention
-from maetool.ops.linear import gelu_linear, linear
+from maetool.ops.linear import gelu_linear, linear, norm_linear
 from maetool.ops.patches import take_patches, take_tokens
 
 # PyTorch's default of 1e-5 is wrong for every model of this family.
@@ -61,8 +61,10 @@ def embed_patches(proj: nn.Conv2d, images: Tensor, ids: Tensor) -> Tensor:
 class Linear(nn.Linear):
     """A linear map, float32 on a CPU by oneDNN; see `maetool.ops.linear`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (..., I) to (..., O)."""
+    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Map x (..., I), normalised by `norm` where there is one, to (..., O)."""
+        if norm is not None:
+            return norm_linear(x, norm, self.weight, self.bias)
         return linear(x, self.weight, self.bias)
 
 
@@ -88,10 +90,13 @@ class Attention(nn.Module):
         self.qkv = Linear(embed_dim, 3 * embed_dim)
         self.proj = Linear(embed_dim, embed_dim)
 
-    def forward(self, x: Tensor, queries: Tensor | None = None) -> Tensor:
-        """Return what the queries (B, M, D) find among x (B, N, D), as (B, M, D); without queries, x asks itself."""
+    def forward(self, x: Tensor, queries: Tensor | None = None, norm: nn.Module | None = None) -> Tensor:
+        """Return what the queries (B, M, D) find among x (B, N, D), as (B, M, D).
+
+        Without queries, x asks itself, normalised by `norm` where there is one.
+        """
         if queries is None:
-            q, k, v = self._heads(self.qkv(x), 3)
+            q, k, v = self._heads(self.qkv(x, norm), 3)
         else:
             (to_q, to_kv), (q_bias, kv_bias) = (p.tensor_split([x.shape[2]]) for p in (self.qkv.weight, self.qkv.bias))
             (q,) = self._heads(linear(queries, to_q, q_bias), 1)
@@ -116,9 +121,9 @@ class Mlp(nn.Module):
         self.fc1 = Linear(embed_dim, hidden_dim)
         self.fc2 = GeluLinear(hidden_dim, embed_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (..., D) to (..., D)."""
-        return self.fc2(self.fc1(x))
+    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Map x (..., D), normalised by `norm` where there is one, to (..., D)."""
+        return self.fc2(self.fc1(x, norm))
 
 
 class LayerScale(nn.Module):
@@ -172,11 +177,13 @@ class Block(nn.Module):
 
         All tokens give keys and values; queries, projection and hidden layer are computed for the returned ones.
         """
-        normed, queries = self.norm1(x), None
-        if ids is not None:
-            x, queries = take_tokens(x, ids), take_tokens(normed, ids)
-        x = x + self.drop_path(self.ls1(self.attn(normed, queries)))
-        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
+        if ids is None:
+            found = self.attn(x, norm=self.norm1)
+        else:
+            normed = self.norm1(x)
+            x, found = take_tokens(x, ids), self.attn(normed, take_tokens(normed, ids))
+        x = x + self.drop_path(self.ls1(found))
+        return x + self.drop_path(self.ls2(self.mlp(x, self.norm2)))
 
 
 def transformer_blocks(

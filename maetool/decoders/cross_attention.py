@@ -57,7 +57,7 @@ class CrossBlock(nn.Module):
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Return x (B, M, E) after asking memory (B, N, D)."""
         x = x + self.cross_attn(self.norm1(x), self.memory_norm(memory))
-        return x + self.mlp(self.norm2(x))
+        return x + self.mlp(x, self.norm2)
 
 
 @DECODERS.register_module()

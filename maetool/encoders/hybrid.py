@@ -43,7 +43,7 @@ class MaskedConvBlock(nn.Module):
         near = patchify(self.attn(unpatchify(near, grid, self.cells)), self.cells)
         near = near if plan is None else plan.keep(near)
         x = x + self.conv2(near.view_as(x))
-        return x + self.mlp(self.norm2(x))
+        return x + self.mlp(x, self.norm2)
 
 
 class MaskedConvStage(nn.Module):

@@ -93,7 +93,7 @@ class MapBlock(Block):
         else:
             attended = from_windows(self.attn(to_windows(normed, self.window)), x.shape[1:3])
         x = x + self.drop_path(self.ls1(attended))
-        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
+        return x + self.drop_path(self.ls2(self.mlp(x, self.norm2)))
 
 
 @ENCODERS.register_module()

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from maetool.ops import attention as attention_module
 from maetool.ops.attention import attention
-from maetool.ops.linear import gelu_linear, linear
+from maetool.ops.linear import gelu_linear, linear, norm_linear
 from maetool.ops.patches import take_tokens
 
 
@@ -44,6 +45,54 @@ def test_a_frozen_part_gets_no_gradient():
     assert x.grad is None
     assert weight.grad is None
     assert torch.equal(bias.grad, torch.full((4,), 5.0))
+
+
+def a_norm():
+    norm = nn.LayerNorm(7, eps=1e-2)
+    norm.weight.data, norm.bias.data = (value.data for value in leaves((7,), (7,)))
+    return norm
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("shape", [(5, 7), (2, 3, 7), (0, 7)])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_normalising_and_a_linear_map(autocast, shape, with_bias):
+    norm, (x, weight, bias) = a_norm(), leaves(shape, (4, 7), (4,))
+    bias = bias if with_bias else None
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        mine, expected = norm_linear(x, norm, weight, bias), functional.linear(norm(x), weight, bias)
+    inputs = [x, norm.weight, norm.bias, weight, *([bias] if with_bias else [])]
+    compare(mine, expected, inputs, 5e-2 if autocast else 1e-5)
+
+
+@pytest.mark.parametrize("frozen", ["x", "norm", "weight", "x, norm and weight"])
+def test_normalising_where_a_part_is_frozen(frozen):
+    norm, (x, weight, bias) = a_norm(), leaves((5, 7), (4, 7), (4,))
+    for name, values in (("x", [x]), ("norm", [norm.weight, norm.bias]), ("weight", [weight])):
+        for value in values:
+            value.requires_grad_(name not in frozen)
+    inputs = [value for value in (x, norm.weight, norm.bias, weight, bias) if value.requires_grad]
+    compare(norm_linear(x, norm, weight, bias), functional.linear(norm(x), weight, bias), inputs, 1e-5)
+
+
+def kept(compute):
+    """Return the number of values that `compute` keeps for its backward pass."""
+    found = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: found.update({t.data_ptr(): t.numel()}) or t, lambda t: t):
+        compute()
+    return sum(found.values())
+
+
+def test_what_is_normalised_is_not_kept():
+    norm, (x, weight, bias) = a_norm(), leaves((500, 7), (4, 7), (4,))
+    assert kept(lambda: functional.linear(norm(x), weight, bias)) >= 2 * x.numel()
+    assert kept(lambda: norm_linear(x, norm, weight, bias)) < 1.5 * x.numel()
+
+
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.RMSNorm(7), nn.LayerNorm(7, bias=False)])
+def test_another_norm_is_simply_called(norm):
+    x, weight, bias = leaves((5, 7), (4, 7), (4,))
+    compare(norm_linear(x, norm, weight, bias), functional.linear(norm(x), weight, bias), [x, weight, bias], 1e-5)
 
 
 @pytest.mark.parametrize("scores_at_once", [1, 2 * 3 * 5 * 7, 10**9])
