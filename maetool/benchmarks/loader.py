@@ -79,29 +79,46 @@ class _Loaders(Dataset):
         files = index_files(self.folder)
         number = min(self.count, len(files))
         paths = [files.path(i) for i in range(number)]
-        cases = {
-            name: _each(load, number) for name, load in {**_peers(paths), **_ours(self.folder, self.shards)}.items()
-        }
-        seconds = measure(cases, self.rounds)
-        stages = measure({name: _each(stage, number) for name, stage in _stages(paths).items()}, self.rounds)
-        per_image = {name: [value / number for value in values] for name, values in seconds.items()}
-        crops = {name: [v / CROPS for v in values] if "crops" in name else values for name, values in per_image.items()}
+        loaders = {**_peers(paths), **_ours(self.folder, self.shards)}
         return {
-            "seconds of an image": crops,
-            "stages": {name: [value / number for value in values] for name, values in stages.items()},
+            **{
+                title: self._measure({name: use(load, number, _crops(name)) for name, load in loaders.items()}, number)
+                for title, use in (("seconds of an image", _each), ("seconds of an image, batched", _batches))
+            },
+            "stages": self._measure({name: _each(stage, number) for name, stage in _stages(paths).items()}, number),
             "error": _error(self.folder, min(number, 100)),
             "images": number,
         }
+
+    def _measure(self, cases: dict[str, Callable[[], None]], number: int) -> dict[str, list[float]]:
+        seconds = measure(cases, self.rounds)
+        return {name: [value / number / _crops(name) for value in values] for name, values in seconds.items()}
 
 
 def _in_worker(dataset: Dataset) -> dict[str, Any]:
     return next(iter(DataLoader(dataset, batch_size=None, num_workers=1)))
 
 
-def _each(use: Callable[[int], Any], number: int) -> Callable[[], None]:
+def _crops(name: str) -> int:
+    return CROPS if "crops" in name else 1
+
+
+def _each(use: Callable[[int], Any], number: int, crops: int = 1) -> Callable[[], None]:
     def all_of_them() -> None:
         for i in range(number):
             use(i)
+
+    return all_of_them
+
+
+def _batches(load: Callable[[int], Any], number: int, crops: int) -> Callable[[], None]:
+    """Return what loads all images and stacks them, into the shared memory that a worker hands over."""
+
+    def all_of_them() -> None:
+        images = BATCH // crops
+        for start in range(0, number, images):
+            loaded = [load(i) for i in range(start, min(start + images, number))]
+            default_collate([crop for found in loaded for crop in found] if crops > 1 else loaded)
 
     return all_of_them
 
@@ -231,14 +248,15 @@ def _transport(rounds: int) -> dict[str, list[float]]:
 
 
 def _describe(name: str, found: dict[str, Any]) -> str:
-    seconds, error = found["seconds of an image"], found["error"]
+    one_by_one, batched, error = (found[k] for k in ("seconds of an image", "seconds of an image, batched", "error"))
+    title = f"{'images/s':>9} {'lowest':>7} {'ratio':>6}"
     lines = [
         f"{name}, {found['images']} photographs, one core",
-        f"{'loader':<48} {'images/s':>9} {'lowest':>7} {'ratio':>6}",
+        f"{'loader':<48} {'one by one':>24} {f'stacked in batches of {BATCH}':>28}",
+        f"{'':<48} {title}     {title}",
     ]
-    for case, values in seconds.items():
-        ratio = median(a / b for a, b in zip(seconds[PUBLISHED], values, strict=True))
-        lines.append(f"{case:<48} {1 / median(values):>9.0f} {1 / max(values):>7.0f} {ratio:>6.2f}")
+    for case in one_by_one:
+        lines.append(f"{case:<48} {_rates(one_by_one, case)}     {_rates(batched, case)}")
     lines += ["", f"{'stage':<48} {'us':>9}"]
     lines += [f"{stage:<48} {1e6 * median(values):>9.1f}" for stage, values in found["stages"].items()]
     lines.append(
@@ -246,6 +264,12 @@ def _describe(name: str, found: dict[str, Any]) -> str:
         f"{error['largest of an image']:.2f} for the worst image."
     )
     return "\n".join(lines)
+
+
+def _rates(seconds: dict[str, list[float]], case: str) -> str:
+    values = seconds[case]
+    ratio = median(a / b for a, b in zip(seconds[PUBLISHED], values, strict=True))
+    return f"{1 / median(values):>9.0f} {1 / max(values):>7.0f} {ratio:>6.2f}"
 
 
 def _describe_transport(found: dict[str, list[float]]) -> str:

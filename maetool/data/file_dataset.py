@@ -119,7 +119,8 @@ class FileDataset(ImageDataset):
         return self.files.relative(index)
 
     def _open(self, index: int) -> EncodedImage | Tensor:
-        return open_image(self.files.read(index), self.files.path(index), self.in_chans, self.backend)
+        path, data = self.files.read(index)
+        return open_image(data, path, self.in_chans, self.backend)
 
     def _of_one_type(self, image: EncodedImage | Tensor, index: int) -> EncodedImage | Tensor:
         # One type, so that a batch can be stacked.

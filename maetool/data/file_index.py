@@ -48,8 +48,8 @@ class Files(Protocol):
     def relative(self, index: int) -> str:
         """Return the path of file `index` as seen from `root`."""
 
-    def read(self, index: int) -> bytes:
-        """Return the content of file `index`; an `UnreadableImage` says why it cannot be read."""
+    def read(self, index: int) -> tuple[str, bytes]:
+        """Return `path(index)` and the content of that file; an `UnreadableImage` says why it cannot be read."""
 
     def take(self, indices: Iterable[int]) -> "Files":
         """Return these files only."""
@@ -105,13 +105,14 @@ class FileIndex:
         name = self.names[index]
         return os.path.relpath(name, self.root) if os.path.isabs(name) else name
 
-    def read(self, index: int) -> bytes:
-        """Return the content of file `index`.
+    def read(self, index: int) -> tuple[str, bytes]:
+        """Return the path and the content of file `index`.
 
         Raises:
             UnreadableImage: missing, empty, or not to be read.
         """
-        return read_bytes(self.path(index))
+        path = self.path(index)
+        return path, read_bytes(path)
 
     def take(self, indices: Iterable[int]) -> "FileIndex":
         """Return the index of these files only."""

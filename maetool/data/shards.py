@@ -213,24 +213,24 @@ class ShardFiles:
         """Return these images only."""
         return ShardFiles(self.table, self._chosen[np.fromiter(indices, np.int64)])
 
-    def read(self, index: int) -> bytes:
-        """Return the bytes of image `index`.
+    def read(self, index: int) -> tuple[str, bytes]:
+        """Return the shard and name of image `index` and its bytes.
 
         Raises:
             UnreadableImage: the shard cannot be read, or holds something else at that place than the table says.
         """
-        row, table = self._chosen[index], self.table
+        row, table, path = self._chosen[index], self.table, self.path(index)
         size = int(table.size[row])
         try:
             file = self._file(int(table.shard[row]))
             data = os.pread(file.fileno(), _BLOCK + size, int(table.offset[row]) - _BLOCK)
         except OSError as error:
-            raise UnreadableImage(self.path(index), (error.strerror or str(error)).lower()) from error
+            raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
         # The image's own header lies just before it, so a table of other shards is noticed at no cost.
         name = os.fsencode(table.names[row])[:100]
         if len(data) != _BLOCK + size or data[:100].rstrip(b"\0") != name or data[124:135] != b"%011o" % size:
-            raise UnreadableImage(self.path(index), f"{TABLE} does not fit this shard: {_HOW_TO_MEND}")
-        return data[_BLOCK:]
+            raise UnreadableImage(path, f"{TABLE} does not fit this shard: {_HOW_TO_MEND}")
+        return path, data[_BLOCK:]
 
     def _file(self, shard: int) -> Any:
         with self._lock:

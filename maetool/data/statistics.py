@@ -81,9 +81,9 @@ def measure(
 
 def _measure_one(files: Files, index: int, in_chans: int) -> dict | str:
     try:
-        data = files.read(index)
-        image = decode_image(data, in_chans, name=files.path(index))  # (C, H, W)
-        channels = channels_of(data, files.path(index))
+        path, data = files.read(index)
+        image = decode_image(data, in_chans, name=path)  # (C, H, W)
+        channels = channels_of(data, path)
     except UnreadableImage as error:
         return str(error)
     pixels = image.flatten(1).double() if image.numel() < 2**22 else image.flatten(1).float()
@@ -101,8 +101,8 @@ def _usual_channels(files: Files, indices: Iterable[int]) -> int:
     counts: Counter[int] = Counter()
     for index in indices:
         try:
-            data = files.read(index)
-            counts[channels_of(data, files.path(index)) if is_array(data) else 3] += 1
+            path, data = files.read(index)
+            counts[channels_of(data, path) if is_array(data) else 3] += 1
         except UnreadableImage:
             continue
     return counts.most_common(1)[0][0] if counts else 3
