@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -25,6 +26,7 @@ from maetool.data import (
     RandomResizedCrop,
     SampleKey,
     ShardDataset,
+    collate_samples,
 )
 from maetool.data.base import keyed_rng
 from maetool.data.encoded_image import EncodedImage
@@ -59,6 +61,7 @@ def run(data: str | None, count: int, rounds: int) -> tuple[str, dict[str, Any]]
             shards = Path(temporary, "shards", name)
             prepare(str(folder), str(shards), Recipe(), 1, lambda done: None)
             found = _in_worker(_Loaders(str(folder), str(shards), count, rounds))
+            found["seconds of an image, in batches"] = _in_batches(str(folder), str(shards), count, rounds)
             report.append(_describe(name, found))
             figures[name] = found
     report.append(_describe_transport(found := _transport(rounds)))
@@ -75,24 +78,73 @@ class _Loaders(Dataset):
         return 1
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        cv2.setNumThreads(0)
-        files = index_files(self.folder)
-        number = min(self.count, len(files))
-        paths = [files.path(i) for i in range(number)]
-        loaders = {**_peers(paths), **_ours(self.folder, self.shards)}
+        paths, loaders = _loaders(self.folder, self.shards, self.count)
+        number = len(paths)
         return {
-            **{
-                title: self._measure({name: use(load, number, _crops(name)) for name, load in loaders.items()}, number)
-                for title, use in (("seconds of an image", _each), ("seconds of an image, batched", _batches))
-            },
-            "stages": self._measure({name: _each(stage, number) for name, stage in _stages(paths).items()}, number),
+            "seconds of an image": _of_an_image(
+                {name: _each(load, number) for name, load in loaders.items()}, number, self.rounds
+            ),
+            "stages": _of_an_image(
+                {name: _each(stage, number) for name, stage in _stages(paths).items()}, number, self.rounds
+            ),
             "error": _error(self.folder, min(number, 100)),
             "images": number,
         }
 
-    def _measure(self, cases: dict[str, Callable[[], None]], number: int) -> dict[str, list[float]]:
-        seconds = measure(cases, self.rounds)
-        return {name: [value / number / _crops(name) for value in values] for name, values in seconds.items()}
+
+class _Images(Dataset):
+    """What one loader makes of the first photographs of a folder."""
+
+    def __init__(self, name: str, folder: str, shards: str, number: int) -> None:
+        self.name, self.folder, self.shards, self.number = name, folder, shards, number
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: int) -> Any:
+        return self._load(index)
+
+    @cached_property
+    def _load(self) -> Callable[[int], Any]:
+        return _loaders(self.folder, self.shards, self.number)[1][self.name]
+
+
+def _in_batches(folder: str, shards: str, count: int, rounds: int) -> dict[str, list[float]]:
+    """Return seconds of an image of loaders with one worker process, until their batches are in this one."""
+    paths, names = _loaders(folder, shards, count)
+    loaders = {
+        name: DataLoader(
+            _Images(name, folder, shards, len(paths)),
+            BATCH // _crops(name),
+            num_workers=1,
+            persistent_workers=True,
+            collate_fn=_collate_crops if name.startswith("maetool") else default_collate,
+        )
+        for name in names
+    }
+    return _of_an_image({name: partial(_use_up, loader) for name, loader in loaders.items()}, len(paths), rounds)
+
+
+def _collate_crops(samples: list[Any]) -> Any:
+    return collate_samples([crop for found in samples for crop in (found if isinstance(found, list) else [found])])
+
+
+def _use_up(loader: DataLoader) -> None:
+    for _ in loader:
+        pass
+
+
+def _of_an_image(cases: dict[str, Callable[[], None]], number: int, rounds: int) -> dict[str, list[float]]:
+    seconds = measure(cases, rounds)
+    return {name: [value / number / _crops(name) for value in values] for name, values in seconds.items()}
+
+
+def _loaders(folder: str, shards: str, count: int) -> tuple[list[str], dict[str, Callable[[int], Any]]]:
+    """Return the paths of the first `count` photographs, and what each loader makes of one."""
+    cv2.setNumThreads(0)
+    files = index_files(folder)
+    paths = [files.path(i) for i in range(min(count, len(files)))]
+    return paths, {**_peers(paths), **_ours(folder, shards)}
 
 
 def _in_worker(dataset: Dataset) -> dict[str, Any]:
@@ -103,22 +155,10 @@ def _crops(name: str) -> int:
     return CROPS if "crops" in name else 1
 
 
-def _each(use: Callable[[int], Any], number: int, crops: int = 1) -> Callable[[], None]:
+def _each(use: Callable[[int], Any], number: int) -> Callable[[], None]:
     def all_of_them() -> None:
         for i in range(number):
             use(i)
-
-    return all_of_them
-
-
-def _batches(load: Callable[[int], Any], number: int, crops: int) -> Callable[[], None]:
-    """Return what loads all images and stacks them, into the shared memory that a worker hands over."""
-
-    def all_of_them() -> None:
-        images = BATCH // crops
-        for start in range(0, number, images):
-            loaded = [load(i) for i in range(start, min(start + images, number))]
-            default_collate([crop for found in loaded for crop in found] if crops > 1 else loaded)
 
     return all_of_them
 
@@ -226,19 +266,18 @@ def _transport(rounds: int) -> dict[str, list[float]]:
     """Return images a second that one worker hands over, and that the preprocessor normalises on the CPU."""
     cases = {}
     for dtype in (torch.uint8, torch.float32):
-        data = _Ready(dtype)
-        loader = DataLoader(
-            data,
-            BATCH,
-            sampler=KeyedSampler(data),
-            num_workers=1,
-            prefetch_factor=4,
-            persistent_workers=True,
-            collate_fn=default_collate,
-        )
-        cases[f"one worker hands over {str(dtype).removeprefix('torch.')}"] = lambda loader=loader: [
-            None for _ in loader
-        ]
+        for collate, how in ((collate_samples, ""), (default_collate, ", PyTorch's collate")):
+            data = _Ready(dtype)
+            loader = DataLoader(
+                data,
+                BATCH,
+                sampler=KeyedSampler(data),
+                num_workers=1,
+                prefetch_factor=4,
+                persistent_workers=True,
+                collate_fn=collate,
+            )
+            cases[f"one worker hands over {str(dtype).removeprefix('torch.')}{how}"] = partial(_use_up, loader)
     normalise, batch = ImagePreprocessor(), torch.zeros(BATCH, 3, SIDE, SIDE, dtype=torch.uint8)
     for training, memory in ((True, "kept"), (False, "fresh")):
         cases[f"normalising on the CPU, {memory} memory"] = lambda training=training: [
@@ -248,11 +287,11 @@ def _transport(rounds: int) -> dict[str, list[float]]:
 
 
 def _describe(name: str, found: dict[str, Any]) -> str:
-    one_by_one, batched, error = (found[k] for k in ("seconds of an image", "seconds of an image, batched", "error"))
+    one_by_one, batched, error = (found[k] for k in ("seconds of an image", "seconds of an image, in batches", "error"))
     title = f"{'images/s':>9} {'lowest':>7} {'ratio':>6}"
     lines = [
         f"{name}, {found['images']} photographs, one core",
-        f"{'loader':<48} {'one by one':>24} {f'stacked in batches of {BATCH}':>28}",
+        f"{'loader':<48} {'one by one':>24} {f'in batches of {BATCH}':>28}",
         f"{'':<48} {title}     {title}",
     ]
     for case in one_by_one:

@@ -3,6 +3,7 @@
 from .augment import AugmentingPreprocessor, RandAugment
 from .base import ImageDataset, SampleKey
 from .coco_dataset import CocoDataset
+from .collate import collate_samples
 from .csv_dataset import CsvDataset
 from .dense_transforms import ClassBalancedCrop, FitSize, PhotometricDistortion, RandomFlip, RandomScale
 from .image_folder import ImageFolderDataset
@@ -56,4 +57,5 @@ __all__ = [
     "ShapesSegmentation",
     "ShardDataset",
     "SingleDrawCrop",
+    "collate_samples",
 ]

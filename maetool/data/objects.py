@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from mmengine.registry import FUNCTIONS
 from torch import Tensor
-from torch.utils.data import default_collate
 from torchvision.ops import clip_boxes_to_image, masks_to_boxes, remove_small_boxes
 
 from maetool.errors import UsageError
 
 from .base import ImageDataset
 from .coco_masks import encode_mask
+from .collate import collate_samples
 from .encoded_image import EncodedImage, decoded
 
 
@@ -149,6 +149,6 @@ def collate_objects(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         `targets`, a list of B dicts of `boxes`, `labels` and, where there are any, `masks` as in `Objects`, because
         images have different numbers of objects; everything else stacked, `inputs` as (B, C, H, W).
     """
-    rest = default_collate([{name: v for name, v in sample.items() if name != "objects"} for sample in samples])
+    rest = collate_samples([{name: v for name, v in sample.items() if name != "objects"} for sample in samples])
     found = [vars(sample["objects"]) for sample in samples]
     return {**rest, "targets": [{name: v for name, v in each.items() if v is not None} for each in found]}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from mmengine.device import get_device
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from maetool.compat import usable_cores
-from maetool.data import KeyedSampler
+from maetool.data import KeyedSampler, collate_samples
 from maetool.errors import UsageError
 from maetool.evaluation import Features, collect_features
 from maetool.registry import DATASETS
@@ -77,7 +77,7 @@ def extract(
         batch_size,
         sampler=KeyedSampler(dataset, shuffle=False),
         num_workers=workers,
-        collate_fn=default_collate,
+        collate_fn=collate_samples,
     )
     model = model.to(get_device()).eval()
     return collect_features(model, tqdm(loader, desc=title or None, unit="batch", dynamic_ncols=True), features)

@@ -33,7 +33,10 @@ def test_loaders_are_measured_side_by_side(photos):
     found = figures["your photographs"]
     seconds = found["seconds of an image"]
     assert {loader.PUBLISHED, "maetool", "maetool, prepared shards", "maetool, 4 crops of a decode"} <= seconds.keys()
-    assert all(len(values) == 1 and values[0] > 0 for values in (*seconds.values(), *found["stages"].values()))
+    batched = found["seconds of an image, in batches"]
+    assert batched.keys() == seconds.keys()
+    measured = (*seconds.values(), *batched.values(), *found["stages"].values())
+    assert all(len(values) == 1 and values[0] > 0 for values in measured)
     assert 0 < found["error"]["mean"] < 0.5
     for name in (*seconds, *found["stages"], *figures["transport"]):
         assert name in report

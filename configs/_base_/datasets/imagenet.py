@@ -4,7 +4,7 @@ _eval = dict(
     num_workers="auto",
     persistent_workers=True,
     sampler=dict(type="KeyedSampler", shuffle=False),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="collate_samples"),
 )
 
 train_dataloader = dict(
@@ -14,7 +14,7 @@ train_dataloader = dict(
     prefetch_factor=4,
     drop_last=True,
     sampler=dict(type="KeyedSampler", shuffle=True),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="collate_samples"),
     dataset=dict(
         type="ImageFolderDataset",
         root="data/imagenet/train",

@@ -2,7 +2,7 @@
 _loader = dict(
     num_workers="auto",  # cores / processes
     persistent_workers=True,
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="collate_samples"),
 )
 
 train_dataloader = dict(

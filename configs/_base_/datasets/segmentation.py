@@ -1,5 +1,5 @@
 # What folders of images and index PNGs share; a data set adds where they are, its classes, and other sizes.
-_loader = dict(num_workers="auto", persistent_workers=True, collate_fn=dict(type="default_collate"))
+_loader = dict(num_workers="auto", persistent_workers=True, collate_fn=dict(type="collate_samples"))
 
 train_dataloader = dict(
     **_loader,

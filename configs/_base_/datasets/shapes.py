@@ -3,7 +3,7 @@ _eval = dict(
     batch_size=250,
     num_workers=0,
     sampler=dict(type="KeyedSampler", shuffle=False),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="collate_samples"),
 )
 
 train_dataloader = dict(
@@ -11,7 +11,7 @@ train_dataloader = dict(
     num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
     drop_last=True,
     sampler=dict(type="KeyedSampler", shuffle=True),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="collate_samples"),
     dataset=dict(type="ShapesDataset", num_samples=16000, seed=0),  # no flip: it would swap two of the classes
 )
 val_dataloader = dict(**_eval, dataset=dict(type="ShapesDataset", num_samples=1000, seed=1))

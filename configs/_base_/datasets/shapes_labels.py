@@ -4,7 +4,7 @@ train_dataloader = dict(
     num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
     drop_last=True,
     sampler=dict(type="KeyedSampler", shuffle=True),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="collate_samples"),
     dataset=dict(
         type="ShapesDataset",
         num_samples=4000,
@@ -16,7 +16,7 @@ val_dataloader = dict(
     batch_size=250,
     num_workers=0,
     sampler=dict(type="KeyedSampler", shuffle=False),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="collate_samples"),
     dataset=dict(type="ShapesDataset", num_samples=1000, seed=1),
 )
 val_cfg = dict(type="ClassificationValLoop")
