@@ -156,7 +156,7 @@ def collect(out: Path, names: Sequence[str]) -> dict[str, dict[str, list[float]]
 
 
 def to_markdown(found: Mapping[str, Mapping[str, Sequence[float]]], failed: Mapping[str, str] | None = None) -> str:
-    """Return a table of what any row measured: mean and, in brackets, lowest to highest over the seeds.
+    """Return a table of what any row measured: mean and, in brackets where they differ, lowest to highest of the seeds.
 
     The last column says of which row a run failed, and which is no better than its encoder was before training; it is
     left out where there is nothing to say.
@@ -190,7 +190,7 @@ def _cell(title: str, values: Sequence[float]) -> str:
         return ""
     form = "{:.0f}" if title == "images/s" else "{:.1f}" if "%" in title else "{:.3f}"
     mean, low, high = (form.format(v) for v in (statistics.mean(values), min(values), max(values)))
-    return f"{mean} ({low} to {high})"
+    return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def draw(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
@@ -207,7 +207,7 @@ def draw(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None
     axes.set(ylabel="accuracy (%)")
     axes.grid(alpha=0.3)
     if titles:
-        axes.legend()
+        figure.legend(loc="outside upper center", ncols=len(titles))  # beside the dots, whatever they are
     figure.savefig(path)
 
 

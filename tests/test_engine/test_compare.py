@@ -67,7 +67,7 @@ def test_several_configs_are_a_row_each_and_one_that_fails_stops_no_other(reposi
     failed, trained = (tmp_path / "out" / "table.md").read_text().splitlines()[2:]
     assert failed.startswith("| distilled_broken | 0 |")
     assert f"seed 0 failed: There is no teacher {absent}: make it with" in failed
-    assert trained.startswith("| mae_vit-t_shapes | 1 | 70.0 (70.0 to 70.0) |")
+    assert trained.startswith("| mae_vit-t_shapes | 1 | 70.0 |")
 
 
 def test_rows_are_called_by_their_runs_and_their_configs():
@@ -121,7 +121,7 @@ def test_table_and_plot(tmp_path):
     found = collect(tmp_path, ["a", "b"])
     text = to_markdown(found)
     assert "| a | 2 | 55.0 (50.0 to 60.0) |" in text
-    assert "1000 (1000 to 1000)" in text
+    assert "| 1000 |" in text
     assert "| b | 0 |" in text
     draw(found, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").is_file()
