@@ -90,6 +90,11 @@ def check_archive(path: Path) -> None:
 
 
 def _explain_damage(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(9)
+    # torch's files begin as a zip or a pickle does, safetensors with a length and a brace; zeros are a disk's fault.
+    if start.strip(b"\0") and not start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
+        return f"{path} is no checkpoint (it begins with {start!r}): pass the path of a .pth or .safetensors file."
     return (
         f"{path} is damaged or was cut off ({path.stat().st_size:,} bytes): use an earlier checkpoint, "
         "or copy the file again."

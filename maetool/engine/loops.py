@@ -1,4 +1,4 @@
-"""The loops of pretraining and of its validation."""
+"""The loops of training and of the validation of pretraining."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ _FEW_STEPS = 5000
 
 
 @LOOPS.register_module()
-class PretrainLoop(EpochBasedTrainLoop):
+class ResumableTrainLoop(EpochBasedTrainLoop):
     """Epochs of training that a resume enters at the very iteration where the run stopped.
 
     SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress, saved; then `runner.stopped`

@@ -37,7 +37,7 @@ def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     return _Linear.apply(x.to(autocast_dtype(x) or x.dtype), weight, bias, True)
 
 
-def norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def norm_linear(x: Tensor, norm: nn.Module, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return `linear(norm(x), weight, bias)`, keeping only x for the backward pass, which normalises again.
 
     Args:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import resource
 import subprocess
 import sys
@@ -74,10 +75,18 @@ def test_truncated(tmp_path, share):
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("content", [b"hello", b"\x89PNG\r\n\x1a\n" * 40, bytes(5000)])
-def test_not_a_checkpoint(tmp_path, content):
-    path = tmp_path / "x.pth"
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+@pytest.mark.parametrize("content", [b"hello", b"\x89PNG\r\n\x1a\n" * 40])
+def test_not_a_checkpoint(tmp_path, content, name):
+    path = tmp_path / name
     path.write_bytes(content)
+    with pytest.raises(UsageError, match=re.escape(f"is no checkpoint (it begins with {content[:9]!r})")):
+        read_checkpoint(path)
+
+
+def test_zeros_are_damage(tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(bytes(5000))
     with pytest.raises(UsageError, match="damaged or was cut off"):
         read_checkpoint(path)
 

@@ -11,7 +11,7 @@ default_hooks = dict(
     logger=dict(type="LogHook", interval=50),
     checkpoint=dict(type="SafeCheckpointHook", interval=1, keep=2),
     teacher=dict(type="TeacherHook"),  # moves the averaged encoder of targets that have one
-    sampler_seed=None,  # PretrainLoop tells the sampler where it is
+    sampler_seed=None,  # ResumableTrainLoop tells the sampler where it is
 )
 custom_hooks = [
     dict(type="ProgressHook"),

@@ -6,4 +6,4 @@ optim_wrapper = dict(
     optimizer=dict(type="SGD", lr=0.0),
 )
 param_scheduler = []
-train_cfg = dict(type="PretrainLoop", max_epochs=0, val_at_start=True)
+train_cfg = dict(type="ResumableTrainLoop", max_epochs=0, val_at_start=True)

@@ -8,4 +8,4 @@ optim_wrapper = dict(
     optimizer=dict(type="LARS", momentum=0.9, weight_decay=0.0, trust_coefficient=0.001),
 )
 param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=1, min_lr=0.0, convert_to_iter_based=True)]
-train_cfg = dict(type="PretrainLoop", max_epochs=5, val_interval=5)
+train_cfg = dict(type="ResumableTrainLoop", max_epochs=5, val_interval=5)

@@ -13,4 +13,4 @@ param_scheduler = [
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=1, convert_to_iter_based=True),  # a straight line to 0
 ]
 sync_bn = "torch"  # the means of batch norms are those of all processes, where they have accelerators
-train_cfg = dict(type="PretrainLoop", max_epochs=127, val_interval=10)
+train_cfg = dict(type="ResumableTrainLoop", max_epochs=127, val_interval=10)

@@ -12,4 +12,4 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.005, by_epoch=True, end=10, convert_to_iter_based=True),
     dict(type="MultiStepLR", milestones=[700], gamma=0.1, by_epoch=True),
 ]
-train_cfg = dict(type="PretrainLoop", max_epochs=800, val_interval=20)
+train_cfg = dict(type="ResumableTrainLoop", max_epochs=800, val_interval=20)

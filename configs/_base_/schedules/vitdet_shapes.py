@@ -9,4 +9,4 @@ optim_wrapper = dict(
     optimizer=dict(type="AdamW", betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1, fused=True),
 )
 param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=0.1, min_lr=1e-6, convert_to_iter_based=True)]
-train_cfg = dict(type="PretrainLoop", max_epochs=20, val_interval=10)
+train_cfg = dict(type="ResumableTrainLoop", max_epochs=20, val_interval=10)
