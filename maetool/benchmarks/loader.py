@@ -18,10 +18,7 @@ from torchvision import transforms
 from torchvision.transforms import v2
 
 from maetool.data import (
-    ImageDataset,
     ImageFolderDataset,
-    ImagePreprocessor,
-    KeyedSampler,
     RandomHorizontalFlip,
     RandomResizedCrop,
     SampleKey,
@@ -34,8 +31,9 @@ from maetool.data.file_index import index_files
 from maetool.data.image_io import read_bytes
 from maetool.data.prepare import Recipe, prepare
 
+from . import transport
 from .photos import write_photos
-from .timing import measure
+from .timing import measure, use_up
 
 SIDE, BATCH, CROPS = 224, 64, 4
 PUBLISHED = "published MAE (Pillow, torchvision v1, float)"
@@ -64,7 +62,7 @@ def run(data: str | None, count: int, rounds: int) -> tuple[str, dict[str, Any]]
             found["seconds of an image, in batches"] = _in_batches(str(folder), str(shards), count, rounds)
             report.append(_describe(name, found))
             figures[name] = found
-    report.append(_describe_transport(found := _transport(rounds)))
+    report.append(transport.describe(found := transport.rates(rounds)))
     return "\n\n".join(report), {**figures, "transport": found}
 
 
@@ -122,16 +120,11 @@ def _in_batches(folder: str, shards: str, count: int, rounds: int) -> dict[str, 
         )
         for name in names
     }
-    return _of_an_image({name: partial(_use_up, loader) for name, loader in loaders.items()}, len(paths), rounds)
+    return _of_an_image({name: partial(use_up, loader) for name, loader in loaders.items()}, len(paths), rounds)
 
 
 def _collate_crops(samples: list[Any]) -> Any:
     return collate_samples([crop for found in samples for crop in (found if isinstance(found, list) else [found])])
-
-
-def _use_up(loader: DataLoader) -> None:
-    for _ in loader:
-        pass
 
 
 def _of_an_image(cases: dict[str, Callable[[], None]], number: int, rounds: int) -> dict[str, list[float]]:
@@ -248,44 +241,6 @@ def _error(folder: str, number: int) -> dict[str, float]:
     return {"mean": sum(errors) / number, "largest of an image": max(errors)}
 
 
-class _Ready(ImageDataset):
-    """Images that cost nothing to load, as uint8 or as float32."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.image = torch.zeros(3, SIDE, SIDE, dtype=dtype)
-
-    def __len__(self) -> int:
-        return 40 * BATCH
-
-    def load(self, index: int) -> dict[str, Any]:
-        return {"inputs": self.image, "skipped": ""}
-
-
-def _transport(rounds: int) -> dict[str, list[float]]:
-    """Return images a second that one worker hands over, and that the preprocessor normalises on the CPU."""
-    cases = {}
-    for dtype in (torch.uint8, torch.float32):
-        for collate, how in ((collate_samples, ""), (default_collate, ", PyTorch's collate")):
-            data = _Ready(dtype)
-            loader = DataLoader(
-                data,
-                BATCH,
-                sampler=KeyedSampler(data),
-                num_workers=1,
-                prefetch_factor=4,
-                persistent_workers=True,
-                collate_fn=collate,
-            )
-            cases[f"one worker hands over {str(dtype).removeprefix('torch.')}{how}"] = partial(_use_up, loader)
-    normalise, batch = ImagePreprocessor(), torch.zeros(BATCH, 3, SIDE, SIDE, dtype=torch.uint8)
-    for training, memory in ((True, "kept"), (False, "fresh")):
-        cases[f"normalising on the CPU, {memory} memory"] = lambda training=training: [
-            normalise({"inputs": batch}, training) for _ in range(40)
-        ]
-    return {name: [40 * BATCH / value for value in values] for name, values in measure(cases, rounds).items()}
-
-
 def _describe(name: str, found: dict[str, Any]) -> str:
     one_by_one, batched, error = (found[k] for k in ("seconds of an image", "seconds of an image, in batches", "error"))
     title = f"{'images/s':>9} {'lowest':>7} {'ratio':>6}"
@@ -309,9 +264,3 @@ def _rates(seconds: dict[str, list[float]], case: str) -> str:
     values = seconds[case]
     ratio = median(a / b for a, b in zip(seconds[PUBLISHED], values, strict=True))
     return f"{1 / median(values):>9.0f} {1 / max(values):>7.0f} {ratio:>6.2f}"
-
-
-def _describe_transport(found: dict[str, list[float]]) -> str:
-    lines = [f"{'images of 224 pixels, without loading':<48} {'images/s':>9} {'lowest':>7}"]
-    lines += [f"{name:<48} {median(values):>9.0f} {min(values):>7.0f}" for name, values in found.items()]
-    return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
@@ -19,6 +19,12 @@ def measure(cases: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def use_up(batches: Iterable[object]) -> None:
+    """Take every batch, and drop it before the next."""
+    for _ in batches:
+        pass
 
 
 def table(seconds: Mapping[str, list[float]], reference: str) -> str:
