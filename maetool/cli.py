@@ -12,9 +12,15 @@ from .errors import UsageError
 
 STARTED = time.monotonic()
 # 75 is "temporary failure, try again" in the sysexits of Unix: a scheduler that requeues on it does the right thing.
-USAGE_EXIT, STOPPED_EXIT, INTERRUPTED_EXIT = 2, 75, 130
+FAILED_EXIT, USAGE_EXIT, STOPPED_EXIT, INTERRUPTED_EXIT = 1, 2, 75, 130
 NOTES = "MAETOOL_NOTES"  # names a folder that the processes of a job share, see maetool.engine.processes
 STOPPED = "stopped"  # the file in it that says that the job stopped as asked, and saved
+
+_LOADER_DIED = (
+    "A process that loads images was killed ({}). Most often memory ran out: use fewer of them "
+    "(train_dataloader.num_workers) or smaller batches, and give a container more shared memory "
+    "(docker run --shm-size=8g). The same command with --resume goes on from the last checkpoint."
+)
 
 
 class StoppedError(Exception):
@@ -27,7 +33,8 @@ def run(
 ) -> None:
     """Call `main` and leave the process with the exit code that fits.
 
-    0 after all went well, 2 after a mistake, 75 after being told to stop and having saved, 130 after Ctrl-C.
+    0 after all went well, 1 when a loading process was killed, 2 after a mistake, 75 after being told to stop and having
+    saved, 130 after Ctrl-C.
 
     Args:
         main: what the tool does.
@@ -48,6 +55,11 @@ def run(
     except KeyboardInterrupt:
         _tell(interrupted)
         sys.exit(INTERRUPTED_EXIT)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        _tell(f"error: {_LOADER_DIED.format(str(error).rstrip('. '))}")
+        sys.exit(FAILED_EXIT)
     _leave(code)
 
 
