@@ -33,8 +33,8 @@ def run(
 ) -> None:
     """Call `main` and leave the process with the exit code that fits.
 
-    0 after all went well, 1 when a loading process was killed, 2 after a mistake, 75 after being told to stop and having
-    saved, 130 after Ctrl-C.
+    0 after all went well, 1 when a loading process was killed, 2 after a mistake, 75 after being told to stop and
+    having saved, 130 after Ctrl-C.
 
     Args:
         main: what the tool does.
