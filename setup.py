@@ -21,9 +21,9 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["maetool", "maetool.*"]),
     install_requires=[
-        "torch>=2.6",
-        "torchvision>=0.21",
-        "timm>=1.0.20",
+        "torch>=2.7",
+        "torchvision>=0.22",
+        "timm>=1.0.21",
         "onedl-mmengine>=0.10.12",
         "onedl-mmcv>=2.3.6",
         "safetensors>=0.4.3",

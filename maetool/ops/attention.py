@@ -8,8 +8,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from .linear import is_exporting
-
 # Scores that are computed at once on a CPU: few enough to stay in its cache until they are used.
 _SCORES = 3 * 2**19
 # Above this many scores of one image they no longer fit, and PyTorch's kernel, which never stores them, is better.
@@ -24,7 +22,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     PyTorch's kernel took three times as long for the sequence lengths of images (197 tokens), most of it in its
     backward pass.
     """
-    if q.device.type != "cpu" or is_exporting() or q.shape[1] * q.shape[2] * k.shape[2] > _MOST_SCORES:
+    if q.device.type != "cpu" or torch.compiler.is_exporting() or q.shape[1] * q.shape[2] * k.shape[2] > _MOST_SCORES:
         return functional.scaled_dot_product_attention(q, k, v)
     return _Attention.apply(q, k, v)
 

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-# Other runtimes know neither the operator below nor how `attention` computes it here. torch 2.6 cannot say it.
-is_exporting = getattr(torch.compiler, "is_exporting", bool)
 # PyTorch calls this operator itself for compiled models; there is no public name for it.
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -52,7 +50,7 @@ def norm_linear(x: Tensor, norm: nn.Module, weight: Tensor, bias: Tensor | None 
 
 def _traced() -> bool:
     # Compilers choose by themselves what to keep.
-    return torch.compiler.is_compiling() or is_exporting()
+    return torch.compiler.is_compiling() or torch.compiler.is_exporting()
 
 
 class _Linear(torch.autograd.Function):
@@ -144,6 +142,6 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _on_onednn(x: Tensor, weight: Tensor) -> bool:
-    if not _ONEDNN or is_exporting():
+    if not _ONEDNN or torch.compiler.is_exporting():  # other runtimes do not know the operator
         return False
     return x.device.type == "cpu" and x.dtype is weight.dtype is torch.float32 and x.numel() > 0

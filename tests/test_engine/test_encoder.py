@@ -172,7 +172,6 @@ def test_exported_with_its_facts(tmp_path, encoder, images, ending):
     assert torch.equal(maetool.load_encoder(tmp_path / f"e{ending}")(images), encoder(images))  # heads are known now
 
 
-@pytest.mark.skipif(not hasattr(torch.compiler, "is_exporting"), reason="torch 2.6 exports no ONNX")
 def test_onnx_of_a_rectangle_and_another_batch(tmp_path, encoder):
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
