@@ -56,7 +56,7 @@ def run(
         _tell(interrupted)
         sys.exit(INTERRUPTED_EXIT)
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker (pid" not in str(error):  # an error inside of one is told as "DataLoader worker process"
             raise
         _tell(f"error: {_LOADER_DIED.format(str(error).rstrip('. '))}")
         sys.exit(FAILED_EXIT)
