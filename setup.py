@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "maetool" / "__init__.py").read_text())[1]
-ONNX = ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"]
+ONNX = ["onnx>=1.18", "onnxscript>=0.6.2", "onnxruntime>=1.22"]
 # Before 70.1 setuptools builds no wheel by itself, and a test builds that of the example plugin.
 TEST = ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9", "setuptools>=70.1", *ONNX]
 
@@ -21,8 +21,8 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["maetool", "maetool.*"]),
     install_requires=[
-        "torch>=2.7",
-        "torchvision>=0.22",
+        "torch>=2.9",
+        "torchvision>=0.24",
         "timm>=1.0.21",
         "onedl-mmengine>=0.10.12",
         "onedl-mmcv>=2.3.6",

@@ -117,9 +117,8 @@ def _gradients(
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """Return what autocast computes products of x in, or None where it is off."""
-    device = x.device.type
-    enabled = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return torch.get_autocast_dtype(device) if enabled else None
+    device = x.device.type  # autocast knows all but "meta"; older compilers cannot look into the question which
+    return None if x.is_meta or not torch.is_autocast_enabled(device) else torch.get_autocast_dtype(device)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
