@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from .errors import UsageError
+from .errors import UsageError, tells_of_killed_loader
 
 STARTED = time.monotonic()
 # 75 is "temporary failure, try again" in the sysexits of Unix: a scheduler that requeues on it does the right thing.
@@ -56,7 +56,7 @@ def run(
         _tell(interrupted)
         sys.exit(INTERRUPTED_EXIT)
     except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):  # an error inside of one is told as "DataLoader worker process"
+        if not tells_of_killed_loader(error):
             raise
         _tell(f"error: {_LOADER_DIED.format(str(error).rstrip('. '))}")
         sys.exit(FAILED_EXIT)

@@ -1,6 +1,8 @@
 """A pretraining step of ours beside other libraries': its parts, its share of the device's peak, its memory."""
 
 import multiprocessing
+import os
+import platform
 import resource
 import statistics
 import sys
@@ -92,11 +94,12 @@ def run(
     for _ in range(rounds):
         for case in cases:
             found[case].append(alone(_measure, case, steps))
-    report = f"{batch_size} images a step on {device()}, {rounds} rounds of {steps} steps.\n"
+    report = f"{batch_size} images a step on {device()}, {rounds} rounds of {steps} steps; memory by {allocator()}.\n"
     report += "".join(f"Largest matrix product rate, {d}: {peak / 1e9:,.0f} GFLOP/s.\n" for d, peak in peaks.items())
     report += _table(found, {case: flops[case.config] / peaks[case.dtype] for case in cases}, memory)
     figures = {
         "device": device(),
+        "allocator": allocator(),
         "peaks": peaks,
         "flops": {str(c): n for c, n in flops.items()},
         "memory": {str(c): m for c, m in memory.items()},
@@ -138,6 +141,13 @@ def alone(function: Callable, *args: Any) -> Any:
 def device() -> str:
     """Return where steps are measured."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def allocator() -> str:
+    """Return what hands out the memory of tensors: on it depends how much more the process holds than it uses."""
+    if torch.cuda.is_available():
+        return "torch"
+    return Path(os.environ.get("LD_PRELOAD", "")).name or " ".join(platform.libc_ver()) or platform.system()
 
 
 def _synchronise() -> None:

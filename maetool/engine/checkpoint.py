@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
-from maetool.errors import UsageError
+from maetool.errors import UsageError, tells_of_killed_loader
 from maetool.weights import check_weights
 from maetool.weights import read_checkpoint as read_checkpoint  # also the names that engine users look for here
 from maetool.weights import weights_of as weights_of
@@ -41,6 +41,8 @@ def failures_told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        if tells_of_killed_loader(error):
+            raise
         raise UsageError(
             f"The checkpoint {path} could not be written ({error}): make room or choose another --work-dir. "
             "The checkpoints written before are untouched."

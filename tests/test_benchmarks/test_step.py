@@ -1,5 +1,6 @@
 """Which cases `benchmark.py step` compares, and what with."""
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_ratios_are_to_a_peer_or_to_the_first_recipe(monkeypatch, methods, refer
     found = dict.fromkeys(cases(methods))
     assert str(step._reference(cases(methods)[1], found)) == reference
     assert str(step._reference(cases(methods)[2], found)) == "mae vit-b float32"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there the memory is torch's")
+def test_the_report_names_what_hands_out_memory(monkeypatch):
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    assert step.allocator() in {f"glibc {platform.libc_ver()[1]}", platform.system()}
+    monkeypatch.setenv("LD_PRELOAD", "/usr/lib/libjemalloc.so.2")
+    assert step.allocator() == "libjemalloc.so.2"
 
 
 def test_every_method_has_a_base_sized_recipe_mae_first(repository):

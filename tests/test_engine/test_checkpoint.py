@@ -13,6 +13,7 @@ import torch
 
 from maetool.engine.checkpoint import (
     checkpoints_in,
+    failures_told,
     load_weights,
     newest_readable,
     read_checkpoint,
@@ -141,6 +142,16 @@ except UsageError as error:
     assert "untouched" in result.stdout
     assert read_checkpoint(tmp_path / "x.pth")["state_dict"]["a"].shape == (10,)
     assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [("unexpected pos 64 vs 0", UsageError), ("DataLoader worker (pid 7) is killed by signal: Killed.", RuntimeError)],
+)
+def test_only_what_the_disk_says_is_called_a_failure_to_write(tmp_path, said, raised):
+    with pytest.raises(raised) as caught, failures_told(tmp_path / "x.pth"):
+        raise RuntimeError(said)
+    assert caught.type is raised
 
 
 def test_newest_and_pointer(tmp_path):
