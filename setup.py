@@ -44,7 +44,7 @@ setup(
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=1.0", "ruff>=0.6"],
         "parquet": ["pyarrow>=15"],
         "typecheck": ["mypy>=2.4"],
-        "bench": ["transformers>=4.50", "lightly>=1.5.20", "scikit-image>=0.22"],
+        "bench": ["transformers>=4.50", "lightly>=1.6", "scikit-image>=0.22"],
         "tensorboard": ["tensorboard>=2.16"],
     },
 )

@@ -17,6 +17,7 @@ SIZES = {
     "vit-l": (1024, 24, 16, 16),
     "vit-h": (1280, 32, 16, 14),
 }
+_DECODER = {"embed_dim": 512, "depth": 8, "num_heads": 16}
 _NEEDS = {"transformers": ["transformers"], "lightly": ["lightly", "timm"]}
 
 
@@ -51,7 +52,7 @@ class _LightlyMAE(nn.Module):
 
     def __init__(self, size: str) -> None:
         super().__init__()
-        from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+        from lightly.models.modules import MaskedVisionTransformerDecoderTIMM, MaskedVisionTransformerTIMM
         from timm.models.vision_transformer import VisionTransformer
 
         width, depth, heads, self.patch = SIZES[size]
@@ -60,17 +61,18 @@ class _LightlyMAE(nn.Module):
         )
         self.encoder = MaskedVisionTransformerTIMM(vit)
         self.length = self.encoder.sequence_length
-        self.decoder = MAEDecoderTIMM(num_patches=self.length - 1, patch_size=self.patch, embed_dim=width)
+        self.embed = nn.Linear(width, _DECODER["embed_dim"])
+        self.decoder = MaskedVisionTransformerDecoderTIMM(num_patches=self.length - 1, **_DECODER)
+        self.predict = nn.Linear(_DECODER["embed_dim"], 3 * self.patch**2)
 
     def forward(self, images: Tensor) -> Tensor:
         from lightly.models import utils
 
         size = (len(images), self.length)
         keep, hidden = utils.random_token_mask(size, mask_ratio=0.75, device=images.device)
-        latent = self.decoder.embed(self.encoder.encode(images, idx_keep=keep))
-        tokens = utils.repeat_token(self.decoder.mask_token, size)
-        tokens = utils.set_at_index(tokens, keep, latent.type_as(tokens))
-        pred = self.decoder.predict(utils.get_at_index(self.decoder.decode(tokens), hidden))
+        latent = self.embed(self.encoder.encode(images, idx_keep=keep))
+        tokens = utils.set_at_index(latent.new_zeros(*size, latent.shape[-1]), keep, latent)
+        pred = self.predict(utils.get_at_index(self.decoder(tokens, idx_mask=hidden), hidden))
         target = utils.get_at_index(utils.patchify(images, self.patch), hidden - 1)
         return functional.mse_loss(pred.float(), utils.normalize_mean_var(target))
 
