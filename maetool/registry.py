@@ -6,7 +6,7 @@ MMEngine's, because a parent takes one child per scope.
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -58,12 +58,19 @@ def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
     parameters = inspect.signature(cls).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return cls
-    for name in cfg:
-        if name not in parameters and name not in ("type", "_scope_"):
-            raise UsageError(
-                f"{cls.__name__} has no argument `{name}`{_near(name, parameters)}; it takes {', '.join(parameters)}."
-            )
+    check_arguments(cls.__name__, [name for name in cfg if name not in ("type", "_scope_")], parameters)
     return cls
+
+
+def check_arguments(owner: str, given: Iterable[str], taken: Collection[str]) -> None:
+    """Check that every name `given` is one that is `taken`.
+
+    Raises:
+        UsageError: another one; the message gives near names.
+    """
+    for name in given:
+        if name not in taken:
+            raise UsageError(f"{owner} has no argument `{name}`{_near(name, taken)}; it takes {', '.join(taken)}.")
 
 
 def find_part(name: Any, registry: engine.Registry) -> Any:

@@ -17,7 +17,8 @@ from unittest import mock
 from doc_pages import ROOT
 from torch.distributed.run import get_args_parser
 
-from maetool.engine.config import check_config, load_config, parse_runs
+from maetool.engine.config import load_config, parse_runs
+from maetool.engine.config_checks import check_config
 
 DEFAULT = "configs/mae/vit-b_800e.py"  # what a placeholder stands for where options are checked
 

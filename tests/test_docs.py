@@ -20,7 +20,8 @@ import maetool
 from maetool.data import ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.engine import launch
-from maetool.engine.config import check_config, load_config
+from maetool.engine.config import load_config
+from maetool.engine.config_checks import check_config
 from maetool.engine.debug import shrink
 from maetool.errors import UsageError
 from maetool.maskers import RandomMasker

@@ -13,7 +13,8 @@ from maetool.ops.kmeans import kmeans
 from maetool.registry import DATASETS, MODELS
 from maetool.structures import MaskPlan
 
-from .config import check_config, complete_config
+from .config import complete_config
+from .config_checks import check_config
 
 _BATCH = 64
 _LEAST = 16  # patches of an image: decoding an image for a single one would take most of the time

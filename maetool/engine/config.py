@@ -17,54 +17,22 @@ from maetool import registry
 from maetool.compat import usable_cores
 from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
-from maetool.registry import check_part, find_part
+from maetool.registry import find_part
+
+from .config_names import near_names
 
 _STDLIB = sysconfig.get_path("stdlib")
-# Where a config names a part: the key that holds it, its registry, and the keys beside the part's own arguments.
-_SECTIONS = {
-    "model": (registry.MODELS, ()),
-    "data_preprocessor": (registry.MODELS, ()),
-    "masker": (registry.MASKERS, ()),
-    "encoder": (registry.ENCODERS, ()),
-    "decoder": (registry.DECODERS, ()),
-    "target": (registry.TARGETS, ()),
-    "head": (registry.HEADS, ()),
-    "pyramid": (registry.MODELS, ()),
-    "decode_head": (registry.MODELS, ()),  # of a segmentor
-    "auxiliary_head": (registry.MODELS, ()),
-    "teacher": (registry.ENCODERS, ()),  # of a target
-    "source": (registry.TARGETS, ()),  # of a target of tokens
-    "dataset": (registry.DATASETS, ()),
-    "pipeline": (registry.TRANSFORMS, ()),
-    "sampler": (registry.DATA_SAMPLERS, ()),
-    "train_cfg": (registry.LOOPS, ()),
-    "val_cfg": (registry.LOOPS, ()),
-    "optim_wrapper": (registry.OPTIM_WRAPPERS, ("constructor", "paramwise_cfg")),
-    "param_scheduler": (registry.PARAM_SCHEDULERS, ("convert_to_iter_based", "by_epoch", "begin", "end")),
-    "default_hooks": (registry.HOOKS, ("priority",)),
-    "custom_hooks": (registry.HOOKS, ("priority",)),
-    "log_processor": (registry.LOG_PROCESSORS, ()),
-}
 _LOG_BACKENDS = {
     "tensorboard": {"type": "TensorboardVisBackend"},
     "wandb": {"type": "WandbVisBackend", "init_kwargs": {"project": "maetool"}},
 }
+# What an option may add although no file of the config states it; parts of the model stand deeper.
 _OPTIONAL_KEYS = {
-    *_SECTIONS,
-    *("base_lr", "effective_batch_size", "work_dir", "load_from", "resume", "launcher", "randomness", "env_cfg"),
-    *(
-        "compile",
-        "gradient_checkpointing",
-        "fsdp",
-        "log_to",
-        "custom_imports",
-        "log_level",
-        "visualizer",
-        "experiment_name",
-    ),
-    *("init_from", "init_share", "init_adapt"),
-    *("train_dataloader", "val_dataloader", "val_evaluator", "find_unused_parameters", "default_scope", "sync_bn"),
-    "experiment_name",
+    *("base_lr", "effective_batch_size", "compile", "gradient_checkpointing", "fsdp", "randomness", "env_cfg"),
+    *("model", "train_dataloader", "val_dataloader", "train_cfg", "val_cfg", "val_evaluator", "optim_wrapper"),
+    *("param_scheduler", "default_hooks", "custom_hooks", "log_processor", "log_to", "log_level", "visualizer"),
+    *("work_dir", "load_from", "resume", "init_from", "init_share", "init_adapt", "experiment_name", "launcher"),
+    *("custom_imports", "default_scope", "find_unused_parameters", "sync_bn"),
 }
 
 
@@ -117,12 +85,12 @@ def change_config(cfg: Config, options: Sequence[str]) -> None:
 def _parse_options(options: Sequence[str], cfg: Config) -> dict[str, Any]:
     for option in options:
         key = option.split("=")[0]
-        known = {*cfg.keys(), *_OPTIONAL_KEYS}
+        # Variables that a file computes with, such as _names, have been used when options are read.
+        known = {*(name for name in cfg if not name.startswith("_")), *_OPTIONAL_KEYS}
         if "=" not in option:
             raise UsageError(f"The option `{option}` has no value: write --cfg-options {option}=VALUE.")
         if key.split(".")[0] not in known:
-            near = difflib.get_close_matches(key.split(".")[0], known, n=3)
-            raise UsageError(f"The config has no `{key}`; near names: {', '.join(near) or 'none'}.")
+            raise UsageError(f"The config has no `{key}`; near names: {near_names(key, cfg, known)}.")
     parser = argparse.ArgumentParser()
     parser.add_argument("--cfg-options", nargs="*", action=DictAction, default={})
     return parser.parse_args(["--cfg-options", *options]).cfg_options
@@ -142,24 +110,6 @@ def parse_runs(runs: Sequence[str]) -> dict[str, list[str]]:
             raise UsageError(f'The run "{run}" must be a name of its own and then key=value, such as "red color=red".')
         parsed[name] = options
     return parsed
-
-
-def check_config(node: Any, section: str = "") -> None:
-    """Check the name and the arguments of every part that a config mentions, at any depth.
-
-    Raises:
-        UsageError: an unknown name or argument.
-    """
-    if isinstance(node, Config | Mapping):
-        if section in _SECTIONS and "type" in node:
-            parts, extras = _SECTIONS[section]
-            check_part({key: value for key, value in node.items() if key not in extras}, parts)
-        for key, value in node.items():
-            hooks = section == "default_hooks" and "type" not in node
-            check_config(value, section if hooks else key)
-    elif isinstance(node, list | tuple):
-        for item in node:
-            check_config(item, section)
 
 
 def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:

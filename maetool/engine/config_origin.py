@@ -6,12 +6,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from mmengine import Config
-
 from .config import change_config, complete_config, load_config
+from .config_names import Key, flatten, name_of
 from .user_data import use_data
 
-Key = tuple[str | int, ...]
 COMPUTED = "filled in by maetool"
 
 
@@ -37,23 +35,7 @@ def trace(path: str | Path, options: list[str] | None = None, data: str | None =
         now = flatten(cfg)
         origins |= {key: name for key, value in now.items() if key not in values or values[key] != value}
         values = deepcopy(now)
-    return [(_name(key), value, origins[key]) for key, value in values.items()]
-
-
-def flatten(cfg: Config) -> dict[Key, Any]:
-    """Return the path of every value in a config, keys and positions in lists, to the value."""
-    return dict(_leaves(cfg.to_dict(), ()))
-
-
-def _leaves(node: Any, key: Key) -> Iterator[tuple[Key, Any]]:
-    if isinstance(node, Mapping) and node:
-        for name, value in node.items():
-            yield from _leaves(value, (*key, name))
-    elif isinstance(node, list | tuple) and any(isinstance(item, Mapping) for item in node):
-        for i, item in enumerate(node):
-            yield from _leaves(item, (*key, i))
-    else:
-        yield key, node
+    return [(name_of(key), value, origins[key]) for key, value in values.items()]
 
 
 def stated_in(path: Path) -> Iterator[tuple[Key, str]]:
@@ -98,7 +80,3 @@ def _origin(key: Key, stated: Mapping[Key, str]) -> str:
     """Return where a value is stated: itself, or what it is a part of, such as a list or a variable's value."""
     parts = (key[:length] for length in range(len(key), 0, -1))
     return next((stated[part] for part in parts if part in stated), COMPUTED)
-
-
-def _name(key: Key) -> str:
-    return ".".join(map(str, key))

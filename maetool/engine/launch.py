@@ -15,7 +15,8 @@ from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS
 
 from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
-from .config import check_config, complete_config, load_config
+from .config import complete_config, load_config
+from .config_checks import check_config
 from .hooks import ReconstructionHook
 from .optim import choose_dtype, name_of
 from .runner import MaetoolRunner

@@ -18,7 +18,8 @@ from maetool.data.scene import OUTLINES
 from maetool.engine import launch
 from maetool.engine.checkpoint import read_checkpoint
 from maetool.engine.coco_places import coco_places
-from maetool.engine.config import check_config, complete_config, load_config
+from maetool.engine.config import complete_config, load_config
+from maetool.engine.config_checks import check_config
 from maetool.engine.debug import shrink
 from maetool.engine.initial import load_initial
 from maetool.engine.predict import load_trained, predict

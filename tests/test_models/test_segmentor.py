@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from maetool.encoders import VisionTransformer
 from maetool.engine.checkpoint import write_checkpoint
-from maetool.engine.config import check_config, complete_config, load_config
+from maetool.engine.config import complete_config, load_config
+from maetool.engine.config_checks import check_config
 from maetool.engine.initial import load_initial
 from maetool.engine.layer_decay import layer_decay_groups
 from maetool.errors import UsageError

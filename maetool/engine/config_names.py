@@ -1,0 +1,46 @@
+"""What the values of a config are called, as in `--cfg-options`, and which of them a mistaken name may have meant."""
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from mmengine import Config
+
+Key = tuple[str | int, ...]
+_SHOWN = 3
+
+
+def flatten(cfg: Config) -> dict[Key, Any]:
+    """Return the path of every value in a config, keys and positions in lists, to the value."""
+    return dict(_leaves(cfg.to_dict(), ()))
+
+
+def name_of(key: Key) -> str:
+    """Return a path as --cfg-options writes it: "param_scheduler.0.type"."""
+    return ".".join(map(str, key))
+
+
+def near_names(name: str, cfg: Config, known: Collection[str]) -> str:
+    """Return what could have been meant by an option's name whose first part is no key of the config, for a sentence.
+
+    Args:
+        name: for example "warmup_epochs", which stands deeper, or "trian_cfg.max_epochs".
+        cfg: the config.
+        known: keys that a name may begin with, of the config or not.
+    """
+    first, *rest = name.split(".")
+    places = {key[: key.index(first) + 1] for key in flatten(cfg) if first in key and key[0] in known}
+    deeper = [name_of((*place, *rest)) for place in sorted(places, key=lambda place: (len(place), name_of(place)))]
+    near = deeper or difflib.get_close_matches(first, known)
+    return ", ".join(near[:_SHOWN]) or "none"
+
+
+def _leaves(node: Any, key: Key) -> Iterator[tuple[Key, Any]]:
+    if isinstance(node, Mapping) and node:
+        for name, value in node.items():
+            yield from _leaves(value, (*key, name))
+    elif isinstance(node, list | tuple) and any(isinstance(item, Mapping) for item in node):
+        for i, item in enumerate(node):
+            yield from _leaves(item, (*key, i))
+    else:
+        yield key, node
