@@ -66,7 +66,7 @@ def build(repository, tmp_path, config=SHAPES, options=()):
         (["base_lr=fast"], r"base_lr is 'fast', but must be a number above 0"),
         (["gradient_checkpointing=maybe"], r"gradient_checkpointing is 'maybe', but must be True or False"),
         (["custom_hooks=3"], r"custom_hooks is 3, but must be a list of hooks"),
-        (["default_hooks.chekpoint.interval=3"], r"hook config \{'interval': 3\} has no `type`"),
+        (["default_hooks.saving.interval=3"], r"hook config \{'interval': 3\} has no `type`"),
         (["_eval.batch_size=8"], r"no `_eval.batch_size`; near names: none"),
         (["xyzzy=1"], r"near names: none\.$"),
         (["base_lr"], r"`base_lr` has no value"),

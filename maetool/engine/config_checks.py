@@ -41,23 +41,29 @@ _ARGUMENTS = {
     **dict.fromkeys(("train_dataloader", "val_dataloader", "bank_dataloader"), _LOADER),
     "randomness": ("seed", "diff_rank_seed", "deterministic"),
 }
-# What a value must be that is used as it stands.
+_WITH_VALUES = {"", *_ARGUMENTS}  # sections whose values are used as they stand
+
+
+def _above_zero(value: Any) -> bool:
+    return value is None or (type(value) is int and value > 0)
+
+
+def _from_zero(value: Any) -> bool:
+    return value is None or (type(value) is int and value >= 0)
+
+
+# What such a value must be.
 _VALUES = {
-    "base_lr": ("a number above 0", lambda v: v is None or (_is_number(v) and v > 0)),
-    "effective_batch_size": ("a whole number above 0", lambda v: v is None or (type(v) is int and v > 0)),
-    "batch_size": ("a whole number above 0", lambda v: v is None or (type(v) is int and v > 0)),
-    "num_workers": ('"auto" or a whole number from 0', lambda v: v == "auto" or (type(v) is int and v >= 0)),
-    "seed": ("a whole number from 0", lambda v: v is None or (type(v) is int and v >= 0)),
+    "base_lr": ("a number above 0", lambda value: value is None or (type(value) in (int, float) and value > 0)),
+    **dict.fromkeys(("effective_batch_size", "batch_size"), ("a whole number above 0", _above_zero)),
+    "num_workers": ('"auto" or a whole number from 0', lambda value: value == "auto" or _from_zero(value)),
+    "seed": ("a whole number from 0", _from_zero),
     **dict.fromkeys(
-        ("gradient_checkpointing", "fsdp", "find_unused_parameters"), ("True or False", lambda v: type(v) is bool)
+        ("gradient_checkpointing", "fsdp", "find_unused_parameters"),
+        ("True or False", lambda value: type(value) is bool),
     ),
-    "custom_hooks": ("a list of hooks", lambda v: isinstance(v, list | tuple)),
+    "custom_hooks": ("a list of hooks", lambda value: isinstance(value, list | tuple)),
 }
-_WITH_VALUES = {"", "randomness", "train_dataloader", "val_dataloader", "bank_dataloader"}
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
 
 
 def check_config(node: Any, section: str = "") -> None:
