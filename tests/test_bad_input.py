@@ -63,7 +63,7 @@ def build(repository, tmp_path, config=SHAPES, options=()):
         (["val_dataloader.num_workers=many"], r"val_dataloader.num_workers is 'many', but must be \"auto\" or a whole"),
         (["randomness.sed=3"], r"randomness has no argument `sed` .did you mean `seed`"),
         (["randomness.seed=abc"], r"randomness.seed is 'abc', but must be a whole number"),
-        (["base_lr=fast"], r"base_lr is 'fast', but must be a number above 0"),
+        (["base_lr=fast"], r"base_lr is 'fast', but must be a number from 0"),
         (["gradient_checkpointing=maybe"], r"gradient_checkpointing is 'maybe', but must be True or False"),
         (["custom_hooks=3"], r"custom_hooks is 3, but must be a list of hooks"),
         (["default_hooks.saving.interval=3"], r"hook config \{'interval': 3\} has no `type`"),

@@ -54,7 +54,7 @@ def _from_zero(value: Any) -> bool:
 
 # What such a value must be.
 _VALUES = {
-    "base_lr": ("a number above 0", lambda value: value is None or (type(value) in (int, float) and value > 0)),
+    "base_lr": ("a number from 0", lambda value: value is None or (type(value) in (int, float) and value >= 0)),
     **dict.fromkeys(("effective_batch_size", "batch_size"), ("a whole number above 0", _above_zero)),
     "num_workers": ('"auto" or a whole number from 0', lambda value: value == "auto" or _from_zero(value)),
     "seed": ("a whole number from 0", _from_zero),
