@@ -20,6 +20,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["maetool", "maetool.*"]),
+    entry_points={"console_scripts": ["maetool=maetool.commands:main"]},
     install_requires=[
         "torch>=2.9",
         "torchvision>=0.24",

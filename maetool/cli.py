@@ -14,6 +14,7 @@ STARTED = time.monotonic()
 # 75 is "temporary failure, try again" in the sysexits of Unix: a scheduler that requeues on it does the right thing.
 FAILED_EXIT, USAGE_EXIT, STOPPED_EXIT, INTERRUPTED_EXIT = 1, 2, 75, 130
 NOTES = "MAETOOL_NOTES"  # names a folder that the processes of a job share, see maetool.engine.processes
+RESUME_HINT = "Stopped. The same command with --resume goes on from the last checkpoint."
 STOPPED = "stopped"  # the file in it that says that the job stopped as asked, and saved
 
 _LOADER_DIED = (
@@ -29,7 +30,7 @@ class StoppedError(Exception):
 
 def run(
     main: Callable[[], None],
-    interrupted: str = "Stopped. The same command with --resume goes on from the last checkpoint.",
+    interrupted: str = RESUME_HINT,
 ) -> None:
     """Call `main` and leave the process with the exit code that fits.
 

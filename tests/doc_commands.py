@@ -8,10 +8,11 @@ options; of `python -c` only the syntax.
 
 import argparse
 import ast
-import importlib.util
+import importlib
 import re
 import shlex
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
 from doc_pages import ROOT
@@ -24,10 +25,7 @@ DEFAULT = "configs/mae/vit-b_800e.py"  # what a placeholder stands for where opt
 
 
 def tool_module(path):
-    spec = importlib.util.spec_from_file_location("tool_of_docs", ROOT / path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"maetool.commands.{Path(path).stem}")
 
 
 def parser_of(path):

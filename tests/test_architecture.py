@@ -23,7 +23,8 @@ EARLIER = {
     "models": [*BASICS, *PARTS, "backbones", "registry", "structures", "layers"],
 }
 EARLIER |= {part: [*BASICS, "layers", "structures", "registry"] for part in PARTS}
-LAST = ["data", "engine", "evaluation", "benchmarks", "visualization", "testing", "cli", "compat"]
+LAST = ["commands", "__main__", "data", "engine", "evaluation", "benchmarks", "visualization", "testing"]
+LAST += ["cli", "compat"]
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,38 +1,6 @@
-"""Turns weights of one project into those of another: `convert_checkpoint.py CHECKPOINT --to timm --out FILE`."""
+"""`maetool convert_checkpoint` from a checkout; see maetool/commands/convert_checkpoint.py."""
 
-import argparse
-from pathlib import Path
-
-from maetool.cli import run
-from maetool.convert.formats import FORMATS
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    formats = "\n".join(f"  {name:13}{each.about}" for name, each in FORMATS.items())
-    parser = argparse.ArgumentParser(
-        description=f"{__doc__}\n\nThat of CHECKPOINT is recognised. The formats are\n  maetool      ours\n{formats}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("checkpoint", help="a file of torch or safetensors, or a folder with one, of any format")
-    parser.add_argument("--to", required=True, metavar="FORMAT", help="one of those above")
-    parser.add_argument("--out", required=True, metavar="FILE", help=".pth or .safetensors")
-    parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
-    parser.add_argument("--num-heads", type=int, help="attention heads, where nothing says them")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Convert, write, tell."""
-    args = parse_args()
-    from maetool.engine.config import load_config
-    from maetool.engine.convert import convert, write_conversion
-
-    section = load_config(args.config).model if args.config else None
-    conversion = convert(args.checkpoint, args.to, args.num_heads, section)
-    write_conversion(conversion, args.to, Path(args.out))
-    print(f"{args.out}: {conversion}")
-
+from maetool.commands import run_command
 
 if __name__ == "__main__":
-    run(main, interrupted="Stopped; nothing was written.")
+    run_command("convert_checkpoint")

@@ -1,42 +1,6 @@
-"""Finds the centroids that a config's TokenTarget takes for tokens: `python tools/fit_centroids.py CONFIG`."""
+"""`maetool fit_centroids` from a checkout; see maetool/commands/fit_centroids.py."""
 
-import argparse
-from pathlib import Path
-
-from maetool.cli import run
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="a config whose target is TokenTarget, for example configs/ccvit/vit-b_300e.py")
-    parser.add_argument("--data", metavar="FOLDER", help="look at these images instead of the config's training data")
-    parser.add_argument("--out", help="file to write (default: the config's model.target.codebook)")
-    parser.add_argument("--centroids", type=int, default=8192, help="how many (default: %(default)s)")
-    parser.add_argument("--patches", type=int, default=64, help="patches for each centroid (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=20, help="of k-means, at most (default: %(default)s)")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Fit and write."""
-    args = parse_args()
-    # Imported here so that --help answers at once.
-    from maetool.engine.centroids import fit_centroids
-    from maetool.engine.checkpoint import write_checkpoint
-    from maetool.engine.config import load_config
-    from maetool.engine.launch import use_data
-
-    cfg = load_config(args.config, args.cfg_options)
-    if args.data:
-        use_data(cfg, args.data)
-    out = Path(args.out or str(cfg.model.target.get("codebook")))
-    centroids = fit_centroids(cfg, args.centroids, args.patches, args.iterations, print)
-    facts = {"cfg": cfg.pretty_text, "patches": args.patches, "iterations": args.iterations}
-    write_checkpoint({"meta": facts, "state_dict": {"codebook": centroids}}, out)
-    print(f"{out}: {len(centroids)} centroids of {centroids.shape[1]} numbers.")
-
+from maetool.commands import run_command
 
 if __name__ == "__main__":
-    run(main, interrupted="Stopped; nothing was written.")
+    run_command("fit_centroids")

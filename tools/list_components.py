@@ -1,25 +1,6 @@
-"""Prints every registered part: name, arguments, what it is, where it comes from. `list_components.py masker`."""
+"""`maetool list_components` from a checkout; see maetool/commands/list_components.py."""
 
-import argparse
-
-from maetool.cli import run
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", nargs="?", help="only these, such as masker, encoder, target or hook (default: all)")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """List."""
-    args = parse_args()
-    from maetool.engine.components import components, to_text
-    from maetool.plugins import describe_plugins
-
-    print(f"{to_text(components(args.kind))}\n\n{describe_plugins()}")
-
+from maetool.commands import run_command
 
 if __name__ == "__main__":
-    run(main, interrupted="Stopped.")
+    run_command("list_components")

@@ -1,30 +1,6 @@
-"""Draws what one or many runs logged: `plot_logs.py work_dirs/a work_dirs/b --keys loss lr --out curves.png`."""
+"""`maetool plot_logs` from a checkout; see maetool/commands/plot_logs.py."""
 
-import argparse
-from pathlib import Path
-
-from maetool.cli import run
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", help="work folders")
-    parser.add_argument("--keys", nargs="+", default=["loss"], help="what to draw, a panel each (default: loss)")
-    parser.add_argument("--smooth", type=int, default=1, metavar="N", help="average over N reports")
-    parser.add_argument("--out", default="curves.png", help="the picture (default: curves.png)")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Draw."""
-    args = parse_args()
-    from maetool.visualization.curves import draw_runs, read_runs
-
-    runs = read_runs([Path(run) for run in args.runs], args.keys)
-    draw_runs(runs, args.keys, args.smooth, Path(args.out))
-    print(f"{args.out}: {', '.join(args.keys)} of {', '.join(runs)}")
-
+from maetool.commands import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("plot_logs")

@@ -1,51 +1,6 @@
-"""Says in minutes what a checkpoint is worth on your images: `quick_eval.py CHECKPOINT --data FOLDER`.
+"""`maetool quick_eval` from a checkout; see maetool/commands/quick_eval.py."""
 
-FOLDER has a folder of images for each class, or such folders in train and val; or it is a csv table of paths and
-labels. Without val a fifth of each class is asked, the same every time. Nothing is trained but a linear layer.
-"""
-
-import argparse
-import json
-from pathlib import Path
-
-from maetool.cli import run
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", help="a checkpoint of pretraining, of a classifier or of an exported encoder")
-    parser.add_argument("--data", metavar="FOLDER", required=True, help="your labelled images")
-    parser.add_argument("--untrained", action="store_true", help="measure the encoder before any training too")
-    parser.add_argument("--limit", type=int, help="use only this many images to learn from, and to ask")
-    parser.add_argument("--k", type=int, default=20, help="neighbours that vote (default: %(default)s)")
-    parser.add_argument("--pool", choices=["mean", "cls"], help="features, see tools/extract_features.py")
-    parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--workers", type=int, help="processes that load images (default: as many as cores)")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Extract the features of both parts, measure, print a table."""
-    args = parse_args()
-    from maetool.engine.config import load_config
-    from maetool.engine.frozen import load_frozen
-    from maetool.engine.quick import QuickEvaluation, to_text
-    from maetool.engine.user_data import places
-
-    cfg = load_config(args.config) if args.config else None
-    models = {"": load_frozen(args.checkpoint, cfg)}
-    if args.untrained:
-        models["untrained, "] = load_frozen(args.checkpoint, cfg, trained=False)
-    parts = [{**place, **({"limit": args.limit} if args.limit else {})} for place in places(Path(args.data), True)]
-    evaluation = QuickEvaluation(*parts, args.pool, args.k, args.batch_size, args.workers)
-    found = evaluation.run(models)
-    print(f"\n{evaluation.describe()}\n\n{to_text(found)}")
-    if args.json:
-        Path(args.json).write_text(json.dumps(found, indent=2) + "\n")
-
+from maetool.commands import run_command
 
 if __name__ == "__main__":
-    run(main, interrupted="Stopped.")
+    run_command("quick_eval")

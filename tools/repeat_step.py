@@ -1,35 +1,6 @@
-"""Repeats a step whose loss or gradient was not finite, and says where it went wrong."""
+"""`maetool repeat_step` from a checkout; see maetool/commands/repeat_step.py."""
 
-import argparse
-
-from maetool.cli import run
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", help="a file of the folder broken_steps in the work folder of a run")
-    parser.add_argument("--amp", choices=["bfloat16", "float16", "float32"], help="precision (default: the run's)")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Repeat and report."""
-    args = parse_args()
-    from maetool.engine.optim import name_of
-    from maetool.engine.repeat import RepeatedStep
-
-    step = RepeatedStep(args.step, args.amp)
-    meta, inputs = step.meta, step.batch["inputs"].float()
-    print(f"Iteration {meta['iter']:,} of epoch {meta['epoch'] + 1}, process {meta['process']}: {meta['fault']}.")
-    print(f"Images: {tuple(inputs.shape)}, from {inputs.min():g} to {inputs.max():g}.")
-    found = step.run()
-    print(f"Repeated in {name_of(step.dtype)}: loss {found['loss']:g}")
-    print(f"First module whose output is not finite: {found['first'] or 'none'}")
-    print(f"Parameters whose gradient is not finite: {len(found['gradients'])}", *found["gradients"][:3])
-    indices = [int(step.batch["index"][i]) for i in found["samples"]] if "index" in step.batch else found["samples"]
-    print(f"Images whose own loss is not finite: {', '.join(map(str, indices)) or 'none'} (index in the dataset)")
-
+from maetool.commands import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("repeat_step")

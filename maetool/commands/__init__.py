@@ -1,0 +1,69 @@
+"""The commands, one file each: `maetool train CONFIG`; the docstring of a file is its help, its first line a title."""
+
+import ast
+import difflib
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from maetool.cli import RESUME_HINT, run
+from maetool.errors import UsageError
+
+_FOLDER = Path(__file__).parent
+
+
+def main() -> None:
+    """Run the command that the command line names, or list all of them."""
+    run(_dispatch, "Stopped.")
+
+
+def run_command(name: str) -> None:
+    """Run one command on the arguments in `sys.argv`, with the current folder on the path for parts of the user's own.
+
+    Args:
+        name: file name in this folder, without its ending.
+    """
+    _add_current_folder()
+    module = import_module(f"maetool.commands.{name}")
+    run(module.main, getattr(module, "INTERRUPTED", RESUME_HINT))
+
+
+def command_names() -> list[str]:
+    """Return the names of all commands."""
+    return sorted(path.stem for path in _FOLDER.glob("[!_]*.py"))
+
+
+def _dispatch() -> None:
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(_overview())
+        return
+    if name == "--version":
+        from maetool import __version__
+
+        print(f"maetool {__version__}")
+        return
+    known, command = command_names(), name.replace("-", "_")
+    if command not in known:
+        near = difflib.get_close_matches(command, known, n=3) or known
+        raise UsageError(f"There is no command `{name}`; did you mean {', '.join(near)}? `maetool --help` lists all.")
+    sys.argv = [f"maetool {command}", *arguments]
+    run_command(command)
+
+
+def _overview() -> str:
+    rows = [f"  {name:<26}{_summary(name)}" for name in command_names()]
+    return "\n".join(["usage: maetool COMMAND [--help] ...", "", *rows])
+
+
+def _summary(name: str) -> str:
+    """Return the first line of a command's docstring, read without importing the command."""
+    text = ast.get_docstring(ast.parse((_FOLDER / f"{name}.py").read_text())) or ""
+    return text.split("\n")[0].split(": `")[0].rstrip(".")
+
+
+def _add_current_folder() -> None:
+    # Last, so that a file of the user's named like an installed package does not replace the package.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())

@@ -1,0 +1,63 @@
+r"""Compares configs, or changes of one: a few seeds of each, a table that says what failed or learned nothing, a plot.
+
+Several configs, one row each:
+    python tools/compare.py configs/maskfeat/vit-t_shapes.py configs/mff/vit-t_shapes.py --out work_dirs/methods
+
+One config under several changes:
+    python tools/compare.py configs/mae/vit-t_shapes.py --out work_dirs/compare --run "random" \
+    --run "block model.masker.type=BlockMasker" --run "red model.masker.type=ColorNoiseMasker model.masker.color=red"
+
+With --labels, accuracy over the number of labels, here of an encoder that was pretrained and of one that was not:
+    python tools/compare.py configs/finetune/vit-t_shapes.py --out work_dirs/worth --run scratch \
+    --run "pretrained init_from=CHECKPOINT" --labels "0.1 train_cfg.max_epochs=50" 1
+"""
+
+import argparse
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="what is compared, or the one that is changed")
+    parser.add_argument(
+        "--run", action="append", default=[], metavar='"NAME KEY=VALUE ..."', help="one for each change of the config"
+    )
+    parser.add_argument(
+        "--labels", nargs="+", metavar='"SHARE KEY=VALUE ..."', help="repeat every run on these shares of the labels"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of each row (default: %(default)s)")
+    parser.add_argument(
+        "--out", required=True, help="folder of the runs; the same folder again goes on where it stopped"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, sharing the cores (default: 1)")
+    parser.add_argument("--common", nargs="*", default=[], metavar="KEY=VALUE", help="options of all runs")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train what is not there yet, then write table.md, comparison.png, and with --labels labels.png."""
+    args = parse_args()
+    from maetool.engine.compare import collect, draw, label_curves, over_labels, rows_of, run_all, to_markdown
+    from maetool.engine.config import parse_runs
+    from maetool.errors import UsageError
+    from maetool.visualization.classification import draw_label_curves
+
+    rows = rows_of(args.configs, parse_runs(args.run), args.common)
+    shares = over_labels(rows, parse_runs(args.labels)) if args.labels else {"": rows}
+    planned = {name: row for share in shares.values() for name, row in share.items()}
+    out = Path(args.out)
+    failed = run_all(planned, args.seeds, out, args.jobs)
+    found = collect(out, list(planned))
+    table = to_markdown(found, failed)
+    (out / "table.md").write_text(table)
+    draw(found, out / "comparison.png")
+    if args.labels:
+        metric, curves = label_curves(rows, shares, out)
+        draw_label_curves(curves, metric, out / "labels.png")
+    print(f"\n{table}\nWrote table.md and comparison.png{' and labels.png' * bool(args.labels)} to {out}.")
+    if failed:
+        raise UsageError(
+            f"{len(failed)} of {len(planned)} rows failed ({', '.join(failed)}): the table says why; the same command "
+            "goes on with them."
+        )

@@ -1,0 +1,25 @@
+"""Puts a published BEiT v2 tokenizer (VQ-KD) under our names: `python tools/convert_tokenizer.py FILE --out FILE`."""
+
+import argparse
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tokenizer", help="the published file, for example vqkd_encoder_base_decoder_3x768x12_clip.pth")
+    parser.add_argument("--out", required=True, help="where to write; name it as model.target.codebook")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Convert."""
+    args = parse_args()
+    from maetool.convert.beitv2 import from_published
+    from maetool.engine.checkpoint import write_checkpoint
+    from maetool.weights import read_checkpoint, weights_of
+
+    weights = from_published(weights_of(read_checkpoint(args.tokenizer), args.tokenizer))
+    write_checkpoint({"meta": {"source": Path(args.tokenizer).name}, "state_dict": weights}, Path(args.out))
+    codes, width = weights["codebook"].shape
+    print(f"{args.out}: {len(weights)} tensors, {codes} codes of {width} numbers.")

@@ -1,0 +1,52 @@
+"""Writes the encoder alone, as timm, a notebook or another runtime wants it: `export_encoder.py CHECKPOINT --out FILE`.
+
+FILE ends in .pth or .safetensors, names as in timm, or in .onnx; mean, deviation, sizes, recipe and versions go along.
+A model card is written beside it, as .md.
+"""
+
+import argparse
+
+INTERRUPTED = "Stopped; nothing was written."
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", help="a checkpoint of any format, see docs/checkpoints.md")
+    parser.add_argument("--out", required=True, help="for example encoder.pth, encoder.safetensors or encoder.onnx")
+    parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
+    parser.add_argument("--num-heads", type=int, help="attention heads, where nothing says them")
+    parser.add_argument("--img-size", type=int, nargs="+", help="of .onnx: H W, or one number for a square")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Export."""
+    args = parse_args()
+    from maetool.engine.checkpoint import read_checkpoint
+    from maetool.engine.config import load_config
+    from maetool.engine.encoder import load_encoder
+    from maetool.engine.export import check_out, describe, encoder_of, write_onnx, write_weights
+    from maetool.engine.model_card import write_card
+
+    out = check_out(args.out)
+    section = load_config(args.config).model if args.config else None
+    state = read_checkpoint(args.checkpoint)
+    exported = encoder_of(state, args.checkpoint, args.num_heads, section)
+    weights, meta = exported["state_dict"], exported["meta"]
+    size = sum(value.numel() for value in weights.values())
+    if out.suffix == ".onnx":
+        model = load_encoder(args.checkpoint, args.config, args.num_heads, args.img_size)
+        meta |= describe(model.section)
+        difference = write_onnx(model, meta, out)
+        checked = "not compared, without onnxruntime" if difference is None else f"largest difference {difference:.1e}"
+        print(f"{out}: images (batch, {', '.join(map(str, model.image_shape))}) to tokens, {checked}.")
+    else:
+        write_weights(exported, out)
+        print(f"{out}: {len(weights)} tensors, {size / 1e6:.1f} million parameters, names as in timm.")
+    card = write_card(exported, state.get("meta") or {}, out)
+    print(
+        f"{card}: its model card."
+        if card
+        else f"{out.with_suffix('.md')} is there already, so no model card is written."
+    )

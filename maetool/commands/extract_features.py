@@ -1,0 +1,41 @@
+"""Writes the features of images: `extract_features.py CHECKPOINT --data FOLDER --out FILE.npz`; nothing is masked."""
+
+import argparse
+
+INTERRUPTED = "Stopped; nothing was written."
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", help="a checkpoint of pretraining, of a classifier or of an exported encoder")
+    parser.add_argument("--data", metavar="FOLDER", required=True, help="folder, text list, csv table, or shards")
+    parser.add_argument("--out", metavar="FILE", required=True, help=".npz, or .parquet with pyarrow installed")
+    parser.add_argument(
+        "--pool",
+        choices=["mean", "cls", "tokens"],
+        help="mean of the patch tokens, class token, or all patch tokens (default: mean, or what a classifier pools)",
+    )
+    parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--workers", type=int, help="processes that load images (default: as many as cores)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load, extract, write."""
+    args = parse_args()
+    from maetool.engine.config import load_config
+    from maetool.engine.extract import build_whole, check_out, extract, write_features
+    from maetool.engine.frozen import features_of, load_frozen
+
+    out = check_out(args.out)
+    model = load_frozen(args.checkpoint, load_config(args.config) if args.config else None)
+    dataset = build_whole(model, args.data)
+    features = {"features": features_of(model, args.pool)}
+    found = extract(model, dataset, features, batch_size=args.batch_size, workers=args.workers)
+    names = [dataset.name_of(i) for i in found["index"].tolist()]
+    write_features(out, found["features"].numpy(), names, found.get("label"), dataset.classes)
+    classes = f"labels of {len(dataset.classes)} classes" if dataset.classes else "no labels"
+    shape = " x ".join(map(str, found["features"].shape[1:]))
+    print(f"{out}: {len(names):,} images, {shape} numbers each, {classes}; {len(dataset) - len(names)} unreadable.")

@@ -1,0 +1,25 @@
+"""Writes drawn shapes as a data set on disk: `python tools/make_shapes.py FOLDER --layout ade20k`."""
+
+import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", help="where to write; must be new or empty")
+    parser.add_argument("--layout", default="ade20k", help="whose folders and files (default: %(default)s)")
+    parser.add_argument("--train", type=int, default=800, metavar="N", help="pictures to train on (default: 800)")
+    parser.add_argument("--val", type=int, default=200, metavar="N", help="pictures to validate on (default: 200)")
+    parser.add_argument("--size", type=int, nargs="+", default=[64], metavar="PIXELS", help="side, or height and width")
+    parser.add_argument("--seed", type=int, default=0, help="another seed is another set (default: %(default)s)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Draw and write."""
+    args = parse_args()
+    from maetool.data.layouts import write_shapes
+
+    size = args.size[0] if len(args.size) == 1 else args.size
+    write_shapes(args.folder, args.layout, args.train, args.val, size, args.seed)
+    print(f"Wrote {args.train} pictures to train on and {args.val} to validate on to {args.folder}.")

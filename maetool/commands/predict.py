@@ -1,0 +1,49 @@
+"""Draws and tells what a trained model says about images.
+
+`python tools/predict.py CONFIG CHECKPOINT IMAGE...`: of a classifier the likeliest classes; of a segmentor the classes
+of the pixels laid over the image, and a PNG of their numbers; of a detector boxes, masks and scores. All of it goes to
+a folder, with predictions.json.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="the config that the checkpoint was trained with")
+    parser.add_argument("checkpoint", help="path of a .pth file")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    parser.add_argument("--out", default="predictions", metavar="FOLDER", help="where to write (default: %(default)s)")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="SCORE",
+        help="of a detector, least score of what is drawn and told (default: %(default)s)",
+    )
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load the model, predict, write."""
+    args = parse_args()
+    from maetool.engine.config import load_config
+    from maetool.engine.predict import load_trained, predict
+    from maetool.visualization.reconstruction import save_picture
+
+    trained = load_trained(load_config(args.config, args.cfg_options), args.checkpoint)
+    trained = replace(trained, threshold=args.threshold)
+    folder, told = Path(args.out), []
+    for number, path in enumerate(args.images):
+        found, name = predict(trained, path), f"{number:03d}_{Path(path).stem}"  # files of two folders may share a name
+        save_picture(found.picture, folder / f"{name}.png")
+        for kind, values in found.maps.items():
+            save_picture(values, folder / f"{name}_{kind}.png")
+        told.append({**found.told, "picture": f"{name}.png"})
+    (folder / "predictions.json").write_text(json.dumps(told, indent=2) + "\n")
+    print(f"Wrote {len(told)} picture(s) and predictions.json to {folder}.")

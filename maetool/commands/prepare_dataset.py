@@ -1,0 +1,45 @@
+"""Makes a set of photographs fast to read, once: `python tools/prepare_dataset.py FOLDER OUT`."""
+
+import argparse
+from pathlib import Path
+
+INTERRUPTED = "Stopped. The same command goes on where it was."
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", help="folder of images of any depth, or text list; train and val inside stay apart")
+    parser.add_argument("out", help="folder to write; the same command again goes on where it was stopped")
+    parser.add_argument("--short-side", type=int, default=256, help="larger images are shrunk to this many pixels")
+    parser.add_argument("--quality", type=int, default=90, help="of the JPEG files")
+    parser.add_argument("--layout", choices=["shards", "folder"], default="shards", help="tar files, or single files")
+    parser.add_argument("--images-per-shard", type=int, default=4096)
+    parser.add_argument("--workers", type=int, help="processes (default: as many as there are cores)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prepare each part of the data and say what was left out."""
+    args = parse_args()
+    # Imported here so that --help answers at once.
+    from tqdm import tqdm
+
+    from maetool.compat import usable_cores
+    from maetool.data.file_index import index_files
+    from maetool.data.prepare import REPORT, Recipe, prepare
+
+    recipe = Recipe(args.short_side, args.quality, args.layout, args.images_per_shard)
+    source, out = Path(args.source), Path(args.out)
+    split = all((source / part).is_dir() for part in ("train", "val"))
+    for part in ("train", "val") if split else (".",):
+        total = len(index_files(source / part))
+        with tqdm(total=total, unit="image", dynamic_ncols=True, desc=part if split else None) as bar:
+            workers = args.workers or usable_cores()
+            written, left_out = prepare(str(source / part), str(out / part), recipe, workers, bar.update)
+        print(f"{written:,} images are in {out / part}; {len(left_out):,} were left out.")
+        for line in left_out[:5]:
+            print(f"  {line}")
+        if left_out:
+            print(f"  All of them, with reasons: {out / part / REPORT}")
+    print(f"Train on them with --data {out}")

@@ -1,0 +1,39 @@
+"""Prints the config that a run would have, and where each value comes from: `print_config.py CONFIG`."""
+
+import argparse
+
+INTERRUPTED = "Stopped."
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config")
+    parser.add_argument("--data", metavar="FOLDER", help="as for training")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="as for training")
+    parser.add_argument("--only", default="", metavar="PREFIX", help="only the values below, such as model.encoder")
+    parser.add_argument("--text", action="store_true", help="print a config file instead, without origins")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load, trace, print."""
+    args = parse_args()
+    from maetool.engine.config import load_config
+    from maetool.engine.config_origin import trace
+    from maetool.errors import UsageError
+
+    found = [row for row in trace(args.config, args.cfg_options, args.data) if _below(row[0], args.only)]
+    if not found:
+        raise UsageError(f"The config has nothing below `{args.only}`.")
+    if args.text:
+        print(load_config(args.config, args.cfg_options).pretty_text)
+        return
+    rows = [(f"{name} = {value!r}", origin) for name, value, origin in found]
+    width = min(70, max(len(left) for left, _ in rows))
+    for left, origin in rows:
+        print(f"{left:{width}}  # {origin}")
+
+
+def _below(name: str, prefix: str) -> bool:
+    return not prefix or name == prefix or name.startswith(f"{prefix}.")

@@ -1,0 +1,47 @@
+"""Validates a checkpoint.
+
+Of pretraining: loss under fixed masks, and kNN accuracy where the data has labels. Of a classifier: accuracies, average
+precision and calibration; tables and pictures beside metrics.json, and predictions.csv for every image. Of a segmentor:
+mean IoU and accuracies of pixels, with tables of the classes.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="the config that the checkpoint was trained with")
+    parser.add_argument("checkpoint", help="path of a .pth file")
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="validate on these images, or on the part of them that training with them leaves out",
+    )
+    parser.add_argument("--work-dir", help="where logs and metrics.json go (default: test/ beside the checkpoint)")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Build the runner, load the weights and validate."""
+    args = parse_args()
+    from maetool.engine import launch
+    from maetool.engine.config import load_config
+
+    cfg = load_config(args.config, args.cfg_options)
+    if args.data:
+        launch.use_data(cfg, args.data, adopt=False)
+    cfg.work_dir = args.work_dir or str(Path(args.checkpoint).parent / "test")
+    cfg.launcher, cfg.load_from, cfg.resume = args.launcher, args.checkpoint, False
+    runner = launch.build_runner(launch.need_validation(cfg))
+    metrics = runner.val()
+    if runner.rank == 0:
+        folder = Path(cfg.work_dir)
+        found = {**metrics, **runner.val_loop.report(folder)}
+        (folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
+        print("\n".join(f"{name:<24} {value:.4f}" for name, value in found.items() if isinstance(value, float)))

@@ -1,0 +1,87 @@
+"""Trains what a config describes: `python tools/train.py configs/mae/vit-b_800e.py --data FOLDER`."""
+
+import argparse
+from pathlib import Path
+
+from maetool.cli import StoppedError
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="path of a config, for example configs/mae/vit-b_800e.py")
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="train on these images: a folder of any depth, a text list or a csv table"
+    )
+    parser.add_argument("--work-dir", help="where checkpoints, logs and pictures go (default: work_dirs/METHOD_CONFIG)")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="PATH",
+        help="go on where the run stopped: from PATH, or from the newest checkpoint in the work folder",
+    )
+    parser.add_argument(
+        "--init", metavar="CHECKPOINT", help="begin with the encoder of this checkpoint, of ours or a published one"
+    )
+    parser.add_argument(
+        "--amp",
+        nargs="?",
+        const="auto",
+        choices=["auto", "bfloat16", "float16", "float32"],
+        help="mixed precision; auto takes bfloat16 where the device has it",
+    )
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values, e.g. model.encoder.depth=6"
+    )
+    parser.add_argument(
+        "--max-hours",
+        type=float,
+        metavar="H",
+        help="after so many hours finish the step, save, and leave with exit code 75",
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--debug", action="store_true", help="shrink the config to a few iterations on a CPU")
+    parser.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Build the runner and train."""
+    args = parse_args()
+    # Imported here so that --help answers at once.
+    from maetool.engine import launch
+    from maetool.engine.config import load_config
+    from maetool.engine.debug import shrink
+    from maetool.engine.summary import summarise
+
+    cfg = load_config(args.config, args.cfg_options)
+    said = []
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    if args.data:
+        launch.use_data(cfg, args.data)
+    if args.init:
+        cfg.init_from = args.init
+    if args.amp:
+        cfg.optim_wrapper.dtype = args.amp
+    if args.max_hours is not None:
+        cfg.train_cfg.max_hours = args.max_hours
+    if args.debug:
+        said += shrink(cfg)
+        cfg.work_dir += "_debug"
+    said.append(launch.drop_missing_validation(cfg))
+    cfg.launcher = args.launcher
+    cfg.resume = bool(args.resume) or cfg.get("resume", False)
+    if args.resume not in (None, "auto"):
+        cfg.load_from = args.resume
+    if not cfg.resume and not args.debug:
+        launch.refuse_to_overwrite(cfg.work_dir)
+    runner = launch.build_runner(cfg)
+    for sentence in filter(None, said):
+        runner.logger.warning(sentence)
+    runner.train()
+    if runner.stopped:
+        raise StoppedError(runner.stopped)
+    if runner.rank == 0:
+        print(f"\n{summarise(Path(runner.work_dir))}")

@@ -1,0 +1,39 @@
+"""Draws original, masked, predicted, and predicted with visible patches, as training does."""
+
+import argparse
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="the config that the checkpoint was trained with")
+    parser.add_argument("checkpoint", help="path of a .pth file")
+    parser.add_argument("--data", metavar="FOLDER", help="draw these images instead of the config's validation data")
+    parser.add_argument("--out", default="reconstruction.png", help="path of the PNG (default: %(default)s)")
+    parser.add_argument("--num", type=int, default=8, help="number of images (default: %(default)s)")
+    parser.add_argument(
+        "--statistics",
+        choices=["true", "visible"],
+        default="true",
+        help="whose mean and deviation normalised predictions get: the hidden patches' own, or the visible patches'",
+    )
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load the model, draw, write."""
+    args = parse_args()
+    from maetool.engine import launch
+    from maetool.engine.config import load_config
+    from maetool.visualization.reconstruction import first_samples, reconstruction_panel, save_picture
+
+    cfg = load_config(args.config, args.cfg_options)
+    if args.data:
+        launch.use_data(cfg, args.data)
+    model = launch.load_model(cfg, args.checkpoint)
+    dataset = launch.build_dataset(cfg, "val_dataloader" if cfg.get("val_dataloader") else "train_dataloader")
+    batch = first_samples(dataset, args.num, cfg.get("randomness", {}).get("seed"))
+    save_picture(reconstruction_panel(model, batch, args.statistics), Path(args.out))
+    print(f"Wrote {args.out}.")
