@@ -40,11 +40,11 @@ def by(size: Sequence[int]) -> str:
     return "x".join(str(s) for s in size)
 
 
-def count_kept(length: int, mask_ratio: float) -> int:
+def count_kept(length: int, mask_ratio: float, round_up: bool = False) -> int:
     """Return how many of `length` patches stay visible when `mask_ratio` of them are removed.
 
-    The count is rounded down, as the published code does, but a product within 1e-6 of an integer is that integer:
-    `int(100 * (1 - 0.9))` keeps 9 patches where 10 are meant.
+    The count is rounded down, as MAE's code does, or up, as CAPI's does, but a product within 1e-6 of an integer is
+    that integer: `int(100 * (1 - 0.9))` keeps 9 patches where 10 are meant.
 
     Raises:
         UsageError: a ratio outside (0, 1), or one that leaves no patch visible or none removed.
@@ -52,7 +52,8 @@ def count_kept(length: int, mask_ratio: float) -> int:
     if isinstance(mask_ratio, bool) or not isinstance(mask_ratio, int | float) or not 0 < mask_ratio < 1:
         raise UsageError(f"mask_ratio is {mask_ratio!r}, but must be a number between 0 and 1, such as 0.75.")
     exact = length * (1 - mask_ratio)
-    kept = round(exact) if abs(exact - round(exact)) < 1e-6 else math.floor(exact)
+    rounded = math.ceil if round_up else math.floor
+    kept = round(exact) if abs(exact - round(exact)) < 1e-6 else rounded(exact)
     if kept < 1:
         raise UsageError(
             f"mask_ratio {mask_ratio} leaves no visible patch of {length}: use at most {1 - 1 / length:.3f}, "
