@@ -16,12 +16,13 @@ class LowFrequencyTarget(PixelTarget):
     """The pixels of an image without its high frequencies, cut into patches and normalised as by `PixelTarget`.
 
     The filter is computed on whole images, in their stored units: an ideal circle in the discrete Fourier transform,
-    and the absolute value of what comes back. The circle is centred between the four bins around the mean, as in the
-    published code (open-mmlab/mmselfsup, `low_freq_generator.py`). Source: PixMIM, section 3.2.
+    and the absolute value of what comes back. The circle is one of bins, also where the image is no square, and centred
+    between the four bins around the mean, as in the published code (open-mmlab/mmselfsup, `low_freq_generator.py`).
+    Source: PixMIM, section 3.2.
 
     Args:
         patch_size, in_chans, norm_pix_loss: see `PixelTarget`.
-        radius: of the circle, in periods along the shorter side of the image; 40 is the paper's at 224 pixels.
+        radius: of the circle, in bins, which are periods along a side of the image; 40 is the paper's at 224 pixels.
         mean, std: of each channel, to undo the normalisation of the images; the preprocessor's are filled in. Without
             them the images are taken as they are.
 
@@ -59,10 +60,6 @@ class LowFrequencyTarget(PixelTarget):
         return (low - self.mean) / self.std
 
     def _circle(self, images: Tensor) -> Tensor:
-        height, width = images.shape[2:]
-        short = min(height, width)
-        rows, columns = (
-            (torch.arange(side, device=images.device) - (side - 1) / 2) * (short / side) for side in (height, width)
-        )
+        rows, columns = (torch.arange(side, device=images.device) - (side - 1) / 2 for side in images.shape[2:])
         inside = rows[:, None] ** 2 + columns[None, :] ** 2 <= self.radius**2
         return torch.fft.ifftshift(inside.float())

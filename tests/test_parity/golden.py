@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from maetool.encoders import TimmEncoder
+
 _MMPRETRAIN = {
     "projection": "proj",
     "layers": "blocks",
@@ -34,3 +36,14 @@ def load_all(model, state):
 
 def close(ours, theirs, tolerance=1e-5):
     torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance, check_dtype=False)
+
+
+def gradients(model):
+    """Return the gradients of a model by the names that its weights have in a checkpoint."""
+    return {name.replace("encoder.vit.", "encoder."): p.grad for name, p in model.named_parameters()}
+
+
+def beit_encoder(**sizes):
+    """Return the encoder of BEiT v2 and SimMIM: mask tokens, one table of relative positions, layer scale."""
+    options = {"use_rel_pos_bias": False, "use_shared_rel_pos_bias": True, "init_values": 0.1}
+    return TimmEncoder("beit_base_patch16_224", sees="all", options=options, **sizes)

@@ -21,12 +21,12 @@ def by_the_recipe(images, radius):
     return torch.from_numpy((np.abs(np.fft.ifft2(spectrum)) - mean) / std)  # not shifted back: only a phase
 
 
-@pytest.mark.parametrize(("side", "radius"), [(32, 6.0), (224, 40.0)])
-def test_equals_the_recipe(side, radius):
-    images = torch.randn(2, 3, side, side)
+@pytest.mark.parametrize(("size", "radius"), [((32, 32), 6.0), ((224, 224), 40.0), ((32, 80), 9.0), ((96, 48), 12.5)])
+def test_equals_the_recipe(size, radius):
+    images, grid = torch.randn(2, 3, *size), (size[0] // 16, size[1] // 16)
     target = LowFrequencyTarget(16, radius=radius, mean=MEAN, std=STD)
     torch.testing.assert_close(target.picture(images).double(), by_the_recipe(images, radius), atol=1e-4, rtol=0)
-    plan = MaskPlan.from_scores(torch.rand(2, (side // 16) ** 2), 1, (side // 16,) * 2)
+    plan = MaskPlan.from_scores(torch.rand(2, grid[0] * grid[1]), 1, grid)
     patches = plan.take_predicted(patchify(by_the_recipe(images, radius), (16, 16)))
     wanted = (patches - patches.mean(-1, keepdim=True)) / (patches.var(-1, keepdim=True) + 1e-6).sqrt()
     torch.testing.assert_close(target(images, plan).double(), wanted, atol=1e-3, rtol=0)
@@ -40,12 +40,13 @@ def test_low_frequencies_pass_and_high_ones_do_not():
     assert torch.allclose(target.picture(fast), torch.full_like(fast, 2), atol=1e-4)
 
 
-def test_a_rectangle_is_filtered_alike_in_both_directions():
-    """Stripes of 8 pixels a period are 8 periods of 64 pixels and 16 of 128; a radius of 10 lets both pass."""
+def test_the_filter_is_a_circle_of_bins_on_a_rectangle():
+    """Stripes of 8 pixels a period are 8 periods of 64 pixels and 16 of 128; a radius of 10 lets the first pass."""
     target = LowFrequencyTarget(16, in_chans=1, radius=10)
     phase = torch.arange(128) / 8 * 2 * torch.pi
-    for image in (torch.sin(phase).expand(1, 1, 64, 128), torch.sin(phase[:64, None]).expand(1, 1, 64, 128)):
-        assert torch.allclose(target.picture(image + 3), image + 3, atol=1e-4)
+    down, across = torch.sin(phase[:64, None]).expand(1, 1, 64, 128), torch.sin(phase).expand(1, 1, 64, 128)
+    assert torch.allclose(target.picture(down + 3), down + 3, atol=1e-4)
+    assert torch.allclose(target.picture(across + 3), torch.full_like(across, 3), atol=1e-4)
 
 
 @pytest.mark.parametrize(
