@@ -1,6 +1,7 @@
 """Convolutions that keep removed patches out, and then a transformer: the encoder of ConvMAE."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import check_images, check_plan
+from .facts import check_choice, check_images, check_plan
 
 
 class MaskedConvBlock(nn.Module):
@@ -30,7 +31,7 @@ class MaskedConvBlock(nn.Module):
     def __init__(self, dim: int, cells: int, mlp_ratio: float, kernel_size: int = 5) -> None:
         super().__init__()
         self.cells = (cells, cells)
-        self.norm1, self.norm2 = LayerNorm(dim), LayerNorm(dim)
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)  # PyTorch's epsilon, 1e-5, as published
         self.conv1, self.conv2 = Linear(dim, dim), Linear(dim, dim)
         self.attn = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
@@ -84,10 +85,12 @@ def _picture(x: Tensor, cells: int) -> Tensor:
 
 @ENCODERS.register_module()
 class HybridTransformer(nn.Module):
-    """Two stages of masked convolutions on cells of a patch, then a ViT on patches, and a sum of all three.
+    """Two stages of masked convolutions on cells of a patch, then a ViT on patches.
 
     Whatever is not a depthwise convolution stays inside of a patch, so only visible patches are computed; to a
-    convolution removed patches are zero. Source: ConvMAE, section 3 (Alpha-VL/ConvMAE, `models_convmae.py`).
+    convolution removed patches are zero. In pretraining the tokens are the sum of all three stages; features of whole
+    images are those of the last stage. The norms of the convolutions and of the three embeddings add 1e-5 to the
+    variance, the others 1e-6. Source: ConvMAE, section 3 (Alpha-VL/ConvMAE, `models_convmae.py`, `models_convvit.py`).
 
     Args:
         img_size: (H, W), or one number for a square: the size that is trained on. Other sizes work too.
@@ -100,9 +103,14 @@ class HybridTransformer(nn.Module):
         conv_dims: widths of the two stages of convolutions.
         conv_depths: their blocks.
         drop_path_rate: drop path of the transformer's last block; it rises linearly from 0.
+        fuse: when the two stages of convolutions are added to the last one: "pretraining", where a plan removes
+            patches, as published; "always", also for features, as in maetool 0.1.0, whose classifiers need it.
+
+    Attributes:
+        pretraining_only: names of the parts that features of whole images do not use.
 
     Raises:
-        UsageError: sizes that do not divide, or a patch that is not a multiple of 4 pixels.
+        UsageError: sizes that do not divide, a patch that is not a multiple of 4 pixels, or an unknown choice.
     """
 
     num_prefix_tokens, num_layers = 0, 0
@@ -120,8 +128,11 @@ class HybridTransformer(nn.Module):
         conv_dims: Sequence[int] = (256, 384),
         conv_depths: Sequence[int] = (2, 2),
         drop_path_rate: float = 0.0,
+        fuse: Literal["pretraining", "always"] = "pretraining",
     ) -> None:
         super().__init__()
+        self.fuse = check_choice("fuse", fuse, ("pretraining", "always"))
+        self.pretraining_only = ("fuse1", "fuse2") if fuse == "pretraining" else ()
         self.img_size, self.patch_size = to_size(img_size, "img_size"), to_size(patch_size, "patch_size")
         if any(side % 4 for side in self.patch_size):
             raise UsageError(
@@ -138,10 +149,21 @@ class HybridTransformer(nn.Module):
         self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, self.grid), persistent=False)
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
         self.norm = LayerNorm(embed_dim)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        """Initialise as published: linear maps as MAE does, and what is a convolution there as PyTorch does."""
         init_as_mae(self)
+        convolutions = (*self.stage1.modules(), *self.stage2.modules(), self.stage3.proj, self.fuse1, self.fuse2)
+        for part in convolutions:
+            if isinstance(part, nn.Linear):
+                part.reset_parameters()
+        nn.init.xavier_uniform_(self.stage3.proj.weight)
 
     def forward(self, images: Tensor, plan: MaskPlan | None = None) -> Tensor:
         """Return the tokens (B, V, D) of the visible patches, or (B, L, D) of all without a plan.
+
+        The stages are summed where the plan removes patches; see `fuse`.
 
         Raises:
             UsageError: another number of channels, a size that does not divide, or a plan for another grid.
@@ -156,8 +178,10 @@ class HybridTransformer(nn.Module):
         coarse = _picture(self.stage2(fine, plan, grid), 2)  # (B, V, C2, 2, 2)
         x = self.proj(self.stage3(coarse, plan, grid)[:, :, 0])  # (B, V, D)
         x = x + functional.embedding(ids, sincos_for(self.pos_embed, self.grid, grid)[0])
-        fused = self.fuse1(fine.flatten(2)) + self.fuse2(coarse.flatten(2))  # (B, V, D)
-        return self.norm(run_blocks(self.blocks, x, nn.Identity()) + fused)
+        x = run_blocks(self.blocks, x, nn.Identity())
+        if self.fuse == "always" or ids.shape[1] < grid[0] * grid[1]:
+            x = x + self.fuse1(fine.flatten(2)) + self.fuse2(coarse.flatten(2))  # (B, V, D)
+        return self.norm(x)
 
     def grid_of(self, images: Tensor) -> tuple[int, int]:
         """Return the grid (h, w) of images (B, C, H, W).

@@ -11,6 +11,8 @@ Model = TypeVar("Model", bound="DownstreamModel")
 class DownstreamModel(BaseModel):
     """A model with an encoder that may be frozen.
 
+    Parts of the encoder that it names in `pretraining_only` take no part in the features, and get no gradients.
+
     Args:
         encoder: the encoder.
         frozen: its parameters and buffers never change: they get no gradients, and it stays in evaluation mode.
@@ -20,6 +22,8 @@ class DownstreamModel(BaseModel):
     def __init__(self, encoder: nn.Module, frozen: bool, data_preprocessor: Any) -> None:
         super().__init__(data_preprocessor)
         self.encoder, self.frozen = encoder, frozen
+        for name in getattr(encoder, "pretraining_only", ()):
+            getattr(encoder, name).requires_grad_(False)
         if frozen:
             encoder.requires_grad_(False).eval()
 
