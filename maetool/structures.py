@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .errors import UsageError
 from .ops.patches import take_tokens
@@ -148,10 +149,14 @@ class MaskPlan:
         return replace(self, ids_predict=ids, weight=None)
 
     def average(self, errors: Tensor) -> Tensor:
-        """Return the mean of the errors (B, M) of the predicted patches, by their weights if they have any."""
+        """Return the mean of the errors (B, M) of the predicted patches, by their weights if they have any.
+
+        Errors (B, T + M) begin with those of the prefix, of which each has the weight 1.
+        """
         if self.weight is None:
             return errors.mean()
-        return (errors * self.weight).sum() / self.weight.sum().clamp(min=1e-6)
+        weight = pad(self.weight, (errors.shape[1] - self.weight.shape[1], 0), value=1.0)  # (B, T + M)
+        return (errors * weight).sum() / weight.sum().clamp(min=1e-6)
 
     def scatter(self, pred: Tensor, into: Tensor) -> Tensor:
         """Return a copy of `into` (B, L, P) in which the predicted places hold `pred` (B, M, P)."""

@@ -6,8 +6,8 @@ Command: python tools/train.py configs/dbot/vit-b_800e.py [--data FOLDER], whose
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: 84.5 % top-1 fine-tuned, 52.7 box AP (Cascade) on COCO, 49.5 mIoU on ADE20K after two stages (liuxingbin/dbot);
     quoted, not run by us.
-Deviations from liuxingbin/dbot: a stage is a run of its own, so that the optimiser starts anew too; the class token is
-    not predicted; bfloat16 instead of float16.
+Deviations from liuxingbin/dbot: a stage is a run of its own, so that the optimiser starts anew too; bfloat16 instead
+    of float16.
 """
 
 _base_ = [
@@ -19,11 +19,13 @@ _base_ = [
 
 model = dict(
     encoder=dict(drop_path_rate=0.2),
+    decoder=dict(drop_path_rate=0.2, predict_prefix=True),
     target=dict(
         _delete_=True,
         type="FeatureTarget",
         teacher=dict(type="VisionTransformer", img_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12),
         layers=[-1],
+        predict_prefix=True,
     ),
     head=dict(loss="smooth_l1", beta=2.0),
 )

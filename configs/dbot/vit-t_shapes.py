@@ -13,11 +13,13 @@ _base_ = [
 ]
 
 model = dict(
+    decoder=dict(predict_prefix=True),
     target=dict(
         _delete_=True,
         type="FeatureTarget",
         teacher=dict(type="VisionTransformer", img_size=32, patch_size=4, embed_dim=128, depth=4, num_heads=4),
         layers=[-1],
+        predict_prefix=True,
     ),
     head=dict(loss="smooth_l1", beta=2.0),
 )

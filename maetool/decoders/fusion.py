@@ -52,6 +52,7 @@ class LayerFusionDecoder(nn.Module):
         init_as_mae(self)
         self.decoder = DECODERS.build(decoder, default_args=facts)
         self.reads = self.decoder.reads
+        self.predicted_prefix = getattr(self.decoder, "predicted_prefix", 0)
 
     @property
     def encoder_norm(self) -> nn.Module:

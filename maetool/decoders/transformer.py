@@ -28,11 +28,16 @@ class TransformerDecoder(nn.Module):
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over E.
+        drop_path_rate: drop path of the last block; it rises linearly from 0.
+        predict_prefix: predict the prefix too, whose predictions come first; the target must give it (dBOT).
         pos_embed: "sincos", fixed and computed anew for another grid, or "learned", resized for another grid: for
             checkpoints of other projects whose table is another.
 
+    Attributes:
+        predicted_prefix: tokens of the prefix that are predicted, T or 0.
+
     Raises:
-        UsageError: sizes that do not divide, or a choice that there is not.
+        UsageError: sizes that do not divide, a choice that there is not, or a prefix to predict where there is none.
     """
 
     reads = ("visible",)
@@ -48,8 +53,13 @@ class TransformerDecoder(nn.Module):
         num_heads: int = 16,
         mlp_ratio: float = 4.0,
         pos_embed: Literal["sincos", "learned"] = "sincos",
+        drop_path_rate: float = 0.0,
+        predict_prefix: bool = False,
     ) -> None:
         super().__init__()
+        if predict_prefix and not num_prefix_tokens:
+            raise UsageError("predict_prefix is True, but the encoder has no class token to predict: set it to False.")
+        self.predicted_prefix = num_prefix_tokens if predict_prefix else 0
         if pos_embed not in ("sincos", "learned"):
             raise UsageError(f"pos_embed is {pos_embed!r}, but must be 'sincos' or 'learned'.")
         self.embed_dim, self.grid, self.num_prefix_tokens = embed_dim, tuple(grid), num_prefix_tokens
@@ -61,18 +71,27 @@ class TransformerDecoder(nn.Module):
             self.pos_embed = nn.Parameter(table)
         else:  # not in the state dict: it is a fact of the grid, not something learned
             self.register_buffer("pos_embed", table, persistent=False)
-        self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio)
+        self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
         self.norm = LayerNorm(embed_dim)
         self.pred = Linear(embed_dim, out_dim)
         init_as_mae(self)
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D)."""
-        return self.pred(self.decode(latent, plan, plan.ids_predict))  # (B, M, P)
+        """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D).
 
-    def decode(self, latent: Tensor, plan: MaskPlan, ids: Tensor) -> Tensor:
-        """Return the normalised tokens (B, M, E) of the patches `ids` (B, M) from tokens (B, T + V, D)."""
+        With `predict_prefix` they are (B, T + M, P), those of the prefix first.
+        """
+        return self.pred(self.decode(latent, plan, plan.ids_predict, self.predicted_prefix))
+
+    def decode(self, latent: Tensor, plan: MaskPlan, ids: Tensor, prefix: int = 0) -> Tensor:
+        """Return the normalised tokens (B, M, E) of the patches `ids` (B, M) from tokens (B, T + V, D).
+
+        The first `prefix` tokens of the prefix come before them.
+        """
         x = self.embed(latent)  # (B, T + V, E)
         x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
         x = x + positions_on(self.pos_embed, self.grid, plan.grid, self.num_prefix_tokens, self.learns_positions)
-        return self.norm(run_blocks_at(self.blocks, x, ids + self.num_prefix_tokens))  # (B, M, E)
+        ids = ids + self.num_prefix_tokens
+        if prefix:
+            ids = torch.cat([torch.arange(prefix, device=x.device).expand(len(x), -1), ids], dim=1)
+        return self.norm(run_blocks_at(self.blocks, x, ids))  # (B, prefix + M, E)

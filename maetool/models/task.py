@@ -101,6 +101,12 @@ def check_place(decoder: nn.Module, target: nn.Module, at: str) -> None:
                 f'{type(part).__name__} is for {only} patches only, but is used for those that are "{at}": use it in '
                 f'one of model.tasks with at="{only}".'
             )
+    reads, gives = (getattr(part, "predicted_prefix", 0) for part in (decoder, target))
+    if reads != gives:
+        raise UsageError(
+            f"{type(decoder).__name__} predicts {reads} tokens of the prefix, but {type(target).__name__} gives "
+            f"{gives}: set predict_prefix of both alike, with a teacher that has as many such tokens as the encoder."
+        )
 
 
 def check_pair(target: nn.Module, head: nn.Module) -> None:

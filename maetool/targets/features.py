@@ -35,6 +35,10 @@ class TeacherTarget(nn.Module):
             "length", to length 1 (DMAE); or "none".
         sees: what the teacher is shown: "all", the whole image, or "visible", what the encoder sees too; its features
             are then those of visible patches only (DMAE).
+        predict_prefix: give the features of the teacher's prefix too, which come first (dBOT).
+
+    Attributes:
+        predicted_prefix: tokens of the prefix that are given, T or 0.
 
     Raises:
         UsageError: an unknown choice, layers that there are not, or a teacher that cannot see so.
@@ -49,8 +53,12 @@ class TeacherTarget(nn.Module):
         layers: Sequence[int] | None,
         normalise: Normalisation,
         sees: Literal["all", "visible"] = "all",
+        predict_prefix: bool = False,
     ) -> None:
         super().__init__()
+        if predict_prefix and not teacher.num_prefix_tokens:
+            raise UsageError("predict_prefix is True, but the teacher has no class token: set it to False.")
+        self.predicted_prefix = teacher.num_prefix_tokens if predict_prefix else 0
         if sees not in ("all", "visible") or (sees == "visible" and getattr(teacher, "sees", "visible") != "visible"):
             raise UsageError(
                 f'sees is {sees!r}, but must be "all", or "visible" with a teacher whose own `sees` is "visible".'
@@ -71,12 +79,19 @@ class TeacherTarget(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
-        """Return the float32 features (B, M, P) of images (B, C, H, W) at `plan.ids_predict`."""
+        """Return the float32 features (B, M, P) of images (B, C, H, W) at `plan.ids_predict`.
+
+        With `predict_prefix` they are (B, T + M, P), those of the prefix first.
+        """
         images, shown = self.prepare(images.float()), plan if self.sees == "visible" else None
-        take = plan.take_seen if self.sees == "visible" else plan.take_predicted
         found = [self.teacher(images, shown)] if self.layers is None else self.teacher(images, shown, self.layers)
-        tokens = [take(x[:, self.teacher.num_prefix_tokens :]).float() for x in found]  # each (B, M, P)
-        return torch.stack([self._normalised(x) for x in tokens]).mean(dim=0)
+        return torch.stack([self._normalised(self._chosen(x, plan).float()) for x in found]).mean(dim=0)
+
+    def _chosen(self, tokens: Tensor, plan: MaskPlan) -> Tensor:
+        """Return the predicted ones (B, M, P), or (B, T + M, P), of the teacher's tokens."""
+        take = plan.take_seen if self.sees == "visible" else plan.take_predicted
+        patches = take(tokens[:, self.teacher.num_prefix_tokens :])
+        return torch.cat([tokens[:, : self.predicted_prefix], patches], dim=1) if self.predicted_prefix else patches
 
     def prepare(self, images: Tensor) -> Tensor:
         """Return images (B, C, H, W) as the teacher wants them."""
@@ -103,7 +118,7 @@ class FeatureTarget(TeacherTarget):
         checkpoint: file with the teacher's weights: a checkpoint of ours, an exported encoder, or a published state
             dict with timm's names. Without one the teacher keeps the weights that it was built with.
         made_by: what makes the checkpoint, a command for example; told where the file is missing.
-        layers, normalise, sees: see `TeacherTarget`.
+        layers, normalise, sees, predict_prefix: see `TeacherTarget`.
         resize: let the teacher see the images at another size, so that patches of another size make the same grid.
         mean, std: of each channel, how the images are normalised; the preprocessor's are filled in.
         teacher_mean, teacher_std: how the teacher wants them normalised, in the same units (0 to 255 for photographs).
@@ -128,13 +143,14 @@ class FeatureTarget(TeacherTarget):
         std: Sequence[float] | None = None,
         teacher_mean: Sequence[float] | None = None,
         teacher_std: Sequence[float] | None = None,
+        predict_prefix: bool = False,
     ) -> None:
         teacher = ENCODERS.build(teacher)
         _check_teacher(teacher, tuple(grid), tuple(patch_size), resize)
         if checkpoint is not None:
             _check_made(checkpoint, made_by)
             load_encoder(teacher, checkpoint)
-        super().__init__(teacher, layers, normalise, sees)
+        super().__init__(teacher, layers, normalise, sees, predict_prefix)
         self.patch_size, self.resize = tuple(patch_size), resize
         scale, shift = _renormalisation(mean, std, teacher_mean, teacher_std)
         self.register_buffer("scale", scale, persistent=False)
@@ -159,7 +175,7 @@ class MomentumFeatureTarget(TeacherTarget):
 
     Args:
         encoder: the encoder that is trained; the model hands it over.
-        layers, normalise: see `TeacherTarget`.
+        layers, normalise, predict_prefix: see `TeacherTarget`.
         momentum: share of the average that stays in a step, at the beginning; it rises to 1 by half a cosine.
 
     Raises:
@@ -172,10 +188,11 @@ class MomentumFeatureTarget(TeacherTarget):
         layers: Sequence[int] | None = None,
         normalise: Normalisation = "token",
         momentum: float = 0.996,
+        predict_prefix: bool = False,
     ) -> None:
         if not 0 <= momentum <= 1:
             raise UsageError(f"momentum is {momentum!r}, but must be from 0 (a copy) to 1 (never moves).")
-        super().__init__(deepcopy(encoder), layers, normalise)
+        super().__init__(deepcopy(encoder), layers, normalise, predict_prefix=predict_prefix)
         self.momentum = momentum
 
     @torch.no_grad()

@@ -34,6 +34,7 @@ class TokenTarget(nn.Module):
     Attributes:
         out_dim: P = K.
         gives_tokens: True, the target is int64 (B, M) and the head classifies.
+        predicted_prefix: tokens of the prefix that come first, as the source gives them.
         invertible: False.
 
     Raises:
@@ -69,6 +70,7 @@ class TokenTarget(nn.Module):
         self.unit_length = projection is not None or isinstance(codebook, int)
         self.register_buffer("codebook", codes)
         self.out_dim = len(codes)
+        self.predicted_prefix = getattr(self.source, "predicted_prefix", 0)
 
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
