@@ -5,11 +5,9 @@ Command: python tools/train.py configs/beitv2/vit-b_300e.py [--data FOLDER], aft
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: no published number of 300 epochs is at hand: 85.5 % top-1 fine-tuned, 53.1 mIoU on ADE20K are of 1600
     (microsoft/unilm); quoted, not run by us.
-Deviations from microsoft/unilm: the branch that gathers patches in the class token has a norm and a linear map of its
-    own instead of those of the main branch, and no relative positions; the tokenizer sees the same crop as the encoder
-    instead of a second one of the same box without colour jitter, and there is no colour jitter; timm's initialisation
-    instead of the one that shrinks with depth; the tables of relative positions and the mask token are decayed; the
-    warm-up starts at 0; bfloat16 instead of float16.
+Deviations from microsoft/unilm: the tokenizer sees the same crop as the encoder instead of a second one of the same box
+    without colour jitter, and there is no colour jitter; timm's initialisation, which is not cut at 0.02; the tables
+    of relative positions and the mask token are decayed; the warm-up starts at 0; bfloat16 instead of float16.
 """
 
 _base_ = [
@@ -45,7 +43,9 @@ model = dict(
     head=dict(_delete_=True, type="ClassificationHead"),
     tasks=dict(
         gathered=dict(
-            decoder=dict(type="ClassBottleneckDecoder", early_layer=9, depth=2),
+            decoder=dict(
+                type="ClassBottleneckDecoder", block="beit", early_layer=9, depth=2, layer_scale=0.1, share_output=True
+            ),
             head=dict(type="ClassificationHead"),
         ),
     ),

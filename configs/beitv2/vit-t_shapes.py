@@ -28,7 +28,15 @@ model = dict(
     head=dict(_delete_=True, type="ClassificationHead"),
     tasks=dict(
         gathered=dict(
-            decoder=dict(type="ClassBottleneckDecoder", early_layer=3, depth=1, num_heads=4),
+            decoder=dict(
+                type="ClassBottleneckDecoder",
+                block="beit",
+                early_layer=3,
+                depth=1,
+                num_heads=4,
+                layer_scale=0.1,
+                share_output=True,
+            ),
             head=dict(type="ClassificationHead"),
         ),
     ),

@@ -5,10 +5,9 @@ Command: python tools/train.py configs/ccvit/vit-b_300e.py [--data FOLDER], afte
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 84.3 % top-1 fine-tuned, 51.6 mIoU on ADE20K (published abstract); quoted, not run by us.
 Deviations from Cakeyan/CCViT_Public: no visible patches are replaced by their centroids, so that the loss is over 75
-    patches instead of 95; the branch that gathers patches in the class token has no relative positions; k-means looks
-    at 64 patches for each centroid, in normalised instead of stored units, whose channels differ in scale by 2 %; the
-    tokens are those of the same crop; timm's initialisation; the tables of relative positions and the mask token are
-    decayed; bfloat16.
+    patches instead of 95; k-means looks at 64 patches for each centroid; the tokens are those of the same crop;
+    timm's initialisation, which is not cut at 0.02; the tables of relative positions and the mask token are decayed;
+    bfloat16.
 """
 
 _base_ = [
@@ -23,13 +22,13 @@ model = dict(
         _delete_=True,
         type="TokenTarget",
         codebook="data/tokenizers/centroids_8192.pth",
-        source=dict(type="PixelTarget", norm_pix_loss=False),
+        source=dict(type="PictureTarget", norm_pix_loss=False),
     ),
     head=dict(_delete_=True, type="ClassificationHead"),
     tasks=dict(
         pixels=dict(
-            decoder=dict(type="ClassBottleneckDecoder", early_layer=9, depth=2),
-            target=dict(type="PixelTarget", norm_pix_loss=True),
+            decoder=dict(type="ClassBottleneckDecoder", block="beit", early_layer=9, depth=2, layer_scale=0.1),
+            target=dict(type="PictureTarget", norm_pix_loss=True),
             head=dict(type="RegressionHead", loss="l2"),
         ),
     ),

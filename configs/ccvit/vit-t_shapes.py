@@ -17,13 +17,15 @@ model = dict(
         _delete_=True,
         type="TokenTarget",
         codebook="work_dirs/tokenizers/centroids_shapes.pth",
-        source=dict(type="PixelTarget", norm_pix_loss=False),
+        source=dict(type="PictureTarget", norm_pix_loss=False),
     ),
     head=dict(_delete_=True, type="ClassificationHead"),
     tasks=dict(
         pixels=dict(
-            decoder=dict(type="ClassBottleneckDecoder", early_layer=3, depth=1, num_heads=4),
-            target=dict(type="PixelTarget", norm_pix_loss=True),
+            decoder=dict(
+                type="ClassBottleneckDecoder", block="beit", early_layer=3, depth=1, num_heads=4, layer_scale=0.1
+            ),
+            target=dict(type="PictureTarget", norm_pix_loss=True),
             head=dict(type="RegressionHead", loss="l2"),
         ),
     ),

@@ -23,7 +23,7 @@ def main() -> None:
     """Fit and write."""
     args = parse_args()
     # Imported here so that --help answers at once.
-    from maetool.engine.centroids import fit_centroids
+    from maetool.engine.centroids import fit_centroids, units_of
     from maetool.engine.checkpoint import write_checkpoint
     from maetool.engine.config import load_config
     from maetool.engine.launch import use_data
@@ -34,5 +34,6 @@ def main() -> None:
     out = Path(args.out or str(cfg.model.target.get("codebook")))
     centroids = fit_centroids(cfg, args.centroids, args.patches, args.iterations, print)
     facts = {"cfg": cfg.pretty_text, "patches": args.patches, "iterations": args.iterations}
+    facts |= {"units": units_of(cfg)} if units_of(cfg) else {}
     write_checkpoint({"meta": facts, "state_dict": {"codebook": centroids}}, out)
     print(f"{out}: {len(centroids)} centroids of {centroids.shape[1]} numbers.")

@@ -1,12 +1,15 @@
 """A decoder that sees the image only through the class token."""
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
+from timm.models.beit import Block as BeitBlock
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.layers import LayerNorm, Linear, find_layers, init_as_mae, run_blocks_at, transformer_blocks
+from maetool.layers import Block, LayerNorm, Linear, check_heads, find_layers, init_as_mae, run_blocks_at
+from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -16,7 +19,7 @@ class ClassBottleneckDecoder(nn.Module):
     """Patch tokens of an early layer and the prefix of the last one through a few blocks of its own.
 
     What the late layers know about the image can reach the prediction only through the class token, which so learns to
-    gather it. Source: BEiT v2, section 2.3 ("patch aggregation"); CCViT.
+    gather it. Source: BEiT v2, section 2.3 ("patch aggregation"; microsoft/unilm, `beit2/modeling_pretrain.py`); CCViT.
 
     Args:
         encoder_dim: D, also of the blocks.
@@ -27,9 +30,17 @@ class ClassBottleneckDecoder(nn.Module):
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over D.
+        block: "vit", blocks as those of `VisionTransformer`; or "beit", timm's of BEiT: a bias of queries and values
+            but none of keys, the encoder's shared relative positions if it has any, and BEiT's initialisation.
+        layer_scale: where the factors of the two branches' channels begin; None, there are none.
+        drop_path_rate: drop path of the encoder's last block; the blocks go on where the early layer is in its rise.
+        share_output: predict with the encoder's final norm and with the linear map of the model's own decoder (BEiT
+            v2), instead of a norm and a map of its own (CCViT).
+        encoder, encoder_norm, main_decoder: the modules whose parts are shared; the model hands them over.
 
     Raises:
-        UsageError: an encoder without a class token, a layer that there is not, or the last one as the early one.
+        UsageError: an encoder without a class token, a layer that there is not, the last one as the early one, an
+            unknown block, or nothing to share.
     """
 
     reads = ("all",)
@@ -45,24 +56,95 @@ class ClassBottleneckDecoder(nn.Module):
         depth: int = 2,
         num_heads: int = 12,
         mlp_ratio: float = 4.0,
+        block: Literal["vit", "beit"] = "vit",
+        layer_scale: float | None = None,
+        drop_path_rate: float = 0.0,
+        share_output: bool = False,
+        encoder: Any = None,
+        encoder_norm: nn.Module | None = None,
+        main_decoder: Any = None,
     ) -> None:
         super().__init__()
         if num_prefix_tokens < 1:
             raise UsageError("ClassBottleneckDecoder needs a class token: take an encoder that has one.")
+        if block not in ("vit", "beit"):
+            raise UsageError(f'block is {block!r}, but must be "vit" or "beit".')
         early = 3 * num_layers // 4 if early_layer is None else early_layer
         self.layers = find_layers([early, -1], num_layers)
         if self.layers[0] == self.layers[1]:
             raise UsageError(f"early_layer is {early_layer}, the last of {num_layers}: take one below {num_layers}.")
         self.num_prefix_tokens = num_prefix_tokens
-        self.blocks = transformer_blocks(encoder_dim, depth, num_heads, mlp_ratio)
-        self.norm = LayerNorm(encoder_dim)
-        self.pred = Linear(encoder_dim, out_dim)
+        check_heads(encoder_dim, num_heads)
+        rates = _rates(drop_path_rate, self.layers[0], num_layers, depth)
+        make = _beit_block if block == "beit" else Block
+        self.blocks = nn.ModuleList(make(encoder_dim, num_heads, mlp_ratio, rate, layer_scale) for rate in rates)
+        # Modules of others are kept in tuples, where they are not registered a second time.
+        self._encoder = (encoder,) if block == "beit" and hasattr(encoder, "shared_positions") else ()
+        self._output = _shared_output(encoder_norm, main_decoder, out_dim) if share_output else ()
+        if not share_output:
+            self.norm, self.pred = LayerNorm(encoder_dim), Linear(encoder_dim, out_dim)
         init_as_mae(self)
+        if block == "beit":
+            _init_as_beit(self, self.layers[0])
+            self._check_positions(num_heads)
+
+    def _check_positions(self, num_heads: int) -> None:
+        positions = self._positions()
+        if positions is not None and positions.shape[1] != num_heads:
+            raise UsageError(
+                f"num_heads is {num_heads}, but the relative positions of the encoder are of {positions.shape[1]} "
+                "heads: set num_heads to that."
+            )
 
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, T + L, D) of both layers."""
         early, last = latent
         prefix = self.num_prefix_tokens
         x = torch.cat([last[:, :prefix], early[:, prefix:]], dim=1)  # (B, T + L, D)
-        x = run_blocks_at(self.blocks, x, plan.ids_predict + prefix)  # (B, M, D)
-        return self.pred(self.norm(x))  # (B, M, P)
+        norm, pred = self._output or (self.norm, self.pred)
+        return pred(norm(self._decode(x, plan.ids_predict + prefix)))  # (B, M, P)
+
+    def _decode(self, x: Tensor, ids: Tensor) -> Tensor:
+        """Return the tokens `ids` (B, M) of x (B, T + L, D) after all blocks, (B, M, D)."""
+        if not isinstance(next(iter(self.blocks), None), BeitBlock):
+            return run_blocks_at(self.blocks, x, ids)
+        positions = self._positions()
+        for block in self.blocks:
+            x = block(x, shared_rel_pos_bias=positions)
+        return take_tokens(x, ids)
+
+    def _positions(self) -> Tensor | None:
+        """Return the encoder's shared relative positions (1, heads, T + L, T + L), or None."""
+        return self._encoder[0].shared_positions() if self._encoder else None
+
+
+def _rates(last: float, early: int, num_layers: int, depth: int) -> list[float]:
+    """Return the drop path of each block: those of the encoder's blocks after the early layer, and so on."""
+    steps = max(num_layers, early + depth) - 1
+    return [last * (early + i) / max(1, steps) for i in range(depth)]
+
+
+def _beit_block(dim: int, num_heads: int, mlp_ratio: float, drop_path: float, layer_scale: float | None) -> nn.Module:
+    options = {"qkv_bias": True, "init_values": layer_scale, "norm_layer": LayerNorm}
+    return BeitBlock(dim, num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path, **options)
+
+
+def _init_as_beit(decoder: nn.Module, early: int) -> None:
+    """Initialise as BEiT: linear maps normal with deviation 0.02, what ends a branch smaller with its depth."""
+    for part in decoder.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+    with torch.no_grad():
+        for number, block in enumerate(decoder.blocks, start=early + 1):
+            block.attn.proj.weight.div_((2 * number) ** 0.5)
+            block.mlp.fc2.weight.div_((2 * number) ** 0.5)
+
+
+def _shared_output(norm: nn.Module | None, main_decoder: Any, out_dim: int) -> tuple[nn.Module, nn.Module]:
+    pred = getattr(main_decoder, "pred", None)
+    if norm is None or not isinstance(pred, nn.Linear) or pred.out_features != out_dim:
+        raise UsageError(
+            "share_output takes the encoder's final norm and the linear map of the model's decoder, but there is none "
+            f"that predicts {out_dim} numbers: use it in one of model.tasks beside a LinearDecoder, without a target."
+        )
+    return norm, pred

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from maetool.layers import LayerNorm, Linear, Mlp, check_heads, find_layers, init_as_mae
 from maetool.ops.attention import attention
+from maetool.ops.geometry import to_size
 from maetool.ops.linear import autocast_dtype
 from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
 from maetool.registry import DECODERS
@@ -71,7 +72,7 @@ class CrossAttentionDecoder(nn.Module):
     Args:
         encoder_dim: D.
         out_dim: P, numbers to predict for each patch.
-        grid: (h, w), the grid that is trained on. Other grids work too.
+        grid: (h, w), or one number, the grid that is trained on. Other grids work too.
         num_layers: blocks of the encoder.
         layers: which of its layers are mixed, 0 being what enters the first block; by default all of them.
         embed_dim: E.
@@ -91,7 +92,7 @@ class CrossAttentionDecoder(nn.Module):
         self,
         encoder_dim: int,
         out_dim: int,
-        grid: Sequence[int],
+        grid: int | Sequence[int],
         num_layers: int,
         layers: Sequence[int] | None = None,
         embed_dim: int = 512,
@@ -101,10 +102,10 @@ class CrossAttentionDecoder(nn.Module):
     ) -> None:
         super().__init__()
         check_heads(embed_dim, num_heads)
-        self.embed_dim, self.grid = embed_dim, tuple(grid)
+        self.embed_dim, self.grid = embed_dim, to_size(grid, "grid")
         self.layers = find_layers(range(num_layers + 1) if layers is None else layers, num_layers)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, grid), persistent=False)
+        self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, self.grid), persistent=False)
         self.mix = nn.Linear(len(self.layers), depth, bias=False)
         self.blocks = nn.ModuleList(CrossBlock(embed_dim, encoder_dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = LayerNorm(embed_dim)

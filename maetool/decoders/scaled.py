@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, Linear, find_layers, init_as_mae
-from maetool.ops.geometry import by
+from maetool.ops.geometry import by, to_size
 from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -46,7 +46,7 @@ class ScaledDecoder(TransformerDecoder):
     Args:
         encoder_dim: D.
         out_dim: P, numbers to predict for each patch.
-        grid: (h, w), the grid that is trained on. Other grids work too.
+        grid: (h, w), or one number, the grid that is trained on. Other grids work too.
         num_layers: blocks of the encoder.
         layer: the layer that is read, 0 being what enters the encoder's first block.
         scale: cells along an axis of the grid over patches there.
@@ -67,7 +67,7 @@ class ScaledDecoder(TransformerDecoder):
         self,
         encoder_dim: int,
         out_dim: int,
-        grid: Sequence[int],
+        grid: int | Sequence[int],
         num_layers: int,
         layer: int = -1,
         scale: Literal[0.5, 1, 2, 4] = 1,
@@ -78,7 +78,7 @@ class ScaledDecoder(TransformerDecoder):
         mlp_ratio: float = 4.0,
         encoder_norm: nn.Module | None = None,
     ) -> None:
-        _check_scale(scale, out_dim, grid)
+        _check_scale(scale, out_dim, to_size(grid, "grid"))
         super().__init__(encoder_dim, out_dim, grid, num_prefix_tokens, embed_dim, depth, num_heads, mlp_ratio)
         self.layers, self.scale = find_layers([layer], num_layers), scale
         shared = self.layers == [num_layers] and encoder_norm is not None

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, Linear, init_as_mae, run_blocks_at, transformer_blocks
+from maetool.ops.geometry import to_size
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -22,7 +23,7 @@ class TransformerDecoder(nn.Module):
     Args:
         encoder_dim: D.
         out_dim: P, numbers to predict for each patch.
-        grid: (h, w), the grid that is trained on. Other grids work too.
+        grid: (h, w), or one number, the grid that is trained on. Other grids work too.
         num_prefix_tokens: T; the prefix takes part in the attention.
         embed_dim: E.
         depth: number of blocks.
@@ -46,7 +47,7 @@ class TransformerDecoder(nn.Module):
         self,
         encoder_dim: int,
         out_dim: int,
-        grid: Sequence[int],
+        grid: int | Sequence[int],
         num_prefix_tokens: int = 1,
         embed_dim: int = 512,
         depth: int = 8,
@@ -62,11 +63,11 @@ class TransformerDecoder(nn.Module):
         self.predicted_prefix = num_prefix_tokens if predict_prefix else 0
         if pos_embed not in ("sincos", "learned"):
             raise UsageError(f"pos_embed is {pos_embed!r}, but must be 'sincos' or 'learned'.")
-        self.embed_dim, self.grid, self.num_prefix_tokens = embed_dim, tuple(grid), num_prefix_tokens
+        self.embed_dim, self.grid, self.num_prefix_tokens = embed_dim, to_size(grid, "grid"), num_prefix_tokens
         self.embed = Linear(encoder_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.learns_positions = pos_embed == "learned"
-        table = sincos_pos_embed(embed_dim, grid, num_prefix_tokens)
+        table = sincos_pos_embed(embed_dim, self.grid, num_prefix_tokens)
         if self.learns_positions:
             self.pos_embed = nn.Parameter(table)
         else:  # not in the state dict: it is a fact of the grid, not something learned

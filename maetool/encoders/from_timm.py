@@ -92,6 +92,11 @@ class TimmEncoder(nn.Module):
         """What the tokens of the last block pass."""
         return self.vit.norm
 
+    def shared_positions(self) -> Tensor | None:
+        """Return the relative positions that all blocks share, (1, heads, T + L, T + L); None if there are none."""
+        shared = getattr(self.vit, "rel_pos_bias", None)
+        return None if shared is None else _pick(shared(), None)
+
     def forward(
         self, images: Tensor, plan: MaskPlan | None = None, layers: Sequence[int] | None = None
     ) -> Tensor | list[Tensor]:

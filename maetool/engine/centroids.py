@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.ops.kmeans import kmeans
-from maetool.registry import DATASETS, MODELS
+from maetool.registry import DATASETS, MODELS, TARGETS, find_part
 from maetool.structures import MaskPlan
 
 from .config import complete_config
@@ -56,6 +56,11 @@ def fit_centroids(
     told(f"{len(vectors):,} patches of {vectors.shape[1]} numbers.")
     seed = cfg.get("randomness", {}).get("seed") or 0
     return kmeans(vectors, number, iterations, seed, lambda error: told(f"mean squared distance {error:.4f}")).cpu()
+
+
+def units_of(cfg: Config) -> str | None:
+    """Return the units of the pixels whose centroids are fitted; None where they are no pixels."""
+    return getattr(find_part(cfg.model.target.source["type"], TARGETS), "units", None)
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Building a part with the facts that it leaves out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -17,12 +17,19 @@ def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
     """
     for name, value in facts.items():
         stated = part.get(name, value) if isinstance(part, Mapping) else value
-        if stated is not value and stated != value and (stated,) * 2 != value:
+        if stated is not value and not _equal(stated, value):
             raise UsageError(
                 f"The {registry.name} says {name}={stated!r}, but the encoder says {value!r}: "
                 "state it once, in the encoder."
             )
     return registry.build(part, default_args=facts)
+
+
+def _equal(stated: Any, value: Any) -> bool:
+    """Whether a part states a fact: sizes and statistics may be a tuple, a list, or one number for all."""
+    if not isinstance(value, tuple):
+        return stated == value
+    return (tuple(stated) if isinstance(stated, Sequence) else (stated,) * len(value)) == value
 
 
 def build_decoder(decoder: Any, facts: Mapping[str, Any], out_dim: int) -> Any:

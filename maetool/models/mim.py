@@ -59,7 +59,7 @@ class MaskedImageModel(BaseModel):
         self.decoder = build_decoder(decoder, facts, self.target.out_dim)
         self.head = build_with(HEADS, head, facts)
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
-        self.tasks = build_tasks(tasks or {}, facts, self.target)
+        self.tasks = build_tasks(tasks or {}, {**facts, "main_decoder": self.decoder}, self.target)
         check_pair(self.target, self.head)
         check_place(self.decoder, self.target, "planned")
         check_pairing(encoder, self.decoders, self.masker, tuple(self.advisors))

@@ -3,6 +3,7 @@
 from .features import FeatureTarget, MomentumFeatureTarget, TeacherTarget
 from .hog import HOGTarget
 from .low_frequency import LowFrequencyTarget
+from .picture import PictureTarget
 from .pixel import PixelTarget
 from .tokens import TokenTarget
 
@@ -11,6 +12,7 @@ __all__ = [
     "HOGTarget",
     "LowFrequencyTarget",
     "MomentumFeatureTarget",
+    "PictureTarget",
     "PixelTarget",
     "TeacherTarget",
     "TokenTarget",

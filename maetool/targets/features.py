@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from maetool.errors import UsageError
 from maetool.layers import find_layers
-from maetool.ops.geometry import by
+from maetool.ops.geometry import by, to_size
 from maetool.ops.stats import patch_stats
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan
@@ -113,8 +113,8 @@ class FeatureTarget(TeacherTarget):
 
     Args:
         teacher: config of an encoder, or the module.
-        grid: (h, w) of the encoder that is trained.
-        patch_size: of the encoder that is trained.
+        grid: (h, w) of the encoder that is trained, or one number.
+        patch_size: (ph, pw) of the encoder that is trained, or one number.
         checkpoint: file with the teacher's weights: a checkpoint of ours, an exported encoder, or a published state
             dict with timm's names. Without one the teacher keeps the weights that it was built with.
         made_by: what makes the checkpoint, a command for example; told where the file is missing.
@@ -131,8 +131,8 @@ class FeatureTarget(TeacherTarget):
     def __init__(
         self,
         teacher: Any,
-        grid: Sequence[int],
-        patch_size: Sequence[int],
+        grid: int | Sequence[int],
+        patch_size: int | Sequence[int],
         checkpoint: str | None = None,
         made_by: str | None = None,
         layers: Sequence[int] | None = None,
@@ -146,12 +146,13 @@ class FeatureTarget(TeacherTarget):
         predict_prefix: bool = False,
     ) -> None:
         teacher = ENCODERS.build(teacher)
-        _check_teacher(teacher, tuple(grid), tuple(patch_size), resize)
+        grid, patch_size = to_size(grid, "grid"), to_size(patch_size, "patch_size")
+        _check_teacher(teacher, grid, patch_size, resize)
         if checkpoint is not None:
             _check_made(checkpoint, made_by)
             load_encoder(teacher, checkpoint)
         super().__init__(teacher, layers, normalise, sees, predict_prefix)
-        self.patch_size, self.resize = tuple(patch_size), resize
+        self.patch_size, self.resize = patch_size, resize
         scale, shift = _renormalisation(mean, std, teacher_mean, teacher_std)
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", shift, persistent=False)

@@ -8,7 +8,7 @@ from torch import Tensor
 from maetool.errors import UsageError
 from maetool.registry import TARGETS
 
-from .pixel import PixelTarget
+from .pixel import PixelTarget, channel_stats
 
 
 @TARGETS.register_module()
@@ -43,14 +43,9 @@ class LowFrequencyTarget(PixelTarget):
         if not radius > 0:
             raise UsageError(f"radius is {radius!r}, but must be positive: 40 at 224 pixels is the published one.")
         mean, std = (0.0,) * in_chans if mean is None else mean, (1.0,) * in_chans if std is None else std
-        if not len(mean) == len(std) == in_chans:
-            raise UsageError(
-                f"The images have {in_chans} channels, but LowFrequencyTarget got {len(mean)} means and {len(std)} "
-                "standard deviations: leave them out, the preprocessor's are taken."
-            )
         self.radius = radius
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        for name, values in zip(("mean", "std"), channel_stats(mean, std, in_chans, type(self)), strict=True):
+            self.register_buffer(name, values.view(-1, 1, 1), persistent=False)
 
     @torch.no_grad()
     def picture(self, images: Tensor) -> Tensor:

@@ -31,9 +31,11 @@ class PixelTarget(nn.Module):
     Attributes:
         out_dim: P = ph * pw * C.
         invertible: True, `invert` gives pixels.
+        units: of the pixels of a patch: "normalised", those of the images as they come.
     """
 
     invertible = True
+    units = "normalised"
 
     def __init__(self, patch_size: int | Sequence[int], in_chans: int = 3, norm_pix_loss: bool = True) -> None:
         super().__init__()
@@ -82,3 +84,17 @@ class PixelTarget(nn.Module):
     def _pixels(self, images: Tensor, ids: Tensor) -> Tensor:
         patches = take_patches(images, self.patch_size, ids)  # (B, N, C, ph, pw)
         return patches.movedim(2, -1).flatten(2).float()  # (B, N, P)
+
+
+def channel_stats(mean: Sequence[float], std: Sequence[float], in_chans: int, owner: type) -> tuple[Tensor, Tensor]:
+    """Return the means and the deviations (C,) of the channels in float32.
+
+    Raises:
+        UsageError: other numbers of them than channels.
+    """
+    if not len(mean) == len(std) == in_chans:
+        raise UsageError(
+            f"The images have {in_chans} channels, but {owner.__name__} got {len(mean)} means and {len(std)} "
+            "standard deviations: leave them out, the preprocessor's are taken."
+        )
+    return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)

@@ -1,6 +1,6 @@
 """The nearest code of a codebook as target."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from maetool.weights import read_checkpoint, weights_of
 class TokenTarget(nn.Module):
     """The number of the code that lies nearest to another target of the patch: raw pixels, or a teacher's features.
 
-    With pixels and the centroids that `tools/fit_centroids.py` finds, these are the tokens of CCViT; with the encoder
-    and the codebook of a published tokenizer, which `tools/convert_tokenizer.py` puts under our names, those of
+    With `PictureTarget` and the centroids that `tools/fit_centroids.py` finds, these are the tokens of CCViT; with the
+    encoder and the codebook of a published tokenizer, which `tools/convert_tokenizer.py` puts under our names, those of
     BEiT v2.
 
     Args:
@@ -50,7 +50,7 @@ class TokenTarget(nn.Module):
         source: Any,
         patch_size: int | Sequence[int],
         in_chans: int = 3,
-        grid: Sequence[int] | None = None,
+        grid: int | Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
@@ -59,7 +59,7 @@ class TokenTarget(nn.Module):
         self.source = TARGETS.build(source, default_args=facts)
         if getattr(self.source, "gives_tokens", False):
             raise UsageError("The source of TokenTarget gives tokens already: name a target that gives numbers.")
-        codes, projection = self._drawn(codebook) if isinstance(codebook, int) else _read(codebook)
+        codes, projection = self._drawn(codebook) if isinstance(codebook, int) else _read(codebook, self.source)
         width = projection[0].in_features if projection else codes.shape[1]
         if width != self.source.out_dim:
             raise UsageError(
@@ -89,14 +89,16 @@ class TokenTarget(nn.Module):
         return functional.normalize(codes, dim=1), None
 
 
-def _read(path: str) -> tuple[Tensor, nn.Sequential | None]:
+def _read(path: str, source: nn.Module) -> tuple[Tensor, nn.Sequential | None]:
     """Return the codebook (K, N) of a tokenizer file, and its projection if it has one."""
     if not Path(path).is_file():
         raise UsageError(
             f"There is no tokenizer file {path}: make it with tools/fit_centroids.py CONFIG --out {path}, or from a "
             "published one with tools/convert_tokenizer.py, or name another as model.target.codebook."
         )
-    weights = weights_of(read_checkpoint(path), path)
+    state = read_checkpoint(path)
+    _check_units(state.get("meta") or {}, source, path)
+    weights = weights_of(state, path)
     codes = weights.get("codebook")
     if codes is None or codes.ndim != 2 or len(codes) < 2:
         found = "no codebook" if codes is None else f"a codebook of shape {tuple(codes.shape)}"
@@ -113,3 +115,19 @@ def _read(path: str) -> tuple[Tensor, nn.Sequential | None]:
     projection = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, out))
     projection.load_state_dict(maps)
     return codes.float(), projection
+
+
+def _check_units(meta: Mapping[str, Any], source: nn.Module, path: str) -> None:
+    """Check that centroids of pixels are in the units of the source.
+
+    Raises:
+        UsageError: they are in others. Files of maetool 0.1.0, which do not say it, hold normalised pixels.
+    """
+    expected = getattr(source, "units", None)
+    units = meta.get("units", "normalised" if "patches" in meta else expected)
+    if expected is not None and units != expected:
+        raise UsageError(
+            f"{path} holds centroids of {units} pixels, but {type(source).__name__} gives {expected} ones: fit them "
+            "again with tools/fit_centroids.py, or take the source that they were fitted on (PixelTarget for "
+            "normalised pixels, PictureTarget for picture pixels)."
+        )

@@ -30,6 +30,29 @@ def test_tokens_are_the_nearest_codes(tmp_path):
     assert torch.equal(target(images, everything((2, 2), 2)), distances.argmin(dim=-1))
 
 
+@pytest.mark.parametrize("size", [8, (8, 8), [8, 8]])
+@pytest.mark.parametrize("source", [PIXELS, {"type": "FeatureTarget", "teacher": TEACHER}], ids=["pixels", "features"])
+def test_sizes_are_a_number_a_tuple_or_a_list(size, source):
+    torch.manual_seed(0)
+    target = TokenTarget(10, source, patch_size=size, grid=2 if size == 8 else type(size)((2, 2)))
+    assert target.source.patch_size == (8, 8)
+    assert target(torch.randn(2, 3, 16, 16), everything((2, 2), 2)).shape == (2, 4)
+
+
+def test_centroids_are_of_the_pixels_that_the_source_gives(tmp_path):
+    """Files of maetool 0.1.0 do not say their units: they are of normalised pixels. Other files say nothing at all."""
+    codes = torch.randn(20, 192)
+    for name, meta in {"old": {"patches": 64}, "new": {"patches": 64, "units": "picture"}, "other": {}}.items():
+        torch.save({"meta": {"cfg": "", **meta}, "state_dict": {"codebook": codes}}, tmp_path / f"{name}.pth")
+    picture = {"type": "PictureTarget", "norm_pix_loss": False}
+    for name, source in (("old", PIXELS), ("new", picture), ("other", PIXELS), ("other", picture)):
+        assert TokenTarget(str(tmp_path / f"{name}.pth"), source, patch_size=8).out_dim == 20
+    with pytest.raises(UsageError, match=r"holds centroids of normalised pixels, but PictureTarget gives picture ones"):
+        TokenTarget(str(tmp_path / "old.pth"), picture, patch_size=8)
+    with pytest.raises(UsageError, match=r"holds centroids of picture pixels, but PixelTarget gives normalised ones"):
+        TokenTarget(str(tmp_path / "new.pth"), PIXELS, patch_size=8)
+
+
 def test_kmeans_ends_where_every_centroid_is_the_mean_of_what_is_nearest_to_it():
     generator = torch.Generator().manual_seed(0)
     vectors = 10 * torch.randn(6, 4, generator=generator)[torch.arange(600) % 6]
