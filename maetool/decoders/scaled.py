@@ -22,15 +22,18 @@ class _Finer(nn.Module):
 
     Args:
         dim: channels before.
+        shared_bias: one bias for the four cells, as the convolution has, instead of one for each.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, shared_bias: bool) -> None:
         super().__init__()
-        self.split = Linear(dim, 2 * dim)
+        self.split = Linear(dim, 2 * dim, bias=not shared_bias)
+        self.bias = nn.Parameter(torch.zeros(dim // 2)) if shared_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., 2 rows, 2 columns, dim / 2) of (..., rows, columns, dim)."""
         cells = self.split(x).unflatten(-1, (2, 2, -1))  # (..., rows, columns, 2, 2, dim / 2)
+        cells = cells if self.bias is None else cells + self.bias
         return cells.transpose(-4, -3).flatten(-5, -4).flatten(-3, -2)
 
 
@@ -55,6 +58,8 @@ class ScaledDecoder(TransformerDecoder):
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over E.
+        shared_bias: where a cell is split into four, one bias for all, as published; by default one for each, as in the
+            checkpoints of maetool 0.1.0.
         encoder_norm: the encoder's final norm; by default one of its own.
 
     Raises:
@@ -76,6 +81,7 @@ class ScaledDecoder(TransformerDecoder):
         depth: int = 1,
         num_heads: int = 8,
         mlp_ratio: float = 4.0,
+        shared_bias: bool = False,
         encoder_norm: nn.Module | None = None,
     ) -> None:
         _check_scale(scale, out_dim, to_size(grid, "grid"))
@@ -85,7 +91,7 @@ class ScaledDecoder(TransformerDecoder):
         self._shared = (encoder_norm,) if shared else ()  # in a tuple, where it is not registered a second time
         if not shared:
             self.layer_norm = LayerNorm(encoder_dim)
-        self.pred = _head(embed_dim, out_dim, scale)
+        self.pred = _head(embed_dim, out_dim, scale, shared_bias)
         init_as_mae(self)
 
     @property
@@ -118,11 +124,12 @@ def _check_scale(scale: float, out_dim: int, grid: Sequence[int]) -> None:
         )
 
 
-def _head(dim: int, out_dim: int, scale: float) -> nn.Module:
+def _head(dim: int, out_dim: int, scale: float, shared_bias: bool) -> nn.Module:
     if scale <= 1:
         return Linear(dim, out_dim)
     steps: list[nn.Module] = []
     for number in range(round(log2(scale))):
         width = dim // 2**number
-        steps += [_Finer(width)] if number == 0 else [LayerNorm(width), nn.GELU(), _Finer(width)]
+        steps += [LayerNorm(width), nn.GELU()] if number else []
+        steps += [_Finer(width, shared_bias)]
     return nn.Sequential(*steps, Linear(dim // scale, out_dim // scale**2))
