@@ -9,11 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maetool"
 PARTS = ["maskers", "encoders", "decoders", "targets", "heads"]
-BASICS = ["errors", "ops", "weights"]
+BASICS = ["errors", "ops", "positions", "weights"]
 EARLIER = {
     "errors": [],
     "ops": ["errors"],
-    "convert": ["errors", "ops"],
+    "positions": ["errors", "ops"],
+    "convert": ["errors", "ops", "positions"],
     "weights": ["errors", "convert"],
     "layers": BASICS,
     "structures": BASICS,

@@ -9,7 +9,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.ops.pos_embed import fit_pos_embed, square_grid
+from maetool.positions import fit_positions
 from maetool.registry import ENCODERS, MODELS
 from maetool.weights import read_checkpoint, weights_of
 
@@ -25,7 +25,7 @@ _PUBLISHED = (
 )  # the encoder's names of facebookresearch/mae
 
 
-_POSITIONS, _LEAST_SHARE = "encoder.pos_embed", 0.9
+_LEAST_SHARE = 0.9
 
 
 class Backbone(BaseModule):
@@ -33,7 +33,7 @@ class Backbone(BaseModule):
 
     With `init_cfg=dict(type="Pretrained", checkpoint=...)` it begins with the encoder of a checkpoint of any format of
     `maetool.convert.formats`. Weights that another toolbox reads itself may have our names or the published ones.
-    Learned positions are resized; those of the file count as square where they are for another grid.
+    Tables of positions are resized to the encoder's grid; see `maetool.positions`.
 
     Attributes:
         encoder: the encoder.
@@ -59,8 +59,9 @@ class Backbone(BaseModule):
             return super().init_weights()
         # MMEngine itself warns at most where a file fills nothing, and does not look under "model".
         state = CheckpointLoader.load_checkpoint(source, "cpu") if "://" in source else read_checkpoint(source)
-        weights, own = weights_of(state, source), self.state_dict()
-        fitting = {name: value for name, value in weights.items() if name == _POSITIONS or _fits(value, own.get(name))}
+        own = self.state_dict()
+        weights = fit_positions(self, own, weights_of(state, source)).weights
+        fitting = {name: value for name, value in weights.items() if _fits(value, own.get(name))}
         self._refuse_unfilled(source, fitting)
         self.load_state_dict(fitting, strict=False)
         unfilled, unused = ([n for n in names if n not in fitting] for names in (own, weights))
@@ -106,20 +107,9 @@ def _adapt(backbone: Backbone, state: dict[str, Any], prefix: str, *_: Any) -> N
     """Give the weights that are loaded the names and the positions of the backbone's encoder."""
     for name in [name for name in state if name.startswith(_PUBLISHED) and not prefix]:
         state[f"encoder.{name}"] = state.pop(name)
-    encoder, name = backbone.encoder, f"{prefix}encoder.pos_embed"
-    theirs, ours = state.get(name), getattr(encoder, "pos_embed", None)
-    if theirs is None or ours is None or theirs.shape == ours.shape:
-        return
-    old = square_grid(theirs.shape[1], encoder.num_prefix_tokens)
-    if not encoder.learns_positions:
-        state[name] = ours.detach()
-    elif old is None:
-        raise UsageError(
-            f"The weights have {theirs.shape[1]} positions, which are no square of patches: take those of an encoder "
-            "that was trained on squares."
-        )
-    else:
-        state[name] = fit_pos_embed(theirs, old, encoder.grid, encoder.num_prefix_tokens)
+    inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    fitted = fit_positions(backbone, backbone.state_dict(), inside).weights
+    state.update({prefix + name: value for name, value in fitted.items()})
 
 
 @MODELS.register_module()

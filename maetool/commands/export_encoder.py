@@ -16,7 +16,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="for example encoder.pth, encoder.safetensors or encoder.onnx")
     parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
     parser.add_argument("--num-heads", type=int, help="attention heads, where nothing says them")
-    parser.add_argument("--img-size", type=int, nargs="+", help="of .onnx: H W, or one number for a square")
+    parser.add_argument(
+        "--img-size", type=int, nargs="+", help="of the images: H W, or one number for a square; positions are resized"
+    )
     return parser.parse_args()
 
 
@@ -32,12 +34,14 @@ def main() -> None:
     out = check_out(args.out)
     section = load_config(args.config).model if args.config else None
     state = read_checkpoint(args.checkpoint)
-    exported = encoder_of(state, args.checkpoint, args.num_heads, section)
+    img_size = args.img_size[0] if args.img_size and len(args.img_size) == 1 else args.img_size
+    exported = encoder_of(state, args.checkpoint, args.num_heads, section, img_size)
+    if img_size or out.suffix == ".onnx":
+        model = load_encoder(args.checkpoint, args.config, args.num_heads, img_size)
+        exported |= {"state_dict": model.encoder.state_dict(), "meta": exported["meta"] | describe(model.section)}
     weights, meta = exported["state_dict"], exported["meta"]
     size = sum(value.numel() for value in weights.values())
     if out.suffix == ".onnx":
-        model = load_encoder(args.checkpoint, args.config, args.num_heads, args.img_size)
-        meta |= describe(model.section)
         difference = write_onnx(model, meta, out)
         checked = "not compared, without onnxruntime" if difference is None else f"largest difference {difference:.1e}"
         print(f"{out}: images (batch, {', '.join(map(str, model.image_shape))}) to tokens, {checked}.")

@@ -20,6 +20,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="use only this many images to learn from, and to ask")
     parser.add_argument("--k", type=int, default=20, help="neighbours that vote (default: %(default)s)")
     parser.add_argument("--pool", choices=["mean", "cls"], help="features, see tools/extract_features.py")
+    sizes = "also ask about squares of these sides, what is learned being learned at the encoder's size"
+    parser.add_argument("--img-size", type=int, nargs="+", default=[], metavar="PIXELS", help=sizes)
     parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
     parser.add_argument("--batch-size", type=int, default=64)
@@ -34,13 +36,15 @@ def main() -> None:
     from maetool.engine.frozen import load_frozen
     from maetool.engine.quick import QuickEvaluation, to_text
     from maetool.engine.user_data import places
+    from maetool.ops.geometry import to_size
 
     cfg = load_config(args.config) if args.config else None
     models = {"": load_frozen(args.checkpoint, cfg)}
     if args.untrained:
         models["untrained, "] = load_frozen(args.checkpoint, cfg, trained=False)
     parts = [{**place, **({"limit": args.limit} if args.limit else {})} for place in places(Path(args.data), True)]
-    evaluation = QuickEvaluation(*parts, args.pool, args.k, args.batch_size, args.workers)
+    sizes = [to_size(side, "--img-size") for side in args.img_size]
+    evaluation = QuickEvaluation(*parts, args.pool, args.k, args.batch_size, args.workers, sizes)
     found = evaluation.run(models)
     print(f"\n{evaluation.describe()}\n\n{to_text(found)}")
     if args.json:

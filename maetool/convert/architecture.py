@@ -1,15 +1,14 @@
 """What an encoder is, read off the shapes of its weights."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.ops.pos_embed import grid_of_table
-
-from .positions import grid_of_positions
+from maetool.positions import grid_in_file
 
 # Heads of the usual widths: ViT-Ti, S, B, L (64 channels a head) and H (80); the weights do not say.
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
@@ -19,13 +18,21 @@ _KNOWN = re.compile(
 )
 
 
-def describe_encoder(weights: Mapping[str, Tensor], source: str, num_heads: int | None = None) -> dict[str, Any]:
+def describe_encoder(
+    weights: Mapping[str, Tensor],
+    source: str,
+    num_heads: int | None = None,
+    recorded: Sequence[int] | None = None,
+    requested: Sequence[int] | None = None,
+) -> dict[str, Any]:
     """Return the config of the `VisionTransformer` that has these weights.
 
     Args:
         weights: under our names.
         source: where they are from, for messages.
         num_heads: attention heads of a block; None takes the usual number for the width.
+        recorded, requested: the grid that something beside the weights says, and the one that the encoder is wanted
+            for; see `maetool.positions.grid_in_file`.
 
     Raises:
         UsageError: no encoder, part of one, not a plain ViT, heads that the width does not tell, or positions whose
@@ -47,7 +54,7 @@ def describe_encoder(weights: Mapping[str, Tensor], source: str, num_heads: int 
     depth = _depth(weights, source)
     width, channels, *patch = kernel.shape
     hidden = weights.get("encoder.blocks.0.mlp.fc1.weight")
-    grid = _grid(table, source)
+    grid = grid_in_file(table, 1, recorded, requested) or _no_grid(table, source)
     return {
         "type": "VisionTransformer",
         "img_size": tuple(cells * pixels for cells, pixels in zip(grid, patch, strict=True)),
@@ -74,14 +81,11 @@ def _depth(weights: Mapping[str, Tensor], source: str) -> int:
     return depth
 
 
-def _grid(table: Tensor, source: str) -> tuple[int, int]:
-    grid = grid_of_positions(table)
-    if grid is None:
-        raise UsageError(
-            f"{source} has learned positions for {table.shape[1] - 1} patches, which is no square, and does not say "
-            "which grid: pass a config with the img_size that it was trained with."
-        )
-    return grid
+def _no_grid(table: Tensor, source: str) -> NoReturn:
+    raise UsageError(
+        f"{source} has learned positions for {table.shape[1] - 1} patches, which is no square, and does not say which "
+        "grid: pass the img_size that it was trained with, or a config with it."
+    )
 
 
 def _heads(width: int, source: str) -> int:

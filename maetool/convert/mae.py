@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from .names import KeyMap
-from .positions import with_fixed, without_fixed
+from .positions import with_fixed
 
 _DECODER = {
     "mask_token": "decoder.mask_token",
@@ -28,7 +28,7 @@ PROBE_NAMES = KeyMap(_DECODER | {"head.0.{rest}": "head_norm.{rest}", "head.1.{p
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the state dict of a `MaskedImageModel` or an `ImageClassifier` under the published names.
 
-    The decoder's positions, which are stored there, are computed.
+    The decoder's positions are computed where older checkpoints of ours do not hold them.
     """
     probe = any(name.startswith("head_norm.") for name in state)
     return (PROBE_NAMES if probe else NAMES).to_theirs(with_fixed(state))
@@ -37,7 +37,7 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a published state dict under our names: the inverse of `to_published`."""
     names = PROBE_NAMES if "head.1.weight" in state else NAMES
-    return without_fixed(names.to_ours(state))
+    return names.to_ours(state)
 
 
 def is_published(state: Mapping[str, Tensor]) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from maetool.errors import UsageError
 
 from .names import KeyMap, with_aliases
-from .positions import with_fixed, without_fixed
+from .positions import with_fixed
 
 _BLOCK = {
     "ln1.{p}": "norm1.{p}",
@@ -59,11 +59,10 @@ _MMSEG_MAE_NAMES = KeyMap(_encoder("", _BLOCK))
 def from_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the state dict of an MAE or a ViT classifier of mmpretrain, or of its backbone alone, under our names.
 
-    Its fixed positions encode the row first and ours the column, so that its decoder's table is kept: a decoder that
-    takes it has `pos_embed="learned"`.
+    Its fixed positions encode the row first and ours the column; its tables are taken as they are.
     """
     bare = {r"^(cls_token|mask_token|pos_embed|patch_embed\.|layers\.|ln1\.|ln2\.)": r"backbone.\1"}
-    return without_fixed(_MMPRETRAIN_NAMES.to_ours(with_aliases(state, bare | {r"^head\.layers\.head\.": "head.fc."})))
+    return _MMPRETRAIN_NAMES.to_ours(with_aliases(state, bare | {r"^head\.layers\.head\.": "head.fc."}))
 
 
 def to_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from .names import KeyMap, fuse_qkv, split_qkv, with_aliases
-from .positions import with_fixed, without_fixed
+from .positions import with_fixed
 
 _BLOCK = {
     "attention.attention.query.{p}": "attn.q.{p}",
@@ -53,7 +53,7 @@ _ALIASES = {
 
 def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the state dict of a model of transformers under our names."""
-    return without_fixed(fuse_qkv(_NAMES.to_ours(with_aliases(state, _ALIASES))))
+    return fuse_qkv(_NAMES.to_ours(with_aliases(state, _ALIASES)))
 
 
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from maetool.layers import LayerNorm, Linear, Mlp, check_heads, find_layers, ini
 from maetool.ops.attention import attention
 from maetool.ops.geometry import to_size
 from maetool.ops.linear import autocast_dtype
-from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
+from maetool.ops.pos_embed import positions_on, sincos_pos_embed
+from maetool.positions import keep_positions
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -105,7 +106,7 @@ class CrossAttentionDecoder(nn.Module):
         self.embed_dim, self.grid = embed_dim, to_size(grid, "grid")
         self.layers = find_layers(range(num_layers + 1) if layers is None else layers, num_layers)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, self.grid), persistent=False)
+        keep_positions(self, sincos_pos_embed(embed_dim, self.grid))
         self.mix = nn.Linear(len(self.layers), depth, bias=False)
         self.blocks = nn.ModuleList(CrossBlock(embed_dim, encoder_dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = LayerNorm(embed_dim)
@@ -115,7 +116,7 @@ class CrossAttentionDecoder(nn.Module):
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, N, D) of each of `layers`."""
         memories = self.mixtures(latent)  # depth x (B, N, D)
-        table = sincos_for(self.pos_embed, self.grid, plan.grid)[0]  # (L, E)
+        table = positions_on(self.pos_embed, self.grid, plan.grid)[0]  # (L, E)
         x = functional.embedding(plan.ids_predict, table) + self.mask_token  # (B, M, E)
         for block, memory in zip(self.blocks, memories, strict=True):
             x = block(x, memory)

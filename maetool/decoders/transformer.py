@@ -10,6 +10,7 @@ from maetool.errors import UsageError
 from maetool.layers import LayerNorm, Linear, init_as_mae, run_blocks_at, transformer_blocks
 from maetool.ops.geometry import to_size
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
+from maetool.positions import keep_positions
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -31,8 +32,7 @@ class TransformerDecoder(nn.Module):
         mlp_ratio: width of a block's hidden layer over E.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
         predict_prefix: predict the prefix too, whose predictions come first; the target must give it (dBOT).
-        pos_embed: "sincos", fixed and computed anew for another grid, or "learned", resized for another grid: for
-            checkpoints of other projects whose table is another.
+        pos_embed: "sincos", fixed, or "learned"; both are resized for another grid.
 
     Attributes:
         predicted_prefix: tokens of the prefix that are predicted, T or 0.
@@ -66,12 +66,7 @@ class TransformerDecoder(nn.Module):
         self.embed_dim, self.grid, self.num_prefix_tokens = embed_dim, to_size(grid, "grid"), num_prefix_tokens
         self.embed = Linear(encoder_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.learns_positions = pos_embed == "learned"
-        table = sincos_pos_embed(embed_dim, self.grid, num_prefix_tokens)
-        if self.learns_positions:
-            self.pos_embed = nn.Parameter(table)
-        else:  # not in the state dict: it is a fact of the grid, not something learned
-            self.register_buffer("pos_embed", table, persistent=False)
+        keep_positions(self, sincos_pos_embed(embed_dim, self.grid, num_prefix_tokens), pos_embed == "learned")
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
         self.norm = LayerNorm(embed_dim)
         self.pred = Linear(embed_dim, out_dim)
@@ -91,7 +86,7 @@ class TransformerDecoder(nn.Module):
         """
         x = self.embed(latent)  # (B, T + V, E)
         x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
-        x = x + positions_on(self.pos_embed, self.grid, plan.grid, self.num_prefix_tokens, self.learns_positions)
+        x = x + positions_on(self.pos_embed, self.grid, plan.grid, self.num_prefix_tokens)
         ids = ids + self.num_prefix_tokens
         if prefix:
             ids = torch.cat([torch.arange(prefix, device=x.device).expand(len(x), -1), ids], dim=1)

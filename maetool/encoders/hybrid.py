@@ -11,7 +11,8 @@ from maetool.errors import UsageError
 from maetool.layers import LayerNorm, Linear, Mlp, init_as_mae, run_blocks, transformer_blocks
 from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.patches import patchify, take_patches, unpatchify
-from maetool.ops.pos_embed import sincos_for, sincos_pos_embed
+from maetool.ops.pos_embed import positions_on, sincos_pos_embed
+from maetool.positions import keep_positions
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
@@ -146,7 +147,7 @@ class HybridTransformer(nn.Module):
         self.stage3 = MaskedConvStage(4 * second, embed_dim, 1, 0, mlp_ratio)
         self.proj = Linear(embed_dim, embed_dim)
         self.fuse1, self.fuse2 = Linear(16 * first, embed_dim), Linear(4 * second, embed_dim)
-        self.register_buffer("pos_embed", sincos_pos_embed(embed_dim, self.grid), persistent=False)
+        keep_positions(self, sincos_pos_embed(embed_dim, self.grid))
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
         self.norm = LayerNorm(embed_dim)
         self._init_weights()
@@ -177,7 +178,7 @@ class HybridTransformer(nn.Module):
         fine = _picture(fine, 4)  # (B, V, C1, 4, 4)
         coarse = _picture(self.stage2(fine, plan, grid), 2)  # (B, V, C2, 2, 2)
         x = self.proj(self.stage3(coarse, plan, grid)[:, :, 0])  # (B, V, D)
-        x = x + functional.embedding(ids, sincos_for(self.pos_embed, self.grid, grid)[0])
+        x = x + functional.embedding(ids, positions_on(self.pos_embed, self.grid, grid)[0])
         x = run_blocks(self.blocks, x, nn.Identity())
         if self.fuse == "always" or ids.shape[1] < grid[0] * grid[1]:
             x = x + self.fuse1(fine.flatten(2)) + self.fuse2(coarse.flatten(2))  # (B, V, D)

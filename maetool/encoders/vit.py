@@ -31,7 +31,7 @@ class VisionTransformer(nn.Module):
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over D.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
-        pos_embed: "sincos", fixed and computed anew for another grid, or "learned", resized for another grid.
+        pos_embed: "sincos", fixed, or "learned"; both are resized for another grid, see `maetool.ops.pos_embed`.
         sees: "visible", removed patches are dropped (MAE); or "all", a learned mask token takes their place before the
             position is added (BEiT, MaskFeat, SimMIM).
         layer_scale: where learned factors of the channels of each branch begin; None, there are none.
@@ -69,11 +69,10 @@ class VisionTransformer(nn.Module):
         self.img_size, self.patch_size = to_size(img_size, "img_size"), to_size(patch_size, "patch_size")
         self.grid, self.stride = grid_of(self.img_size, self.patch_size), self.patch_size
         self.in_chans, self.embed_dim, self.num_layers = in_chans, embed_dim, depth
-        self.learns_positions = pos_embed == "learned"
         self.patch_embed = PatchEmbed(self.patch_size, in_chans, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         table = sincos_pos_embed(embed_dim, self.grid, self.num_prefix_tokens)
-        self.pos_embed = nn.Parameter(table, requires_grad=self.learns_positions)
+        self.pos_embed = nn.Parameter(table, requires_grad=pos_embed == "learned")
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, layer_scale)
         self.norm = LayerNorm(embed_dim) if final_norm else nn.Identity()
         if sees == "all":
@@ -94,7 +93,7 @@ class VisionTransformer(nn.Module):
             UsageError: another number of channels, a size that does not divide, or a plan for another grid.
         """
         grid = self.grid_of(images)
-        table = positions_on(self.pos_embed, self.grid, grid, self.num_prefix_tokens, self.learns_positions)
+        table = positions_on(self.pos_embed, self.grid, grid, self.num_prefix_tokens)
         prefix, cells = table.split([self.num_prefix_tokens, grid[0] * grid[1]], dim=1)
         if plan is None:
             x = self.patch_embed(images) + cells  # (B, L, D)

@@ -10,7 +10,7 @@ from maetool.errors import UsageError
 from maetool.layers import Attention, Block, LayerNorm, PatchEmbed, check_heads, init_as_mae, run_blocks
 from maetool.ops.attention import attention
 from maetool.ops.geometry import grid_of, to_size
-from maetool.ops.pos_embed import relative_positions, resize_pos_embed, sincos_for, sincos_pos_embed
+from maetool.ops.pos_embed import positions_on, relative_positions, sincos_pos_embed
 from maetool.ops.windows import from_windows, to_windows
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
@@ -110,7 +110,7 @@ class WindowedTransformer(nn.Module):
         window_size: side of a window, in tokens.
         global_blocks: numbers of the blocks that attend globally, counted from 0.
         rel_pos: use relative positions.
-        pos_embed: "learned", resized for another grid, or "sincos", fixed and computed anew for another grid.
+        pos_embed: "learned", or "sincos", fixed; both are resized for another grid.
         sees: "all".
         final_norm: normalise the tokens of the last block; a pyramid reads them raw and leaves it out.
 
@@ -146,9 +146,8 @@ class WindowedTransformer(nn.Module):
         self.img_size, self.patch_size = to_size(img_size, "img_size"), to_size(patch_size, "patch_size")
         self.grid, self.stride = grid_of(self.img_size, self.patch_size), self.patch_size
         self.in_chans, self.embed_dim, self.num_layers = in_chans, embed_dim, depth
-        self.learns_positions = pos_embed == "learned"
         self.patch_embed = PatchEmbed(self.patch_size, in_chans, embed_dim)
-        self.pos_embed = nn.Parameter(sincos_pos_embed(embed_dim, self.grid), requires_grad=self.learns_positions)
+        self.pos_embed = nn.Parameter(sincos_pos_embed(embed_dim, self.grid), requires_grad=pos_embed == "learned")
         self.blocks = nn.ModuleList()
         for number in range(depth):
             window = None if number in global_blocks else window_size
@@ -178,7 +177,7 @@ class WindowedTransformer(nn.Module):
             check_plan(plan, grid)
             x = self.patch_embed(images, plan.ids_keep)  # (B, V, D)
             x = plan.restore(x, x.new_zeros(1, 1, 1))  # (B, L, D)
-        x = (x + self._positions(grid)).unflatten(1, grid)  # (B, h, w, D)
+        x = (x + positions_on(self.pos_embed, self.grid, grid)).unflatten(1, grid)  # (B, h, w, D)
         found = run_blocks(self.blocks, x, self.norm, layers)
         return found.flatten(1, 2) if layers is None else [one.flatten(1, 2) for one in found]
 
@@ -190,11 +189,6 @@ class WindowedTransformer(nn.Module):
         """
         check_images(images, self.in_chans)
         return grid_of(images.shape[2:], self.patch_size)
-
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        if self.learns_positions and grid != self.grid:
-            return resize_pos_embed(self.pos_embed, self.grid, grid)
-        return sincos_for(self.pos_embed, self.grid, grid)
 
 
 def _check_windows(window_size: int, global_blocks: Sequence[int], depth: int) -> None:

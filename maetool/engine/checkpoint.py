@@ -11,6 +11,7 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
 from maetool.errors import UsageError, tells_of_killed_loader
+from maetool.positions import with_tables
 from maetool.weights import check_weights
 from maetool.weights import read_checkpoint as read_checkpoint  # also the names that engine users look for here
 from maetool.weights import weights_of as weights_of
@@ -56,6 +57,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | 
         UsageError: another architecture; the message counts what differs and names the first of each kind. The model
             is left as it was.
     """
+    weights = with_tables(model, weights)
     check_weights(model.state_dict(), weights, source)
     load_weights_into(model, weights)
 

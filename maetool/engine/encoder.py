@@ -12,6 +12,7 @@ from maetool.registry import ENCODERS, MODELS
 
 from .checkpoint import read_checkpoint, weights_of
 from .config import load_config, takes
+from .file_facts import requested_grid
 from .frozen import FrozenEncoder, build_frozen, section_of
 
 _PARTS = ("encoder", "data_preprocessor")
@@ -37,7 +38,9 @@ def load_encoder(
             encoder has random weights.
         config: says what the encoder is, where the checkpoint does not.
         num_heads: attention heads, where the checkpoint does not say it and the width is an unusual one.
-        img_size: another size of image; positions are resized, or computed where they are fixed.
+        img_size: another size of image, to which the positions are resized; the tokens are those that the encoder of
+            the file gives images of that size. Where nothing says the grid of the file's positions, the one of this
+            size if their number fits.
         patch_size: other patches; the kernel is resized (`maetool.ops.kernel.resize_kernel`).
         in_chans: other channels; the kernel is adapted (`maetool.ops.kernel.adapt_channels`).
         mean: of each channel, where the checkpoint says others; in the units of the stored values.
@@ -47,7 +50,7 @@ def load_encoder(
         UsageError: a file that cannot be read, of nothing recognisable, or of another encoder than the config's.
     """
     path, cfg = _path_and_config(source, config)
-    section = cfg.model if cfg is not None else _described(path, num_heads)
+    section = cfg.model if cfg is not None else _described(path, num_heads, img_size, patch_size)
     section = ConfigDict({name: deepcopy(section[name]) for name in _PARTS if name in section})
     wanted = {"num_heads": num_heads, "img_size": img_size, "patch_size": patch_size, "in_chans": in_chans}
     section.encoder.update({name: value for name, value in wanted.items() if value is not None})
@@ -72,10 +75,10 @@ def _path_and_config(source: str | Path | Config, config: str | Path | None) -> 
     return (Path(cfg.init_from) if cfg.get("init_from") else None), cfg
 
 
-def _described(path: Path, num_heads: int | None) -> ConfigDict:
+def _described(path: Path, num_heads: int | None, img_size: Any, patch_size: Any) -> ConfigDict:
     state = read_checkpoint(path)
     weights = weights_of(state, path)
-    section = section_of(state, weights, path, num_heads)
+    section = section_of(state, weights, path, num_heads, requested_grid(weights, img_size, patch_size))
     if "encoder.norm.weight" not in weights and takes(section.encoder, ENCODERS, "final_norm"):
         section.encoder.final_norm = False  # a classifier with a norm of its own, after pooling, has none here
     return section

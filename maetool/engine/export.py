@@ -1,7 +1,7 @@
 """The encoder alone, out of a checkpoint, for users of timm, safetensors or ONNX."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from maetool.weights import safetensors_metadata
 
 from .checkpoint import failures_told, to_plain, weights_of, write_checkpoint
 from .config import stated
+from .file_facts import requested_grid
 from .files import replace_file
 from .frozen import FrozenEncoder, section_of
 
@@ -28,7 +29,11 @@ _FACTS = ("epoch", "iter", "versions", "cfg", "source", "format")
 
 
 def encoder_of(
-    state: Mapping[str, Any], source: str, num_heads: int | None = None, section: ConfigDict | None = None
+    state: Mapping[str, Any],
+    source: str,
+    num_heads: int | None = None,
+    section: ConfigDict | None = None,
+    img_size: int | Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Return `state_dict`, the encoder's weights under timm's names, and `meta`, what a user of them must know.
 
@@ -41,6 +46,7 @@ def encoder_of(
         source: its path, for messages.
         num_heads: see `section_of`.
         section: `encoder` and `data_preprocessor`, where the checkpoint does not say them.
+        img_size: the size that it is wanted for, which tells the grid of positions where nothing else does.
 
     Raises:
         UsageError: the checkpoint holds no encoder, or nothing says what it is.
@@ -54,7 +60,7 @@ def encoder_of(
         )
     meta = state.get("meta") or {}
     facts = {"source": source, **{name: meta[name] for name in _FACTS if name in meta}}
-    section = section or section_of(state, weights, source, num_heads)
+    section = section or section_of(state, weights, source, num_heads, requested_grid(weights, img_size))
     return {"meta": {**facts, **describe(section)}, "state_dict": encoder}
 
 

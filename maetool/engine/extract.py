@@ -22,15 +22,16 @@ from .user_data import whole
 FORMATS = (".npz", ".parquet")
 
 
-def build_for(model: nn.Module, place: Mapping[str, Any]) -> Dataset:
-    """Return the dataset of images at `place`, resized and cut to the size of a model's encoder as in validation.
+def build_for(model: nn.Module, place: Mapping[str, Any], size: Sequence[int] | None = None) -> Dataset:
+    """Return the dataset of images at `place`, resized and cut as in validation.
 
     Args:
         model: with an `encoder`.
         place: the arguments that say where the images are.
+        size: (H, W) of what is cut; None, the size of the model's encoder.
     """
     encoder = model.encoder
-    pipeline = [{"type": "ResizeCenterCrop", "size": tuple(encoder.img_size)}]
+    pipeline = [{"type": "ResizeCenterCrop", "size": tuple(size or encoder.img_size)}]
     return DATASETS.build({**place, "in_chans": encoder.in_chans, "pipeline": pipeline})
 
 

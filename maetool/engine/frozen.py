@@ -1,7 +1,6 @@
 """An encoder out of a checkpoint, for features; nothing is masked and nothing is trained."""
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from maetool.registry import ENCODERS, MODELS
 
 from .checkpoint import load_weights, read_checkpoint, weights_of
 from .config import takes
-from .config_text import read_section
+from .file_facts import facts_beside, recorded_grid, section_in
 from .initial import load_initial
 
 
@@ -95,7 +94,11 @@ def build_frozen(
 
 
 def section_of(
-    state: Mapping[str, Any], weights: Mapping[str, Tensor], path: str | Path, num_heads: int | None = None
+    state: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    path: str | Path,
+    num_heads: int | None = None,
+    requested: Sequence[int] | None = None,
 ) -> ConfigDict:
     """Return `encoder` and `data_preprocessor` of a checkpoint, and what else its config says of the model.
 
@@ -106,43 +109,24 @@ def section_of(
         weights: what `weights_of` returned.
         path: the file.
         num_heads: where nothing else says it.
+        requested: the grid of patches that it is wanted for, which counts as that of the file's positions where nothing
+            else says it and their number fits.
 
     Raises:
         UsageError: nothing says what the encoder is, or it is a class that is not registered.
     """
-    meta = state.get("meta") or {}
-    section = read_section(meta.get("cfg", ""), "model")
-    if not section and "encoder" in meta:
-        section = ConfigDict({name: meta[name] for name in ("encoder", "data_preprocessor") if meta.get(name)})
-    if not section:
-        beside = facts_beside(Path(path))
-        heads = num_heads or beside.get("num_heads")
-        encoder = describe_encoder(weights, str(path), heads)
-        beside.pop("num_heads", None)
-        section = ConfigDict(encoder=encoder, data_preprocessor={"type": "ImagePreprocessor", **beside})
+    section = section_in(state.get("meta"))
+    if section is None:
+        beside, grid = facts_beside(Path(path)), recorded_grid(state, weights, Path(path))
+        encoder = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
+        images = {name: beside[name] for name in ("mean", "std") if name in beside}
+        section = ConfigDict(encoder=encoder, data_preprocessor={"type": "ImagePreprocessor", **images})
     for part in (section, section.encoder, section.get("data_preprocessor") or {}):
         if "." in part.get("type", ""):  # would import, and so run, whatever a stranger wrote there
             raise UsageError(
                 f"{path} names {part['type']}, which is not registered: pass a config that you trust with --config."
             )
     return section
-
-
-def facts_beside(path: Path) -> dict[str, Any]:
-    """Return what the files of Hugging Face beside a checkpoint say: `num_heads`, `mean` and `std`, in 0 to 255."""
-    folder = path if path.is_dir() else path.parent
-    config, images = (_read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
-    facts = {"num_heads": config.get("num_attention_heads")}
-    facts |= {name: [255 * v for v in images.get(f"image_{name}", ())] for name in ("mean", "std")}
-    return {name: value for name, value in facts.items() if value}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def features_of(model: nn.Module, pool: str | None = None) -> Features:

@@ -8,20 +8,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from maetool.convert.formats import FORMATS
-from maetool.convert.positions import grid_of_positions
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, grid_of, to_size
+from maetool.ops.geometry import by
 from maetool.ops.kernel import adapt_channels, resize_kernel
-from maetool.ops.pos_embed import fit_pos_embed, grid_of_table, square_grid
-from maetool.registry import ENCODERS
+from maetool.positions import fit_positions
 
 from .checkpoint import read_checkpoint, weights_of
-from .config import stated
-from .config_text import read_section
+from .file_facts import recorded_grid
 from .sharding import load_weights_into, whole
 
 _ENCODER = "encoder."
-_POSITIONS = "encoder.pos_embed"
 _KERNEL = "encoder.patch_embed.proj.weight"
 _SHOWN = 4  # names of a kind in the report
 ADAPTABLE = ("channels", "patch_size")  # what is changed in a checkpoint only on request
@@ -33,7 +29,8 @@ class LoadReport:
 
     Attributes:
         loaded: taken as they are.
-        resized: taken, or computed anew, for another grid.
+        resized: taken, for another grid.
+        assumed: taken as they are, though nothing says that they are for this grid and not for a square one.
         missing: the checkpoint has none of this name, so they keep their random start.
         other_size: of another shape outside of the encoder, such as the head of other classes; a random start too.
         unused: the model has none of this name.
@@ -42,6 +39,7 @@ class LoadReport:
 
     loaded: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     other_size: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
@@ -51,6 +49,7 @@ class LoadReport:
         kinds = {
             "loaded": self.loaded,
             "resized": self.resized,
+            **({"taken for the same grid, which the file does not say": self.assumed} if self.assumed else {}),
             "missing, so untrained": self.missing,
             "of another size, so untrained": self.other_size,
             "unused": self.unused,
@@ -75,7 +74,7 @@ def load_initial(
     """Fill a model with what fits of a checkpoint, and return the report.
 
     The checkpoint is one of ours, of pretraining, of a classifier or of an exported encoder, or one of another project
-    (`maetool.convert.formats`). Positions are resized to the grid of the encoder, or computed where they are fixed.
+    (`maetool.convert.formats`). Tables of positions, learned or fixed, are resized to the grids of the model.
 
     Args:
         model: with an `encoder`; may be sharded, and then all processes must call this together.
@@ -93,9 +92,12 @@ def load_initial(
     weights = weights_of(state, path)
     own = whole(model.state_dict())
     report = LoadReport(unused=[name for name in weights if name not in own])
-    weights = _adapted(own, weights, adapt, report)
+    fitted = fit_positions(model, own, weights, recorded_grid(state, weights, Path(path)))
+    report.assumed = fitted.assumed
+    weights = _adapted(own, fitted.weights, adapt, report)
+    report.resized += fitted.resized
     _check_encoder(own, weights, path)
-    chosen = {name: _choose(model, name, own[name], weights.get(name), state, report) for name in own}
+    chosen = {name: _choose(name, own[name], weights.get(name), report) for name in own}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     encoder = {name: value.numel() for name, value in own.items() if name.startswith(_ENCODER)}
     report.share = sum(size for name, size in encoder.items() if name in chosen) / sum(encoder.values())
@@ -117,7 +119,7 @@ def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], pat
             "pretraining."
         )
     for name, value in weights.items():
-        if name.startswith(_ENCODER) and name != _POSITIONS and name in own and own[name].shape != value.shape:
+        if name.startswith(_ENCODER) and name in own and own[name].shape != value.shape:
             raise UsageError(
                 f"The encoder of {path} is another than the config's: {name} is {by(value.shape)} there and "
                 f"{by(own[name].shape)} here{_hint(name, value, own[name])}. Pass a checkpoint of this encoder, or "
@@ -158,53 +160,17 @@ def _hint(name: str, theirs: Tensor, ours: Tensor) -> str:
     return f", trained with patches of {there} pixels instead of {here} (init_adapt=['patch_size'] adapts them)"
 
 
-def _choose(
-    model: nn.Module, name: str, ours: Tensor, theirs: Tensor | None, state: Mapping[str, Any], report: LoadReport
-) -> Tensor | None:
+def _choose(name: str, ours: Tensor, theirs: Tensor | None, report: LoadReport) -> Tensor | None:
     """Return what the tensor `name` of the model becomes, or None where it keeps its start, and note which."""
     if theirs is None:
         report.missing.append(name)
-        return None
-    if theirs.shape == ours.shape:
-        if not any(told.startswith(f"{name} ") for told in report.resized):
+    elif theirs.shape != ours.shape:
+        report.other_size.append(f"{name} {by(theirs.shape)} instead of {by(ours.shape)}")
+    else:
+        if not any(note.startswith(f"{name} ") for note in report.resized + report.assumed):
             report.loaded.append(name)
         return theirs
-    if name == _POSITIONS:
-        return _positions(model.encoder, ours, theirs, state, report)
-    report.other_size.append(f"{name} {by(theirs.shape)} instead of {by(ours.shape)}")
     return None
-
-
-def _positions(
-    encoder: nn.Module, ours: Tensor, theirs: Tensor, state: Mapping[str, Any], report: LoadReport
-) -> Tensor:
-    prefix, new = encoder.num_prefix_tokens, tuple(encoder.grid)
-    # A table that was learned, or is another fixed one such as mmpretrain's, says more than ours computed anew.
-    if not getattr(encoder, "learns_positions", True) and grid_of_table(theirs, prefix):
-        report.resized.append(f"{_POSITIONS} computed for {by(new)}")
-        return ours
-    old = _grid_of(state, theirs, prefix)
-    report.resized.append(f"{_POSITIONS} from {by(old)} to {by(new)}")
-    return fit_pos_embed(theirs, old, new, prefix)
-
-
-def _grid_of(state: Mapping[str, Any], table: Tensor, prefix: int) -> tuple[int, int]:
-    """Return the grid of the positions of a checkpoint: what it says itself, else what they tell, else a square.
-
-    Beside the grid there are `prefix` positions, or also one for a class token.
-    """
-    meta = state.get("meta")
-    model = read_section(meta.get("cfg", ""), "model") if isinstance(meta, Mapping) else None
-    if model:
-        size, patch = (to_size(stated(model.encoder, ENCODERS, name), name) for name in ("img_size", "patch_size"))
-        return grid_of(size, patch)
-    grid = grid_of_positions(table) or square_grid(table.shape[1], prefix)
-    if grid is None:
-        raise UsageError(
-            f"The checkpoint has positions for {table.shape[1] - prefix} patches, which is no square, and does not say "
-            "which grid: set model.encoder.img_size to the one that it was trained with."
-        )
-    return grid
 
 
 def check_classes(model: nn.Module, dataset: Any) -> None:

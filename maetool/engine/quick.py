@@ -1,6 +1,6 @@
 """kNN and a linear probe on a user's images, beside what a guess and the pixels give."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from maetool.data.labels import Labels, aligned, describe_balance, labels_of
 from maetool.errors import UsageError
 from maetool.evaluation import pixel_features
+from maetool.ops.geometry import by
 
 from .extract import build_for, extract
 from .frozen import features_of
@@ -23,6 +24,7 @@ class QuickEvaluation:
         pool: see `features_of`.
         k: neighbours that vote.
         batch_size, workers: see `extract`.
+        sizes: further sizes (H, W) of the images that are asked; those to learn from keep the size of the encoder.
 
     Raises:
         UsageError: fewer than one neighbour.
@@ -36,11 +38,12 @@ class QuickEvaluation:
         k: int = 20,
         batch_size: int = 64,
         workers: int | None = None,
+        sizes: Sequence[Sequence[int]] = (),
     ) -> None:
         if k < 1:
             raise UsageError(f"k is {k}: give a number of neighbours, at least 1.")
         self.places, self.pool, self.k = {"learn": train, "ask": val}, pool, k
-        self.loading = {"batch_size": batch_size, "workers": workers}
+        self.sizes, self.loading = sizes, {"batch_size": batch_size, "workers": workers}
         self.balance: dict[str, str] = {}
 
     def run(self, models: Mapping[str, nn.Module]) -> Metrics:
@@ -59,13 +62,19 @@ class QuickEvaluation:
         for number, (prefix, model) in enumerate(models.items()):
             features = {"features": features_of(model, self.pool)}
             features |= {} if number else {"pixels": pixel_features}
-            sets, classes = self._collect(model, features, prefix)
+            bank, classes = self._collect("learn", model, features, prefix)
+            query, _ = self._collect("ask", model, features, prefix, classes)
             if not number:
-                results["guess from the shares of the classes"] = evaluate_guess(*sets, classes)
+                results["guess from the shares of the classes"] = evaluate_guess(bank, query, classes)
             for name in sorted(features, reverse=True):
-                found = evaluate_features(*sets, classes, name, self.k)
+                found = evaluate_features(bank, query, classes, name, self.k)
                 where = " on pixels" if name == "pixels" else ""
                 results |= {f"{prefix}{title}{where}": metrics for title, metrics in found.items()}
+            features.pop("pixels", None)
+            for size in self.sizes:
+                query, _ = self._collect("ask", model, features, prefix, classes, size)
+                found = evaluate_features(bank, query, classes, "features", self.k)
+                results |= {f"{prefix}{title} at {by(size)}": metrics for title, metrics in found.items()}
         return results
 
     def describe(self) -> str:
@@ -73,18 +82,21 @@ class QuickEvaluation:
         return "\n".join(f"to {use}: {said}" for use, said in self.balance.items())
 
     def _collect(
-        self, model: nn.Module, features: Mapping[str, Any], prefix: str
-    ) -> tuple[list[dict[str, Tensor]], list[str]]:
-        sets, classes = [], []
-        for use, place in self.places.items():
-            dataset = build_for(model, place)
-            labels = labels_of(dataset)
-            classes = classes or labels.classes
-            self.balance[use] = describe_balance(labels if use == "learn" else _present(labels))
-            found = extract(model, dataset, features, f"{prefix}images to {use}", **self.loading)
-            found["label"] = aligned(Labels(labels.classes, found["label"]), classes)
-            sets.append(found)
-        return sets, classes
+        self,
+        use: str,
+        model: nn.Module,
+        features: Mapping[str, Any],
+        prefix: str,
+        classes: Sequence[str] = (),
+        size: Sequence[int] | None = None,
+    ) -> tuple[dict[str, Tensor], Sequence[str]]:
+        dataset = build_for(model, self.places[use], size)
+        labels = labels_of(dataset)
+        classes = classes or labels.classes
+        self.balance[use] = describe_balance(labels if use == "learn" else _present(labels))
+        at = f" at {by(size)}" if size else ""
+        found = extract(model, dataset, features, f"{prefix}images to {use}{at}", **self.loading)
+        return {**found, "label": aligned(Labels(labels.classes, found["label"]), classes)}, classes
 
 
 def _present(labels: Labels) -> Labels:

@@ -14,6 +14,7 @@ from maetool.errors import UsageError
 from maetool.layers import find_layers
 from maetool.ops.geometry import by, to_size
 from maetool.ops.stats import patch_stats
+from maetool.positions import fit_positions
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan
 from maetool.weights import check_weights, read_checkpoint, weights_of
@@ -209,6 +210,8 @@ class MomentumFeatureTarget(TeacherTarget):
 def load_encoder(encoder: nn.Module, path: str) -> None:
     """Load the encoder's weights out of a checkpoint of a model, an exported encoder or a published state dict.
 
+    Positions for another grid are resized.
+
     Raises:
         UsageError: the file cannot be read, or lacks weights of the encoder or has them in other shapes.
     """
@@ -216,7 +219,7 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
     inside = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
     own = encoder.state_dict()
     # What else a file holds (a decoder, the mask token of another method) is no business of a teacher's.
-    found = {name: value for name, value in (inside or weights).items() if name in own}
+    found = fit_positions(encoder, own, {name: v for name, v in (inside or weights).items() if name in own}).weights
     own = {name: value for name, value in own.items() if name != "mask_token" or name in found}
     check_weights(own, found, path)
     encoder.load_state_dict(found, strict=False)

@@ -100,14 +100,14 @@ def test_weights_that_fill_too_little_are_refused(tmp_path):
     write_plain(tmp_path / "weights.pth", "model", "")
     init = {"type": "Pretrained", "checkpoint": str(tmp_path / "weights.pth")}
     wider = UPerNetBackbone({**PLAIN, "embed_dim": 32}, init_cfg=init)
-    with pytest.raises(UsageError, match=r"weights.pth fills 0.7% of the encoder.*cls_token.*Pass a checkpoint"):
+    with pytest.raises(UsageError, match=r"weights.pth fills 0.0% of the encoder.*cls_token.*Pass a checkpoint"):
         wider.init_weights()
 
 
 def test_positions_of_no_square_are_refused():
     backbone = UPerNetBackbone({**PLAIN, "pos_embed": "learned"})
     state = {**backbone.state_dict(), "encoder.pos_embed": torch.zeros(1, 9, 16)}
-    with pytest.raises(UsageError, match="9 positions, which are no square"):
+    with pytest.raises(UsageError, match="positions for 8 patches, which is no square"):
         backbone.load_state_dict(state)
 
 

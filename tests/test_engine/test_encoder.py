@@ -99,7 +99,7 @@ def test_the_report_names_what_was_adapted(tmp_path, encoder):
     report = load_initial(model, path, adapt=["channels", "patch_size"])
     assert report.resized == [
         "encoder.patch_embed.proj.weight from 3 to 5 channels and from patches of 8x8 to 4x4",
-        "encoder.pos_embed computed for 8x8",
+        "encoder.pos_embed from 4x4 to 8x8",
     ]
     assert not {"encoder.patch_embed.proj.weight", "encoder.pos_embed"} & set(report.loaded)
     assert (

@@ -109,15 +109,12 @@ def test_learned_positions_are_resized_from_the_grid_of_the_checkpoint(tmp_path,
     torch.testing.assert_close(model.encoder.pos_embed, resize_pos_embed(table, old, (4, 12), 1))
 
 
-def test_fixed_positions_are_computed(tmp_path, pretrained):
+def test_fixed_positions_are_resized(tmp_path, pretrained):
     model = classifier(img_size=(32, 48), pos_embed="sincos")
-    table = model.encoder.pos_embed.clone()
-    report = load_initial(model, saved(tmp_path, tiny_model().state_dict()))
-    assert report.resized == ["encoder.pos_embed computed for 4x12"]
-    assert torch.equal(model.encoder.pos_embed, table)
-    report = load_initial(model, saved(tmp_path, pretrained.state_dict(), cfg=CFG))  # which are others, so kept
-    assert report.resized == ["encoder.pos_embed from 2x8 to 4x12"]
-    assert torch.equal(model.encoder.pos_embed, resize_pos_embed(pretrained.encoder.pos_embed, (2, 8), (4, 12), 1))
+    for state, facts in ((tiny_model().state_dict(), {}), (pretrained.state_dict(), {"cfg": CFG})):
+        report = load_initial(model, saved(tmp_path, state, **facts))  # a plain table says its grid itself
+        assert report.resized == ["encoder.pos_embed from 2x8 to 4x12"]
+        assert torch.equal(model.encoder.pos_embed, resize_pos_embed(state["encoder.pos_embed"], (2, 8), (4, 12), 1))
 
 
 @pytest.mark.parametrize("size", [(16, 32), (16, 24)])

@@ -98,3 +98,10 @@ def test_scores_of_neighbours_are_shares():
     scores = knn_scores(bank, labels, query, k=7)
     torch.testing.assert_close(scores.sum(dim=1), torch.ones(5))
     torch.testing.assert_close(knn_scores(bank, torch.eye(3)[labels], query, k=7), scores)
+
+
+def test_at_other_sizes_what_was_learned_at_the_encoders(folder, model):
+    found, _ = evaluate(folder, model, sizes=[(16, 32), (24, 48)])
+    for title in ("kNN", "linear probe"):
+        assert found[f"{title} at 16x32"] == found[title]
+        assert found[f"{title} at 24x48"]["top1"] > 50

@@ -1,0 +1,86 @@
+"""What a checkpoint says about its encoder beside the weights: its metadata, and Hugging Face's files in its folder."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mmengine import ConfigDict
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import grid_of, to_size
+from maetool.registry import ENCODERS
+
+from .config import stated
+from .config_text import read_section
+
+_KERNEL = "encoder.patch_embed.proj.weight"
+
+
+def facts_beside(path: Path) -> dict[str, Any]:
+    """Return what the files of Hugging Face beside a checkpoint say.
+
+    These are `num_heads`, `img_size`, and `mean` and `std`, in 0 to 255.
+    """
+    folder = path if path.is_dir() else path.parent
+    config, images = (_read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
+    facts = {"num_heads": config.get("num_attention_heads"), "img_size": config.get("image_size")}
+    facts |= {name: [255 * v for v in images.get(f"image_{name}", ())] for name in ("mean", "std")}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def section_in(meta: Any) -> ConfigDict | None:
+    """Return `encoder` and what else a checkpoint's metadata says of its model; None where it says no encoder."""
+    if not isinstance(meta, Mapping):
+        return None
+    # An exported encoder may be for another size than the run, whose config goes along.
+    exported = {name: meta[name] for name in ("encoder", "data_preprocessor") if meta.get(name)}
+    text = meta.get("cfg")
+    section = ConfigDict({**((isinstance(text, str) and read_section(text, "model")) or {}), **exported})
+    return section if section.get("encoder") else None
+
+
+def recorded_grid(state: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> tuple[int, ...] | None:
+    """Return the grid of patches that a checkpoint says its encoder has; None where it does not say one.
+
+    Args:
+        state: what `read_checkpoint` returned.
+        weights: what `weights_of` returned.
+        path: the file.
+    """
+    section = section_in(state.get("meta"))
+    if section is None:
+        return requested_grid(weights, facts_beside(path).get("img_size"))
+    return requested_grid(weights, *(_stated(section.encoder, name) for name in ("img_size", "patch_size")))
+
+
+def requested_grid(weights: Mapping[str, Tensor], img_size: Any, patch_size: Any = None) -> tuple[int, ...] | None:
+    """Return the grid of images of `img_size` in patches of `patch_size`, or those of the weights; None if unknown."""
+    kernel = weights.get(_KERNEL)
+    return _grid(img_size, patch_size if patch_size or kernel is None else kernel.shape[2:])
+
+
+def _stated(encoder: Mapping[str, Any], name: str) -> Any:
+    """Return an argument of an encoder, or its default where its class is known; a dotted path would run code."""
+    if name in encoder or "." in encoder.get("type", ""):
+        return encoder.get(name)
+    with suppress(UsageError, KeyError):
+        return stated(encoder, ENCODERS, name)
+    return None
+
+
+def _grid(size: Any, patch: Any) -> tuple[int, ...] | None:
+    try:
+        return grid_of(to_size(size, "img_size"), to_size(patch, "patch_size"))
+    except UsageError:
+        return None

@@ -1,0 +1,141 @@
+"""The tables of positions of a model's parts: how each is kept, and what a file's becomes on another grid."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import by
+from maetool.ops.pos_embed import fit_pos_embed, grid_of_table, resize_relative, sincos_pos_embed, square_grid
+
+_TABLE, _RELATIVE = "pos_embed", ("rel_pos_h", "rel_pos_w")
+Weights = Mapping[str, Tensor]
+
+
+def keep_positions(part: nn.Module, table: Tensor, learned: bool = False) -> None:
+    """Give a part its table (1, T + L, D) as `pos_embed`: a parameter where it is learned, else a buffer.
+
+    Checkpoints hold the buffer too: a part that went on from weights of another grid has another table than that of
+    its own grid. Those written before they did lack it, and leave the part the table that it has.
+    """
+    if learned:
+        part.pos_embed = nn.Parameter(table)
+        return
+    part.register_buffer(_TABLE, table)
+    part.register_load_state_dict_pre_hook(_complete)
+
+
+def _complete(part: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    if any(name.startswith(prefix) for name in state):
+        state.setdefault(prefix + _TABLE, part.pos_embed)
+
+
+def with_tables(model: nn.Module, weights: Weights) -> dict[str, Tensor]:
+    """Return weights with the fixed tables of the model that older files lack; see `keep_positions`."""
+    lacking = {name: part.pos_embed for name, part in _parts(model).items() if _lacks(name, part, weights)}
+    return {**weights, **lacking}
+
+
+def _parts(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the name of each table of positions in the state dict of a model, and the part that it belongs to."""
+    names = {f"{path}.{_TABLE}" if path else _TABLE: part for path, part in model.named_modules()}
+    return {name: part for name, part in names.items() if hasattr(part, "grid")}
+
+
+def _lacks(name: str, part: nn.Module, weights: Weights) -> bool:
+    stored_since = name not in weights and _TABLE in part._buffers
+    return stored_since and any(other.startswith(name.removesuffix(_TABLE)) for other in weights)
+
+
+@dataclass
+class FittedWeights:
+    """Weights whose tables of positions fit a model.
+
+    Attributes:
+        weights: all of them.
+        resized: which tables were resized, from which grid to which.
+        assumed: which were taken as they are although they may be of another grid, because nothing says it.
+    """
+
+    weights: dict[str, Tensor]
+    resized: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+
+
+def fit_positions(
+    model: nn.Module, own: Weights, weights: Weights, recorded: Sequence[int] | None = None
+) -> FittedWeights:
+    """Return weights whose tables of positions are what the parts that they are from compute on the model's grids.
+
+    Args:
+        model: whose parts say their `grid`.
+        own: its state dict, with whole tensors.
+        weights: of a file, under our names.
+        recorded: the grid of the patches that the file is for, where it says one.
+
+    Raises:
+        UsageError: nothing says the grid of a table.
+    """
+    fitted = FittedWeights(dict(weights))
+    for name, part in _parts(model).items():
+        if name in own and own[name].ndim == 3 and (name in weights or _lacks(name, part, weights)):
+            recorded = _fit(fitted, name, tuple(part.grid), own[name], recorded)
+    for name, value in own.items():
+        table = weights.get(name)
+        if name.endswith(_RELATIVE) and table is not None and len(table) != len(value):
+            fitted.weights[name] = resize_relative(table, len(value))
+            fitted.resized.append(f"{name} from {len(table)} to {len(value)} rows")
+    return fitted
+
+
+def _fit(
+    fitted: FittedWeights, name: str, grid: tuple[int, ...], own: Tensor, recorded: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Fit the table `name` to a grid, and return the grid that it was for."""
+    prefix = own.shape[1] - prod(grid)
+    table = fitted.weights.get(name)
+    if table is None:  # of a file that was written when fixed tables were computed and not stored
+        table = sincos_pos_embed(own.shape[2], recorded or grid, prefix)
+    old = grid_in_file(table, prefix, recorded, grid)
+    if old is None:
+        raise UsageError(
+            f"{name} of the checkpoint has positions for {table.shape[1] - prefix} patches, which is no square, and "
+            "nothing says which grid: set img_size of the encoder to the one that it was trained with."
+        )
+    fitted.weights[name] = fit_pos_embed(table, old, grid, prefix)
+    if old != grid:
+        fitted.resized.append(f"{name} from {by(old)} to {by(grid)}")
+    elif recorded is None and not _is_sure(table, prefix, grid):
+        fitted.assumed.append(f"{name} of {by(grid)}")
+    return old
+
+
+def _is_sure(table: Tensor, prefix: int, grid: tuple[int, ...]) -> bool:
+    return square_grid(table.shape[1], prefix) in (None, grid) or grid_of_table(table, prefix) == grid
+
+
+def grid_in_file(
+    table: Tensor, prefix: int = 1, recorded: Sequence[int] | None = None, requested: Sequence[int] | None = None
+) -> tuple[int, ...] | None:
+    """Return the grid that a file's table (1, T + L, D) of positions is for; None where nothing says it.
+
+    It is what the file says, else the one whose fixed table it is, else the one that is asked for if the table has as
+    many places, else a square.
+
+    Args:
+        table: the table.
+        prefix: its rows that belong to no patch; one for a class token is also found.
+        recorded: the grid that the file says, believed if the table has as many places.
+        requested: the grid that somebody wants to use it on.
+    """
+    extra = {tuple(grid): table.shape[1] - prod(grid) for grid in (recorded, requested) if grid}
+    if recorded and extra[tuple(recorded)] in (prefix, 1, 0):
+        return tuple(recorded)
+    if fixed := grid_of_table(table, prefix) or grid_of_table(table, 1):
+        return fixed
+    if requested and extra[tuple(requested)] in (prefix, 1):
+        return tuple(requested)
+    return square_grid(table.shape[1], prefix)
