@@ -15,5 +15,5 @@ class RandomMasker(Masker):
     """Removes patches uniformly at random, each sample on its own. Source: MAE, section 3."""
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
-        """Return independent uniform numbers (B, L)."""
-        return rng.uniform(prod(grid))
+        """Return numbers in random order (B, L)."""
+        return rng.order(prod(grid))

@@ -73,7 +73,7 @@ class BlockMasker(Masker):
             taken = (added > 0) & (added <= budget) & (failed < self.patience)
             removed |= block & taken[:, None, None]
             failed = torch.where(taken, 0, failed + 1)
-        return removed.flatten(1) + rng.uniform(prod(grid))
+        return removed.flatten(1) + rng.order(prod(grid))
 
     def _rectangle(self, draw: Tensor, budget: Tensor, grid: tuple[int, ...]) -> Tensor:
         """Return one rectangle a sample, bool (B, h, w), of uniform numbers (B, 4); none that would span the grid."""
@@ -126,7 +126,7 @@ class InverseBlockMasker(Masker):
         return count_kept(prod(grid), self.mask_ratio, round_up=True)
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
-        """Return the place of each patch in its block, row by row, and more outside, (B, L)."""
+        """Return the place of each patch in its block, row by row, from -L on, and 0 to 1 outside, (B, L)."""
         h, w = to_size(grid, "grid")
         height, width = self._sides(rng.uniform(1)[:, 0], h, w)  # (B,)
         top, left = rng.uniform(2).unbind(1)
@@ -136,7 +136,7 @@ class InverseBlockMasker(Masker):
         column = (torch.arange(w, device=rng.device) - left[:, None]) % w  # (B, w)
         place = row[:, :, None] * width[:, None, None] + column[:, None, :]  # (B, h, w)
         inside = (column < width[:, None])[:, None, :]
-        return torch.where(inside, place, h * w + rng.uniform(h, w)).flatten(1)
+        return torch.where(inside, place - h * w, rng.order(h, w)).flatten(1)
 
     def _sides(self, draw: Tensor, h: int, w: int) -> tuple[Tensor, Tensor]:
         """Return height and width int64 (B,) of the block before it is cut, from uniform numbers (B,)."""
@@ -177,7 +177,7 @@ class AlignedMasker(Masker):
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
         """Return one random number for each unit (B, L); the sort is stable, so units stay whole."""
         unit, coarse = self._units(grid)
-        order = rng.uniform(prod(coarse)).argsort(dim=1).argsort(dim=1)  # ranks, so that no two units are equal
+        order = rng.order(prod(coarse)).argsort(dim=1).argsort(dim=1)  # ranks, so that no two units are equal
         return enlarge(order.view(-1, *coarse), unit).flatten(1).float()
 
     def _units(self, grid: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -205,7 +205,7 @@ class GridMasker(Masker):
         shifted = [p.flatten() + shifts[:, i, None] for i, p in enumerate(places)]  # rank x (B, L)
         if abs(1 - self.mask_ratio - 0.5 ** len(grid)) < 1e-6:
             kept = torch.stack([s % 2 == 0 for s in shifted]).all(dim=0)
-            return 1 - kept.float() + 0.5 * rng.uniform(prod(grid))
+            return 1 - kept.float() + 0.5 * rng.order(prod(grid))
         # The plastic number's powers spread points evenly in two dimensions (Roberts' sequence R2), and so on for more.
         steps = [_plastic(len(grid)) ** -(i + 1) for i in range(len(grid))]
         products = [s.double() * step for s, step in zip(shifted, steps, strict=True)]

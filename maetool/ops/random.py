@@ -9,10 +9,14 @@ import math
 import torch
 from torch import Tensor
 
+from maetool.errors import UsageError
+
 # The three constants of splitmix64 as signed 64-bit integers; multiplication and addition wrap around.
 _GAMMA = -7046029254386353131
 _MIX1 = -4658895280553007687
 _MIX2 = -7723592293110705685
+_NARROW, _WIDE = 2**24, 2**53  # up to here `integers` takes 24 bits, and up to here 73
+_SHORT = 4096  # a random order of up to so many is that of 24-bit numbers, which almost never tie
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -73,5 +77,36 @@ class KeyedRandom:
         return torch.special.ndtri(centred).float()
 
     def integers(self, high: Tensor | int, *shape: int) -> Tensor:
-        """Uniform int64 in [0, high) of (B, *shape)."""
-        return (self.uniform(*shape).double() * high).long()
+        """Uniform int64 in [0, high) of (B, *shape), in integer arithmetic, which every device has.
+
+        Up to 2**24, a value is the integer part of `high` times 24 random bits: the probabilities of two values differ
+        by at most 2**-24. Above, it is a remainder of 73 bits, whose probabilities differ by at most 2**-73.
+
+        Args:
+            high: 1 to 2**53, or a tensor of such numbers that broadcasts; those of a tensor are not checked.
+            shape: of the numbers of each row.
+
+        Raises:
+            UsageError: `high` is outside of this range.
+        """
+        if isinstance(high, int) and not 1 <= high <= _WIDE:
+            raise UsageError(f"high is {high}, but integers are drawn below numbers from 1 to 2**53.")
+        bits = self.bits(*shape)
+        narrow = (_shift(bits, 40) * high) >> 24
+        if isinstance(high, int) and high <= _NARROW:
+            return narrow
+        # Two steps of a long division, because 73 bits do not fit; a remainder below 2**53 leaves room for ten more.
+        wide = ((_shift(bits, 1) % high << 10) + _shift(mix(bits, 0), 54)) % high
+        return wide if isinstance(high, int) else torch.where(high <= _NARROW, narrow, wide)
+
+    def order(self, *shape: int) -> Tensor:
+        """Float32 in [0, 1) of (B, *shape) whose order is random: for scores of patches, which must not tie.
+
+        Up to 4,096 numbers a row they are those of `uniform`; of more, hundreds of 24 bits would tie, so that their
+        ranks among 63 bits take their place, divided by their number.
+        """
+        length = math.prod(shape)
+        if length <= _SHORT:
+            return self.uniform(*shape)
+        ranks = _shift(self.bits(length), 1).argsort(dim=1).argsort(dim=1)
+        return (ranks.float() / length).view(-1, *shape)

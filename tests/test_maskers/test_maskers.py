@@ -19,7 +19,7 @@ from maetool.maskers import (
     RandomMasker,
     ScheduledMasker,
 )
-from maetool.ops.random import sample_keys
+from maetool.ops.random import KeyedRandom, sample_keys
 from maetool.structures import MaskPlan
 
 SMALL = (256, 32, 32)
@@ -48,6 +48,12 @@ def test_exact_counts(cls, ratio, grid):
     kept = round(exact) if abs(exact - round(exact)) < 1e-6 else rounded(exact)
     mask = plan_of(cls(mask_ratio=ratio, **options), batch=16, grid=grid).mask
     assert (mask.sum(1) == length - kept).all()
+
+
+@pytest.mark.parametrize("cls", [RandomMasker, BlockMasker, InverseBlockMasker], ids=lambda cls: cls.__name__)
+def test_scores_of_long_sequences_do_not_tie(cls):
+    scores = cls().scores(KeyedRandom(sample_keys(0, 0, torch.arange(2))), (250, 400))
+    assert [len(row.unique()) for row in scores] == [100_000, 100_000]
 
 
 @pytest.mark.parametrize("cls", [RandomMasker, GridMasker, InverseBlockMasker], ids=lambda cls: cls.__name__)

@@ -103,6 +103,57 @@ def test_integers_cover_their_range_evenly():
     assert (counts - 10_000).abs().max() < 400
 
 
+@pytest.mark.parametrize("high", [2**24 + 1, 2**30, 3 * 2**40, 2**53 - 1, 2**53])
+def test_large_integers_use_every_bit(high):
+    drawn = KeyedRandom(sample_keys(3, 1, torch.arange(500))).integers(high, 100)
+    assert drawn.min() >= 0
+    assert drawn.max() < high
+    for part in (64, 7):  # the lowest digits are even, and so are the highest
+        counts = torch.bincount((drawn % part).flatten()), torch.bincount((drawn // (high // part + 1)).flatten())
+        for count in counts:
+            assert len(count) == part
+            assert (count - 50_000 / part).abs().max() < 5 * (50_000 / part) ** 0.5
+    assert len(drawn.unique()) == pytest.approx(50_000 - 50_000**2 / 2 / high, abs=20)
+
+
+def test_integers_below_large_numbers_in_a_tensor():
+    keys = sample_keys(3, 1, torch.arange(6))
+    high = torch.tensor([[7], [2**24], [2**24 + 1], [2**30], [2**40], [2**53]])
+    drawn = KeyedRandom(keys).integers(high, 50)
+    for row, single in enumerate(high.flatten().tolist()):
+        assert torch.equal(drawn[row : row + 1], KeyedRandom(keys[row : row + 1]).integers(single, 50))
+
+
+def test_small_integers_are_drawn_as_ever():
+    keys = sample_keys(3, 1, torch.arange(4))
+    assert KeyedRandom(keys).integers(1000, 5)[0].tolist() == [841, 258, 555, 687, 605]
+    for high in (1, 2, 7, 196, 2**20, 2**24 - 1, 2**24):
+        expected = (KeyedRandom(keys).uniform(500).double() * high).long()
+        assert torch.equal(KeyedRandom(keys).integers(high, 500), expected)
+
+
+@pytest.mark.parametrize("high", [0, -1, 2**53 + 1])
+def test_integers_refuse_what_they_cannot_draw(high):
+    with pytest.raises(UsageError, match=r"from 1 to 2\*\*53"):
+        KeyedRandom(torch.arange(2)).integers(high, 3)
+
+
+@pytest.mark.parametrize("length", [1, 196, 4096])
+def test_orders_of_today_are_uniform_numbers(length):
+    keys = torch.arange(3)
+    assert torch.equal(KeyedRandom(keys).order(length), KeyedRandom(keys).uniform(length))
+
+
+def test_a_long_order_has_no_ties():
+    order = KeyedRandom(sample_keys(0, 0, torch.arange(3))).order(500, 200).flatten(1)
+    assert order.min() == 0
+    assert order.max() < 1
+    for row in order:
+        assert len(row.unique()) == 100_000
+    assert torch.corrcoef(torch.stack([order[0], order[1]]))[0, 1].abs() < 0.02
+    assert torch.corrcoef(torch.stack([order[0], torch.arange(100_000.0)]))[0, 1].abs() < 0.02
+
+
 def test_keys_depend_on_seed_epoch_and_index_only():
     index = torch.arange(1000)
     keys = sample_keys(1, 2, index)
