@@ -59,6 +59,11 @@ class LayerFusionDecoder(nn.Module):
         """The norm that the sum passes."""
         return self.norm if self._shared[0] is None else self._shared[0]
 
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay: one weight a layer, no matrix, and what the decoder names."""
+        inner = getattr(self.decoder, "no_weight_decay", set)
+        return {"layer_weights"} | {f"decoder.{name}" for name in inner()}
+
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return the predictions (B, M, P) of the decoder from the tokens (B, N, D) of each of `layers`."""
         mapped = [project(x) for project, x in zip(self.projections, latent[:-1], strict=True)]

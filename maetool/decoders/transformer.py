@@ -72,6 +72,10 @@ class TransformerDecoder(nn.Module):
         self.pred = Linear(embed_dim, out_dim)
         init_as_mae(self)
 
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay: learned positions. MAE decays the mask token."""
+        return {"pos_embed"} if isinstance(self.pos_embed, nn.Parameter) else set()
+
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D).
 

@@ -1,4 +1,4 @@
-"""What the encoders check alike: choices, images, plans."""
+"""What the encoders check alike: choices, images, plans; and where their parameters lie."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -62,6 +62,31 @@ def check_stride(img_size: Sequence[int], stride: Sequence[int]) -> None:
             f"The last tokens of the encoder cover {by(stride)} pixels, which does not divide an image of "
             f"{by(img_size)}: the nearest size that fits is {by(fits)}."
         )
+
+
+def layer_in_blocks(name: str, before: Sequence[str], after: Sequence[str] = ("norm",)) -> int:
+    """Return the layer of a parameter for layer-wise decay of the learning rate, of an encoder with one list `blocks`.
+
+    Args:
+        name: relative to the encoder.
+        before: first parts of the names of what enters the first block, layer 0.
+        after: first parts of the names of what follows the last block, layer -1: it learns as fast as the head.
+
+    Returns:
+        0, i + 1 for `blocks.i`, or -1.
+
+    Raises:
+        UsageError: a name of none of these.
+    """
+    part, _, rest = name.partition(".")
+    if part == "blocks":
+        return int(rest.partition(".")[0]) + 1
+    if part not in (*before, *after):
+        raise UsageError(
+            f"The parameter {name} of the encoder has no layer: known are {', '.join(before)}, blocks.N and "
+            f"{', '.join(after)}; override layer_of, or use constructor=DecayGroupsConstructor, one rate for all."
+        )
+    return 0 if part in before else -1
 
 
 def check_plan(plan: MaskPlan, grid: tuple[int, ...]) -> None:

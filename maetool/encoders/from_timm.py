@@ -21,7 +21,7 @@ from maetool.ops.patches import take_tokens
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import Sees, check_choice, check_images, check_plan, check_size
+from .facts import Sees, check_choice, check_images, check_plan, check_size, layer_in_blocks
 
 _PLAIN = (VisionTransformer, Beit, Eva)
 _MODULES = {"timm.models.deit", *(cls.__module__ for cls in _PLAIN)}
@@ -131,6 +131,26 @@ class TimmEncoder(nn.Module):
         check_images(images, self.in_chans)
         check_size(images, self.img_size)
         return self.grid
+
+    def layer_of(self, name: str) -> int:
+        """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head.
+
+        The relative positions that all blocks share learn as fast as the head. Source: `optim_factory.py` of BEiT.
+        """
+        name = name.removeprefix("vit.")
+        after = ("norm", "rel_pos_bias")
+        part = name.partition(".")[0]
+        return layer_in_blocks(name, () if part in ("blocks", *after) else (part,), after)
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay, beside biases and norms: timm's list of positions and tokens.
+
+        BEiT's and SimMIM's code decays the relative positions, so that those of timm's list are left out here. An
+        encoder of visible patches decays the class token, as MAE's pretraining does.
+        """
+        own = {name for name, _ in self.vit.named_parameters(recurse=False)}
+        skipped = {"cls_token"} if self.sees == "visible" else set()
+        return {f"vit.{name}" for name in (own & self.vit.no_weight_decay()) - skipped}
 
 
 def _create(name: str, options: Mapping[str, Any]) -> nn.Module:

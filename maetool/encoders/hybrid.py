@@ -16,7 +16,7 @@ from maetool.positions import keep_positions
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import check_choice, check_images, check_plan
+from .facts import check_choice, check_images, check_plan, layer_in_blocks
 
 
 class MaskedConvBlock(nn.Module):
@@ -192,3 +192,14 @@ class HybridTransformer(nn.Module):
         """
         check_images(images, self.in_chans)
         return grid_of(images.shape[2:], self.patch_size)
+
+    def layer_of(self, name: str) -> int:
+        """Return the layer of a parameter: 0 in the convolutions, i + 1 in `blocks.i`, -1 after them, with the head.
+
+        Source: `util/lr_decay.py` of Alpha-VL/ConvMAE.
+        """
+        return layer_in_blocks(name, ("stage1", "stage2", "stage3", "proj"), ("fuse1", "fuse2", "norm"))
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay: none beside biases and norms, positions being fixed."""
+        return set()

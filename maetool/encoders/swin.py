@@ -69,7 +69,7 @@ class SwinTransformer(nn.Module):
             mlp_ratio=mlp_ratio,
             drop_path_rate=drop_path_rate,
         )
-        self.embed_dim = swin.num_features
+        self.embed_dim, self.depths = swin.num_features, tuple(depths)
         self.patch_embed, self.layers, self.norm = swin.patch_embed, swin.layers, swin.norm
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
@@ -98,3 +98,18 @@ class SwinTransformer(nn.Module):
         check_images(images, self.in_chans)
         check_size(images, self.img_size)
         return self.grid
+
+    def layer_of(self, name: str) -> int:
+        """Return the layer of a parameter: 0 before the blocks, then one a block through all stages, -1 after them.
+
+        The map between two stages belongs to the last block before it. Source: `optimizer.py` of microsoft/SimMIM.
+        """
+        if not name.startswith("layers."):
+            return -1 if name.startswith("norm.") else 0
+        stage, part, block = name.split(".")[1:4]
+        return sum(self.depths[: int(stage)]) + (int(block) + 1 if part == "blocks" else 0)
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay: mask token and relative positions, SimMIM's list for Swin."""
+        tables = {name for name, _ in self.named_parameters() if name.endswith("relative_position_bias_table")}
+        return {"mask_token"} | tables

@@ -13,7 +13,7 @@ from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import Sees, check_choice, check_images, check_plan
+from .facts import Sees, check_choice, check_images, check_plan, layer_in_blocks
 
 
 @ENCODERS.register_module()
@@ -115,3 +115,18 @@ class VisionTransformer(nn.Module):
         """
         check_images(images, self.in_chans)
         return grid_of(images.shape[2:], self.patch_size)
+
+    def layer_of(self, name: str) -> int:
+        """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head.
+
+        Source: `util/lr_decay.py` of facebookresearch/mae.
+        """
+        return layer_in_blocks(name, ("cls_token", "pos_embed", "mask_token", "patch_embed"))
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay, beside biases and norms.
+
+        With mask tokens, positions and class token: the lists of BEiT and SimMIM, which decay the mask token. MAE's
+        pretraining decays the class token; its positions are fixed.
+        """
+        return {"pos_embed", "cls_token"} if self.sees == "all" else {"pos_embed"}

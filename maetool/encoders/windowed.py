@@ -15,7 +15,7 @@ from maetool.ops.windows import from_windows, to_windows
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import Sees, check_choice, check_images, check_plan
+from .facts import Sees, check_choice, check_images, check_plan, layer_in_blocks
 
 
 class MapAttention(Attention):
@@ -189,6 +189,14 @@ class WindowedTransformer(nn.Module):
         """
         check_images(images, self.in_chans)
         return grid_of(images.shape[2:], self.patch_size)
+
+    def layer_of(self, name: str) -> int:
+        """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head."""
+        return layer_in_blocks(name, ("pos_embed", "patch_embed"))
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay: as ViTDet's, which decays the relative positions."""
+        return {"pos_embed"}
 
 
 def _check_windows(window_size: int, global_blocks: Sequence[int], depth: int) -> None:

@@ -1,31 +1,27 @@
 """Learning rates that fall from the head to the patch embedding."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
-from torch import Tensor, nn
+from torch import nn
 
 from maetool.errors import UsageError
 from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-from .param_groups import build_wrapper
+from .param_groups import build_wrapper, undecayed
 
-_FIRST = re.compile(r"cls_token|pos_embed|mask_token|patch_embed\..+")
-_BLOCK = re.compile(r"blocks\.(\d+)\..+")
-_LAST = re.compile(r"norm\..+")
-_OWNERS = ("", "backbone.")  # a model of ours, or one of another toolbox
-_NOT_DECAYED = ("pos_embed", "cls_token")
+_WHERE = ("encoder", "backbone.encoder")  # in a model of maetool, or of another toolbox
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayConstructor:
     """Parameter groups whose rate is the optimiser's times `layer_decay ** (depth + 1 - layer)`.
 
-    Layer 0 of the encoder holds its tokens, positions and patch embedding, layer i + 1 block i, and layer depth + 1 its
-    final norm and all that is outside of the encoder. One-dimensional parameters, positions and the class token have no
+    The encoder's method `layer_of(name)` gives the layer of each of its parameters. In a plain ViT, layer 0 holds
+    tokens, positions and patch embedding, layer i + 1 block i, and layer depth + 1 the final norm and all parameters
+    outside of the encoder. One-dimensional parameters, the class token and what parts name (`no_weight_decay`) have no
     weight decay. The table of the groups is logged once. Source: `util/lr_decay.py` of facebookresearch/mae.
 
     Args:
@@ -50,7 +46,7 @@ class LayerDecayConstructor:
         """Return the wrapper around an optimiser of the parameters of `model` that require a gradient.
 
         Raises:
-            UsageError: a parameter of the encoder that has no place in the table.
+            UsageError: the encoder gives its parameters no layers.
         """
         groups = layer_decay_groups(getattr(model, "module", model), self.layer_decay)
         rate = self.wrapper_cfg["optimizer"]["lr"]
@@ -64,56 +60,55 @@ def layer_decay_groups(model: nn.Module, layer_decay: float) -> list[dict[str, A
     """Return the groups, each with `params`, `layer`, `lr_scale`, and `weight_decay` where it is 0; first layer first.
 
     Args:
-        model: with an `encoder` that has `blocks`, or with a `backbone` that has one.
+        model: with an `encoder` that has `layer_of`, or with a `backbone` that has such an encoder.
         layer_decay: ratio of the rates of neighbouring layers.
 
     Raises:
-        UsageError: the encoder has no `blocks`, or a parameter that has no place.
+        UsageError: there is no encoder with `layer_of`, or a parameter of it has no layer.
     """
-    depth = _depth(model)
+    (layers, head), without = _layers(model), undecayed(model)
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            layer, decayed = layer_of(name, depth), _is_decayed(name, parameter)
-            scale = layer_decay ** (depth + 1 - layer)
+            # Fine-tuning leaves out the class token, which MAE's pretraining decays: MAE, BEiT, SimMIM.
+            decayed = parameter.ndim > 1 and name not in without and not name.endswith("cls_token")
+            layer = layers[name]
+            scale = layer_decay ** (head - layer)
             extra = {} if decayed else {"weight_decay": 0.0}
             group = groups.setdefault((layer, decayed), {"params": [], "layer": layer, "lr_scale": scale, **extra})
             group["params"].append(parameter)
     return [groups[key] for key in sorted(groups)]
 
 
-def layer_of(name: str, depth: int) -> int:
-    """Return the layer, 0 to depth + 1, of a parameter.
-
-    Raises:
-        UsageError: a parameter of the encoder that has no place.
-    """
-    prefix, _, inner = name.partition("encoder.")
-    if prefix not in _OWNERS or _LAST.fullmatch(inner):
-        return depth + 1
-    if _FIRST.fullmatch(inner):
-        return 0
-    if found := _BLOCK.fullmatch(inner):
-        return int(found[1]) + 1
-    raise UsageError(
-        f"LayerDecayConstructor cannot place the parameter {name}: it knows cls_token, pos_embed, mask_token, "
-        "patch_embed, blocks.N and norm of an encoder; use constructor=DecayGroupsConstructor, one rate for all."
-    )
-
-
-def _depth(model: nn.Module) -> int:
-    encoder = getattr(model, "encoder", None) or getattr(getattr(model, "backbone", None), "encoder", None)
-    blocks = getattr(encoder, "blocks", None)
-    if blocks is None:
+def _layers(model: nn.Module) -> tuple[dict[str, int], int]:
+    """Return the layer of each parameter, and the head's, which is the last."""
+    prefix, encoder = _encoder(model)
+    layers = {f"{prefix}.{name}": encoder.layer_of(name) for name, _ in encoder.named_parameters()}
+    if wrong := [name for name, layer in layers.items() if type(layer) is not int or layer < -1]:
         raise UsageError(
-            f"LayerDecayConstructor needs an encoder with blocks, but {type(model).__name__} has none: use "
-            "constructor=DecayGroupsConstructor, one rate for all."
+            f"{type(encoder).__name__}.layer_of gives {wrong[0]} the layer {layers[wrong[0]]!r}, but a layer is 0, 1 "
+            "and so on, or -1 for what learns as fast as the head."
         )
-    return len(blocks)
+    head = max(layers.values(), default=0) + 1
+    layers = {name: layer for name, layer in layers.items() if layer >= 0}
+    return {name: layers.get(name, head) for name, _ in model.named_parameters()}, head
 
 
-def _is_decayed(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim > 1 and not name.endswith(_NOT_DECAYED)
+def _encoder(model: nn.Module) -> tuple[str, Any]:
+    parts = dict(model.named_modules())
+    for name in _WHERE:
+        encoder = parts.get(name)
+        if hasattr(encoder, "layer_of"):
+            return name, encoder
+        if encoder is not None:
+            raise UsageError(
+                f"LayerDecayConstructor asks the encoder for the layer of each parameter, but {type(encoder).__name__} "
+                "has no method layer_of(name): write it, or use constructor=DecayGroupsConstructor, one rate for all."
+            )
+    raise UsageError(
+        f"LayerDecayConstructor needs a model with an encoder, but {type(model).__name__} has none: use "
+        "constructor=DecayGroupsConstructor, one rate for all."
+    )
 
 
 def _table(groups: list[dict[str, Any]], weight_decay: float) -> str:

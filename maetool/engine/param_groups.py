@@ -1,5 +1,6 @@
 """Which parameters are decayed."""
 
+from collections.abc import Set
 from typing import Any
 
 from mmengine.optim import OptimWrapper
@@ -11,10 +12,11 @@ from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZ
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class DecayGroupsConstructor:
-    """Two parameter groups: one-dimensional parameters and biases without weight decay, all others with it.
+    """Two parameter groups: without weight decay one-dimensional parameters, biases and what parts name; the others.
 
-    As in MAE, the class token and the mask token are decayed. Two groups, where MMEngine's default makes one for each
-    parameter, let the fused optimiser work on all at once.
+    A part names parameters by its method `no_weight_decay`; see `undecayed`. As in MAE, its class token and mask token
+    are decayed. Two groups, where MMEngine's default makes one for each parameter, let the fused optimiser work on all
+    at once.
 
     Args:
         optim_wrapper_cfg: config of the wrapper, with the optimiser's under `optimizer`.
@@ -44,11 +46,63 @@ def build_wrapper(wrapper_cfg: dict[str, Any], groups: list[dict[str, Any]]) -> 
     return OPTIM_WRAPPERS.build({**cfg, "optimizer": optimizer})
 
 
-def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Return the parameter groups of `DecayGroupsConstructor`; an empty group is left out."""
-    decayed, plain = [], []
+def decay_groups(model: nn.Module, named: Set[str] | None = None) -> list[dict[str, Any]]:
+    """Return the parameter groups of `DecayGroupsConstructor`; an empty group is left out.
+
+    Args:
+        model: whose parameters.
+        named: names of those without weight decay, besides biases and one-dimensional ones; None, what the parts name.
+    """
+    decayed, plain, named = [], [], undecayed(model) if named is None else named
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (plain if parameter.ndim <= 1 or name.endswith(".bias") else decayed).append(parameter)
+            left_out = parameter.ndim <= 1 or name.endswith(".bias") or name in named
+            (plain if left_out else decayed).append(parameter)
     groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def undecayed(model: nn.Module) -> set[str]:
+    """Return the names of the parameters that the parts of a model leave out of weight decay.
+
+    A part says so by a method `no_weight_decay()`, as in timm and BEiT, which returns names relative to itself. The
+    outermost part with this method speaks for the parts inside of it.
+
+    Raises:
+        UsageError: the method of a part does not return a set of names.
+    """
+    method = getattr(model, "no_weight_decay", None)
+    if method is None:
+        return {f"{part}.{name}" for part, module in model.named_children() for name in undecayed(module)}
+    names = method() if callable(method) else method
+    if not isinstance(names, set | frozenset | list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UsageError(
+            f"{type(model).__name__}.no_weight_decay gives {names!r}, but must be a method that returns a set of names "
+            'of its parameters, such as {"pos_embed"}.'
+        )
+    return set(names)
+
+
+def in_present_groups(saved: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+    """Return an optimiser's saved state for `decay_groups(model)`.
+
+    Checkpoints written before parts named parameters without weight decay hold those parameters in the decayed group;
+    their state is moved to its new place. Any other state is returned as it is.
+    """
+    before, now = (decay_groups(model, names) for names in (set(), None))
+    sizes = [len(group["params"]) for group in saved.get("param_groups", ())]
+    present = [len(group["params"]) for group in now]
+    if sizes == present or sizes != [len(group["params"]) for group in before] or len(sizes) != len(present):
+        return saved
+    place = {id(p): i for i, p in enumerate(p for group in before for p in group["params"])}
+    old = [place[id(p)] for group in now for p in group["params"]]  # the former place of each parameter
+    numbers = iter(range(len(old)))
+    moved = {
+        **saved,
+        "state": {new: saved["state"][i] for new, i in enumerate(old) if i in saved["state"]},
+        "param_groups": [
+            {**group, "params": [next(numbers) for _ in range(size)]}
+            for group, size in zip(saved["param_groups"], present, strict=True)
+        ],
+    }
+    return {**moved, "gradients": [saved["gradients"][i] for i in old]} if "gradients" in saved else moved

@@ -12,6 +12,7 @@ from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 
 from .checkpoint import history_from_plain
+from .param_groups import in_present_groups
 from .provenance import git_revision
 
 _NEEDED = ("meta", "state_dict", "optimizer", "message_hub")
@@ -104,7 +105,8 @@ def restore(runner: Any, state: dict[str, Any]) -> None:
     scalars = state["message_hub"].get("log_scalars", {})
     scalars.update({name: history_from_plain(value) for name, value in scalars.items()})
     runner.message_hub.load_state_dict(state["message_hub"])
-    runner.optim_wrapper.load_state_dict(_aligned(runner, state, iteration))
+    saved = in_present_groups(_aligned(runner, state, iteration), getattr(runner.model, "module", runner.model))
+    runner.optim_wrapper.load_state_dict(saved)
     for scheduler, saved in zip(runner.param_schedulers or (), state["param_schedulers"], strict=True):
         if iteration != state["meta"]["iter"] and not scheduler.by_epoch:
             saved = {"base_values": saved["base_values"], "last_step": iteration, "_global_step": iteration + 1}

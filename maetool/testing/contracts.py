@@ -82,6 +82,17 @@ def check_encoder(encoder: nn.Module) -> None:
     _require(
         torch.allclose(whole, encoder(images, everything), atol=1e-4), "a plan that keeps everything hides nothing"
     )
+    _check_training(encoder)
+
+
+def _check_training(encoder: nn.Module) -> None:
+    """What an encoder says about its parameters, if it does, is about parameters that it has."""
+    names = {name for name, _ in encoder.named_parameters()}
+    if hasattr(encoder, "no_weight_decay"):
+        _require(set(encoder.no_weight_decay()) <= names, "no_weight_decay names parameters of the encoder")
+    if hasattr(encoder, "layer_of"):
+        layers = {encoder.layer_of(name) for name in names}
+        _require(layers - {-1} == set(range(max(layers) + 1)), "layer_of gives the layers 0, 1 and so on, and -1")
 
 
 def check_decoder(decoder: nn.Module, encoder_dim: int, out_dim: int, grid: tuple[int, int], prefix: int = 1) -> None:

@@ -6,13 +6,12 @@ import torch
 from torch import nn
 
 from maetool.convert.mae import NAMES
-from maetool.encoders import VisionTransformer
+from maetool.encoders import HybridTransformer, SwinTransformer, TimmEncoder, VisionTransformer
 from maetool.engine.lars import LARS
 from maetool.engine.layer_decay import LayerDecayConstructor, layer_decay_groups
 from maetool.engine.schedules import WarmupCosineLR
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier
-from maetool.testing import tiny_model
 
 
 def classifier(depth, pos_embed="learned", **options):
@@ -82,7 +81,7 @@ def test_the_table_is_logged_once(monkeypatch):
 def test_a_parameter_without_a_place_is_an_error():
     model = classifier(depth=2)
     model.encoder.register_token = nn.Parameter(torch.zeros(1, 1, 24))
-    with pytest.raises(UsageError, match=r"cannot place the parameter encoder.register_token: it knows cls_token"):
+    with pytest.raises(UsageError, match=r"parameter register_token of the encoder has no layer: known are cls_token"):
         layer_decay_groups(model, 0.5)
 
 
@@ -92,11 +91,105 @@ def test_what_it_takes(stated):
         LayerDecayConstructor({"optimizer": {"type": "AdamW", "lr": 1.0}}, stated)
 
 
-def test_an_encoder_without_blocks():
-    model = tiny_model()
-    model.encoder.blocks = None
-    with pytest.raises(UsageError, match="needs an encoder with blocks"):
+class Bare(nn.Module):
+    """An encoder of a plugin, before anybody wrote `layer_of`."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.body, self.last = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+
+
+def joined(encoder):
+    model = nn.Module()
+    model.encoder, model.head = encoder, nn.Linear(2, 2)
+    return model
+
+
+def test_a_model_that_cannot_be_placed():
+    with pytest.raises(UsageError, match=r"but Bare has no method layer_of\(name\): write it"):
+        layer_decay_groups(joined(Bare()), 0.5)
+    with pytest.raises(UsageError, match="needs a model with an encoder, but Linear has none"):
+        layer_decay_groups(nn.Linear(2, 2), 0.5)
+
+
+def test_an_encoder_of_a_plugin_places_its_parameters():
+    class Placed(Bare):
+        def layer_of(self, name):
+            return {"stem": 0, "body": 1, "last": -1}[name.partition(".")[0]]
+
+        def no_weight_decay(self):
+            return {"body.weight"}
+
+    model = joined(Placed())
+    groups = layer_decay_groups(model, 0.5)
+    assert [(group["layer"], group["lr_scale"], len(group["params"])) for group in groups] == [
+        (0, 0.25, 1),
+        (0, 0.25, 1),
+        (1, 0.5, 2),
+        (2, 1.0, 2),
+        (2, 1.0, 2),
+    ]
+    assert groups[2]["weight_decay"] == 0.0
+    model.encoder.layer_of = lambda name: "stem"
+    with pytest.raises(UsageError, match=r"Placed.layer_of gives encoder.stem.weight the layer 'stem', but a layer is"):
         layer_decay_groups(model, 0.5)
+
+
+def table(model, decay=0.5):
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {
+        names[id(parameter)]: (group["layer"], group["lr_scale"], "weight_decay" not in group)
+        for group in layer_decay_groups(model, decay)
+        for parameter in group["params"]
+    }
+
+
+def test_a_plain_vit_of_timm_has_the_layers_of_our_own():
+    sizes = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3}
+    own = VisionTransformer(**sizes, pos_embed="learned")
+    timms = TimmEncoder("vit_tiny_patch16_224", **sizes)
+    theirs = {name.replace("vit.", ""): row for name, row in table(ImageClassifier(timms, 5)).items()}
+    assert theirs == table(ImageClassifier(own, 5))
+
+
+def test_layers_of_beit():
+    sizes = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "sees": "all"}
+    rows = table(ImageClassifier(TimmEncoder("beit_base_patch16_224", **sizes), 5))
+    assert rows["encoder.vit.cls_token"] == rows["encoder.vit.patch_embed.proj.bias"] == (0, 0.125, False)
+    assert rows["encoder.vit.blocks.1.attn.relative_position_bias_table"] == (2, 0.5, True)  # decayed, as in BEiT
+    assert rows["encoder.vit.norm.weight"] == rows["head.bias"] == (3, 1.0, False)
+    shared = TimmEncoder("beit_base_patch16_224", **sizes, options={"use_shared_rel_pos_bias": True})
+    assert shared.layer_of("vit.rel_pos_bias.relative_position_bias_table") == -1
+
+
+def test_layers_of_swin():
+    encoder = SwinTransformer(64, 4, embed_dim=8, depths=(2, 1, 3, 1), num_heads=(1, 2, 2, 4), window_size=2)
+    rows = table(ImageClassifier(encoder, 5))
+    layers = {
+        "mask_token": 0,
+        "patch_embed.proj.weight": 0,
+        "layers.0.blocks.0.attn.qkv.weight": 1,
+        "layers.0.blocks.1.mlp.fc1.weight": 2,
+        "layers.1.downsample.reduction.weight": 2,  # timm keeps it in the stage after it
+        "layers.1.blocks.0.norm1.weight": 3,
+        "layers.2.downsample.norm.weight": 3,
+        "layers.2.blocks.2.norm1.weight": 6,
+        "layers.3.blocks.0.mlp.fc2.bias": 7,
+        "norm.weight": 8,
+    }
+    assert {name: rows[f"encoder.{name}"][0] for name in layers} == layers
+    assert rows["head.weight"] == (8, 1.0, True)
+    assert rows["encoder.patch_embed.proj.weight"] == (0, 0.5**8, True)
+    assert rows["encoder.layers.0.blocks.0.attn.relative_position_bias_table"] == (1, 0.5**7, False)
+
+
+def test_layers_of_the_hybrid():
+    sizes = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "conv_dims": (8, 16)}
+    rows = table(ImageClassifier(HybridTransformer(**sizes), 5))
+    first = {row[0] for name, row in rows.items() if name.startswith(("encoder.stage", "encoder.proj"))}
+    assert first == {0}
+    assert rows["encoder.blocks.1.attn.qkv.weight"] == (2, 0.5, True)
+    assert {rows[name][0] for name in ("encoder.fuse1.weight", "encoder.norm.weight", "head.weight")} == {3}
 
 
 def test_lars_by_hand():

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from maetool.decoders import LayerFusionDecoder
+from maetool.encoders import SwinTransformer, TimmEncoder, VisionTransformer, WindowedTransformer
 from maetool.engine.optim import AutocastOptimWrapper
-from maetool.engine.param_groups import decay_groups
+from maetool.engine.param_groups import decay_groups, in_present_groups
 from maetool.engine.schedules import WarmupCosineLR
+from maetool.errors import UsageError
 from maetool.testing import tiny_batch, tiny_model
 
 
@@ -58,6 +61,96 @@ def test_groups_are_those_of_the_paper():
     assert all(name.endswith(".bias") or "norm" in name for name in plain)
     trainable = [name for name, p in model.named_parameters() if p.requires_grad]
     assert sorted(decayed + plain) == sorted(trainable)
+
+
+SWIN = {"depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window_size": 1, "embed_dim": 8}
+SWIN |= {"img_size": (32, 32), "patch_size": (4, 4)}
+PLAIN = {"pos_embed": "learned"}
+BEIT = {"name": "beit_base_patch16_224", "sees": "all", "img_size": 32, "embed_dim": 24}
+BEIT |= {"patch_size": 8, "num_heads": 2, "depth": 1, "options": {"use_abs_pos_emb": True}}
+LISTS = {  # by the published lists: kept from decay, and decayed, beside weights of linear maps
+    "MAE": (VisionTransformer, {**PLAIN, "sees": "visible"}, {"pos_embed"}, {"cls_token"}),
+    "SimMIM": (VisionTransformer, {**PLAIN, "sees": "all"}, {"pos_embed", "cls_token"}, {"mask_token"}),
+    "SimMIM, Swin": (
+        SwinTransformer,
+        SWIN,
+        {"mask_token", *(f"layers.{i}.blocks.0.attn.relative_position_bias_table" for i in range(4))},
+        set(),
+    ),
+    "BEiT": (
+        TimmEncoder,
+        BEIT,
+        {"vit.cls_token", "vit.pos_embed"},
+        {"mask_token", "vit.blocks.0.attn.relative_position_bias_table"},
+    ),
+    "MAE, timm": (TimmEncoder, {**BEIT, "sees": "visible"}, {"vit.pos_embed"}, {"vit.cls_token"}),
+    "ViTDet": (
+        WindowedTransformer,
+        {"global_blocks": (0,), "depth": 1, "img_size": 32, "embed_dim": 24, "num_heads": 2},
+        {"pos_embed"},
+        {"blocks.0.attn.rel_pos_h", "blocks.0.attn.rel_pos_w"},
+    ),
+    "MFF": (
+        LayerFusionDecoder,
+        {"layers": [0, 1], "encoder_dim": 8, "num_layers": 1, "decoder": {"type": "TransformerDecoder", **PLAIN}}
+        | {"facts": {"encoder_dim": 8, "out_dim": 4, "grid": (2, 2)}},
+        {"layer_weights", "decoder.pos_embed"},
+        {"decoder.mask_token"},
+    ),
+}
+
+
+@pytest.mark.parametrize("method", LISTS)
+def test_parts_say_what_is_not_decayed(method):
+    cls, arguments, kept, decayed = LISTS[method]
+    model = torch.nn.ModuleDict({"part": cls(**arguments)})
+    names = {id(p): name.removeprefix("part.") for name, p in model.named_parameters()}
+    groups = [{names[id(p)] for p in group["params"]} for group in decay_groups(model)]
+    plain = {name for name in groups[1] if model["part"].get_parameter(name).ndim > 1}
+    assert plain == kept
+    assert decayed <= groups[0]
+
+
+def test_state_saved_before_parts_named_parameters_is_moved():
+    model = tiny_model(encoder={"pos_embed": "learned", "sees": "all"}, decoder={"type": "LinearDecoder"})
+    before = torch.optim.AdamW(decay_groups(model, named=set()), lr=1e-3)
+    for number, parameter in enumerate(p for group in before.param_groups for p in group["params"]):
+        parameter.grad = torch.full_like(parameter, number + 1.0)
+    before.step()
+    gradients = [p.grad for group in before.param_groups for p in group["params"]]
+    now = torch.optim.AdamW(decay_groups(model), lr=1.0)
+    saved = in_present_groups({**before.state_dict(), "gradients": gradients}, model)
+    now.load_state_dict(saved)
+    assert [len(group["params"]) for group in now.param_groups] != [len(g["params"]) for g in before.param_groups]
+    assert [group["lr"] for group in now.param_groups] == [1e-3, 1e-3]
+    assert [group["weight_decay"] for group in now.param_groups] == [1e-2, 0.0]
+    for parameter, gradient in zip((p for g in now.param_groups for p in g["params"]), saved["gradients"], strict=True):
+        assert torch.equal(now.state[parameter]["exp_avg"], before.state[parameter]["exp_avg"])
+        assert gradient is parameter.grad
+    assert in_present_groups(now.state_dict(), model).keys() == now.state_dict().keys()
+
+
+def test_a_part_of_a_plugin_names_its_parameters():
+    class Part(torch.nn.Module):
+        def __init__(self, names):
+            super().__init__()
+            self.names = names
+            self.codes, self.other = (torch.nn.Parameter(torch.zeros(2, 2)) for _ in range(2))
+
+        def no_weight_decay(self):
+            return self.names
+
+    class Holder(torch.nn.Module):
+        def __init__(self, names):
+            super().__init__()
+            self.parts = torch.nn.ModuleList([Part(names)])
+
+    model = Holder({"codes", "not there"})
+    decayed, plain = decay_groups(model)
+    assert decayed["params"][0] is model.parts[0].other
+    assert plain["params"][0] is model.parts[0].codes
+    with pytest.raises(UsageError, match=r"Part.no_weight_decay gives 'codes', but must be a method that returns"):
+        decay_groups(Holder("codes"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "auto"])
