@@ -56,10 +56,10 @@ class RandAugment:
         Raises:
             UsageError: other than an 8-bit image of three channels.
         """
-        if image.dtype != torch.uint8 or len(image) != 3:
+        if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
             raise UsageError(
-                f"RandAugment got an image of {len(image)} channel(s) of {str(image.dtype).removeprefix('torch.')}, "
-                "but changes 8-bit pictures in red, green and blue: take it out of the pipeline."
+                f"RandAugment got {str(image.dtype).removeprefix('torch.')} of the shape {tuple(image.shape)}, but "
+                "changes 8-bit pictures in red, green and blue: take it out of the pipeline."
             )
         picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
         changed = _rand_augment(self.policy, self.fill, min(image.shape[1:]))(picture)
@@ -130,12 +130,18 @@ class AugmentingPreprocessor(ImagePreprocessor):
         `target` is float32 (B, K), without label smoothing, which is the model's.
 
         Raises:
-            UsageError: an odd number of images cannot be mixed, or images of another number of channels.
+            UsageError: an odd number of images cannot be mixed, or images of another number of channels or, in
+                training, of another rank.
         """
         batch = super().forward(data, training)
         if not training:
             return batch
         images, samples = batch["images"], batch["data_samples"]
+        if images.ndim != 4:
+            raise UsageError(
+                f"AugmentingPreprocessor erases and mixes pictures (batch, channels, height, width), but got the shape "
+                f"{tuple(images.shape)}: take ImagePreprocessor for series and clips."
+            )
         if self._eraser:
             self._erase(images, samples["key"])
         if self._mixer and "label" in samples:

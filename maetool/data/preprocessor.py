@@ -8,6 +8,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.ops.stats import along_channels, check_deviations
 from maetool.registry import MODELS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -42,27 +43,30 @@ class ImagePreprocessor(BaseDataPreprocessor):
                 f"The images have {channels} channels, but data_preprocessor gives {len(mean)} means and {len(std)} "
                 "standard deviations: give one of each for every channel."
             )
-        if min(std) <= 0:
-            raise UsageError(f"The standard deviations of data_preprocessor are {list(std)}, but must be positive.")
+        check_deviations(std, "data_preprocessor")
         numbers = {"dtype": torch.float32, "device": "cpu"}  # values, which the parts are told even on the meta device
         self.register_buffer("mean", torch.tensor(mean, **numbers).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, **numbers).view(-1, 1, 1), persistent=False)
         self._kept = torch.empty(0)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Return `images`, float32 (B, C, H, W), and `data_samples`, the rest of the batch.
+        """Return `images`, float32 (B, C, *size) as `inputs` are, and `data_samples`, the rest of the batch.
+
+        `inputs` are series, pictures or clips, their channels along axis 1.
 
         Raises:
             UsageError: images of another number of channels.
         """
         data = self.cast_data(data)
-        inputs = data["inputs"]  # (B, C, H, W)
-        if inputs.shape[1] != len(self.mean):
+        inputs = data["inputs"]  # (B, C, *size)
+        if inputs.ndim < 3 or inputs.shape[1] != len(self.mean):
             raise UsageError(
-                f"The loader gives images of {inputs.shape[1]} channels, but the model takes {len(self.mean)}: "
-                "set encoder.in_chans and the means and deviations of data_preprocessor."
+                f"The loader gives images of {inputs.shape[1] if inputs.ndim > 2 else 'no'} channels, but the model "
+                f"takes {len(self.mean)}: set encoder.in_chans and the means and deviations of data_preprocessor, or "
+                f"let the dataset put the channels first, so that they are axis 1 of the batch, {tuple(inputs.shape)}."
             )
-        images = self._memory(inputs, training).copy_(inputs).sub_(self.mean).div_(self.std)
+        mean, std = along_channels(self.mean, inputs), along_channels(self.std, inputs)
+        images = self._memory(inputs, training).copy_(inputs).sub_(mean).div_(std)
         return {"images": images, "data_samples": {name: v for name, v in data.items() if name != "inputs"}}
 
     def _memory(self, inputs: Tensor, training: bool) -> Tensor:
@@ -73,5 +77,9 @@ class ImagePreprocessor(BaseDataPreprocessor):
         return self._kept
 
     def denormalise(self, images: Tensor) -> Tensor:
-        """Return normalised images (B, C, H, W) in the units of the stored values: the inverse of `forward`."""
-        return images * self.std + self.mean
+        """Return normalised images (B, C, *size) in the units of the stored values: the inverse of `forward`.
+
+        Raises:
+            UsageError: images of another number of channels.
+        """
+        return images * along_channels(self.std, images) + along_channels(self.mean, images)

@@ -22,9 +22,13 @@ def token_features(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def pixel_features(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the pixels (B, C * H * W) of images, those above 32 x 32 averaged down to it: what no encoder gives."""
+    """Return the pixels of images (B, C, *size), averaged to at most 32 along each axis, (B, C * numbers).
+
+    They are what no encoder gives.
+    """
     size = [min(side, 32) for side in images.shape[2:]]
-    return functional.adaptive_avg_pool2d(images, size).flatten(1)
+    pool = {1: functional.adaptive_avg_pool1d, 2: functional.adaptive_avg_pool2d, 3: functional.adaptive_avg_pool3d}
+    return pool[len(size)](images, size).flatten(1)
 
 
 @torch.no_grad()

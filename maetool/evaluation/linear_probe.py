@@ -19,7 +19,8 @@ def linear_probe_scores(
         weight_decay: strength of the penalty on the squared weights.
         steps: iterations of L-BFGS at most.
     """
-    mean, std = train.mean(dim=0), train.std(dim=0) + 1e-6
+    # A single image to fit on has no deviation, and not NaN.
+    mean, std = train.mean(dim=0), train.std(dim=0, correction=min(1, len(train) - 1)) + 1e-6
     train, query = (train - mean) / std, (query - mean) / std
     several = labels.ndim == 2
     layer = nn.Linear(train.shape[1], labels.shape[1] if several else int(labels.max()) + 1)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from maetool.errors import UsageError
 from maetool.layers import find_layers
 from maetool.ops.geometry import by, to_size
-from maetool.ops.stats import patch_stats
+from maetool.ops.stats import along_channels, check_deviations, check_normalisable, patch_stats
 from maetool.positions import fit_positions
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan
@@ -71,6 +71,8 @@ class TeacherTarget(nn.Module):
         self.teacher = teacher.requires_grad_(False).eval()
         self.layers = None if layers is None else find_layers(layers, getattr(teacher, "num_layers", 0))
         self.normalise, self.sees, self.out_dim = normalise, sees, teacher.embed_dim
+        if normalise == "token":
+            check_normalisable(self.out_dim, 'normalise="token"', 'target.normalise="none"')
 
     def train(self, mode: bool = True) -> "TeacherTarget":
         """Return self; the teacher stays in evaluation mode whatever the model does."""
@@ -160,7 +162,7 @@ class FeatureTarget(TeacherTarget):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Return images (B, C, H, W) at the size and with the statistics that the teacher was trained with."""
-        images = images * self.scale + self.shift
+        images = images * along_channels(self.scale, images) + along_channels(self.shift, images)
         sides = zip(images.shape[2:], self.patch_size, self.teacher.patch_size, strict=True)
         size = [side // ours * theirs for side, ours, theirs in sides]  # of the same grid
         if not self.resize or list(images.shape[2:]) == size:
@@ -260,6 +262,7 @@ def _renormalisation(
             f"The images have mean {mean} and std {std}, the teacher wants {teacher_mean} and {teacher_std}: give both "
             "of the teacher's, one number for each channel, or neither."
         )
+    check_deviations(teacher_std, "the teacher (teacher_std)")
     wants_mean, wants_std, mean, std = (
         torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (teacher_mean, teacher_std, mean, std)
     )

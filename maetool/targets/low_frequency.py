@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.ops.stats import along_channels
 from maetool.registry import TARGETS
 
 from .pixel import PixelTarget, channel_stats
@@ -45,14 +46,15 @@ class LowFrequencyTarget(PixelTarget):
         mean, std = (0.0,) * in_chans if mean is None else mean, (1.0,) * in_chans if std is None else std
         self.radius = radius
         for name, values in zip(("mean", "std"), channel_stats(mean, std, in_chans, type(self)), strict=True):
-            self.register_buffer(name, values.view(-1, 1, 1), persistent=False)
+            self.register_buffer(name, values, persistent=False)  # (C,)
 
     @torch.no_grad()
     def picture(self, images: Tensor) -> Tensor:
         """Return images (B, C, H, W) without their high frequencies, float32 and normalised as they came."""
-        stored = images.float() * self.std + self.mean
+        mean, std = along_channels(self.mean, images), along_channels(self.std, images)
+        stored = images.float() * std + mean
         low = torch.fft.ifft2(torch.fft.fft2(stored) * self._circle(stored)).abs()
-        return (low - self.mean) / self.std
+        return (low - mean) / std
 
     def _circle(self, images: Tensor) -> Tensor:
         rows, columns = (torch.arange(side, device=images.device) - (side - 1) / 2 for side in images.shape[2:])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maetool.errors import UsageError
 from maetool.ops.geometry import to_size
 from maetool.ops.patches import take_patches
-from maetool.ops.stats import patch_stats
+from maetool.ops.stats import check_deviations, check_normalisable, patch_stats
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
 
@@ -32,6 +32,9 @@ class PixelTarget(nn.Module):
         out_dim: P = ph * pw * C.
         invertible: True, `invert` gives pixels.
         units: of the pixels of a patch: "normalised", those of the images as they come.
+
+    Raises:
+        UsageError: `norm_pix_loss` with patches of a single number.
     """
 
     invertible = True
@@ -42,6 +45,8 @@ class PixelTarget(nn.Module):
         self.patch_size = to_size(patch_size, "patch_size")
         self.norm_pix_loss = norm_pix_loss
         self.out_dim = prod(self.patch_size) * in_chans
+        if norm_pix_loss:
+            check_normalisable(self.out_dim, "norm_pix_loss", "target.norm_pix_loss=False")
 
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
@@ -90,8 +95,9 @@ def channel_stats(mean: Sequence[float], std: Sequence[float], in_chans: int, ow
     """Return the means and the deviations (C,) of the channels in float32.
 
     Raises:
-        UsageError: other numbers of them than channels.
+        UsageError: other numbers of them than channels, or a deviation that is not positive.
     """
+    check_deviations(std, owner.__name__)
     if not len(mean) == len(std) == in_chans:
         raise UsageError(
             f"The images have {in_chans} channels, but {owner.__name__} got {len(mean)} means and {len(std)} "

@@ -10,6 +10,7 @@ from maetool.evaluation import (
     knn_accuracy,
     knn_predict,
     linear_probe_predict,
+    linear_probe_scores,
     pixel_features,
     token_features,
 )
@@ -63,6 +64,19 @@ def test_nothing_is_hidden_from_features():
 
 def test_large_pictures_are_averaged_for_the_pixel_baseline():
     assert pixel_features(None, torch.zeros(2, 3, 224, 100)).shape == (2, 3 * 32 * 32)
+
+
+@pytest.mark.parametrize("size", [(64,), (40, 8), (4, 40, 40)])
+def test_the_pixel_baseline_has_any_rank(size):
+    images = torch.randn(2, 3, *size)
+    pixels = pixel_features(None, images).unflatten(1, (3, *(min(side, 32) for side in size)))
+    assert torch.allclose(pixels.flatten(2).mean(2), images.flatten(2).mean(2), atol=0.05)
+
+
+def test_a_linear_probe_of_one_image_is_no_nan():
+    scores = linear_probe_scores(torch.randn(1, 5), torch.tensor([1]), torch.randn(3, 5))
+    assert scores.isfinite().all()
+    assert (scores.argmax(dim=1) == 1).all()
 
 
 def test_linear_probe_separates_what_is_linear():

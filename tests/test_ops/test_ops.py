@@ -8,7 +8,7 @@ from maetool.ops.geometry import count_kept, grid_of, to_size
 from maetool.ops.patches import patchify, take_patches, unpatchify
 from maetool.ops.pos_embed import sincos_pos_embed
 from maetool.ops.random import KeyedRandom, mix, sample_keys
-from maetool.ops.stats import patch_stats
+from maetool.ops.stats import along_channels, patch_stats
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,24 @@ def test_patch_stats_are_unbiased():
     mean, std = patch_stats(patches)
     assert torch.allclose(mean, patches.mean(-1, keepdim=True))
     assert torch.allclose(std**2, patches.var(-1, keepdim=True, correction=1) + 1e-6)
+
+
+def test_the_deviation_of_one_number_is_zero():
+    mean, std = patch_stats(torch.tensor([[3.0], [-2.0]]))
+    assert mean.tolist() == [[3.0], [-2.0]]
+    assert torch.allclose(std, torch.full((2, 1), 1e-3))
+
+
+@pytest.mark.parametrize("size", [(3,), (3, 3), (5, 4), (3, 3, 3), (7, 2, 2)])
+def test_numbers_of_channels_lie_along_axis_1(size):
+    values = torch.tensor([1.0, 2.0, 3.0])
+    for given in (values, values.view(3, 1, 1)):
+        spread = torch.zeros(2, 3, *size) + along_channels(given, torch.zeros(2, 3, *size))
+        for channel, value in enumerate(values):
+            assert (spread[:, channel] == value).all()
+    assert (along_channels(torch.ones(1, 1, 1), torch.zeros(2, 5, *size)) + torch.zeros(2, 5, *size) == 1).all()
+    with pytest.raises(UsageError, match="must have 3 channels along axis 1"):
+        along_channels(values, torch.zeros(3, 2, *size))
 
 
 def test_uniform_and_normal_have_their_moments():

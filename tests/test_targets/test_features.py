@@ -9,6 +9,7 @@ from maetool.errors import UsageError
 from maetool.registry import MODELS
 from maetool.structures import MaskPlan
 from maetool.targets import FeatureTarget, MomentumFeatureTarget
+from maetool.targets.features import TeacherTarget
 from maetool.testing import tiny_batch, tiny_config, tiny_model
 
 GRID, PATCH = (2, 8), (8, 4)
@@ -32,6 +33,23 @@ def test_features_are_the_teachers_of_the_whole_image():
     assert raw.out_dim == 24
     changed = torch.where(plan.mask_at((16, 32))[:, None], images, torch.zeros_like(images))
     assert not torch.allclose(raw(images, plan), raw(changed, plan))  # visible patches matter too
+
+
+def test_tokens_of_one_number_cannot_be_normalised():
+    teacher = {**TEACHER, "embed_dim": 4, "num_heads": 1}  # the narrowest with positions in two dimensions
+    assert target(teacher=teacher).out_dim == 4
+    narrow = nn.Module()
+    narrow.embed_dim = 1
+    with pytest.raises(UsageError, match=r"normalise=\"token\" subtracts the mean .* set target.normalise=\"none\""):
+        TeacherTarget(narrow, None, "token")
+    assert TeacherTarget(narrow, None, "length").out_dim == 1
+
+
+@pytest.mark.parametrize("deviation", [0.0, -1.0, math.nan])
+def test_deviations_of_the_teacher_are_positive(deviation):
+    numbers = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "teacher_mean": (0.0,) * 3}
+    with pytest.raises(UsageError, match=r"teacher_std\) are .*, but must be positive"):
+        target(**numbers, teacher_std=(1.0, deviation, 1.0))
 
 
 def test_normalisations_by_hand():

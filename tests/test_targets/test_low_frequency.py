@@ -5,7 +5,7 @@ import torch
 from maetool.errors import UsageError
 from maetool.ops.patches import patchify
 from maetool.structures import MaskPlan
-from maetool.targets import LowFrequencyTarget
+from maetool.targets import LowFrequencyTarget, PixelTarget
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -55,3 +55,19 @@ def test_the_filter_is_a_circle_of_bins_on_a_rectangle():
 def test_bad_input(options, sentence):
     with pytest.raises(UsageError, match=sentence):
         LowFrequencyTarget(16, **options)
+
+
+@pytest.mark.parametrize("cls", [PixelTarget, LowFrequencyTarget])
+def test_patches_of_one_number_cannot_be_normalised(cls):
+    with pytest.raises(UsageError, match=r"holds 1 number here, .* set target.norm_pix_loss=False"):
+        cls(patch_size=1, in_chans=1)
+    assert cls(patch_size=1, in_chans=1, norm_pix_loss=False).out_dim == 1
+    images = torch.randn(2, 2, 2, 2)
+    plan = MaskPlan.from_scores(torch.rand(2, 4), 1, (2, 2))
+    assert cls(patch_size=1, in_chans=2)(images, plan).isfinite().all()
+
+
+@pytest.mark.parametrize("deviation", [0.0, -1.0, float("nan"), float("inf")])
+def test_deviations_are_positive(deviation):
+    with pytest.raises(UsageError, match=r"deviations of LowFrequencyTarget are .*, but must be positive"):
+        LowFrequencyTarget(8, mean=MEAN, std=(1.0, deviation, 1.0))
