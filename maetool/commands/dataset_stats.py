@@ -10,7 +10,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", help="folder of images of any depth, or text list")
     parser.add_argument("--in-chans", type=int, help="channels to read with (default: 3, or what most arrays hold)")
-    parser.add_argument("--limit", type=int, help="read only so many files, evenly spread (default: all)")
+    parser.add_argument("--limit", type=int, help="read only so many files, evenly spaced (default: all)")
     parser.add_argument("--workers", type=int, help="threads (default: as many as there are cores)")
     parser.add_argument("--broken", metavar="FILE", help="write the unreadable files there, one a line with its reason")
     return parser.parse_args()
@@ -26,14 +26,14 @@ def main() -> None:
     from maetool.compat import usable_cores
     from maetool.data.file_index import index_files
     from maetool.data.statistics import measure, to_text
+    from maetool.data.subsets import evenly_spaced
     from maetool.errors import UsageError
 
     if any(value is not None and value < 1 for value in (args.in_chans, args.limit, args.workers)):
         raise UsageError("--in-chans, --limit and --workers must be at least 1.")
     files = index_files(args.data)
-    number = min(len(files), args.limit or len(files))
-    indices = [i * len(files) // number for i in range(number)]
-    with tqdm(total=number, unit="image", dynamic_ncols=True) as bar:
+    indices = evenly_spaced(len(files), args.limit).tolist()
+    with tqdm(total=len(indices), unit="image", dynamic_ncols=True) as bar:
         found = measure(files, indices, args.in_chans, args.workers or usable_cores(), bar.update)
     print(to_text(found, len(files)))
     if args.broken:

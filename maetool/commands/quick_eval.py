@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="a checkpoint of pretraining, of a classifier or of an exported encoder")
     parser.add_argument("--data", metavar="FOLDER", required=True, help="your labelled images")
     parser.add_argument("--untrained", action="store_true", help="measure the encoder before any training too")
-    parser.add_argument("--limit", type=int, help="use only this many images to learn from, and to ask")
+    parser.add_argument("--limit", type=int, help="use only this many images, evenly spaced, to learn from, and to ask")
     parser.add_argument("--k", type=int, default=20, help="neighbours that vote (default: %(default)s)")
     parser.add_argument("--pool", choices=["mean", "cls"], help="features, see tools/extract_features.py")
     sizes = "also ask about squares of these sides, what is learned being learned at the encoder's size"

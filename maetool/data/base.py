@@ -82,7 +82,7 @@ class ImageDataset(Dataset):
     metainfo: dict[str, Any] = {}
 
     def __init__(self, pipeline: Sequence[Any] = (), seed: int = 0) -> None:
-        self.transforms = [TRANSFORMS.build(transform) for transform in pipeline]
+        self.transforms = [self.accepted(TRANSFORMS.build(transform)) for transform in pipeline]
         self.seed = seed
         self.classes: list[str] = []
         self.labels: Tensor | None = None
@@ -93,6 +93,10 @@ class ImageDataset(Dataset):
         With `weight`, bool (H, W), pixels that are False count nothing in the loss.
         """
         raise NotImplementedError(f"{type(self).__name__} must say how a sample is loaded: write `load`.")
+
+    def accepted(self, transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a transform of the pipeline, if it can change what a sample of this dataset holds."""
+        return transform
 
     def __getitem__(self, item: int | SampleKey) -> dict[str, Any]:
         """Return `load`'s sample with its transforms applied (`weight` becomes float32), its `index` and its `key`.

@@ -1,11 +1,21 @@
 """Count and name the files that the workers had to pass over, in the main process."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from maetool.errors import UsageError
 
 _ENOUGH = 200
+
+
+def own_samples(batch: Mapping[str, Any]) -> Tensor:
+    """Return which samples of a batch are those of their index, bool (B,); the others replace a broken file."""
+    number = len(batch["index"])
+    return torch.tensor([not skipped for skipped in batch.get("skipped", [""] * number)])
 
 
 class BrokenFiles:

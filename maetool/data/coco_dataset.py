@@ -12,6 +12,7 @@ from maetool.registry import DATASETS
 
 from .coco_file import CocoFile, read_coco
 from .coco_masks import decode_mask
+from .encoded_image import size_of
 from .file_dataset import FileDataset
 from .file_index import FileIndex, Names
 from .image_io import UnreadableImage
@@ -74,9 +75,7 @@ class CocoDataset(ObjectDataset, FileDataset):
         """
         sample = super().stored(index)
         entry = self._entry(index)
-        image = sample["inputs"]
-        found = tuple(image.shape[1:]) if isinstance(image, torch.Tensor) else image.size
-        size = (entry["height"], entry["width"])
+        found, size = size_of(sample["inputs"]), (entry["height"], entry["width"])
         if found != size:
             raise UnreadableImage(
                 self.files.path(index),
@@ -102,14 +101,6 @@ class CocoDataset(ObjectDataset, FileDataset):
 
     def _entry(self, index: int) -> dict[str, Any]:
         return self.source.content["images"][self.numbers[index]]
-
-    def _reason(self, index: int) -> str:
-        reason = super()._reason(index)
-        try:
-            self.stored(index)
-        except UnreadableImage as error:
-            return reason or str(error)
-        return reason
 
     def image_id(self, index: int) -> int:
         """Return the id of the image at `index` in the annotation file."""

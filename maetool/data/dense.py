@@ -1,6 +1,6 @@
 """Datasets whose truth lies at the places of an image, and must be cropped and mirrored with it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -16,22 +16,24 @@ class DenseDataset(ImageDataset):
 
     `load` gives `inputs`, (C, H, W), and `semantic`, int64 (H, W): the class of each pixel or `ignore_index`.
 
-    Args:
-        pipeline: transforms, each a config or a callable from a dict of both to a dict of both, with `takes_truth`.
-        seed: seed of the augmentation where no sampler hands over a key.
+    The transforms of the pipeline go from a dict of both to a dict of both, and say so with `takes_truth`.
 
     Raises:
         UsageError: a transform that would change the image alone.
     """
 
-    def __init__(self, pipeline: Sequence[Any] = (), seed: int = 0) -> None:
-        super().__init__(pipeline, seed)
-        for transform in self.transforms:
-            if not getattr(transform, "takes_truth", False):
-                raise UsageError(
-                    f"{type(transform).__name__} changes images alone, but the classes of the pixels must follow: use "
-                    "RandomScale, ClassBalancedCrop, RandomFlip, PhotometricDistortion and FitSize."
-                )
+    def accepted(self, transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a transform of the pipeline.
+
+        Raises:
+            UsageError: it would change the image alone.
+        """
+        if not getattr(transform, "takes_truth", False):
+            raise UsageError(
+                f"{type(transform).__name__} changes images alone, but the classes of the pixels must follow: use "
+                "RandomScale, ClassBalancedCrop, RandomFlip, PhotometricDistortion and FitSize."
+            )
+        return transform
 
     def describe(self) -> str:
         """Return a sentence on what is to be learnt."""

@@ -104,6 +104,15 @@ class EncodedImage:
         return 1, edges
 
 
+def size_of(image: EncodedImage | Tensor) -> tuple[int, int]:
+    """Return height and width of an image (C, H, W) in pixels, if possible without decoding it.
+
+    Raises:
+        UnreadableImage: the bytes are no image.
+    """
+    return (image.shape[1], image.shape[2]) if isinstance(image, Tensor) else image.size
+
+
 def open_image(data: bytes, name: str, in_chans: int = 3, backend: str = "cv2") -> EncodedImage | Tensor:
     """Return a photograph undecoded, or an array as the tensor (C, H, W) that it is.
 

@@ -13,7 +13,7 @@ from .encoded_image import EncodedImage, decoded, open_image
 from .file_index import Files
 from .image_io import UnreadableImage, check_backend
 from .labels import Labels
-from .subsets import Subset
+from .subsets import Subset, evenly_spaced
 
 # The second number settles it: among 32 files, four broken ones can be bad luck.
 _PROBES = (32, 320)
@@ -81,6 +81,7 @@ class FileDataset(ImageDataset):
 
         Raises:
             UsageError: 100 files in a row, or all there are, cannot be read.
+            IndexError: no image has this index.
         """
         return self._first_readable(index, lambda stored: {**stored, "inputs": decoded(stored["inputs"])})
 
@@ -91,6 +92,7 @@ class FileDataset(ImageDataset):
     def _first_readable(self, index: int, use: Callable[[dict[str, Any]], Any]) -> Any:
         # A photograph is decoded only when it is used, so using it is part of the trial.
         skipped: list[str] = []
+        index = range(len(self))[index]  # an IndexError ends a loop over the dataset
         for step in range(min(_MAX_IN_A_ROW, len(self))):
             position = (index + step) % len(self)
             try:
@@ -135,8 +137,9 @@ class FileDataset(ImageDataset):
     def _probe(self) -> None:
         """Read a few files, so that a wrong folder or a wrong `in_chans` shows before the training does."""
         for count in _PROBES:
-            count = min(count, len(self))
-            broken = [reason for i in range(count) if (reason := self._reason(i * len(self) // count))]
+            tried = evenly_spaced(len(self), count).tolist()
+            count = len(tried)
+            broken = [reason for index in tried if (reason := self._reason(index))]
             if len(broken) <= self.max_broken * count:
                 return
         raise UsageError(
@@ -147,10 +150,10 @@ class FileDataset(ImageDataset):
 
     def _reason(self, index: int) -> str:
         try:
-            image = decoded(self._open(index))
+            self.holds_floats |= decoded(self._open(index)).dtype == torch.float32
+            self.stored(index)  # reads what belongs to the image, too
         except UnreadableImage as error:
             return str(error)
-        self.holds_floats |= image.dtype == torch.float32
         return ""
 
 

@@ -81,6 +81,19 @@ class ObjectDataset(ImageDataset):
 
     with_masks = True
 
+    def accepted(self, transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a transform of the pipeline.
+
+        Raises:
+            UsageError: it would change the image alone.
+        """
+        if not getattr(transform, "takes_objects", False):
+            raise UsageError(
+                f"{type(transform).__name__} changes images alone, but boxes and masks must follow: use "
+                "FlipObjects, LargeScaleJitter and FitObjects."
+            )
+        return transform
+
     def coco(self) -> dict[str, Any]:
         """Return the true objects as COCO's annotation file has them, for images as they are loaded."""
         images, annotations = [], []
@@ -122,11 +135,6 @@ class ObjectDataset(ImageDataset):
         size = (int(image.shape[1]), int(image.shape[2]))
         picture = Picture(image, stored["objects"], size)
         for transform in self.transforms:
-            if not getattr(transform, "takes_objects", False):
-                raise UsageError(
-                    f"{type(transform).__name__} changes images alone, but boxes and masks must follow: use "
-                    "FlipObjects, LargeScaleJitter and FitObjects."
-                )
             picture = transform(picture)
         content = torch.tensor(picture.content)
         return {

@@ -1,5 +1,6 @@
 """Images with a PNG of classes each, in folders as those of ADE20K, Cityscapes and Pascal VOC."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,21 @@ from maetool.ops.geometry import by
 from maetool.registry import DATASETS
 
 from .dense import DenseDataset
-from .encoded_image import decoded, open_image
-from .image_io import UnreadableImage, check_backend, read_bytes
+from .encoded_image import size_of
+from .file_dataset import FileDataset
+from .file_index import FileIndex, Names
+from .image_io import UnreadableImage
+from .subsets import Subset
 
 CLASSES_FILE = "classes.txt"
 _HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
 
 
 @DATASETS.register_module()
-class SegmentationDataset(DenseDataset):
+class SegmentationDataset(DenseDataset, FileDataset):
     """Images and, under the same names in another folder, PNGs whose values are the classes of the pixels.
+
+    An image counts as broken if it or its PNG cannot be read, or if their sizes differ.
 
     Args:
         root: folder of the data set.
@@ -34,13 +40,13 @@ class SegmentationDataset(DenseDataset):
         palette: K colours (R, G, B), 0 to 255, for pictures; None, those of Pascal VOC.
         zero_is_ignored: the PNGs count classes from 1, and 0 counts nothing, as in ADE20K.
         ignore_index: value of pixels that count nothing, in the PNGs and in the samples.
-        in_chans: C.
-        pipeline, seed: see `DenseDataset`.
-        limit: use the first so many.
-        backend: what decodes photographs; see `decode_image`.
+        in_chans, max_broken, backend, seed: see `FileDataset`.
+        pipeline: see `DenseDataset`.
+        limit: use only this many images, evenly spaced.
 
     Raises:
-        UsageError: a folder or list that is not there, no images, an image without a PNG or a PNG without an image.
+        UsageError: a folder or list that is not there, no images, an image without a PNG or a PNG without an image, or
+            more broken files than `max_broken` in a probe of them.
     """
 
     def __init__(
@@ -57,61 +63,58 @@ class SegmentationDataset(DenseDataset):
         ignore_index: int = 255,
         in_chans: int = 3,
         pipeline: Sequence[Any] = (),
+        max_broken: float = 0.1,
         limit: int | None = None,
         backend: str = "cv2",
         seed: int = 0,
     ) -> None:
-        super().__init__(pipeline, seed)
-        self.root, self.in_chans, self.backend = Path(root).expanduser(), in_chans, check_backend(backend)
-        self.zero_is_ignored, self.ignore_index = zero_is_ignored, ignore_index
-        self.classes = list(classes) if classes else read_classes(self.root)
-        if palette is not None and len(palette) != len(self.classes):
-            raise UsageError(f"palette has {len(palette)} colours, but there are {len(self.classes)} classes.")
-        self.metainfo = {"classes": tuple(self.classes), **({"palette": palette} if palette else {})}
+        self.root, self.zero_is_ignored, self.ignore_index = Path(root).expanduser(), zero_is_ignored, ignore_index
+        listed = list(classes) if classes else read_classes(self.root)
+        if palette is not None and len(palette) != len(listed):
+            raise UsageError(f"palette has {len(palette)} colours, but there are {len(listed)} classes.")
+        self._num_classes = len(listed)
         pictures = _files(self.root / images, image_suffix)
         truths = _files(self.root / annotations, annotation_suffix)
-        wanted = sorted(pictures | truths) if names is None else _listed(self.root / names)
-        _check_pairs(wanted, pictures, truths)
-        self.names = wanted[:limit]
-        self._files = [(pictures[name], truths[name]) for name in self.names]
+        expected = sorted(pictures | truths) if names is None else _listed(self.root / names)
+        _check_pairs(expected, pictures, truths)
+        subset = Subset(limit=limit, seed=seed)
+        self.names = [expected[i] for i in subset.choose(len(expected), None).tolist()]
+        self._truths = [truths[name] for name in self.names]
+        paths = [os.fsencode(os.path.abspath(pictures[name])) for name in expected]
+        files = FileIndex(os.path.abspath(self.root / images), Names.of(paths))
+        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed)
+        self.classes = listed
+        self.metainfo = {"classes": tuple(listed), **({"palette": palette} if palette else {})}
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def load(self, index: int) -> dict[str, Any]:
-        """Return `inputs`, (C, H, W), and `semantic`, int64 (H, W), classes or `ignore_index`.
+    def stored(self, index: int) -> dict[str, Any]:
+        """Return `inputs`, (C, H, W), a photograph undecoded, and `semantic`, int64 (H, W), classes or `ignore_index`.
 
         Raises:
-            UsageError: a file that cannot be read, of another size than its image, or with classes beyond the list.
+            UnreadableImage: the image or its PNG cannot be read, or they differ in size.
+            UsageError: the PNG holds classes beyond the list.
         """
-        picture, truth = self._files[index]
-        try:
-            image = decoded(open_image(read_bytes(str(picture)), str(picture), self.in_chans, self.backend))
-        except UnreadableImage as error:
-            raise UsageError(f"{error}: repair this image, or remove it with its PNG {truth}.") from error
-        semantic = self._classes_of(truth)
-        if semantic.shape != image.shape[1:]:
-            raise UsageError(
-                f"{truth} has {by(semantic.shape)} pixels, but its image {picture} has {by(image.shape[1:])}: they "
-                "must be equal."
-            )
-        return {"inputs": image, "semantic": semantic}
+        sample = super().stored(index)
+        path, found = self._truths[index], size_of(sample["inputs"])
+        values = read_index_png(path)
+        if values.shape != found:
+            reason = f"it has {by(values.shape)} pixels, but its image {self.files.path(index)} has {by(found)}"
+            raise UnreadableImage(path, reason)
+        return {**sample, "semantic": self._classes_of(values, path)}
 
     def name_of(self, index: int) -> str:
         """Return the name that the image at `index` and its PNG share."""
         return self.names[index]
 
-    def _classes_of(self, path: Path) -> Tensor:
-        values = read_index_png(path)
+    def _classes_of(self, values: np.ndarray, path: Path) -> Tensor:
         ignored = values == self.ignore_index
         if self.zero_is_ignored:
             ignored, values = ignored | (values == 0), values - 1
         highest = int(values[~ignored].max()) if not ignored.all() else 0
-        if highest >= len(self.classes):
+        if highest >= self._num_classes:
             first = int(self.zero_is_ignored)
             raise UsageError(
-                f"{path} holds the class {highest + first}, but the {len(self.classes)} classes are numbered from "
-                f"{first} to {len(self.classes) - 1 + first}, and {self.ignore_index} is what counts nothing: correct "
+                f"{path} holds the class {highest + first}, but the {self._num_classes} classes are numbered from "
+                f"{first} to {self._num_classes - 1 + first}, and {self.ignore_index} is what counts nothing: correct "
                 "the file, classes, zero_is_ignored or ignore_index."
             )
         return torch.from_numpy(np.where(ignored, self.ignore_index, values))
@@ -121,18 +124,16 @@ def read_index_png(path: Path) -> np.ndarray:
     """Return the values of a PNG of one channel, grey or with a palette, as int64 (H, W).
 
     Raises:
-        UsageError: it cannot be read, or is a picture in colours.
+        UnreadableImage: it cannot be read, or is a picture in colours.
     """
     try:
         with Image.open(path) as picture:
             mode, values = picture.mode, np.array(picture)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise UsageError(f"{path} cannot be read ({error}): expected is a PNG of classes.") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise UnreadableImage(path, f"it is no PNG of classes ({error})") from error
     if values.ndim != 2:
-        raise UsageError(
-            f"{path} is a picture of mode {mode}, but expected is a PNG of one channel whose values are classes: write "
-            "it grey or with a palette."
-        )
+        reason = f"it is a picture of mode {mode}, but must have one channel, grey or a palette, of classes"
+        raise UnreadableImage(path, reason)
     return values.astype(np.int64)
 
 

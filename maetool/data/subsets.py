@@ -24,7 +24,8 @@ class Subset:
     Attributes:
         part: "train" and "val" are four and one fifth of each class, the same whatever the other arguments are;
             "all" is both.
-        limit: use only this many, evenly spaced over the part.
+        limit: use only this many, evenly spaced over the part: files are often sorted by class, place or patient, so
+            that the first ones are alike.
         fraction: of what is left, this share of each class, above 0 to 1, rounded, at least one image.
         per_class: of what is left, this many images of each class, or all where it has fewer.
         seed: another seed is another draw of `fraction` and `per_class`.
@@ -66,8 +67,7 @@ class Subset:
         if self.part != "all":
             held_out = _held_out(strata)
             chosen = chosen[held_out if self.part == "val" else ~held_out]
-        if self.limit is not None and self.limit < len(chosen):
-            chosen = chosen[torch.arange(self.limit) * len(chosen) // self.limit]
+        chosen = chosen[evenly_spaced(len(chosen), self.limit)]
         if self.fraction is None and self.per_class is None:
             return chosen
         if labels is None:
@@ -77,6 +77,15 @@ class Subset:
             rank, size = _ranks(strata[chosen], keys)
             return chosen[rank < (self.fraction * size + 0.5).floor().clamp(min=1)]
         return chosen[_first_of_each(labels[chosen], keys, self.per_class)]
+
+
+def evenly_spaced(count: int, limit: int | None) -> Tensor:
+    """Return `limit` indices below `count`, int64, evenly spaced and ascending; all where there are no more, or None.
+
+    This is what `limit` means wherever it is an argument.
+    """
+    number = count if limit is None else min(limit, count)
+    return torch.arange(number) * count // max(1, number)
 
 
 def _strata(labels: Tensor | None, count: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.dist import all_gather_object
 
+from maetool.data.broken_files import own_samples
 from maetool.data.objects import ObjectDataset
 from maetool.errors import UsageError
 from maetool.evaluation.coco import CocoScores, to_coco
@@ -60,10 +61,10 @@ class DetectionValLoop(ValLoop):
         """Return the detections of all processes, and the ids of their images."""
         model, dataset, entries, seen = self.runner.bare_model, self.dataloader.dataset, [], []
         for data in self.dataloader:
-            skipped = data.get("skipped", [""] * len(data["index"]))
             detections = model(**model.data_preprocessor(data), mode="predict")
-            for found, index, broken in zip(detections, data["index"].tolist(), skipped, strict=True):
-                if not broken:
+            own = own_samples(data).tolist()
+            for found, index, valid in zip(detections, data["index"].tolist(), own, strict=True):
+                if valid:
                     seen.append(dataset.image_id(index))
                     entries += to_coco(found, seen[-1], category_ids)
         parts = all_gather_object((entries, seen))

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.dist import all_reduce
 from torch import nn
 
+from maetool.data.broken_files import own_samples
 from maetool.data.dense import DenseDataset
 from maetool.errors import UsageError
 from maetool.evaluation.segmentation import SegmentationScores, no_scores, pixel_confusion, predict_classes
@@ -51,9 +52,9 @@ class SegmentationValLoop(ValLoop):
         self._check(dataset, model)
         scores = no_scores(model.num_classes)
         for data in self.dataloader:
-            truth = data["semantic"]
-            predicted = predict_classes(model, data, truth.shape[-2:])
-            scores = scores.added(pixel_confusion(predicted, truth, model.num_classes, model.ignore_index))
+            valid, truth = own_samples(data), data["semantic"]
+            predicted = predict_classes(model, data, truth.shape[-2:])[valid]
+            scores = scores.added(pixel_confusion(predicted, truth[valid], model.num_classes, model.ignore_index))
         all_reduce(scores.confusion)
         if not scores.confusion.any():
             raise UsageError("No pixel of the validation data counts: check its PNGs, and zero_is_ignored.")

@@ -7,6 +7,8 @@ from mmengine.dist import all_gather
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maetool.data.broken_files import own_samples
+
 Features = Callable[[nn.Module, Tensor], Tensor]
 
 
@@ -45,7 +47,7 @@ def collect_features(model: nn.Module, loader: Iterable, features: Mapping[str, 
     """
     parts: dict[str, list[Tensor]] = {}
     for data in loader:
-        valid = torch.tensor([not skipped for skipped in data.get("skipped", [""] * len(data["index"]))])
+        valid = own_samples(data)
         images = model.data_preprocessor(data)["images"]
         found = {name: function(model, images).cpu() for name, function in features.items()}
         found |= {name: data[name].cpu() for name in ("label", "index") if name in data}

@@ -1,5 +1,8 @@
 """Classes of pixels: read from folders, drawn, written and read back, cropped and mirrored with their image."""
 
+import logging
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from PIL import Image
 from maetool.data import (
     ClassBalancedCrop,
     FitSize,
+    ImageFolderDataset,
     PhotometricDistortion,
     RandomFlip,
     RandomScale,
@@ -16,6 +20,7 @@ from maetool.data import (
     ShapesSegmentation,
 )
 from maetool.data.base import keyed_rng
+from maetool.data.broken_files import BrokenFiles
 from maetool.data.layouts import write_shapes
 from maetool.engine.config import load_config
 from maetool.errors import UsageError
@@ -89,20 +94,20 @@ def test_what_is_missing_is_named(folder, removed, said):
         SegmentationDataset(folder, **PLACES)
 
 
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        (np.full((6, 8), 3, np.uint8), "holds the class 3, but the 3 classes are numbered from 0 to 2"),
-        (np.zeros((8, 6), np.uint8), "has 8x6 pixels, but its image .* has 6x8"),
-        (np.zeros((6, 8, 3), np.uint8), "is a picture of mode RGB"),
-    ],
-)
-def test_a_wrong_png_is_named(folder, values, said):
-    overwrite(folder, values)
-    dataset = SegmentationDataset(folder, **PLACES)
-    dataset[0]
-    with pytest.raises(UsageError, match=f"town/1.png {said}"):
-        dataset[1]
+def test_a_class_beyond_the_list_is_named(folder):
+    overwrite(folder, np.full((6, 8), 3, np.uint8))
+    with pytest.raises(UsageError, match=r"town/1.png holds the class 3, but the 3 classes are numbered from 0 to 2"):
+        SegmentationDataset(folder, **PLACES)[1]
+
+
+def test_an_image_and_its_classes_share_a_name_and_a_size(folder):
+    for values, reason in (
+        (np.zeros((8, 6), np.uint8), "it has 8x6 pixels, but its image .*pictures/town/1.jpg has 6x8"),
+        (np.zeros((6, 8, 3), np.uint8), "it is a picture of mode RGB"),
+    ):
+        overwrite(folder, values)
+        with pytest.raises(UsageError, match=rf"1 of 2 files that were tried .*town/1.png: {reason}"):
+            SegmentationDataset(folder, **PLACES)
 
 
 def test_classes_counted_from_one_are_named_as_the_file_has_them(folder):
@@ -111,11 +116,64 @@ def test_classes_counted_from_one_are_named_as_the_file_has_them(folder):
         SegmentationDataset(folder, **PLACES, zero_is_ignored=True)[1]
 
 
-@pytest.mark.parametrize("name", ["pictures/town/1.jpg", "truth/town/1.png"])
-def test_a_damaged_file_is_named(folder, name):
-    (folder / name).write_bytes((folder / name).read_bytes()[:40])
-    with pytest.raises(UsageError, match=f"{name}.* cannot be read|{name}.*repair"):
-        SegmentationDataset(folder, **PLACES)[1]
+DAMAGED = ["pictures/town/1.jpg", "truth/town/1.png"]
+
+
+def damage(folder, name, kind):
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes({"cut": data[:40], "empty": b"", "text": b"not an image"}[kind])
+
+
+@pytest.mark.parametrize("kind", ["cut", "empty", "text"])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_too_many_damaged_files_are_named_at_the_start(folder, name, kind):
+    damage(folder, name, kind)
+    with pytest.raises(UsageError, match=rf"1 of 2 files that were tried .* max_broken=0.1 allows: .*{name}: "):
+        SegmentationDataset(folder, **PLACES)
+
+
+@pytest.mark.parametrize("kind", ["cut", "empty", "text", "size"])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_passed_over_and_counted(folder, name, kind):
+    if kind == "size":
+        overwrite(folder, np.zeros((8, 6), np.uint8))
+        name = "truth/town/1.png"
+    else:
+        damage(folder, name, kind)
+    dataset = SegmentationDataset(folder, **PLACES, max_broken=0.5, pipeline=[{"type": "RandomFlip", "p": 0.0}])
+    good, replaced = dataset[0], dataset[1]
+    assert good["skipped"] == ""
+    assert replaced["skipped"].startswith(str(folder / name) + ": ")
+    assert torch.equal(replaced["semantic"], good["semantic"])
+    assert torch.equal(replaced["inputs"], good["inputs"])
+    files = BrokenFiles(dataset.max_broken, logging.getLogger(), len(dataset))
+    files.update([good["skipped"], replaced["skipped"]], 2)
+    assert list(files.files) == [replaced["skipped"]]
+    with pytest.raises(UsageError, match=r"1 of 2 samples met a broken file .* max_broken=0.1 allows"):
+        BrokenFiles(0.1, logging.getLogger(), 2).update([good["skipped"], replaced["skipped"]], 2)
+
+
+def test_a_limit_is_spaced_evenly(folder):
+    for number in range(2, 10):
+        for place, ending in zip(PLACES.values(), (".jpg", ".png"), strict=True):
+            shutil.copy(folder / f"{place}/town/0{ending}", folder / f"{place}/town/{number}{ending}")
+    expected = ["town/0", "town/3", "town/6"]
+    dataset = SegmentationDataset(folder, **PLACES, limit=3)
+    assert dataset.names == expected
+    assert [dataset.name_of(i) for i in range(len(dataset))] == expected
+    assert [dataset.files.relative(i) for i in range(3)] == [f"{name}.jpg" for name in expected]
+    images = ImageFolderDataset(folder / "pictures", limit=3)
+    assert [images.name_of(i) for i in range(3)] == [f"{name}.jpg" for name in expected]
+    assert len(SegmentationDataset(folder, **PLACES, limit=100)) == 10
+    for wrong in (0, -1, 2.5):
+        with pytest.raises(UsageError, match=r"limit is .*: give a number of images, at least 1"):
+            SegmentationDataset(folder, **PLACES, limit=wrong)
+
+
+def test_a_loop_over_a_dataset_of_files_ends(folder):
+    assert [sample["index"] for sample in SegmentationDataset(folder, **PLACES)] == [0, 1]
+    assert len(list(ImageFolderDataset(folder / "pictures"))) == 2
+    assert ImageFolderDataset(folder / "pictures")[-1]["inputs"].float().mean() == 40
 
 
 def test_an_image_where_nothing_counts(folder):

@@ -55,6 +55,19 @@ def test_a_folder_is_trained_on_and_measured(trained):
     assert sum(int(row.split(",")[3]) for row in rows[1:]) == 8 * 40 * 24
 
 
+def test_damaged_files_do_not_end_a_run(repository, tmp_path):
+    write_shapes(tmp_path / "data", "ade20k", 8, 8, (40, 24), seed=3)
+    damaged = [tmp_path / "data" / name for name in ("images/training/000002.jpg", "annotations/validation/000001.png")]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:60])
+    cfg = config(repository, tmp_path / "run", tmp_path / "data")
+    cfg.train_dataloader.dataset.max_broken = cfg.val_dataloader.dataset.max_broken = 0.2
+    runner = launch.build_runner(cfg)
+    runner.train()
+    assert f"Broken file passed over: {damaged[0]}: " in next((tmp_path / "run").glob("*/*.log")).read_text()
+    assert runner.val_loop.scores.confusion.sum() == 7 * 40 * 24
+
+
 def test_the_visualiser_gets_pictures_of_the_classes(trained):
     folder, *_ = trained
     pictures = sorted((folder / "run").rglob("vis_image/segmentation_*.png"))
