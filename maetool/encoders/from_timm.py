@@ -7,7 +7,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import PatchEmbed
+from timm.layers import DropPath, PatchEmbed
 from timm.models.beit import Attention as BeitAttention
 from timm.models.beit import Beit
 from timm.models.eva import Eva
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.layers import embed_patches, run_blocks
+from maetool.layers.drop_path import replace_drop_path
 from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.patches import take_tokens
 from maetool.registry import ENCODERS
@@ -165,6 +166,7 @@ def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
         raise UsageError(f"timm cannot make {name} with {dict(options)} ({error}): correct these arguments.") from error
     if type(vit) not in _PLAIN or type(vit.patch_embed) is not PatchEmbed:
         raise _not_plain(name)
+    replace_drop_path(vit, DropPath)
     for module in vit.modules():
         if isinstance(module, BeitAttention) and module.relative_position_bias_table is not None:
             # The bias of each block enters by the argument for the shared one, which can be that of some patches only.

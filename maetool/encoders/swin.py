@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import torch
+from timm.layers import DropPath as TimmDropPath
 from timm.models.swin_transformer import SwinTransformer as TimmSwin
 from torch import Tensor, nn
 
 from maetool.layers import embed_patches
+from maetool.layers.drop_path import replace_drop_path
 from maetool.ops.geometry import grid_of, to_size
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
@@ -69,6 +71,7 @@ class SwinTransformer(nn.Module):
             mlp_ratio=mlp_ratio,
             drop_path_rate=drop_path_rate,
         )
+        replace_drop_path(swin, TimmDropPath)
         self.embed_dim, self.depths = swin.num_features, tuple(depths)
         self.patch_embed, self.layers, self.norm = swin.patch_embed, swin.layers, swin.norm
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.attention import attention
 from maetool.ops.linear import gelu_linear, linear, norm_linear
 from maetool.ops.patches import take_patches, take_tokens
+
+from .drop_path import DropPath
 
 # PyTorch's default of 1e-5 is wrong for every model of this family.
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)

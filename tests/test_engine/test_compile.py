@@ -1,0 +1,164 @@
+"""Every block of a run is compiled, and few times: counted by a backend that runs the graphs as they are."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from timm.layers import DropPath as TimmDropPath
+from torch import nn
+
+from maetool.encoders import SwinTransformer, TimmEncoder
+from maetool.engine.blocks import blocks_of, checkpoint_blocks, compile_blocks
+from maetool.errors import UsageError
+from maetool.layers import Block, DropPath
+from maetool.testing import tiny_batch, tiny_model
+
+
+class Counter:
+    """A backend of torch.compile."""
+
+    def __init__(self):
+        self.compiled, self.runs = 0, 0
+
+    def __call__(self, graph, inputs):
+        self.compiled += 1
+
+        def run(*arguments):
+            self.runs += 1
+            return graph.forward(*arguments)
+
+        return run
+
+    def of(self, function):
+        """Return how many compiled blocks a function runs."""
+        before = self.runs
+        function()
+        return self.runs - before
+
+
+@pytest.fixture
+def counter():
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(recompile_limit=8, accumulated_recompile_limit=256):
+        yield Counter()
+    torch._dynamo.reset()
+
+
+def step(model, batch_size=4):
+    model.train()
+    model(**model.data_preprocessor(tiny_batch(batch_size), True))["loss"].backward()
+
+
+@torch.no_grad()
+def validate(model, batch_size):
+    model.eval()
+    data = model.data_preprocessor(tiny_batch(batch_size))
+    model(**data)
+    model(data["images"], mode="tensor")
+
+
+@pytest.mark.parametrize(("depth", "recompute"), [(12, False), (24, False), (12, True)])
+def test_all_blocks_of_a_run_with_validation_are_compiled(counter, depth, recompute):
+    model = tiny_model(encoder={"depth": depth, "drop_path_rate": 0.1}, decoder={"depth": 8})
+    if recompute:
+        checkpoint_blocks(model)
+    assert compile_blocks(model, {"backend": counter}) == depth + 8
+    assert counter.of(lambda: step(model)) == depth + 8
+    assert counter.of(lambda: validate(model, 4)) == counter.of(lambda: validate(model, 3)) == 0
+    assert counter.of(lambda: step(model)) == depth + 8
+    # The first block drops no path, the others do; the decoder's last one computes what is predicted alone.
+    assert counter.compiled == 4
+
+
+def test_a_masking_ratio_that_changes_keeps_all_blocks_compiled(counter):
+    masker = {"type": "RandomMasker", "mask_ratio": 0.5}
+    model = tiny_model(encoder={"depth": 12, "drop_path_rate": 0.1}, masker=masker)
+    number = compile_blocks(model, {"backend": counter})
+    for ratio in (0.5, 0.75, 0.875):
+        model.masker.mask_ratio = ratio
+        assert counter.of(lambda: step(model)) == number
+
+
+SIZES = {"img_size": 32, "drop_path_rate": 0.2}
+TIMMS = {
+    "plain": lambda: TimmEncoder("vit_tiny_patch16_224", embed_dim=24, num_heads=2, depth=12, patch_size=8, **SIZES),
+    "beit": lambda: TimmEncoder("beit_base_patch16_224", embed_dim=24, num_heads=2, depth=12, patch_size=8, **SIZES),
+    "swin": lambda: SwinTransformer(32, 4, 3, 8, (1, 1, 9, 1), (1, 1, 2, 4), window_size=1, drop_path_rate=0.2),
+}
+
+
+@pytest.mark.parametrize("name", TIMMS)
+def test_blocks_of_timm_are_compiled_few_times(counter, name):
+    encoder = TIMMS[name]()
+    assert not any(isinstance(module, TimmDropPath) for module in encoder.modules())
+    assert compile_blocks(encoder, {"backend": counter}) == 12
+    for _ in range(2):
+        # What timm leaves a graph break in runs as several graphs.
+        assert counter.of(lambda: encoder(torch.randn(2, 3, 32, 32)).sum().backward()) >= 12
+    assert counter.compiled <= 8
+
+
+def test_a_block_with_numbers_of_its_own_is_compiled_on_its_own(counter):
+    class Scaled(nn.Module):
+        def __init__(self, number):
+            super().__init__()
+            self.number, self.weight = number, nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return x * self.weight + self.number
+
+    model = nn.Module()
+    model.blocks = nn.ModuleList(Scaled(number / 7) for number in range(24))
+    compile_blocks(model, {"backend": counter})
+    x = torch.zeros(2)
+    for _ in range(2):
+        assert counter.of(lambda: [block(x) for block in model.blocks]) == 24
+
+
+def test_frozen_blocks_are_compiled_in_evaluation_too(counter):
+    model = tiny_model().requires_grad_(False).eval()
+    compile_blocks(model, {"backend": counter})
+    with torch.no_grad():
+        assert counter.of(lambda: model(**model.data_preprocessor(tiny_batch()))) == 3
+
+
+def test_a_copy_of_a_compiled_model_runs_its_own_weights(counter):
+    model = tiny_model()
+    images = torch.randn(2, 3, 16, 32)
+    compile_blocks(model, {"backend": counter})
+    copy = deepcopy(model)
+    before = copy.encoder(images)
+    for block in blocks_of(model):
+        nn.init.zeros_(block.mlp.fc1.weight)
+    assert torch.equal(copy.encoder(images), before)
+    assert not torch.allclose(model.encoder(images), before)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_drop_path_draws_as_timms_does(rate, dtype):
+    x, ours, theirs = torch.randn(64, 3, 4, dtype=dtype), DropPath(rate), TimmDropPath(rate)
+    results = []
+    for drop in (ours, theirs):
+        torch.manual_seed(5)
+        results.append((drop(x), drop(x), torch.rand(3)))
+    for mine, others in zip(*results, strict=True):
+        assert torch.equal(mine, others)
+    assert ours.eval()(x) is x
+    assert not ours.state_dict()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_compiled_drop_path_drops_its_share(counter, rate):
+    drop = torch.compile(DropPath(rate), backend=counter)
+    torch.manual_seed(0)
+    kept = drop(torch.ones(100_000, 1)).flatten()
+    assert set(kept.unique().tolist()) == {0.0, (torch.ones(()) / torch.tensor(1 - rate)).item()}
+    assert (kept == 0).float().mean().item() == pytest.approx(rate, abs=0.006)
+    assert counter.runs == 1
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 2, float("nan")])
+def test_rates_of_drop_path(rate):
+    with pytest.raises(UsageError, match=r"drop_path is .*, but must be a share from 0 to below 1"):
+        Block(24, 3, drop_path=rate)
