@@ -185,7 +185,7 @@ def test_layers_of_swin():
 
 def test_layers_of_the_hybrid():
     sizes = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "conv_dims": (8, 16)}
-    rows = table(ImageClassifier(HybridTransformer(**sizes), 5))
+    rows = table(ImageClassifier(HybridTransformer(**sizes, fuse="always"), 5))
     first = {row[0] for name, row in rows.items() if name.startswith(("encoder.stage", "encoder.proj"))}
     assert first == {0}
     assert rows["encoder.blocks.1.attn.qkv.weight"] == (2, 0.5, True)
