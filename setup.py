@@ -1,32 +1,73 @@
 """Installation; docs/dependencies.md gives the reason for each dependency and each bound."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "maetool" / "__init__.py").read_text())[1]
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "maetool" / "__init__.py").read_text(encoding="utf-8"))[1]
+MMCV = "onedl-mmcv>=2.3.6"
 ONNX = ["onnx>=1.18", "onnxscript>=0.6.2", "onnxruntime>=1.22"]
 # Before 70.1 setuptools builds no wheel by itself, and a test builds that of the example plugin.
-TEST = ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9", "setuptools>=70.1", *ONNX]
+TEST = ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9", "setuptools>=70.1", MMCV, *ONNX]
+
+
+class BuildWithConfigs(build_py):
+    """Copies configs/ into the package, where `maetool::NAME` looks; an editable installation reads the checkout."""
+
+    def run(self) -> None:
+        """Build the package, then copy."""
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, "maetool", ".mim", "configs")
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(ROOT / "configs", target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def description() -> str:
+    """Return the README without what works in a checkout only: pictures, links to its pages, and the table of these."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"(?ms)^## Where to go on$.*?(?=^## |\Z)", "", text)
+    paragraphs = [part for part in text.split("\n\n") if not re.search(r"!\[[^]]*\]\((?!https?:)", part)]
+    return re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", "\n\n".join(paragraphs))
+
 
 setup(
     name="maetool",
     version=VERSION,
     description="A toolbox for masked image modelling: swappable maskers, encoders, decoders, targets and heads",
-    long_description=(ROOT / "README.md").read_text(),
+    long_description=description(),
     long_description_content_type="text/markdown",
+    author="The maetool authors",
     license="Apache-2.0",
+    keywords=["masked autoencoder", "masked image modelling", "self-supervised learning", "pretraining", "ViT"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=find_packages(include=["maetool", "maetool.*"]),
+    package_data={"maetool": ["py.typed"]},
+    cmdclass={"build_py": BuildWithConfigs},
     entry_points={"console_scripts": ["maetool=maetool.commands:main"]},
     install_requires=[
         "torch>=2.9",
         "torchvision>=0.24",
         "timm>=1.0.21",
         "onedl-mmengine>=0.10.12",
-        "onedl-mmcv>=2.3.6",
+        "packaging>=20.9",
         "safetensors>=0.4.3",
         "numpy>=1.26",
         "opencv-python>=4.11.0.86",
@@ -40,6 +81,7 @@ setup(
     ],
     extras_require={
         "test": TEST,
+        "mmcv": [MMCV],
         "onnx": ONNX,
         "dev": [*TEST, "ruff>=0.6", "codespell>=2.3", "pyarrow>=15"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=1.0", "ruff>=0.6"],

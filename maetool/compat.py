@@ -1,11 +1,18 @@
-"""The only file that asks which version or ability of a dependency this is."""
+"""The only file that asks which version or ability of a dependency, or of the system, this is."""
 
 import ctypes
 import os
+import signal
 import sys
+import threading
 from functools import cache
+from math import nan
 
 import torch
+
+# What Slurm and other schedulers send before they kill; Windows has no SIGUSR1.
+STOP_SIGNALS = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def cpu_has_bfloat16() -> bool:
@@ -18,6 +25,31 @@ def usable_cores() -> int:
     """Return how many cores this process may use; a container may allow fewer than the machine has."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def peak_memory() -> float:
+    """Return the most bytes of memory that this process has held so far; NaN where the system does not say it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return nan
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in kibibytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def read_at(file: int, size: int, offset: int) -> bytes:
+    """Return up to `size` bytes of an open file from `offset` on.
+
+    Args:
+        file: its descriptor, whose own position threads may share.
+        size: in bytes.
+        offset: from the beginning of the file.
+    """
+    if hasattr(os, "pread"):
+        return os.pread(file, size, offset)
+    with _ONE_AT_A_TIME:  # Windows: the position belongs to the descriptor
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.read(file, size)
 
 
 @cache

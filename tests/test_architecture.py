@@ -19,6 +19,8 @@ EARLIER = {
     "layers": BASICS,
     "structures": BASICS,
     "plugins": [],
+    "installation": [],
+    "_deprecated": [],
     "registry": ["errors", "plugins"],
     "backbones": [*BASICS, "registry", "structures", "layers"],
     "models": [*BASICS, *PARTS, "backbones", "registry", "structures", "layers"],

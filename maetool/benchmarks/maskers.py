@@ -24,7 +24,9 @@ from maetool.registry import MODELS
 from .timing import measure, table
 
 
-def run(config: Path, batch_size: int, grid: Sequence[int], step_batch: int, rounds: int) -> tuple[str, dict[str, Any]]:
+def run(
+    config: str | Path, batch_size: int, grid: Sequence[int], step_batch: int, rounds: int
+) -> tuple[str, dict[str, Any]]:
     """Time the plan of a batch with every masker, and a training step of ViT-B.
 
     Args:
@@ -65,7 +67,7 @@ def _maskers() -> dict[str, Callable]:
     }
 
 
-def _vit_b_step(config: Path, batch: int, device: str) -> Callable[[], None]:
+def _vit_b_step(config: str | Path, batch: int, device: str) -> Callable[[], None]:
     cfg = load_config(config)
     complete_config(cfg)
     model = MODELS.build(cfg.model).to(device)

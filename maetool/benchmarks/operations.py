@@ -9,6 +9,7 @@ from typing import Any
 from torch.profiler import profile
 
 from maetool.compat import keep_freed_memory
+from maetool.engine.config_paths import find_config
 
 from .step import Case, alone, device, stepper
 
@@ -25,16 +26,18 @@ _KINDS = {
 _REST, _STEPS = "the rest", 3
 
 
-def run(configs: Sequence[Path], dtypes: Sequence[str], batch_size: int, rounds: int) -> tuple[str, dict[str, Any]]:
+def run(
+    configs: Sequence[str | Path], dtypes: Sequence[str], batch_size: int, rounds: int
+) -> tuple[str, dict[str, Any]]:
     """Profile steps of recipes, each round of each case in a fresh process.
 
     Args:
-        configs: recipes.
+        configs: paths or names of recipes.
         dtypes: "float32" and "bfloat16", the latter by autocast.
         batch_size: images of a step.
         rounds: interleaved rounds; the table shows medians.
     """
-    cases = [Case("ours", config, dtype, batch_size) for dtype in dtypes for config in configs]
+    cases = [Case("ours", path, dtype, batch_size) for dtype in dtypes for path in map(find_config, configs)]
     found: dict[Case, list[dict[str, float]]] = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:

@@ -3,9 +3,7 @@
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from maetool.compat import keep_freed_memory
+from maetool.compat import keep_freed_memory, peak_memory
 from maetool.engine.config import complete_config, load_config
+from maetool.engine.config_paths import configs_folder, find_config
 from maetool.engine.debug import mappings
 from maetool.engine.param_groups import decay_groups
 from maetool.layers import Block
@@ -30,7 +29,6 @@ from maetool.registry import MODELS
 from . import overhead, peers
 
 _PARTS = ("forward", "backward", "optimiser")
-_CONFIGS = Path(__file__).parents[2] / "configs"
 _CODES = 8192  # of the published tokenizers
 
 
@@ -55,7 +53,7 @@ class Case:
 
 
 def run(
-    configs: Sequence[Path],
+    configs: Sequence[str | Path],
     methods: Sequence[str] | None,
     dtypes: Sequence[str],
     batch_size: int,
@@ -67,8 +65,8 @@ def run(
     """Time training steps, each case of each round in a fresh process, so that memory is its own.
 
     Args:
-        configs: recipes of ours; the folder's name is the method's, the file's first part the size's. Or "all", see
-            `base_recipes`.
+        configs: paths or names of recipes; the folder's name is the method's, the file's first part the size's. Or
+            "all", see `base_recipes`.
         methods: "ours" and names of peers, which are measured once for each size; by default ours and the peers that
             are installed and have the size.
         dtypes: "float32" and "bfloat16", the latter by autocast.
@@ -78,9 +76,9 @@ def run(
         rounds: interleaved rounds.
         safety: instead, time the loop of the first recipe with and without what makes it safe.
     """
+    configs = base_recipes() if list(map(str, configs)) == ["all"] else [find_config(config) for config in configs]
     if safety:
         return overhead.run(configs[0], batch_size, steps, rounds)
-    configs = base_recipes() if list(map(str, configs)) == ["all"] else configs
     cases = [
         Case(method, config, dtype, batch_size, variant)
         for dtype in dtypes
@@ -114,9 +112,8 @@ def base_recipes() -> list[Path]:
     and for each number of predicted patches.
     """
     found: dict[tuple[str, str, float | None], Path] = {}
-    for path in sorted(
-        _CONFIGS.glob("*/*-b*_*e.py"), key=lambda path: (path.parent.name != "mae", len(path.name), path)
-    ):
+    recipes = configs_folder("maetool").glob("*/*-b*_*e.py")
+    for path in sorted(recipes, key=lambda path: (path.parent.name != "mae", len(path.name), path)):
         masker = load_config(path).model.get("masker")
         if masker is not None:
             found.setdefault((path.parent.name, path.name.split("-b")[0], masker.get("predict_ratio")), path)
@@ -212,12 +209,11 @@ def _step(
     return [later - earlier for earlier, later in pairwise(times)]
 
 
-def _peak_memory() -> int:
+def _peak_memory() -> float:
     """Return the most bytes that this process has held so far: on the GPU, or without one in memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak_memory()
 
 
 def _peak(dtype: str, seconds: float = 1.0) -> float:

@@ -30,7 +30,9 @@ class _Clock(Hook):
         self.done.append(time.perf_counter())
 
 
-def run(config: Path, data: str | None, options: Sequence[str], steps: int, rounds: int) -> tuple[str, dict[str, Any]]:
+def run(
+    config: str | Path, data: str | None, options: Sequence[str], steps: int, rounds: int
+) -> tuple[str, dict[str, Any]]:
     """Train for a few steps with the real runner, `rounds` times.
 
     Args:
@@ -53,7 +55,7 @@ def run(config: Path, data: str | None, options: Sequence[str], steps: int, roun
     return report, {"rounds": found}
 
 
-def _train(config: Path, data: str | None, options: Sequence[str], steps: int) -> dict[str, Any]:
+def _train(config: str | Path, data: str | None, options: Sequence[str], steps: int) -> dict[str, Any]:
     cfg = load_config(config, options)
     if data:
         use_data(cfg, data)

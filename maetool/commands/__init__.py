@@ -1,4 +1,7 @@
-"""The commands, one file each: `maetool train CONFIG`; the docstring of a file is its help, its first line a title."""
+"""The commands, one file each: `maetool train CONFIG`.
+
+The docstring of a file is the help of its command, and its first line stands in the list that `maetool --help` prints.
+"""
 
 import ast
 import difflib
@@ -10,6 +13,14 @@ from pathlib import Path
 from maetool.cli import RESUME_HINT, run
 from maetool.errors import UsageError
 
+GROUPS = {
+    "Training": ("train", "test", "compare", "plot_logs", "repeat_step"),
+    "Data": ("dataset_stats", "prepare_dataset", "make_shapes"),
+    "Trained models": ("visualize_reconstruction", "quick_eval", "predict", "extract_features", "export_encoder"),
+    "Checkpoints and tokenizers": ("convert_checkpoint", "convert_tokenizer", "fit_centroids"),
+    "Configs and parts": ("list_configs", "print_config", "list_components", "browse_masks"),
+    "This machine": ("doctor", "benchmark"),
+}
 _FOLDER = Path(__file__).parent
 
 
@@ -53,14 +64,16 @@ def _dispatch() -> None:
 
 
 def _overview() -> str:
-    rows = [f"  {name:<26}{_summary(name)}" for name in command_names()]
-    return "\n".join(["usage: maetool COMMAND [--help] ...", "", *rows])
+    lines = ["usage: maetool COMMAND [ARGUMENTS]", "", "`maetool COMMAND --help` lists the arguments of a command."]
+    for group, names in GROUPS.items():
+        lines += ["", f"{group}:", *(f"  {name:<26}{_summary(name)}" for name in names)]
+    return "\n".join(lines)
 
 
 def _summary(name: str) -> str:
     """Return the first line of a command's docstring, read without importing the command."""
-    text = ast.get_docstring(ast.parse((_FOLDER / f"{name}.py").read_text())) or ""
-    return text.split("\n")[0].split(": `")[0].rstrip(".")
+    text = ast.get_docstring(ast.parse((_FOLDER / f"{name}.py").read_text(encoding="utf-8"))) or ""
+    return text.split("\n")[0].rstrip(".")
 
 
 def _add_current_folder() -> None:

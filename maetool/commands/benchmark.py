@@ -1,11 +1,11 @@
-"""Measures speed side by side: `python tools/benchmark.py maskers`."""
+"""Time maskers, loading and training steps, beside other libraries."""
 
 import argparse
 import json
 from importlib import import_module
 from pathlib import Path
 
-VIT_B = Path(__file__).parents[2] / "configs/mae/vit-b_800e.py"
+VIT_B = "maetool::mae/vit-b_800e.py"
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,7 +25,6 @@ def parse_args() -> argparse.Namespace:
     step = commands.add_parser("step", help="a pretraining step of each recipe, beside other libraries'")
     step.add_argument(
         "--configs",
-        type=Path,
         nargs="+",
         default=[VIT_B],
         help='recipes, of any method, or "all": every method\'s ViT-B',
@@ -37,11 +36,11 @@ def parse_args() -> argparse.Namespace:
     step.add_argument("--steps", type=int, default=5, help="timed steps of a case in a round")
     step.add_argument("--safety", action="store_true", help="instead: what guard, exact sampling and checkpoints cost")
     operations = commands.add_parser("operations", help="where the time of a pretraining step goes")
-    operations.add_argument("--configs", type=Path, nargs="+", default=[VIT_B], help="recipes, of any method")
+    operations.add_argument("--configs", nargs="+", default=[VIT_B], help="recipes, of any method")
     operations.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
     operations.add_argument("--batch-size", type=int, default=8)
     train = commands.add_parser("train", help="the whole training loop, and the share of waiting for images")
-    train.add_argument("config", type=Path)
+    train.add_argument("config")
     train.add_argument("--data", metavar="FOLDER", help="train on these images")
     train.add_argument("--cfg-options", dest="options", nargs="+", default=[], metavar="KEY=VALUE")
     train.add_argument("--steps", type=int, default=20, help="timed steps of a round")

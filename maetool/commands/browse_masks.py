@@ -1,6 +1,6 @@
-r"""Draws the masks of a config, or of several changes of it: on images, and their statistics over many draws.
+r"""Draw the masks of a config, or of variants of it, and their statistics.
 
-Example: python tools/browse_masks.py configs/colormae/vit-b_300e.py --out masks.png \
+Example: maetool browse_masks maetool::colormae/vit-b_300e.py --out masks.png \
     --run "red model.masker.color=red" --run "blue model.masker.color=blue"
 """
 

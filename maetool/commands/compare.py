@@ -1,14 +1,14 @@
-r"""Compares configs, or changes of one: a few seeds of each, a table that says what failed or learned nothing, a plot.
+r"""Train several configs, each with several seeds, and tabulate the results.
 
 Several configs, one row each:
-    python tools/compare.py configs/maskfeat/vit-t_shapes.py configs/mff/vit-t_shapes.py --out work_dirs/methods
+    maetool compare maetool::maskfeat/vit-t_shapes.py maetool::mff/vit-t_shapes.py --out work_dirs/methods
 
 One config under several changes:
-    python tools/compare.py configs/mae/vit-t_shapes.py --out work_dirs/compare --run "random" \
+    maetool compare maetool::mae/vit-t_shapes.py --out work_dirs/compare --run "random" \
     --run "block model.masker.type=BlockMasker" --run "red model.masker.type=ColorNoiseMasker model.masker.color=red"
 
 With --labels, accuracy over the number of labels, here of an encoder that was pretrained and of one that was not:
-    python tools/compare.py configs/finetune/vit-t_shapes.py --out work_dirs/worth --run scratch \
+    maetool compare maetool::finetune/vit-t_shapes.py --out work_dirs/worth --run scratch \
     --run "pretrained init_from=CHECKPOINT" --labels "0.1 train_cfg.max_epochs=50" 1
 """
 

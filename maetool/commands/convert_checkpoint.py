@@ -1,4 +1,4 @@
-"""Turns weights of one project into those of another: `convert_checkpoint.py CHECKPOINT --to timm --out FILE`."""
+"""Convert weights between the formats of maetool, timm and other projects."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Puts a published BEiT v2 tokenizer (VQ-KD) under our names: `python tools/convert_tokenizer.py FILE --out FILE`."""
+"""Convert a published BEiT v2 tokenizer (VQ-KD) for use as a target."""
 
 import argparse
 from pathlib import Path

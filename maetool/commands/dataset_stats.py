@@ -1,4 +1,7 @@
-"""Says what a folder of images is like: mean and deviation, sizes, channels, broken files; ready to paste."""
+"""Measure a folder of images: mean, deviation, sizes, channels, broken files.
+
+The last line of what it prints is ready to paste after the options of `maetool train`.
+"""
 
 import argparse
 

@@ -1,6 +1,10 @@
-"""Says what works here and what does not, each by trying it, and what to type where something is missing."""
+"""Check what works on this machine, and say how to fix what does not."""
 
 import argparse
+from collections.abc import Iterator
+
+from maetool.errors import UsageError
+from maetool.installation import FAILS, Finding, guard, packages, system, to_lines
 
 INTERRUPTED = "Stopped."
 
@@ -16,13 +20,23 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Try everything and tell at once."""
     args = parse_args()
-    from maetool.engine.doctor import FAILS, examine, to_lines
-    from maetool.errors import UsageError
-
     failed = 0
-    for finding in examine(args.work_dir, args.slow):
+    for finding in _findings(args):
         print(to_lines(finding), flush=True)
         failed += finding.state == FAILS
     if failed:
         raise UsageError(f"{failed} of the things that maetool needs do not work here; the lines above say what to do.")
     print("\nEverything that maetool needs works here.")
+
+
+def _findings(args: argparse.Namespace) -> Iterator[Finding]:
+    """Yield what is installed, and then what works; the second needs torch and everything else."""
+    yield system()
+    yield from guard("installed packages", packages, "pip check")
+    yield from guard("importing maetool", lambda: _trials(args), "mend the packages that fail above; then run it again")
+
+
+def _trials(args: argparse.Namespace) -> Iterator[Finding]:
+    from maetool.engine.doctor import examine
+
+    yield from examine(args.work_dir, args.slow)

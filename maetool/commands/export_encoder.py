@@ -1,4 +1,4 @@
-"""Writes the encoder alone, as timm, a notebook or another runtime wants it: `export_encoder.py CHECKPOINT --out FILE`.
+"""Export the encoder of a checkpoint as .pth, .safetensors or .onnx.
 
 FILE ends in .pth or .safetensors, names as in timm, or in .onnx; mean, deviation, sizes, recipe and versions go along.
 A model card is written beside it, as .md.

@@ -1,4 +1,4 @@
-"""Writes the features of images: `extract_features.py CHECKPOINT --data FOLDER --out FILE.npz`; nothing is masked."""
+"""Write the features of a set of images to a file; nothing is masked."""
 
 import argparse
 

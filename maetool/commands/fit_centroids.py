@@ -1,4 +1,4 @@
-"""Finds the centroids that a config's TokenTarget takes for tokens: `python tools/fit_centroids.py CONFIG`."""
+"""Cluster patches into the centroids that the token target of a config needs."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ INTERRUPTED = "Stopped; nothing was written."
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="a config whose target is TokenTarget, for example configs/ccvit/vit-b_300e.py")
+    parser.add_argument("config", help="a config whose target is TokenTarget, for example maetool::ccvit/vit-b_300e.py")
     parser.add_argument("--data", metavar="FOLDER", help="look at these images instead of the config's training data")
     parser.add_argument("--out", help="file to write (default: the config's model.target.codebook)")
     parser.add_argument("--centroids", type=int, default=8192, help="how many (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""Prints every registered part: name, arguments, what it is, where it comes from. `list_components.py masker`."""
+"""List the registered parts, with their arguments and origins."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Writes drawn shapes as a data set on disk: `python tools/make_shapes.py FOLDER --layout ade20k`."""
+"""Write a data set of drawn shapes to a folder."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Draws what one or many runs logged: `plot_logs.py work_dirs/a work_dirs/b --keys loss lr --out curves.png`."""
+"""Plot the logged values of one or more runs."""
 
 import argparse
 from pathlib import Path

@@ -1,8 +1,7 @@
-"""Draws and tells what a trained model says about images.
+"""Predict classes, masks or boxes for images, and draw them.
 
-`python tools/predict.py CONFIG CHECKPOINT IMAGE...`: of a classifier the likeliest classes; of a segmentor the classes
-of the pixels laid over the image, and a PNG of their numbers; of a detector boxes, masks and scores. All of it goes to
-a folder, with predictions.json.
+Of a classifier, the likeliest classes; of a segmentor, the classes of the pixels laid over the image, and a PNG of
+their numbers; of a detector, boxes, masks and scores. All of it goes to a folder, with predictions.json.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Makes a set of photographs fast to read, once: `python tools/prepare_dataset.py FOLDER OUT`."""
+"""Pack images into shards that are fast to read."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Prints the config that a run would have, and where each value comes from: `print_config.py CONFIG`."""
+"""Print the full config of a run, and where each value comes from."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Says in minutes what a checkpoint is worth on your images: `quick_eval.py CHECKPOINT --data FOLDER`.
+"""Evaluate a checkpoint on your labelled images within minutes.
 
 FOLDER has a folder of images for each class, or such folders in train and val; or it is a csv table of paths and
 labels. Without val a fifth of each class is asked, the same every time. Nothing is trained but a linear layer.
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--untrained", action="store_true", help="measure the encoder before any training too")
     parser.add_argument("--limit", type=int, help="use only this many images, evenly spaced, to learn from, and to ask")
     parser.add_argument("--k", type=int, default=20, help="neighbours that vote (default: %(default)s)")
-    parser.add_argument("--pool", choices=["mean", "cls"], help="features, see tools/extract_features.py")
+    parser.add_argument("--pool", choices=["mean", "cls"], help="features, see `maetool extract_features`")
     sizes = "also ask about squares of these sides, what is learned being learned at the encoder's size"
     parser.add_argument("--img-size", type=int, nargs="+", default=[], metavar="PIXELS", help=sizes)
     parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")

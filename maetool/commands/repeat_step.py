@@ -1,4 +1,4 @@
-"""Repeats a step whose loss or gradient was not finite, and says where it went wrong."""
+"""Repeat a training step that was not finite, and locate the cause."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Validates a checkpoint.
+"""Validate a checkpoint.
 
 Of pretraining: loss under fixed masks, and kNN accuracy where the data has labels. Of a classifier: accuracies, average
 precision and calibration; tables and pictures beside metrics.json, and predictions.csv for every image. Of a segmentor:

@@ -1,4 +1,4 @@
-"""Trains what a config describes: `python tools/train.py configs/mae/vit-b_800e.py --data FOLDER`."""
+"""Train a model from a config."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,9 @@ from maetool.cli import StoppedError
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="path of a config, for example configs/mae/vit-b_800e.py")
+    parser.add_argument(
+        "config", help="path of a config, or the name of one of maetool's, such as maetool::mae/vit-b_800e.py"
+    )
     parser.add_argument(
         "--data", metavar="FOLDER", help="train on these images: a folder of any depth, a text list or a csv table"
     )

@@ -1,4 +1,4 @@
-"""Draws original, masked, predicted, and predicted with visible patches, as training does."""
+"""Draw what a pretrained model reconstructs of masked images."""
 
 import argparse
 from pathlib import Path

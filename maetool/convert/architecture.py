@@ -49,7 +49,7 @@ def describe_encoder(
         found = strange[0] if strange else next(iter(weights))
         raise UsageError(
             f"{source} does not say what its encoder is, and it is no plain ViT ({found}): pass a config that says it, "
-            "for example --config configs/mae/vit-b_800e.py."
+            "for example --config maetool::mae/vit-b_800e.py."
         )
     depth = _depth(weights, source)
     width, channels, *patch = kernel.shape

@@ -14,7 +14,7 @@ from .subsets import Subset
 
 @DATASETS.register_module()
 class ShardDataset(FileDataset):
-    """The images in a folder of shards that `tools/prepare_dataset.py` wrote.
+    """The images in a folder of shards that `maetool prepare_dataset` wrote.
 
     Args:
         root: the folder.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from maetool.compat import read_at
 from maetool.errors import UsageError
 
 from .file_index import Names
@@ -22,7 +23,7 @@ SETTINGS = "prepared.json"
 _FORMAT = "maetool shards 1"
 _BLOCK = 512  # tar's unit
 _OPEN_AT_ONCE = 128  # far below the usual limit of 1024 files of a process
-_HOW_TO_MEND = "run tools/prepare_dataset.py again with the same arguments; it goes on where it stopped"
+_HOW_TO_MEND = "run `maetool prepare_dataset` again with the same arguments; it goes on where it stopped"
 
 
 class ShardWriter:
@@ -109,7 +110,9 @@ class ShardTable:
         root = os.path.abspath(os.path.expanduser(root))
         path = os.path.join(root, TABLE)
         if not os.path.isdir(root):
-            raise UsageError(f"There is no folder of shards at {root}: pass the folder that prepare_dataset.py wrote.")
+            raise UsageError(
+                f"There is no folder of shards at {root}: pass the folder that `maetool prepare_dataset` wrote."
+            )
         if not os.path.exists(path):
             raise UsageError(f"{root} has no {TABLE}, so its shards are not complete: {_HOW_TO_MEND}.")
         try:
@@ -223,7 +226,7 @@ class ShardFiles:
         size = int(table.size[row])
         try:
             file = self._file(int(table.shard[row]))
-            data = os.pread(file.fileno(), _BLOCK + size, int(table.offset[row]) - _BLOCK)
+            data = read_at(file.fileno(), _BLOCK + size, int(table.offset[row]) - _BLOCK)
         except OSError as error:
             raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
         # The image's own header lies just before it, so a table of other shards is noticed at no cost.

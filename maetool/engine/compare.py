@@ -20,6 +20,7 @@ from maetool.registry import LOOPS
 from maetool.visualization.curves import read_logs
 
 from .config import complete_config, load_config, takes
+from .config_paths import find_config
 from .launch import build_dataset
 
 METRICS = {
@@ -35,7 +36,6 @@ METRICS = {
 }
 _TRAINED = {"kNN %": "untrained kNN %", "linear probe %": "untrained linear probe %"}
 _CLEAR = 3.0  # points; two standard errors of an accuracy that 1,000 images are asked for
-_TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ def rows_of(configs: Sequence[str], runs: Mapping[str, Sequence[str]], common: S
     """Return name to row: each run of one config under its own name, of several configs with the config's before it.
 
     Args:
-        configs: paths; a config is called by its folder and its own name, such as "maskfeat_vit-t_shapes".
+        configs: paths or names; a config is called by its folder and its own name, such as "maskfeat_vit-t_shapes".
         runs: name to options; none, and each config is trained as it is.
         common: options of all rows.
 
     Raises:
-        UsageError: two rows of the same name.
+        UsageError: two rows of the same name, or a config that does not exist.
     """
     rows: dict[str, Row] = {}
     for config in configs:
-        path = Path(config).resolve()
+        path = find_config(config).resolve()
         called = f"{path.parent.name}_{path.stem}"
         for run, options in (runs or {"": []}).items():
             name = (run or called) if len(configs) == 1 else "_".join(filter(None, (called, run)))
@@ -117,16 +117,8 @@ def _train(run: Run, jobs: int) -> str:
     validation = load_config(run.row.config, run.row.options).get("val_cfg")
     probe = ["val_cfg.linear_probe=True"] if validation and takes(validation, LOOPS, "linear_probe") else []
     options = [f"randomness.seed={run.seed}", *probe, *run.row.options]
-    command = [
-        sys.executable,
-        str(_TRAIN),
-        run.row.config,
-        "--work-dir",
-        str(run.folder),
-        "--resume",
-        "--cfg-options",
-        *options,
-    ]
+    command = [sys.executable, "-m", "maetool", "train", run.row.config, "--work-dir", str(run.folder), "--resume"]
+    command += ["--cfg-options", *options]
     threads = str(max(1, usable_cores() // jobs))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

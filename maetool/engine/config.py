@@ -1,7 +1,6 @@
 """Configs: loaded, checked before anything is built, and completed with the facts that are stated once."""
 
 import argparse
-import difflib
 import inspect
 import sysconfig
 import traceback
@@ -20,6 +19,7 @@ from maetool.ops.geometry import by, to_size
 from maetool.registry import find_part
 
 from .config_names import near_names
+from .config_paths import find_config
 
 _STDLIB = sysconfig.get_path("stdlib")
 _LOG_BACKENDS = {
@@ -39,14 +39,14 @@ _OPTIONAL_KEYS = {
 def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     """Load a config and change it by `options`, each `key.key=value`.
 
+    Args:
+        path: a file, or the name of a config that a package ships: `maetool::mae/vit-t_shapes.py`.
+        options: changes.
+
     Raises:
         UsageError: no such file, a file that is not a config, or an option for a key that does not exist.
     """
-    path = Path(path)
-    if not path.is_file():
-        near = difflib.get_close_matches(str(path), [str(p) for p in Path("configs").rglob("*.py")], n=3)
-        hint = f" Near names: {', '.join(near)}." if near else ""
-        raise UsageError(f"There is no config {path}: pass the path of a .py file.{hint}")
+    path = find_config(path)
     try:
         cfg = Config.fromfile(path)
     except UsageError:  # of a part that `custom_imports` registers

@@ -8,6 +8,7 @@ from typing import Any
 
 from .config import change_config, complete_config, load_config
 from .config_names import Key, flatten, name_of
+from .config_paths import base_files, find_config, short_name
 from .user_data import use_data
 
 COMPUTED = "filled in by maetool"
@@ -25,7 +26,7 @@ def trace(path: str | Path, options: list[str] | None = None, data: str | None =
         UsageError: what `load_config`, `use_data` and `complete_config` raise.
     """
     cfg = load_config(path)
-    stated = dict(stated_in(Path(path)))
+    stated = dict(stated_in(find_config(path)))
     origins = {key: _origin(key, stated) for key in flatten(cfg)}
     values = flatten(cfg)
     steps = [("--cfg-options", lambda: change_config(cfg, options or []))]
@@ -40,13 +41,10 @@ def trace(path: str | Path, options: list[str] | None = None, data: str | None =
 
 def stated_in(path: Path) -> Iterator[tuple[Key, str]]:
     """Yield the path of every key that a config file states, and its file and line; what it builds on comes first."""
-    body = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)]
-    for node in body:
-        if _target(node) == "_base_":
-            bases = ast.literal_eval(node.value)
-            for base in [bases] if isinstance(bases, str) else bases:
-                yield from stated_in(path.parent / base)
-    for node in body:
+    for base in base_files(path):
+        yield from stated_in(base)
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    for node in (node for node in body if isinstance(node, ast.Assign)):
         if _target(node) not in (None, "_base_"):
             yield from _keys(node.value, (_target(node),), path)
 
@@ -56,7 +54,7 @@ def _target(node: ast.Assign) -> str | None:
 
 
 def _keys(node: ast.expr, key: Key, path: Path) -> Iterator[tuple[Key, str]]:
-    yield key, f"{_short(path)}:{node.lineno}"
+    yield key, f"{short_name(path)}:{node.lineno}"
     if isinstance(node, ast.Call):
         named = [(keyword.arg, keyword.value) for keyword in node.keywords]
     elif isinstance(node, ast.Dict):
@@ -69,11 +67,6 @@ def _keys(node: ast.expr, key: Key, path: Path) -> Iterator[tuple[Key, str]]:
     for name, value in named:
         if name is not None:
             yield from _keys(value, (*key, name), path)
-
-
-def _short(path: Path) -> str:
-    resolved = path.resolve()
-    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)
 
 
 def _origin(key: Key, stated: Mapping[Key, str]) -> str:

@@ -1,14 +1,9 @@
-"""What works here and what does not, each found out by trying it."""
+"""What a run does, each thing tried here once; `maetool.installation` has what can be said without torch."""
 
 import importlib
-import platform
-import re
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -16,51 +11,27 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from maetool._deprecated import moved
 from maetool.compat import cpu_has_bfloat16, usable_cores
 from maetool.data.image_io import decode_image
+from maetool.installation import ABSENT, FAILS, OK, Finding, attempt, guard
 from maetool.plugins import load_plugins
 from maetool.testing import tiny_batch, tiny_model
 
 from .files import replace_file
 
-OK, FAILS, ABSENT = "ok", "FAILS", "absent"
 _LITTLE_SPACE = 2e9
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was found out about one thing.
-
-    Attributes:
-        state: "ok", "FAILS" for what maetool needs, or "absent" for what it can do without.
-        name: what was tried.
-        found: versions, devices, or why it does not work.
-        cure: the line to type, or what to do; empty where nothing is wrong.
-    """
-
-    state: str
-    name: str
-    found: str
-    cure: str = ""
-
-
 def examine(work_dir: str | Path = "work_dirs", slow: bool = False) -> Iterator[Finding]:
-    """Yield what works and what does not, one thing after the other.
+    """Yield what works and what does not of what runs do, one thing after the other.
 
     Args:
         work_dir: where runs would write.
         slow: try `torch.compile` too, which takes up to a minute.
     """
-    yield from packages()
-    yield from plugins()
-    cuda = torch.cuda.is_available()
-    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
-    for device in devices:
-        yield attempt(f"a training step, {device}", lambda device=device: _train(device, torch.float32))
-        if device != "cpu" or cpu_has_bfloat16():
-            yield attempt(f"a training step, {device}, bfloat16", lambda device=device: _train(device, torch.bfloat16))
-    if not cuda:
-        yield Finding(ABSENT, "GPU", _why_no_gpu(), "runs work on the CPU; else https://pytorch.org/get-started")
+    yield from guard("plugins", plugins, "pip check; a package whose metadata is broken must be installed again")
+    yield from guard("devices", devices)
     yield attempt("decoding a JPEG file", _decode)
     yield attempt(
         "a process that loads data", _load_data, "a container needs more shared memory: docker run --shm-size=8g"
@@ -72,58 +43,16 @@ def examine(work_dir: str | Path = "work_dirs", slow: bool = False) -> Iterator[
         yield attempt("torch.compile", _compile, cure, needed=False)
 
 
-def attempt(name: str, work: Callable[[], str], cure: str = "", needed: bool = True) -> Finding:
-    """Try something and return what came of it; whatever goes wrong is the finding."""
-    try:
-        return Finding(OK, name, work())
-    except Exception as error:
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
-        return Finding(FAILS if needed else ABSENT, name, f"{type(error).__name__}: {reason}", cure)
-
-
-def packages() -> Iterator[Finding]:
-    """Yield Python, the packages that maetool needs, and those that it can use."""
-    machine = f"{platform.system()} {platform.machine()}, {usable_cores()} cores"
-    new = sys.version_info >= (3, 10)
-    yield Finding(
-        OK if new else FAILS, "Python", f"{platform.python_version()}, {machine}", "" if new else "needs 3.10"
-    )
-    try:
-        wanted = requires("maetool") or []
-    except PackageNotFoundError:
-        yield Finding(FAILS, "maetool", "it is not installed, only found on the path", "pip install -e .")
-        return
-    for line in wanted:
-        requirement, _, marker = (part.strip() for part in line.partition(";"))
-        extra = re.search(r"extra == ['\"](\w+)['\"]", marker)
-        if (extra and extra[1] in ("test", "dev")) or "python_version" in marker:
-            continue
-        yield _package(requirement, extra[1] if extra else None)
-    for name, ours in (("mmengine", "onedl-mmengine"), ("mmcv", "onedl-mmcv")):
-        if _version(name) and _version(ours):
-            cure = f"pip uninstall -y {name} && pip install --force-reinstall --no-deps {ours}"
-            yield Finding(FAILS, name, f"{name} {_version(name)} lies over {ours} {_version(ours)}", cure)
-
-
-def _package(requirement: str, extra: str | None) -> Finding:
-    name, least = re.match(r"([\w.-]+)\s*>=\s*([\w.]+)", requirement).groups()
-    found = _version(name)
-    label = f"{name} (for {extra})" if extra else name
-    if found and _numbers(found) >= _numbers(least):
-        return Finding(OK, label, found)
-    told = f"{found}, but {least} or newer is needed" if found else "not installed"
-    return Finding(ABSENT if extra else FAILS, label, told, f'pip install "{name}>={least}"')
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", text.split("+")[0])[:3]]
+def devices() -> Iterator[Finding]:
+    """Yield a training step on each device, and in bfloat16 where the device has it."""
+    cuda = torch.cuda.is_available()
+    names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
+    for device in names:
+        yield attempt(f"a training step, {device}", lambda device=device: _train(device, torch.float32))
+        if device != "cpu" or cpu_has_bfloat16():
+            yield attempt(f"a training step, {device}, bfloat16", lambda device=device: _train(device, torch.bfloat16))
+    if not cuda:
+        yield Finding(ABSENT, "GPU", _why_no_gpu(), "runs work on the CPU; else https://pytorch.org/get-started")
 
 
 def plugins() -> Iterator[Finding]:
@@ -149,7 +78,7 @@ def _train(device: str, dtype: torch.dtype) -> str:
     if not losses[1] < losses[0]:
         raise ArithmeticError(f"the loss went from {losses[0]:.4f} to {losses[1]:.4f}")
     if device == "cpu":
-        return f"loss {losses[0]:.4f} -> {losses[1]:.4f}"
+        return f"loss {losses[0]:.4f} -> {losses[1]:.4f}; {usable_cores()} cores"
     memory = torch.cuda.get_device_properties(device).total_memory / 2**30
     return f"loss {losses[0]:.4f} -> {losses[1]:.4f}; {torch.cuda.get_device_name(device)}, {memory:.0f} GiB"
 
@@ -202,7 +131,8 @@ def _compile() -> str:
     return "a function was compiled and gave the same numbers"
 
 
-def to_lines(finding: Finding) -> str:
-    """Return a finding as a line for a terminal, and a second one with the cure."""
-    line = f"{finding.state:7} {finding.name:36} {finding.found}"
-    return f"{line}\n        -> {finding.cure}" if finding.cure else line
+__getattr__ = moved(
+    __name__,
+    {"packages": "maetool.installation.packages", "to_lines": "maetool.installation.to_lines"},
+    "0.3.0",
+)

@@ -12,6 +12,7 @@ from maetool.registry import ENCODERS, MODELS
 
 from .checkpoint import read_checkpoint, weights_of
 from .config import load_config, takes
+from .config_paths import names_config
 from .file_facts import requested_grid
 from .frozen import FrozenEncoder, build_frozen, section_of
 
@@ -34,8 +35,8 @@ def load_encoder(
     images of 0 to 255. A sentence says what was loaded, resized, missing and unused.
 
     Args:
-        source: a checkpoint of any format of `maetool.convert.formats`, a folder of Hugging Face, or a config, whose
-            encoder has random weights.
+        source: a checkpoint of any format of `maetool.convert.formats`, a folder of Hugging Face, or a config's path or
+            name, whose encoder has random weights.
         config: says what the encoder is, where the checkpoint does not.
         num_heads: attention heads, where the checkpoint does not say it and the width is an unusual one.
         img_size: another size of image, to which the positions are resized; the tokens are those that the encoder of
@@ -64,13 +65,13 @@ def _path_and_config(source: str | Path | Config, config: str | Path | None) -> 
     cfg = load_config(config) if config is not None else None
     if isinstance(source, Mapping | Config):
         cfg = Config(dict(source)) if isinstance(source, Mapping) else source
-    elif Path(source).suffix == ".py":
+    elif names_config(source):
         cfg = load_config(source)
     else:
         return Path(source), cfg
     if "encoder" not in cfg.get("model", {}):
         raise UsageError(
-            "The config has no model.encoder: pass the config of a model, such as configs/mae/vit-b_800e.py."
+            "The config has no model.encoder: pass the config of a model, such as maetool::mae/vit-b_800e.py."
         )
     return (Path(cfg.init_from) if cfg.get("init_from") else None), cfg
 

@@ -1,8 +1,6 @@
 """What a person reads while training runs, and what goes to the JSON logs."""
 
 import datetime
-import resource
-import sys
 from math import nan
 from typing import Any
 
@@ -10,6 +8,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import LogProcessor
 
+from maetool import compat
 from maetool.registry import LOG_PROCESSORS
 
 _KEPT = 1000  # values of a history; MMEngine keeps a million and copies them all at every step
@@ -74,5 +73,4 @@ def peak_memory() -> float:
     """Return the largest memory used so far in GB: of the accelerator where there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in kibibytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return compat.peak_memory() / 1e9

@@ -65,8 +65,8 @@ def load_trained(cfg: Config, checkpoint: str) -> Trained:
     """
     if cfg.model.type not in PREDICTORS:
         raise UsageError(
-            f"{cfg.model.type} predicts nothing about an image: take a config of {', '.join(PREDICTORS)}; tools/"
-            "visualize_reconstruction.py draws what pretraining learnt."
+            f"{cfg.model.type} predicts nothing about an image: take a config of {', '.join(PREDICTORS)}; "
+            "`maetool visualize_reconstruction` draws what pretraining learnt."
         )
     model = load_model(cfg, checkpoint)
     meta = read_checkpoint(checkpoint).get("meta", {})

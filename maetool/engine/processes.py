@@ -15,15 +15,16 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from maetool.cli import NOTES, STOPPED, STOPPED_EXIT, USAGE_EXIT
-from maetool.compat import usable_cores
+from maetool.compat import STOP_SIGNALS, usable_cores
 
 _FAILED = 1
 
 
 def main(arguments: list[str]) -> int:
     """Run torchrun and return the exit code: 0, 2 after a mistake, 75 after a stop that was asked for, 1 else."""
-    # torchrun passes SIGTERM on to its processes, but SIGUSR1 would kill it.
-    signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
+    for number in STOP_SIGNALS:
+        if number != signal.SIGTERM:  # which torchrun passes on to its processes; another would kill it
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))
     with tempfile.TemporaryDirectory() as folder:
         os.environ[NOTES] = folder
         try:

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, get_world_size
 
+from maetool._deprecated import moved
 from maetool.cli import STARTED
+from maetool.compat import STOP_SIGNALS
 from maetool.errors import UsageError
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # what Slurm and other schedulers send before they kill
 _BUDGET = 255
 
 
@@ -37,7 +38,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # Python lets no other thread listen
-            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._previous = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -78,12 +79,16 @@ def shielded(dataloader: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ignore_signals(worker_id: int, **_: Any) -> None:
-    for number in SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _end_workers() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch would report a worker that dies
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch would report a worker that dies
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
+
+
+__getattr__ = moved(__name__, {"SIGNALS": "maetool.compat.STOP_SIGNALS"}, "0.3.0")

@@ -25,7 +25,7 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
 
     What may be given, and what is then validated on:
 
-    - a folder with `train` and `val` inside, of images or of shards that `tools/prepare_dataset.py` wrote: the second;
+    - a folder with `train` and `val` inside, of images or of shards that `maetool prepare_dataset` wrote: the second;
       class folders in it give the labels,
     - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: the second,
     - one table, which may be the `train.csv` of a folder, or for a model of classes a folder of class folders: a fifth

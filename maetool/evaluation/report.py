@@ -1,4 +1,4 @@
-"""What `tools/test.py` writes about a classifier: tables and pictures."""
+"""What `maetool test` writes about a classifier: tables and pictures."""
 
 import csv
 import math

@@ -19,8 +19,8 @@ from maetool.weights import read_checkpoint, weights_of
 class TokenTarget(nn.Module):
     """The number of the code that lies nearest to another target of the patch: raw pixels, or a teacher's features.
 
-    With `PictureTarget` and the centroids that `tools/fit_centroids.py` finds, these are the tokens of CCViT; with the
-    encoder and the codebook of a published tokenizer, which `tools/convert_tokenizer.py` puts under our names, those of
+    With `PictureTarget` and the centroids that `maetool fit_centroids` finds, these are the tokens of CCViT; with the
+    encoder and the codebook of a published tokenizer, which `maetool convert_tokenizer` puts under our names, those of
     BEiT v2.
 
     Args:
@@ -93,8 +93,8 @@ def _read(path: str, source: nn.Module) -> tuple[Tensor, nn.Sequential | None]:
     """Return the codebook (K, N) of a tokenizer file, and its projection if it has one."""
     if not Path(path).is_file():
         raise UsageError(
-            f"There is no tokenizer file {path}: make it with tools/fit_centroids.py CONFIG --out {path}, or from a "
-            "published one with tools/convert_tokenizer.py, or name another as model.target.codebook."
+            f"There is no tokenizer file {path}: make it with `maetool fit_centroids CONFIG --out {path}`, or from a "
+            "published one with `maetool convert_tokenizer`, or name another as model.target.codebook."
         )
     state = read_checkpoint(path)
     _check_units(state.get("meta") or {}, source, path)
@@ -109,7 +109,7 @@ def _read(path: str, source: nn.Module) -> tuple[Tensor, nn.Sequential | None]:
     if set(maps) != {"0.weight", "0.bias", "2.weight", "2.bias"} or len(maps["2.weight"]) != codes.shape[1]:
         raise UsageError(
             f"The projection in {path} does not lead to codes of {codes.shape[1]} numbers by two linear maps: convert "
-            "the tokenizer again with tools/convert_tokenizer.py."
+            "the tokenizer again with `maetool convert_tokenizer`."
         )
     (hidden, width), out = maps["0.weight"].shape, codes.shape[1]
     projection = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, out))

@@ -12,6 +12,7 @@ from maetool.data.file_index import index_files
 from maetool.data.statistics import channels_of, measure, to_text
 from maetool.engine import doctor
 from maetool.engine.config_origin import COMPUTED, trace
+from maetool.installation import FAILS, OK, Finding
 
 
 @pytest.fixture
@@ -127,32 +128,11 @@ def test_channels_of_grey_and_palette(tmp_path):
         assert channels_of((tmp_path / "x.png").read_bytes(), "x") == expected
 
 
-def test_the_doctor_tries(tmp_path, monkeypatch):
-    wanted = ["torch>=2.6", "numpy>=99.0", "pytest>=1; extra == 'test'", "no-such-thing>=1.2; extra == 'onnx'"]
-    monkeypatch.setattr(doctor, "requires", lambda name: wanted)
+def test_the_doctor_tries(tmp_path):
     found = {finding.name: finding for finding in doctor.examine(tmp_path / "deep" / "work_dirs")}
-    assert found["torch"].state == doctor.OK
-    assert (found["numpy"].state, found["numpy"].cure) == (doctor.FAILS, 'pip install "numpy>=99.0"')
-    assert found["no-such-thing (for onnx)"] == doctor.Finding(
-        doctor.ABSENT, "no-such-thing (for onnx)", "not installed", 'pip install "no-such-thing>=1.2"'
-    )
-    assert not any(name.startswith("pytest") for name in found)
     for name in ("a training step, cpu", "decoding a JPEG file", "a process that loads data"):
-        assert found[name].state == doctor.OK, found[name]
+        assert found[name].state == OK, found[name]
     assert not (tmp_path / "deep").exists()
-
-
-def test_the_doctor_says_why_and_what_to_do(tmp_path, monkeypatch):
-    def fail():
-        raise OSError("the disk is away\nand more")
-
-    finding = doctor.attempt("a disk", fail, "plug it in")
-    assert doctor.to_lines(finding) == f"FAILS   {'a disk':36} OSError: the disk is away\n        -> plug it in"
-    assert doctor.attempt("a disk", fail, needed=False).state == doctor.ABSENT
-    monkeypatch.setattr(doctor, "version", lambda name: "1.0")
-    monkeypatch.setattr(doctor, "requires", lambda name: [])
-    cures = [finding.cure for finding in doctor.packages() if finding.state == doctor.FAILS]
-    assert [cure.split(" && ")[0] for cure in cures] == ["pip uninstall -y mmengine", "pip uninstall -y mmcv"]
 
 
 @pytest.fixture
@@ -200,9 +180,9 @@ def test_mistakes_are_one_sentence(tool, arguments, sentence):
 
 
 def test_the_doctor_ends_with_what_fails(tool, monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "examine", lambda *_: [doctor.Finding(doctor.FAILS, "a thing", "gone", "mend it")])
+    monkeypatch.setattr(doctor, "examine", lambda *_: [Finding(FAILS, "a thing", "gone", "mend it")])
     code, out, err = tool("doctor", "--work-dir", tmp_path)
     assert (code, "-> mend it" in out, "1 of the things that maetool needs" in err) == (2, True, True)
-    monkeypatch.setattr(doctor, "examine", lambda *_: [doctor.Finding(doctor.OK, "a thing", "there")])
+    monkeypatch.setattr(doctor, "examine", lambda *_: [Finding(OK, "a thing", "there")])
     code, out, _ = tool("doctor")
     assert (code, out.splitlines()[-1]) == (0, "Everything that maetool needs works here.")

@@ -81,7 +81,7 @@ def test_broken_steps_do_not_break_exact_resume(repository, tmp_path):
 
 
 def test_too_many_in_a_row_end_the_run_with_an_explanation(repository, tmp_path):
-    with pytest.raises(UsageError, match=r"3 steps in a row .*smaller\s+base_lr.*tools/repeat_step.py"):
+    with pytest.raises(UsageError, match=r"3 steps in a row .*smaller\s+base_lr.*maetool repeat_step"):
         run(repository, tmp_path, 4, 6, 7, 8, 9, options=["custom_hooks.3.max_in_a_row=3"])
     log = next(tmp_path.glob("*/*.log")).read_text()
     assert all(f"Step of iteration {number} left out: the loss is nan" in log for number in (4, 6, 7, 8))
@@ -104,7 +104,7 @@ def test_a_step_can_be_repeated(repository, tmp_path):
     repaired = RepeatedStep(str(path))
     repaired.batch = step.batch
     assert repaired.run() | {"loss": 0} == {"loss": 0, "first": "", "gradients": [], "samples": []}
-    command = [sys.executable, "tools/repeat_step.py", str(path)]
+    command = [sys.executable, "-m", "maetool", "repeat_step", str(path)]
     out = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout
     assert "Iteration 5 of epoch 2, process 0: the loss is nan" in out
     assert f"Images whose own loss is not finite: {int(step.batch['index'][1])} " in out

@@ -150,7 +150,7 @@ def test_a_wrong_file_is_told(tmp_path, maps, sentence):
 
 def test_a_missing_file_is_told_with_the_command_that_makes_it():
     with pytest.raises(
-        UsageError, match=r"no tokenizer file x.pth: make it with tools/fit_centroids.py CONFIG --out x.pth"
+        UsageError, match=r"no tokenizer file x.pth: make it with `maetool fit_centroids CONFIG --out x.pth`"
     ):
         TokenTarget("x.pth", PIXELS, patch_size=8)
     with pytest.raises(UsageError, match="codebook is 1, but must be a file"):

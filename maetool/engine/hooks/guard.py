@@ -15,7 +15,7 @@ from maetool.registry import HOOKS
 class NonFiniteHook(Hook):
     """Writes down a step that the optimiser wrapper left out, and ends the run after too many in a row.
 
-    The file `broken_steps/iter_N_process_R.pth` holds weights, batch, plan and seeds; `tools/repeat_step.py` repeats
+    The file `broken_steps/iter_N_process_R.pth` holds weights, batch, plan and seeds; `maetool repeat_step` repeats
     it. Weights and optimiser stay as they were before the step.
 
     Args:
@@ -55,14 +55,14 @@ class NonFiniteHook(Hook):
         fault = suspect["meta"]["fault"] if suspect else "another process saw it"
         runner.logger.warning(  # formatted here: MMEngine's logger shows warnings of the same template only once
             f"Step of iteration {runner.iter + 1} left out: {fault}. Left out so far: {wrapper.skipped}. "
-            f"To repeat it: tools/repeat_step.py {self._file}"
+            f"To repeat it: maetool repeat_step {self._file}"
         )
         if wrapper.skipped_in_a_row >= self.max_in_a_row:
             raise UsageError(
                 f"{wrapper.skipped_in_a_row} steps in a row had a loss or gradient that is not finite (the last: "
                 f"{fault}), so training was ended; the checkpoints hold the state from before. Usual cures: a smaller "
                 "base_lr, optim_wrapper.clip_grad.max_norm=1.0, --amp float32, images without infinite or missing "
-                f"values. The step can be repeated with tools/repeat_step.py {self._file}."
+                f"values. The step can be repeated with `maetool repeat_step {self._file}`."
             )
 
     def _write(self, runner: Any, step: dict[str, Any]) -> str:

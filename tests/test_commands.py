@@ -1,0 +1,121 @@
+"""The commands of maetool: the list of them, what messages call them, and parts of the user's in the current folder."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maetool import commands
+from maetool.commands import GROUPS, command_names
+
+PACKAGE = Path(commands.__file__).parents[1]
+SMALL = ["train_dataloader.dataset.num_samples=16", "train_dataloader.batch_size=4", "model.encoder.depth=1"]
+SMALL += ["val_dataloader.dataset.num_samples=8", "val_cfg.bank_dataloader.dataset.num_samples=8"]
+SMALL += ["train_cfg.max_epochs=2", "effective_batch_size=4", "param_scheduler.0.warmup_epochs=1"]
+MY_FILE = '''
+from maetool.data import ShapesDataset
+from maetool.maskers import Masker
+from maetool.registry import MASKERS
+
+
+@MASKERS.register_module()
+class ColumnMasker(Masker):
+    """Hides whole columns of patches, as far as the ratio allows."""
+
+    def scores(self, rng, grid):
+        h, w = grid
+        return rng.uniform(w).repeat(1, h)
+
+
+class MyShapes(ShapesDataset):
+    """Shapes, but of a class that a worker must import."""
+'''
+
+
+def run(folder, *command, **environment):
+    command = [sys.executable, *map(str, command)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, env=environment)
+
+
+def test_help_lists_every_command_once(repository):
+    named = [name for names in GROUPS.values() for name in names]
+    assert sorted(named) == command_names()
+    result = run(repository, "-m", "maetool", "--help")
+    rows = dict(re.findall(r"^  (\w+) {2,}(.+)$", result.stdout, re.MULTILINE))
+    assert list(rows) == named
+    assert [text for text in rows.values() if not re.fullmatch(r"[A-Z].{8,74}[^.:]", text)] == []
+    assert run(repository, "-m", "maetool").stdout == result.stdout
+
+
+@pytest.mark.parametrize("name", command_names())
+def test_a_file_in_tools_starts_each_command(repository, name):
+    text = (repository / "tools" / f"{name}.py").read_text()
+    assert text == (repository / "tools" / "train.py").read_text().replace("train", name)
+
+
+@pytest.mark.parametrize("name", ["train", "print-config", "print_config"])
+def test_usage_names_the_command(repository, name):
+    result = run(repository, "-m", "maetool", name, "--help")
+    assert result.stdout.startswith(f"usage: maetool {name.replace('-', '_')} ")
+
+
+def test_a_mistyped_command(repository):
+    result = run(repository, "-m", "maetool", "tran")
+    assert result.returncode == 2
+    assert "There is no command `tran`; did you mean train" in result.stderr
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_messages_name_commands_that_are_installed(path):
+    """Not `tools/x.py`, which a checkout has and an installed package has not."""
+    text = path.read_text()
+    files = "|".join(command_names())
+    wrong = re.findall(rf"(?:python |tools/)\w+\.py|(?<![\w/])(?:{files})\.py\b|(?<!:)configs/\w+/\S+\.py", text)
+    assert wrong == []
+    unknown = set(re.findall(r"(?:`|run |repeat it: )maetool (\w+)", text)) - {*command_names(), "COMMAND"}
+    assert unknown == set()
+
+
+STARTS = {
+    "python -m maetool": ["-m", "maetool", "train"],
+    "tools/train.py": ["{repository}/tools/train.py"],
+    "torchrun": ["-m", "torch.distributed.run", "--standalone", "-m", "maetool", "train", "--launcher", "pytorch"],
+}
+
+
+@pytest.fixture
+def my_folder(tmp_path):
+    (tmp_path / "my_file.py").write_text(MY_FILE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_part_in_a_file_of_the_current_folder(repository, my_folder, start):
+    command = [part.format(repository=repository) for part in STARTS[start]]
+    command += [repository / "configs/mae/vit-t_shapes.py", "--debug", "--work-dir", "w"]
+    command += ["--cfg-options", "model.masker.type=my_file.ColumnMasker"]
+    result = run(my_folder, *command, PYTHONSAFEPATH="1", PYTHONPATH=str(repository))
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "my_file.ColumnMasker" in (my_folder / "w_debug" / "vit-t_shapes.py").read_text()
+
+
+def test_a_part_in_a_process_that_loads(repository, my_folder):
+    options = ["train_dataloader.dataset.type=my_file.MyShapes", "train_dataloader.num_workers=1"]
+    options += ["env_cfg.mp_cfg.mp_start_method=spawn", *SMALL]
+    command = [repository / "tools/train.py", repository / "configs/mae/vit-t_shapes.py", "--work-dir", "w"]
+    result = run(my_folder, *command, "--cfg-options", *options, PYTHONPATH=str(repository))
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert (my_folder / "w" / "epoch_2.pth").is_file()
+
+
+def test_dist_train_finds_a_part_in_the_current_folder(repository, my_folder):
+    command = [repository / "tools/dist_train.sh", "1", repository / "configs/mae/vit-t_shapes.py", "--debug"]
+    command += ["--work-dir", "w", "--cfg-options", "model.masker.type=my_file.ColumnMasker"]
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(repository), "PYTHONSAFEPATH": "1"}
+    result = subprocess.run(command, cwd=my_folder, capture_output=True, text=True, env=environment, timeout=120)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert (my_folder / "w_debug" / "epoch_2.pth").is_file()

@@ -1,0 +1,67 @@
+"""Names that moved keep working for one minor version, and say where they went."""
+
+import ast
+import importlib
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import maetool
+from maetool._deprecated import moved
+from maetool.maskers import RandomMasker
+
+PACKAGE = Path(maetool.__file__).parent
+
+
+@pytest.fixture
+def old_module(monkeypatch):
+    module = ModuleType("old_place")
+    module.stays = 1
+    module.__getattr__ = moved("old_place", {"Hider": "maetool.maskers.RandomMasker"}, "0.3.0")
+    monkeypatch.setitem(sys.modules, "old_place", module)
+    return module
+
+
+def test_an_old_name_is_the_new_object(old_module):
+    message = r"^old_place\.Hider is now maetool\.maskers\.RandomMasker; maetool 0\.3\.0 removes the old name\.$"
+    with pytest.warns(DeprecationWarning, match=message) as caught:
+        from old_place import Hider
+    assert Hider is RandomMasker
+    assert {warning.filename for warning in caught} == {__file__}  # the line to change
+    assert old_module.stays == 1
+
+
+def test_other_names_are_missing_as_ever(old_module):
+    with pytest.raises(AttributeError, match="module 'old_place' has no attribute 'hider'"):
+        _ = old_module.hider
+    assert not hasattr(old_module, "__path__")
+
+
+def test_the_shims_of_this_version():
+    from maetool.compat import STOP_SIGNALS
+
+    with pytest.warns(DeprecationWarning, match=r"maetool\.engine\.stopping\.SIGNALS is now"):
+        from maetool.engine.stopping import SIGNALS
+    assert SIGNALS == STOP_SIGNALS
+
+
+def shims():
+    """Return the file, the names and the last version of every shim in maetool."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "moved":
+                yield path, ast.literal_eval(node.args[1]), ast.literal_eval(node.args[2])
+
+
+def test_shims_lead_somewhere_and_end_in_time():
+    def numbers(version):
+        return [int(number) for number in re.findall(r"\d+", version)]
+
+    for path, names, removed_in in shims():
+        for new in names.values():
+            module, _, name = new.rpartition(".")
+            assert hasattr(importlib.import_module(module), name), f"{path}: {new}"
+        assert numbers(maetool.__version__) < numbers(removed_in), f"{path}: the shim has had its time"
