@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := work_dirs/demo_$(shell date +%Y%m%d_%H%M%S)
 
-.PHONY: demo test lint format typecheck docs clean
+.PHONY: demo test test-fast lint format typecheck docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python tools/train.py configs/mae/vit-t_shapes.py --work-dir $(RUN)
 
 test: $(VENV)/.installed
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: $(VENV)/.installed
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
@@ -32,7 +35,7 @@ $(VENV)/.installed: setup.py
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("maetool needs Python 3.10 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": run make with PYTHON=/path/to/a/newer/python3")'
 	@echo "Installing maetool into $(VENV); the first time this downloads PyTorch and takes some minutes."
 	@$(PYTHON) -m venv $(VENV)
-	@MMCV_WITH_OPS=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -1,9 +1,9 @@
 """Whether a command of the documentation would be taken: by the tool's own parser, by the configs and by the Makefile.
 
-What is checked: the tool, script, target, extra or path is there; tools and torchrun parse their arguments by their
-own parsers; a config exists, and its options name parts and arguments that exist; variables set for a script stand in
-it. What is not: whether the data and checkpoints in capitals exist, and what sbatch, pytest and mkdir do with their
-options; of `python -c` only the syntax.
+What is checked: the command, tool, script, target, extra or path is there; commands and torchrun parse their arguments
+by their own parsers; a config exists, by path or by name, and its options name parts and arguments that exist;
+variables set for a script stand in it. What is not: whether the data and checkpoints in capitals exist, and what
+sbatch, pytest and mkdir do with their options; of `python -c` only the syntax.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from torch.distributed.run import get_args_parser
 
 from maetool.engine.config import load_config, parse_runs
 from maetool.engine.config_checks import check_config
+from maetool.engine.config_paths import find_config
 
 DEFAULT = "configs/mae/vit-b_800e.py"  # what a placeholder stands for where options are checked
 
@@ -81,10 +82,19 @@ def check_command(command):
 def check_python(words, command):
     if words[:2] == ["-m", "pytest"]:
         check_pytest(words[2:], command)
+    elif words[:2] == ["-m", "maetool"]:
+        check_maetool(words[2:], command)
+    elif words[:2] == ["-m", "maetool.engine.processes"]:
+        check_torchrun(words[2:], command)
     elif words[0] == "-c":
         compile(words[1], command, "exec")
     else:
         check_tool(words[0], words[1:], command)
+
+
+def check_maetool(words, command):
+    if words[0] not in ("--help", "--version"):
+        check_tool(f"tools/{words[0].replace('-', '_')}.py", words[1:], command)
 
 
 def check_pytest(words, command):
@@ -104,7 +114,11 @@ def check_dist_train(words, command):
 def check_torchrun(words, command):
     with telling(command):
         parsed = get_args_parser().parse_args(words)
-    check_tool(parsed.training_script, parsed.training_script_args, command)
+    if parsed.module:
+        assert parsed.training_script == "maetool", command
+        check_maetool(parsed.training_script_args, command)
+    else:
+        check_tool(parsed.training_script, parsed.training_script_args, command)
 
 
 def check_sbatch(words, command):
@@ -133,25 +147,33 @@ def check_tool(tool, words, command):
     with telling(command), mock.patch("sys.argv", [tool, *words]):
         args = tool_module(tool).parse_args()
     for word in words:
-        if re.match(r"(examples/plugin/)?configs/.+\.py$", word):
-            assert (ROOT / word).is_file(), f"{command}: there is no {word}."
+        if "::" in word or re.match(r"configs/.+\.py$", word):
+            path_of(word)
     check_options(args)
+
+
+def path_of(config):
+    """Return the file of a config that is named or lies in the repository, or raise an error."""
+    if config.startswith("maetool_stripes::"):  # the example plugin, which need not be installed
+        return find_config(ROOT / "examples/plugin/maetool_stripes/configs" / config.partition("::")[2])
+    return find_config(config if "::" in config else ROOT / config)
 
 
 def check_options(args):
     """Check every set of options of a tool's arguments against the config that they change."""
     config = str(getattr(args, "config", None) or "")
-    config = config if (ROOT / config).is_file() else DEFAULT
+    config = path_of(config if "::" in config or (ROOT / config).is_file() else DEFAULT)
     sets = [getattr(args, "cfg_options", None) or getattr(args, "options", None) or []]
     runs = parse_runs(getattr(args, "run", None) or [])
     shares = parse_runs(getattr(args, "labels", None) or [])
     sets += [[*(getattr(args, "common", None) or []), *options] for options in [*runs.values(), *shares.values()]]
     for options in filter(None, sets):
-        check_config(load_config(ROOT / config, options))
+        check_config(load_config(config, options))
 
 
 CHECKS = {
     "python": check_python,
+    "maetool": check_maetool,
     "pip": check_pip,
     "pytest": check_pytest,
     "make": check_make,

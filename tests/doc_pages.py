@@ -11,7 +11,9 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/plug
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^ *(`{3,})(\w*)")
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
-PROGRAM = re.compile(r"([A-Z_]+=\S+ )*(\.venv/bin/)?(python|pip|pytest|make|mkdir|torchrun|sbatch|tools/\w+\.sh)\b")
+PROGRAM = re.compile(
+    r"([A-Z_]+=\S+ )*(\.venv/bin/)?(python|maetool(?= [a-z-])|pip|pytest|make|mkdir|torchrun|sbatch|tools/\w+\.sh)\b"
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 import yaml
-from doc_commands import braces, check_command, options_of
+from doc_commands import braces, check_command, options_of, path_of
 from doc_pages import PAGES, ROOT, anchors_of, blocks_of, commands_in, is_bash, page_id, prose_of
 from PIL import Image
 from safetensors.torch import save_file
@@ -28,7 +28,7 @@ from maetool.maskers import RandomMasker
 from maetool.registry import MASKERS, PART_REGISTRIES
 
 LINK = re.compile(r"(?:\]\(|(?:src|href)=\")([^)#\s\"]*)(?:#([^)\s\"]+))?[)\"]")
-INLINE = re.compile(r"`(?:python )?(tools/\w+\.py)([^`]*)`")
+INLINE = re.compile(r"`(?:(?:python )?tools/(\w+)\.py|maetool (\w+))([^`]*)`")
 
 
 def of_kind(path, *kinds):
@@ -135,6 +135,12 @@ WRONG = [
     "python tools/train.py configs/mae/vit-t_shape.py",
     "python tools/train.py configs/mae/vit-t_shapes.py --dat FOLDERS --epochs 3",
     "python tools/train.py configs/mae/vit-t_shapes.py --cfg-options model.encoder.dept=3",
+    "maetool training maetool::mae/vit-t_shapes.py",
+    "maetool train maetool::mae/vit-t_shape.py",
+    "maetool train other_package::mae/vit-t_shapes.py",
+    "maetool train maetool::mae/vit-t_shapes.py --images FOLDER",
+    "maetool train maetool::mae/vit-t_shapes.py --cfg-options model.encoder.dept=3",
+    "python -m maetool.engine.processes --nproc-per-node 2 -m maetools train CONFIG",
     'python tools/compare.py CONFIG --out DIR --run "red model.masker.type=RedMasker"',
     "tools/dist_train.sh configs/mae/vit-t_shapes.py",
     "GPUS=8 tools/dist_train.sh 8 configs/mae/vit-t_shapes.py",
@@ -160,10 +166,19 @@ def test_braces_are_those_of_a_shell():
 
 @pytest.mark.parametrize("path", [path for path in PAGES if INLINE.search(path.read_text())], ids=page_id)
 def test_commands_within_a_line_name_what_there_is(path):
-    for tool, rest in INLINE.findall(path.read_text()):
-        assert set(re.findall(r"(?<=\s)--[\w-]+", rest)) <= options_of(tool), f"{tool}{rest}"
-        for config in re.findall(r"(?:examples/plugin/)?configs/[\w/.-]+\.py", rest):
-            assert (ROOT / config).is_file(), config
+    for file, name, rest in INLINE.findall(path.read_text()):
+        assert set(re.findall(r"(?<=\s)--[\w-]+", rest)) <= options_of(file or name), f"{file or name}{rest}"
+        for config in re.findall(r"\w+::[\w/.-]+|configs/[\w/.-]+\.py", rest):
+            assert path_of(config).is_file(), config
+
+
+NAME = re.compile(r"`(maetool(?:_stripes)?::[\w/.-]+)`|\"(maetool(?:_stripes)?::[\w/.-]+)\"")
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if NAME.search(path.read_text())], ids=page_id)
+def test_names_of_configs_are_of_configs(path):
+    for names in NAME.findall(path.read_text()):
+        assert path_of(*filter(None, names)).is_file(), names
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)

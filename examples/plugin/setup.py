@@ -7,6 +7,7 @@ setup(
     version="0.1.0",
     description="Striped masks and mean colours for maetool",
     packages=["maetool_stripes"],
+    package_data={"maetool_stripes": ["configs/*.py"]},
     install_requires=["maetool"],
     entry_points={"maetool.plugins": ["stripes = maetool_stripes"]},
 )

@@ -128,6 +128,6 @@ def _check_units(meta: Mapping[str, Any], source: nn.Module, path: str) -> None:
     if expected is not None and units != expected:
         raise UsageError(
             f"{path} holds centroids of {units} pixels, but {type(source).__name__} gives {expected} ones: fit them "
-            "again with tools/fit_centroids.py, or take the source that they were fitted on (PixelTarget for "
+            "again with `maetool fit_centroids`, or take the source that they were fitted on (PixelTarget for "
             "normalised pixels, PictureTarget for picture pixels)."
         )

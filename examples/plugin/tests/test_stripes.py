@@ -1,7 +1,5 @@
 """The plugin keeps maetool's contracts, and maetool finds it by its entry point."""
 
-from pathlib import Path
-
 import torch
 from maetool_stripes import MeanColourTarget, StripeMasker
 
@@ -10,7 +8,7 @@ from maetool.plugins import load_plugins
 from maetool.registry import MASKERS, MODELS
 from maetool.testing import check_masker, check_target, tiny_batch
 
-CONFIG = Path(__file__).parent.parent / "configs" / "stripes_shapes.py"
+CONFIG = "maetool_stripes::stripes_shapes.py"
 
 
 def test_it_is_installed():
