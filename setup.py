@@ -67,7 +67,7 @@ setup(
         "torchvision>=0.24",
         "timm>=1.0.21",
         "onedl-mmengine>=0.10.12",
-        "packaging>=20.9",
+        "packaging>=22.0",
         "safetensors>=0.4.3",
         "numpy>=1.26",
         "opencv-python>=4.11.0.86",
