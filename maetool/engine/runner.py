@@ -189,17 +189,19 @@ class MaetoolRunner(Runner):
         load_weights(self.bare_model, weights_of(checkpoint, filename), filename)
         self._has_loaded = True
         self.loaded_classes = checkpoint.get("meta", {}).get("dataset_meta", {}).get("classes", ())
-        what = "Weights, optimiser, schedule and position in the data" if self._resume else "Only the weights"
-        self.logger.info("%s come from %s.", what, filename)
+        what = "Weights, optimiser state and position in the data" if self._resume else "Only the weights"
+        options = "; all options are the config's" if self._resume else ""
+        self.logger.info(f"{what} come from {filename}{options}.")
         return checkpoint
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
-        """Go on from a checkpoint exactly where it was written.
+        """Go on from a checkpoint exactly where it was written, and log what the config has changed since.
 
         Raises:
             UsageError: see `load_checkpoint` and `maetool.engine.state.position`.
         """
-        restore(self, self.load_checkpoint(filename))
+        for line in restore(self, self.load_checkpoint(filename)):
+            self.logger.info(line)
 
     def save_checkpoint(self, path: Path, epoch: int, iteration: int) -> None:
         """Write everything that training needs to go on, and let the pointer name it; all processes must call together.

@@ -50,6 +50,11 @@ class WarmupSchedule(_ParamScheduler):
         """Return the position and the base rates; the shape of the schedule is the config's, so that it can change."""
         return {name: getattr(self, name) for name in ("base_values", "last_step", "_global_step", "_last_value")}
 
+    def jump_to(self, iteration: int) -> None:
+        """Set the rates to those of a training of which so many iterations are over."""
+        self.last_step = self._global_step = iteration - 1
+        self.step()
+
     def _get_value(self) -> list[float]:
         step = self.last_step - self.last_step % self.accumulation
         epoch = step / self.epoch_length

@@ -2,6 +2,8 @@
 
 import platform
 import time
+from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 import mmengine
@@ -14,7 +16,10 @@ from maetool.ops.random import sample_keys
 from .checkpoint import history_from_plain
 from .param_groups import in_present_groups
 from .provenance import git_revision
+from .resume_changes import changes_since, data_fingerprint, describe_changes, refuse_changes
+from .resume_optimizer import restore_optimizer
 
+_OF_THIS_RUN = ("cfg", "experiment_name", "mmengine_version", "max_epochs", "max_iters", "dataset_meta")
 _NEEDED = ("meta", "state_dict", "optimizer", "message_hub")
 
 
@@ -49,6 +54,7 @@ def _facts(runner: Any) -> dict[str, Any]:
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": versions(),
         "dataset_meta": runner.train_dataloader.dataset.metainfo,
+        "data_names": data_fingerprint(runner.train_dataloader.dataset),
     }
 
 
@@ -82,35 +88,72 @@ def check_resumable(runner: Any, state: dict[str, Any], source: str) -> None:
     """Check that a run can go on from a checkpoint.
 
     Raises:
-        UsageError: it holds only weights, or was trained with another seed or other data.
+        UsageError: it holds only weights, was trained with another seed, other data or another optimiser, or for more
+            epochs than the config asks for.
     """
     if any(key not in state for key in _NEEDED):
         raise UsageError(
             f"{source} holds only weights, so training cannot go on from it: resume from a checkpoint that "
             "training wrote, or start from its weights with --cfg-options load_from=PATH."
         )
-    meta, images = state["meta"], len(runner.train_dataloader.dataset)
-    for name, found, now in (("seed", meta["seed"], runner.seed), ("number of images", meta["num_images"], images)):
-        if found != now:
+    meta = state["meta"]
+    for name, old, new in _fixed_facts(runner, meta):
+        if old != new:
             raise UsageError(
-                f"{source} was trained with {name} {found:,}, but it is {now:,} now: resume with what the run began "
+                f"{source} was trained with {name} {old}, but it is {new} now: resume with what the run began "
                 "with, or start anew from its weights with --cfg-options load_from=PATH."
             )
+    if meta["epoch"] > runner.max_epochs:
+        raise UsageError(
+            f"{source} was trained for {meta['epoch']} epochs, but train_cfg.max_epochs is {runner.max_epochs}: set it "
+            "to at least as many."
+        )
+    inside_epoch = meta["iter"] != meta["epoch"] * meta["epoch_length"]
+    refuse_changes(changes_since(meta, runner.config_text), source, inside_epoch)
 
 
-def restore(runner: Any, state: dict[str, Any]) -> None:
-    """Put optimiser, schedules, histories and position of a checkpoint into a runner whose weights are loaded."""
+def _fixed_facts(runner: Any, meta: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, old and new value of what cannot change in a run; a fact that an old checkpoint lacks is left out."""
+    dataset = runner.train_dataloader.dataset
+    yield "seed", f"{meta['seed']:,}", f"{runner.seed:,}"
+    yield "number of images", f"{meta['num_images']:,}", f"{len(dataset):,}"
+    old, new = (list((facts or {}).get("classes") or ()) for facts in (meta.get("dataset_meta"), dataset.metainfo))
+    if old and new:
+        yield "classes", _first_difference(old, new), _first_difference(new, old)
+    if meta.get("data_names"):
+        yield "the images", meta["data_names"], data_fingerprint(dataset)
+
+
+def _first_difference(names: list[str], others: list[str]) -> str:
+    """Return the number of the names and the first that the others lack or have at another place; equal for equals."""
+    differs = [name for name, other in zip_longest(names, others) if name != other and name is not None]
+    return f"{len(names)} ({differs[0]}, ...)" if differs else str(len(names))
+
+
+def restore(runner: Any, state: dict[str, Any]) -> list[str]:
+    """Put optimiser, schedules, histories and position of a checkpoint into a runner whose weights are loaded.
+
+    Learning rate, weight decay and all other options are those of the runner's config, also where the checkpoint was
+    trained with others.
+
+    Returns:
+        A line for each value of the config that differs from the checkpoint's.
+    """
     epoch, iteration = position(runner, state["meta"])
     runner.train_loop._epoch, runner.train_loop._iter = epoch, iteration
-    scalars = state["message_hub"].get("log_scalars", {})
+    _restore_histories(runner, state["message_hub"])
+    moved = iteration != state["meta"]["iter"]
+    saved = in_present_groups(_aligned(runner, state, iteration), runner.bare_model)
+    restore_optimizer(runner, saved, state["param_schedulers"], epoch, iteration, moved)
+    return list(describe_changes(changes_since(state["meta"], runner.config_text)))
+
+
+def _restore_histories(runner: Any, saved: dict[str, Any]) -> None:
+    scalars, facts = saved.get("log_scalars", {}), saved.get("runtime_info", {})
     scalars.update({name: history_from_plain(value) for name, value in scalars.items()})
-    runner.message_hub.load_state_dict(state["message_hub"])
-    saved = in_present_groups(_aligned(runner, state, iteration), getattr(runner.model, "module", runner.model))
-    runner.optim_wrapper.load_state_dict(saved)
-    for scheduler, saved in zip(runner.param_schedulers or (), state["param_schedulers"], strict=True):
-        if iteration != state["meta"]["iter"] and not scheduler.by_epoch:
-            saved = {"base_values": saved["base_values"], "last_step": iteration, "_global_step": iteration + 1}
-        scheduler.load_state_dict(saved)
+    for name in _OF_THIS_RUN:
+        facts.pop(name, None)
+    runner.message_hub.load_state_dict(saved)
 
 
 def position(runner: Any, meta: dict[str, Any]) -> tuple[int, int]:
@@ -123,7 +166,7 @@ def position(runner: Any, meta: dict[str, Any]) -> tuple[int, int]:
         UsageError: the images seen in this epoch are no whole number of iterations now.
     """
     now, before = images_per_iter(runner), meta["images_per_iter"]
-    if now == before:
+    if now == before and meta["epoch_length"] == len(runner.train_dataloader):
         return meta["epoch"], meta["iter"]
     seen = (meta["iter"] - meta["epoch"] * meta["epoch_length"]) * before
     if seen % now:

@@ -41,7 +41,15 @@ class StopAt(Hook):
 
 
 def make_runner(
-    repository, work_dir, resume=False, workers=0, config="configs/mae/vit-t_shapes.py", options=(), hooks=(), sgd=False
+    repository,
+    work_dir,
+    resume=False,
+    workers=0,
+    config="configs/mae/vit-t_shapes.py",
+    options=(),
+    hooks=(),
+    sgd=False,
+    sections=None,  # name to what replaces a section of the config
 ):
     cfg = load_config(repository / config)
     shrink(cfg)
@@ -54,6 +62,8 @@ def make_runner(
     if sgd:  # whose steps are linear in the gradient, where Adam's enlarge the rounding of small ones
         cfg.optim_wrapper.optimizer = {"type": "SGD", "momentum": 0.9}
         cfg.base_lr = 1.0
+    for name, section in (sections or {}).items():
+        cfg[name] = section
     cfg.launcher = "pytorch" if "TORCHELASTIC_RUN_ID" in os.environ else "none"
     change_config(cfg, options)
     return launch.build_runner(cfg)

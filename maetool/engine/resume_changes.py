@@ -1,0 +1,170 @@
+"""What of a config may differ when a run is resumed: a new value takes effect and is logged, or it is refused."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from maetool.errors import UsageError
+
+from .config_text import read_values
+
+_NAMES = 4096  # file names that the fingerprint of a data set is made of, evenly spaced
+_SHOWN = 80  # characters of a value
+_LOADER = "train_dataloader."
+
+# Values that are about speed, place and reports, and change no result: they differ without a word.
+_SILENT = (
+    *("work_dir", "resume", "load_from", "launcher", "experiment_name", "custom_imports", "default_scope", "env_cfg"),
+    *("log_to", "log_level", "log_processor", "visualizer", "vis_backends", "custom_hooks.*.interval"),
+    *(f"default_hooks.{name}" for name in ("logger", "checkpoint", "timer", "teacher", "sampler_seed")),
+    *("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"),
+    *("compile", "gradient_checkpointing", "activation_checkpointing", "fsdp", "find_unused_parameters"),
+    *("train_cfg.max_hours", "train_cfg.val_interval", "train_cfg.val_at_start", "train_cfg.val_begin"),
+    *(f"{_LOADER}{name}" for name in ("num_workers", "persistent_workers", "pin_memory", "prefetch_factor")),
+    *(f"{_LOADER}{name}" for name in ("collate_fn", "timeout", "multiprocessing_context", "worker_init_fn")),
+    "param_scheduler.*.accumulation",  # follows from the batch sizes
+)
+_ROOT = f"{_LOADER}dataset.root"  # silent too where the names of the images were compared
+# What a model or a run begins with; a run that goes on has the weights of its checkpoint instead.
+_ONLY_AT_START = ("init_from", "init_share", "init_adapt", "checkpoint", "codebook")
+_ONLY_AT_START += ("init_cfg", "head_std", "layer_scale")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value of a config that differs from the one that a checkpoint was trained with.
+
+    Attributes:
+        name: the key, for example "optim_wrapper.optimizer.weight_decay".
+        old, new: the two values; None where it was not set.
+    """
+
+    name: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} {_show(self.old)} -> {_show(self.new)}"
+
+    def is_at(self, *sections: str) -> bool:
+        """Return whether this is the value of one of these keys, or of one inside of them; "*" stands for any name."""
+        parts = self.name.split(".")
+        return any(_begins(parts, section.split(".")) for section in sections)
+
+    @property
+    def only_at_start(self) -> bool:
+        """Whether the value only chooses the weights that training begins with."""
+        return self.name.rsplit(".", 1)[-1] in _ONLY_AT_START and self.is_at("model", *_ONLY_AT_START)
+
+
+def changes_since(meta: Mapping[str, Any], config_text: str) -> list[Change]:
+    """Return what changes the result of a run and differs between the config of a checkpoint and this one.
+
+    Args:
+        meta: the facts of the checkpoint; without a config in them nothing is compared.
+        config_text: the completed config as Python.
+    """
+    old = meta.get("cfg")
+    old = read_values(old) if isinstance(old, str) else old
+    if not old:
+        return []
+    # Both texts are parsed alike, so that what cannot be parsed is no difference.
+    new = read_values(config_text)
+    silent = list(_SILENT)
+    if meta.get("data_names"):
+        silent.append(_ROOT)
+    if new.get("effective_batch_size"):
+        silent.append("optim_wrapper.accumulative_counts")
+    changes = _compare("", _hooks_by_type(old), _hooks_by_type(new))
+    return [change for change in changes if not change.is_at(*silent)]
+
+
+def _begins(parts: Sequence[str], section: Sequence[str]) -> bool:
+    return len(parts) >= len(section) and all(one in (other, "*") for one, other in zip(section, parts, strict=False))
+
+
+def _hooks_by_type(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config whose custom hooks are a mapping, so that one put in front of the others changes one entry."""
+    hooks = cfg.get("custom_hooks") or ()
+    return {
+        **cfg,
+        "custom_hooks": {hook["type"]: hook for hook in hooks if isinstance(hook, Mapping) and "type" in hook},
+    }
+
+
+def _compare(name: str, old: Any, new: Any) -> list[Change]:
+    if isinstance(old or new, Mapping) and "type" not in (old or new):  # no section is one without keys
+        old, new = old or {}, new or {}
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [key for key in dict.fromkeys((*old, *new)) if not str(key).startswith("_")]
+        pairs: Sequence[tuple[Any, Any, Any]] = [(key, old.get(key), new.get(key)) for key in keys]
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        if len(old) != len(new) or not any(isinstance(item, Mapping) for item in (*old, *new)):
+            return [] if list(old) == list(new) else [Change(name, old, new)]
+        pairs = list(zip(range(len(old)), old, new, strict=True))
+    else:
+        return [] if old == new else [Change(name, old, new)]
+    return [change for key, one, other in pairs for change in _compare(f"{name}.{key}".lstrip("."), one, other)]
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping) and "type" in value:
+        return str(value["type"])
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_show(item) for item in value)}]"
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def refuse_changes(changes: Sequence[Change], source: str, inside_epoch: bool) -> None:
+    """Refuse the changes that would leave optimiser or position in the data without a meaning.
+
+    Args:
+        changes: see `changes_since`.
+        source: the checkpoint.
+        inside_epoch: whether it was written between two ends of epochs.
+
+    Raises:
+        UsageError: another optimiser, or another order of the images in the middle of an epoch.
+    """
+    for change in changes:
+        if change.is_at("optim_wrapper.optimizer.type"):
+            reason = "the state of one optimiser means nothing to another"
+        elif change.is_at(f"{_LOADER}sampler") and inside_epoch:
+            reason = "the order of the images cannot change in the middle of an epoch"
+        else:
+            continue
+        raise UsageError(
+            f"{source} was trained with {change.name}={_show(change.old)}, but it is {_show(change.new)} now, and "
+            f"{reason}: resume with the old value, or start anew from its weights with --cfg-options load_from=PATH."
+        )
+
+
+def describe_changes(changes: Sequence[Change]) -> Iterator[str]:
+    """Yield a line for each change that is not refused, saying what becomes of it."""
+    for change in changes:
+        if change.only_at_start:
+            yield f"{change} is not used: the weights come from the checkpoint"
+        elif change.is_at("train_cfg.max_epochs", "train_cfg.max_iters"):
+            yield f"{change} from here on, and so is the length of the learning rate's schedule"
+        else:
+            yield f"{change} from here on"
+
+
+def data_fingerprint(dataset: Any) -> str:
+    """Return the first name of a dataset's images and a digest of all; empty where they have no names.
+
+    A name is that of the file and of its folder, so that the data may move.
+    """
+    if not hasattr(dataset, "name_of"):
+        return ""
+    step = -(-len(dataset) // _NAMES)
+    names = ["/".join(PurePath(dataset.name_of(index)).parts[-2:]) for index in range(0, len(dataset), step)]
+    digest = hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
+    return f"{names[0].encode(errors='replace').decode()} ... ({digest})"

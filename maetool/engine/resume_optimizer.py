@@ -1,0 +1,107 @@
+"""Optimiser and schedules of a resumed run: their state is the checkpoint's, their options are the config's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
+
+from maetool.errors import UsageError
+
+from .schedules import WarmupSchedule
+
+State = Mapping[str, Any]
+_POSITION = ("last_step", "_global_step", "_last_value", "verbose")  # of a scheduler; the rest is its shape
+
+
+def restore_optimizer(
+    runner: Any,
+    saved: Mapping[str, Any],
+    schedules: Sequence[Mapping[str, Any]],
+    epoch: int,
+    iteration: int,
+    moved: bool,
+) -> None:
+    """Load the state of the optimiser, and bring every scheduled value to where the config's schedule has it now.
+
+    A schedule that is a function of the position (`WarmupSchedule`) is evaluated there. One of MMEngine's, each of
+    whose values is made of the one before, continues from the saved value where nothing differs, and is run again from
+    the first step where anything does.
+
+    Args:
+        runner: with optimiser and schedulers as the config describes them.
+        saved: state of the optimiser wrapper.
+        schedules: state of each scheduler.
+        epoch, iteration: those that are over, in iterations of this run.
+        moved: whether the checkpoint counts other iterations.
+
+    Raises:
+        UsageError: other parameter groups, or a changed rate under a schedule that follows measurements.
+    """
+    wrapper, schedulers = runner.optim_wrapper, list(runner.param_schedulers or ())
+    fresh = [dict(group) for group in wrapper.param_groups]
+    saved_groups = [*saved["param_groups"], *filter(None, [saved.get("base_param_settings")])]
+    _check_groups(wrapper.optimizer.param_groups, saved["param_groups"])
+    by_position = all(isinstance(scheduler, WarmupSchedule) for scheduler in schedulers)
+    if not (by_position or moved or _differs(fresh, saved_groups, schedulers, schedules)):
+        wrapper.load_state_dict(dict(saved))
+        for scheduler, state in zip(schedulers, schedules, strict=True):
+            scheduler.load_state_dict(state)
+        return
+    groups = [{**new, "params": old["params"]} for new, old in zip(fresh, saved["param_groups"], strict=False)]
+    state = {name: value for name, value in saved.items() if name != "base_param_settings"}
+    wrapper.load_state_dict({**state, "param_groups": groups})
+    if by_position:
+        for scheduler in schedulers:
+            scheduler.jump_to(iteration)
+    else:
+        _run_again(schedulers, epoch, iteration, len(runner.train_dataloader))
+
+
+def _check_groups(groups: Sequence[State], saved: Sequence[State]) -> None:
+    new, old = ([len(group["params"]) for group in each] for each in (groups, saved))
+    if new != old:
+        raise UsageError(
+            f"The checkpoint's optimiser has {sum(old)} tensors in {len(old)} group(s), but {sum(new)} in {len(new)} "
+            "are trained now: resume with the model.frozen, optim_wrapper.constructor and paramwise_cfg that the run "
+            "began with, or start anew from its weights with --cfg-options load_from=PATH."
+        )
+
+
+def _differs(
+    fresh: Sequence[State], saved: Sequence[State], schedulers: Sequence[Any], schedules: Sequence[State]
+) -> bool:
+    """Return whether an option of the optimiser or the shape of a schedule is other than in the checkpoint."""
+    if [set(one.state_dict()) for one in schedulers] != [set(state) for state in schedules]:
+        return True
+    for group, old in zip(fresh, saved, strict=False):
+        # A scheduled value moves; what it began with is kept beside it.
+        fixed = [name for name in group if name != "params" and f"initial_{name}" not in group]
+        if any(_plain(group[name]) != _plain(old.get(name)) for name in fixed):
+            return True
+    pairs = zip(schedulers, schedules, strict=True)
+    return any(
+        getattr(one, name, None) != value for one, old in pairs for name, value in old.items() if name not in _POSITION
+    )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _run_again(schedulers: Sequence[Any], epoch: int, iteration: int, epoch_length: int) -> None:
+    """Step new schedulers in the order of a training that comes to this place."""
+    if any(isinstance(scheduler, ReduceOnPlateauParamScheduler) for scheduler in schedulers):
+        raise UsageError(
+            "The learning rate follows the measurements of the run (ReduceOnPlateau), so it cannot be computed for "
+            "other options: resume with the optimiser and the schedule that the run began with."
+        )
+    for scheduler in schedulers:
+        scheduler.optimizer._global_step = 0  # MMEngine would warn of a schedule that runs ahead of the optimiser
+    for step in range(iteration):
+        for scheduler in schedulers:
+            if not scheduler.by_epoch:
+                scheduler.step()
+        if (step + 1) % epoch_length == 0 and (step + 1) // epoch_length <= epoch:
+            for scheduler in schedulers:
+                if scheduler.by_epoch:
+                    scheduler.step()
