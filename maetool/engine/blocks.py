@@ -1,8 +1,10 @@
 """Switches on the transformer blocks: recompute activations, compile."""
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mmengine import Config
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -17,12 +19,56 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     return [block for part in lists for block in part.children()]
 
 
-def checkpoint_blocks(model: nn.Module) -> int:
-    """Let every block compute its activations again in the backward pass, instead of keeping them; return how many."""
-    blocks = blocks_of(model)
-    for block in blocks:
-        block.forward = _recomputed(block.forward)
-    return len(blocks)
+def checkpoint_blocks(model: nn.Module, names: bool | str | Sequence[str] = True) -> int:
+    """Switch on activation checkpointing and return of how many modules.
+
+    Such a module computes its activations again in the backward pass instead of keeping them.
+
+    Args:
+        model: any.
+        names: True for every block, or the names of modules of the model, such as "encoder.blocks.0".
+
+    Raises:
+        UsageError: no blocks, or a name that the model does not have.
+    """
+    names = [names] if isinstance(names, str) else names
+    modules = blocks_of(model) if names is True else [_module(model, name) for name in dict.fromkeys(names)]
+    if not modules:
+        raise UsageError(
+            f"{type(model).__name__} has no module list `blocks` to checkpoint: set gradient_checkpointing=False, or "
+            "name the modules, gradient_checkpointing=[encoder.layers]."
+        )
+    for module in modules:
+        module.forward = _recomputed(module.forward)
+    return len(modules)
+
+
+def _module(model: nn.Module, name: str) -> nn.Module:
+    modules = dict(model.named_modules())
+    if not name or name not in modules:
+        near = difflib.get_close_matches(str(name), list(modules), n=3) or list(modules)[1:4]
+        raise UsageError(f"gradient_checkpointing names {name!r}, which the model has not; near: {', '.join(near)}.")
+    return modules[name]
+
+
+def checkpointing_of(cfg: Config) -> bool | str | Sequence[str]:
+    """Return what `gradient_checkpointing` of a config asks for; MMEngine's `activation_checkpointing` becomes it.
+
+    MMEngine's own switch calls modules without keyword arguments and would come on top of ours.
+
+    Raises:
+        UsageError: both are set.
+    """
+    ours, names = cfg.get("gradient_checkpointing", False), cfg.pop("activation_checkpointing", None)
+    if not names:
+        return ours
+    if ours:
+        raise UsageError(
+            f"The config says gradient_checkpointing={ours} and activation_checkpointing={names}: state only one; both "
+            "take the names of modules."
+        )
+    cfg.gradient_checkpointing = names
+    return names
 
 
 def _recomputed(forward: Any) -> Any:

@@ -28,11 +28,12 @@ _LOG_BACKENDS = {
 }
 # What an option may add although no file of the config states it; parts of the model stand deeper.
 _OPTIONAL_KEYS = {
-    *("base_lr", "effective_batch_size", "compile", "gradient_checkpointing", "fsdp", "randomness", "env_cfg"),
+    *("base_lr", "effective_batch_size", "compile", "fsdp", "randomness", "env_cfg"),
     *("model", "train_dataloader", "val_dataloader", "train_cfg", "val_cfg", "val_evaluator", "optim_wrapper"),
     *("param_scheduler", "default_hooks", "custom_hooks", "log_processor", "log_to", "log_level", "visualizer"),
     *("work_dir", "load_from", "resume", "init_from", "init_share", "init_adapt", "experiment_name", "launcher"),
     *("custom_imports", "default_scope", "find_unused_parameters", "sync_bn"),
+    *("gradient_checkpointing", "activation_checkpointing"),
 }
 
 

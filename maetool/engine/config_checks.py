@@ -52,6 +52,14 @@ def _from_zero(value: Any) -> bool:
     return value is None or (type(value) is int and value >= 0)
 
 
+def _names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+def _bool_or_names(value: Any) -> bool:
+    return type(value) is bool or _names(value)
+
+
 # What such a value must be.
 _VALUES = {
     "base_lr": ("a number from 0", lambda value: value is None or (type(value) in (int, float) and value >= 0)),
@@ -59,9 +67,11 @@ _VALUES = {
     "num_workers": ('"auto" or a whole number from 0', lambda value: value == "auto" or _from_zero(value)),
     "seed": ("a whole number from 0", _from_zero),
     **dict.fromkeys(
-        ("gradient_checkpointing", "fsdp", "find_unused_parameters"),
+        ("fsdp", "find_unused_parameters"),
         ("True or False", lambda value: type(value) is bool),
     ),
+    "gradient_checkpointing": ("True, False or a list of names of modules", _bool_or_names),
+    "activation_checkpointing": ("a list of names of modules", lambda value: value is None or _names(value)),
     "custom_hooks": ("a list of hooks", lambda value: isinstance(value, list | tuple)),
 }
 

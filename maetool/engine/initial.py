@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from maetool.convert.formats import FORMATS
 from maetool.errors import UsageError
+from maetool.models import start_parts
 from maetool.ops.geometry import by
 from maetool.ops.kernel import adapt_channels, resize_kernel
 from maetool.positions import fit_positions
@@ -34,6 +35,7 @@ class LoadReport:
         missing: the checkpoint has none of this name, so they keep their random start.
         other_size: of another shape outside of the encoder, such as the head of other classes; a random start too.
         unused: the model has none of this name.
+        started: tensors of parts that start from the loaded weights, such as an averaged encoder.
         share: of the numbers of the encoder that were filled, 0 to 1.
     """
 
@@ -43,7 +45,14 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     other_size: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
     share: float = 0.0
+
+    def start(self, names: Sequence[str]) -> None:
+        """Note tensors that a part of the model has set from the weights that were loaded."""
+        self.started = list(names)
+        self.missing = [name for name in self.missing if name not in names]
+        self.other_size = [line for line in self.other_size if line.split(" ")[0] not in names]
 
     def __str__(self) -> str:
         kinds = {
@@ -54,6 +63,8 @@ class LoadReport:
             "of another size, so untrained": self.other_size,
             "unused": self.unused,
         }
+        if self.started:
+            kinds["started from these by a part of the model"] = self.started
         told = "; ".join(
             f"{len(names)} {kind}{'' if kind == 'loaded' else named(names)}" for kind, names in kinds.items()
         )
@@ -108,6 +119,7 @@ def load_initial(
             f"{len(missing)} tensors are missing{named(missing)}. Pass a checkpoint of this encoder."
         )
     load_weights_into(model, {**own, **chosen})
+    report.start(start_parts(model, chosen))
     return report
 
 

@@ -17,9 +17,10 @@ from mmengine.runner import Runner
 
 from maetool.compat import keep_freed_memory
 from maetool.errors import UsageError
+from maetool.models import start_parts
 from maetool.registry import DATASETS, LOOPS, MODELS
 
-from .blocks import checkpoint_blocks, compile_blocks
+from .blocks import checkpoint_blocks, checkpointing_of, compile_blocks
 from .checkpoint import (
     load_weights,
     newest_readable,
@@ -32,6 +33,8 @@ from .initial import check_classes, load_initial
 from .sharding import is_sharded, shard, whole
 from .state import check_resumable, restore, training_state
 from .stopping import shielded
+
+_NEEDED_HOOKS = ("TeacherHook",)  # whatever hooks a config lists
 
 
 @RUNNERS.register_module()
@@ -76,8 +79,9 @@ class MaetoolRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
         """Switch on what the config asks of the blocks, move the model to its device, and join the processes."""
-        if self.cfg.get("gradient_checkpointing"):
-            self.logger.info("Recomputing the activations of %d blocks in the backward pass.", checkpoint_blocks(model))
+        if names := checkpointing_of(self.cfg):
+            number = checkpoint_blocks(model, names)
+            self.logger.info("Recomputing the activations of %d modules in the backward pass.", number)
         if self.cfg.get("compile"):
             number = compile_blocks(model, self.cfg.compile)
             self.logger.info("Compiling %d blocks: the first iterations take longer.", number)
@@ -126,6 +130,13 @@ class MaetoolRunner(Runner):
         facts = {"runner": self, "dataloader": self._val_dataloader, "evaluator": self._val_evaluator}
         return LOOPS.build(loop, default_args=facts)
 
+    def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
+        """Register the hooks of the config, and those that parts of the model cannot do without."""
+        super().register_hooks(default_hooks, custom_hooks)
+        for name in _NEEDED_HOOKS:
+            if name not in {type(hook).__name__ for hook in self.hooks}:
+                self.register_hook({"type": name})
+
     @property
     def trained_classes(self) -> Sequence[str]:
         """Names of the classes that the model is or was trained on; empty where nothing says so."""
@@ -171,7 +182,9 @@ class MaetoolRunner(Runner):
             self.call_hook("after_load_checkpoint", checkpoint={"state_dict": self.whole_weights()})
             self.logger.info("The model begins with %s. %s", path, report)
             self._has_loaded = True
-        elif hasattr(self.bare_model, "num_classes"):
+            return
+        start_parts(self.bare_model)
+        if hasattr(self.bare_model, "num_classes"):
             self.logger.info("The encoder begins with random weights; --init CHECKPOINT gives it pretrained ones.")
 
     def load_checkpoint(
@@ -186,8 +199,11 @@ class MaetoolRunner(Runner):
         if self._resume:
             check_resumable(self, checkpoint, filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        load_weights(self.bare_model, weights_of(checkpoint, filename), filename)
+        weights = weights_of(checkpoint, filename)
+        load_weights(self.bare_model, weights, filename)
         self._has_loaded = True
+        if not self._resume:
+            start_parts(self.bare_model, weights)
         self.loaded_classes = checkpoint.get("meta", {}).get("dataset_meta", {}).get("classes", ())
         what = "Weights, optimiser state and position in the data" if self._resume else "Only the weights"
         options = "; all options are the config's" if self._resume else ""

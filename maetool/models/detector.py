@@ -2,7 +2,6 @@
 
 from typing import Any, Literal
 
-from mmengine.model import BaseModel
 from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection.image_list import ImageList
@@ -14,7 +13,9 @@ from maetool.errors import UsageError
 from maetool.heads.regions import proposal_network, region_heads
 from maetool.registry import ENCODERS, MODELS
 
-# torchvision's names of the losses, and ours; MMEngine adds up whatever is called a loss.
+from .base import TrainableModel
+
+# torchvision's names of the losses, and ours.
 _PARTS = {
     "loss_objectness": "objectness",
     "loss_rpn_box_reg": "proposal_boxes",
@@ -25,7 +26,7 @@ _PARTS = {
 
 
 @MODELS.register_module()
-class ObjectDetector(BaseModel):
+class ObjectDetector(TrainableModel):
     """Finds objects with boxes (Faster R-CNN), and with `with_masks` their masks (Mask R-CNN), on a plain encoder.
 
     The last layer of the encoder becomes a pyramid of four maps; a fifth, every second place of the last, is for

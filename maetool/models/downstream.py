@@ -2,13 +2,14 @@
 
 from typing import Any, TypeVar
 
-from mmengine.model import BaseModel
 from torch import nn
+
+from .base import TrainableModel
 
 Model = TypeVar("Model", bound="DownstreamModel")
 
 
-class DownstreamModel(BaseModel):
+class DownstreamModel(TrainableModel):
     """A model with an encoder that may be frozen.
 
     Parts of the encoder that it names in `pretraining_only` take no part in the features, and get no gradients.

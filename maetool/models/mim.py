@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
@@ -13,13 +12,14 @@ from maetool.ops.patches import patchify, unpatchify
 from maetool.registry import ENCODERS, HEADS, MASKERS, MODELS, TARGETS
 from maetool.structures import MaskPlan
 
+from .base import TrainableModel, check_loss
 from .build import build_decoder, build_with, facts_of_images
 from .pairing import check_pairing, facts_of
 from .task import build_tasks, check_pair, check_place
 
 
 @MODELS.register_module()
-class MaskedImageModel(BaseModel):
+class MaskedImageModel(TrainableModel):
     """Joins a masker, an encoder, a decoder, a target and a head.
 
     Facts flow one way: the encoder's patch size, channels, grid and width fill what the target and the decoder leave
@@ -99,6 +99,7 @@ class MaskedImageModel(BaseModel):
             raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
         target = self.target(images, plan)  # (B, M, P)
         losses = self.head(pred, target, plan)
+        check_loss(losses, type(self.head).__name__)
         if self.tasks:
             losses = self._with_tasks(losses, latents, images, plan, target)
         return {**losses, "masked_fraction": torch.tensor(plan.mask_ratio)}

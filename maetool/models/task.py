@@ -9,7 +9,10 @@ from maetool.errors import UsageError
 from maetool.registry import HEADS, TARGETS
 from maetool.structures import MaskPlan
 
+from .base import check_loss
 from .build import build_decoder, build_with
+
+_TAKEN = ("main", "loss", "constant_predictor", "masked_fraction")
 
 
 class PredictionTask(nn.Module):
@@ -64,7 +67,9 @@ class PredictionTask(nn.Module):
         """
         plan = plan.predicting(self.at)
         pred = self.decoder(latent, plan)  # (B, M, P)
-        return self.head(pred, own if self.target is None else self.target(images, plan), plan)
+        losses = self.head(pred, own if self.target is None else self.target(images, plan), plan)
+        check_loss(losses, type(self.head).__name__)
+        return losses
 
 
 def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Module) -> nn.ModuleDict:
@@ -76,8 +81,8 @@ def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Modu
     """
     known = {"decoder", "target", "head", "at", "weight"}
     for name, task in tasks.items():
-        if "loss" in name or name == "main":
-            raise UsageError(f'A task is called {name!r}, but "main" and names with "loss" are taken: rename it.')
+        if name in _TAKEN:
+            raise UsageError(f"A task is called {name!r}, but {', '.join(_TAKEN)} are taken in the logs: rename it.")
         if not {"decoder", "head"} <= set(task) <= known:
             raise UsageError(
                 f"The task {name} says {', '.join(task)}, but must say decoder and head, and may say target, at and "

@@ -174,8 +174,9 @@ class FeatureTarget(TeacherTarget):
 class MomentumFeatureTarget(TeacherTarget):
     """Features of the moving average of the encoder that is being trained.
 
-    `TeacherHook` moves it after every optimiser step; the average travels in the checkpoint, and how fast it moves is a
-    function of the progress, so that a resumed run goes on exactly. Source: data2vec, section 3.2, and BYOL's schedule.
+    It starts as a copy of the weights that training begins with, also those of `--init`, and moves after every
+    optimiser step. The average travels in the checkpoint, and how fast it moves is a function of the progress, so that
+    a resumed run goes on exactly. Source: data2vec, section 3.2, and BYOL's schedule.
 
     Args:
         encoder: the encoder that is trained; the model hands it over.
@@ -200,13 +201,26 @@ class MomentumFeatureTarget(TeacherTarget):
         self.momentum = momentum
 
     @torch.no_grad()
+    def start(self, model: nn.Module) -> None:
+        """Copy the weights of `model.encoder`; called once, when the weights that training begins with are in."""
+        for average, value in zip(self._tensors(self.teacher), self._tensors(model.encoder), strict=True):
+            average.copy_(value)
+
+    def after_step(self, model: nn.Module, progress: float) -> None:
+        """Follow `model.encoder`; called after each optimiser step, `progress` of training in [0, 1] being over."""
+        self.follow(model.encoder, progress)
+
+    @torch.no_grad()
     def follow(self, encoder: nn.Module, progress: float) -> None:
         """Move the average towards the weights of `encoder`, `progress` of training in [0, 1] being over."""
         stays = 1 - (1 - self.momentum) * (1 + math.cos(math.pi * progress)) / 2
-        for ours, theirs in zip(self.teacher.parameters(), encoder.parameters(), strict=True):
-            ours.lerp_(theirs.detach(), 1 - stays)
-        for ours, theirs in zip(self.teacher.buffers(), encoder.buffers(), strict=True):
-            ours.copy_(theirs)
+        torch._foreach_lerp_([*self.teacher.parameters()], [*encoder.parameters()], 1 - stays)
+        for average, value in zip(self.teacher.buffers(), encoder.buffers(), strict=True):
+            average.copy_(value)
+
+    @staticmethod
+    def _tensors(encoder: nn.Module) -> list[Tensor]:
+        return [*encoder.parameters(), *encoder.buffers()]
 
 
 def load_encoder(encoder: nn.Module, path: str) -> None:

@@ -45,7 +45,7 @@ def test_the_log_names_versions_seed_config_and_switches(logged):
     assert f"torch {torch.__version__}" in log
     assert "seed 0, 1 process(es)" in log
     assert "norm_pix_loss = True" in log.replace("norm_pix_loss=True", "norm_pix_loss = True")
-    assert "Recomputing the activations of 4 blocks" in log
+    assert "Recomputing the activations of 4 modules" in log
     assert "Compiling 4 blocks" in log
 
 

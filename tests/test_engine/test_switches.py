@@ -4,7 +4,9 @@ import itertools
 
 import pytest
 import torch
+from runs import EPOCHS, ITERS, make_runner
 
+from maetool.engine import blocks
 from maetool.engine.blocks import blocks_of, checkpoint_blocks, compile_blocks
 from maetool.engine.optim import AutocastOptimWrapper
 from maetool.errors import UsageError
@@ -78,6 +80,29 @@ def saved_bytes(recompute):
 
 def test_recomputing_keeps_less():
     assert saved_bytes(True) < 0.4 * saved_bytes(False)
+
+
+def test_modules_are_checkpointed_by_name():
+    model = tiny_model()
+    assert checkpoint_blocks(model, ["encoder.blocks.0", "decoder", "decoder"]) == 2
+    assert model.decoder.forward.__name__ == model.encoder.blocks[0].forward.__name__ == "recomputed"
+    with pytest.raises(UsageError, match=r"names 'encoder\.block', which the model has not; near: encoder\.blocks"):
+        checkpoint_blocks(model, ["encoder.block"])
+    with pytest.raises(UsageError, match=r"Linear has no module list `blocks`"):
+        checkpoint_blocks(torch.nn.Linear(1, 1))
+
+
+def test_the_switch_of_mmengine_means_the_same_and_counts_once(repository, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(blocks, "checkpoint", lambda forward, *args, **options: calls.append(1) or forward(*args))
+    options = ["activation_checkpointing=[encoder.blocks.0,encoder.blocks.1]", "val_dataloader=None"]
+    runner = make_runner(repository, tmp_path, options=options, sections={"custom_hooks": []})
+    runner.train()
+    assert len(calls) == 2 * ITERS * EPOCHS
+    assert "activation_checkpointing" not in runner.cfg
+    assert list(runner.cfg.gradient_checkpointing) == ["encoder.blocks.0", "encoder.blocks.1"]
+    with pytest.raises(UsageError, match="gradient_checkpointing=True and activation_checkpointing="):
+        make_runner(repository, tmp_path, options=[*options, "gradient_checkpointing=True"])
 
 
 def test_the_default_compiler_gives_the_same_loss():

@@ -1,11 +1,18 @@
 """The averaged encoder in a run: it moves with the steps, and goes on exactly."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from mmengine.hooks import Hook
 from runs import EPOCHS, assert_same, final_state, make_runner, stopped_run
+from test_guard import Spoil
+from torch import nn
 
 from maetool.engine.checkpoint import read_checkpoint
+from maetool.engine.hooks import TeacherHook
 from maetool.errors import UsageError
+from maetool.registry import HOOKS
 
 AVERAGED = """
 _base_ = "{}"
@@ -81,3 +88,123 @@ def test_bad_input_is_told_before_training(repository, tmp_path, config, options
     with pytest.raises(UsageError, match=sentence) as info:
         make_runner(repository, tmp_path, config=config, options=options)
     assert "\n" not in str(info.value)
+
+
+@pytest.fixture
+def pretrained(repository, tmp_path):
+    """A checkpoint of pretraining whose encoder is that of the averaged one's config."""
+    make_runner(repository, tmp_path / "pretrained").train()
+    return tmp_path / "pretrained" / f"epoch_{EPOCHS}.pth"
+
+
+def same_tensors(model):
+    pairs = zip(model.target.teacher.state_dict().values(), model.encoder.state_dict().values(), strict=True)
+    return [torch.equal(average, value) for average, value in pairs]
+
+
+def test_init_reaches_the_average(repository, tmp_path, config, pretrained):
+    options = [f"init_from={pretrained}"]
+    runner = make_runner(repository, tmp_path / "run", config=config, options=options, hooks=[{"type": "Begin"}])
+    runner.train()
+    weights = read_checkpoint(pretrained)["state_dict"]
+    begin = next(hook for hook in runner.hooks if isinstance(hook, Begin))
+    assert torch.equal(begin.weights[NAME], weights[NAME.replace("target.teacher", "encoder")])
+    assert all(begin.same)
+    log = "".join(path.read_text() for path in (tmp_path / "run").glob("*/*.log"))
+    assert "started from these by a part of the model (target.teacher." in log
+
+
+def test_weights_of_a_run_with_an_average_keep_it(repository, tmp_path, config):
+    make_runner(repository, tmp_path / "first", config=config).train()
+    path = tmp_path / "first" / f"epoch_{EPOCHS}.pth"
+    for name in ("load_from", "init_from"):
+        hooks = [{"type": "Begin"}]
+        runner = make_runner(repository, tmp_path / name, config=config, options=[f"{name}={path}"], hooks=hooks)
+        runner.train()
+        begin = next(hook for hook in runner.hooks if isinstance(hook, Begin))
+        assert torch.equal(begin.weights[NAME], read_checkpoint(path)["state_dict"][NAME])
+        assert not all(begin.same)
+
+
+@HOOKS.register_module()
+class Begin(Hook):
+    """Keeps the weights that training begins with."""
+
+    def before_train(self, runner):
+        self.weights = {name: value.clone() for name, value in runner.bare_model.state_dict().items()}
+        self.same = same_tensors(runner.bare_model)
+
+
+class Following(nn.Module):
+    """A part of a plugin, somewhere in the model."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def follow(self, encoder, progress):
+        self.calls.append((type(encoder).__name__, progress))
+
+
+class Moving(Following):
+    def start(self, model):
+        self.calls.append(("start", type(model).__name__))
+
+    def after_step(self, model, progress):
+        self.calls.append((type(model).__name__, progress))
+
+
+def calls_of(runner, part):
+    runner.bare_model.head.add_module("part", part)
+    runner.train()
+    return part.calls
+
+
+def test_follow_of_a_plugin_is_called_for_every_step_that_was_made(repository, tmp_path):
+    options = ["effective_batch_size=8", "val_dataloader=None"]
+    runner = make_runner(repository, tmp_path, options=options)
+    runner.register_hook(Spoil(5), "LOWEST")  # iterations 5 and 6 make the third step, which is left out
+    calls = calls_of(runner, Following())
+    assert calls == [("VisionTransformer", iteration / 12) for iteration in (1, 3, 7, 9, 11)]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"train_cfg": {"type": "EpochBasedTrainLoop", "max_epochs": EPOCHS}},
+        {
+            "default_hooks": {"teacher": {"type": "TeacherHook"}, "checkpoint": {"type": "SafeCheckpointHook"}},
+            "custom_hooks": [{"type": "TeacherHook"}],
+        },
+    ],
+    ids=["plain", "loop of MMEngine", "configs that name the hook"],
+)
+def test_parts_start_once_and_move_with_every_step(repository, tmp_path, sections):
+    sections = {"custom_hooks": [], **sections, "val_dataloader": None}
+    runner = make_runner(repository, tmp_path, sections=sections)
+    calls = calls_of(runner, Moving())
+    assert calls[0] == ("start", "MaskedImageModel")
+    assert calls[1:] == [("MaskedImageModel", iteration / 12) for iteration in range(12)]
+
+
+def test_a_resumed_run_does_not_start_again(repository, tmp_path):
+    stopped_run(repository, tmp_path)
+    calls = calls_of(make_runner(repository, tmp_path, resume=True), Moving())
+    assert calls == [("MaskedImageModel", iteration / 12) for iteration in range(7, 12)]
+
+
+def test_a_fused_optimiser_that_leaves_out_a_step_is_believed():
+    weight = nn.Parameter(torch.ones(1))
+    hook, optimizer = TeacherHook(), torch.optim.SGD([weight], lr=0.25, fused=True)
+    weight.grad, optimizer.grad_scale = torch.ones(1), None
+    model = nn.ModuleDict({"encoder": nn.Identity(), "part": Following()})
+    runner = SimpleNamespace(hooks=[hook], bare_model=model, iter=1, max_iters=4)
+    runner.optim_wrapper = SimpleNamespace(optimizer=optimizer)
+    model.encoder, calls = model["encoder"], model["part"].calls
+    hook.before_train(runner)
+    for broken, value, number in ((1.0, 1.0, 0), (0.0, 0.75, 1)):
+        optimizer.found_inf = torch.tensor([broken])
+        optimizer.step()
+        hook.after_train_iter(runner, 0)
+        assert (weight.item(), len(calls)) == (value, number)

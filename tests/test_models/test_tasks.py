@@ -83,7 +83,7 @@ def test_weighted_sum_by_hand():
 @pytest.mark.parametrize(
     ("tasks", "sentence"),
     [
-        ({"my_loss": MIMIC}, r"called 'my_loss', but \"main\" and names with \"loss\" are taken"),
+        ({"loss": MIMIC}, r"called 'loss', but main, loss, constant_predictor, masked_fraction are taken in the logs"),
         ({"main": MIMIC}, r"called 'main'"),
         ({"a": {**MIMIC, "weight": 0}}, r"weight=0"),
         ({"a": {**MIMIC, "at": "hidden"}}, r"at='hidden'.*must be \"planned\", \"visible\" or \"all\""),

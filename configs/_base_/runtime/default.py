@@ -10,7 +10,6 @@ log_to = "auto"  # TensorBoard where it is installed; or a list of "tensorboard"
 default_hooks = dict(
     logger=dict(type="LogHook", interval=50),
     checkpoint=dict(type="SafeCheckpointHook", interval=1, keep=2),
-    teacher=dict(type="TeacherHook"),  # moves the averaged encoder of targets that have one
     sampler_seed=None,  # ResumableTrainLoop tells the sampler where it is
 )
 custom_hooks = [

@@ -1,22 +1,53 @@
-"""Lets the teacher follow the encoder."""
+"""Tells the parts of the model of each optimiser step."""
 
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
+from torch.optim import Optimizer
 
+from maetool.models import has_following_parts, parts_after_step
 from maetool.registry import HOOKS
-from maetool.targets import MomentumFeatureTarget
 
 
 @HOOKS.register_module()
 class TeacherHook(Hook):
-    """Moves the averaged encoder of every `MomentumFeatureTarget` after each optimiser step that was made."""
+    """Calls `after_step` of the model's parts after each optimiser step that was made.
+
+    The runner always has this hook, so a config need not name it. The optimiser itself reports its steps: iterations
+    that only accumulate gradients and steps that were left out, by the guard or by a loss scale, are none, whatever the
+    loop and the optimiser wrapper. See `maetool.models.parts_after_step`.
+    """
+
+    priority = "ABOVE_NORMAL"  # before hooks that average or save the weights
+
+    def __init__(self) -> None:
+        self._handles: list[Any] = []
+        self._steps: list[Any] = []  # of this iteration: what says on the device that nothing was finite, or None
+
+    def before_train(self, runner: Any) -> None:
+        """Listen to the optimisers, unless nothing follows them or another hook of this kind listens."""
+        self.after_train(runner)
+        first = next(hook for hook in runner.hooks if isinstance(hook, TeacherHook))
+        if first is not self or not has_following_parts(runner.bare_model):
+            return
+        wrapper = runner.optim_wrapper
+        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        self._handles = [each.optimizer.register_step_post_hook(self._note) for each in wrappers]
+
+    def _note(self, optimizer: Optimizer, *_: Any) -> None:
+        # A fused optimiser is called for every step of a loss scale and leaves out the broken ones itself.
+        self._steps.append(getattr(optimizer, "found_inf", None))
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Move, unless gradients are still being gathered or the step was left out."""
-        if not runner.optim_wrapper.should_update() or runner.optim_wrapper.skipping:
-            return
-        model = runner.bare_model
-        for module in model.modules():
-            if isinstance(module, MomentumFeatureTarget):
-                module.follow(model.encoder, runner.iter / runner.max_iters)
+        """Call the parts, if any optimiser made a step in this iteration."""
+        made = any(found is None or not bool(found) for found in self._steps)
+        self._steps = []
+        if made:
+            parts_after_step(runner.bare_model, runner.iter / runner.max_iters)
+
+    def after_train(self, runner: Any) -> None:
+        """Stop listening."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []

@@ -1,0 +1,110 @@
+"""What all models of maetool share: their loss is the key `loss`, and their parts take part in training."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+
+_FOLLOWING = ("after_step", "follow")
+
+
+class TrainableModel(BaseModel):
+    """Base of the models that maetool trains.
+
+    `forward(..., mode="loss")` returns a dict of tensors. What is trained on is exactly its key `loss`; everything else
+    is logged, whatever its name, where MMEngine's `BaseModel` adds up all keys that contain the word "loss".
+    """
+
+    def parse_losses(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, a scalar, and what is logged, scalars without gradient.
+
+        Raises:
+            UsageError: there is no `loss`, or something is no tensor.
+        """
+        check_loss(losses, type(self).__name__)
+        wrong = [name for name, value in losses.items() if not isinstance(value, Tensor)]
+        if wrong:
+            raise UsageError(
+                f"{type(self).__name__} returned {wrong[0]}={losses[wrong[0]]!r} in its losses, but each must be a "
+                "tensor of one number: wrap it in torch.tensor."
+            )
+        loss = losses["loss"].mean()
+        return loss, {"loss": loss, **{k: v.detach().float().mean() for k, v in losses.items() if k != "loss"}}
+
+    def start(self) -> None:
+        """Let every part start from the weights that the model has now; see `start_parts`."""
+        start_parts(self)
+
+    def after_step(self, progress: float) -> None:
+        """Let every part follow an optimiser step; see `parts_after_step`."""
+        parts_after_step(self, progress)
+
+
+def check_loss(losses: Mapping[str, Any], owner: str) -> None:
+    """Check that a head or a model returned a loss.
+
+    Raises:
+        UsageError: it did not.
+    """
+    if "loss" not in losses:
+        raise UsageError(
+            f"{owner} returned no `loss`, only {', '.join(losses) or 'nothing'}: return what is trained on under "
+            "exactly that name; other entries are logged."
+        )
+
+
+def start_parts(model: nn.Module, filled: Collection[str] = ()) -> list[str]:
+    """Call `start(model)` of every part that has it, once the weights that training begins with are in.
+
+    The averaged encoder of `MomentumFeatureTarget` becomes a copy of the encoder there. A part whose own weights were
+    all loaded is left as it is. A run that is resumed does not start.
+
+    Args:
+        model: any module; its parts are the modules inside of it.
+        filled: names in the model's state dict that were loaded.
+
+    Returns:
+        The names of the tensors of the parts that were started.
+    """
+    own, started = list(model.state_dict()), []
+    for name, part in _parts_with(model, "start"):
+        names = [key for key in own if key.startswith(f"{name}.")]
+        if not names or not set(names) <= set(filled):
+            with torch.no_grad():
+                part.start(model)
+            started += names
+    return started
+
+
+def parts_after_step(model: nn.Module, progress: float) -> None:
+    """Call `after_step(model, progress)` of every part that has it, or else its `follow(encoder, progress)`.
+
+    The runner calls this after each optimiser step that was made: not while gradients are accumulated, and not after a
+    step that was left out.
+
+    Args:
+        model: any module; its parts are the modules inside of it.
+        progress: share of training that is over, 0 to 1.
+    """
+    with torch.no_grad():
+        for _, part in _parts_with(model, *_FOLLOWING):
+            if callable(getattr(part, "after_step", None)):
+                part.after_step(model, progress)
+            else:
+                part.follow(model.encoder, progress)
+
+
+def has_following_parts(model: nn.Module) -> bool:
+    """Return whether `parts_after_step` has anything to do."""
+    return any(_parts_with(model, *_FOLLOWING))
+
+
+def _parts_with(model: nn.Module, *methods: str) -> Iterator[tuple[str, nn.Module]]:
+    for name, part in model.named_modules():
+        inside = part is not model and not isinstance(part, TrainableModel)
+        if inside and any(callable(getattr(part, method, None)) for method in methods):
+            yield name, part
