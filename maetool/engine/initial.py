@@ -16,7 +16,7 @@ from maetool.positions import fit_positions
 
 from .checkpoint import read_checkpoint, weights_of
 from .file_facts import recorded_grid
-from .sharding import load_weights_into, whole
+from .sharding import load_weights_into
 
 _ENCODER = "encoder."
 _KERNEL = "encoder.patch_embed.proj.weight"
@@ -101,7 +101,7 @@ def load_initial(
         raise UsageError(f"init_share is {min_share!r}, but must be a number from 0 to 1.")
     state = read_checkpoint(path)
     weights = weights_of(state, path)
-    own = whole(model.state_dict())
+    own = model.state_dict()
     report = LoadReport(unused=[name for name in weights if name not in own])
     fitted = fit_positions(model, own, weights, recorded_grid(state, weights, Path(path)))
     report.assumed = fitted.assumed
@@ -118,7 +118,7 @@ def load_initial(
             f"{path} fills {report.share:.1%} of the encoder, less than init_share={min_share:.1%}: "
             f"{len(missing)} tensors are missing{named(missing)}. Pass a checkpoint of this encoder."
         )
-    load_weights_into(model, {**own, **chosen})
+    load_weights_into(model, {name: value for name, value in chosen.items() if value is not own[name]})
     report.start(start_parts(model, chosen))
     return report
 

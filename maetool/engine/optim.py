@@ -9,13 +9,14 @@ import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
 from maetool.registry import OPTIM_WRAPPERS
 
-from .sharding import shard_optimizer_state, spread_gradients, whole
+from .sharding import full_on_first, shard_optimizer_state, spread_gradients
 
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -109,7 +110,8 @@ class AutocastOptimWrapper(OptimWrapper):
         self.loss_scaler.update()
 
     def _norm(self) -> Tensor:
-        return whole(get_total_norm([p.grad for p in self.parameters if p.grad is not None]))
+        norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def _find_fault(self, loss: Tensor, norm: Tensor) -> str | None:
         both = torch.stack([loss.detach().float(), norm.float()])  # read together: one wait for the device
@@ -136,7 +138,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
         In the middle of an accumulation it holds the gradients gathered so far, as a mean over all processes.
         """
-        state = {**whole(super().state_dict()), "loss_scaler": self.loss_scaler.state_dict()}
+        state = {**full_on_first(super().state_dict()), "loss_scaler": self.loss_scaler.state_dict()}
         state["guard"] = {"skipped": self.skipped, "in_a_row": self.skipped_in_a_row, "spoilt": self._spoilt}
         if not self.should_update():
             state["gradients"] = [None if p.grad is None else _mean(p.grad) for p in self.parameters]
@@ -163,8 +165,10 @@ def _max_norm(clip_grad: dict[str, float] | None) -> float | None:
     return stated
 
 
-def _mean(gradient: Tensor) -> Tensor:
-    gradient = whole(gradient).clone()
+def _mean(gradient: Tensor) -> Tensor | None:
+    if isinstance(gradient, DTensor):  # a mean over the processes already
+        return full_on_first(gradient)
+    gradient = gradient.clone()
     if get_world_size() > 1:
         all_reduce(gradient, "mean")
     return gradient

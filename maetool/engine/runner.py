@@ -30,7 +30,7 @@ from .checkpoint import (
     write_checkpoint,
 )
 from .initial import check_classes, load_initial
-from .sharding import is_sharded, shard, whole
+from .sharding import full_weights, is_sharded, read_on_first, shard
 from .state import check_resumable, restore, training_state
 from .stopping import shielded
 
@@ -153,9 +153,9 @@ class MaetoolRunner(Runner):
         """The model without the wrapper of several processes."""
         return getattr(self.model, "module", self.model)
 
-    def whole_weights(self) -> dict[str, Any]:
-        """Return the model's state dict, gathered where it is sharded; all processes must call it together."""
-        return whole(self.bare_model.state_dict())
+    def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
+        """Return the model's state dict, see `maetool.engine.sharding.full_weights`; all processes call it together."""
+        return full_weights(self.bare_model, everywhere)
 
     def load_or_resume(self) -> None:
         """Load weights, or go on from a checkpoint: from the newest readable one where none was named."""
@@ -195,11 +195,10 @@ class MaetoolRunner(Runner):
         Raises:
             UsageError: see `read_checkpoint` and `load_weights`; a checkpoint of ours is needed to resume.
         """
-        checkpoint = read_checkpoint(filename, map_location)
+        checkpoint, weights = self._read(filename, map_location)
         if self._resume:
             check_resumable(self, checkpoint, filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        weights = weights_of(checkpoint, filename)
         load_weights(self.bare_model, weights, filename)
         self._has_loaded = True
         if not self._resume:
@@ -209,6 +208,15 @@ class MaetoolRunner(Runner):
         options = "; all options are the config's" if self._resume else ""
         self.logger.info(f"{what} come from {filename}{options}.")
         return checkpoint
+
+    def _read(self, filename: str, map_location: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return a checkpoint and the weights in it; where the model is sharded, only the first process reads it."""
+
+        def read() -> tuple[dict[str, Any], dict[str, Any]]:
+            checkpoint = read_checkpoint(filename, map_location)
+            return checkpoint, weights_of(checkpoint, filename)
+
+        return read_on_first(read) if is_sharded(self.bare_model) else read()
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
         """Go on from a checkpoint exactly where it was written, and log what the config has changed since.

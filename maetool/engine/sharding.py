@@ -1,14 +1,18 @@
 """Sharding of a model over processes (torch's `fully_shard`, FSDP2), invisible in checkpoints."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mmengine.dist import broadcast, get_world_size
+import torch
+from mmengine.dist import broadcast, broadcast_object_list, get_world_size, is_main_process
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+from maetool.errors import UsageError
 
 from .blocks import blocks_of
 
@@ -41,36 +45,94 @@ def gathered(model: nn.Module) -> Iterator[None]:
         part.set_reshard_after_forward(part is not model, recurse=False)  # torch's own default: all but the root
 
 
-def whole(value: Any) -> Any:
-    """Return a value with every sharded tensor in it gathered; all processes must call it together."""
-    if isinstance(value, DTensor):
-        return value.detach().full_tensor()
-    if isinstance(value, Mapping):
-        return {key: whole(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [whole(item) for item in value]
-    return value
+def full_weights(model: nn.Module, everywhere: bool = False) -> dict[str, Any]:
+    """Return the state dict of a model, with full tensors also where it is sharded; all processes call it together.
 
-
-def like(value: Tensor, example: Tensor) -> Tensor:
-    """Return a whole tensor on the device of `example`, and sharded as `example` is, if it is of the same shape."""
-    value = value.to(example.device)
-    if not isinstance(example, DTensor) or value.shape != example.shape:
-        return value
-    return distribute_tensor(value, example.device_mesh, example.placements)
+    Args:
+        model: any.
+        everywhere: give a sharded model's tensors to every process, on its device; otherwise the first process has
+            them, on the CPU, and the others an empty dict.
+    """
+    if not is_sharded(model):
+        return model.state_dict()
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=not everywhere))
 
 
 def load_weights_into(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load whole weights, which must fit, into a model that may be sharded."""
-    own = model.state_dict()
-    model.load_state_dict({name: like(value, own[name]) for name, value in weights.items()})
+    """Load full tensors, which must fit, into a model; where it is sharded, those of the first process count.
+
+    Tensors of the model that are not in `weights` stay as they are.
+    """
+    if not is_sharded(model):
+        model.load_state_dict(weights, strict=False)
+        return
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
+    set_model_state_dict(model, dict(weights) if is_main_process() else {}, options=options)
+
+
+def full_on_first(value: Any) -> Any:
+    """Return a value with every sharded tensor in it gathered on the CPU of the first process, and None on the others.
+
+    All processes call it together; a device holds one full tensor at a time.
+    """
+    if isinstance(value, DTensor):
+        full = value.detach().full_tensor()
+        return full.cpu() if is_main_process() else None
+    if isinstance(value, Mapping):
+        return {key: full_on_first(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [full_on_first(item) for item in value]
+    return value
+
+
+def read_on_first(read: Callable[[], Any]) -> Any:
+    """Return what the first process reads; the others get it with meta tensors, of the same shapes without values.
+
+    Log histories (`message_hub`) and tensors of one number come with their values.
+
+    Raises:
+        UsageError: what `read` raised, in all processes.
+    """
+    result: list[Any] = [None, ""]
+    if is_main_process():
+        try:
+            value = read()
+            result = [_without_values(value), ""]
+        except UsageError as error:
+            result = [None, str(error)]
+    broadcast_object_list(result)
+    if result[1]:
+        raise UsageError(result[1])
+    return value if is_main_process() else result[0]
+
+
+def _without_values(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to("meta") if value.ndim else value
+    if isinstance(value, Mapping):
+        return {key: item if key == "message_hub" else _without_values(item) for key, item in value.items()}
+    return [_without_values(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def shard_like(value: Tensor, example: Tensor) -> Tensor:
+    """Return a full tensor on the device of `example`, and sharded as it is, if it is of the same shape.
+
+    Where `example` is sharded, the values of the first process count; the others may have a meta tensor.
+    """
+    value = torch.empty_like(value, device=example.device) if value.is_meta else value.to(example.device)
+    if not isinstance(example, DTensor):
+        return value
+    if value.shape == example.shape:
+        return distribute_tensor(value, example.device_mesh, example.placements)
+    broadcast(value)
+    return value
 
 
 def shard_optimizer_state(state: Mapping[str, Any], parameters: list[Tensor]) -> dict[str, Any]:
-    """Return an optimiser's state dict of whole tensors, sharded as the parameters it belongs to."""
+    """Return an optimiser's state dict of full tensors, sharded as the parameters it belongs to."""
     entries = {
         number: {
-            name: like(value, parameters[number]) if isinstance(value, Tensor) and value.ndim else value
+            name: shard_like(value, parameters[number]) if isinstance(value, Tensor) and value.ndim else value
             for name, value in entry.items()
         }
         for number, entry in state["state"].items()
@@ -84,6 +146,6 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def spread_gradients(gradients: list[Tensor | None], parameters: list[nn.Parameter]) -> None:
-    """Put whole gradients back where they were gathered, sharded as the parameters are."""
+    """Put full gradients back where they were gathered, sharded as the parameters are."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = None if gradient is None else like(gradient, parameter.detach())
+        parameter.grad = None if gradient is None else shard_like(gradient, parameter.detach())

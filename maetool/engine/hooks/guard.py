@@ -49,7 +49,7 @@ class NonFiniteHook(Hook):
         wrapper, suspect = runner.optim_wrapper, self._suspect
         self._suspect = {}
         if wrapper.skipped <= self.max_files:
-            weights = runner.whole_weights()  # all processes together
+            weights = runner.whole_weights(everywhere=True)  # all processes together; any may write
             if suspect:
                 self._file = self._write(runner, {**suspect, "state_dict": weights})
         fault = suspect["meta"]["fault"] if suspect else "another process saw it"

@@ -1,0 +1,96 @@
+"""Where the tensors of a sharded model are: full ones on the CPU of the first process only."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.distributed.tensor import DTensor
+
+from maetool.engine.optim import AutocastOptimWrapper
+from maetool.engine.sharding import full_weights, load_weights_into, read_on_first, shard
+from maetool.errors import UsageError
+from maetool.testing import tiny_batch, tiny_model
+
+
+def trained(seed, steps=1):
+    """Return a sharded model and its optimiser after some steps."""
+    torch.manual_seed(seed)
+    model = shard(tiny_model())
+    wrapper = AutocastOptimWrapper(torch.optim.AdamW(model.parameters(), lr=0.1), dtype="float32")
+    wrapper.initialize_count_status(model, 0, 10)
+    for _ in range(steps):
+        model.train_step(tiny_batch(), wrapper)
+    return model, wrapper
+
+
+def full_tensors(value):
+    if isinstance(value, dict):
+        return [tensor for item in value.values() for tensor in full_tensors(item)]
+    return [value] if isinstance(value, torch.Tensor) and value.ndim else []
+
+
+def only_the_first_holds_full_tensors(rank):
+    model, wrapper = trained(seed=0)
+    state = {"state_dict": full_weights(model), "optimizer": wrapper.state_dict()["state"]}
+    tensors = full_tensors(state)
+    assert not any(isinstance(tensor, DTensor) for tensor in tensors)
+    sizes = sum(parameter.numel() for parameter in model.parameters())
+    assert sum(tensor.numel() for tensor in tensors) >= sizes if rank == 0 else not tensors
+    assert full_weights(model, everywhere=True).keys() == model.state_dict().keys()
+
+
+def what_the_first_reads_all_get(rank):
+    model, wrapper = trained(seed=0, steps=2)
+    saved = {"state_dict": full_weights(model), "optimizer": wrapper.state_dict(), "message_hub": torch.arange(3)}
+    state = read_on_first(lambda: saved if rank == 0 else 1 / 0)  # the others must not read
+    assert state["message_hub"].tolist() == [0, 1, 2]
+    assert {tensor.is_meta for tensor in full_tensors(state["state_dict"])} == {rank != 0}
+    other, optimizer = trained(seed=1)
+    load_weights_into(other, state["state_dict"])
+    optimizer.load_state_dict(state["optimizer"])
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one.to_local(), two.to_local())
+        for name, value in wrapper.optimizer.state.get(one, {}).items():
+            copy = optimizer.optimizer.state[two][name]
+            pair = (value.to_local(), copy.to_local()) if isinstance(value, DTensor) else (value, copy)
+            assert torch.equal(*pair), name
+
+
+def some_weights_are_loaded_and_mistakes_told(rank):
+    model, _ = trained(seed=0)
+    before = full_weights(model, everywhere=True)
+    load_weights_into(model, {"encoder.cls_token": torch.ones_like(before["encoder.cls_token"])})
+    after = full_weights(model, everywhere=True)
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"encoder.cls_token"}
+
+    def broken():
+        raise UsageError("no file")
+
+    with pytest.raises(UsageError, match="no file"):  # in both processes
+        read_on_first(broken)
+
+
+CHECKS = [
+    only_the_first_holds_full_tensors,
+    what_the_first_reads_all_get,
+    some_weights_are_loaded_and_mistakes_told,
+]
+
+
+def check(rank, path):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+    for function in CHECKS:
+        function(rank)
+    dist.destroy_process_group()
+
+
+def test_two_processes(tmp_path):
+    mp.spawn(check, (tmp_path / "store",), nprocs=2)
+
+
+def test_one_process_needs_no_group():
+    model = tiny_model()
+    load_weights_into(model, {"encoder.cls_token": torch.ones_like(model.encoder.cls_token)})
+    assert full_weights(model)["encoder.cls_token"].eq(1).all()
