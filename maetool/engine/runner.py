@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -195,10 +195,11 @@ class MaetoolRunner(Runner):
         Raises:
             UsageError: see `read_checkpoint` and `load_weights`; a checkpoint of ours is needed to resume.
         """
-        checkpoint, weights = self._read(filename, map_location)
+        checkpoint = self._on_first(lambda: read_checkpoint(filename, map_location))
         if self._resume:
             check_resumable(self, checkpoint, filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        weights = self._on_first(lambda: weights_of(checkpoint, filename))  # after the hooks, which may exchange them
         load_weights(self.bare_model, weights, filename)
         self._has_loaded = True
         if not self._resume:
@@ -209,13 +210,8 @@ class MaetoolRunner(Runner):
         self.logger.info(f"{what} come from {filename}{options}.")
         return checkpoint
 
-    def _read(self, filename: str, map_location: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return a checkpoint and the weights in it; where the model is sharded, only the first process reads it."""
-
-        def read() -> tuple[dict[str, Any], dict[str, Any]]:
-            checkpoint = read_checkpoint(filename, map_location)
-            return checkpoint, weights_of(checkpoint, filename)
-
+    def _on_first(self, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what `read` gives; where the model is sharded, only the first process calls it."""
         return read_on_first(read) if is_sharded(self.bare_model) else read()
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:

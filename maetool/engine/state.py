@@ -19,7 +19,7 @@ from .provenance import git_revision
 from .resume_changes import changes_since, data_fingerprint, describe_changes, refuse_changes
 from .resume_optimizer import restore_optimizer
 
-_OF_THIS_RUN = ("cfg", "experiment_name", "mmengine_version", "max_epochs", "max_iters", "dataset_meta")
+_OF_THIS_RUN = ("cfg", "experiment_name", "mmengine_version")
 _NEEDED = ("meta", "state_dict", "optimizer", "message_hub")
 
 
@@ -151,8 +151,8 @@ def restore(runner: Any, state: dict[str, Any]) -> list[str]:
 def _restore_histories(runner: Any, saved: dict[str, Any]) -> None:
     scalars, facts = saved.get("log_scalars", {}), saved.get("runtime_info", {})
     scalars.update({name: history_from_plain(value) for name, value in scalars.items()})
-    for name in _OF_THIS_RUN:
-        facts.pop(name, None)
+    own = runner.message_hub.runtime_info
+    facts.update({name: own[name] for name in _OF_THIS_RUN if name in own})
     runner.message_hub.load_state_dict(saved)
 
 
