@@ -15,6 +15,8 @@ from mmengine import registry as engine
 from .errors import UsageError
 from .plugins import describe_plugins, load_plugins
 
+_INSTALLED_BY = {"mmcv": 'pip install "maetool[mmcv]"'}
+
 
 def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = None) -> Any:
     """Build the object that `cfg` describes, or return `cfg` if it is an object already.
@@ -103,7 +105,10 @@ def _why_not_imported(path: str) -> str:
     try:
         return "" if hasattr(import_module(module), name) else f" (the module {module} has no {name})"
     except Exception as error:  # whatever a stranger's module raises
-        return f" ({type(error).__name__}: {error})"
+        package = module.partition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError) and error.name == package
+        hint = f"; install it by `{_INSTALLED_BY[package]}`" if missing and package in _INSTALLED_BY else ""
+        return f" ({type(error).__name__}: {error}{hint})"
 
 
 def _known(registry: engine.Registry) -> list[str]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from maetool.ops.random import sample_keys
-from maetool.registry import TRANSFORMS
 
 from .encoded_image import EncodedImage, decoded
+from .mmcv_transforms import build_transform
 
 
 class SampleKey(NamedTuple):
@@ -71,7 +71,8 @@ class ImageDataset(Dataset):
     """Base of the image datasets; a subclass writes `__len__` and `load`.
 
     Args:
-        pipeline: transforms, each a config or a callable from an image (C, H, W) to an image (C, H, W).
+        pipeline: transforms, each a config or a callable from an image (C, H, W) to an image (C, H, W), or a transform
+            of MMCV, see `MmcvTransform`.
         seed: seed of the augmentation where no sampler hands over a key.
 
     Attributes:
@@ -82,7 +83,7 @@ class ImageDataset(Dataset):
     metainfo: dict[str, Any] = {}
 
     def __init__(self, pipeline: Sequence[Any] = (), seed: int = 0) -> None:
-        self.transforms = [self.accepted(TRANSFORMS.build(transform)) for transform in pipeline]
+        self.transforms = [self.accepted(build_transform(transform)) for transform in pipeline]
         self.seed = seed
         self.classes: list[str] = []
         self.labels: Tensor | None = None

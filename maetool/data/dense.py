@@ -31,7 +31,7 @@ class DenseDataset(ImageDataset):
         if not getattr(transform, "takes_truth", False):
             raise UsageError(
                 f"{type(transform).__name__} changes images alone, but the classes of the pixels must follow: use "
-                "RandomScale, ClassBalancedCrop, RandomFlip, PhotometricDistortion and FitSize."
+                "RandomScale, ClassBalancedCrop, RandomFlip, PhotometricDistortion and FitSize, or MMCV's."
             )
         return transform
 

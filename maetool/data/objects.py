@@ -90,7 +90,7 @@ class ObjectDataset(ImageDataset):
         if not getattr(transform, "takes_objects", False):
             raise UsageError(
                 f"{type(transform).__name__} changes images alone, but boxes and masks must follow: use "
-                "FlipObjects, LargeScaleJitter and FitObjects."
+                "FlipObjects, LargeScaleJitter and FitObjects, or MMCV's."
             )
         return transform
 

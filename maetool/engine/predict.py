@@ -11,6 +11,7 @@ from mmengine import Config
 from torch import Tensor, nn
 
 from maetool.data.image_io import UnreadableImage, read_image
+from maetool.data.mmcv_transforms import build_transform
 from maetool.errors import UsageError
 from maetool.evaluation.segmentation import predict_classes
 from maetool.registry import TRANSFORMS
@@ -74,7 +75,7 @@ def load_trained(cfg: Config, checkpoint: str) -> Trained:
     classes = list(facts.get("classes") or (f"class {number}" for number in range(model.num_classes)))
     pipeline = cfg.val_dataloader.dataset.get("pipeline", []) if cfg.get("val_dataloader") else []
     palette = np.array(facts.get("palette") or palette_of(len(classes)), np.uint8)
-    return Trained(model, classes, [TRANSFORMS.build(dict(transform)) for transform in pipeline], palette)
+    return Trained(model, classes, [build_transform(dict(transform)) for transform in pipeline], palette)
 
 
 @torch.no_grad()
