@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from slow_tests import FILES, TESTS
 
 ROOT = Path(__file__).parent.parent
 PAPERS = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
@@ -42,3 +43,10 @@ def test_ranges_begin_where_the_weekly_script_can_read_it():
     names = {re.split(r"[^\w.-]", name)[0] for name in re.findall(r"""["']([^"']+)["'],\n""", required)}
     assert names - bounds.keys() <= {"setuptools"}  # whose bound is that of the tests
     assert {"torch", "timm", "numpy", "opencv-python"} <= names
+
+
+def test_slow_tests_are_tests():
+    assert [name for name in FILES if not (ROOT / "tests" / name).is_file()] == []
+    for file, names in TESTS.items():
+        text = (ROOT / "tests" / file).read_text()
+        assert names - set(re.findall(r"^def (test_\w+)", text, re.MULTILINE)) == set()

@@ -1,0 +1,41 @@
+"""The tests that `make test-fast` leaves out: those that take more than some four seconds of a processor.
+
+Files as a whole, and tests of other files by name.
+"""
+
+FILES = {
+    *("test_install.py", "test_tools.py", "test_evaluation/test_evaluation_tools.py"),
+    *(
+        f"test_engine/test_{name}.py"
+        for name in (
+            *("centroids", "checkpoint", "classification", "compare", "compile", "detection", "distributed", "faults"),
+            *("finetune", "guard", "logging", "resume", "resume_changes", "segmentation_run", "sharding", "stopping"),
+            *("switches", "teacher", "user_data"),
+        )
+    ),
+}
+TESTS = {
+    "test_bad_input.py": {
+        *("test_train_without_data", "test_train_on_an_empty_folder", "test_train_on_a_folder_of_other_files"),
+        *("test_train_on_images_that_are_all_broken", "test_channels_that_the_files_do_not_have"),
+        *("test_init_from_a_file_that_is_not_there", "test_tools_refuse_bad_checkpoints"),
+    },
+    "test_benchmarks/test_input.py": {"test_loaders_are_measured_side_by_side"},
+    "test_benchmarks/test_operations.py": {"test_a_tiny_step_is_taken_apart"},
+    "test_commands.py": {
+        *("test_a_part_in_a_file_of_the_current_folder", "test_a_part_in_a_process_that_loads"),
+        "test_dist_train_finds_a_part_in_the_current_folder",
+    },
+    "test_configs.py": {"test_runs_in_a_tiny_form"},
+    "test_data/test_shards.py": {
+        *("test_killed_in_the_middle_leaves_no_process_and_goes_on", "test_training_takes_a_folder_of_shards"),
+    },
+    "test_docs.py": {"test_python_runs", "test_the_loop_learns_in_thirty_lines"},
+    "test_installation.py": {"test_the_doctor_speaks_where_a_package_is_missing"},
+    "test_models/test_segmentor.py": {"test_a_published_encoder_fills_a_full_size_config"},
+    "test_models/test_training_step.py": {"test_compiled_once_and_never_again"},
+    "test_plugins.py": {"test_the_example_is_a_package_that_works"},
+    "test_portability.py": {"test_everything_can_be_imported"},
+    "test_registry.py": {"test_parts_are_found"},
+    "test_site.py": {"test_it_builds_strictly"},
+}
