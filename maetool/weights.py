@@ -19,6 +19,7 @@ from .errors import UsageError
 # What files of weights end in, and where they may lie in one.
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _PLACES = ("state_dict", "model", "model_state_dict", "student", "teacher", "model_ema", "ema_state_dict")
+_MAGIC = b"\x8a\nl\xfc\x9cF"  # torch's old format begins with this number, pickled
 _METADATA = "maetool"  # where a safetensors file, whose metadata is text, holds ours as JSON
 
 
@@ -40,6 +41,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         check_archive(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in checkpoints of published code
             state = torch.load(path, map_location=map_location, weights_only=True)
+    except UsageError:
+        raise
     except pickle.UnpicklingError as error:
         raise UsageError(_explain_unpickling(path, str(error))) from error
     except PermissionError as error:
@@ -53,7 +56,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
 
 def _file_of(path: Path) -> Path:
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS)
+        found = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS and file.is_file())
         if len(found) == 1:
             return found[0]
         names = ", ".join(file.name for file in found) or "none"
@@ -78,12 +81,24 @@ def check_archive(path: Path) -> None:
     """Compare every record of a checkpoint with its checksum, which torch itself does not; old formats have none.
 
     Raises:
+        UsageError: a program of TorchScript, or records that would become larger than the file.
         zipfile.BadZipFile: a record, or the list of records, is damaged.
     """
     with path.open("rb") as file:
         if file.read(2) != b"PK":
             return
     with zipfile.ZipFile(path) as archive:
+        names, size = archive.namelist(), sum(record.file_size for record in archive.infolist())
+        if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
+            raise UsageError(
+                f"{path} is a program of TorchScript, not a checkpoint: loading it would run its code. Where you trust "
+                "it, save its weights alone: torch.save(torch.jit.load(PATH).state_dict(), NEW_PATH)."
+            )
+        if size > path.stat().st_size:  # torch compresses nothing
+            raise UsageError(
+                f"{path} is no checkpoint of torch: its {path.stat().st_size:,} bytes are compressed, and would become "
+                f"{size:,}. Save the weights again with torch.save or as safetensors."
+            )
         damaged = archive.testzip()
     if damaged:
         raise zipfile.BadZipFile(f"the checksum of {damaged} does not match")
@@ -93,6 +108,11 @@ def _explain_damage(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(9)
     # torch's files begin as a zip or a pickle does, safetensors with a length and a brace; zeros are a disk's fault.
+    if len(start) == 9 and start.startswith(b"\x80") and not start[2:].startswith(_MAGIC):
+        return (
+            f"{path} is a pickle of Python objects, which torch did not write: loading it could run code, so it is "
+            "refused. Ask its author for a plain state dict or safetensors."
+        )
     if start.strip(b"\0") and not start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
         return f"{path} is no checkpoint (it begins with {start!r}): pass the path of a .pth or .safetensors file."
     return (

@@ -9,13 +9,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maetool"
 PARTS = ["maskers", "encoders", "decoders", "targets", "heads"]
-BASICS = ["errors", "ops", "positions", "weights"]
+BASICS = ["errors", "ops", "positions", "reading", "weights"]
 EARLIER = {
     "errors": [],
     "ops": ["errors"],
     "positions": ["errors", "ops"],
+    "reading": ["errors"],
     "convert": ["errors", "ops", "positions"],
-    "weights": ["errors", "convert"],
+    "weights": ["errors", "convert", "reading"],
     "layers": BASICS,
     "structures": BASICS,
     "plugins": [],

@@ -14,6 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("data", help="folder of images of any depth, or text list")
     parser.add_argument("--in-chans", type=int, help="channels to read with (default: 3, or what most arrays hold)")
     parser.add_argument("--limit", type=int, help="read only so many files, evenly spaced (default: all)")
+    parser.add_argument("--max-pixels", type=int, help="larger images count as broken (default: 268,435,456)")
     parser.add_argument("--workers", type=int, help="threads (default: as many as there are cores)")
     parser.add_argument("--broken", metavar="FILE", help="write the unreadable files there, one a line with its reason")
     return parser.parse_args()
@@ -28,6 +29,7 @@ def main() -> None:
 
     from maetool.compat import usable_cores
     from maetool.data.file_index import index_files
+    from maetool.data.image_size import chosen_limit
     from maetool.data.statistics import measure, to_text
     from maetool.data.subsets import evenly_spaced
     from maetool.errors import UsageError
@@ -37,7 +39,8 @@ def main() -> None:
     files = index_files(args.data)
     indices = evenly_spaced(len(files), args.limit).tolist()
     with tqdm(total=len(indices), unit="image", dynamic_ncols=True) as bar:
-        found = measure(files, indices, args.in_chans, args.workers or usable_cores(), bar.update)
+        workers, max_pixels = args.workers or usable_cores(), chosen_limit(args.max_pixels)
+        found = measure(files, indices, args.in_chans, workers, bar.update, max_pixels)
     print(to_text(found, len(files)))
     if args.broken:
         Path(args.broken).write_text("".join(f"{line}\n" for line in found.broken))

@@ -15,6 +15,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--quality", type=int, default=90, help="of the JPEG files")
     parser.add_argument("--layout", choices=["shards", "folder"], default="shards", help="tar files, or single files")
     parser.add_argument("--images-per-shard", type=int, default=4096)
+    parser.add_argument("--max-pixels", type=int, help="larger images are left out (default: 268,435,456)")
     parser.add_argument("--workers", type=int, help="processes (default: as many as there are cores)")
     return parser.parse_args()
 
@@ -27,8 +28,10 @@ def main() -> None:
 
     from maetool.compat import usable_cores
     from maetool.data.file_index import index_files
+    from maetool.data.image_size import chosen_limit
     from maetool.data.prepare import REPORT, Recipe, prepare
 
+    max_pixels = chosen_limit(args.max_pixels)
     recipe = Recipe(args.short_side, args.quality, args.layout, args.images_per_shard)
     source, out = Path(args.source), Path(args.out)
     split = all((source / part).is_dir() for part in ("train", "val"))
@@ -36,7 +39,7 @@ def main() -> None:
         total = len(index_files(source / part))
         with tqdm(total=total, unit="image", dynamic_ncols=True, desc=part if split else None) as bar:
             workers = args.workers or usable_cores()
-            written, left_out = prepare(str(source / part), str(out / part), recipe, workers, bar.update)
+            written, left_out = prepare(str(source / part), str(out / part), recipe, workers, bar.update, max_pixels)
         print(f"{written:,} images are in {out / part}; {len(left_out):,} were left out.")
         for line in left_out[:5]:
             print(f"  {line}")

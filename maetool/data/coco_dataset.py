@@ -14,8 +14,10 @@ from .coco_file import CocoFile, read_coco
 from .coco_masks import decode_mask
 from .encoded_image import size_of
 from .file_dataset import FileDataset
-from .file_index import FileIndex, Names
+from .file_index import FileIndex
 from .image_io import UnreadableImage
+from .image_size import DECODED_BYTES, MAX_PIXELS
+from .names import Names
 from .objects import ObjectDataset, Objects
 from .subsets import Subset
 
@@ -30,7 +32,8 @@ class CocoDataset(ObjectDataset, FileDataset):
     Args:
         root: folder of the images.
         annotations: the annotation file.
-        in_chans, pipeline, max_broken, backend, seed: see `FileDataset`; the transforms are those of `Picture`s.
+        in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`; the transforms are those of
+            `Picture`s, and all masks of an image together have at most 4 bytes for each of `max_pixels`.
         with_masks: the samples have masks; without, boxes alone.
         part: "train" and "val" are four and one fifth of the images, "all" both.
         limit: use only this many images, evenly spaced.
@@ -52,6 +55,7 @@ class CocoDataset(ObjectDataset, FileDataset):
         limit: int | None = None,
         backend: str = "cv2",
         seed: int = 0,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.source, self.with_masks = read_coco(annotations), with_masks
         folder = os.path.abspath(os.path.expanduser(root))
@@ -62,7 +66,7 @@ class CocoDataset(ObjectDataset, FileDataset):
         files = FileIndex(folder, Names.of([os.fsencode(name) for name in names]))
         subset = Subset(part, limit, seed=seed)
         self.numbers = subset.choose(len(names), None).tolist()  # where each image stands in the file
-        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed)
+        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels)
         self.classes = self.source.classes
         self.metainfo = {"classes": tuple(self.classes)}
 
@@ -90,14 +94,23 @@ class CocoDataset(ObjectDataset, FileDataset):
         labels = torch.tensor([self.source.label_of[annotation["category_id"]] for annotation in found]).long()
         masks = None
         if self.with_masks:
+            self._check_masks_fit(index, len(found), size)
             masks = torch.zeros(len(found), *size, dtype=torch.bool)
             for place, annotation in enumerate(found):
                 try:
                     masks[place] = decode_mask(annotation["segmentation"], size)
-                except (ValueError, TypeError, RuntimeError) as error:  # the last is faster-coco-eval's
+                except ValueError as error:
                     reason = f"annotation {annotation['id']}: {error}"
                     raise UnreadableImage(self.files.path(index), reason) from error
         return Objects(boxes, labels, masks)
+
+    def _check_masks_fit(self, index: int, number: int, size: tuple[int, int]) -> None:
+        if number * size[0] * size[1] > DECODED_BYTES * self.max_pixels:
+            raise UnreadableImage(
+                self.files.path(index),
+                f"the masks of its {number:,} objects have more than {DECODED_BYTES} bytes for each of max_pixels="
+                f"{self.max_pixels:,}: raise dataset.max_pixels, or take boxes alone",
+            )
 
     def _entry(self, index: int) -> dict[str, Any]:
         return self.source.content["images"][self.numbers[index]]

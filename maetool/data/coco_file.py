@@ -1,9 +1,10 @@
 """COCO's annotation files: read, checked and written."""
 
 import json
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,44 @@ import torch
 from PIL import Image
 
 from maetool.errors import UsageError
+from maetool.reading import read_file
 
 from .objects import ObjectDataset
 
+
+def _is_whole(value: Any) -> bool:
+    return (type(value) is int and abs(value) < 2**63) or (type(value) is float and value.is_integer())
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**31
+
+
+def _is_path(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and 0 not in os.fsencode(value) and bool(value)
+    except UnicodeEncodeError:  # half of a character, which JSON can hold
+        return False
+
+
+def _is_name(value: Any) -> bool:
+    return type(value) in (int, float) or (isinstance(value, str) and value.splitlines() == [value])
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) in (int, float) and -1e9 < value < 1e9  # nor is NaN
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_length, value))
+
+
+_ID, _SIDE = (_is_whole, "a whole number"), (_is_side, "a whole number of pixels, at least 1")
+_BOX = (_is_box, "left, top, width and height in pixels")
 _NEEDED = {
-    "images": ("id", "file_name", "height", "width"),
-    "annotations": ("id", "image_id", "category_id", "bbox"),
-    "categories": ("id", "name"),
+    "images": {"id": _ID, "file_name": (_is_path, "a path"), "height": _SIDE, "width": _SIDE},
+    "annotations": {"id": _ID, "image_id": _ID, "category_id": _ID, "bbox": _BOX},
+    "categories": {"id": _ID, "name": (_is_name, "a name of one line")},
 }
 _EXAMPLE = "; a COCO annotation file has lists of images, annotations and categories"
 
@@ -69,8 +101,8 @@ def read_coco(path: str | Path) -> CocoFile:
     """Return a checked annotation file.
 
     Raises:
-        UsageError: a file that cannot be read or is no such file, an id twice, an annotation of an image or a category
-            that there is not, or a box that is none.
+        UsageError: a file that cannot be read or is no such file, an entry of another kind, an id or the name of a
+            category twice, or an annotation of an image or a category that there is not.
     """
     content = _load(Path(path))
     images = _by_id(content["images"], "image", path)
@@ -90,27 +122,42 @@ def read_coco(path: str | Path) -> CocoFile:
         else:
             objects[annotation["image_id"]].append(annotation)
     names = [str(categories[identity]["name"]) for identity in label_of]
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise UsageError(
+            f"{path} has {times} categories of the name `{name}`: give each a name of its own, or join them."
+        )
     return CocoFile(str(path), content, names, label_of, list(objects.values()), crowds, flat)
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(path))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): name a COCO annotation file.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON file ({error}): name a COCO annotation file.") from error
-    for section, keys in _NEEDED.items():
+    for section, kinds in _NEEDED.items():
         entries = content.get(section) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise UsageError(f"{path} has no list `{section}`{_EXAMPLE}.")
         for place, entry in enumerate(entries):
-            missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
+            missing = [key for key in kinds if not isinstance(entry, dict) or key not in entry]
             if missing:
                 raise UsageError(f"{path}: entry {place} of `{section}` has no `{missing[0]}`{_EXAMPLE}.")
+            for key, (fits, kind) in kinds.items():
+                if not fits(entry[key]):
+                    raise _of_another_kind(f"{path}: entry {place} of `{section}`", key, entry[key], kind)
     if not content["images"] or not content["categories"]:
         raise UsageError(f"{path} lists {len(content['images'])} images and {len(content['categories'])} categories.")
     return content
+
+
+def _of_another_kind(start: str, key: str, value: Any, kind: str) -> UsageError:
+    shown = (
+        repr(value) if isinstance(value, str | float | int | list) and len(str(value)[:100]) < 100 else "something long"
+    )
+    return UsageError(f"{start} has the {key} {shown}, but it must be {kind}.")
 
 
 def _by_id(entries: Sequence[Mapping[str, Any]], kind: str, path: str | Path) -> dict[int, Mapping[str, Any]]:
@@ -136,9 +183,11 @@ def _check_annotation(
             f"{start} is of the category {annotation['category_id']}, but the categories are {known}"
             f"{' and more' if len(categories) > 10 else ''}: list it or correct the annotation."
         )
-    box = annotation["bbox"]
-    if not isinstance(box, list) or len(box) != 4 or not all(type(v) in (int, float) and isfinite(v) for v in box):
-        raise UsageError(f"{start} has the bbox {box}, but it must be left, top, width and height in pixels.")
+    if annotation.get("iscrowd", 0) not in (0, 1):
+        raise _of_another_kind(start, "iscrowd", annotation["iscrowd"], "0 or 1")
+    area = annotation.get("area", 0)
+    if type(area) not in (int, float) or not abs(area) < 1e18:
+        raise _of_another_kind(start, "area", area, "a number of pixels")
 
 
 def write_coco(dataset: ObjectDataset, folder: str | Path) -> tuple[Path, Path]:

@@ -1,6 +1,7 @@
 """Images whose labels are in a csv table."""
 
 import csv
+import io
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -10,17 +11,21 @@ from typing import Any
 import torch
 
 from maetool.errors import UsageError
+from maetool.reading import read_text
 from maetool.registry import DATASETS
 
 from .file_dataset import FileDataset
-from .file_index import FileIndex, Names
+from .file_index import FileIndex
+from .image_size import MAX_PIXELS
 from .labels import Labels
+from .names import Names
 from .subsets import Subset
 
 _FORMS = (
     "a header `path,label` and one label for each image, or `path,CLASS,CLASS,...` with 1 where an image has the class "
     "and 0 where not"
 )
+_DIGITS = 100  # a label of more is a word; Python refuses to read numbers of thousands
 _BITS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 
 
@@ -35,7 +40,7 @@ class CsvDataset(FileDataset):
     Args:
         csv_file: the table; comma, semicolon or tab between columns.
         root: folder that the paths are relative to; that of the table by default.
-        in_chans, pipeline, max_broken, limit, backend, seed: see `FileDataset`.
+        in_chans, pipeline, max_broken, limit, backend, seed, max_pixels: see `FileDataset`.
         labels_fraction, labels_per_class, part: see `Subset`.
 
     Raises:
@@ -55,10 +60,11 @@ class CsvDataset(FileDataset):
         part: str = "all",
         backend: str = "cv2",
         seed: int = 0,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         files, labels = read_table(csv_file, root)
         subset = Subset(part, limit, labels_fraction, labels_per_class, seed)
-        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed)
+        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed, max_pixels)
 
 
 def read_table(csv_file: str | Path, root: str | Path | None = None) -> tuple[FileIndex, Labels]:
@@ -83,15 +89,15 @@ def read_table(csv_file: str | Path, root: str | Path | None = None) -> tuple[Fi
 
 
 def _rows(table: str) -> tuple[list[str], list[list[str]]]:
+    if not os.path.exists(table):
+        raise UsageError(f"There is no table {table}: pass a csv file with {_FORMS}.")
     try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            delimiter = max(",;\t", key=file.readline().count)
-            file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in row)]
-    except FileNotFoundError:
-        raise UsageError(f"There is no table {table}: pass a csv file with {_FORMS}.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{table} cannot be read as a csv table in UTF-8 ({error}): expected is {_FORMS}.") from error
+        file = io.StringIO(read_text(table, f"a csv table with {_FORMS}"), newline="")
+        delimiter = max(",;\t", key=file.readline().count)
+        file.seek(0)
+        rows = [row for row in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise UsageError(f"{table} cannot be read as a csv table ({error}): expected is {_FORMS}.") from error
     header = [cell.strip() for cell in rows[0]] if rows else []
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
@@ -130,7 +136,7 @@ def _single(table: str, names: list[str], cells: list[str]) -> Labels:
             f"{table} has the label `{joined[0]}`: several labels of an image are written as columns of 0 and 1, one "
             "for each class, with the header `path,CLASS,CLASS,...`."
         )
-    whole = all(cell.removeprefix("-").isdecimal() for cell in cells)
+    whole = all(cell.removeprefix("-").isdecimal() and len(cell) <= _DIGITS for cell in cells)
     classes = sorted(set(cells), key=int if whole else None)
     if len(classes) == 1:
         raise UsageError(f"{table} has only the class `{classes[0]}`: labels tell two or more classes apart.")

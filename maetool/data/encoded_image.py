@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-from .image_io import UnreadableImage, decode_image, is_array
+from .image_arrays import is_array
+from .image_io import UnreadableImage, decode_image
+from .image_size import MAX_PIXELS, Refused, check_pixels
 from .jpeg import first_rows, read_header
 from .resize import resize
 
@@ -19,20 +21,25 @@ class EncodedImage:
         data: the file's content.
         name: what to call it where it turns out to be unreadable.
         in_chans: channels C, 1 or 3.
-        backend: what decodes and resizes; see `decode_image`.
+        backend, max_pixels: what decodes and resizes, and how large an image may be; see `decode_image`.
 
     Attributes:
         shared: several crops will be cut, so the whole is decoded for the first.
 
     Raises:
-        UnreadableImage: the bytes are no image; raised by the methods, not at the start.
+        UnreadableImage: the bytes are no image, raised by the methods, or a JPEG file whose header says that it is too
+            large, raised at the start.
     """
 
-    def __init__(self, data: bytes, name: str, in_chans: int = 3, backend: str = "cv2") -> None:
-        self.data, self.name, self.in_chans, self.backend = data, name, in_chans, backend
+    def __init__(
+        self, data: bytes, name: str, in_chans: int = 3, backend: str = "cv2", max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self.data, self.name, self.in_chans, self.backend, self.max_pixels = data, name, in_chans, backend, max_pixels
         self.shared = False
         self._header = read_header(data)
         self._stated = self._header and (self._header.height, self._header.width)
+        if self._stated:  # a crop may decode less than all, but what is too large is so for every crop
+            self._check(*self._stated)
         self._pixels: dict[int, Tensor] = {}
 
     @property
@@ -47,7 +54,7 @@ class EncodedImage:
             UnreadableImage: the bytes are no image, or one of another size than the header states.
         """
         if reduction not in self._pixels:
-            image = decode_image(self.data, self.in_chans, self.backend, reduction, self.name)
+            image = self._decode(self.data, reduction)
             found, stated = tuple(image.shape[-2:]), self._stated
             if stated and found != tuple(-(-side // reduction) for side in stated):
                 raise UnreadableImage(
@@ -75,13 +82,22 @@ class EncodedImage:
         part = self._down_to(bottom, reduction)[:, top:bottom, left:right]
         return resize(part, size, by_pillow=self.backend == "pillow")  # (C, h, w)
 
+    def _check(self, height: int, width: int) -> None:
+        try:
+            check_pixels(height, width, self.max_pixels)
+        except Refused as error:
+            raise UnreadableImage(self.name, error) from error
+
+    def _decode(self, data: bytes, reduction: int) -> Tensor:
+        return decode_image(data, self.in_chans, self.backend, reduction, self.name, self.max_pixels)
+
     def _down_to(self, bottom: int, reduction: int) -> Tensor:
         """Return at least the first `bottom` rows of `pixels(reduction)`."""
         worth_it = self._stated and self.backend == "cv2" and not self.shared and reduction not in self._pixels
         data = first_rows(self.data, self._header, bottom * reduction) if worth_it else None
         if data is not None:
             try:
-                image = decode_image(data, self.in_chans, self.backend, reduction, self.name)
+                image = self._decode(data, reduction)
             except UnreadableImage:
                 return self.pixels(reduction)  # a decoder may refuse what `first_rows` makes
             if image.shape[-2] >= bottom and image.shape[-1] == -(-self._stated[1] // reduction):
@@ -113,15 +129,18 @@ def size_of(image: EncodedImage | Tensor) -> tuple[int, int]:
     return (image.shape[1], image.shape[2]) if isinstance(image, Tensor) else image.size
 
 
-def open_image(data: bytes, name: str, in_chans: int = 3, backend: str = "cv2") -> EncodedImage | Tensor:
+def open_image(
+    data: bytes, name: str, in_chans: int = 3, backend: str = "cv2", max_pixels: int = MAX_PIXELS
+) -> EncodedImage | Tensor:
     """Return a photograph undecoded, or an array as the tensor (C, H, W) that it is.
 
     Raises:
-        UnreadableImage: an array that is damaged or of other channels than `in_chans`.
+        UnreadableImage: an array that is damaged, too large or of other channels than `in_chans`, or a photograph whose
+            header says that it is too large.
     """
     if is_array(data):
-        return decode_image(data, in_chans, name=name)
-    return EncodedImage(data, name, in_chans, backend)
+        return decode_image(data, in_chans, name=name, max_pixels=max_pixels)
+    return EncodedImage(data, name, in_chans, backend, max_pixels)
 
 
 def decoded(image: EncodedImage | Tensor) -> Tensor:

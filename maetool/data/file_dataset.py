@@ -12,6 +12,7 @@ from .base import ImageDataset
 from .encoded_image import EncodedImage, decoded, open_image
 from .file_index import Files
 from .image_io import UnreadableImage, check_backend
+from .image_size import STORED_BYTES, chosen_limit
 from .labels import Labels
 from .subsets import Subset, evenly_spaced
 
@@ -36,6 +37,8 @@ class FileDataset(ImageDataset):
         backend: what decodes and resizes photographs; see `decode_image`. "pillow" gives the published MAE pipeline to
             the bit, at half the speed or less.
         seed: seed of the augmentation where no sampler hands over a key.
+        max_pixels: most pixels of an image, and 4 bytes for each of so many; a larger one counts as broken. A file may
+            have 8 bytes for each; see `decode_image`.
 
     Attributes:
         files: the files in use.
@@ -55,9 +58,11 @@ class FileDataset(ImageDataset):
         max_broken: float,
         backend: str,
         seed: int,
+        max_pixels: int,
     ) -> None:
         super().__init__(pipeline, seed)
         _check(type(self).__name__, in_chans, max_broken)
+        self.max_pixels = chosen_limit(max_pixels)
         self.in_chans = in_chans
         self.max_broken = max_broken
         self.backend = check_backend(backend)
@@ -121,8 +126,8 @@ class FileDataset(ImageDataset):
         return self.files.relative(index)
 
     def _open(self, index: int) -> EncodedImage | Tensor:
-        path, data = self.files.read(index)
-        return open_image(data, path, self.in_chans, self.backend)
+        path, data = self.files.read(index, STORED_BYTES * self.max_pixels)
+        return open_image(data, path, self.in_chans, self.backend, self.max_pixels)
 
     def _of_one_type(self, image: EncodedImage | Tensor, index: int) -> EncodedImage | Tensor:
         # One type, so that a batch can be stacked.

@@ -1,7 +1,4 @@
-"""Which files a dataset has: found in a folder or read from a list once, and remembered in a cache.
-
-A million names are one blob of bytes and one array of offsets: tens of megabytes, nothing to copy to a worker by hand.
-"""
+"""Which files a dataset has: found in a folder or read from a list once, and remembered in a cache."""
 
 import codecs
 import hashlib
@@ -10,7 +7,6 @@ import os
 import stat
 import tempfile
 import time
-import zipfile
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +17,9 @@ import numpy as np
 
 from maetool.data.image_io import IMAGE_EXTENSIONS, read_bytes
 from maetool.errors import UsageError
+from maetool.reading import MOST_BYTES, read_file, read_npz
+
+from .names import Names
 
 LIST_EXTENSIONS = (".txt", ".lst", ".list")
 
@@ -48,37 +47,14 @@ class Files(Protocol):
     def relative(self, index: int) -> str:
         """Return the path of file `index` as seen from `root`."""
 
-    def read(self, index: int) -> tuple[str, bytes]:
-        """Return `path(index)` and the content of that file; an `UnreadableImage` says why it cannot be read."""
+    def read(self, index: int, most: int = MOST_BYTES) -> tuple[str, bytes]:
+        """Return `path(index)` and the content of that file; an `UnreadableImage` says why it cannot be read.
+
+        A file of more than `most` bytes is not.
+        """
 
     def take(self, indices: Iterable[int]) -> "Files":
         """Return these files only."""
-
-
-@dataclass(frozen=True)
-class Names:
-    """Many file names in two arrays.
-
-    Attributes:
-        blob: uint8, all names one after the other, in the file system's encoding.
-        offsets: int64 (N + 1), where each name begins.
-    """
-
-    blob: np.ndarray
-    offsets: np.ndarray
-
-    @classmethod
-    def of(cls, names: list[bytes]) -> "Names":
-        """Pack `names`."""
-        offsets = np.zeros(len(names) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, names), np.int64, len(names)), out=offsets[1:])
-        return cls(np.frombuffer(b"".join(names), np.uint8), offsets)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, index: int) -> str:
-        return os.fsdecode(self.blob[self.offsets[index] : self.offsets[index + 1]].tobytes())
 
 
 @dataclass(frozen=True)
@@ -105,14 +81,14 @@ class FileIndex:
         name = self.names[index]
         return os.path.relpath(name, self.root) if os.path.isabs(name) else name
 
-    def read(self, index: int) -> tuple[str, bytes]:
+    def read(self, index: int, most: int = MOST_BYTES) -> tuple[str, bytes]:
         """Return the path and the content of file `index`.
 
         Raises:
-            UnreadableImage: missing, empty, or not to be read.
+            UnreadableImage: missing, empty, of more than `most` bytes, not to be read, or not a regular file.
         """
         path = self.path(index)
-        return path, read_bytes(path)
+        return path, read_bytes(path, most)
 
     def take(self, indices: Iterable[int]) -> "FileIndex":
         """Return the index of these files only."""
@@ -183,9 +159,12 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
 def _scan_list(path: str) -> _Scan:
     began, state = time.time_ns(), _state_of(path)
     try:
-        lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+        content = read_file(path)
     except OSError as error:
         raise _cannot_read(path, error) from error
+    if b"\0" in content:  # no name has one, and UTF-16 is full of them
+        raise UsageError(f"The list {path} is not text in UTF-8: save it so, with one path per line.")
+    lines = content.removeprefix(codecs.BOM_UTF8).splitlines()
     stripped = (line.strip() for line in lines)
     names = [os.path.normpath(line) for line in stripped if line and not line.startswith(b"#")]
     if not names:
@@ -211,7 +190,7 @@ def _scan_folder(root: str) -> _Scan:
         states[path] = state
         for entry in entries:
             name = os.path.join(folder, entry.name)
-            if entry.is_dir():
+            if is_folder(entry):
                 # Links wait until all real folders are done, so that a file is found under its own name.
                 pending.appendleft(name) if entry.is_symlink() else pending.append(name)
             elif name.lower().endswith(extensions):
@@ -221,6 +200,14 @@ def _scan_folder(root: str) -> _Scan:
     if not names:
         raise UsageError(_nothing_found(root, others))
     return _Scan(Names.of(sorted(names)), Names.of(list(states)), np.array(list(states.values()), np.int64), began)
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Return whether an entry is a folder or a link to one; a link that leads in a circle is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _read_folder(path: bytes) -> tuple[tuple[int, int], tuple[int, int], list[os.DirEntry]]:
@@ -244,12 +231,17 @@ def _cache_path(root: str, cache_dir: str | Path | None) -> Path:
 
 def _load(cache: Path) -> _Scan | None:
     try:
-        with np.load(cache, allow_pickle=False) as file:
-            if str(file["format"]) != _FORMAT:
-                return None
-            names, sources = (Names(file[f"{what}_blob"], file[f"{what}_offsets"]) for what in ("name", "source"))
-            return _Scan(names, sources, file["states"], int(file["began_ns"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = read_npz(cache)
+        if str(arrays["format"]) != _FORMAT:
+            return None
+        names, sources = (
+            Names.checked(arrays[f"{what}_blob"], arrays[f"{what}_offsets"]) for what in ("name", "source")
+        )
+        states, began = arrays["states"], arrays["began_ns"]
+        if states.shape != (len(sources), 2) or {states.dtype, began.dtype} != {np.dtype(np.int64)} or began.ndim:
+            return None
+        return _Scan(names, sources, states, int(began))
+    except (OSError, ValueError, KeyError):
         return None  # absent, damaged or of another program: it is written anew
 
 

@@ -13,6 +13,7 @@ from maetool.registry import DATASETS
 from .encoded_image import decoded
 from .file_dataset import FileDataset
 from .file_index import index_files
+from .image_size import MAX_PIXELS
 from .labels import labels_from_folders, refuse_empty_classes
 from .subsets import Subset
 
@@ -23,7 +24,7 @@ class ImageFolderDataset(FileDataset):
 
     Args:
         root: folder of images at any depth, or text list with one path a line.
-        in_chans, pipeline, max_broken, backend, seed: see `FileDataset`.
+        in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`.
         with_labels: give each sample the `label` of its class, the first folder below the root in sorted order.
         limit, labels_fraction, labels_per_class, part: which images are used, see `Subset`, drawn with `seed`.
         nodata: value that marks pixels without data, where all channels hold it; they count nothing in the loss, and
@@ -51,6 +52,7 @@ class ImageFolderDataset(FileDataset):
         index_cache: str | Path | None = None,
         backend: str = "cv2",
         seed: int = 0,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.nodata = nodata
         files = index_files(root, index_cache)
@@ -58,7 +60,7 @@ class ImageFolderDataset(FileDataset):
         if labels and os.path.isdir(os.path.expanduser(root)):
             refuse_empty_classes(files.root, labels.classes)
         subset = Subset(part, limit, labels_fraction, labels_per_class, seed)
-        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed)
+        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed, max_pixels)
 
     def stored(self, index: int) -> dict[str, Any]:
         """Return what `FileDataset.stored` gives, and with `nodata` the `weight`, bool (H, W), and the image decoded.

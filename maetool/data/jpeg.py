@@ -3,11 +3,12 @@
 from struct import Struct
 from typing import NamedTuple
 
+SCAN = b"\xff\xda"
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
 # Start of frame, whatever the coding; C4, C8 and CC of that range are tables and extensions.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_BASELINE, _RESTARTS = (0xC0, 0xC1), 0xDD
+_BASELINE, _PROGRESSIVE, _RESTARTS = (0xC0, 0xC1), (0xC2, 0xC6, 0xCA, 0xCE), 0xDD
 _SEGMENT = Struct(">BBH")  # 255, marker, length
 _SIZE = Struct(">HHB")  # height, width, components
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -21,6 +22,7 @@ class JpegHeader(NamedTuple):
         height_at: place of the height's two bytes in the file.
         step: rows of a block of the file, 8 to 32, where its scan can be decoded in part; else 0.
         has_exif: it carries EXIF, and so perhaps a rotation.
+        progressive: its scans refine each other.
     """
 
     height: int
@@ -28,6 +30,7 @@ class JpegHeader(NamedTuple):
     height_at: int
     step: int
     has_exif: bool
+    progressive: bool
 
 
 def read_header(data: bytes) -> JpegHeader | None:
@@ -43,7 +46,7 @@ def read_header(data: bytes) -> JpegHeader | None:
     # In files of several scans each holds all rows, and restart marks are counted.
     divisible = coding in _BASELINE and _RESTARTS not in segments and data[scan + 2 : scan + 3] == bytes([components])
     tallest = max([sampling & 15 for sampling in data[frame + 9 : frame + 8 + 3 * components : 3]], default=0)
-    return JpegHeader(height, width, frame + 3, 8 * tallest if divisible else 0, has_exif)
+    return JpegHeader(height, width, frame + 3, 8 * tallest if divisible else 0, has_exif, coding in _PROGRESSIVE)
 
 
 def first_rows(data: bytes, header: JpegHeader, rows: int) -> bytearray | None:
@@ -72,10 +75,12 @@ def _segments(data: bytes) -> tuple[dict[int, int], bool]:
         return found, has_exif
     while place + _SEGMENT.size <= len(data):
         start, marker, length = _SEGMENT.unpack_from(data, place)
-        if start != 0xFF or marker == _EOI:
+        if marker == _EOI:
             break
-        if marker == 0xFF:  # fill bytes may precede a marker
-            place += 1
+        if start != 0xFF or marker in (0, 0xFF):  # decoders pass over bytes before a marker
+            place = data.find(b"\xff", place + 1)
+            if place < 0:
+                break
         elif marker in _WITHOUT_LENGTH:
             place += 2
         else:

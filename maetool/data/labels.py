@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maetool.errors import UsageError
 
-from .file_index import Files
+from .file_index import Files, is_folder
 
 _NAMED = 12  # classes that are counted by name in the log
 
@@ -58,7 +58,7 @@ def refuse_empty_classes(root: str, classes: Sequence[str]) -> None:
         UsageError: one holds no image.
     """
     with os.scandir(root) as entries:
-        empty = sorted({entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."} - set(classes))
+        empty = sorted({entry.name for entry in entries if is_folder(entry) and entry.name[0] != "."} - set(classes))
     empty = [name for name in empty if name != "lost+found"]
     if empty:
         raise UsageError(

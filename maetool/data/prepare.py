@@ -21,6 +21,7 @@ from maetool.errors import UsageError
 
 from .file_index import FileIndex, index_files
 from .image_io import UnreadableImage, decode_image, read_bytes
+from .image_size import MAX_PIXELS, STORED_BYTES
 from .jpeg import read_header
 from .resize import resize
 from .shards import SETTINGS, ShardTable, ShardWriter, members_of
@@ -53,13 +54,13 @@ class Recipe:
                 raise UsageError(f"{name} is {value}: give a number from {least} to {most}.")
 
 
-def encode(data: bytes, recipe: Recipe, name: str) -> bytes:
+def encode(data: bytes, recipe: Recipe, name: str, max_pixels: int = MAX_PIXELS) -> bytes:
     """Return a JPEG file of a photograph with a bounded short side; a JPEG file that is small enough stays as it is.
 
     Raises:
-        UnreadableImage: the bytes are no photograph.
+        UnreadableImage: the bytes are no photograph, or a larger one, see `decode_image`.
     """
-    image = decode_image(data, name=name)
+    image = decode_image(data, name=name, max_pixels=max_pixels)
     if image.dtype != torch.uint8:
         raise UnreadableImage(name, "it holds other than 8-bit values, which JPEG cannot: train on it as it is")
     height, width = image.shape[-2:]
@@ -78,7 +79,12 @@ def encode(data: bytes, recipe: Recipe, name: str) -> bytes:
 
 
 def prepare(
-    source: str, target: str, recipe: Recipe, workers: int, progress: Callable[[int], Any]
+    source: str,
+    target: str,
+    recipe: Recipe,
+    workers: int,
+    progress: Callable[[int], Any],
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[int, list[str]]:
     """Write the prepared images of a folder or text list; a second call goes on where the first was stopped.
 
@@ -88,6 +94,7 @@ def prepare(
         recipe: what to make.
         workers: processes.
         progress: called with the number of images done since the last call.
+        max_pixels: larger images are left out; see `decode_image`.
 
     Returns:
         The number of images written, now and earlier, and a line "path: reason" for each that was left out.
@@ -103,7 +110,7 @@ def prepare(
     _claim(folder, recipe, files, names)
     write = _write_shards if recipe.layout == "shards" else _write_folder
     with _pool(workers) as pool:
-        tasks = _Tasks(files, recipe, pool, _AHEAD * workers)
+        tasks = _Tasks(files, recipe, pool, _AHEAD * workers, max_pixels)
         left_out = write(folder, names, recipe, tasks, progress)
     (folder / REPORT).write_text("".join(f"{line}\n" for line in left_out), errors="surrogateescape")
     if len(left_out) == len(files):
@@ -202,6 +209,7 @@ class _Tasks:
     recipe: Recipe
     pool: ProcessPoolExecutor
     ahead: int
+    max_pixels: int
 
     def run(self, indices: Iterable[int]) -> Iterator[tuple[int, bytes | str]]:
         """Yield each index with its encoded image, or with the line that says why there is none, in order."""
@@ -209,7 +217,7 @@ class _Tasks:
         for start in range(0, len(indices), _CHUNK):
             chunk = indices[start : start + _CHUNK]
             paths = [self.files.path(i) for i in chunk]
-            waiting.append((chunk, self.pool.submit(_encode_files, paths, self.recipe)))
+            waiting.append((chunk, self.pool.submit(_encode_files, paths, self.recipe, self.max_pixels)))
             if len(waiting) > self.ahead:
                 yield from self._result(*waiting.popleft())
         while waiting:
@@ -226,11 +234,11 @@ class _Tasks:
             ) from error
 
 
-def _encode_files(paths: list[str], recipe: Recipe) -> list[bytes | str]:
+def _encode_files(paths: list[str], recipe: Recipe, max_pixels: int) -> list[bytes | str]:
     results: list[bytes | str] = []
     for path in paths:
         try:
-            results.append(encode(read_bytes(path), recipe, path))
+            results.append(encode(read_bytes(path, STORED_BYTES * max_pixels), recipe, path, max_pixels))
         except UnreadableImage as error:
             results.append(str(error))
     return results

@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.ops.geometry import by
+from maetool.reading import read_text
 from maetool.registry import DATASETS
 
 from .dense import DenseDataset
 from .encoded_image import size_of
 from .file_dataset import FileDataset
-from .file_index import FileIndex, Names
-from .image_io import UnreadableImage
+from .file_index import FileIndex
+from .image_io import UnreadableImage, read_bytes
+from .image_size import MAX_PIXELS, STORED_BYTES, open_by_pillow, photo_size
+from .names import Names
 from .subsets import Subset
 
 CLASSES_FILE = "classes.txt"
@@ -41,6 +43,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         zero_is_ignored: the PNGs count classes from 1, and 0 counts nothing, as in ADE20K.
         ignore_index: value of pixels that count nothing, in the PNGs and in the samples.
         in_chans, max_broken, backend, seed: see `FileDataset`.
+        max_pixels: most pixels of an image and of its PNG; see `FileDataset`.
         pipeline: see `DenseDataset`.
         limit: use only this many images, evenly spaced.
 
@@ -67,6 +70,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         limit: int | None = None,
         backend: str = "cv2",
         seed: int = 0,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.root, self.zero_is_ignored, self.ignore_index = Path(root).expanduser(), zero_is_ignored, ignore_index
         listed = list(classes) if classes else read_classes(self.root)
@@ -82,7 +86,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         self._truths = [truths[name] for name in self.names]
         paths = [os.fsencode(os.path.abspath(pictures[name])) for name in expected]
         files = FileIndex(os.path.abspath(self.root / images), Names.of(paths))
-        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed)
+        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels)
         self.classes = listed
         self.metainfo = {"classes": tuple(listed), **({"palette": palette} if palette else {})}
 
@@ -95,7 +99,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         """
         sample = super().stored(index)
         path, found = self._truths[index], size_of(sample["inputs"])
-        values = read_index_png(path)
+        values = read_index_png(path, self.max_pixels)
         if values.shape != found:
             reason = f"it has {by(values.shape)} pixels, but its image {self.files.path(index)} has {by(found)}"
             raise UnreadableImage(path, reason)
@@ -120,17 +124,21 @@ class SegmentationDataset(DenseDataset, FileDataset):
         return torch.from_numpy(np.where(ignored, self.ignore_index, values))
 
 
-def read_index_png(path: Path) -> np.ndarray:
+def read_index_png(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Return the values of a PNG of one channel, grey or with a palette, as int64 (H, W).
 
     Raises:
-        UnreadableImage: it cannot be read, or is a picture in colours.
+        UnreadableImage: it cannot be read, is larger than `max_pixels`, or is a picture in colours.
     """
     try:
-        with Image.open(path) as picture:
+        data = read_bytes(str(path), STORED_BYTES * max_pixels)
+        photo_size(data, max_pixels)
+        with open_by_pillow(data, max_pixels) as picture:
             mode, values = picture.mode, np.array(picture)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise UnreadableImage(path, f"it is no PNG of classes ({error})") from error
+    except UnreadableImage:
+        raise
+    except Exception as error:  # what is refused, and whatever a damaged file makes Pillow raise
+        raise UnreadableImage(path, f"it is no PNG of classes ({error or type(error).__name__})") from error
     if values.ndim != 2:
         reason = f"it is a picture of mode {mode}, but must have one channel, grey or a palette, of classes"
         raise UnreadableImage(path, reason)
@@ -144,7 +152,7 @@ def read_classes(root: Path) -> list[str]:
         UsageError: there is no such file, or it lists fewer than two.
     """
     path = root / CLASSES_FILE
-    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = read_text(path, "one name of a class a line").splitlines() if path.is_file() else []
     names = [name.strip() for name in names if name.strip()]
     if len(names) < 2:
         raise UsageError(
@@ -165,7 +173,7 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
 def _listed(path: Path) -> list[str]:
     if not path.is_file():
         raise UsageError(f"There is no list {path}: {_HOW_TO_SET}, or set dataset.names.")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path, "one name of an image a line").splitlines() if line.strip()]
 
 
 def _check_pairs(wanted: Sequence[str], pictures: Mapping[str, Path], truths: Mapping[str, Path]) -> None:

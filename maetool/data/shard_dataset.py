@@ -7,6 +7,7 @@ from typing import Any
 from maetool.registry import DATASETS
 
 from .file_dataset import FileDataset
+from .image_size import MAX_PIXELS
 from .labels import labels_from_folders
 from .shards import ShardFiles, ShardTable
 from .subsets import Subset
@@ -18,8 +19,8 @@ class ShardDataset(FileDataset):
 
     Args:
         root: the folder.
-        in_chans, pipeline, with_labels, max_broken, limit, labels_fraction, labels_per_class, part, backend, seed: see
-            `ImageFolderDataset`.
+        in_chans, pipeline, with_labels, max_broken, limit, labels_fraction, labels_per_class, part, backend, seed,
+            max_pixels: see `ImageFolderDataset`.
 
     Raises:
         UsageError: shards that are missing, damaged or not complete, or what `FileDataset` raises.
@@ -38,8 +39,9 @@ class ShardDataset(FileDataset):
         part: str = "all",
         backend: str = "cv2",
         seed: int = 0,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         files = ShardFiles(ShardTable.load(root))
         labels = labels_from_folders(files) if with_labels else None
         subset = Subset(part, limit, labels_fraction, labels_per_class, seed)
-        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed)
+        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed, max_pixels)

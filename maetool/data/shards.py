@@ -3,7 +3,6 @@
 import os
 import tarfile
 import threading
-import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ import numpy as np
 
 from maetool.compat import read_at
 from maetool.errors import UsageError
+from maetool.reading import MOST_BYTES, read_npz
 
-from .file_index import Names
 from .image_io import UnreadableImage
+from .names import Names
 
 TABLE = "index.npz"
 SETTINGS = "prepared.json"
@@ -116,31 +116,36 @@ class ShardTable:
         if not os.path.exists(path):
             raise UsageError(f"{root} has no {TABLE}, so its shards are not complete: {_HOW_TO_MEND}.")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            table = cls._from_arrays(root, arrays)
-        except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
+            table = cls._from_arrays(root, read_npz(path))
+        except (OSError, ValueError, KeyError) as error:
             raise UsageError(f"{path} is damaged ({error}): delete it, and {_HOW_TO_MEND}.") from error
         table._compare_with_files()
         return table
 
     @classmethod
     def _from_arrays(cls, root: str, arrays: dict[str, Any]) -> "ShardTable":
-        if str(arrays.pop("format")) != _FORMAT:
+        if str(arrays["format"]) != _FORMAT:
             raise ValueError("of another format")
-        names = Names(arrays.pop("name_blob"), arrays.pop("name_offsets"))
-        table = cls(root, tuple(arrays.pop("shards").tolist()), names=names, **{k: arrays[k] for k in cls._COLUMNS})
-        ends = table.offset + table.size
-        fits = (
-            len(table.shard) == len(ends) == len(names) > 0
-            and table.shard.min() >= 0
-            and table.offset.min() >= _BLOCK
-            and table.size.min() > 0
-            and bool((ends <= table.lengths[table.shard]).all())
-        )
-        if not fits:
+        names, shards = Names.checked(arrays["name_blob"], arrays["name_offsets"]), arrays["shards"]
+        columns = {name: arrays[name] for name in cls._COLUMNS}
+        if shards.ndim != 1 or shards.dtype.kind != "U" or not len(names):
+            raise ValueError("it lists no shards or no images")
+        shapes = {"lengths": shards.shape}
+        for name, column in columns.items():
+            if column.dtype.kind != "i" or column.shape != shapes.get(name, (len(names),)):
+                raise ValueError(f"its column {name} is of another length or type")
+        table = cls(root, tuple(shards.tolist()), names=names, **columns)
+        if any(not name or os.path.basename(name) != name for name in table.shards):
+            raise ValueError("a shard is not in its folder")
+        if not table._points_inside():
             raise ValueError("it points outside of the shards")
         return table
+
+    def _points_inside(self) -> bool:
+        if self.shard.min() < 0 or self.shard.max() >= len(self.shards):
+            return False
+        ends = self.lengths[self.shard] - self.size  # no sum, which could overflow
+        return bool(self.offset.min() >= _BLOCK and self.size.min() > 0 and (self.offset <= ends).all())
 
     _COLUMNS = ("lengths", "shard", "offset", "size")
 
@@ -166,9 +171,11 @@ def members_of(path: Path) -> list[tuple[str, int, int]]:
         UsageError: the file is no tar file, or damaged.
     """
     try:
+        if not path.is_file():  # a named pipe would be waited for
+            raise OSError("it is not a regular file")
         with tarfile.open(path, "r:") as tar:
             found = [(member.name, member.offset_data, member.size) for member in tar if member.isfile()]
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a tar file ({error}): delete it, and {_HOW_TO_MEND}.") from error
     return found
 
@@ -216,14 +223,17 @@ class ShardFiles:
         """Return these images only."""
         return ShardFiles(self.table, self._chosen[np.fromiter(indices, np.int64)])
 
-    def read(self, index: int) -> tuple[str, bytes]:
+    def read(self, index: int, most: int = MOST_BYTES) -> tuple[str, bytes]:
         """Return the shard and name of image `index` and its bytes.
 
         Raises:
-            UnreadableImage: the shard cannot be read, or holds something else at that place than the table says.
+            UnreadableImage: the shard cannot be read, holds something else at that place than the table says, or the
+                image has more than `most` bytes.
         """
         row, table, path = self._chosen[index], self.table, self.path(index)
         size = int(table.size[row])
+        if size > most:
+            raise UnreadableImage(path, f"it has {size:,} bytes, more than the {most:,} that are read")
         try:
             file = self._file(int(table.shard[row]))
             data = read_at(file.fileno(), _BLOCK + size, int(table.offset[row]) - _BLOCK)

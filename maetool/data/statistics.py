@@ -1,18 +1,17 @@
 """What a set of images is like: channels, sizes, mean and deviation, and the files that are broken."""
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import tifffile
 import torch
-from PIL import Image
 
 from .file_index import Files
-from .image_io import UnreadableImage, decode_image, is_array
+from .image_arrays import array_shape, is_array
+from .image_io import UnreadableImage, decode_image
+from .image_size import MAX_PIXELS, STORED_BYTES, open_by_pillow
 
 # Channels of the modes of Pillow: as `decode_image` gives them, and what it drops.
 _GREY = ("1", "L", "LA", "I", "I;16", "F")
@@ -49,6 +48,7 @@ def measure(
     in_chans: int | None = None,
     workers: int = 1,
     tell: Callable[[], object] = lambda: None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Statistics:
     """Return the statistics of some files.
 
@@ -58,12 +58,13 @@ def measure(
         in_chans: channels to read them with; None takes 3, or the commonest number where there are arrays.
         workers: threads that read and decode.
         tell: called after each file.
+        max_pixels: see `decode_image`.
     """
     indices = list(indices)
-    in_chans = in_chans or _usual_channels(files, indices[:: max(1, len(indices) // 100)])
+    in_chans = in_chans or _usual_channels(files, indices[:: max(1, len(indices) // 100)], max_pixels)
     found, sums = Statistics(in_chans), []
     with ThreadPoolExecutor(workers) as pool:
-        for one in pool.map(lambda index: _measure_one(files, index, in_chans), indices):
+        for one in pool.map(lambda index: _measure_one(files, index, in_chans, max_pixels), indices):
             tell()
             if isinstance(one, str):
                 found.broken.append(one)
@@ -79,10 +80,10 @@ def measure(
     return found
 
 
-def _measure_one(files: Files, index: int, in_chans: int) -> dict | str:
+def _measure_one(files: Files, index: int, in_chans: int, max_pixels: int) -> dict | str:
     try:
-        path, data = files.read(index)
-        image = decode_image(data, in_chans, name=path)  # (C, H, W)
+        path, data = files.read(index, STORED_BYTES * max_pixels)
+        image = decode_image(data, in_chans, name=path, max_pixels=max_pixels)  # (C, H, W)
         channels = channels_of(data, path)
     except UnreadableImage as error:
         return str(error)
@@ -97,11 +98,11 @@ def _measure_one(files: Files, index: int, in_chans: int) -> dict | str:
     }
 
 
-def _usual_channels(files: Files, indices: Iterable[int]) -> int:
+def _usual_channels(files: Files, indices: Iterable[int], max_pixels: int) -> int:
     counts: Counter[int] = Counter()
     for index in indices:
         try:
-            path, data = files.read(index)
+            path, data = files.read(index, STORED_BYTES * max_pixels)
             counts[channels_of(data, path) if is_array(data) else 3] += 1
         except UnreadableImage:
             continue
@@ -118,19 +119,12 @@ def channels_of(data: bytes, name: str) -> int:
     """
     try:
         if is_array(data):
-            shape = _shape(data)
+            shape = array_shape(data)
             return 1 if len(shape) == 2 else min(shape[0], shape[-1])
-        with Image.open(io.BytesIO(data)) as image:
+        with open_by_pillow(data, None) as image:
             return 1 if image.mode in _GREY else 3
     except Exception as error:  # whatever a damaged file makes the readers raise
         raise UnreadableImage(name, error) from error
-
-
-def _shape(data: bytes) -> tuple[int, ...]:
-    if data.startswith(b"\x93NUMPY"):
-        return np.load(io.BytesIO(data), allow_pickle=False).shape
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        return tiff.series[0].shape
 
 
 def to_text(found: Statistics, total: int) -> str:

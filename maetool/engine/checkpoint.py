@@ -1,5 +1,6 @@
 """Checkpoints: written so that nothing good is lost, read so that no code runs."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError, tells_of_killed_loader
 from maetool.positions import with_tables
+from maetool.reading import read_file
 from maetool.weights import check_weights
 from maetool.weights import read_checkpoint as read_checkpoint  # also the names that engine users look for here
 from maetool.weights import weights_of as weights_of
@@ -20,6 +22,7 @@ from .files import replace_file
 from .sharding import load_weights_into
 
 POINTER = "last_checkpoint"
+_LONGEST_NAME = 2**12  # bytes
 
 
 def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
@@ -74,10 +77,17 @@ def save_as_last(path: Path) -> None:
 
 def checkpoints_in(work_dir: Path) -> list[Path]:
     """Return the checkpoints of a work folder, the newest first; the one that the pointer names leads."""
-    found = sorted(work_dir.glob("*.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
-    pointer = work_dir / POINTER
-    last = work_dir / pointer.read_text().strip() if pointer.is_file() else None
+    files = [path for path in work_dir.glob("*.pth") if path.is_file()]  # a link may lead nowhere
+    found = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+    last = _named_by(work_dir / POINTER)
     return [last, *(path for path in found if path != last)] if last in found else found
+
+
+def _named_by(pointer: Path) -> Path | None:
+    try:
+        return pointer.parent / os.fsdecode(read_file(pointer, _LONGEST_NAME).strip())
+    except OSError:
+        return None  # absent, or no file: the newest checkpoint counts
 
 
 def newest_readable(work_dir: Path, warn: Any) -> Path | None:

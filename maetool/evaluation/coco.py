@@ -8,7 +8,8 @@ from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval import mask as runs
 from torch import Tensor
 
-from maetool.data.coco_masks import encode_mask
+from maetool.data.coco_masks import check_segmentation, encode_mask
+from maetool.errors import UsageError
 
 KINDS = {"box": "bbox", "mask": "segm"}
 # Places of the numbers that are told in `COCOeval_faster.stats`.
@@ -45,6 +46,9 @@ class CocoScores:
         kind: "box" or "mask": what overlaps.
         image_ids: images that count; all by default.
 
+    Raises:
+        UsageError: a mask of the truth cannot be drawn.
+
     Attributes:
         metrics: in percent, `{kind}_ap`, the mean over overlaps of 50 to 95 %, `_ap50`, `_ap75`, that of objects of
             fewer than 32 x 32 pixels (`_ap_small`), fewer than 96 x 96 (`_ap_medium`) and more (`_ap_large`), and
@@ -59,8 +63,12 @@ class CocoScores:
         kind: str = "box",
         image_ids: Sequence[int] | None = None,
     ) -> None:
-        # Copies, because the evaluator writes into what it is given.
-        known = _indexed(truth, [dict(entry) for entry in truth["annotations"]])
+        # Copies, because the evaluator writes into what it is given; numbered, because it takes the id 0 for none.
+        chosen = None if image_ids is None else set(image_ids)
+        counted = [each for each in truth["annotations"] if chosen is None or each["image_id"] in chosen]
+        if kind == "mask":
+            _check_masks(truth["images"], counted)
+        known = _indexed(truth, [{**each, "id": number} for number, each in enumerate(counted, start=1)])
         evaluator = COCOeval_faster(known, _indexed(truth, _results(found, kind)), KINDS[kind])
         if image_ids is not None:
             evaluator.params.imgIds = sorted(image_ids)
@@ -75,6 +83,15 @@ class CocoScores:
         self.classes = {names[each]: _mean(precision[:, :, place]) for place, each in enumerate(ids)}
 
 
+def _check_masks(images: Iterable[Mapping[str, Any]], annotations: Iterable[Mapping[str, Any]]) -> None:
+    sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in images}
+    for each in annotations:
+        try:
+            check_segmentation(each.get("segmentation"), sizes[each["image_id"]])
+        except ValueError as error:
+            raise UsageError(f"Annotation {each['id']}: {error}; correct or remove it.") from error
+
+
 def _indexed(truth: Mapping[str, Any], annotations: list[dict[str, Any]]) -> COCO:
     index = COCO()
     index.dataset = {"images": truth["images"], "categories": truth["categories"], "annotations": annotations}
@@ -84,7 +101,7 @@ def _indexed(truth: Mapping[str, Any], annotations: list[dict[str, Any]]) -> COC
 
 def _results(found: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
     entries = []
-    for number, each in enumerate(found, start=1):  # the evaluator takes the id 0 for none
+    for number, each in enumerate(found, start=1):
         width, height = each["bbox"][2:]
         area = float(runs.area(each["segmentation"])) if kind == "mask" else width * height
         entries.append({**each, "id": number, "iscrowd": 0, "area": area})

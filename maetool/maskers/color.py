@@ -12,6 +12,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
 from maetool.ops.masking import gaussian_lowpass
 from maetool.ops.random import KeyedRandom, sample_keys
+from maetool.reading import read_npz
 from maetool.registry import MASKERS
 
 from .base import Masker
@@ -132,9 +133,8 @@ def _read_bank(path: str) -> Tensor:
     if not Path(path).is_file():
         raise UsageError(f"There is no noise bank {path}: give the path of a .npz file, or leave bank_file out.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            bank = file[file.files[0]]
-    except Exception as error:  # a damaged archive raises whatever its parsing meets
+        bank = next(iter(read_npz(path).values()))
+    except (OSError, ValueError, StopIteration) as error:
         raise UsageError(f"The noise bank {path} cannot be read ({error}): copy it again.") from error
     if bank.ndim != 3 or bank.dtype.kind not in "fiu" or not np.isfinite(bank).all():
         raise UsageError(

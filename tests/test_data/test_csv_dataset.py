@@ -95,5 +95,5 @@ def test_no_table(folder):
     with pytest.raises(UsageError, match=r"There is no table .*none.csv"):
         CsvDataset(folder / "none.csv")
     (folder / "labels.csv").write_bytes(b"path,label\n\xff\xfe,\x00")
-    with pytest.raises(UsageError, match="cannot be read as a csv table in UTF-8"):
+    with pytest.raises(UsageError, match=r"is not text in UTF-8 .* expected is a csv table with a header"):
         CsvDataset(folder / "labels.csv")

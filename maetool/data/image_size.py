@@ -1,0 +1,166 @@
+"""How large an image is by its header, and how large it may be: decided before anything is decoded."""
+
+import io
+import threading
+import zlib
+from collections.abc import Sequence
+from struct import Struct
+
+import numpy as np
+from PIL import Image
+
+from maetool.errors import UsageError
+
+from .jpeg import SCAN, read_header
+
+# 16,384 x 16,384. Pillow refuses at two thirds of it, but there are honest maps of classes of 16,000 x 16,000.
+MAX_PIXELS = 2**28
+# For each of these pixels a file may have 8 bytes (16 bits of RGBA, float64) and a decoded image 4 (uint8 of RGBA,
+# float32 of one channel).
+STORED_BYTES, DECODED_BYTES = 8, 4
+# A decoder goes over a progressive JPEG once for each scan; usual are 10, and each may be a few bytes.
+_MAX_SCANS = 100
+# Those that occur under our file names. Pillow's others are left out: EPS, for one, starts Ghostscript.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "MPO", "AVIF", "JPEG2000", "PPM", "TGA", "ICO")
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_CHUNK, _BIG_PAIR, _PAIR, _INTS = Struct(">I4s"), Struct(">II"), Struct("<HH"), Struct("<ii")
+_LIMIT_OF_PILLOW = threading.Lock()
+
+
+class Refused(Exception):
+    """The reason why bytes give no image; who catches it adds the name."""
+
+
+def chosen_limit(max_pixels: object) -> int:
+    """Return the most pixels of an image that a user chose; None is the default.
+
+    Raises:
+        UsageError: no positive whole number.
+    """
+    if max_pixels is None:
+        return MAX_PIXELS
+    if type(max_pixels) is not int or max_pixels < 1:
+        raise UsageError(f"max_pixels is {max_pixels!r}: give the most pixels that an image may have, such as 2**28.")
+    return max_pixels
+
+
+def photo_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return height and width of a photograph from its header.
+
+    Raises:
+        Refused: not a photograph of a known format, a damaged header, or more than `max_pixels`.
+    """
+    header = read_header(data)
+    size = (header.height, header.width) if header else _stated_size(data)
+    if size is None:
+        with open_by_pillow(data, max_pixels) as image:
+            return image.height, image.width
+    check_pixels(*size, max_pixels)
+    if header and header.progressive and (scans := data.count(SCAN)) * size[0] * size[1] > _MAX_SCANS * max_pixels:
+        raise Refused(f"a progressive JPEG of {scans:,} scans, which would keep a decoder busy: save it again")
+    return size
+
+
+def check_pixels(height: int, width: int, max_pixels: int) -> None:
+    """Check the size of an image.
+
+    Raises:
+        Refused: more than `max_pixels`.
+    """
+    if height * width > max_pixels:
+        raise Refused(
+            f"it has {height:,} x {width:,} pixels, more than max_pixels={max_pixels:,} allows: shrink it, or raise "
+            "dataset.max_pixels (--max-pixels of a tool)"
+        )
+
+
+def check_array(shape: Sequence[int], dtype: np.dtype, in_chans: int, max_pixels: int) -> None:
+    """Check the size of an array of `in_chans` channels, which stays uint8 or becomes float32.
+
+    Raises:
+        Refused: more than `max_pixels`, or more than `DECODED_BYTES` for each of so many.
+    """
+    values = 1
+    for side in shape:
+        values *= int(side)
+    size = values * (1 if dtype == np.uint8 else max(4, dtype.itemsize))
+    if values // in_chans > max_pixels or size > DECODED_BYTES * max_pixels:
+        raise Refused(
+            f"an array of shape {tuple(map(int, shape))} and type {dtype}, {size:,} bytes, more than max_pixels="
+            f"{max_pixels:,} allows at {DECODED_BYTES} bytes each: cut it, or raise dataset.max_pixels"
+        )
+
+
+def open_by_pillow(data: bytes, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
+    """Return an image that Pillow has read the header of, no larger than `max_pixels` where that is given.
+
+    Raises:
+        Refused: not an image of a known format, or a larger one.
+    """
+    Image.init()
+    formats = [name for name in _FORMATS if name in Image.OPEN]
+    try:
+        # Pillow's own limit is one for the process, and is not ours.
+        with _LIMIT_OF_PILLOW:
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(io.BytesIO(data), formats=formats)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    except Image.UnidentifiedImageError as error:
+        raise Refused("not an image of a known format") from error
+    except Exception as error:  # its plugins raise whatever their parsing meets: OSError, SyntaxError, KeyError ...
+        raise Refused(f"{error or type(error).__name__}") from error
+    if max_pixels is not None:
+        check_pixels(image.height, image.width, max_pixels)
+    return image
+
+
+def _stated_size(data: bytes) -> tuple[int, int] | None:
+    """Return height and width where the format keeps them at a fixed place, else None."""
+    if data.startswith(_PNG):
+        return _size_of_png(data)
+    if len(data) < 30:
+        return None
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        width, height = _PAIR.unpack_from(data, 6)
+    elif data[:2] == b"BM":
+        width, height = (_PAIR if data[14] == 12 else _INTS).unpack_from(data, 18)  # the first is OS/2's
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        width, height = _size_of_webp(data)
+    else:
+        return None
+    return abs(height), abs(width)
+
+
+def _size_of_png(data: bytes) -> tuple[int, int] | None:
+    """Return the largest size that a PNG file states; chunks are checked as libpng does, but it writes about them."""
+    sizes, place, view = [], len(_PNG), memoryview(data)
+    while place + _CHUNK.size <= len(data):
+        length, kind = _CHUNK.unpack_from(data, place)
+        end = place + _CHUNK.size + length + 4
+        if end > len(data):
+            raise Refused(f"cut off or damaged: its chunk {kind!r} should have {length:,} bytes")
+        needed = not kind[0] & 32  # lower case says that a decoder may do without
+        if needed and zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise Refused(f"damaged: the checksum of its chunk {kind!r} does not match")
+        if kind == b"IHDR" and length >= _BIG_PAIR.size:
+            width, height = _BIG_PAIR.unpack_from(data, place + _CHUNK.size)
+            sizes.append((height, width))
+        if kind == b"IEND":
+            break
+        place = end
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
+def _size_of_webp(data: bytes) -> tuple[int, int]:
+    """Return width and height of the three kinds of WebP (RFC 9649)."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = _PAIR.unpack_from(data, 26)
+    return width & 0x3FFF, height & 0x3FFF
