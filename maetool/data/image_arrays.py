@@ -17,6 +17,7 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 # The kinds of compression that tifffile inflates itself, without a bound.
 _DEFLATE, _LZMA = (8, 32946, 50013), (34925,)
 _MOST_BY_DEFLATE = 1032  # bytes that one byte can become
+_LZMA_TAKES = 2**27  # bytes; the largest of its usual presets, 9, takes 65 MB
 _MAX_PAGES = 10_000
 
 # tifffile logs what it dislikes about each broken file; the exception says the same in one sentence.
@@ -101,7 +102,7 @@ def _check_inflation(page: tifffile.TiffPage | tifffile.TiffFrame | None, data: 
         part = data[start : start + count]
         if kind in _DEFLATE and len(part) * _MOST_BY_DEFLATE <= most:
             continue
-        inflater = zlib.decompressobj() if kind in _DEFLATE else lzma.LZMADecompressor(memlimit=most)
+        inflater = zlib.decompressobj() if kind in _DEFLATE else lzma.LZMADecompressor(memlimit=max(most, _LZMA_TAKES))
         if len(inflater.decompress(part, most + 1)) > most:
             raise Refused(f"a part of this TIFF becomes more than {most:,} bytes: raise dataset.max_pixels")
 
