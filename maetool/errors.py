@@ -8,6 +8,10 @@ class UsageError(ValueError):
     without a traceback; any other exception is a defect of maetool and keeps its traceback.
     """
 
+    def __str__(self) -> str:
+        """Return the message in one line, also where it quotes a file with line ends."""
+        return " ".join(super().__str__().splitlines())
+
 
 def tells_of_killed_loader(error: BaseException) -> bool:
     """Return whether an error is torch's about a loading process that was killed; it is raised at any place.

@@ -53,7 +53,7 @@ class UnreadableImage(Exception):
         self.reason = " ".join(str(reason).split())
 
     def __str__(self) -> str:
-        return f"{self.path!r}: {self.reason}" if "\n" in self.path else f"{self.path}: {self.reason}"
+        return " ".join(f"{self.path}: {self.reason}".splitlines())
 
 
 def read_bytes(path: str | Path, most: int = STORED_BYTES * MAX_PIXELS) -> bytes:

@@ -76,6 +76,7 @@ def _run_child(cases, seed):
 
 
 def _be_child(seed):
+    sys.path.insert(0, str(HERE.parent.parent))  # this checkout, whatever is installed
     cases, answers = json.load(sys.stdin), os.fdopen(os.dup(1), "w")
     terminal = tempfile.TemporaryFile()  # noqa: SIM115  until the process ends
     os.dup2(terminal.fileno(), 1)

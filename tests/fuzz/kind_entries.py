@@ -47,7 +47,7 @@ def make_case(rng, folder):
         _make(kind, folder / "data" / f"{rng.choice('0a')}{kind}{rng.choice(('.png', '.jpg', '.npy', ''))}")
     names = [
         *(f"data/{number}.png" for number in range(6)),
-        *(str(path.relative_to(folder)) for path in (folder / "data").iterdir()),
+        *(str(path.relative_to(folder)) for path in sorted((folder / "data").iterdir())),
     ]
     (folder / "list.txt").write_text("".join(f"{name}\n" for name in names))
     (folder / "table.csv").write_text(
@@ -67,7 +67,7 @@ def try_case(case):
         sample = dataset.load(index)
         broken += bool(sample["skipped"])
         name = os.path.basename(dataset.name_of(index))
-        if name[:-4].isdigit():
+        if name[:-4].isdigit() and not sample["skipped"]:
             assert torch.equal(sample["inputs"], torch.full((3, 20, 30), int(name[:-4]), dtype=torch.uint8))
     files = index_files(folder / source, folder / "cache")
     assert len(measure(files, range(len(files))).broken) == broken

@@ -1,4 +1,4 @@
-"""No data file takes more memory or time than is stated: sizes are read from headers, special files are not waited for."""
+"""Image files take no more memory or time than is documented: headers decide, and special files are not waited for."""
 
 import io
 import logging
@@ -180,7 +180,9 @@ def test_parts_of_files_cannot_be_larger_than_the_file():
     file = io.BytesIO()
     np.save(file, np.zeros((4, 4), np.float32))
     lie = file.getvalue().replace(b"(4, 4), }       ", b"(4000, 40000), }")
-    with pytest.raises(UnreadableImage, match=r"says \(4000, 40000\) of float32, 640,000,000 bytes, but 64 bytes follow"):
+    with pytest.raises(
+        UnreadableImage, match=r"says \(4000, 40000\) of float32, 640,000,000 bytes, but 64 bytes follow"
+    ):
         decode_image(lie, 1)
 
 
@@ -236,7 +238,7 @@ def test_bombs_are_counted_as_broken_files(tmp_path):
     with pytest.raises(UsageError, match=r"9 of 9 files .* more than max_pixels=2,000 allows"):
         ImageFolderDataset(tmp_path, max_pixels=2000, index_cache=tmp_path / "cache")
     for wrong in (0, -1, 2.5, "many", True):
-        with pytest.raises(UsageError, match="max_pixels is .*: give the most pixels"):
+        with pytest.raises(UsageError, match=r"max_pixels is .*: give the most pixels"):
             ImageFolderDataset(tmp_path, max_pixels=wrong, index_cache=tmp_path / "cache")
 
 
