@@ -19,7 +19,7 @@ from .encoded_image import size_of
 from .file_dataset import FileDataset
 from .file_index import FileIndex
 from .image_io import UnreadableImage, read_bytes
-from .image_size import MAX_PIXELS, STORED_BYTES, open_by_pillow, photo_size
+from .image_size import MAX_PIXELS, STORED_BYTES, Refused, open_by_pillow, photo_size
 from .names import Names
 from .subsets import Subset
 
@@ -137,7 +137,9 @@ def read_index_png(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             mode, values = picture.mode, np.array(picture)
     except UnreadableImage:
         raise
-    except Exception as error:  # what is refused, and whatever a damaged file makes Pillow raise
+    except Refused as error:
+        raise UnreadableImage(path, error) from error
+    except Exception as error:  # whatever a damaged file makes Pillow raise
         raise UnreadableImage(path, f"it is no PNG of classes ({error or type(error).__name__})") from error
     if values.ndim != 2:
         reason = f"it is a picture of mode {mode}, but must have one channel, grey or a palette, of classes"
