@@ -74,23 +74,29 @@ def checkpoints_in(work_dir: Path) -> list[Path]:
     """Return the checkpoints of a work folder, the newest first; the one that the pointer names leads."""
     found = sorted(work_dir.glob("*.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
     pointer = work_dir / POINTER
-    last = work_dir / pointer.read_text().strip() if pointer.is_file() else None
+    # By its name: MMEngine's hook writes the path, which a folder that is moved leaves behind.
+    last = work_dir / Path(pointer.read_text().strip()).name if pointer.is_file() else None
     return [last, *(path for path in found if path != last)] if last in found else found
 
 
 def newest_readable(work_dir: Path, warn: Any) -> Path | None:
     """Return the newest checkpoint that can be read, telling `warn` about those that cannot; None if there is none.
 
+    Those that hold weights alone come last.
+
     Raises:
         UsageError: there are checkpoints, but none can be read.
     """
-    candidates = checkpoints_in(work_dir)
+    candidates, weights = checkpoints_in(work_dir), None
     for path in candidates:
         try:
-            read_checkpoint(path, "meta")
-            return path
+            if "optimizer" in read_checkpoint(path, "meta"):
+                return path
+            weights = weights or path  # such as the best one, from which no training goes on
         except UsageError as error:
             warn(f"{error} Trying the checkpoint before it.")
+    if weights:
+        return weights
     if candidates:
         raise UsageError(f"None of the {len(candidates)} checkpoints in {work_dir} can be read: start anew elsewhere.")
     return None

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import mmengine
@@ -30,10 +31,18 @@ def training_state(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
         "state_dict": runner.whole_weights(),
         "message_hub": runner.message_hub.state_dict(),
         "optimizer": runner.optim_wrapper.state_dict(),
-        "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or ()],
+        "param_schedulers": [scheduler.state_dict() for scheduler in schedulers_of(runner)],
     }
     runner.call_hook("before_save_checkpoint", checkpoint=state)
     return state
+
+
+def schedulers_of(runner: Any) -> list[Any]:
+    """Return the schedules of a run, where there are several optimisers those of one after the other."""
+    schedulers = runner.param_schedulers or ()
+    if isinstance(schedulers, Mapping):
+        return [scheduler for group in schedulers.values() for scheduler in group]
+    return list(schedulers)
 
 
 def _facts(runner: Any) -> dict[str, Any]:
@@ -105,7 +114,14 @@ def restore(runner: Any, state: dict[str, Any]) -> None:
     scalars.update({name: history_from_plain(value) for name, value in scalars.items()})
     runner.message_hub.load_state_dict(state["message_hub"])
     runner.optim_wrapper.load_state_dict(_aligned(runner, state, iteration))
-    for scheduler, saved in zip(runner.param_schedulers or (), state["param_schedulers"], strict=True):
+    schedulers, before = schedulers_of(runner), len(state["param_schedulers"])
+    if len(schedulers) != before:
+        raise UsageError(
+            f"The checkpoint has the state of {before} param_scheduler(s), but the config has {len(schedulers)}: "
+            "resume with those that the run began with, or start anew from its weights with --cfg-options "
+            "load_from=PATH."
+        )
+    for scheduler, saved in zip(schedulers, state["param_schedulers"], strict=True):
         if iteration != state["meta"]["iter"] and not scheduler.by_epoch:
             saved = {"base_values": saved["base_values"], "last_step": iteration, "_global_step": iteration + 1}
         scheduler.load_state_dict(saved)

@@ -4,6 +4,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from maetool.engine.optim import report_of
 from maetool.registry import HOOKS
 from maetool.targets import MomentumFeatureTarget
 
@@ -14,7 +15,7 @@ class TeacherHook(Hook):
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Move, unless gradients are still being gathered or the step was left out."""
-        if not runner.optim_wrapper.should_update() or runner.optim_wrapper.skipping:
+        if not runner.optim_wrapper.should_update() or report_of(runner.optim_wrapper).skipping:
             return
         model = runner.bare_model
         for module in model.modules():
