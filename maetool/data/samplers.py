@@ -97,14 +97,15 @@ class KeyedOrder(Sampler):
     (seed, epoch). A sampler that keeps a generator of its own resumes with another order.
 
     Args:
-        sampler: yields indices.
+        sampler: yields indices; an object, or the config of one that is built with `dataset` and `seed`.
         dataset: what is sampled. Only a dataset with `key_of` gets keys, others get the indices as they are.
         seed: of the keys; None is 0.
     """
 
     def __init__(self, sampler: Any, dataset: Sized, seed: int | None = None) -> None:
-        self.sampler, self.dataset, self.seed = sampler, dataset, seed or 0
-        self.endless = isinstance(sampler, InfiniteSampler)
+        self.sampler = DATA_SAMPLERS.build(sampler, default_args={"dataset": dataset, "seed": seed})
+        self.dataset, self.seed = dataset, seed or 0
+        self.endless = isinstance(self.sampler, InfiniteSampler)
         self.world_size = get_dist_info()[1]
         self.epoch, self.start = 0, 0
 
@@ -126,7 +127,7 @@ class KeyedOrder(Sampler):
 
     def __iter__(self) -> Iterator[Any]:
         order, place = islice(self._order(), self.start, None), self.start
-        if not hasattr(getattr(self.dataset, "dataset", self.dataset), "key_of"):
+        if not hasattr(self.dataset, "key_of"):
             yield from order
             return
         while indices := list(islice(order, _AT_ONCE)):

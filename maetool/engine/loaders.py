@@ -1,26 +1,24 @@
 """From the config of a loader to its dataset and sampler."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_world_size
-from torch.utils.data import Subset
 
 from maetool.data.samplers import KeyedOrder
 from maetool.errors import UsageError
-from maetool.registry import DATA_SAMPLERS, DATASETS
+from maetool.registry import DATA_SAMPLERS, DATASETS, check_part
 
 from .stopping import shielded
 
 
-def with_parts(dataloader: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
-    """Return the config of a loader with its dataset and its sampler built; workers ignore the signals of schedulers.
+def with_parts(dataloader: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a loader with its dataset built; its workers ignore the signals of schedulers.
 
     A sampler that knows no keys, such as MMEngine's `DefaultSampler`, is wrapped in `KeyedOrder`.
 
     Args:
         dataloader: the config.
-        seed: of the sampler; None leaves it to the sampler.
 
     Raises:
         UsageError: fewer samples than one batch of all processes, no sampler, or batches that are not of one size.
@@ -32,16 +30,14 @@ def with_parts(dataloader: Mapping[str, Any], seed: int | None) -> dict[str, Any
             f"The training data holds {len(dataset)} images, fewer than one batch of {batch * world}: "
             f"set train_dataloader.batch_size to at most {max(1, len(dataset) // world)}."
         )
-    sampled = dataset
-    if batches := dataloader.get("num_batch_per_epoch"):  # MMEngine cuts the dataset itself
-        sampled = Subset(dataset, range(min(len(dataset), batches * batch * world)))
-    return {**shielded(dataloader), "dataset": dataset, "sampler": _sampler(dataloader, sampled, seed)}
+    return {**shielded(dataloader), "dataset": dataset, "sampler": _sampler(dataloader)}
 
 
-def _sampler(dataloader: Mapping[str, Any], dataset: Sized, seed: int | None) -> Any:
+def _sampler(dataloader: Mapping[str, Any]) -> Any:
     if dataloader.get("batch_sampler"):
         raise UsageError("A loader has a batch_sampler, but images are counted in batches of batch_size: take it out.")
     if not dataloader.get("sampler"):
         raise UsageError('A loader has no sampler: add sampler=dict(type="KeyedSampler", shuffle=True).')
-    sampler = DATA_SAMPLERS.build(dataloader["sampler"], default_args={"dataset": dataset, "seed": seed})
-    return sampler if hasattr(sampler, "set_position") else KeyedOrder(sampler, dataset, seed)
+    sampler = dataloader["sampler"]
+    kind = check_part(sampler, DATA_SAMPLERS) if isinstance(sampler, Mapping) else type(sampler)
+    return sampler if hasattr(kind, "set_position") else {"type": KeyedOrder, "sampler": sampler}

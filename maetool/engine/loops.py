@@ -226,12 +226,24 @@ class EndlessBatches:
 
 
 def renew_epochs(loop: Any) -> None:
-    """See to it that a loop of MMEngine gives each epoch an order and keys of its own; ours does so by itself."""
-    runner = loop.runner
-    if isinstance(loop, IterBasedTrainLoop) and hasattr(loop.dataloader.sampler, "set_position"):
-        loop.dataloader_iterator = EndlessBatches(loop.dataloader)
+    """See to it that a loop of MMEngine gives each epoch an order and keys of its own; ours does so by itself.
+
+    Raises:
+        UsageError: an endless sampler in a loop of epochs, the first of which would never end.
+    """
+    runner, sampler = loop.runner, loop.dataloader.sampler
+    if isinstance(loop, ResumableTrainLoop):
         return
-    if not isinstance(loop, ResumableTrainLoop) and not any(isinstance(h, DistSamplerSeedHook) for h in runner.hooks):
+    if isinstance(loop, IterBasedTrainLoop):
+        if hasattr(sampler, "set_position"):
+            loop.dataloader_iterator = EndlessBatches(loop.dataloader)
+        return
+    if getattr(sampler, "endless", False):
+        raise UsageError(
+            f"An epoch of {type(loop).__name__} never ends with InfiniteSampler: take DefaultSampler, or a loop of "
+            "iterations."
+        )
+    if not any(isinstance(hook, DistSamplerSeedHook) for hook in runner.hooks):
         runner.register_hook(DistSamplerSeedHook())
 
 

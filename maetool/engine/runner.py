@@ -26,7 +26,7 @@ from .evaluator import build_evaluator
 from .initial import check_classes, load_initial
 from .loaders import with_parts
 from .loops import enter_loop, renew_epochs
-from .saving import check_local, save
+from .saving import check_checkpoint_hook, check_local, save
 from .schedules import fit_to_loop
 from .sharding import is_sharded, shard, whole
 from .state import check_resumable, restore
@@ -114,7 +114,7 @@ class MaetoolRunner(Runner):
             UsageError: see `maetool.engine.loaders.with_parts`.
         """
         if isinstance(dataloader, Mapping):
-            dataloader = with_parts(dataloader, None if diff_rank_seed else seed)
+            dataloader = with_parts(dataloader)
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -139,6 +139,9 @@ class MaetoolRunner(Runner):
         stated = (default_hooks or {}).items()
         stated = {name: hook for name, hook in stated if hook is not None or name in _MMENGINES_HOOKS}
         super().register_hooks(stated, custom_hooks)
+        for hook in self.hooks:
+            if isinstance(hook, CheckpointHook):
+                check_checkpoint_hook(hook)
         for name in _NEEDED_HOOKS:
             if name not in {type(hook).__name__ for hook in self.hooks}:
                 self.register_hook({"type": name})

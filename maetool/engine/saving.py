@@ -68,6 +68,20 @@ def save_on_stop(runner: Any) -> None:
     runner.stopped += f"; iteration {iteration:,} of {runner.max_iters:,} is {what}"
 
 
+def check_checkpoint_hook(hook: CheckpointHook) -> None:
+    """Check that MMEngine's hook asks for nothing that a checkpoint here cannot have.
+
+    Raises:
+        UsageError: storage that is no local disk, or an argument that nobody reads.
+    """
+    check_local(hook.out_dir, hook.file_client_args or hook.backend_args)
+    if hook.args:
+        raise UsageError(
+            f"CheckpointHook has no argument `{next(iter(hook.args))}`: take it out, or where it comes from a base "
+            "config add _delete_=True to default_hooks.checkpoint."
+        )
+
+
 def check_local(folder: Any, backend: Mapping[str, Any] | None) -> None:
     """Check that checkpoints go to a disk, where a file can be replaced in one step.
 

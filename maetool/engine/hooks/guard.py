@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 
 from maetool.engine.checkpoint import write_checkpoint
@@ -81,7 +82,7 @@ class NonFiniteHook(Hook):
 
 def _check_loss(runner: Any, outputs: Any) -> None:
     """End the run at a loss that is not finite: this wrapper has made the step, and the weights are spoilt."""
-    loss = float(outputs.get("loss", 0.0))
+    loss = float(torch.as_tensor(outputs.get("loss", 0.0)).detach())
     if not math.isfinite(loss):
         raise UsageError(
             f"The loss of iteration {runner.iter + 1} is {loss}, and {type(runner.optim_wrapper).__name__} makes such "
