@@ -21,7 +21,7 @@ from maetool.errors import UsageError
 from maetool.registry import METRICS
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "test_engine"))
-from runs import Signal, StopAt, assert_same  # noqa: E402
+from runs import Signal, StopAt, assert_same
 
 MAE = "configs/mae/vit-t_shapes.py"
 ITERS, IMAGES = 4, 16  # an epoch of the runs here
@@ -472,7 +472,7 @@ def test_schedules_of_mmengine(repository, tmp_path, schedule, share):
     settings = {"param_scheduler": schedule, "base_lr": None}
     wrapper = {"optimizer": {"type": "SGD", "lr": 0.1}, "constructor": "DefaultOptimWrapperConstructor"}
     settings["optim_wrapper"] = new(type="OptimWrapper", **wrapper)
-    runner, record = trained(repository, tmp_path / "a", **settings)
+    _, record = trained(repository, tmp_path / "a", **settings)
     if share is not None:
         assert record.rates[ITERS] == pytest.approx(0.1 * share, rel=1e-3)
     broken = build(repository, tmp_path / "b", hooks=[StopAt(10)], **settings)
@@ -496,7 +496,7 @@ def test_another_number_of_schedules_on_resume(repository, tmp_path):
 def test_a_schedule_of_epochs_in_a_loop_without_them(repository, tmp_path):
     with pytest.raises(UsageError, match="LinearLR in param_scheduler counts epochs"):
         build(
-            repository, tmp_path, train_cfg=dict(LOOPS["IterBasedTrainLoop"]), param_scheduler={"type": "LinearLR"}
+            repository, tmp_path, train_cfg=dict(LOOPS["IterBasedTrainLoop"]), param_scheduler=[{"type": "LinearLR"}]
         ).train()
 
 
