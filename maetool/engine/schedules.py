@@ -35,7 +35,7 @@ class WarmupSchedule(_ParamScheduler):
         if not 0 <= warmup_epochs < epochs:
             raise UsageError(
                 f"The warm-up takes {warmup_epochs} epochs of {epochs}: make the scheduler's warmup_epochs "
-                "(param_scheduler.0.warmup_epochs) smaller than train_cfg.max_epochs."
+                "(param_scheduler.0.warmup_epochs) smaller than train_cfg.max_epochs, or max_iters in epochs."
             )
         self.epochs, self.warmup_epochs = epochs, warmup_epochs
         self.epoch_length, self.accumulation = epoch_length, accumulation

@@ -17,6 +17,7 @@ from maetool.engine import launch
 from maetool.engine.checkpoint import checkpoints_in, read_checkpoint
 from maetool.engine.config import load_config
 from maetool.engine.debug import shrink
+from maetool.engine.evaluator import build_evaluator, compute
 from maetool.errors import UsageError
 from maetool.registry import METRICS
 
@@ -597,3 +598,14 @@ def test_a_cut_epoch(repository, tmp_path):
     _, record = trained(repository, tmp_path, train_dataloader={"num_batch_per_epoch": 2})
     assert {index for index, _ in record.samples} == set(range(8))
     assert len({key for _, key in record.samples}) == 24
+
+
+def test_all_results_count_where_processes_have_unequal_shares(monkeypatch):
+    evaluator = build_evaluator({"type": "CountedImages"})
+    evaluator.metrics[0].results = [1.0, 3.0, 5.0]
+    monkeypatch.setattr("maetool.engine.evaluator.get_world_size", lambda: 2)
+    monkeypatch.setattr("maetool.engine.evaluator.all_gather_object", lambda own: [list(own), [2.0, 7.0]])
+    assert compute(evaluator, 5, {"loss": 1.0}) == {"loss": 1.0, "counted/images": 5.0, "counted/numbers": 7.0}
+    evaluator.metrics[0].results = [1.0, 3.0, 5.0]  # a sampler that fills up repeats its first images at the end
+    assert compute(evaluator, 4, {})["counted/images"] == 4.0
+    assert evaluator.metrics[0].results == []
