@@ -144,12 +144,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             if not self.by_epoch:
                 self._validate(self._iter, self._max_iters)
                 self.runner.model.train()
+                if self._is_over():  # a signal that came during the last validation changes nothing
+                    break
             self.runner.stopped = self.stop.reason(next(self.runner.model.parameters()).device)
             if self.runner.stopped:
                 save_on_stop(self.runner)
                 return
-            if self.stop_training and not self.by_epoch:
-                break
         self.runner.call_hook("after_train_epoch")
         self._epoch += self.by_epoch or self._iter == (self._epoch + 1) * length
 

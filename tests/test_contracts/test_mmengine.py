@@ -413,6 +413,22 @@ def test_a_stop_says_what_is_saved(repository, tmp_path, capsys, checkpoint, cod
     assert bool(list(tmp_path.glob("*.pth"))) == (code == 75)
 
 
+class SignalInLastValidation(Hook):
+    """Sends a signal while the last validation runs."""
+
+    def before_val(self, runner):
+        if runner.iter == runner.max_iters:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("loop", ["ours", "ours, iterations"])
+def test_a_signal_in_the_last_validation_changes_nothing(repository, tmp_path, loop):
+    runner = build(repository, tmp_path, hooks=[SignalInLastValidation()], train_cfg=dict(LOOPS[loop]))
+    runner.train()
+    assert (runner.iter, runner.stopped) == (12, "")
+    assert checkpoints_in(tmp_path)[0].name == "epoch_3.pth"
+
+
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("kind", [None, "OptimWrapper"])
 def test_optim_wrapper_of_mmengine(repository, tmp_path, kind, accumulation):
