@@ -13,6 +13,7 @@ from .errors import UsageError, tells_of_killed_loader
 STARTED = time.monotonic()
 # 75 is "temporary failure, try again" in the sysexits of Unix: a scheduler that requeues on it does the right thing.
 FAILED_EXIT, USAGE_EXIT, STOPPED_EXIT, INTERRUPTED_EXIT = 1, 2, 75, 130
+UNSAVED_EXIT = 143  # as of a process that SIGTERM ended: nothing that a scheduler should start again
 NOTES = "MAETOOL_NOTES"  # names a folder that the processes of a job share, see maetool.engine.processes
 RESUME_HINT = "Stopped. The same command with --resume goes on from the last checkpoint."
 STOPPED = "stopped"  # the file in it that says that the job stopped as asked, and saved
@@ -25,7 +26,16 @@ _LOADER_DIED = (
 
 
 class StoppedError(Exception):
-    """The run was asked to stop, and has saved where it is; the message says who asked."""
+    """The run was asked to stop.
+
+    Args:
+        reason: who asked, and what is saved.
+        saved: whether a checkpoint holds the last iteration.
+    """
+
+    def __init__(self, reason: str, saved: bool = True) -> None:
+        super().__init__(reason)
+        self.saved = saved
 
 
 def run(
@@ -35,7 +45,7 @@ def run(
     """Call `main` and leave the process with the exit code that fits.
 
     0 after all went well, 1 when a loading process was killed, 2 after a mistake, 75 after being told to stop and
-    having saved, 130 after Ctrl-C.
+    having saved, 143 after being told to stop with nothing that saves, 130 after Ctrl-C.
 
     Args:
         main: what the tool does.
@@ -45,10 +55,7 @@ def run(
         main()
         code = 0
     except StoppedError as stopped:
-        _tell(f"Stopped: {stopped}. The same command with --resume goes on from here.")
-        if os.environ.get(NOTES):
-            Path(os.environ[NOTES], STOPPED).touch()
-        code = STOPPED_EXIT
+        code = _tell_of_stop(stopped)
     except UsageError as error:
         # A worker process hands over its traceback as text; the sentence is what follows the exception's name.
         _tell("error: " + str(error).rsplit("UsageError: ", 1)[-1].strip())
@@ -62,6 +69,16 @@ def run(
         _tell(f"error: {_LOADER_DIED.format(str(error).rstrip('. '))}")
         sys.exit(FAILED_EXIT)
     _leave(code)
+
+
+def _tell_of_stop(stopped: StoppedError) -> int:
+    if not stopped.saved:
+        _tell(f"Stopped: {stopped}: add default_hooks.checkpoint=dict(type='SafeCheckpointHook') to be able to resume.")
+        return UNSAVED_EXIT
+    _tell(f"Stopped: {stopped}. The same command with --resume goes on from here.")
+    if os.environ.get(NOTES):
+        Path(os.environ[NOTES], STOPPED).touch()
+    return STOPPED_EXIT
 
 
 def _leave(code: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from maetool.engine.config import load_config
+from maetool.engine.config import load_config, schedulers_in
 from maetool.engine.launch import build_runner, use_data
 
 
@@ -62,9 +62,9 @@ def _train(config: str | Path, data: str | None, options: Sequence[str], steps: 
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     cfg.custom_hooks = []
     cfg.default_hooks.logger = cfg.default_hooks.checkpoint = None
-    cfg.train_cfg.max_epochs = 1
+    cfg.train_cfg.max_epochs, cfg.train_cfg.max_iters = 1, None
     cfg.pop("effective_batch_size", None)
-    for scheduler in cfg.get("param_scheduler") or ():
+    for scheduler in schedulers_in(cfg):
         if "warmup_epochs" in scheduler:
             scheduler.warmup_epochs = 0
     batch = cfg.train_dataloader.batch_size

@@ -2,7 +2,8 @@
 
 Of pretraining: loss under fixed masks, and kNN accuracy where the data has labels. Of a classifier: accuracies, average
 precision and calibration; tables and pictures beside metrics.json, and predictions.csv for every image. Of a segmentor:
-mean IoU and accuracies of pixels, with tables of the classes.
+mean IoU and accuracies of pixels, with tables of the classes. A config with a test_dataloader is tested on that, unless
+--data names other images.
 """
 
 import argparse
@@ -38,10 +39,11 @@ def main() -> None:
         launch.use_data(cfg, args.data, adopt=False)
     cfg.work_dir = args.work_dir or str(Path(args.checkpoint).parent / "test")
     cfg.launcher, cfg.load_from, cfg.resume = args.launcher, args.checkpoint, False
-    runner = launch.build_runner(launch.need_validation(cfg))
-    metrics = runner.val()
+    on_test_data = bool(cfg.get("test_dataloader")) and not args.data
+    runner = launch.build_runner(cfg if on_test_data else launch.need_validation(cfg))
+    metrics = runner.test() if on_test_data else runner.val()
     if runner.rank == 0:
-        folder = Path(cfg.work_dir)
-        found = {**metrics, **runner.val_loop.report(folder)}
+        folder, loop = Path(cfg.work_dir), runner.test_loop if on_test_data else runner.val_loop
+        found = {**metrics, **(loop.report(folder) if hasattr(loop, "report") else {})}
         (folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
         print("\n".join(f"{name:<24} {value:.4f}" for name, value in found.items() if isinstance(value, float)))

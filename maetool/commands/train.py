@@ -84,6 +84,6 @@ def main() -> None:
         runner.logger.warning(sentence)
     runner.train()
     if runner.stopped:
-        raise StoppedError(runner.stopped)
+        raise StoppedError(runner.stopped, runner.saved_on_stop)
     if runner.rank == 0:
         print(f"\n{summarise(Path(runner.work_dir))}")

@@ -11,7 +11,7 @@ from .object_shapes import ObjectShapesDataset
 from .object_transforms import FitObjects, FlipObjects, LargeScaleJitter
 from .objects import ObjectDataset, Objects, Picture
 from .preprocessor import ImagePreprocessor
-from .samplers import KeyedSampler
+from .samplers import KeyedOrder, KeyedSampler
 from .segmentation import SegmentationDataset
 from .shapes import ShapesDataset
 from .shapes_segmentation import ShapesSegmentation
@@ -36,6 +36,7 @@ __all__ = [
     "ImageDataset",
     "ImageFolderDataset",
     "ImagePreprocessor",
+    "KeyedOrder",
     "KeyedSampler",
     "LargeScaleJitter",
     "ObjectDataset",

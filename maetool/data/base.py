@@ -73,7 +73,8 @@ class ImageDataset(Dataset):
     Args:
         pipeline: transforms, each a config or a callable from an image (C, H, W) to an image (C, H, W), or a transform
             of MMCV, see `MmcvTransform`.
-        seed: seed of the augmentation where no sampler hands over a key.
+        seed: seed of the augmentation where no sampler hands over a key. Then `dataset[index]` is always the same, but
+            a loader gets new crops and masks in each pass, drawn from torch's generator.
 
     Attributes:
         classes: names of the K classes; empty without labels.
@@ -105,13 +106,14 @@ class ImageDataset(Dataset):
         Args:
             item: an index, or an index and key from the sampler; the key makes crops, flips and masks repeatable.
         """
-        return self.__getitems__([item])[0]
+        in_worker = get_worker_info() is not None  # where nobody but a loader asks
+        return self.__getitems__([item if isinstance(item, tuple) or in_worker else self.key_of(item)])[0]
 
     def __getitems__(self, items: Sequence[int | SampleKey]) -> list[dict[str, Any]]:
         """Return the samples of a batch; several keys of one index that follow each other are crops of one load."""
         if get_worker_info() is not None:
             _use_one_thread(os.getpid())
-        keyed = (item if isinstance(item, tuple) else self.key_of(item) for item in items)
+        keyed = (item if isinstance(item, tuple) else self._draw_key(item) for item in items)
         groups = groupby(keyed, key=lambda item: item[0])
         return [sample for index, group in groups for sample in self.crops_of(index, [key for _, key in group])]
 
@@ -157,3 +159,7 @@ class ImageDataset(Dataset):
     def key_of(self, index: int, epoch: int = 0) -> SampleKey:
         """Return the key that sample `index` has in `epoch` under this dataset's own seed."""
         return SampleKey(index, int(sample_keys(self.seed, epoch, torch.tensor(index))))
+
+    def _draw_key(self, index: int) -> SampleKey:
+        # A loader whose sampler knows no keys: its epochs must differ, and torch's generator is what it is seeded by.
+        return self.key_of(index, int(torch.randint(2**31, ())))

@@ -1,8 +1,11 @@
 """The order of the samples, a function of (seed, epoch) that can start anywhere."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
+from typing import Any
 
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_dist_info
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -11,7 +14,7 @@ from maetool.errors import UsageError
 from maetool.ops.random import mix, sample_keys
 from maetool.registry import DATA_SAMPLERS
 
-from .base import SampleKey
+from .base import SampleKey, keyed_rng
 
 _AT_ONCE = 4096  # samples; a million keys as Python's numbers would take 100 MB
 
@@ -50,6 +53,14 @@ class KeyedSampler(Sampler):
         """Let the next pass be that of `epoch`, without the first `start` samples of this process."""
         self.epoch, self.start = epoch, start
 
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be that of `epoch`; MMEngine's hooks and loops, Lightning and accelerate call this.
+
+        A start inside this same epoch, see `set_position`, stays; any other epoch begins at its first sample.
+        """
+        if epoch != self.epoch:
+            self.set_position(epoch)
+
     def __len__(self) -> int:
         """Number of samples of this process in a whole epoch; shuffled orders repeat a few to be even."""
         total = len(self.dataset)
@@ -76,3 +87,60 @@ class KeyedSampler(Sampler):
         visits = -(-len(self) // repeats) * world
         first = self.epoch % repeats * visits
         return order[torch.arange(first, first + visits) % total][self.rank :: world]
+
+
+class KeyedOrder(Sampler):
+    """Puts keys on the samples of any other sampler, such as MMEngine's `DefaultSampler`.
+
+    Crops and masks then change with the epoch, and a run can resume inside an epoch. The order is the other sampler's:
+    that of (its seed, epoch) where it has a `set_epoch`, else what it draws from generators that are seeded with
+    (seed, epoch). A sampler that keeps a generator of its own resumes with another order.
+
+    Args:
+        sampler: yields indices; an object, or the config of one that is built with `dataset` and `seed`.
+        dataset: what is sampled. Only a dataset with `key_of` gets keys, others get the indices as they are.
+        seed: of the keys; None is 0.
+    """
+
+    def __init__(self, sampler: Any, dataset: Sized, seed: int | None = None) -> None:
+        self.sampler = DATA_SAMPLERS.build(sampler, default_args={"dataset": dataset, "seed": seed})
+        self.dataset, self.seed = dataset, seed or 0
+        self.endless = isinstance(self.sampler, InfiniteSampler)
+        self.world_size = get_dist_info()[1]
+        self.epoch, self.start = 0, 0
+
+    def set_position(self, epoch: int, start: int = 0) -> None:
+        """Let the next pass be that of `epoch`, without the first `start` samples of this process.
+
+        An endless order has no epochs: give 0, and as `start` all samples of this process so far.
+        """
+        self.epoch, self.start = epoch, start
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be that of `epoch`, see `KeyedSampler.set_epoch`; an endless order takes no notice."""
+        if epoch != self.epoch and not self.endless:
+            self.set_position(epoch)
+
+    def __len__(self) -> int:
+        """Number of samples of this process in a whole epoch; of an endless order in one pass over the dataset."""
+        return -(-len(self.dataset) // self.world_size) if self.endless else len(self.sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        order, place = islice(self._order(), self.start, None), self.start
+        if not hasattr(self.dataset, "key_of"):
+            yield from order
+            return
+        while indices := list(islice(order, _AT_ONCE)):
+            laps = torch.arange(place, place + len(indices)) * self.world_size // len(self.dataset)
+            for lap in laps.unique().tolist():
+                part = torch.tensor(indices)[laps == lap]
+                yield from map(SampleKey, part.tolist(), sample_keys(self.seed, self.epoch + lap, part).tolist())
+            place += len(indices)
+
+    def _order(self) -> Iterable[int]:
+        if self.endless:  # from its beginning: the sampler itself goes on from wherever workers have read ahead to
+            return iter(type(self.sampler)(self.dataset, self.sampler.shuffle, self.sampler.seed))
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(self.epoch)
+        with keyed_rng(int(sample_keys(self.seed, self.epoch, torch.tensor(0)))):
+            return list(self.sampler)

@@ -85,7 +85,8 @@ def checkpoints_in(work_dir: Path) -> list[Path]:
 
 def _named_by(pointer: Path) -> Path | None:
     try:
-        return pointer.parent / os.fsdecode(read_file(pointer, _LONGEST_NAME).strip())
+        # By its name: MMEngine's hook writes the path, which a folder that is moved leaves behind.
+        return pointer.parent / Path(os.fsdecode(read_file(pointer, _LONGEST_NAME).strip())).name
     except OSError:
         return None  # absent, or no file: the newest checkpoint counts
 
@@ -93,16 +94,21 @@ def _named_by(pointer: Path) -> Path | None:
 def newest_readable(work_dir: Path, warn: Any) -> Path | None:
     """Return the newest checkpoint that can be read, telling `warn` about those that cannot; None if there is none.
 
+    Those that hold weights alone come last.
+
     Raises:
         UsageError: there are checkpoints, but none can be read.
     """
-    candidates = checkpoints_in(work_dir)
+    candidates, weights = checkpoints_in(work_dir), None
     for path in candidates:
         try:
-            read_checkpoint(path, "meta")
-            return path
+            if "optimizer" in read_checkpoint(path, "meta"):
+                return path
+            weights = weights or path  # such as the best one, from which no training goes on
         except UsageError as error:
             warn(f"{error} Trying the checkpoint before it.")
+    if weights:
+        return weights
     if candidates:
         raise UsageError(f"None of the {len(candidates)} checkpoints in {work_dir} can be read: start anew elsewhere.")
     return None

@@ -10,7 +10,7 @@ from maetool.errors import UsageError
 from maetool.evaluation import collect_features
 from maetool.registry import LOOPS
 
-from .loops import ValLoop
+from .validation import ValLoop
 
 if TYPE_CHECKING:
     from maetool.evaluation.metrics import Predictions
@@ -26,6 +26,7 @@ class ClassificationValLoop(ValLoop):
     Args:
         runner: the runner; its model has `num_classes`, `multi_label`, and logits (B, K) in the mode "predict".
         dataloader: loader or config of the labelled validation data.
+        evaluator: further metrics, see `ValLoop`.
 
     Attributes:
         predictions: those of the last validation.

@@ -115,11 +115,20 @@ def parse_runs(runs: Sequence[str]) -> dict[str, list[str]]:
 
 def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
     """Yield name and config of every loader."""
-    for name in ("train_dataloader", "val_dataloader"):
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(name):
             yield name, cfg[name]
     if cfg.get("val_cfg") and cfg.val_cfg.get("bank_dataloader"):
         yield "val_cfg.bank_dataloader", cfg.val_cfg.bank_dataloader
+
+
+def schedulers_in(cfg: Config) -> list[Any]:
+    """Return the configs of the schedules: of one, of a list, or where there are several optimisers of each."""
+    stated_as = cfg.get("param_scheduler") or []
+    if isinstance(stated_as, Mapping):
+        stated_as = [stated_as] if "type" in stated_as else list(stated_as.values())
+    groups = [each if isinstance(each, list | tuple) else [each] for each in stated_as]
+    return [scheduler for group in groups for scheduler in group if isinstance(scheduler, Mapping)]
 
 
 def complete_config(cfg: Config, world_size: int = 1) -> str:
@@ -214,7 +223,7 @@ def _complete_rate(cfg: Config, world_size: int) -> str:
             )
         wrapper.accumulative_counts = effective // at_once
     accumulation = wrapper.get("accumulative_counts", 1)
-    for scheduler in cfg.get("param_scheduler") or ():
+    for scheduler in schedulers_in(cfg):
         if takes(scheduler, registry.PARAM_SCHEDULERS, "accumulation"):
             scheduler.accumulation = accumulation
     base = cfg.get("base_lr")

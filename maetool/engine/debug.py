@@ -9,9 +9,9 @@ from mmengine import Config
 from maetool.data.scene import OUTLINES, TEXTURES
 from maetool.data.shapes_segmentation import CLASSES
 from maetool.ops.geometry import to_size
-from maetool.registry import DATASETS, ENCODERS
+from maetool.registry import DATASETS, ENCODERS, OPTIM_WRAPPERS
 
-from .config import loaders_of, stated, takes
+from .config import loaders_of, schedulers_in, stated, takes
 
 _BATCH, _ITERS, _EPOCHS = 4, 2, 2
 # What is drawn, to its number of classes; and what is drawn in place of files, shapes for all others.
@@ -42,13 +42,21 @@ def shrink(cfg: Config) -> list[str]:
             cfg.model.num_classes = _DRAWN[loader.dataset.type]
     if cfg.pop("init_from", None):
         said.append("DEBUG: the encoder begins with random weights, because a tiny one fits no checkpoint.")
-    cfg.train_cfg.max_epochs = _EPOCHS
+    _shrink_length(cfg.train_cfg)
     cfg.pop("effective_batch_size", None)
-    cfg.optim_wrapper.dtype = "float32"
-    for scheduler in cfg.get("param_scheduler") or ():
+    if takes({"type": "OptimWrapper", **cfg.optim_wrapper}, OPTIM_WRAPPERS, "dtype"):
+        cfg.optim_wrapper.dtype = "float32"
+    for scheduler in schedulers_in(cfg):
         if "warmup_epochs" in scheduler:
             scheduler.warmup_epochs = 1
     return said
+
+
+def _shrink_length(train_cfg: Any) -> None:
+    if train_cfg.get("max_iters") is None:
+        train_cfg.max_epochs = _EPOCHS
+    else:
+        train_cfg.max_iters = train_cfg.val_interval = _EPOCHS * _ITERS
 
 
 def mappings(node: Any) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from maetool.errors import UsageError
 from maetool.evaluation.coco import CocoScores, to_coco
 from maetool.registry import LOOPS
 
-from .loops import ValLoop
+from .validation import ValLoop
 
 
 @LOOPS.register_module()
@@ -27,6 +27,7 @@ class DetectionValLoop(ValLoop):
     Args:
         runner: the runner; its model has `with_masks`, and detections in the mode "predict".
         dataloader: loader or config of the validation data, an `ObjectDataset`.
+        evaluator: further metrics, see `ValLoop`.
 
     Attributes:
         found: the detections of the last validation in COCO's format.

@@ -18,7 +18,7 @@ from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_o
 from .config import complete_config, load_config
 from .config_checks import check_config
 from .hooks import ReconstructionHook
-from .optim import choose_dtype, name_of
+from .optim import precision_of
 from .runner import MaetoolRunner
 from .state import versions
 from .user_data import use_data
@@ -79,7 +79,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
             runner.model_name,
             parameters / 1e6,
             _device(runner),
-            name_of(choose_dtype(cfg.optim_wrapper.get("dtype", "auto"))),
+            precision_of(cfg.optim_wrapper),
         ),
     )
     found = ", ".join(f"{name} {version}" for name, version in versions().items())

@@ -11,6 +11,8 @@ from mmengine.runner import LogProcessor
 from maetool import compat
 from maetool.registry import LOG_PROCESSORS
 
+from .optim import report_of
+
 _KEPT = 1000  # values of a history; MMEngine keeps a million and copies them all at every step
 
 
@@ -29,24 +31,38 @@ class PretrainLogProcessor(LogProcessor):
 
     def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict[str, Any], str]:
         """Return the values for the JSON log and the line."""
-        tag, _ = super().get_log_after_iter(runner, batch_idx, mode)
+        tag, plain = super().get_log_after_iter(runner, batch_idx, mode)
         if mode != "train":
-            return tag, ""
+            return tag, plain
         _trim(runner.message_hub.log_scalars)
-        loader = runner.train_dataloader
-        tag["images_per_second"] = loader.batch_size * runner.world_size / max(tag["time"], 1e-9)
-        tag["waiting_share"] = tag["data_time"] / max(tag["time"], 1e-9)
+        _add_speed(tag, runner)
         tag["peak_memory_gb"] = peak_memory()
-        tag["skipped_steps"] = runner.optim_wrapper.skipped
-        eta = datetime.timedelta(seconds=int(runner.message_hub.get_info("eta")))
+        tag["skipped_steps"] = report_of(runner.optim_wrapper).skipped
         line = (
             f"step {runner.iter + 1:,}/{runner.max_iters:,} (epoch {runner.epoch + 1}/{runner.max_epochs})"
             f" | loss {tag.get('loss', nan):.4f}{_constant(tag)}{_accuracy(tag)}"
-            f" | lr {tag.get('base_lr', tag['lr']):.2e}{_grad_norm(tag)}"
-            f" | {tag['images_per_second']:,.0f} images/s, {tag['waiting_share']:.0%} waiting for data"
-            f" | {tag['peak_memory_gb']:.1f} GB | {eta} left"
+            f" | lr {tag.get('base_lr', tag.get('lr', nan)):.2e}{_grad_norm(tag)}{_speed(tag)}"
+            f" | {tag['peak_memory_gb']:.1f} GB{_time_left(runner)}"
         )
         return tag, line
+
+
+def _add_speed(tag: dict[str, Any], runner: Any) -> None:
+    if "time" in tag:  # a config may leave out IterTimerHook
+        images = runner.train_dataloader.batch_size * runner.world_size
+        tag["images_per_second"] = images / max(tag["time"], 1e-9)
+        tag["waiting_share"] = tag["data_time"] / max(tag["time"], 1e-9)
+
+
+def _speed(tag: dict[str, Any]) -> str:
+    if "time" not in tag:
+        return ""
+    return f" | {tag['images_per_second']:,.0f} images/s, {tag['waiting_share']:.0%} waiting for data"
+
+
+def _time_left(runner: Any) -> str:
+    seconds = runner.message_hub.runtime_info.get("eta")
+    return "" if seconds is None else f" | {datetime.timedelta(seconds=int(seconds))} left"
 
 
 def _constant(tag: dict[str, Any]) -> str:

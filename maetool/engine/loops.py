@@ -1,87 +1,119 @@
-"""The loops of training and of the validation of pretraining."""
+"""Training loops."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
-from mmengine.runner import BaseLoop, EpochBasedTrainLoop
-from torch import Tensor
+from mmengine.hooks import DistSamplerSeedHook
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from maetool.data.labels import Labels, aligned, describe
+from maetool.data.labels import describe
 from maetool.errors import UsageError
-from maetool.evaluation import (
-    collect_features,
-    knn_accuracy,
-    linear_probe_predict,
-    pixel_features,
-    token_features,
-)
 from maetool.registry import LOOPS
 
-from .sharding import gathered
+from .optim import report_of
+from .saving import save_on_stop
 from .state import step_seed
 from .stopping import StopRequest
+from .validation import KnnValLoop, PretrainValLoop, ValLoop, check_runner
+
+__all__ = ["EndlessBatches", "KnnValLoop", "PretrainValLoop", "ResumableTrainLoop", "ValLoop"]
 
 _FEW_STEPS = 5000
 
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
-    """Epochs of training that a resume enters at the very iteration where the run stopped.
+    """Training that a resume enters at the very iteration where the run stopped.
 
-    SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress, saved; then `runner.stopped`
-    says why.
+    SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress; then `runner.stopped` says why,
+    and `runner.saved_on_stop` whether that iteration is in a checkpoint. A hook that sets `stop_training`, such
+    as `EarlyStoppingHook`, ends it as if it were over.
 
     Args:
         runner: the runner.
         dataloader: loader or config; its sampler has `set_position`.
-        max_epochs: epochs of the whole run.
-        val_interval: epochs between validations.
+        max_epochs: epochs of the run. Give this or `max_iters`.
+        val_interval: epochs between validations, or iterations with `max_iters`; None is 1 epoch, or 1,000 iterations.
         val_at_start: validate before the first step too, to know what the untrained encoder is worth.
         max_hours: wall-clock budget from the start of the program; None for none.
+        max_iters: iterations of the run; the last epoch may be cut short.
+        val_begin: the first epoch, or iteration, after which to validate.
+        dynamic_intervals: pairs of an epoch, or iteration, and the `val_interval` from there on, see MMEngine.
+
+    Raises:
+        UsageError: not exactly one of `max_epochs` and `max_iters`, or one that is no whole number from 0.
     """
 
     def __init__(
         self,
         runner: Any,
         dataloader: Any,
-        max_epochs: int,
-        val_interval: int = 1,
+        max_epochs: int | None = None,
+        val_interval: int | None = None,
         val_at_start: bool = False,
         max_hours: float | None = None,
+        max_iters: int | None = None,
+        val_begin: int = 1,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
-        super().__init__(runner, dataloader, max_epochs, val_interval=val_interval)
+        check_runner(type(self).__name__, runner)
+        _check_length(max_epochs, max_iters)
+        self.by_epoch = max_iters is None
+        val_interval = val_interval or (1 if self.by_epoch else 1000)
+        super().__init__(runner, dataloader, max_epochs or 0, val_begin, val_interval, dynamic_intervals)
+        if max_iters is not None:
+            self._max_iters, self._max_epochs = max_iters, -(-max_iters // len(self.dataloader))
         self.val_at_start = val_at_start
         self.stop = StopRequest(max_hours)
 
     def run(self) -> torch.nn.Module:
-        """Train until all epochs are over, or until the run is asked to stop."""
+        """Train until the run is over, or until it is asked to stop."""
         runner = self.runner
         runner.logger.info(runner.rate)
         runner.logger.info(self._describe())
         if hasattr(runner.bare_model, "num_classes"):
             runner.logger.info(describe(self.dataloader.dataset))
         with self.stop:
+            runner.call_hook("before_train")
             if self.val_at_start and self._iter == 0 and runner.val_loop is not None:
                 runner.val_loop.run()
-            runner.call_hook("before_train")
-            while self._epoch < self._max_epochs and not runner.stopped:
+            while not self._is_over():
                 self.run_epoch()
-                due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
-                if due and runner.val_loop is not None and not runner.stopped:
-                    runner.val_loop.run()
+                if self.by_epoch and not runner.stopped:
+                    self._validate(self._epoch, self._max_epochs)
+            if self.stop_training:
+                runner.logger.info("Training ends early, after iteration %d: a hook asked for it.", self._iter)
             runner.call_hook("after_train")
         return runner.model
+
+    def _is_over(self) -> bool:
+        over = self._epoch >= self._max_epochs if self.by_epoch else self._iter >= self._max_iters
+        return over or self.stop_training or bool(self.runner.stopped)
+
+    def _validate(self, done: int, last: int) -> None:
+        """Validate where that is due after `done` of `last` epochs, or iterations."""
+        self._decide_current_val_interval()
+        due = done >= self.val_begin and (done % self.val_interval == 0 or done == last)
+        if due and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
+
+    def _decide_current_val_interval(self) -> None:
+        done = self._epoch if self.by_epoch else self._iter
+        passed = sum(milestone <= done + 1 for milestone in self.dynamic_milestones)
+        self.val_interval = self.dynamic_intervals[passed - 1]
 
     def _describe(self) -> str:
         runner = self.runner
         steps = self.max_iters // runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+        length = f"{self.max_epochs} epochs" if self.by_epoch else f"{self.max_iters / len(self.dataloader):.1f} epochs"
         said = (
-            f"{len(self.dataloader.dataset):,} images, {self.max_epochs} epochs, {self.max_iters:,} iterations, "
+            f"{len(self.dataloader.dataset):,} images, {length}, {self.max_iters:,} iterations, "
             f"{steps:,} optimiser steps."
         )
+        if not self.by_epoch and runner.val_loop is not None:
+            said += f" Validation every {self.val_interval:,} iterations."
         at_once = self.dataloader.batch_size * runner.world_size
         if steps < _FEW_STEPS and (runner.cfg.get("effective_batch_size") or 0) > at_once:
             said += (
@@ -91,7 +123,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return said
 
     def run_epoch(self) -> None:
-        """Run one epoch, or what is left of it after a resume.
+        """Run one epoch, or what is left of it after a resume or until the last iteration.
 
         Raises:
             UsageError: the run that is resumed had another number of iterations in an epoch.
@@ -103,17 +135,23 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 f"The run stopped at iteration {self._iter} of epoch {self._epoch}, but an epoch now has {length} "
                 "iterations: resume with the data, batch size and number of processes that it began with."
             )
-        self.dataloader.sampler.set_position(self._epoch, start * self.dataloader.batch_size)
+        enter(self.dataloader, self._epoch, start)
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
-        for batch_idx, data_batch in enumerate(self.dataloader, start):
+        end = length if self.by_epoch else min(length, start + self._max_iters - self._iter)
+        for batch_idx, data_batch in enumerate(islice(self.dataloader, end - start), start):
             self.run_iter(batch_idx, data_batch)
+            if not self.by_epoch:
+                self._validate(self._iter, self._max_iters)
+                self.runner.model.train()
+                if self._is_over():  # a signal that came during the last validation changes nothing
+                    break
             self.runner.stopped = self.stop.reason(next(self.runner.model.parameters()).device)
             if self.runner.stopped:
-                self.runner.call_hook("before_stop")
+                save_on_stop(self.runner)
                 return
         self.runner.call_hook("after_train_epoch")
-        self._epoch += 1
+        self._epoch += self.by_epoch or self._iter == (self._epoch + 1) * length
 
     def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
         """Run one iteration; one that is not finite has no outputs, so that it does not enter the averages."""
@@ -122,140 +160,96 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
         outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
-        outputs = {} if runner.optim_wrapper.fault else outputs
+        outputs = {} if report_of(runner.optim_wrapper).fault else outputs
         runner.call_hook("after_train_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
         self._iter += 1
 
 
-class ValLoop(BaseLoop):
-    """What every validation does around its metrics; a subclass writes `measure`."""
-
-    @torch.no_grad()
-    def run(self) -> dict[str, float]:
-        """Return the metrics, after telling them to the hooks."""
-        hook, model = self.runner.call_hook, self.runner.model
-        hook("before_val")
-        hook("before_val_epoch")
-        training = model.training
-        model.eval()
-        with gathered(self.runner.bare_model):
-            metrics = self.measure()
-        model.train(training)
-        hook("after_val_epoch", metrics=metrics)
-        hook("after_val")
-        return metrics
-
-    def measure(self) -> dict[str, float]:
-        """Return the metrics of the model, which is in evaluation mode; all processes call it together."""
-        raise NotImplementedError(f"{type(self).__name__} must say what it measures: write `measure`.")
-
-    def report(self, folder: Path) -> dict[str, Any]:
-        """Write to a folder what the metrics leave out, and return what JSON can hold of it."""
-        return {}
-
-
-@LOOPS.register_module()
-class PretrainValLoop(ValLoop):
-    """Loss under masks that never change, and kNN accuracy where the data has labels.
-
-    The metrics are `loss`, `constant_predictor` (see `RegressionHead`), and with labels `knn`, the accuracy in percent
-    of a k-nearest-neighbour classifier on the encoder's features of whole images, and once a run `knn_pixels`, that on
-    the pixels themselves.
-
-    Args:
-        runner: the runner.
-        dataloader: loader or config of the validation data.
-        bank_dataloader: loader or config of the labelled neighbours; None leaves kNN out.
-        k: neighbours that vote.
-        temperature: of the weights exp(similarity / temperature) of the votes.
-        linear_probe: fit a linear classifier on the features of the bank too, and report its accuracy in percent.
-    """
-
-    def __init__(
-        self,
-        runner: Any,
-        dataloader: Any,
-        bank_dataloader: Any = None,
-        k: int = 20,
-        temperature: float = 0.07,
-        linear_probe: bool = False,
-    ) -> None:
-        super().__init__(runner, dataloader)
-        self.bank_dataloader = bank_dataloader
-        self.k, self.temperature, self.linear_probe = k, temperature, linear_probe
-        self._pixels_done = False
-
-    def measure(self) -> dict[str, float]:
-        """Return the metrics."""
-        return {**self._losses(), **self._knn()}
-
-    def _losses(self) -> dict[str, float]:
-        model, totals, count = self.runner.bare_model, {}, 0
-        for batch_idx, data in enumerate(self.dataloader):
-            self.runner.call_hook("before_val_iter", batch_idx=batch_idx, data_batch=data)
-            batch = model.data_preprocessor(data)
-            losses, size = model(**batch, mode="loss"), len(batch["images"])
-            for name, value in losses.items():
-                totals[name] = totals.get(name, 0.0) + value.double() * size
-            count += size
-            self.runner.call_hook("after_val_iter", batch_idx=batch_idx, data_batch=data, outputs=losses)
-        return {name: self._mean(total, count) for name, total in totals.items()}
-
-    @staticmethod
-    def _mean(total: Tensor, count: int) -> float:
-        both = torch.stack([total.cpu(), torch.tensor(float(count), dtype=torch.float64)])
-        all_reduce(both)
-        return (both[0] / both[1]).item()
-
-    def _knn(self) -> dict[str, float]:
-        if self.bank_dataloader is None:
-            return {}
-        if isinstance(self.bank_dataloader, Mapping):
-            self.bank_dataloader = self.runner.build_dataloader(self.bank_dataloader, seed=self.runner.seed)
-        known, classes = (_classes_of(loader.dataset) for loader in (self.bank_dataloader, self.dataloader))
-        if not known or not classes:
-            return {}
-        features = (
-            {"knn": token_features} if self._pixels_done else {"knn": token_features, "knn_pixels": pixel_features}
+def _check_length(max_epochs: int | None, max_iters: int | None) -> None:
+    if (max_epochs is None) == (max_iters is None):
+        how = "neither" if max_epochs is None else f"both max_epochs={max_epochs} and max_iters={max_iters}"
+        raise UsageError(
+            f"train_cfg gives {how}: give one of max_epochs and max_iters, and set the other to None where a base "
+            "config gives it."
         )
-        self._pixels_done = True
-        bank = collect_features(self.runner.bare_model, self.bank_dataloader, features)
-        query = collect_features(self.runner.bare_model, self.dataloader, features)
-        query["label"] = aligned(Labels(classes, query["label"]), known)
-        metrics = {name: knn_accuracy(bank, query, name, self.k, self.temperature) for name in features}
-        if self.linear_probe:
-            predicted = linear_probe_predict(bank["knn"], bank["label"], query["knn"])
-            metrics["linear_probe"] = (predicted == query["label"]).float().mean().item() * 100
-        return metrics
+    for name, value in (("max_epochs", max_epochs), ("max_iters", max_iters)):
+        if value is not None and (type(value) is not int or value < 0):
+            raise UsageError(f"train_cfg.{name} is {value!r}, but must be a whole number from 0.")
 
 
-@LOOPS.register_module()
-class KnnValLoop(PretrainValLoop):
-    """Only the kNN accuracy of `PretrainValLoop`, and with `linear_probe` that of a linear classifier.
+def enter(dataloader: Any, epoch: int, start: int) -> None:
+    """Let the next pass over a loader be that of `epoch`, without its first `start` batches.
 
-    The pixels are left out, because those of a million neighbours would not fit into memory.
+    Raises:
+        UsageError: a loader that was built elsewhere, with a sampler that cannot do that.
+    """
+    sampler, batch = dataloader.sampler, dataloader.batch_size
+    if not hasattr(sampler, "set_position"):
+        raise UsageError(
+            f"The loader's {type(sampler).__name__} cannot begin inside an epoch: give the loader as a config, or wrap "
+            "its sampler in maetool.data.KeyedOrder."
+        )
+    if getattr(sampler, "endless", False):
+        sampler.set_position(0, (epoch * len(dataloader) + start) * batch)
+    else:
+        sampler.set_position(epoch, start * batch)
+
+
+class EndlessBatches:
+    """The batches of one epoch after the other, from any iteration on; what `IterBasedTrainLoop` iterates over.
+
+    MMEngine's own iterator waits two seconds between epochs, and after a resume gives epochs their first numbers.
 
     Args:
-        runner, dataloader, bank_dataloader, k, temperature, linear_probe: see `PretrainValLoop`.
+        dataloader: its sampler has `set_position`.
     """
 
-    def measure(self) -> dict[str, float]:
-        """Return the metrics.
+    def __init__(self, dataloader: Any) -> None:
+        self.dataloader, self.iteration = dataloader, 0
+        self._batches: Iterator[Any] = iter(())
 
-        Raises:
-            UsageError: no neighbours, or data without labels.
-        """
-        self._pixels_done = True
-        metrics = self._knn()
-        if not metrics:
-            raise UsageError(
-                "kNN needs labelled neighbours in val_cfg.bank_dataloader and labelled images in val_dataloader: give "
-                "a folder with train/ and val/, each with a folder for each class."
-            )
-        return metrics
+    def __iter__(self) -> "EndlessBatches":
+        return self
+
+    def __next__(self) -> Any:
+        batch = next(self._batches, None)
+        if batch is None:
+            enter(self.dataloader, *divmod(self.iteration, len(self.dataloader)))
+            self._batches = iter(self.dataloader)
+            batch = next(self._batches)
+        self.iteration += 1
+        return batch
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Go on after `num_iters` further iterations; no image is read for them."""
+        self.iteration += num_iters
 
 
-def _classes_of(dataset: Any) -> list[str]:
-    # Several labels for an image have no accuracy.
-    labels = getattr(dataset, "labels", None)
-    return dataset.classes if labels is not None and labels.ndim == 1 else []
+def renew_epochs(loop: Any) -> None:
+    """See to it that a loop of MMEngine gives each epoch an order and keys of its own; ours does so by itself.
+
+    Raises:
+        UsageError: an endless sampler in a loop of epochs, the first of which would never end.
+    """
+    runner, sampler = loop.runner, loop.dataloader.sampler
+    if isinstance(loop, ResumableTrainLoop):
+        return
+    if isinstance(loop, IterBasedTrainLoop):
+        if hasattr(sampler, "set_position"):
+            loop.dataloader_iterator = EndlessBatches(loop.dataloader)
+        return
+    if getattr(sampler, "endless", False):
+        raise UsageError(
+            f"An epoch of {type(loop).__name__} never ends with InfiniteSampler: take DefaultSampler, or a loop of "
+            "iterations."
+        )
+    if not any(isinstance(hook, DistSamplerSeedHook) for hook in runner.hooks):
+        runner.register_hook(DistSamplerSeedHook())
+
+
+def enter_loop(loop: Any) -> None:
+    """Let a loop of MMEngine that is resumed go on inside the epoch where the run stopped; ours does so by itself."""
+    if isinstance(loop, IterBasedTrainLoop):
+        loop._epoch = 0  # it has one epoch, however often it passes over the data
+    elif not isinstance(loop, ResumableTrainLoop) and hasattr(loop.dataloader.sampler, "set_position"):
+        enter(loop.dataloader, loop._epoch, loop._iter - loop._epoch * len(loop.dataloader))

@@ -3,22 +3,56 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
-from maetool.registry import OPTIM_WRAPPERS
+from maetool.registry import OPTIM_WRAPPERS, find_part
 
 from .sharding import full_on_first, shard_optimizer_state, spread_gradients
 
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
+
+
+class StepReport(NamedTuple):
+    """What an optimiser wrapper says about the last iteration: the one protocol that loops, hooks and logs read.
+
+    A wrapper states what it knows as attributes of these names. `AutocastOptimWrapper` has all of them; MMEngine's
+    wrappers have none, which means that every step is made.
+
+    Attributes:
+        guard: whether steps that are not finite are left out.
+        fault: what was not finite in this process; None if all was well.
+        skipping: whether the step was left out, in all processes alike.
+        skipped, skipped_in_a_row: how many steps were left out so far, and since the last good one.
+        dtype: of the forward pass.
+    """
+
+    guard: bool = False
+    fault: str | None = None
+    skipping: bool = False
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    dtype: torch.dtype = torch.float32
+
+
+def report_of(wrapper: Any) -> StepReport:
+    """Return what a wrapper says about the last iteration, with the defaults of `StepReport` for what it leaves out."""
+    stated = {name: getattr(wrapper, name) for name in StepReport._fields if hasattr(wrapper, name)}
+    return StepReport(**{**stated, "dtype": getattr(wrapper, "dtype", None) or _cast_dtype(wrapper)})
+
+
+def _cast_dtype(wrapper: Any) -> torch.dtype:
+    if not hasattr(wrapper, "cast_dtype"):  # MMEngine's AmpOptimWrapper has one, where None is torch's choice
+        return torch.float32
+    return wrapper.cast_dtype or torch.get_autocast_dtype("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -187,6 +221,14 @@ def choose_dtype(dtype: Precision) -> torch.dtype:
     if not torch.cuda.is_available():
         return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def precision_of(wrapper: Mapping[str, Any]) -> str:
+    """Return the precision that the config of an optimiser wrapper asks for, for a person to read."""
+    kind = find_part(wrapper.get("type", "OptimWrapper"), OPTIM_WRAPPERS)
+    if issubclass(kind, AutocastOptimWrapper):
+        return name_of(choose_dtype(wrapper.get("dtype", "auto")))
+    return str(wrapper.get("dtype") or "mixed precision") if issubclass(kind, AmpOptimWrapper) else "float32"
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -14,14 +14,14 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from maetool.cli import NOTES, STOPPED, STOPPED_EXIT, USAGE_EXIT
+from maetool.cli import NOTES, STOPPED, STOPPED_EXIT, UNSAVED_EXIT, USAGE_EXIT
 from maetool.compat import STOP_SIGNALS, usable_cores
 
 _FAILED = 1
 
 
 def main(arguments: list[str]) -> int:
-    """Run torchrun and return the exit code: 0, 2 after a mistake, 75 after a stop that was asked for, 1 else."""
+    """Run torchrun and return the exit code, see `maetool.cli.run`; 1 where no process said why it ended."""
     for number in STOP_SIGNALS:
         if number != signal.SIGTERM:  # which torchrun passes on to its processes; another would kill it
             signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))
@@ -51,7 +51,7 @@ def _share_cores(arguments: Any) -> Any:
 def _explain(error: ChildFailedError) -> int:
     process, first = error.get_first_failure()
     codes = {failure.exitcode for failure in error.failures.values()}
-    for code in (USAGE_EXIT, STOPPED_EXIT):  # these processes have said why themselves
+    for code in (USAGE_EXIT, STOPPED_EXIT, UNSAVED_EXIT):  # these processes have said why themselves
         if first.exitcode == code or codes == {code}:
             return code
     sys.stderr.write(

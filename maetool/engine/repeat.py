@@ -12,15 +12,15 @@ from maetool.structures import MaskPlan
 
 from .checkpoint import load_weights, read_checkpoint
 from .config_text import read_section
-from .optim import choose_dtype, name_of
+from .optim import choose_dtype, name_of, report_of
 from .state import step_seed, versions
 
 
 def describe_step(runner: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return what repeats the step of a batch, all but the weights."""
-    wrapper = runner.optim_wrapper
+    step = report_of(runner.optim_wrapper)
     meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
-    meta |= {"fault": wrapper.fault, "dtype": name_of(wrapper.dtype), "versions": versions()}
+    meta |= {"fault": step.fault, "dtype": name_of(step.dtype), "versions": versions()}
     stored = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
     return {
         "meta": {**meta, "cfg": runner.config_text},

@@ -1,8 +1,9 @@
 """Optimiser and schedules of a resumed run: their state is the checkpoint's, their options are the config's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mmengine.optim import OptimWrapperDict
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 
 from maetool.errors import UsageError
@@ -37,7 +38,41 @@ def restore_optimizer(
     Raises:
         UsageError: other parameter groups, or a changed rate under a schedule that follows measurements.
     """
-    wrapper, schedulers = runner.optim_wrapper, list(runner.param_schedulers or ())
+    wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers or ()
+    if not isinstance(wrapper, OptimWrapperDict):
+        parts = [(wrapper, saved, list(schedulers), list(schedules))]
+    else:
+        parts = list(_by_optimizer(wrapper, saved, schedulers, schedules))
+    for one, state, own, states in parts:
+        if _restore_one(one, state, own, states, moved):
+            continue
+        if all(isinstance(scheduler, WarmupSchedule) for scheduler in own):
+            for scheduler in own:
+                scheduler.jump_to(iteration)
+        else:
+            _run_again(own, epoch, iteration, len(runner.train_dataloader))
+
+
+def _by_optimizer(
+    wrapper: OptimWrapperDict, saved: State, schedulers: Any, schedules: Sequence[State]
+) -> Iterator[tuple[Any, State, list[Any], list[State]]]:
+    """Yield each optimiser wrapper of several with its saved state, its schedulers and their states."""
+    if set(wrapper.keys()) != set(saved):
+        raise UsageError(
+            f"The checkpoint has the optimisers {', '.join(map(str, saved))}, but the config has "
+            f"{', '.join(wrapper.keys())}: resume with those that the run began with."
+        )
+    rest = list(schedules)
+    for name, one in wrapper.items():
+        own = list(schedulers.get(name, ())) if isinstance(schedulers, Mapping) else []
+        states, rest = rest[: len(own)], rest[len(own) :]
+        yield one, saved[name], own, states
+
+
+def _restore_one(
+    wrapper: Any, saved: State, schedulers: Sequence[Any], schedules: Sequence[State], moved: bool
+) -> bool:
+    """Load the state of one optimiser, and return whether its schedules were loaded too and nothing is to compute."""
     fresh = [dict(group) for group in wrapper.param_groups]
     saved_groups = [*saved["param_groups"], *filter(None, [saved.get("base_param_settings")])]
     _check_groups(wrapper.optimizer.param_groups, saved["param_groups"])
@@ -46,15 +81,11 @@ def restore_optimizer(
         wrapper.load_state_dict(dict(saved))
         for scheduler, state in zip(schedulers, schedules, strict=True):
             scheduler.load_state_dict(state)
-        return
+        return True
     groups = [{**new, "params": old["params"]} for new, old in zip(fresh, saved["param_groups"], strict=False)]
     state = {name: value for name, value in saved.items() if name != "base_param_settings"}
     wrapper.load_state_dict({**state, "param_groups": groups})
-    if by_position:
-        for scheduler in schedulers:
-            scheduler.jump_to(iteration)
-    else:
-        _run_again(schedulers, epoch, iteration, len(runner.train_dataloader))
+    return False
 
 
 def _check_groups(groups: Sequence[State], saved: Sequence[State]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.device import get_device
-from mmengine.dist import broadcast_object_list, get_world_size, is_distributed, is_main_process
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -18,23 +19,22 @@ from mmengine.runner import Runner
 from maetool.compat import keep_freed_memory
 from maetool.errors import UsageError
 from maetool.models import start_parts
-from maetool.registry import DATASETS, LOOPS, MODELS
+from maetool.registry import LOOPS, MODELS
 
 from .blocks import checkpoint_blocks, checkpointing_of, compile_blocks
-from .checkpoint import (
-    load_weights,
-    newest_readable,
-    read_checkpoint,
-    save_as_last,
-    weights_of,
-    write_checkpoint,
-)
+from .checkpoint import load_weights, newest_readable, read_checkpoint, weights_of
+from .evaluator import build_evaluator
 from .initial import check_classes, load_initial
+from .loaders import with_parts
+from .loops import enter_loop, renew_epochs
+from .saving import check_checkpoint_hook, check_local, save
+from .schedules import fit_to_loop
 from .sharding import full_weights, is_sharded, read_on_first, shard
-from .state import check_resumable, restore, training_state
-from .stopping import shielded
+from .state import check_resumable, restore
 
-_NEEDED_HOOKS = ("TeacherHook",)  # whatever hooks a config lists
+# What must move with training, whatever hooks a config lists; without such parts in the model they do nothing.
+_NEEDED_HOOKS = ("TeacherHook", "MaskerProgressHook")
+_MMENGINES_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 
 
 @RUNNERS.register_module()
@@ -43,11 +43,18 @@ class MaetoolRunner(Runner):
 
     rate = ""  # the sentence on the learning rate, which training begins with
     stopped = ""  # why training ended before its time; empty if it did not
+    saved_on_stop = False  # whether the last iteration before that is in a checkpoint
+    last_saved = (-1, "")  # iterations that are over in the last checkpoint that can be resumed, and its name
     loaded_classes: Sequence[str] = ()  # those that a loaded checkpoint was trained on
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> "MaetoolRunner":
         """Build the runner; environment, config and hooks go to the log file only, not to the terminal."""
+        for stage in ("val", "test"):  # MMEngine wants all three or none; a loop of ours needs no evaluator
+            loader = cfg.get(f"{stage}_dataloader")
+            for name, default in (("cfg", {}), ("evaluator", [])):
+                if not loader or cfg.get(f"{stage}_{name}") is None:
+                    cfg[f"{stage}_{name}"] = default if loader else None
         runner = super().from_cfg(cfg)
         runner._set_console_level(logging.INFO)
         return runner
@@ -103,39 +110,90 @@ class MaetoolRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
-        """Build a loader whose dataset is built with maetool's checks.
+        """Build a loader whose dataset and sampler are built with maetool's checks.
 
         Raises:
-            UsageError: fewer samples than one batch of all processes.
+            UsageError: see `maetool.engine.loaders.with_parts`.
         """
         if isinstance(dataloader, Mapping):
-            dataset = DATASETS.build(dataloader["dataset"])
-            world, batch = get_world_size(), dataloader["batch_size"]
-            if dataloader.get("drop_last") and len(dataset) < batch * world:
-                raise UsageError(
-                    f"The training data holds {len(dataset)} images, fewer than one batch of {batch * world}: "
-                    f"set train_dataloader.batch_size to at most {max(1, len(dataset) // world)}."
-                )
-            dataloader = {**shielded(dataloader), "dataset": dataset}
+            dataloader = with_parts(dataloader)
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
-    def build_train_loop(self, loop: Any) -> Any:
-        """Build the training loop, whose data must have the classes of the model."""
-        built = super().build_train_loop(loop)
-        check_classes(self.bare_model, built.dataloader.dataset)
-        return built
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimiser wrapper.
 
-    def build_val_loop(self, loop: Any) -> Any:
-        """Build the validation loop, handing it only what it takes."""
-        facts = {"runner": self, "dataloader": self._val_dataloader, "evaluator": self._val_evaluator}
-        return LOOPS.build(loop, default_args=facts)
+        Raises:
+            UsageError: MMEngine's mixed precision where there is no accelerator.
+        """
+        try:
+            return super().build_optim_wrapper(optim_wrapper)
+        except AssertionError as error:
+            raise UsageError(
+                f"The optimiser wrapper cannot be built ({error}): optim_wrapper.type=AutocastOptimWrapper trains in "
+                "bfloat16 on CPUs too."
+            ) from error
+
+    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
+        return super()._build_param_scheduler(fit_to_loop(scheduler, self.train_loop), optim_wrapper)
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """Register the hooks of the config, and those that parts of the model cannot do without."""
-        super().register_hooks(default_hooks, custom_hooks)
+        stated = (default_hooks or {}).items()
+        stated = {name: hook for name, hook in stated if hook is not None or name in _MMENGINES_HOOKS}
+        super().register_hooks(stated, custom_hooks)
+        for hook in self.hooks:
+            if isinstance(hook, CheckpointHook):
+                check_checkpoint_hook(hook)
         for name in _NEEDED_HOOKS:
             if name not in {type(hook).__name__ for hook in self.hooks}:
                 self.register_hook({"type": name})
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Register a hook.
+
+        Raises:
+            UsageError: a value that the hook refuses.
+        """
+        try:
+            super().register_hook(hook, priority)
+        except UsageError:
+            raise
+        except (AssertionError, ValueError) as error:  # how MMEngine's hooks refuse
+            raise UsageError(f"The hook {hook} cannot be built: {error}.") from error
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """Build the training loop, whose data must have the classes of the model."""
+        if isinstance(loop, Mapping):
+            kinds = {None: "ResumableTrainLoop", True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
+            given = {name: value for name, value in loop.items() if name != "by_epoch"}
+            loop = {"type": kinds[loop.get("by_epoch")], **given}
+            loop = LOOPS.build(loop, default_args={"runner": self, "dataloader": self._train_dataloader})
+        check_classes(self.bare_model, loop.dataloader.dataset)
+        renew_epochs(loop)
+        return loop
+
+    def build_val_loop(self, loop: Any) -> Any:
+        """Build the validation loop; MMEngine's `ValLoop` where the config names none."""
+        return self._build_evaluation(loop, "ValLoop", self._val_dataloader, self._val_evaluator)
+
+    def build_test_loop(self, loop: Any) -> Any:
+        """Build the test loop; MMEngine's `TestLoop` where the config names none."""
+        return self._build_evaluation(loop, "TestLoop", self._test_dataloader, self._test_evaluator)
+
+    def _build_evaluation(self, loop: Any, default: str, dataloader: Any, evaluator: Any) -> Any:
+        if not isinstance(loop, Mapping):
+            return loop
+        facts = {"runner": self, "dataloader": dataloader, "evaluator": build_evaluator(evaluator)}
+        return LOOPS.build({"type": default, **loop}, default_args=facts)
+
+    def val(self) -> dict[str, Any]:
+        """Validate; hooks that save the best checkpoint or end training rest meanwhile."""
+        hooks, resting = self._hooks, (CheckpointHook, EarlyStoppingHook)
+        self._hooks = [hook for hook in hooks if not isinstance(hook, resting)]
+        try:
+            return super().val()
+        finally:
+            self._hooks = hooks
 
     @property
     def trained_classes(self) -> Sequence[str]:
@@ -222,24 +280,33 @@ class MaetoolRunner(Runner):
         """
         for line in restore(self, self.load_checkpoint(filename)):
             self.logger.info(line)
+        enter_loop(self.train_loop)
 
-    def save_checkpoint(self, path: Path, epoch: int, iteration: int) -> None:
-        """Write everything that training needs to go on, and let the pointer name it; all processes must call together.
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: Any = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: Any = None,
+    ) -> None:
+        """Write a checkpoint; see `maetool.engine.saving.save`. The signature is that of MMEngine's runner.
 
         Args:
-            path: the file.
-            epoch, iteration: how many of each are over.
+            out_dir, filename: where.
+            file_client_args, backend_args: None, or those of the local disk.
+            save_optimizer, save_param_scheduler: without either, the checkpoint holds weights alone.
+            meta: `epoch` and `iter`, how many of each are over, and whatever else the checkpoint shall tell.
+            by_epoch: without these two: the epoch in progress, and not just the iteration, is over.
 
         Raises:
-            UsageError: the file cannot be written.
+            UsageError: the file cannot be written, or is not on a local disk.
         """
-        state, failure = training_state(self, epoch, iteration), [""]
-        if is_main_process():
-            try:
-                write_checkpoint(state, path)
-                save_as_last(path)
-            except UsageError as error:
-                failure = [str(error)]
-        broadcast_object_list(failure)  # all processes go on, or none
-        if failure[0]:
-            raise UsageError(failure[0])
+        check_local(out_dir, file_client_args or backend_args)
+        done = (
+            {"epoch": self.epoch + 1, "iter": self.iter} if by_epoch else {"epoch": self.epoch, "iter": self.iter + 1}
+        )
+        save(self, Path(out_dir) / filename, {**done, **(meta or {})}, save_optimizer and save_param_scheduler)

@@ -1,10 +1,12 @@
 """The learning rate over training."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from mmengine.optim import _ParamScheduler
+from mmengine.runner import IterBasedTrainLoop
 
 from maetool.errors import UsageError
 from maetool.registry import PARAM_SCHEDULERS
@@ -33,7 +35,7 @@ class WarmupSchedule(_ParamScheduler):
         if not 0 <= warmup_epochs < epochs:
             raise UsageError(
                 f"The warm-up takes {warmup_epochs} epochs of {epochs}: make the scheduler's warmup_epochs "
-                "(param_scheduler.0.warmup_epochs) smaller than train_cfg.max_epochs."
+                "(param_scheduler.0.warmup_epochs) smaller than train_cfg.max_epochs, or max_iters in epochs."
             )
         self.epochs, self.warmup_epochs = epochs, warmup_epochs
         self.epoch_length, self.accumulation = epoch_length, accumulation
@@ -44,7 +46,7 @@ class WarmupSchedule(_ParamScheduler):
     @classmethod
     def build_iter_from_epoch(cls, optimizer: Any, epoch_length: int, end: float, **shape: Any) -> "WarmupSchedule":
         """Build from a config with `convert_to_iter_based`, for which MMEngine says the length of training as `end`."""
-        return cls(optimizer, end, epoch_length=epoch_length, **shape)
+        return cls(optimizer, float(end), epoch_length=epoch_length, **shape)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and the base rates; the shape of the schedule is the config's, so that it can change."""
@@ -138,3 +140,29 @@ class WarmupStepLR(WarmupSchedule):
     def after_warmup(self, epoch: float, base: float) -> float:
         """Return the rate at a fractional epoch after the warm-up."""
         return base * self.gamma ** sum(epoch >= share * self.epochs for share in self.milestones)
+
+
+def fit_to_loop(schedulers: Any, loop: Any) -> Any:
+    """Return configs of schedules with the length of a training that is counted in iterations filled in.
+
+    MMEngine gives a schedule that is converted from epochs to iterations the number of epochs as its length, which such
+    a training rounds up (ours) or states as 1 (MMEngine's).
+
+    Raises:
+        UsageError: a schedule that counts epochs in `IterBasedTrainLoop`, which has none.
+    """
+    if getattr(loop, "by_epoch", not isinstance(loop, IterBasedTrainLoop)):
+        return schedulers
+    if not isinstance(schedulers, Mapping):
+        several = isinstance(schedulers, Sequence)
+        return [fit_to_loop(each, loop) for each in schedulers] if several else schedulers
+    if not schedulers.get("by_epoch", True):
+        return schedulers
+    if schedulers.get("convert_to_iter_based"):
+        return {"end": Fraction(loop.max_iters, len(loop.dataloader)), **schedulers}
+    if isinstance(loop, IterBasedTrainLoop):
+        raise UsageError(
+            f"{schedulers['type']} in param_scheduler counts epochs, but IterBasedTrainLoop has none: add "
+            "by_epoch=False to count iterations, or convert_to_iter_based=True."
+        )
+    return schedulers

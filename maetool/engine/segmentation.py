@@ -14,7 +14,7 @@ from maetool.errors import UsageError
 from maetool.evaluation.segmentation import SegmentationScores, no_scores, pixel_confusion, predict_classes
 from maetool.registry import LOOPS
 
-from .loops import ValLoop
+from .validation import ValLoop
 
 
 @LOOPS.register_module()
@@ -27,6 +27,7 @@ class SegmentationValLoop(ValLoop):
     Args:
         runner: the runner; its model gives logits (B, K, H, W) in the mode "predict".
         dataloader: loader or config of the validation data; one image a batch, where their sizes differ.
+        evaluator: further metrics, see `ValLoop`.
 
     Attributes:
         scores: those of the last validation.
@@ -37,8 +38,8 @@ class SegmentationValLoop(ValLoop):
 
     scores: SegmentationScores
 
-    def __init__(self, runner: Any, dataloader: Any) -> None:
-        super().__init__(runner, dataloader)
+    def __init__(self, runner: Any, dataloader: Any, evaluator: Any = None) -> None:
+        super().__init__(runner, dataloader, evaluator)
         dataset = self.dataloader.dataset
         if not isinstance(dataset, DenseDataset):
             raise UsageError(

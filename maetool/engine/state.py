@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -36,10 +36,18 @@ def training_state(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
         "state_dict": runner.whole_weights(),
         "message_hub": runner.message_hub.state_dict(),
         "optimizer": runner.optim_wrapper.state_dict(),
-        "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or ()],
+        "param_schedulers": [scheduler.state_dict() for scheduler in schedulers_of(runner)],
     }
     runner.call_hook("before_save_checkpoint", checkpoint=state)
     return state
+
+
+def schedulers_of(runner: Any) -> list[Any]:
+    """Return the schedules of a run, where there are several optimisers those of one after the other."""
+    schedulers = runner.param_schedulers or ()
+    if isinstance(schedulers, Mapping):
+        return [scheduler for group in schedulers.values() for scheduler in group]
+    return list(schedulers)
 
 
 def _facts(runner: Any) -> dict[str, Any]:

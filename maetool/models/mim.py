@@ -104,6 +104,28 @@ class MaskedImageModel(TrainableModel):
             losses = self._with_tasks(losses, latents, images, plan, target)
         return {**losses, "masked_fraction": torch.tensor(plan.mask_ratio)}
 
+    def val_step(self, data: Any) -> list[dict[str, Tensor]]:
+        """Return what metrics see of a batch, for each image.
+
+        Args:
+            data: the batch as the loader gives it.
+
+        Returns:
+            B dicts: `pred` (M, P), `mask` bool (L,), True (1) = removed, and of an invertible target `reconstruction`
+            (C, H, W), normalised as the images are.
+        """
+        batch = self.data_preprocessor(data, False)
+        plan = self.make_plan(batch["images"], batch["data_samples"])
+        pred = self.decoder(self.read(batch["images"], plan)[0], plan)
+        found = {"pred": pred, "mask": plan.mask}
+        if self.target.invertible:
+            found["reconstruction"] = self.reconstruct(batch["images"], pred, plan)["reconstruction"]
+        return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+
+    def test_step(self, data: Any) -> list[dict[str, Tensor]]:
+        """Return what `val_step` returns."""
+        return self.val_step(data)
+
     def _with_tasks(
         self, losses: dict[str, Tensor], latents: list[Any], images: Tensor, plan: MaskPlan, target: Tensor
     ) -> dict[str, Tensor]:

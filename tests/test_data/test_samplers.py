@@ -2,14 +2,23 @@
 
 import itertools
 import random
+from itertools import islice
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, Sampler, default_collate
 
-from maetool.data import ImageDataset, KeyedSampler, RandomHorizontalFlip, RandomResizedCrop, SampleKey
+from maetool.data import (
+    ImageDataset,
+    KeyedOrder,
+    KeyedSampler,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    SampleKey,
+    ShapesDataset,
+)
 from maetool.data.base import keyed_rng
 from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
@@ -231,3 +240,50 @@ def test_nonsense_repeats(repeats):
         KeyedSampler(range(4), repeats=repeats)
     with pytest.raises(UsageError, match="sees each image once"):
         KeyedSampler(range(4), shuffle=False, repeats=2)
+
+
+def test_set_epoch_keeps_a_start_inside_that_epoch_only():
+    s = KeyedSampler(range(10), seed=3)
+    whole = {}
+    for epoch in range(3):
+        s.set_epoch(epoch)
+        whole[epoch] = list(s)
+    assert len({tuple(index for index, _ in samples) for samples in whole.values()}) == 3
+    assert not {key for _, key in whole[0]} & {key for _, key in whole[1]}
+    s.set_position(1, 4)
+    s.set_epoch(1)
+    assert list(s) == whole[1][4:]
+    s.set_epoch(2)
+    assert list(s) == whole[2]
+
+
+class Indices(Sampler):
+    """Draws its order from torch's global generator, as torch's own samplers do."""
+
+    def __iter__(self):
+        return iter(torch.randperm(10).tolist())
+
+    def __len__(self):
+        return 10
+
+
+@pytest.mark.parametrize("sampler", [{"type": "DefaultSampler"}, {"type": "InfiniteSampler"}, Indices()], ids=str)
+def test_any_sampler_gets_keys_and_begins_anywhere(sampler):
+    data = ShapesDataset(10, img_size=16)
+    order = KeyedOrder(sampler, data, seed=3)
+    torch.manual_seed(8)
+    first = list(islice(order, 10))
+    order.set_position(0, 10) if order.endless else order.set_epoch(1)
+    second = list(islice(order, 10))
+    assert sorted(index for index, _ in first) == sorted(index for index, _ in second) == list(range(10))
+    assert [index for index, _ in first] != [index for index, _ in second]
+    assert len({key for _, key in first + second}) == 20
+    order.set_position(0, 7)
+    torch.manual_seed(9)
+    assert list(islice(order, 3)) == first[7:]
+
+
+def test_a_dataset_without_keys_gets_plain_indices():
+    order = KeyedOrder({"type": "DefaultSampler", "shuffle": False}, range(5))
+    order.set_position(0, 2)
+    assert list(order) == [2, 3, 4]

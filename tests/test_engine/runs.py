@@ -108,6 +108,6 @@ if __name__ == "__main__":
             runner.register_hook(Signal(iteration, number))
         runner.train()
         if runner.stopped:
-            raise StoppedError(runner.stopped)
+            raise StoppedError(runner.stopped, runner.saved_on_stop)
 
     run(main)

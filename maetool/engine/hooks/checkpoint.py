@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from maetool.engine.files import remove_file, remove_leftovers
 from maetool.errors import UsageError
 from maetool.registry import HOOKS
 
+from .best import BestCheckpoint
 from .tolerance import training_goes_on
 
 _OURS = re.compile(r"(epoch|iter)_\d+\.pth")
@@ -21,7 +23,7 @@ _TRIES = 3
 
 @HOOKS.register_module()
 class SafeCheckpointHook(Hook):
-    """Writes a checkpoint at the end of every `interval`-th epoch, of the last, and when the run is told to stop.
+    """Writes a checkpoint at the end of every `interval`-th epoch, of the last, and when the run stops early.
 
     The pointer to the last checkpoint moves after the file is complete, and older ones are removed after that. Where
     a checkpoint cannot be written, training goes on and the next one is tried; the run ends when three in a row, the
@@ -31,22 +33,33 @@ class SafeCheckpointHook(Hook):
         interval: epochs between checkpoints.
         every_n_iters: iterations between further checkpoints inside an epoch; 0 for none.
         keep: how many of the newest to keep, at least 2; -1 keeps all.
+        save_best: a metric of the validation, whose best weights are kept beside as `best_METRIC_epoch_N.pth` (or
+            `iter_N`), without the optimiser; "auto" takes the first one that has a rule; None for none.
+        rule: "greater" or "less", when that metric is better; None knows it for maetool's own.
 
     Raises:
-        UsageError: a number that makes no sense.
+        UsageError: a number or a rule that makes no sense, or a metric that the validation does not give.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, interval: int = 1, every_n_iters: int = 0, keep: int = 2) -> None:
+    def __init__(
+        self,
+        interval: int = 1,
+        every_n_iters: int = 0,
+        keep: int = 2,
+        save_best: str | None = None,
+        rule: str | None = None,
+    ) -> None:
         if interval < 1 or every_n_iters < 0 or (keep < 2 and keep != -1):
             raise UsageError(
                 f"SafeCheckpointHook got interval={interval}, every_n_iters={every_n_iters}, keep={keep}: "
                 "interval must be at least 1, every_n_iters at least 0, and keep at least 2, or -1 for all."
             )
         self.interval, self.every_n_iters, self.keep = interval, every_n_iters, keep
+        self._best = BestCheckpoint(save_best, rule) if save_best else None
         self._written: list[Path] = []
-        self._failures, self._last = 0, ""
+        self._failures = 0
 
     def before_train(self, runner: Any) -> None:
         """Take over the checkpoints of the run that is resumed, and remove what a killed write left."""
@@ -63,19 +76,28 @@ class SafeCheckpointHook(Hook):
             self._try(runner, f"iter_{runner.iter + 1}.pth", runner.epoch, runner.iter + 1)
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Save at the end of an epoch."""
-        name = f"epoch_{runner.epoch + 1}.pth"
+        """Save at the end of an epoch; a run of iterations may end inside of one."""
+        whole = runner.iter == (runner.epoch + 1) * len(runner.train_dataloader)
+        name = f"epoch_{runner.epoch + 1}.pth" if whole else f"iter_{runner.iter}.pth"
         if self.is_last_train_epoch(runner):
-            self._save(runner, name, runner.epoch + 1, runner.iter)
+            self._save(runner, name, runner.epoch + whole, runner.iter)
         elif self.every_n_epochs(runner, self.interval):
-            self._try(runner, name, runner.epoch + 1, runner.iter)
+            self._try(runner, name, runner.epoch + whole, runner.iter)
 
     def before_stop(self, runner: Any) -> None:
         """Save after the last iteration of a run that is told to stop, unless that was just done."""
-        name = f"iter_{runner.iter}.pth"
-        if self._last != name:
-            self._save(runner, name, runner.epoch, runner.iter)
-        runner.stopped += f"; iteration {runner.iter:,} of {runner.max_iters:,} is saved as {name}"
+        if runner.last_saved[0] != runner.iter:
+            self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
+
+    def after_train(self, runner: Any) -> None:
+        """Save the last iteration of a run that a hook such as `EarlyStoppingHook` ended."""
+        if runner.train_loop.stop_training and runner.last_saved[0] != runner.iter:
+            self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
+        """Keep the weights if they are the best so far; they are not those of a run that only validates."""
+        if self._best is not None and not isinstance(runner._train_loop, Mapping | None):
+            self._best.update(runner, metrics or {})
 
     def _try(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
         try:
@@ -90,8 +112,7 @@ class SafeCheckpointHook(Hook):
 
     def _save(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
         path = Path(runner.work_dir) / name
-        runner.save_checkpoint(path, epoch, iteration)
-        self._last = name
+        runner.save_checkpoint(runner.work_dir, name, meta={"epoch": epoch, "iter": iteration})
         if is_main_process():
             self._written = [old for old in self._written if old != path] + [path]
             while self.keep != -1 and len(self._written) > self.keep:

@@ -23,7 +23,8 @@ class DataWaitHook(Hook):
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Look, at the end of each window."""
         self._seen += 1
-        if self._seen < 2 * self.window or self._seen % self.window or self.threshold > 1:
+        timed = "train/data_time" in runner.message_hub.log_scalars  # not without IterTimerHook
+        if self._seen < 2 * self.window or self._seen % self.window or self.threshold > 1 or not timed:
             return
         scalar = runner.message_hub.get_scalar
         share = scalar("train/data_time").mean(self.window) / scalar("train/time").mean(self.window)

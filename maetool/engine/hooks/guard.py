@@ -1,11 +1,14 @@
 """What becomes of steps whose loss or gradient is not finite."""
 
+import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 
 from maetool.engine.checkpoint import write_checkpoint
+from maetool.engine.optim import report_of
 from maetool.engine.repeat import describe_step
 from maetool.errors import UsageError
 from maetool.registry import HOOKS
@@ -37,16 +40,18 @@ class NonFiniteHook(Hook):
         """Keep the batch that went wrong; once its step is left out, write it down.
 
         Raises:
-            UsageError: too many steps in a row were left out.
+            UsageError: too many steps in a row were left out, or a loss is not finite and the wrapper leaves none out.
         """
-        wrapper = runner.optim_wrapper
-        if wrapper.fault and not self._suspect:  # of an accumulated step the first batch that went wrong
+        step = report_of(runner.optim_wrapper)
+        if not step.guard:
+            _check_loss(runner, outputs or {})
+        if step.fault and not self._suspect:  # of an accumulated step the first batch that went wrong
             self._suspect = describe_step(runner, data_batch)
-        if wrapper.skipping:
+        if step.skipping:
             self._report(runner)
 
     def _report(self, runner: Any) -> None:
-        wrapper, suspect = runner.optim_wrapper, self._suspect
+        wrapper, suspect = report_of(runner.optim_wrapper), self._suspect
         self._suspect = {}
         if wrapper.skipped <= self.max_files:
             weights = runner.whole_weights(everywhere=True)  # all processes together; any may write
@@ -73,3 +78,13 @@ class NonFiniteHook(Hook):
             runner.logger.warning(str(error))
             return "(not written)"
         return str(path)
+
+
+def _check_loss(runner: Any, outputs: Any) -> None:
+    """End the run at a loss that is not finite: this wrapper has made the step, and the weights are spoilt."""
+    loss = float(torch.as_tensor(outputs.get("loss", 0.0)).detach())
+    if not math.isfinite(loss):
+        raise UsageError(
+            f"The loss of iteration {runner.iter + 1} is {loss}, and {type(runner.optim_wrapper).__name__} makes such "
+            "steps: take optim_wrapper.type=AutocastOptimWrapper, which leaves them out, or a smaller learning rate."
+        )

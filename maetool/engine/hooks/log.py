@@ -1,5 +1,6 @@
 """Reports to the terminal, the log file and the JSON logs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import LoggerHook
@@ -29,9 +30,17 @@ _FORMS |= {f"{kind}_{name}": f"{kind} {said} {{:.1f}} %" for kind in ("box", "ma
 CONSTANT_METRICS = ("masked_fraction",)  # the same in every validation
 
 
-def say_metric(name: str, value: float) -> str:
+def say_metric(name: str, value: Any) -> str:
     """Return a metric of a validation in words, such as "kNN accuracy 71.6 %"."""
-    return _FORMS.get(name, name.replace("_", " ") + " {:.4f}").format(value)
+    other = name.replace("_", " ") + (" {:.4f}" if isinstance(value, float) else " {}")
+    return _FORMS.get(name, other).format(value)
+
+
+def is_better_when(metric: str) -> str:
+    """Return "greater" or "less" for a metric of maetool, and an empty string for one that it does not know."""
+    if any(word in metric for word in ("loss", "error")):
+        return "less"
+    return "greater" if metric in _FORMS else ""
 
 
 @HOOKS.register_module()
@@ -56,13 +65,22 @@ class LogHook(LoggerHook):
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report nothing: a validation is reported as a whole."""
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
         """Report the metrics of a validation, each as it is: MMEngine would average over earlier validations."""
-        metrics = metrics or {}
+        self._report(runner, "val", "validation", metrics or {})
+
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Report nothing: a test is reported as a whole."""
+
+    def after_test_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
+        """Report the metrics of a test."""
+        self._report(runner, "test", "test", metrics or {})
+
+    def _report(self, runner: Any, stage: str, title: str, metrics: dict[str, Any]) -> None:
         shown = [say_metric(name, value) for name, value in metrics.items() if name not in CONSTANT_METRICS]
-        runner.logger.info("validation | %s", ", ".join(shown))
-        step = 0 if isinstance(runner._train_loop, dict) else runner.iter
-        scalars = {f"val/{name}": value for name, value in metrics.items()}
+        runner.logger.info("%s | %s", title, ", ".join(shown) or "no metrics")
+        step = 0 if isinstance(runner._train_loop, Mapping | None) else runner.iter
+        scalars = {f"{stage}/{name}": value for name, value in metrics.items() if isinstance(value, int | float)}
         self._store(runner, scalars, step)
 
     def _store(self, runner: Any, scalars: dict[str, float], step: int) -> None:

@@ -24,6 +24,7 @@ class LossCurveHook(Hook):
 
     def __init__(self, interval: int = 1) -> None:
         self.interval = interval
+        self._warned = False
 
     def after_train_epoch(self, runner: Any) -> None:
         """Draw."""
@@ -32,6 +33,15 @@ class LossCurveHook(Hook):
 
     def after_train(self, runner: Any) -> None:
         """Draw again: the last validation comes after the last epoch."""
-        if is_main_process():
-            with training_goes_on(runner, "Drawing the loss curve"):
-                draw_curves(read_logs(Path(runner.work_dir)), Path(runner.work_dir) / "loss_curve.png")
+        if not is_main_process():
+            return
+        with training_goes_on(runner, "Drawing the loss curve"):
+            logs = read_logs(Path(runner.work_dir))
+            if logs:
+                draw_curves(logs, Path(runner.work_dir) / "loss_curve.png")
+            elif runner.iter and not self._warned:
+                self._warned = True
+                runner.logger.warning(
+                    "There is no loss curve, because the visualizer writes no JSON logs: add dict(type="
+                    '"LocalVisBackend") to visualizer.vis_backends.'
+                )

@@ -41,12 +41,15 @@ class ProgressHook(Hook):
         if self._bar is None:
             return
         if self.every_n_train_iters(runner, self.refresh):
-            scalar = runner.message_hub.get_scalar
-            speed = runner.train_dataloader.batch_size * runner.world_size / scalar("train/time").mean(self.refresh)
-            self._bar.set_postfix_str(
-                f"loss {scalar('train/loss').mean(self.refresh):.3f}, {speed:,.0f} images/s", refresh=False
-            )
+            self._bar.set_postfix_str(self._numbers(runner), refresh=False)
         self._bar.update()
+
+    def _numbers(self, runner: Any) -> str:
+        recent = {name: values.mean(self.refresh) for name, values in runner.message_hub.log_scalars.items()}
+        loss = f"loss {recent['train/loss']:.3f}" if "train/loss" in recent else ""
+        if "train/time" not in recent:  # a config may leave out IterTimerHook
+            return loss
+        return f"{loss}, {runner.train_dataloader.batch_size * runner.world_size / recent['train/time']:,.0f} images/s"
 
     def after_train(self, runner: Any) -> None:
         """Close the bar."""

@@ -1,0 +1,71 @@
+"""Keeps the weights that did best in validation."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+
+from maetool.engine.files import remove_file
+from maetool.errors import UsageError
+
+from .log import is_better_when
+from .tolerance import training_goes_on
+
+_SCORE, _FILE = "best_score", "best_ckpt"  # in the message hub, as MMEngine's CheckpointHook has them
+
+
+class BestCheckpoint:
+    """The checkpoint of the best value of a metric so far; it outlives a resume.
+
+    Args:
+        metric: a name of the validation's metrics, or "auto" for the first of them that has a rule.
+        rule: "greater" or "less"; None knows it for maetool's own metrics.
+
+    Raises:
+        UsageError: another rule.
+    """
+
+    def __init__(self, metric: str, rule: str | None = None) -> None:
+        if rule not in (None, "greater", "less"):
+            raise UsageError(f'rule is {rule!r}, but must be "greater" or "less", or None for a metric of maetool.')
+        self.metric, self.rule = metric, rule
+
+    def update(self, runner: Any, metrics: dict[str, Any]) -> None:
+        """Write a checkpoint if the metric is better than before, and remove the one before.
+
+        Raises:
+            UsageError: the validation has no such metric, or it is not known when that is better.
+        """
+        name, rule = self._choose(metrics)
+        hub, value = runner.message_hub, metrics[name]
+        before = hub.runtime_info.get(_SCORE)
+        if before is not None and not (value > before if rule == "greater" else value < before):
+            return
+        old = hub.runtime_info.get(_FILE)
+        hub.update_info(_SCORE, value)
+        loop = runner.train_loop
+        place = f"epoch_{runner.epoch}" if getattr(loop, "by_epoch", True) else f"iter_{runner.iter}"
+        path = Path(runner.work_dir) / f"best_{name.replace('/', '_')}_{place}.pth"
+        hub.update_info(_FILE, path.name)
+        meta = {"epoch": runner.epoch, "iter": runner.iter}
+        runner.save_checkpoint(runner.work_dir, path.name, save_optimizer=False, meta=meta)
+        runner.logger.info("The best %s so far, %.4f, is saved as %s.", name, value, path.name)
+        if old and old != path.name and is_main_process():
+            with training_goes_on(runner, f"Removing {old}"):
+                remove_file(path.with_name(old))
+
+    def _choose(self, metrics: dict[str, Any]) -> tuple[str, str]:
+        given = ", ".join(metrics) or "none"
+        if self.metric == "auto":
+            name = next((name for name in metrics if self.rule or is_better_when(name)), None)
+        else:
+            name = self.metric if self.metric in metrics else None
+        if name is None:
+            raise UsageError(f"save_best is {self.metric!r}, but the validation gives {given}: name one of these.")
+        rule = self.rule or is_better_when(name)
+        if not rule:
+            raise UsageError(
+                f'save_best is {name!r}, and maetool does not know when that is better: add rule="greater" or '
+                'rule="less".'
+            )
+        return name, rule

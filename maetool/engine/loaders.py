@@ -1,0 +1,43 @@
+"""From the config of a loader to its dataset and sampler."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.dist import get_world_size
+
+from maetool.data.samplers import KeyedOrder
+from maetool.errors import UsageError
+from maetool.registry import DATA_SAMPLERS, DATASETS, check_part
+
+from .stopping import shielded
+
+
+def with_parts(dataloader: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a loader with its dataset built; its workers ignore the signals of schedulers.
+
+    A sampler that knows no keys, such as MMEngine's `DefaultSampler`, is wrapped in `KeyedOrder`.
+
+    Args:
+        dataloader: the config.
+
+    Raises:
+        UsageError: fewer samples than one batch of all processes, no sampler, or batches that are not of one size.
+    """
+    dataset = DATASETS.build(dataloader["dataset"])
+    world, batch = get_world_size(), dataloader["batch_size"]
+    if dataloader.get("drop_last") and len(dataset) < batch * world:
+        raise UsageError(
+            f"The training data holds {len(dataset)} images, fewer than one batch of {batch * world}: "
+            f"set train_dataloader.batch_size to at most {max(1, len(dataset) // world)}."
+        )
+    return {**shielded(dataloader), "dataset": dataset, "sampler": _sampler(dataloader)}
+
+
+def _sampler(dataloader: Mapping[str, Any]) -> Any:
+    if dataloader.get("batch_sampler"):
+        raise UsageError("A loader has a batch_sampler, but images are counted in batches of batch_size: take it out.")
+    if not dataloader.get("sampler"):
+        raise UsageError('A loader has no sampler: add sampler=dict(type="KeyedSampler", shuffle=True).')
+    sampler = dataloader["sampler"]
+    kind = check_part(sampler, DATA_SAMPLERS) if isinstance(sampler, Mapping) else type(sampler)
+    return sampler if hasattr(kind, "set_position") else {"type": KeyedOrder, "sampler": sampler}

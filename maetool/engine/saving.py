@@ -1,0 +1,96 @@
+"""Writing the checkpoints of a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import CheckpointHook
+
+from maetool.errors import UsageError
+
+from .checkpoint import save_as_last, write_checkpoint
+from .state import training_state
+
+_ONLY_TRAINING = ("optimizer", "param_schedulers")
+
+
+def save(runner: Any, path: Path, meta: dict[str, Any], complete: bool = True) -> None:
+    """Write everything that training needs to go on, and let the pointer name it; all processes must call together.
+
+    Args:
+        runner: the runner.
+        path: the file.
+        meta: `epoch` and `iter`, how many of each are over, and what else the checkpoint shall tell.
+        complete: with the state of the optimiser and of the schedules; without, the pointer stays where it is.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    state = training_state(runner, *_position(runner, meta["epoch"], meta["iter"]))
+    state["meta"] = {**meta, **state["meta"]}
+    if not complete:
+        state = {name: value for name, value in state.items() if name not in _ONLY_TRAINING}
+    failure = [""]
+    if is_main_process():
+        try:
+            write_checkpoint(state, path)
+            if complete:
+                save_as_last(path)
+        except UsageError as error:
+            failure = [str(error)]
+    broadcast_object_list(failure)  # all processes go on, or none
+    if failure[0]:
+        raise UsageError(failure[0])
+    if complete:
+        runner.last_saved = (meta["iter"], path.name)
+
+
+def _position(runner: Any, epoch: int, iteration: int) -> tuple[int, int]:
+    """Return epochs and iterations that are over; MMEngine counts no epochs in a run of iterations."""
+    length = len(runner.train_dataloader)
+    inside = 0 <= iteration - epoch * length <= length
+    return (epoch if inside else iteration // length), iteration
+
+
+def save_on_stop(runner: Any) -> None:
+    """Let the hooks save a run that is asked to stop, and add to `runner.stopped` what is saved.
+
+    A hook saves in `before_stop`; for MMEngine's `CheckpointHook`, which knows no stop, a checkpoint is written here.
+    """
+    runner.call_hook("before_stop")
+    iteration = runner.iter
+    if runner.last_saved[0] != iteration and any(isinstance(hook, CheckpointHook) for hook in runner.hooks):
+        save(runner, Path(runner.work_dir) / f"iter_{iteration}.pth", {"epoch": runner.epoch, "iter": iteration})
+    saved, name = runner.last_saved
+    runner.saved_on_stop = saved == iteration
+    what = f"saved as {name}" if runner.saved_on_stop else "not saved, because no hook of the config writes checkpoints"
+    runner.stopped += f"; iteration {iteration:,} of {runner.max_iters:,} is {what}"
+
+
+def check_checkpoint_hook(hook: CheckpointHook) -> None:
+    """Check that MMEngine's hook asks for nothing that a checkpoint here cannot have.
+
+    Raises:
+        UsageError: storage that is no local disk, or an argument that nobody reads.
+    """
+    check_local(hook.out_dir, hook.file_client_args or hook.backend_args)
+    if hook.args:
+        raise UsageError(
+            f"CheckpointHook has no argument `{next(iter(hook.args))}`: take it out, or where it comes from a base "
+            "config add _delete_=True to default_hooks.checkpoint."
+        )
+
+
+def check_local(folder: Any, backend: Mapping[str, Any] | None) -> None:
+    """Check that checkpoints go to a disk, where a file can be replaced in one step.
+
+    Raises:
+        UsageError: another kind of storage.
+    """
+    kind = (backend or {}).get("backend", "local")
+    if "://" in str(folder) or kind not in ("local", "disk", "LocalBackend"):
+        raise UsageError(
+            f"Checkpoints go to a local disk, but the hook names {folder} and the backend {kind}: leave out out_dir "
+            "and backend_args, and copy the files afterwards."
+        )
