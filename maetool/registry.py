@@ -160,7 +160,29 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 OPTIMIZERS = Registry("optimizer", parent=engine.OPTIMIZERS, locations=("maetool.engine",))
 PARAM_SCHEDULERS = Registry("param_scheduler", parent=engine.PARAM_SCHEDULERS, locations=("maetool.engine",))
 METRICS = Registry("metric", parent=engine.METRICS, locations=("maetool.evaluation",))
+EVALUATORS = Registry("evaluator", parent=engine.EVALUATOR)
 VISBACKENDS = Registry("vis_backend", parent=engine.VISBACKENDS)
 VISUALIZERS = Registry("visualizer", parent=engine.VISUALIZERS, locations=("maetool.visualization",))
 
+FUNCTIONS = Registry("function", parent=engine.FUNCTIONS, locations=("maetool.data",))
+
 PART_REGISTRIES = (MASKERS, ENCODERS, DECODERS, TARGETS, HEADS)
+_ALL = tuple(parts for parts in list(vars().values()) if isinstance(parts, Registry))
+
+
+def classes_named(name: str) -> list[Any]:
+    """Return the classes and functions that any registry, or a parent of one, has under a name."""
+    found = [parts.module_dict[name] for parts in _with_parents() if name in parts.module_dict]
+    return list({id(part): part for part in found}.values())
+
+
+def registered_name(part: Any) -> str | None:
+    """Return the name under which a class or function is registered; None of one that is not."""
+    names = (name for parts in _with_parents() for name, other in parts.module_dict.items() if other is part)
+    return next(names, None)
+
+
+def _with_parents() -> Iterable[engine.Registry]:
+    for registry in _ALL:
+        registry.import_from_location()
+    return [parts for registry in _ALL for parts in (registry, registry.parent) if parts is not None]

@@ -42,6 +42,8 @@ class Backbone(BaseModule):
         strides: pixels (rows, columns) that a place of each map covers.
     """
 
+    part_registries = {"encoder": ENCODERS}
+
     def __init__(self, encoder: Any, init_cfg: Any = None) -> None:
         super().__init__(init_cfg)
         self.encoder = ENCODERS.build(encoder)

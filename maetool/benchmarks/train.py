@@ -9,8 +9,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from maetool.engine.config import load_config
-from maetool.engine.launch import build_runner, use_data
+from maetool.engine.config import load_for
+from maetool.engine.launch import build_runner
 
 
 class _Clock(Hook):
@@ -54,9 +54,7 @@ def run(config: Path, data: str | None, options: Sequence[str], steps: int, roun
 
 
 def _train(config: Path, data: str | None, options: Sequence[str], steps: int) -> dict[str, Any]:
-    cfg = load_config(config, options)
-    if data:
-        use_data(cfg, data)
+    cfg, _ = load_for(config, options, data)
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     cfg.custom_hooks = []
     cfg.default_hooks.logger = cfg.default_hooks.checkpoint = None

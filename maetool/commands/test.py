@@ -31,13 +31,11 @@ def main() -> None:
     """Build the runner, load the weights and validate."""
     args = parse_args()
     from maetool.engine import launch
-    from maetool.engine.config import load_config
+    from maetool.engine.config import load_for
 
-    cfg = load_config(args.config, args.cfg_options)
-    if args.data:
-        launch.use_data(cfg, args.data, adopt=False)
-    cfg.work_dir = args.work_dir or str(Path(args.checkpoint).parent / "test")
-    cfg.launcher, cfg.load_from, cfg.resume = args.launcher, args.checkpoint, False
+    flags = {"work_dir": args.work_dir or str(Path(args.checkpoint).parent / "test"), "launcher": args.launcher}
+    cfg, _ = load_for(args.config, args.cfg_options, args.data, flags, adopt=False)
+    cfg.load_from, cfg.resume = args.checkpoint, False
     runner = launch.build_runner(launch.need_validation(cfg))
     metrics = runner.val()
     if runner.rank == 0:

@@ -79,6 +79,8 @@ class ImageDataset(Dataset):
         labels: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several; None without labels.
     """
 
+    part_registries = {"pipeline": TRANSFORMS}
+
     metainfo: dict[str, Any] = {}
 
     def __init__(self, pipeline: Sequence[Any] = (), seed: int = 0) -> None:

@@ -18,7 +18,7 @@ from maetool.registry import ENCODERS, MODELS
 
 from .checkpoint import load_weights, read_checkpoint, weights_of
 from .config import takes
-from .config_text import read_section
+from .config_stored import read_section, trusted
 from .initial import load_initial
 
 
@@ -110,8 +110,11 @@ def section_of(
     Raises:
         UsageError: nothing says what the encoder is, or it is a class that is not registered.
     """
-    meta = state.get("meta") or {}
-    section = read_section(meta.get("cfg", ""), "model")
+    meta = state.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
+    section = read_section(meta, "model")
+    if section and not isinstance(section.get("encoder"), Mapping):
+        section = None  # of another project's model
     if not section and "encoder" in meta:
         section = ConfigDict({name: meta[name] for name in ("encoder", "data_preprocessor") if meta.get(name)})
     if not section:
@@ -120,12 +123,7 @@ def section_of(
         encoder = describe_encoder(weights, str(path), heads)
         beside.pop("num_heads", None)
         section = ConfigDict(encoder=encoder, data_preprocessor={"type": "ImagePreprocessor", **beside})
-    for part in (section, section.encoder, section.get("data_preprocessor") or {}):
-        if "." in part.get("type", ""):  # would import, and so run, whatever a stranger wrote there
-            raise UsageError(
-                f"{path} names {part['type']}, which is not registered: pass a config that you trust with --config."
-            )
-    return section
+    return trusted(section, path)
 
 
 def facts_beside(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The weights that a model begins with: those of an earlier training that fit, and a report of what became of each."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from maetool.registry import ENCODERS
 
 from .checkpoint import read_checkpoint, weights_of
 from .config import stated
-from .config_text import read_section
+from .config_stored import read_section, trusted
 from .sharding import load_weights_into, whole
 
 _ENCODER = "encoder."
@@ -193,11 +194,12 @@ def _grid_of(state: Mapping[str, Any], table: Tensor, prefix: int) -> tuple[int,
 
     Beside the grid there are `prefix` positions, or also one for a class token.
     """
-    meta = state.get("meta")
-    model = read_section(meta.get("cfg", ""), "model") if isinstance(meta, Mapping) else None
-    if model:
-        size, patch = (to_size(stated(model.encoder, ENCODERS, name), name) for name in ("img_size", "patch_size"))
-        return grid_of(size, patch)
+    model = read_section(state.get("meta"), "model")
+    encoder = model.get("encoder") if model else None
+    if isinstance(encoder, Mapping):
+        with suppress(UsageError, KeyError):  # of a class that is not here, whose defaults nobody knows
+            size, patch = (to_size(_of_encoder(encoder, name), name) for name in ("img_size", "patch_size"))
+            return grid_of(size, patch)
     grid = grid_of_positions(table) or square_grid(table.shape[1], prefix)
     if grid is None:
         raise UsageError(
@@ -205,6 +207,10 @@ def _grid_of(state: Mapping[str, Any], table: Tensor, prefix: int) -> tuple[int,
             "which grid: set model.encoder.img_size to the one that it was trained with."
         )
     return grid
+
+
+def _of_encoder(encoder: Mapping, name: str) -> Any:
+    return encoder[name] if name in encoder else stated(trusted(encoder, "The checkpoint"), ENCODERS, name)
 
 
 def check_classes(model: nn.Module, dataset: Any) -> None:

@@ -3,12 +3,14 @@
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from mmengine import Config
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, get_world_size, is_distributed, is_main_process
 from mmengine.model import MMDistributedDataParallel
@@ -28,6 +30,8 @@ from .checkpoint import (
     weights_of,
     write_checkpoint,
 )
+from .config_prepare import prepare_run
+from .config_stored import config_facts
 from .initial import check_classes, load_initial
 from .sharding import is_sharded, shard, whole
 from .state import check_resumable, restore, training_state
@@ -44,8 +48,17 @@ class MaetoolRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> "MaetoolRunner":
-        """Build the runner; environment, config and hooks go to the log file only, not to the terminal."""
+        """Check and complete a config and build its runner; `cfg` stays as it is.
+
+        Environment, config and hooks go to the log file only, not to the terminal.
+
+        Raises:
+            UsageError: anything in the config that a person got wrong.
+        """
+        cfg = deepcopy(cfg) if isinstance(cfg, Config) else Config(dict(cfg))
+        rate = prepare_run(cfg)
         runner = super().from_cfg(cfg)
+        runner.rate = rate
         runner._set_console_level(logging.INFO)
         return runner
 
@@ -133,9 +146,9 @@ class MaetoolRunner(Runner):
         return getattr(self.train_dataloader.dataset, "classes", ()) if training else self.loaded_classes
 
     @cached_property
-    def config_text(self) -> str:
-        """The whole config as Python; made once, because MMEngine's formatting takes seconds where paths are long."""
-        return self.cfg.pretty_text
+    def config_facts(self) -> dict[str, str]:
+        """The whole config for `meta` of a checkpoint; made once, because MMEngine's formatting takes seconds."""
+        return config_facts(self.cfg)
 
     @property
     def bare_model(self) -> torch.nn.Module:

@@ -44,7 +44,7 @@ def _facts(runner: Any) -> dict[str, Any]:
         "images_per_iter": images_per_iter(runner),
         "accumulation": accumulation_of(runner),
         "experiment_name": runner.experiment_name,
-        "cfg": runner.config_text,
+        **runner.config_facts,
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": versions(),
         "dataset_meta": runner.train_dataloader.dataset.metainfo,

@@ -49,6 +49,8 @@ class ObjectDetector(BaseModel):
         UsageError: no class, or patches that are not square or no power of two.
     """
 
+    part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS}
+
     def __init__(
         self,
         encoder: Any,

@@ -113,6 +113,8 @@ class FeatureTarget(TeacherTarget):
         UsageError: a teacher of another grid or patch size, a file that is not its weights, or see `TeacherTarget`.
     """
 
+    part_registries = {"teacher": ENCODERS}
+
     def __init__(
         self,
         teacher: Any,

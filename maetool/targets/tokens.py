@@ -40,6 +40,8 @@ class TokenTarget(nn.Module):
         UsageError: no such file, one without a codebook, or one for other numbers than `source` gives.
     """
 
+    part_registries = {"source": TARGETS}
+
     invertible = False
     gives_tokens = True
 
