@@ -164,6 +164,7 @@ EVALUATORS = Registry("evaluator", parent=engine.EVALUATOR)
 VISBACKENDS = Registry("vis_backend", parent=engine.VISBACKENDS)
 VISUALIZERS = Registry("visualizer", parent=engine.VISUALIZERS, locations=("maetool.visualization",))
 
+RUNNERS = Registry("runner", parent=engine.RUNNERS, locations=("maetool.engine",))
 FUNCTIONS = Registry("function", parent=engine.FUNCTIONS, locations=("maetool.data",))
 
 PART_REGISTRIES = (MASKERS, ENCODERS, DECODERS, TARGETS, HEADS)

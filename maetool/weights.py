@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from .addresses import local_file as local_file
 from .convert.formats import to_ours
 from .errors import UsageError
 
@@ -26,14 +27,15 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     """Return the contents of a checkpoint: its checksums compared, loaded without running any code it may hold.
 
     Args:
-        path: a file of torch or of safetensors, or a folder with one such file, as Hugging Face writes it.
+        path: a file of torch or of safetensors, a folder with one such file, as Hugging Face writes it, or an address,
+            see `maetool.addresses.local_file`.
         map_location: where the tensors of a file of torch go.
 
     Raises:
         UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or one that
             holds no weights.
     """
-    path = _file_of(Path(path))
+    path = _file_of(local_file(path))
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)

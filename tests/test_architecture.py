@@ -12,9 +12,10 @@ PARTS = ["maskers", "encoders", "decoders", "targets", "heads"]
 BASICS = ["errors", "ops", "weights"]
 EARLIER = {
     "errors": [],
+    "addresses": ["errors"],
     "ops": ["errors"],
     "convert": ["errors", "ops"],
-    "weights": ["errors", "convert"],
+    "weights": ["errors", "addresses", "convert"],
     "layers": BASICS,
     "structures": BASICS,
     "plugins": [],

@@ -5,7 +5,6 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from maetool.errors import UsageError
@@ -59,8 +58,8 @@ class Backbone(BaseModule):
         source = (self.init_cfg or {}).get("checkpoint")
         if source is None:
             return super().init_weights()
-        # MMEngine itself warns at most where a file fills nothing, and does not look under "model".
-        state = CheckpointLoader.load_checkpoint(source, "cpu") if "://" in source else read_checkpoint(source)
+        # MMEngine itself warns at most where a file fills nothing, does not look under "model", and may run code.
+        state = read_checkpoint(source)
         weights, own = weights_of(state, source), self.state_dict()
         fitting = {name: value for name, value in weights.items() if name == _POSITIONS or _fits(value, own.get(name))}
         self._refuse_unfilled(source, fitting)

@@ -32,8 +32,10 @@ def main() -> None:
     args = parse_args()
     from maetool.engine import launch
     from maetool.engine.config import load_for
+    from maetool.weights import local_file
 
-    flags = {"work_dir": args.work_dir or str(Path(args.checkpoint).parent / "test"), "launcher": args.launcher}
+    work_dir = args.work_dir or str(local_file(args.checkpoint).parent / "test")
+    flags = {"work_dir": work_dir, "launcher": args.launcher}
     cfg, _ = load_for(args.config, args.cfg_options, args.data, flags, adopt=False)
     cfg.load_from, cfg.resume = args.checkpoint, False
     runner = launch.build_runner(launch.need_validation(cfg))

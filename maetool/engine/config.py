@@ -14,6 +14,7 @@ from mmengine.utils import get_object_from_string
 from maetool.errors import UsageError
 from maetool.registry import registered_name
 
+from .config_checks import check_config
 from .config_complete import complete_config as complete_config  # also the names that engine users look for here
 from .config_facts import loaders_of as loaders_of
 from .config_facts import stated as stated
@@ -92,6 +93,8 @@ def load_for(
         repeat_options(cfg, options, given)
         if adopt:
             adopt_classes(cfg)
+    if debug:
+        check_config(cfg)  # of what is of another kind nothing can be shrunk
     sentences = shrink(cfg) if debug else []
     repeat_options(cfg, options, given)
     return cfg, sentences

@@ -11,6 +11,7 @@ from maetool import registry
 from maetool.compat import usable_cores
 from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
+from maetool.registry import find_part
 
 from .config_facts import loaders_of, stated, takes
 
@@ -86,7 +87,8 @@ def _log_backends(wanted: str | Sequence[str]) -> dict[str, Any]:
 
 
 def _fill_size(name: str, dataset: Any, img_size: tuple[int, ...]) -> None:
-    sized = [t for t in dataset.get("pipeline", ()) if takes(t, registry.TRANSFORMS, "size")]
+    pipeline = dataset.get("pipeline") if _has_transforms(dataset) else ()
+    sized = [t for t in pipeline or () if isinstance(t, Mapping) and takes(t, registry.TRANSFORMS, "size")]
     for transform in sized[:-1]:
         transform.setdefault("size", img_size)
     if sized:  # the last one decides the size of the images that the encoder gets
@@ -95,6 +97,12 @@ def _fill_size(name: str, dataset: Any, img_size: tuple[int, ...]) -> None:
             dataset.setdefault("img_size", img_size)
     else:
         _fill(f"{name}.dataset", dataset, registry.DATASETS, "img_size", img_size)
+
+
+def _has_transforms(dataset: Any) -> bool:
+    """Whether what a dataset calls its pipeline is a list of transforms as maetool's datasets take them."""
+    known = getattr(find_part(dataset["type"], registry.DATASETS), "part_registries", {})
+    return known.get("pipeline") is registry.TRANSFORMS and isinstance(dataset.get("pipeline"), list | tuple)
 
 
 def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: Any, owner: str = "encoder") -> None:

@@ -10,6 +10,7 @@ from mmengine import Config
 from mmengine.utils import import_modules_from_strings
 
 from maetool.errors import UsageError
+from maetool.registry import check_arguments
 
 from .config_facts import classes_of
 from .config_keys import KEYS
@@ -65,6 +66,7 @@ def _merge(cfg: Config, changes: Mapping[str, Any], options: Sequence[str]) -> N
 
 def _import(cfg: Config) -> None:
     names = cfg.custom_imports
+    check_arguments("custom_imports", names, ("imports", "allow_failed_imports"))
     try:
         import_modules_from_strings(**names)
     except UsageError:

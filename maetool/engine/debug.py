@@ -80,7 +80,8 @@ def _shrink_part(part: Any) -> None:
     classes = classes_of(part.get("type"))
     bases = [base for cls in classes for base in getattr(cls, "__mro__", ()) if base.__module__.startswith("maetool.")]
     known = {name for base in bases for name in inspect.signature(base).parameters}
-    part.update({name: value for name, value in _shrunk(part).items() if name in known})
+    small = _shrunk({name: value for name, value in part.items() if name in known or name == "type"})
+    part.update({name: value for name, value in small.items() if name in known})
     part.update({name: value for cls in classes for name, value in getattr(cls, "debug_arguments", {}).items()})
 
 

@@ -57,22 +57,22 @@ def load_encoder(
     return build_frozen(section, path, [name for name, value in asked.items() if value is not None])
 
 
-def _path_and_config(source: str | Path | Config, config: str | Path | None) -> tuple[Path | None, Config | None]:
+def _path_and_config(source: str | Path | Config, config: str | Path | None) -> tuple[str | Path | None, Config | None]:
     cfg = load_config(config) if config is not None else None
     if isinstance(source, Mapping | Config):
         cfg = Config(dict(source)) if isinstance(source, Mapping) else source
     elif Path(source).suffix == ".py":
         cfg = load_config(source)
     else:
-        return Path(source), cfg
+        return source, cfg
     if "encoder" not in cfg.get("model", {}):
         raise UsageError(
             "The config has no model.encoder: pass the config of a model, such as configs/mae/vit-b_800e.py."
         )
-    return (Path(cfg.init_from) if cfg.get("init_from") else None), cfg
+    return cfg.get("init_from") or None, cfg
 
 
-def _described(path: Path, num_heads: int | None) -> ConfigDict:
+def _described(path: str | Path, num_heads: int | None) -> ConfigDict:
     state = read_checkpoint(path)
     weights = weights_of(state, path)
     section = section_of(state, weights, path, num_heads)

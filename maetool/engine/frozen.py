@@ -15,6 +15,7 @@ from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
 from maetool.models.pooling import FirstToken, PatchMean
 from maetool.registry import ENCODERS, MODELS
+from maetool.weights import local_file
 
 from .checkpoint import load_weights, read_checkpoint, weights_of
 from .config import takes
@@ -118,7 +119,7 @@ def section_of(
     if not section and "encoder" in meta:
         section = ConfigDict({name: meta[name] for name in ("encoder", "data_preprocessor") if meta.get(name)})
     if not section:
-        beside = facts_beside(Path(path))
+        beside = facts_beside(local_file(path))
         heads = num_heads or beside.get("num_heads")
         encoder = describe_encoder(weights, str(path), heads)
         beside.pop("num_heads", None)

@@ -1,7 +1,6 @@
 """The nearest code of a codebook as target."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from maetool.errors import UsageError
 from maetool.ops.kmeans import nearest_centroids
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
-from maetool.weights import read_checkpoint, weights_of
+from maetool.weights import local_file, read_checkpoint, weights_of
 
 
 @TARGETS.register_module()
@@ -91,7 +90,7 @@ class TokenTarget(nn.Module):
 
 def _read(path: str) -> tuple[Tensor, nn.Sequential | None]:
     """Return the codebook (K, N) of a tokenizer file, and its projection if it has one."""
-    if not Path(path).is_file():
+    if not local_file(path).is_file():
         raise UsageError(
             f"There is no tokenizer file {path}: make it with tools/fit_centroids.py CONFIG --out {path}, or from a "
             "published one with tools/convert_tokenizer.py, or name another as model.target.codebook."
