@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine import registry as engine
 
+from .annotations import fits, hints_of
 from .errors import UsageError
 from .plugins import describe_plugins, load_plugins
 
@@ -22,8 +23,8 @@ def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = No
     Args:
         cfg: a mapping with `type` (a registered name, a dotted path or a class) and the arguments of that class.
         registry: where the name is looked up.
-        default_args: facts that fill missing arguments; those that the class does not take are left out, so that a
-            part states only what it needs to know.
+        default_args: facts that fill missing arguments; those that the class does not take, or annotates as another
+            kind of value, are left out, so that a part states only what it needs to know.
 
     Raises:
         UsageError: unknown type, unknown or missing argument; the message names the nearest ones.
@@ -33,8 +34,9 @@ def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = No
     cls = check_part(cfg, registry)
     args = {name: value for name, value in cfg.items() if name not in ("type", "_scope_")}
     accepted = inspect.signature(cls).parameters
+    hints = hints_of(cls)
     for name, value in (default_args or {}).items():
-        if name in accepted:
+        if name in accepted and fits(value, hints.get(name, Any)):  # else the class means something else by the name
             args.setdefault(name, value)
     missing = [
         name

@@ -13,13 +13,14 @@ BASICS = ["errors", "ops", "weights"]
 EARLIER = {
     "errors": [],
     "addresses": ["errors"],
+    "annotations": ["errors"],
     "ops": ["errors"],
     "convert": ["errors", "ops"],
     "weights": ["errors", "addresses", "convert"],
     "layers": BASICS,
     "structures": BASICS,
     "plugins": [],
-    "registry": ["errors", "plugins"],
+    "registry": ["errors", "plugins", "annotations"],
     "backbones": [*BASICS, "registry", "structures", "layers"],
     "models": [*BASICS, *PARTS, "backbones", "registry", "structures", "layers"],
 }

@@ -22,6 +22,7 @@ from maetool.encoders import VisionTransformer
 from maetool.engine import launch
 from maetool.engine.config import load_config
 from maetool.engine.config_checks import check_config
+from maetool.engine.config_keys import KEYS
 from maetool.engine.debug import shrink
 from maetool.errors import UsageError
 from maetool.maskers import RandomMasker
@@ -90,6 +91,9 @@ def check_fragment(fragment):
     """Check what a block assigns as parts of a config; the backbones in it are those of another toolbox's tree."""
     if "my_package.maskers" in fragment.get("custom_imports", {}).get("imports", ()):
         MASKERS.register_module(module=sys.modules["my_package.maskers"].StripeMasker)
+    fragment = {name: value for name, value in fragment.items() if name in KEYS}
+    if "model" in fragment:
+        fragment["model"] = {"type": "MaskedImageModel", **fragment["model"]}
     check_config(fragment)
     backbone = fragment.get("model", {}).get("backbone")
     if backbone:

@@ -18,12 +18,12 @@ from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
 
 from maetool import registry
+from maetool.annotations import check_values, parameters_of
 from maetool.errors import UsageError
 from maetool.registry import check_arguments, find_part
 
 from .config_facts import LOADERS
 from .config_keys import check_keys
-from .config_values import check_values, parameters_of
 
 # The sections that hold one part, a list of parts or names of parts: registry, the class where none is named, and the
 # keys beside the part's own arguments.

@@ -8,6 +8,7 @@ import torch
 from mmengine import Config
 
 from maetool import registry
+from maetool.annotations import fits, hints_of
 from maetool.compat import usable_cores
 from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
@@ -106,7 +107,8 @@ def _has_transforms(dataset: Any) -> bool:
 
 
 def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: Any, owner: str = "encoder") -> None:
-    if not takes(part, parts, argument):
+    hint = hints_of(find_part(part["type"], parts)).get(argument, Any)
+    if not takes(part, parts, argument) or not fits(fact, hint):  # or the class means something else by the name
         return
     value = part.setdefault(argument, fact)
     if isinstance(fact, tuple):

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from mmengine import Config
 from mmengine.runner import Runner
 
+from maetool.annotations import check_value, hints_of
 from maetool.errors import UsageError
 
 from .config_files import names_read
-from .config_values import check_value, hints_of
 
 _OURS = {
     "base_lr": float | None,

@@ -9,13 +9,13 @@ from typing import Any
 from mmengine import Config
 from mmengine.utils import import_modules_from_strings
 
+from maetool.annotations import hints_of, kinds_of
 from maetool.errors import UsageError
 from maetool.registry import check_arguments
 
 from .config_facts import classes_of
 from .config_keys import KEYS
 from .config_names import near_names
-from .config_values import hints_of, kinds_of
 
 _BRACKETS = {"[": "]", "(": ")"}
 _QUOTED = re.compile(r"""(?s)(['"]).*\1""")
@@ -102,7 +102,7 @@ def parse_value(text: str, current: Any = None, kinds: frozenset[str] = frozense
     Args:
         text: what follows the `=`.
         current: the value that the config holds.
-        kinds: of value that the argument takes, see `maetool.engine.config_values.kinds_of`.
+        kinds: of value that the argument takes, see `maetool.annotations.kinds_of`.
     """
     if text == "None":
         return None

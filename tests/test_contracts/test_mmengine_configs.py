@@ -6,6 +6,7 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from mmengine.registry import RUNNERS
 from torch import nn
 
 import maetool
+from maetool.annotations import kinds_of
 from maetool.data import ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.engine import launch
@@ -26,14 +28,14 @@ from maetool.engine.config_options import parse_value
 from maetool.engine.config_origin import COMPUTED, trace
 from maetool.engine.config_prepare import prepare_config
 from maetool.engine.config_stored import read_config, read_section, store_config, trusted
-from maetool.engine.config_values import kinds_of
 from maetool.engine.debug import shrink
 from maetool.engine.frozen import load_frozen
 from maetool.engine.runner import MaetoolRunner
 from maetool.errors import UsageError
 from maetool.maskers import RandomMasker
 from maetool.models import MaskedImageModel
-from maetool.registry import DATASETS, MASKERS, MODELS
+from maetool.registry import DATASETS, MASKERS, MODELS, TARGETS
+from maetool.targets import PixelTarget
 from maetool.weights import local_file
 
 SHAPES = "configs/mae/vit-t_shapes.py"
@@ -328,6 +330,43 @@ def test_the_names_of_arguments_of_others_are_theirs(small, plugins):
     dataset = runner.build_dataloader(cfg.train_dataloader).dataset
     names = ("source", "layers", "pipeline", "model", "head", "teacher", "codebook")
     assert dataset.given == tuple(given[name] for name in names)
+
+
+class OwnTarget(PixelTarget):
+    """Has `grid`, which is a name of ours, for a number of its own."""
+
+    def __init__(self, patch_size, grid: int = 7, in_chans=3):
+        super().__init__(patch_size, in_chans=in_chans)
+        self.grid = grid
+
+
+class FreeMasker(nn.Module):
+    """Takes nothing from us: its `mean` is a number, its `grid` is given."""
+
+    def __init__(self, mean: float = 0.5, grid: Any = None, patch_size: Any = None):
+        super().__init__()
+        self.given = (mean, grid, patch_size)
+
+    def num_keep(self, grid):
+        return 4
+
+
+@pytest.fixture
+def facts():
+    TARGETS.register_module(module=OwnTarget)
+    MASKERS.register_module(module=FreeMasker)
+    yield
+    TARGETS.module_dict.pop("OwnTarget")
+    MASKERS.module_dict.pop("FreeMasker")
+
+
+def test_facts_fill_what_fits_and_never_what_is_given(small, facts):
+    model = small().model
+    model.target = {"type": "OwnTarget"}
+    model.masker = {"type": "FreeMasker", "grid": "coarse"}
+    built = MODELS.build(model)
+    assert (built.target.grid, built.target.patch_size) == (7, built.encoder.patch_size)
+    assert built.masker.given == (0.5, "coarse", built.encoder.patch_size)
 
 
 def test_a_part_of_others_says_its_small_form(small, plugins):

@@ -1,4 +1,4 @@
-"""Whether the values of a config are of the kinds that the annotations of a class name."""
+"""Whether values are of the kinds that the annotations of a class name."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from torch import Tensor
 
-from maetool.errors import UsageError
+from .errors import UsageError
 
 _PLAIN = (NoneType, bool, int, float, str, list, tuple, Mapping)
 _WORDS = {NoneType: "None", bool: "True or False", int: "an integer", float: "a number", str: "a string"}
