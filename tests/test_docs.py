@@ -92,10 +92,10 @@ def check_fragment(fragment):
     if "my_package.maskers" in fragment.get("custom_imports", {}).get("imports", ()):
         MASKERS.register_module(module=sys.modules["my_package.maskers"].StripeMasker)
     fragment = {name: value for name, value in fragment.items() if name in KEYS}
-    if "model" in fragment:
-        fragment["model"] = {"type": "MaskedImageModel", **fragment["model"]}
-    check_config(fragment)
     backbone = fragment.get("model", {}).get("backbone")
+    if "model" in fragment and not backbone:
+        fragment["model"] = {"type": "MaskedImageModel", **fragment["model"]}
+    check_config({name: value for name, value in fragment.items() if name != "model" or not backbone})
     if backbone:
         with torch.device("meta"):
             mmengine.MODELS.build({name: value for name, value in backbone.items() if name != "_delete_"})

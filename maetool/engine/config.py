@@ -1,6 +1,8 @@
 """Configs: loaded from a file, changed by what the command line says, in one order for all tools."""
 
 import difflib
+import inspect
+import sys
 import sysconfig
 import traceback
 from collections.abc import Mapping, Sequence
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine import Config, ConfigDict
+from mmengine.config.lazy import LazyObject
 from mmengine.utils import get_object_from_string
 
 from maetool.errors import UsageError
@@ -16,6 +19,7 @@ from maetool.registry import registered_name
 
 from .config_checks import check_config
 from .config_complete import complete_config as complete_config  # also the names that engine users look for here
+from .config_complete import move_preprocessor
 from .config_facts import loaders_of as loaders_of
 from .config_facts import stated as stated
 from .config_facts import takes as takes
@@ -52,6 +56,7 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     check_keys(cfg)
     change_config(cfg, options)
     cfg = with_names(cfg) if options else cfg
+    move_preprocessor(cfg)
     cfg.setdefault("work_dir", default_work_dir(path))
     return cfg
 
@@ -126,7 +131,7 @@ def _named(key: str, value: Any) -> Any:
         return ConfigDict({name: _named(name, item) for name, item in value.items()})
     if type(value) in (list, tuple):
         return type(value)(_named("", item) for item in value)
-    return _name(value) if key == "type" else value
+    return _name(value) if key == "type" else _importable(value)
 
 
 def _name(part: Any) -> Any:
@@ -139,5 +144,12 @@ def _name(part: Any) -> Any:
             return part
     if not callable(part):
         return part
-    path = f"{part.__module__}.{part.__qualname__}"
-    return registered_name(part) or (path if get_object_from_string(path) is part else part)
+    return registered_name(part) or _importable(part)
+
+
+def _importable(value: Any) -> Any:
+    """Return a class or function in MMEngine's form: itself for whoever asks, its path in the text of a config."""
+    if not inspect.isclass(value) and not inspect.isfunction(value):
+        return value
+    found = getattr(sys.modules.get(value.__module__), value.__qualname__, None)
+    return LazyObject(value.__module__, value.__qualname__) if found is value else value

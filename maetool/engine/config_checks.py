@@ -22,7 +22,7 @@ from maetool.annotations import check_values, parameters_of
 from maetool.errors import UsageError
 from maetool.registry import check_arguments, find_part
 
-from .config_facts import LOADERS
+from .config_facts import LOADERS, schedulers_in
 from .config_keys import check_keys
 
 # The sections that hold one part, a list of parts or names of parts: registry, the class where none is named, and the
@@ -33,8 +33,6 @@ _SECTIONS: dict[str, tuple[registry.Registry, str | None, tuple[str, ...]]] = {
     "model_wrapper_cfg": (registry.MODEL_WRAPPERS, "MMDistributedDataParallel", ()),
     "val_cfg": (registry.LOOPS, "ValLoop", ()),
     "test_cfg": (registry.LOOPS, "TestLoop", ()),
-    "optim_wrapper": (registry.OPTIM_WRAPPERS, "OptimWrapper", ("constructor", "paramwise_cfg", "optimizer")),
-    "param_scheduler": (registry.PARAM_SCHEDULERS, None, ("convert_to_iter_based", "by_epoch", "begin", "end")),
     "custom_hooks": (registry.HOOKS, None, ("priority",)),
     "log_processor": (registry.LOG_PROCESSORS, "LogProcessor", ()),
     "visualizer": (registry.VISUALIZERS, "Visualizer", ("vis_backends",)),
@@ -52,6 +50,8 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "custom_imports": ("imports", "allow_failed_imports"),
     "auto_scale_lr": ("enable", "base_batch_size"),
 }
+# The class of a train_cfg without a type, by its `by_epoch`.
+_TRAIN_LOOPS = {None: "ResumableTrainLoop", True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
 _PARAMWISE = {
     "DefaultOptimWrapperConstructor": (
         *("base_lr", "lr_mult", "decay_mult", "custom_keys", "bias_lr_mult", "bias_decay_mult", "norm_decay_mult"),
@@ -108,6 +108,8 @@ def check_config(cfg: Config) -> None:
         _check_loader(name, cfg.get(name))
     _check_train(cfg.get("train_cfg"))
     _check_optimizer(cfg.get("optim_wrapper"))
+    for scheduler in schedulers_in(cfg):
+        _check_part(scheduler, registry.PARAM_SCHEDULERS, ("convert_to_iter_based", "by_epoch", "begin", "end"))
     for backend in _parts_in((cfg.get("visualizer") or {}).get("vis_backends")):
         _check_part(backend, registry.VISBACKENDS)
 
@@ -160,18 +162,26 @@ def _check_loader(name: str, loader: Any) -> None:
 
 def _check_train(loop: Any) -> None:
     if isinstance(loop, Mapping):
-        default = "EpochBasedTrainLoop" if loop.get("by_epoch") else "IterBasedTrainLoop"
-        _check_part(_with_type(loop, default), registry.LOOPS, () if "type" in loop else ("by_epoch",))
+        _check_part(
+            _with_type(loop, _TRAIN_LOOPS[loop.get("by_epoch")]),
+            registry.LOOPS,
+            () if "type" in loop else ("by_epoch",),
+        )
 
 
 def _check_optimizer(wrapper: Any) -> None:
+    """Check one optimiser wrapper, or the several of a dict of names, with what constructs them."""
     if not isinstance(wrapper, Mapping):
         return
-    _check_nested(wrapper.get("optimizer"), registry.OPTIMIZERS)
     name = wrapper.get("constructor") or "DefaultOptimWrapperConstructor"
     find_part(name, registry.OPTIM_WRAPPER_CONSTRUCTORS)
     if name in _PARAMWISE and isinstance(wrapper.get("paramwise_cfg"), Mapping):
         check_arguments("optim_wrapper.paramwise_cfg", wrapper["paramwise_cfg"], _PARAMWISE[name])
+    several = [item for item in wrapper.values() if isinstance(item, Mapping) and "optimizer" in item]
+    for one in several or [wrapper]:
+        extras = ("constructor", "paramwise_cfg", "optimizer")
+        _check_part(_with_type(one, "OptimWrapper"), registry.OPTIM_WRAPPERS, extras)
+        _check_nested(one.get("optimizer"), registry.OPTIMIZERS)
 
 
 def _check_scope(scope: str | None) -> None:

@@ -14,7 +14,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
 from maetool.registry import find_part
 
-from .config_facts import loaders_of, stated, takes
+from .config_facts import loaders_of, schedulers_in, stated, takes
 
 _LOG_BACKENDS = {
     "tensorboard": {"type": "TensorboardVisBackend"},
@@ -32,10 +32,10 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
     Raises:
         UsageError: contradictions.
     """
-    _move_preprocessor(cfg)
+    move_preprocessor(cfg)
     if cfg.get("log_to") is not None or not cfg.get("visualizer"):
         cfg.setdefault("visualizer", _log_backends(cfg.get("log_to", "auto")))
-    if isinstance(cfg.get("param_scheduler"), Mapping):
+    if "type" in (cfg.get("param_scheduler") or ()):
         cfg.param_scheduler = [cfg.param_scheduler]
     if _has_encoder(cfg):
         _complete_datasets(cfg)
@@ -44,8 +44,12 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
     return _complete_rate(cfg, world_size)
 
 
-def _move_preprocessor(cfg: Config) -> None:
-    """Move the `data_preprocessor` beside the model, as MMEngine allows it, into the model, where all tools look."""
+def move_preprocessor(cfg: Config) -> None:
+    """Move the `data_preprocessor` beside the model, as MMEngine allows it, into the model, where all tools look.
+
+    Raises:
+        UsageError: the model has another one.
+    """
     beside = cfg.pop("data_preprocessor", None)
     if beside is None or not isinstance(cfg.get("model"), Mapping):
         return
@@ -168,7 +172,7 @@ def _complete_accumulation(cfg: Config, at_once: int, world_size: int) -> int:
             )
         cfg.optim_wrapper.accumulative_counts = effective // at_once
     accumulation = cfg.optim_wrapper.get("accumulative_counts", 1)
-    for scheduler in cfg.get("param_scheduler") or ():
-        if isinstance(scheduler, Mapping) and takes(scheduler, registry.PARAM_SCHEDULERS, "accumulation"):
+    for scheduler in schedulers_in(cfg):
+        if takes(scheduler, registry.PARAM_SCHEDULERS, "accumulation"):
             scheduler.accumulation = accumulation
     return accumulation

@@ -25,6 +25,15 @@ def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
         yield "val_cfg.bank_dataloader", bank
 
 
+def schedulers_in(cfg: Config) -> list[Any]:
+    """Return the configs of the schedules: of one, of a list, or where there are several optimisers of each."""
+    stated_as = cfg.get("param_scheduler") or []
+    if isinstance(stated_as, Mapping):
+        stated_as = [stated_as] if "type" in stated_as else list(stated_as.values())
+    groups = [each if isinstance(each, list | tuple) else [each] for each in stated_as]
+    return [scheduler for group in groups for scheduler in group if isinstance(scheduler, Mapping)]
+
+
 def stated(part: Mapping, parts: registry.Registry, name: str) -> Any:
     """Return the argument `name` of a part: the config's, or else the default of its class."""
     return part.get(name, inspect.signature(find_part(part["type"], parts)).parameters[name].default)

@@ -14,7 +14,7 @@ from maetool.registry import DATASETS, ENCODERS
 from maetool.targets import TokenTarget
 from maetool.targets.features import TeacherTarget
 
-from .config_facts import classes_of, loaders_of, stated, takes
+from .config_facts import classes_of, loaders_of, schedulers_in, stated, takes
 from .optim import AutocastOptimWrapper
 
 _BATCH, _ITERS, _EPOCHS = 4, 2, 2
@@ -61,8 +61,7 @@ def _shorten(cfg: Config) -> None:
     cfg.pop("effective_batch_size", None)
     if _is(cfg.optim_wrapper, AutocastOptimWrapper):
         cfg.optim_wrapper.dtype = "float32"
-    schedulers = cfg.get("param_scheduler") or ()
-    for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
+    for scheduler in schedulers_in(cfg):
         if "warmup_epochs" in scheduler:
             scheduler.warmup_epochs = 1
 

@@ -11,7 +11,8 @@ from maetool.errors import UsageError
 from maetool.registry import ENCODERS, MODELS
 
 from .checkpoint import read_checkpoint, weights_of
-from .config import load_config, takes
+from .config import load_config, takes, with_names
+from .config_complete import move_preprocessor
 from .frozen import FrozenEncoder, build_frozen, section_of
 
 _PARTS = ("encoder", "data_preprocessor")
@@ -60,7 +61,8 @@ def load_encoder(
 def _path_and_config(source: str | Path | Config, config: str | Path | None) -> tuple[str | Path | None, Config | None]:
     cfg = load_config(config) if config is not None else None
     if isinstance(source, Mapping | Config):
-        cfg = Config(dict(source)) if isinstance(source, Mapping) else source
+        cfg = with_names(Config(dict(source)) if isinstance(source, Mapping) else source)
+        move_preprocessor(cfg)
     elif Path(source).suffix == ".py":
         cfg = load_config(source)
     else:

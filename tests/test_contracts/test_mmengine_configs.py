@@ -388,7 +388,7 @@ def test_a_config_is_complete_without_our_tools(write, tmp_path, build):
         "train_dataloader = dict(batch_size=4, dataset=dict(num_samples=8))\neffective_batch_size = 8\n"
         "val_dataloader = dict(batch_size=4, dataset=dict(num_samples=4))\n"
         "val_cfg = dict(bank_dataloader=dict(batch_size=4, dataset=dict(num_samples=4)))\n"
-        "patch = 2\n_unused = patch\nrunner_type = 'maetool.engine.runner.MaetoolRunner'\n"
+        "patch = 2\n_unused = patch\n"
     )
     cfg = Config.fromfile(path)
     cfg.work_dir = str(tmp_path / "run")
@@ -492,6 +492,28 @@ def test_the_preprocessor_beside_the_model(small, tmp_path):
     cfg.model.data_preprocessor = dict(beside)
     cfg.data_preprocessor = beside
     prepare_config(cfg)
+
+
+def test_the_preprocessor_beside_the_model_is_read_by_tools_that_only_load(write, tmp_path):
+    text = (
+        "model = dict(data_preprocessor=None)\ndata_preprocessor = dict(type='ImagePreprocessor', mean=[1.0, 2, 3])\n"
+    )
+    for source in (write(text), Config.fromfile(write(text)), Config.fromfile(write(text)).to_dict()):
+        assert maetool.load_encoder(source).data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
+
+
+def test_several_optimisers(repository):
+    cfg = load_config(repository / SHAPES)
+    one = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "lr": 0.1}}
+    cfg.optim_wrapper = {"constructor": "DefaultOptimWrapperConstructor", "a": one, "b": one}
+    cfg.param_scheduler = {"a": [{"type": "ConstantLR"}], "b": {"type": "LinearLR", "start_factor": 0.1}}
+    check_config(cfg)
+    cfg.param_scheduler.b.start = 1
+    with pytest.raises(UsageError, match="LinearLR has no argument `start`"):
+        check_config(cfg)
+    cfg.optim_wrapper.b.optimizer.rate = 1
+    with pytest.raises(UsageError, match="SGD has no argument `rate`"):
+        check_config(cfg)
 
 
 # Checkpoints
@@ -610,6 +632,22 @@ def test_a_config_in_pure_python_style(lazy, tmp_path):
     assert maetool.load_encoder(checkpoint).section.encoder.type == "VisionTransformer"
     dumped = load_config(tmp_path / "work" / "mine.py")
     assert isinstance(launch.load_model(dumped, str(checkpoint)), MaskedImageModel)
+
+
+def test_a_class_that_nobody_registered_in_pure_python_style(tmp_path, monkeypatch):
+    (tmp_path / "my_classes.py").write_text("class Mine:\n    pass\n")
+    (tmp_path / "mine.py").write_text(
+        "from mmengine.config import read_base\nfrom my_classes import Mine\nfrom torch.optim import SGD\n\n"
+        "with read_base():\n    pass\n\nmodel = dict(type=Mine, loss=dict(type=SGD), other=Mine)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = load_config(tmp_path / "mine.py")
+    import my_classes
+
+    assert cfg.model.type is cfg.model.other is my_classes.Mine
+    assert cfg.model.loss.type == "SGD"
+    assert read_config({"config": store_config(cfg)})["model"]["type"] == "my_classes.Mine"
+    assert "type='my_classes.Mine'" in cfg.pretty_text
 
 
 def test_an_encoder_by_its_dotted_path(repository, tmp_path, monkeypatch):
