@@ -637,8 +637,8 @@ def test_a_config_in_pure_python_style(lazy, tmp_path):
 def test_a_class_that_nobody_registered_in_pure_python_style(tmp_path, monkeypatch):
     (tmp_path / "my_classes.py").write_text("class Mine:\n    pass\n")
     (tmp_path / "mine.py").write_text(
-        "from mmengine.config import read_base\nfrom my_classes import Mine\nfrom torch.optim import SGD\n\n"
-        "with read_base():\n    pass\n\nmodel = dict(type=Mine, loss=dict(type=SGD), other=Mine)\n"
+        "from my_classes import Mine\nfrom torch.optim import SGD\n\n"
+        "model = dict(type=Mine, loss=dict(type=SGD), other=Mine)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     cfg = load_config(tmp_path / "mine.py")
@@ -647,7 +647,7 @@ def test_a_class_that_nobody_registered_in_pure_python_style(tmp_path, monkeypat
     assert cfg.model.type is cfg.model.other is my_classes.Mine
     assert cfg.model.loss.type == "SGD"
     assert read_config({"config": store_config(cfg)})["model"]["type"] == "my_classes.Mine"
-    assert "type='my_classes.Mine'" in cfg.pretty_text
+    assert "type='my_classes.Mine'" in cfg.pretty_text and "other='my_classes.Mine'" in cfg.pretty_text
 
 
 def test_an_encoder_by_its_dotted_path(repository, tmp_path, monkeypatch):
