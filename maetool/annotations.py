@@ -22,9 +22,9 @@ def parameters_of(part: Callable) -> dict[str, inspect.Parameter] | None:
     """Return the parameters that a class or function takes; None where it takes any."""
     taken: dict[str, inspect.Parameter] = {}
     for function in _constructors(part):
-        found = inspect.signature(function).parameters
-        taken = {**found, **taken}
-        if not any(p.kind is p.VAR_KEYWORD for p in found.values()):
+        own = inspect.signature(function).parameters
+        taken = {**own, **taken}
+        if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
             return {n: p for n, p in taken.items() if n != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     return None
 

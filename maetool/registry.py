@@ -175,8 +175,8 @@ _ALL = tuple(parts for parts in list(vars().values()) if isinstance(parts, Regis
 
 def classes_named(name: str) -> list[Any]:
     """Return the classes and functions that any registry, or a parent of one, has under a name."""
-    found = [parts.module_dict[name] for parts in _with_parents() if name in parts.module_dict]
-    return list({id(part): part for part in found}.values())
+    matches = [parts.module_dict[name] for parts in _with_parents() if name in parts.module_dict]
+    return list({id(part): part for part in matches}.values())
 
 
 def registered_name(part: Any) -> str | None:

@@ -109,8 +109,8 @@ def _explain_unpickling(path: Path, reason: str) -> str:
         return _explain_damage(path)
     return (
         f"{path} holds more than tensors and plain containers ({found[1]}): loading it could run code, so it is "
-        "refused. Ask its author for a plain state dict or safetensors; or, where you trust the file and its packages are "
-        'installed, keep the weights alone: x = torch.load(PATH, weights_only=False); torch.save(x.get("model") or '
+        "refused. Ask its author for a plain state dict or safetensors; or, where you trust the file and have its "
+        'packages, keep the weights alone: x = torch.load(PATH, weights_only=False); torch.save(x.get("model") or '
         'x["state_dict"], NEW_PATH).'
     )
 

@@ -26,11 +26,11 @@ def main() -> None:
     from maetool.engine.centroids import fit_centroids
     from maetool.engine.checkpoint import write_checkpoint
     from maetool.engine.config import load_for
-    from maetool.engine.config_stored import config_facts
+    from maetool.engine.config_stored import stored_facts
 
     cfg, _ = load_for(args.config, args.cfg_options, args.data)
     out = Path(args.out or str(cfg.model.target.get("codebook")))
     centroids = fit_centroids(cfg, args.centroids, args.patches, args.iterations, print)
-    facts = {**config_facts(cfg), "patches": args.patches, "iterations": args.iterations}
+    facts = {**stored_facts(cfg), "patches": args.patches, "iterations": args.iterations}
     write_checkpoint({"meta": facts, "state_dict": {"codebook": centroids}}, out)
     print(f"{out}: {len(centroids)} centroids of {centroids.shape[1]} numbers.")

@@ -151,5 +151,5 @@ def _importable(value: Any) -> Any:
     """Return a class or function in MMEngine's form: itself for whoever asks, its path in the text of a config."""
     if not inspect.isclass(value) and not inspect.isfunction(value):
         return value
-    found = getattr(sys.modules.get(value.__module__), value.__qualname__, None)
-    return LazyObject(value.__module__, value.__qualname__) if found is value else value
+    current = getattr(sys.modules.get(value.__module__), value.__qualname__, None)
+    return LazyObject(value.__module__, value.__qualname__) if current is value else value

@@ -191,7 +191,7 @@ def _check_scope(scope: str | None) -> None:
 
 
 def _check_numbers(name: str, section: Any) -> None:
-    for key, (wanted, fits) in _VALUES.items():
+    for key, (expected, fits) in _VALUES.items():
         if key in section and not fits(section[key]):
             place = f"{name}.{key}" if name else key
-            raise UsageError(f"{place} is {section[key]!r}, but must be {wanted}.")
+            raise UsageError(f"{place} is {section[key]!r}, but must be {expected}.")

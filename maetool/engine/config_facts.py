@@ -27,10 +27,10 @@ def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
 
 def schedulers_in(cfg: Config) -> list[Any]:
     """Return the configs of the schedules: of one, of a list, or where there are several optimisers of each."""
-    stated_as = cfg.get("param_scheduler") or []
-    if isinstance(stated_as, Mapping):
-        stated_as = [stated_as] if "type" in stated_as else list(stated_as.values())
-    groups = [each if isinstance(each, list | tuple) else [each] for each in stated_as]
+    configs = cfg.get("param_scheduler") or []
+    if isinstance(configs, Mapping):
+        configs = [configs] if "type" in configs else list(configs.values())
+    groups = [each if isinstance(each, list | tuple) else [each] for each in configs]
     return [scheduler for group in groups for scheduler in group if isinstance(scheduler, Mapping)]
 
 
@@ -49,8 +49,8 @@ def classes_of(name: Any) -> list[Any]:
     if not isinstance(name, str):
         return [name] if callable(name) else []
     load_plugins()
-    found = classes_named(name)
-    if not found and "." in name:
+    matches = classes_named(name)
+    if not matches and "." in name:
         with suppress(Exception):  # the check of the part says what is wrong with it
-            found = [get_object_from_string(name)]
-    return [part for part in found if callable(part)]
+            matches = [get_object_from_string(name)]
+    return [part for part in matches if callable(part)]

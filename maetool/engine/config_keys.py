@@ -13,7 +13,7 @@ from maetool.errors import UsageError
 
 from .config_files import names_read
 
-_OURS = {
+_OWN = {
     "base_lr": float | None,
     "effective_batch_size": int | None,
     "compile": bool | dict[str, Any] | None,
@@ -41,7 +41,7 @@ _FRAMEWORK = {
     "randomness": dict[str, Any],
 }
 # Every key to the kinds of value that it may have.
-KEYS = {name: hint for name, hint in hints_of(Runner).items() if name != "cfg"} | _FRAMEWORK | _OURS
+KEYS = {name: hint for name, hint in hints_of(Runner).items() if name != "cfg"} | _FRAMEWORK | _OWN
 
 
 def check_keys(cfg: Config) -> None:

@@ -46,13 +46,20 @@ def repeat_options(cfg: Config, options: Sequence[str], before: Config) -> None:
         cfg: the config, changed in place.
         options: as given to `change_config`.
         before: the config as `change_config` left it.
+
+    Raises:
+        UsageError: an option of a section that is gone since.
     """
     keys = [option.split("=")[0] for option in options if not option.split("=")[0].endswith("_delete_")]
     changes = {}
     for key in keys:
-        value = _without_delete(_look(before, key.split(".")))
-        if _look(cfg, key.split(".")) != value:
-            changes[key] = value
+        path = key.split(".")
+        value = _without_delete(_look(before, path))
+        if _look(cfg, path) == value:
+            continue
+        if len(path) > 1 and _look(cfg, path[:-1]) is None:
+            raise UsageError(f"The option {key} has no place any more: other options took out {'.'.join(path[:-1])}.")
+        changes[key] = value
     _merge(cfg, changes, options)
 
 

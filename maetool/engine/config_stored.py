@@ -17,7 +17,7 @@ from maetool.registry import registered_name
 _TUPLE, _DICT, _REPR = "__tuple__", "__dict__", "__repr__"
 
 
-def config_facts(cfg: Config) -> dict[str, str]:
+def stored_facts(cfg: Config) -> dict[str, str]:
     """Return a config for `meta` of a checkpoint: `config`, which maetool reads, and `cfg`, the text that others do."""
     return {"cfg": cfg.pretty_text, "config": store_config(cfg)}
 

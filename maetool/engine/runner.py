@@ -31,7 +31,7 @@ from .checkpoint import (
     write_checkpoint,
 )
 from .config_prepare import prepare_run
-from .config_stored import config_facts
+from .config_stored import stored_facts
 from .initial import check_classes, load_initial
 from .sharding import is_sharded, shard, whole
 from .state import check_resumable, restore, training_state
@@ -148,7 +148,7 @@ class MaetoolRunner(Runner):
     @cached_property
     def config_facts(self) -> dict[str, str]:
         """The whole config for `meta` of a checkpoint; made once, because MMEngine's formatting takes seconds."""
-        return config_facts(self.cfg)
+        return stored_facts(self.cfg)
 
     @property
     def bare_model(self) -> torch.nn.Module:

@@ -127,7 +127,7 @@ def test_a_variable_of_a_base_is_read_by_its_child(write, tmp_path):
         ("env_cfg.mp_cfg.start_method=fork", "env_cfg.mp_cfg has no argument `start_method`"),
         ("env_cfg.dist_cfg.backnd=gloo", "env_cfg.dist_cfg has no argument `backnd`"),
         ("log_level=LOUD", "log_level is 'LOUD', but must be the name of a level"),
-        ("sync_bn=tourch", "sync_bn is 'tourch', but must be one of 'torch', 'mmcv'"),
+        ("sync_bn=gloo", "sync_bn is 'gloo', but must be one of 'torch', 'mmcv'"),
         ("launcher=slrum", "launcher is 'slrum', but must be one of 'none', 'pytorch'"),
         ("visualizer.typ=Visualizer", "Visualizer has no argument `typ`"),
         ("visualizer.vis_backends=[{'type': 'LocalVisBackEnd'}]", "no vis_backend called `LocalVisBackEnd`"),
@@ -143,7 +143,7 @@ def test_a_variable_of_a_base_is_read_by_its_child(write, tmp_path):
         ("param_scheduler.0.warmup=1", "WarmupCosineLR has no argument `warmup`"),
         ("custom_hooks.0.intervall=1", "ProgressHook has no argument `intervall`"),
         ("default_hooks.checkpoint.interval=often", "SafeCheckpointHook.interval is 'often', but must be an integer"),
-        ("train_dataloader.sampler.shufle=True", "KeyedSampler has no argument `shufle`"),
+        ("train_dataloader.sampler.shufffle=True", "KeyedSampler has no argument `shufffle`"),
         ("train_dataloader.collate_fn.typ=1", "collate_samples has no argument `typ`"),
         ("train_dataloader.dataset.pipeline=[{'type': 'NoFlip'}]", "no transform called `NoFlip`"),
         ("model.encoder.depth=two", "VisionTransformer.depth is 'two', but must be an integer"),
@@ -276,6 +276,15 @@ def test_options_on_data_that_replaces_the_config_s(repository, tmp_path):
     cfg, _ = load_for(repository / SHAPES, [f"{place}.no_such_option=1"], str(tmp_path))
     with pytest.raises(UsageError, match="no argument `no_such_option`"):
         prepare_config(cfg)
+
+
+def test_an_option_for_what_data_takes_out(repository, tmp_path):
+    (tmp_path / "images").mkdir()
+    options = ["val_cfg.bank_dataloader.batch_size=8"]
+    with pytest.raises(UsageError, match=r"bank_dataloader.batch_size has no place any more"):
+        load_for(repository / SHAPES, options, str(tmp_path / "images"))
+    cfg, _ = load_for(repository / SHAPES, ["train_dataloader.batch_size=8"], str(tmp_path / "images"))
+    assert cfg.train_dataloader.batch_size == 8 and "bank_dataloader" not in cfg.val_cfg
 
 
 def test_custom_imports_by_option(repository, tmp_path, monkeypatch):
@@ -527,7 +536,7 @@ def test_a_config_survives_as_json():
     values = {"a": (1, (2.5, "x")), "b": {1: "one", (2, 3): [None, True]}, "c": RandomMasker, "d": {"__tuple__": 1}}
     stored = store_config(Config({**values, "e": float("inf"), "f": Odd(), "model": {"type": VisionTransformer}}))
     found = read_config({"config": stored, "cfg": "a = 1"})
-    assert {name: found[name] for name in "abd"} == {name: values[name] for name in "abd"}
+    assert [found[name] for name in ("a", "b", "d")] == [values[name] for name in ("a", "b", "d")]
     assert (found["c"], found["e"], found["model"]) == ("RandomMasker", float("inf"), {"type": "VisionTransformer"})
     assert "Odd" in found["f"]
     assert isinstance(json.loads(stored), dict)
