@@ -2,35 +2,45 @@
 
 import ast
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+
+from mmengine import Config
 
 
 def trees_of(path: Path) -> Iterator[tuple[Path, ast.Module]]:
     """Yield path and syntax tree of a config file and of those that it builds on, which come first.
 
-    Both of MMEngine's ways to build on a file are followed, `_base_` and `read_base`. A base that is named in another
-    way, such as an address or another package's, is passed over.
+    Both of MMEngine's ways to build on a file are followed, `_base_` and `read_base`, also into other packages.
     """
     try:
         tree = ast.parse(path.read_text())
     except (OSError, SyntaxError, ValueError):  # JSON and YAML are configs too
         return
-    for base in _bases(tree, path.parent):
+    for base in _bases(tree, path):
         if base.is_file():
             yield from trees_of(base)
     yield path, tree
 
 
-def _bases(tree: ast.Module, folder: Path) -> Iterator[Path]:
+def _bases(tree: ast.Module, path: Path) -> Iterator[Path]:
     for node in tree.body:
         if isinstance(node, ast.Assign) and _variable(node) == "_base_":
             names = ast.literal_eval(node.value)
-            yield from (folder / name for name in ([names] if isinstance(names, str) else names))
+            for name in [names] if isinstance(names, str) else names:
+                yield Path(Config._get_cfg_path(name, str(path))[0])  # the only place that knows PACKAGE::CONFIG
         elif isinstance(node, ast.With) and _is_read_base(node):
             for statement in node.body:
-                if isinstance(statement, ast.ImportFrom) and statement.level:
-                    parent = folder.joinpath(*[".."] * (statement.level - 1))
-                    yield parent.joinpath(*(statement.module or "").split(".")).with_suffix(".py")
+                if isinstance(statement, ast.ImportFrom):
+                    yield _imported(statement, path.parent)
+
+
+def _imported(statement: ast.ImportFrom, folder: Path) -> Path:
+    if statement.level:
+        parent = folder.joinpath(*[".."] * (statement.level - 1))
+        return parent.joinpath(*(statement.module or "").split(".")).with_suffix(".py")
+    spec = find_spec(statement.module or "")
+    return Path(spec.origin if spec and spec.origin else "")
 
 
 def _is_read_base(node: ast.With) -> bool:
