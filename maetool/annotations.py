@@ -40,13 +40,14 @@ def _constructors(part: Callable) -> Iterator[Callable]:
 def hints_of(part: Callable) -> dict[str, Any]:
     """Return the annotations of the parameters of a class or function, so far as they can be resolved."""
     hints: dict[str, Any] = {}
-    bases = reversed(part.__mro__) if inspect.isclass(part) else [part]
-    for function in [vars(base).get("__init__") if inspect.isclass(base) else base for base in bases]:
+    for function in reversed(list(_constructors(part))):
+        own = function.__init__ if inspect.isclass(function) else function
         try:
-            hints |= get_type_hints(function)
+            resolved = get_type_hints(own)
         except Exception:  # an annotation of somebody else's class can name anything
-            continue
-    return {name: hint for name, hint in hints.items() if name != "return"}
+            resolved = {}
+        hints |= {name: resolved.get(name, Any) for name in inspect.signature(own).parameters}
+    return {name: hint for name, hint in hints.items() if name != "self"}
 
 
 def check_values(owner: str, part: Callable, values: Mapping[str, Any]) -> None:
@@ -60,7 +61,9 @@ def check_values(owner: str, part: Callable, values: Mapping[str, Any]) -> None:
     parameters = parameters_of(part) or {}
     for name, hint in hints_of(part).items():
         default = parameters[name].default if name in parameters else inspect.Parameter.empty
-        loose = part.__module__.startswith("mmengine") and "str" in kinds_of(hint)  # AmpOptimWrapper's loss_scale: str
+        loose = getattr(part, "__module__", "").startswith("mmengine") and "str" in kinds_of(
+            hint
+        )  # AmpOptimWrapper's loss_scale: str
         if name in values and type(values[name]) is not type(default) and not loose:
             check_value(f"{owner}.{name}" if owner else name, values[name], hint)
 

@@ -17,7 +17,7 @@ from mmengine.registry import RUNNERS
 from torch import nn
 
 import maetool
-from maetool.annotations import kinds_of
+from maetool.annotations import fits, hints_of, kinds_of
 from maetool.data import ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.engine import launch
@@ -376,6 +376,18 @@ def test_facts_fill_what_fits_and_never_what_is_given(small, facts):
     built = MODELS.build(model)
     assert (built.target.grid, built.target.patch_size) == (7, built.encoder.patch_size)
     assert built.masker.given == (0.5, "coarse", built.encoder.patch_size)
+
+
+def test_annotations_of_a_base_class_are_not_those_of_a_subclass():
+    class Same(VisionTransformer):
+        pass
+
+    class Other(VisionTransformer):
+        def __init__(self, depth=None, embed_dim: str = "wide"):
+            super().__init__(16, 4, 3, 16, 1, 2)
+
+    assert hints_of(Same)["depth"] is int and not fits("deep", hints_of(Same)["depth"])
+    assert hints_of(Other) == {"depth": Any, "embed_dim": str}
 
 
 def test_a_part_of_others_says_its_small_form(small, plugins):
