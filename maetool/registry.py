@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine import registry as engine
 
+from .annotations import fits, hints_of
 from .errors import UsageError
 from .plugins import describe_plugins, load_plugins
 
@@ -24,8 +25,8 @@ def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = No
     Args:
         cfg: a mapping with `type` (a registered name, a dotted path or a class) and the arguments of that class.
         registry: where the name is looked up.
-        default_args: facts that fill missing arguments; those that the class does not take are left out, so that a
-            part states only what it needs to know.
+        default_args: facts that fill missing arguments; those that the class does not take, or annotates as another
+            kind of value, are left out, so that a part states only what it needs to know.
 
     Raises:
         UsageError: unknown type, unknown or missing argument; the message names the nearest ones.
@@ -35,8 +36,9 @@ def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = No
     cls = check_part(cfg, registry)
     args = {name: value for name, value in cfg.items() if name not in ("type", "_scope_")}
     accepted = inspect.signature(cls).parameters
+    hints = hints_of(cls)
     for name, value in (default_args or {}).items():
-        if name in accepted:
+        if name in accepted and fits(value, hints.get(name, Any)):  # else the class means something else by the name
             args.setdefault(name, value)
     missing = [
         name
@@ -165,7 +167,30 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 OPTIMIZERS = Registry("optimizer", parent=engine.OPTIMIZERS, locations=("maetool.engine",))
 PARAM_SCHEDULERS = Registry("param_scheduler", parent=engine.PARAM_SCHEDULERS, locations=("maetool.engine",))
 METRICS = Registry("metric", parent=engine.METRICS, locations=("maetool.evaluation",))
+EVALUATORS = Registry("evaluator", parent=engine.EVALUATOR)
 VISBACKENDS = Registry("vis_backend", parent=engine.VISBACKENDS)
 VISUALIZERS = Registry("visualizer", parent=engine.VISUALIZERS, locations=("maetool.visualization",))
 
+RUNNERS = Registry("runner", parent=engine.RUNNERS, locations=("maetool.engine",))
+FUNCTIONS = Registry("function", parent=engine.FUNCTIONS, locations=("maetool.data",))
+
 PART_REGISTRIES = (MASKERS, ENCODERS, DECODERS, TARGETS, HEADS)
+_ALL = tuple(parts for parts in list(vars().values()) if isinstance(parts, Registry))
+
+
+def classes_named(name: str) -> list[Any]:
+    """Return the classes and functions that any registry, or a parent of one, has under a name."""
+    matches = [parts.module_dict[name] for parts in _with_parents() if name in parts.module_dict]
+    return list({id(part): part for part in matches}.values())
+
+
+def registered_name(part: Any) -> str | None:
+    """Return the name under which a class or function is registered; None of one that is not."""
+    names = (name for parts in _with_parents() for name, other in parts.module_dict.items() if other is part)
+    return next(names, None)
+
+
+def _with_parents() -> Iterable[engine.Registry]:
+    for registry in _ALL:
+        registry.import_from_location()
+    return [parts for registry in _ALL for parts in (registry, registry.parent) if parts is not None]

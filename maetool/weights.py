@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from .addresses import local_file as local_file
 from .convert.formats import to_ours
 from .errors import UsageError
 
@@ -27,14 +28,15 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     """Return the contents of a checkpoint: its checksums compared, loaded without running any code it may hold.
 
     Args:
-        path: a file of torch or of safetensors, or a folder with one such file, as Hugging Face writes it.
+        path: a file of torch or of safetensors, a folder with one such file, as Hugging Face writes it, or an address,
+            see `maetool.addresses.local_file`.
         map_location: where the tensors of a file of torch go.
 
     Raises:
         UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or one that
             holds no weights.
     """
-    path = _file_of(Path(path))
+    path = _file_of(local_file(path))
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
@@ -127,7 +129,9 @@ def _explain_unpickling(path: Path, reason: str) -> str:
         return _explain_damage(path)
     return (
         f"{path} holds more than tensors and plain containers ({found[1]}): loading it could run code, so it is "
-        "refused. Ask its author for a plain state dict or safetensors."
+        "refused. Ask its author for a plain state dict or safetensors; or, where you trust the file and have its "
+        'packages, keep the weights alone: x = torch.load(PATH, weights_only=False); torch.save(x.get("model") or '
+        'x["state_dict"], NEW_PATH).'
     )
 
 

@@ -12,17 +12,19 @@ PARTS = ["maskers", "encoders", "decoders", "targets", "heads"]
 BASICS = ["errors", "ops", "positions", "reading", "weights"]
 EARLIER = {
     "errors": [],
+    "addresses": ["errors"],
+    "annotations": ["errors"],
     "ops": ["errors"],
     "positions": ["errors", "ops"],
     "reading": ["errors"],
     "convert": ["errors", "ops", "positions"],
-    "weights": ["errors", "convert", "reading"],
+    "weights": ["errors", "addresses", "convert", "reading"],
     "layers": BASICS,
     "structures": BASICS,
     "plugins": [],
     "installation": [],
     "_deprecated": [],
-    "registry": ["errors", "plugins"],
+    "registry": ["errors", "plugins", "annotations"],
     "backbones": [*BASICS, "registry", "structures", "layers"],
     "models": [*BASICS, *PARTS, "backbones", "registry", "structures", "layers"],
 }

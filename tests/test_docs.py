@@ -22,6 +22,7 @@ from maetool.encoders import VisionTransformer
 from maetool.engine import launch
 from maetool.engine.config import load_config
 from maetool.engine.config_checks import check_config
+from maetool.engine.config_keys import KEYS
 from maetool.engine.debug import shrink
 from maetool.errors import UsageError
 from maetool.maskers import RandomMasker
@@ -90,8 +91,11 @@ def check_fragment(fragment):
     """Check what a block assigns as parts of a config; the backbones in it are those of another toolbox's tree."""
     if "my_package.maskers" in fragment.get("custom_imports", {}).get("imports", ()):
         MASKERS.register_module(module=sys.modules["my_package.maskers"].StripeMasker)
-    check_config(fragment)
+    fragment = {name: value for name, value in fragment.items() if name in KEYS}
     backbone = fragment.get("model", {}).get("backbone")
+    if "model" in fragment and not backbone:
+        fragment["model"] = {"type": "MaskedImageModel", **fragment["model"]}
+    check_config({name: value for name, value in fragment.items() if name != "model" or not backbone})
     if backbone:
         with torch.device("meta"):
             mmengine.MODELS.build({name: value for name, value in backbone.items() if name != "_delete_"})

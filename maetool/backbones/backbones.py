@@ -5,7 +5,6 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from maetool.errors import UsageError
@@ -42,6 +41,8 @@ class Backbone(BaseModule):
         strides: pixels (rows, columns) that a place of each map covers.
     """
 
+    part_registries = {"encoder": ENCODERS}
+
     def __init__(self, encoder: Any, init_cfg: Any = None) -> None:
         super().__init__(init_cfg)
         self.encoder = ENCODERS.build(encoder)
@@ -57,8 +58,8 @@ class Backbone(BaseModule):
         source = (self.init_cfg or {}).get("checkpoint")
         if source is None:
             return super().init_weights()
-        # MMEngine itself warns at most where a file fills nothing, and does not look under "model".
-        state = CheckpointLoader.load_checkpoint(source, "cpu") if "://" in source else read_checkpoint(source)
+        # MMEngine itself warns at most where a file fills nothing, does not look under "model", and may run code.
+        state = read_checkpoint(source)
         own = self.state_dict()
         weights = fit_positions(self, own, weights_of(state, source)).weights
         fitting = {name: value for name, value in weights.items() if _fits(value, own.get(name))}

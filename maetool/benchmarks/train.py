@@ -9,8 +9,9 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from maetool.engine.config import load_config, schedulers_in
-from maetool.engine.launch import build_runner, use_data
+from maetool.engine.config import load_for
+from maetool.engine.config_facts import schedulers_in
+from maetool.engine.launch import build_runner
 
 
 class _Clock(Hook):
@@ -56,9 +57,7 @@ def run(
 
 
 def _train(config: str | Path, data: str | None, options: Sequence[str], steps: int) -> dict[str, Any]:
-    cfg = load_config(config, options)
-    if data:
-        use_data(cfg, data)
+    cfg, _ = load_for(config, options, data)
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     cfg.custom_hooks = []
     cfg.default_hooks.logger = cfg.default_hooks.checkpoint = None

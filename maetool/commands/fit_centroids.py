@@ -25,15 +25,13 @@ def main() -> None:
     # Imported here so that --help answers at once.
     from maetool.engine.centroids import fit_centroids, units_of
     from maetool.engine.checkpoint import write_checkpoint
-    from maetool.engine.config import load_config
-    from maetool.engine.launch import use_data
+    from maetool.engine.config import load_for
+    from maetool.engine.config_stored import stored_facts
 
-    cfg = load_config(args.config, args.cfg_options)
-    if args.data:
-        use_data(cfg, args.data)
+    cfg, _ = load_for(args.config, args.cfg_options, args.data)
     out = Path(args.out or str(cfg.model.target.get("codebook")))
     centroids = fit_centroids(cfg, args.centroids, args.patches, args.iterations, print)
-    facts = {"cfg": cfg.pretty_text, "patches": args.patches, "iterations": args.iterations}
+    facts = {**stored_facts(cfg), "patches": args.patches, "iterations": args.iterations}
     facts |= {"units": units_of(cfg)} if units_of(cfg) else {}
     write_checkpoint({"meta": facts, "state_dict": {"codebook": centroids}}, out)
     print(f"{out}: {len(centroids)} centroids of {centroids.shape[1]} numbers.")

@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load, trace, print."""
     args = parse_args()
-    from maetool.engine.config import load_config
+    from maetool.engine.config import load_for
     from maetool.engine.config_origin import trace
     from maetool.errors import UsageError
 
@@ -27,7 +27,7 @@ def main() -> None:
     if not found:
         raise UsageError(f"The config has nothing below `{args.only}`.")
     if args.text:
-        print(load_config(args.config, args.cfg_options).pretty_text)
+        print(load_for(args.config, args.cfg_options, args.data)[0].pretty_text)
         return
     rows = [(f"{name} = {value!r}", origin) for name, value, origin in found]
     width = min(70, max(len(left) for left, _ in rows))

@@ -32,13 +32,13 @@ def main() -> None:
     """Build the runner, load the weights and validate."""
     args = parse_args()
     from maetool.engine import launch
-    from maetool.engine.config import load_config
+    from maetool.engine.config import load_for
+    from maetool.weights import local_file
 
-    cfg = load_config(args.config, args.cfg_options)
-    if args.data:
-        launch.use_data(cfg, args.data, adopt=False)
-    cfg.work_dir = args.work_dir or str(Path(args.checkpoint).parent / "test")
-    cfg.launcher, cfg.load_from, cfg.resume = args.launcher, args.checkpoint, False
+    work_dir = args.work_dir or str(local_file(args.checkpoint).parent / "test")
+    flags = {"work_dir": work_dir, "launcher": args.launcher}
+    cfg, _ = load_for(args.config, args.cfg_options, args.data, flags, adopt=False)
+    cfg.load_from, cfg.resume = args.checkpoint, False
     on_test_data = bool(cfg.get("test_dataloader")) and not args.data
     runner = launch.build_runner(cfg if on_test_data else launch.need_validation(cfg))
     metrics = runner.test() if on_test_data else runner.val()

@@ -53,31 +53,17 @@ def main() -> None:
     args = parse_args()
     # Imported here so that --help answers at once.
     from maetool.engine import launch
-    from maetool.engine.config import load_config
-    from maetool.engine.debug import shrink
+    from maetool.engine.config import load_for
     from maetool.engine.summary import summarise
 
-    cfg = load_config(args.config, args.cfg_options)
-    said = []
-    if args.work_dir:
-        cfg.work_dir = args.work_dir
-    if args.data:
-        launch.use_data(cfg, args.data)
-    if args.init:
-        cfg.init_from = args.init
-    if args.amp:
-        cfg.optim_wrapper.dtype = args.amp
-    if args.max_hours is not None:
-        cfg.train_cfg.max_hours = args.max_hours
+    flags = {"work_dir": args.work_dir, "init_from": args.init, "optim_wrapper.dtype": args.amp}
+    flags |= {"train_cfg.max_hours": args.max_hours, "launcher": args.launcher, "resume": bool(args.resume) or None}
+    flags["load_from"] = None if args.resume == "auto" else args.resume
+    cfg, said = load_for(args.config, args.cfg_options, args.data, flags, args.debug)
     if args.debug:
-        said += shrink(cfg)
         cfg.work_dir += "_debug"
     said.append(launch.drop_missing_validation(cfg))
-    cfg.launcher = args.launcher
-    cfg.resume = bool(args.resume) or cfg.get("resume", False)
-    if args.resume not in (None, "auto"):
-        cfg.load_from = args.resume
-    if not cfg.resume and not args.debug:
+    if not cfg.get("resume") and not args.debug:
         launch.refuse_to_overwrite(cfg.work_dir)
     runner = launch.build_runner(cfg)
     for sentence in filter(None, said):

@@ -26,12 +26,10 @@ def main() -> None:
     """Load the model, draw, write."""
     args = parse_args()
     from maetool.engine import launch
-    from maetool.engine.config import load_config
+    from maetool.engine.config import load_for
     from maetool.visualization.reconstruction import first_samples, reconstruction_panel, save_picture
 
-    cfg = load_config(args.config, args.cfg_options)
-    if args.data:
-        launch.use_data(cfg, args.data)
+    cfg, _ = load_for(args.config, args.cfg_options, args.data)
     model = launch.load_model(cfg, args.checkpoint)
     dataset = launch.build_dataset(cfg, "val_dataloader" if cfg.get("val_dataloader") else "train_dataloader")
     batch = first_samples(dataset, args.num, cfg.get("randomness", {}).get("seed"))

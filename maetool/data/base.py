@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from maetool.ops.random import sample_keys
+from maetool.registry import TRANSFORMS
 
 from .encoded_image import EncodedImage, decoded
 from .mmcv_transforms import build_transform
@@ -80,6 +81,8 @@ class ImageDataset(Dataset):
         classes: names of the K classes; empty without labels.
         labels: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several; None without labels.
     """
+
+    part_registries = {"pipeline": TRANSFORMS}
 
     metainfo: dict[str, Any] = {}
 

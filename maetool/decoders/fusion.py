@@ -31,6 +31,8 @@ class LayerFusionDecoder(nn.Module):
         UsageError: layers that there are not.
     """
 
+    part_registries = {"decoder": DECODERS}
+
     layers: Sequence[int] = ()
 
     def __init__(

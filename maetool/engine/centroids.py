@@ -13,8 +13,7 @@ from maetool.ops.kmeans import kmeans
 from maetool.registry import DATASETS, MODELS, TARGETS, find_part
 from maetool.structures import MaskPlan
 
-from .config import complete_config
-from .config_checks import check_config
+from .config_prepare import prepare_config
 
 _BATCH = 64
 _LEAST = 16  # patches of an image: decoding an image for a single one would take most of the time
@@ -47,8 +46,7 @@ def fit_centroids(
         )
     told = told or (lambda sentence: None)
     cfg.model.target.codebook = 2  # no file is read: there is none yet
-    check_config(cfg)
-    complete_config(cfg)
+    prepare_config(cfg)
     model = MODELS.build(cfg.model).to(get_device()).eval()
     vectors = _vectors(cfg, model, number * patches)
     if len(vectors) < number:

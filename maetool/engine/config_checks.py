@@ -1,108 +1,197 @@
-"""What is checked of a config before anything is built: names, arguments, and values that no part looks at."""
+"""What is checked of a config before anything is built: names, arguments and kinds of values, at any depth.
+
+Which registry a part is looked up in follows from the section that holds it, and inside of a part from what its class
+says in `part_registries`: a dict of arguments to the registry of what they hold, which may be one part, a list of parts
+or a dict of names to parts. Other arguments of a class are its own business, whatever they are called.
+"""
 
 import inspect
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine import Config
+from mmengine import registry as engine
+from mmengine.dist import init_dist
+from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
 
 from maetool import registry
+from maetool.annotations import check_values, parameters_of
 from maetool.errors import UsageError
-from maetool.registry import check_arguments, check_part
+from maetool.registry import check_arguments, find_part
 
-# Where a config names a part: the key that holds it, its registry, and the keys beside the part's own arguments.
-_SECTIONS = {
-    "model": (registry.MODELS, ()),
-    "data_preprocessor": (registry.MODELS, ()),
-    "masker": (registry.MASKERS, ()),
-    "encoder": (registry.ENCODERS, ()),
-    "decoder": (registry.DECODERS, ()),
-    "target": (registry.TARGETS, ()),
-    "head": (registry.HEADS, ()),
-    "pyramid": (registry.MODELS, ()),
-    "decode_head": (registry.MODELS, ()),  # of a segmentor
-    "auxiliary_head": (registry.MODELS, ()),
-    "teacher": (registry.ENCODERS, ()),  # of a target
-    "source": (registry.TARGETS, ()),  # of a target of tokens
-    "dataset": (registry.DATASETS, ()),
-    "pipeline": (registry.TRANSFORMS, ()),
-    "sampler": (registry.DATA_SAMPLERS, ()),
-    "train_cfg": (registry.LOOPS, ()),
-    "val_cfg": (registry.LOOPS, ()),
-    "optim_wrapper": (registry.OPTIM_WRAPPERS, ("constructor", "paramwise_cfg")),
-    "param_scheduler": (registry.PARAM_SCHEDULERS, ("convert_to_iter_based", "by_epoch", "begin", "end")),
-    "default_hook": (registry.HOOKS, ("priority",)),
-    "custom_hooks": (registry.HOOKS, ("priority",)),
-    "log_processor": (registry.LOG_PROCESSORS, ()),
+from .config_facts import LOADERS, schedulers_in
+from .config_keys import check_keys
+
+# The sections that hold one part, a list of parts or names of parts: registry, the class where none is named, and the
+# keys beside the part's own arguments.
+_SECTIONS: dict[str, tuple[registry.Registry, str | None, tuple[str, ...]]] = {
+    "model": (registry.MODELS, None, ()),
+    "data_preprocessor": (registry.MODELS, None, ()),
+    "model_wrapper_cfg": (registry.MODEL_WRAPPERS, "MMDistributedDataParallel", ()),
+    "val_cfg": (registry.LOOPS, "ValLoop", ()),
+    "test_cfg": (registry.LOOPS, "TestLoop", ()),
+    "custom_hooks": (registry.HOOKS, None, ("priority",)),
+    "log_processor": (registry.LOG_PROCESSORS, "LogProcessor", ()),
+    "visualizer": (registry.VISUALIZERS, "Visualizer", ("vis_backends",)),
+    "val_evaluator": (registry.METRICS, None, ()),
+    "test_evaluator": (registry.METRICS, None, ()),
 }
 _LOADER = (*inspect.signature(DataLoader).parameters, "num_batch_per_epoch")
-_ARGUMENTS = {
-    **dict.fromkeys(("train_dataloader", "val_dataloader", "bank_dataloader"), _LOADER),
+_DIST = (*inspect.signature(init_dist).parameters, *inspect.signature(init_process_group).parameters)
+# What sections without a class may hold.
+_ARGUMENTS: dict[str, tuple[str, ...]] = {
     "randomness": ("seed", "diff_rank_seed", "deterministic"),
+    "env_cfg": ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
+    "env_cfg.mp_cfg": ("mp_start_method", "opencv_num_threads"),
+    "env_cfg.dist_cfg": tuple(name for name in _DIST if name not in ("launcher", "kwargs")),
+    "custom_imports": ("imports", "allow_failed_imports"),
+    "auto_scale_lr": ("enable", "base_batch_size"),
 }
-_WITH_VALUES = {"", *_ARGUMENTS}  # sections whose values are used as they stand
+# The class of a train_cfg without a type, by its `by_epoch`.
+_TRAIN_LOOPS = {None: "ResumableTrainLoop", True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
+_PARAMWISE = {
+    "DefaultOptimWrapperConstructor": (
+        *("base_lr", "lr_mult", "decay_mult", "custom_keys", "bias_lr_mult", "bias_decay_mult", "norm_decay_mult"),
+        *("flat_decay_mult", "dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate"),
+    )
+}
 
 
 def _above_zero(value: Any) -> bool:
     return value is None or (type(value) is int and value > 0)
 
 
+def _log_level(value: Any) -> bool:
+    return type(value) is int or isinstance(logging.getLevelName(value), int)
+
+
 def _from_zero(value: Any) -> bool:
     return value is None or (type(value) is int and value >= 0)
 
 
-def _names(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
-
-
-def _bool_or_names(value: Any) -> bool:
-    return type(value) is bool or _names(value)
-
-
-# What such a value must be.
-_VALUES = {
+# What a value at the top, of a loader or of `randomness` must be, beyond its annotation.
+_VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "base_lr": ("a number from 0", lambda value: value is None or (type(value) in (int, float) and value >= 0)),
     **dict.fromkeys(("effective_batch_size", "batch_size"), ("a whole number above 0", _above_zero)),
     "num_workers": ('"auto" or a whole number from 0', lambda value: value == "auto" or _from_zero(value)),
     "seed": ("a whole number from 0", _from_zero),
-    **dict.fromkeys(
-        ("fsdp", "find_unused_parameters"),
-        ("True or False", lambda value: type(value) is bool),
-    ),
-    "gradient_checkpointing": ("True, False or a list of names of modules", _bool_or_names),
-    "activation_checkpointing": ("a list of names of modules", lambda value: value is None or _names(value)),
-    "custom_hooks": ("a list of hooks", lambda value: isinstance(value, list | tuple)),
+    "custom_hooks": ("a list of hooks", lambda value: value is None or isinstance(value, list | tuple)),
+    "log_level": ("the name of a level, such as INFO", _log_level),
 }
 
 
-def check_config(node: Any, section: str = "") -> None:
-    """Check a config at any depth: the name and arguments of every part, loaders, switches and numbers.
-
-    Args:
-        node: the config, or a part of it.
-        section: the key that holds the node; none for the whole.
+def check_config(cfg: Config) -> None:
+    """Check a config at any depth: keys, the name and arguments of every part, and the kinds of values.
 
     Raises:
-        UsageError: an unknown name or argument, or a value of another kind than its key wants.
+        UsageError: an unknown name or argument, or a value of another kind than its place takes.
     """
-    if isinstance(node, Config | Mapping):
-        if section == "default_hook" or (section in _SECTIONS and "type" in node):
-            parts, extras = _SECTIONS[section]
-            check_part({key: value for key, value in node.items() if key not in extras}, parts)
-        if section in _ARGUMENTS:
-            check_arguments(section, node, _ARGUMENTS[section])
-        if section in _WITH_VALUES:
-            _check_values(node, section)
-        for key, value in node.items():
-            check_config(value, "default_hook" if section == "default_hooks" else key)
-    elif isinstance(node, list | tuple):
-        for item in node:
-            check_config(item, section)
+    _check_numbers("", cfg)
+    check_keys(cfg)
+    _check_scope(cfg.get("default_scope"))
+    for name, taken in _ARGUMENTS.items():
+        section: Any = cfg
+        for key in name.split("."):
+            section = section.get(key) if isinstance(section, Config | Mapping) else None
+        if isinstance(section, Mapping):
+            check_arguments(name, section, taken)
+            _check_numbers(name, section)
+    for name, (parts, default, extras) in _SECTIONS.items():
+        for part in _parts_in(cfg.get(name)):
+            _check_part(_with_type(part, default), parts, extras)
+    for hook in (cfg.get("default_hooks") or {}).values():
+        _check_nested(hook, registry.HOOKS, ("priority",))
+    for name in LOADERS:
+        _check_loader(name, cfg.get(name))
+    _check_train(cfg.get("train_cfg"))
+    _check_optimizer(cfg.get("optim_wrapper"))
+    for scheduler in schedulers_in(cfg):
+        _check_part(scheduler, registry.PARAM_SCHEDULERS, ("convert_to_iter_based", "by_epoch", "begin", "end"))
+    for backend in _parts_in((cfg.get("visualizer") or {}).get("vis_backends")):
+        _check_part(backend, registry.VISBACKENDS)
 
 
-def _check_values(node: Mapping, section: str) -> None:
-    for key, (wanted, fits) in _VALUES.items():
-        if key in node and not fits(node[key]):
-            name = f"{section}.{key}" if section else key
-            raise UsageError(f"{name} is {node[key]!r}, but must be {wanted}.")
+def _parts_in(value: Any) -> list[Mapping]:
+    return [part for part in (value if isinstance(value, list | tuple) else [value]) if isinstance(part, Mapping)]
+
+
+def _with_type(part: Mapping, default: str | None) -> Mapping:
+    return {"type": default, **part} if default else part
+
+
+def _check_part(part: Mapping, parts: engine.Registry, extras: Iterable[str] = ()) -> None:
+    """Check the name and the arguments of one part, and of the parts that it says it builds."""
+    arguments = {name: value for name, value in part.items() if name not in ("type", "_scope_", *extras)}
+    cls = registry.check_part({"type": part["type"]} if "type" in part else part, parts)
+    taken = parameters_of(cls)
+    if taken is not None:
+        check_arguments(cls.__name__, arguments, taken)
+    for name, nested in getattr(cls, "part_registries", {}).items():
+        _check_nested(arguments.get(name), nested)
+    for name, value in arguments.items() if parts is registry.LOOPS else ():
+        if isinstance(value, Mapping) and "dataset" in value:
+            _check_loader(f"{cls.__name__}.{name}", value)
+    check_values(cls.__name__, cls, arguments)
+
+
+def _check_nested(value: Any, parts: engine.Registry | Mapping, extras: Iterable[str] = ()) -> None:
+    if isinstance(parts, Mapping):  # a dict of names to items, each with parts of several kinds
+        for item in value.values() if isinstance(value, Mapping) else ():
+            for name, nested in parts.items() if isinstance(item, Mapping) else ():
+                _check_nested(item.get(name), nested)
+    elif isinstance(value, Mapping) and "type" not in value and all(isinstance(v, Mapping) for v in value.values()):
+        for item in value.values():
+            _check_part(item, parts, extras)
+    else:
+        for item in _parts_in(value):
+            _check_part(item, parts, extras)
+
+
+def _check_loader(name: str, loader: Any) -> None:
+    if not isinstance(loader, Mapping):
+        return
+    check_arguments(name, loader, _LOADER)
+    _check_numbers(name, loader)
+    kinds = {"dataset": registry.DATASETS, "sampler": registry.DATA_SAMPLERS, "collate_fn": registry.FUNCTIONS}
+    for key, parts in {**kinds, "batch_sampler": registry.DATA_SAMPLERS}.items():
+        _check_nested(loader.get(key), parts)
+
+
+def _check_train(loop: Any) -> None:
+    if isinstance(loop, Mapping):
+        _check_part(
+            _with_type(loop, _TRAIN_LOOPS[loop.get("by_epoch")]),
+            registry.LOOPS,
+            () if "type" in loop else ("by_epoch",),
+        )
+
+
+def _check_optimizer(wrapper: Any) -> None:
+    """Check one optimiser wrapper, or the several of a dict of names, with what constructs them."""
+    if not isinstance(wrapper, Mapping):
+        return
+    name = wrapper.get("constructor") or "DefaultOptimWrapperConstructor"
+    find_part(name, registry.OPTIM_WRAPPER_CONSTRUCTORS)
+    if name in _PARAMWISE and isinstance(wrapper.get("paramwise_cfg"), Mapping):
+        check_arguments("optim_wrapper.paramwise_cfg", wrapper["paramwise_cfg"], _PARAMWISE[name])
+    several = [item for item in wrapper.values() if isinstance(item, Mapping) and "optimizer" in item]
+    for one in several or [wrapper]:
+        extras = ("constructor", "paramwise_cfg", "optimizer")
+        _check_part(_with_type(one, "OptimWrapper"), registry.OPTIM_WRAPPERS, extras)
+        _check_nested(one.get("optimizer"), registry.OPTIMIZERS)
+
+
+def _check_scope(scope: str | None) -> None:
+    known = {"mmengine", *engine.MODELS.children}
+    if scope and scope not in known and find_spec(scope.split(".")[0]) is None:
+        raise UsageError(f"default_scope is {scope!r}, but must be maetool, mmengine or a package that is installed.")
+
+
+def _check_numbers(name: str, section: Any) -> None:
+    for key, (expected, fits) in _VALUES.items():
+        if key in section and not fits(section[key]):
+            place = f"{name}.{key}" if name else key
+            raise UsageError(f"{place} is {section[key]!r}, but must be {expected}.")

@@ -6,10 +6,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from .config import change_config, complete_config, load_config
+from .config import complete_config, load_config, load_for
+from .config_files import trees_of
 from .config_names import Key, flatten, name_of
-from .config_paths import base_files, find_config, short_name
-from .user_data import use_data
+from .config_paths import find_config, short_name
 
 COMPUTED = "filled in by maetool"
 
@@ -23,34 +23,54 @@ def trace(path: str | Path, options: list[str] | None = None, data: str | None =
         data: as of --data.
 
     Raises:
-        UsageError: what `load_config`, `use_data` and `complete_config` raise.
+        UsageError: what `load_for` and `complete_config` raise.
     """
-    cfg = load_config(path)
     stated = dict(stated_in(find_config(path)))
-    origins = {key: _origin(key, stated) for key in flatten(cfg)}
-    values = flatten(cfg)
-    steps = [("--cfg-options", lambda: change_config(cfg, options or []))]
-    steps += [("--data", lambda: data and use_data(cfg, data)), (COMPUTED, lambda: complete_config(cfg))]
-    for name, change in steps:
-        change()
-        now = flatten(cfg)
-        origins |= {key: name for key, value in now.items() if key not in values or values[key] != value}
-        values = deepcopy(now)
+    values = flatten(load_config(path))
+    origins = {key: _origin(key, stated) for key in values}
+    cfg, _ = load_for(path, options or (), data)
+    complete = deepcopy(cfg)
+    complete_config(complete)
+    typed = [tuple(option.split("=")[0].split(".")) for option in options or ()]
+    for later, name in ((cfg, "--data"), (complete, COMPUTED)):
+        now = flatten(later)
+        changed = [key for key, value in now.items() if key not in values or values[key] != value]
+        by_option = {key for key in now if any(tuple(map(str, key[: len(one)])) == one for one in typed)}
+        origins |= {key: "--cfg-options" if key in by_option and later is cfg else name for key in changed}
+        values = now
     return [(name_of(key), value, origins[key]) for key, value in values.items()]
 
 
 def stated_in(path: Path) -> Iterator[tuple[Key, str]]:
-    """Yield the path of every key that a config file states, and its file and line; what it builds on comes first."""
-    for base in base_files(path):
-        yield from stated_in(base)
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    for node in (node for node in body if isinstance(node, ast.Assign)):
-        if _target(node) not in (None, "_base_"):
-            yield from _keys(node.value, (_target(node),), path)
+    """Yield the path of every key that a config file states, and its file and line; what it builds on comes first.
+
+    In pure Python style a file may also change what it imports: `model.encoder.depth = 3`, `model.update(...)`.
+    """
+    for file, tree in trees_of(path):
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and (key := _target(node.targets[0])) not in (None, ("_base_",)):
+                yield from _keys(node.value, key, file)
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and (key := _changed(node.value)):
+                for value in node.value.args or [node.value]:
+                    yield from _keys(value, key, file)
 
 
-def _target(node: ast.Assign) -> str | None:
-    return node.targets[0].id if isinstance(node.targets[0], ast.Name) else None
+def _target(node: ast.expr) -> Key | None:
+    """Return the path of what an assignment changes: a variable, or something below one."""
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    inner = _target(node.value) if isinstance(node, ast.Attribute | ast.Subscript) else None
+    if inner is None:
+        return None
+    if isinstance(node, ast.Attribute):
+        return (*inner, node.attr)
+    return (*inner, node.slice.value) if isinstance(node.slice, ast.Constant) else None
+
+
+def _changed(call: ast.Call) -> Key | None:
+    function = call.func
+    changes = isinstance(function, ast.Attribute) and function.attr in ("update", "merge")
+    return _target(function.value) if changes else None
 
 
 def _keys(node: ast.expr, key: Key, path: Path) -> Iterator[tuple[Key, str]]:

@@ -1,5 +1,6 @@
 """Shrinks any config so that its whole path runs in seconds on a CPU."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from mmengine import Config
 from maetool.data.scene import OUTLINES, TEXTURES
 from maetool.data.shapes_segmentation import CLASSES
 from maetool.ops.geometry import to_size
-from maetool.registry import DATASETS, ENCODERS, OPTIM_WRAPPERS
+from maetool.registry import DATASETS, ENCODERS
+from maetool.targets import TokenTarget
+from maetool.targets.features import TeacherTarget
 
-from .config import loaders_of, schedulers_in, stated, takes
+from .config_facts import classes_of, loaders_of, schedulers_in, stated, takes
+from .optim import AutocastOptimWrapper
 
 _BATCH, _ITERS, _EPOCHS = 4, 2, 2
 # What is drawn, to its number of classes; and what is drawn in place of files, shapes for all others.
@@ -26,15 +30,20 @@ def shrink(cfg: Config) -> list[str]:
     The parts stay those of the config. Data that is not there is replaced by drawn shapes; a teacher by a small encoder
     of the model's own kind and a codebook by one that is drawn, because theirs would not fit.
 
+    maetool's own parts, and subclasses of them, have arguments that are known here. A part of somebody else's is left
+    alone but for what its class names in `debug_arguments`, a dict of arguments to small values.
+
     Returns:
         What was changed, for a person to read.
     """
-    encoder = cfg.model.encoder
+    encoder = cfg.model.get("encoder")
     for part in mappings([cfg.model, *(loader for _, loader in loaders_of(cfg))]):
         _shrink_part(part)
-    patch = to_size(stated(encoder, ENCODERS, "patch_size"), "patch_size")
-    encoder.img_size = tuple(4 * side * 2 ** (len(encoder.get("depths", [1])) - 1) for side in patch)
-    _replace_files(cfg.model, encoder)
+    if encoder:
+        if takes(encoder, ENCODERS, "patch_size") and takes(encoder, ENCODERS, "img_size"):
+            patch = to_size(stated(encoder, ENCODERS, "patch_size"), "patch_size")
+            encoder.img_size = tuple(4 * side * 2 ** (len(encoder.get("depths", [1])) - 1) for side in patch)
+        _replace_files(cfg.model, encoder)
     said = ["DEBUG: a tiny model, a few iterations on the CPU; the numbers mean nothing."]
     for name, loader in loaders_of(cfg):
         said += _shrink_loader(name, loader)
@@ -42,21 +51,19 @@ def shrink(cfg: Config) -> list[str]:
             cfg.model.num_classes = _DRAWN[loader.dataset.type]
     if cfg.pop("init_from", None):
         said.append("DEBUG: the encoder begins with random weights, because a tiny one fits no checkpoint.")
-    _shrink_length(cfg.train_cfg)
+    _shorten(cfg)
+    return said
+
+
+def _shorten(cfg: Config) -> None:
+    length = {"max_iters": _EPOCHS * _ITERS, "val_interval": _EPOCHS * _ITERS}
+    cfg.train_cfg.update({"max_epochs": _EPOCHS} if cfg.train_cfg.get("max_iters") is None else length)
     cfg.pop("effective_batch_size", None)
-    if takes({"type": "OptimWrapper", **cfg.optim_wrapper}, OPTIM_WRAPPERS, "dtype"):
+    if _is(cfg.optim_wrapper, AutocastOptimWrapper):
         cfg.optim_wrapper.dtype = "float32"
     for scheduler in schedulers_in(cfg):
         if "warmup_epochs" in scheduler:
             scheduler.warmup_epochs = 1
-    return said
-
-
-def _shrink_length(train_cfg: Any) -> None:
-    if train_cfg.get("max_iters") is None:
-        train_cfg.max_epochs = _EPOCHS
-    else:
-        train_cfg.max_iters = train_cfg.val_interval = _EPOCHS * _ITERS
 
 
 def mappings(node: Any) -> Iterator[Any]:
@@ -69,40 +76,56 @@ def mappings(node: Any) -> Iterator[Any]:
 
 
 def _shrink_part(part: Any) -> None:
+    classes = classes_of(part.get("type"))
+    bases = [base for cls in classes for base in getattr(cls, "__mro__", ()) if base.__module__.startswith("maetool.")]
+    known = {name for base in bases for name in inspect.signature(base).parameters}
+    small = _shrunk({name: value for name, value in part.items() if name in known or name == "type"})
+    part.update({name: value for name, value in small.items() if name in known})
+    part.update({name: value for cls in classes for name, value in getattr(cls, "debug_arguments", {}).items()})
+
+
+def _shrunk(part: Mapping) -> dict[str, Any]:
+    """Return the small values of the arguments of maetool's parts."""
+    small: dict[str, Any] = {}
     if "name" in part:  # a timm model, whose name says the rest of its sizes
-        part.update(depth=2, embed_dim=32, num_heads=2, patch_size=8)
+        small.update(depth=2, embed_dim=32, num_heads=2, patch_size=8)
     if "depth" in part:
-        part["depth"] = 2
+        small["depth"] = 2
     if "early_layer" in part:
-        part.update(early_layer=1, num_heads=2)
+        small.update(early_layer=1, num_heads=2)
     if "depths" in part:
-        part["depths"] = [1] * len(part["depths"])
+        small["depths"] = [1] * len(part["depths"])
     if "global_blocks" in part:
-        part.update(global_blocks=[1], window_size=2)
+        small.update(global_blocks=[1], window_size=2)
     if "layers" in part:
-        part["layers"] = [min(layer, 2) for layer in part["layers"]]
+        small["layers"] = [min(layer, 2) for layer in part["layers"]]
     if "layer" in part:
-        part["layer"] = min(part["layer"], 2)
-    if "embed_dim" in part and "num_heads" in part:
-        heads = part["num_heads"]
-        part["embed_dim"] = 16 * (heads if isinstance(heads, int) else heads[0])
+        small["layer"] = min(part["layer"], 2)
+    heads = small.get("num_heads", part.get("num_heads"))
+    if "embed_dim" in part and heads:
+        small["embed_dim"] = 16 * (heads if isinstance(heads, int) else heads[0])
     if part.get("type") == "ObjectDetector":
-        part.update(_TINY_DETECTOR)
+        small.update(_TINY_DETECTOR)
     if part.get("type") in ("RandomScale", "FitSize"):
-        part.update(long_side=128, short_side=64)
+        small.update(long_side=128, short_side=64)
     if "width" in part:
-        part["width"] = 8
+        small["width"] = 8
     if "conv_dims" in part:
-        part["conv_dims"] = [8] * len(part["conv_dims"])
+        small["conv_dims"] = [8] * len(part["conv_dims"])
+    return small
 
 
 def _replace_files(model: Any, encoder: Mapping) -> None:
     for part in mappings(model):
-        if "teacher" in part:
+        if "teacher" in part and _is(part, TeacherTarget):
             part["teacher"], part["checkpoint"] = dict(encoder), None
             part.pop("resize", None)
-        if "codebook" in part:
+        if "codebook" in part and _is(part, TokenTarget):
             part["codebook"] = 8
+
+
+def _is(part: Mapping, parent: type) -> bool:
+    return any(inspect.isclass(cls) and issubclass(cls, parent) for cls in classes_of(part.get("type")))
 
 
 def _shrink_loader(name: str, loader: Any) -> list[str]:

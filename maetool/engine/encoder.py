@@ -11,7 +11,8 @@ from maetool.errors import UsageError
 from maetool.registry import ENCODERS, MODELS
 
 from .checkpoint import read_checkpoint, weights_of
-from .config import load_config, takes
+from .config import load_config, takes, with_names
+from .config_complete import move_preprocessor
 from .config_paths import names_config
 from .file_facts import requested_grid
 from .frozen import FrozenEncoder, build_frozen, section_of
@@ -61,22 +62,23 @@ def load_encoder(
     return build_frozen(section, path, [name for name, value in asked.items() if value is not None])
 
 
-def _path_and_config(source: str | Path | Config, config: str | Path | None) -> tuple[Path | None, Config | None]:
+def _path_and_config(source: str | Path | Config, config: str | Path | None) -> tuple[str | Path | None, Config | None]:
     cfg = load_config(config) if config is not None else None
     if isinstance(source, Mapping | Config):
-        cfg = Config(dict(source)) if isinstance(source, Mapping) else source
+        cfg = with_names(Config(dict(source)) if isinstance(source, Mapping) else source)
+        move_preprocessor(cfg)
     elif names_config(source):
         cfg = load_config(source)
     else:
-        return Path(source), cfg
+        return source, cfg
     if "encoder" not in cfg.get("model", {}):
         raise UsageError(
             "The config has no model.encoder: pass the config of a model, such as maetool::mae/vit-b_800e.py."
         )
-    return (Path(cfg.init_from) if cfg.get("init_from") else None), cfg
+    return cfg.get("init_from") or None, cfg
 
 
-def _described(path: Path, num_heads: int | None, img_size: Any, patch_size: Any) -> ConfigDict:
+def _described(path: str | Path, num_heads: int | None, img_size: Any, patch_size: Any) -> ConfigDict:
     state = read_checkpoint(path)
     weights = weights_of(state, path)
     section = section_of(state, weights, path, num_heads, requested_grid(weights, img_size, patch_size))

@@ -25,7 +25,7 @@ from .frozen import FrozenEncoder, section_of
 
 _PREFIX = "encoder."
 _MOST_BYTES = 2**31 - 2**24  # of the protocol that ONNX is written in, with room for the graph
-_FACTS = ("epoch", "iter", "versions", "cfg", "source", "format")
+_FACTS = ("epoch", "iter", "versions", "cfg", "config", "source", "format")
 
 
 def encoder_of(

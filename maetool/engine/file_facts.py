@@ -14,7 +14,7 @@ from maetool.ops.geometry import grid_of, to_size
 from maetool.registry import ENCODERS
 
 from .config import stated
-from .config_text import read_section
+from .config_stored import read_section, trusted
 
 _KERNEL = "encoder.patch_embed.proj.weight"
 
@@ -45,9 +45,8 @@ def section_in(meta: Any) -> ConfigDict | None:
         return None
     # An exported encoder may be for another size than the run, whose config goes along.
     exported = {name: meta[name] for name in ("encoder", "data_preprocessor") if meta.get(name)}
-    text = meta.get("cfg")
-    section = ConfigDict({**((isinstance(text, str) and read_section(text, "model")) or {}), **exported})
-    return section if section.get("encoder") else None
+    section = ConfigDict({**(read_section(meta, "model") or {}), **exported})
+    return section if isinstance(section.get("encoder"), Mapping) else None
 
 
 def recorded_grid(state: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> tuple[int, ...] | None:
@@ -70,12 +69,12 @@ def requested_grid(weights: Mapping[str, Tensor], img_size: Any, patch_size: Any
     return _grid(img_size, patch_size if patch_size or kernel is None else kernel.shape[2:])
 
 
-def _stated(encoder: Mapping[str, Any], name: str) -> Any:
-    """Return an argument of an encoder, or its default where its class is known; a dotted path would run code."""
-    if name in encoder or "." in encoder.get("type", ""):
-        return encoder.get(name)
+def _stated(encoder: ConfigDict, name: str) -> Any:
+    """Return an argument of an encoder, or its default where its class is known; of another nothing is imported."""
+    if name in encoder:
+        return encoder[name]
     with suppress(UsageError, KeyError):
-        return stated(encoder, ENCODERS, name)
+        return stated(trusted(encoder, "The checkpoint"), ENCODERS, name)
     return None
 
 

@@ -14,9 +14,11 @@ from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
 from maetool.models.pooling import FirstToken, PatchMean
 from maetool.registry import ENCODERS, MODELS
+from maetool.weights import local_file
 
 from .checkpoint import load_weights, read_checkpoint, weights_of
 from .config import takes
+from .config_stored import trusted
 from .file_facts import facts_beside, recorded_grid, section_in
 from .initial import load_initial
 
@@ -117,16 +119,12 @@ def section_of(
     """
     section = section_in(state.get("meta"))
     if section is None:
-        beside, grid = facts_beside(Path(path)), recorded_grid(state, weights, Path(path))
+        file = local_file(path)
+        beside, grid = facts_beside(file), recorded_grid(state, weights, file)
         encoder = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
         images = {name: beside[name] for name in ("mean", "std") if name in beside}
         section = ConfigDict(encoder=encoder, data_preprocessor={"type": "ImagePreprocessor", **images})
-    for part in (section, section.encoder, section.get("data_preprocessor") or {}):
-        if "." in part.get("type", ""):  # would import, and so run, whatever a stranger wrote there
-            raise UsageError(
-                f"{path} names {part['type']}, which is not registered: pass a config that you trust with --config."
-            )
-    return section
+    return trusted(section, path)
 
 
 def features_of(model: nn.Module, pool: str | None = None) -> Features:

@@ -1,10 +1,8 @@
 """From a config to a runner, a model or a dataset: what the tools call."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from mmengine import Config
@@ -15,8 +13,8 @@ from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS
 
 from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
-from .config import complete_config, load_config
-from .config_checks import check_config
+from .config import load_config
+from .config_prepare import prepare_config, prepare_run
 from .hooks import ReconstructionHook
 from .optim import precision_of
 from .runner import MaetoolRunner
@@ -33,9 +31,6 @@ __all__ = [
     "refuse_to_overwrite",
     "use_data",
 ]
-
-# Where each launcher says how many processes there are.
-_PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
 
 
 def drop_missing_validation(cfg: Config) -> str | None:
@@ -64,12 +59,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     Raises:
         UsageError: anything in the config that a person got wrong.
     """
-    check_config(cfg)
-    rate = complete_config(cfg, _number_of_processes(cfg.get("launcher", "none")))
-    if not cfg.get("val_dataloader"):
-        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
-    # MMEngine shares logger and histories between runners of one name, and its own names repeat within a second.
-    cfg.setdefault("experiment_name", f"{Path(cfg.work_dir).name}_{uuid4().hex[:8]}")
+    prepare_run(cfg)
     runner = MaetoolRunner.from_cfg(cfg)
     _check_pictures(runner)
     parameters = sum(p.numel() for p in runner.bare_model.parameters())
@@ -84,17 +74,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     )
     found = ", ".join(f"{name} {version}" for name, version in versions().items())
     runner.logger.info("%s; seed %d, %d process(es).", found, runner.seed, runner.world_size)
-    runner.rate = rate
     return runner
-
-
-def _number_of_processes(launcher: str) -> int:
-    if launcher == "none" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UsageError(
-            f"torchrun started {os.environ['WORLD_SIZE']} processes, but the launcher is none, so that each would "
-            "train alone and write over the others' files: add --launcher pytorch."
-        )
-    return int(os.environ.get(_PROCESSES.get(launcher, ""), "1"))
 
 
 def _check_pictures(runner: MaetoolRunner) -> None:
@@ -131,8 +111,7 @@ def load_model(cfg: Config, checkpoint: str) -> nn.Module:
     Raises:
         UsageError: a checkpoint that cannot be read or is of another architecture.
     """
-    check_config(cfg)
-    complete_config(cfg)
+    prepare_config(cfg)
     model = MODELS.build(cfg.model)
     load_weights(model, weights_of(read_checkpoint(checkpoint), checkpoint), checkpoint)
     return model.eval()
@@ -159,8 +138,7 @@ def masks_of(
     configs = {name: load_config(path, options) for name, options in runs.items()}
     models = {}
     for name, cfg in configs.items():
-        check_config(cfg)
-        complete_config(cfg)
+        prepare_config(cfg)
         models[name] = MODELS.build({**cfg.model, "data_preprocessor": None})
     first = next(iter(models.values())).encoder
     if any(model.encoder.grid != first.grid for model in models.values()):

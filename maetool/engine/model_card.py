@@ -10,7 +10,7 @@ from maetool.visualization.curves import read_logs
 
 from .checkpoint import failures_told
 from .config import stated
-from .config_text import read_values
+from .config_stored import read_config
 from .files import replace_file
 from .hooks.log import CONSTANT_METRICS, say_metric
 
@@ -48,7 +48,7 @@ def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -
         exported, run: see `write_card`.
         name: of the encoder's file.
     """
-    config = read_values(run.get("cfg", ""))
+    config = read_config(run)
     sections = {
         f"# {name}": [
             f"The encoder of a {exported['meta']['encoder']['type']}: images into tokens of features, not classes."

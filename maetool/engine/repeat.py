@@ -11,7 +11,7 @@ from maetool.registry import MODELS
 from maetool.structures import MaskPlan
 
 from .checkpoint import load_weights, read_checkpoint
-from .config_text import read_section
+from .config_stored import read_section, trusted
 from .optim import choose_dtype, name_of, report_of
 from .state import step_seed, versions
 
@@ -23,7 +23,7 @@ def describe_step(runner: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
     meta |= {"fault": step.fault, "dtype": name_of(step.dtype), "versions": versions()}
     stored = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
     return {
-        "meta": {**meta, "cfg": runner.config_text},
+        "meta": {**meta, **runner.config_facts},
         "batch": stored,
         "plan": _plan_of(runner.bare_model, batch),
     }
@@ -55,7 +55,10 @@ class RepeatedStep:
             raise UsageError(f"{path} holds no step: pass a file of the folder broken_steps of a run.")
         self.meta, self.batch, self.plan = step["meta"], step["batch"], step["plan"]
         self.dtype = choose_dtype(dtype or self.meta["dtype"])
-        self.model = MODELS.build(read_section(self.meta["cfg"], "model")).train()
+        section = read_section(self.meta, "model")
+        if section is None:
+            raise UsageError(f"{path} does not say of which model the step is: pass a file of the folder broken_steps.")
+        self.model = MODELS.build(trusted(section, path)).train()
         load_weights(self.model, step["state_dict"], path)
 
     def run(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from maetool.errors import UsageError
 
-from .config_text import read_values
+from .config_stored import read_config
 
 _NAMES = 4096  # file names that the fingerprint of a data set is made of, evenly spaced
 _SHOWN = 80  # characters of a value
@@ -59,19 +59,18 @@ class Change:
         return self.name.rsplit(".", 1)[-1] in _ONLY_AT_START and self.is_at("model", *_ONLY_AT_START)
 
 
-def changes_since(meta: Mapping[str, Any], config_text: str) -> list[Change]:
+def changes_since(meta: Mapping[str, Any], facts: Mapping[str, str]) -> list[Change]:
     """Return what changes the result of a run and differs between the config of a checkpoint and this one.
 
     Args:
         meta: the facts of the checkpoint; without a config in them nothing is compared.
-        config_text: the completed config as Python.
+        facts: the completed config as `stored_facts` gives it.
     """
-    old = meta.get("cfg")
-    old = read_values(old) if isinstance(old, str) else old
+    old = read_config(meta)
     if not old:
         return []
-    # Both texts are parsed alike, so that what cannot be parsed is no difference.
-    new = read_values(config_text)
+    # Both are read from the same form, so that what a text cannot tell is no difference.
+    new = read_config(facts if "config" in meta else {"cfg": facts["cfg"]})
     silent = list(_SILENT)
     if meta.get("data_names"):
         silent.append(_ROOT)

@@ -1,44 +1,32 @@
-"""MMEngine's runner with safe checkpoints, a quiet start, and process groups that work without CUDA."""
+"""MMEngine's runner with safe checkpoints and exact resume."""
 
 import logging
-import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
-from mmengine.device import get_device
-from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
+from mmengine import Config
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
-from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
-from maetool.compat import keep_freed_memory
-from maetool.errors import UsageError
 from maetool.models import start_parts
-from maetool.registry import LOOPS, MODELS
 
-from .blocks import checkpoint_blocks, checkpointing_of, compile_blocks
+from .building import BuildingRunner
 from .checkpoint import load_weights, newest_readable, read_checkpoint, weights_of
-from .evaluator import build_evaluator
-from .initial import check_classes, load_initial
-from .loaders import with_parts
-from .loops import enter_loop, renew_epochs
-from .saving import check_checkpoint_hook, check_local, save
-from .schedules import fit_to_loop
-from .sharding import full_weights, is_sharded, read_on_first, shard
+from .config_prepare import prepare_run
+from .config_stored import stored_facts
+from .initial import load_initial
+from .loops import enter_loop
+from .saving import check_local, save
+from .sharding import full_weights, is_sharded, read_on_first
 from .state import check_resumable, restore
-
-# What must move with training, whatever hooks a config lists; without such parts in the model they do nothing.
-_NEEDED_HOOKS = ("TeacherHook", "MaskerProgressHook")
-_MMENGINES_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 
 
 @RUNNERS.register_module()
-class MaetoolRunner(Runner):
+class MaetoolRunner(BuildingRunner):
     """The runner of every maetool config; `build_runner` in `maetool.engine.launch` makes one from a config."""
 
     rate = ""  # the sentence on the learning rate, which training begins with
@@ -49,142 +37,24 @@ class MaetoolRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> "MaetoolRunner":
-        """Build the runner; environment, config and hooks go to the log file only, not to the terminal."""
+        """Check and complete a config and build its runner; `cfg` stays as it is.
+
+        Environment, config and hooks go to the log file only, not to the terminal.
+
+        Raises:
+            UsageError: anything in the config that a person got wrong.
+        """
+        cfg = deepcopy(cfg) if isinstance(cfg, Config) else Config(dict(cfg))
+        rate = prepare_run(cfg)
         for stage in ("val", "test"):  # MMEngine wants all three or none; a loop of ours needs no evaluator
             loader = cfg.get(f"{stage}_dataloader")
             for name, default in (("cfg", {}), ("evaluator", [])):
                 if not loader or cfg.get(f"{stage}_{name}") is None:
                     cfg[f"{stage}_{name}"] = default if loader else None
         runner = super().from_cfg(cfg)
+        runner.rate = rate
         runner._set_console_level(logging.INFO)
         return runner
-
-    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None) -> Any:
-        """Build the logger under maetool's name."""
-        return super().build_logger(log_level, log_file, logger_name="maetool")
-
-    def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        self._set_console_level(logging.WARNING)
-        super()._log_env(env_cfg)
-
-    def _set_console_level(self, level: int) -> None:
-        for handler in self.logger.handlers:
-            if type(handler) is logging.StreamHandler and self.rank == 0:
-                handler.setLevel(level)
-
-    def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        """Start the process group with gloo where there is no CUDA; MMEngine would ask CUDA for its devices."""
-        if not torch.cuda.is_available():
-            keep_freed_memory()
-        if self.launcher == "pytorch" and not is_distributed() and not torch.cuda.is_available():
-            dist.init_process_group("gloo")
-        super().setup_env(env_cfg)
-
-    def build_model(self, model: Any) -> torch.nn.Module:
-        """Build the model with maetool's checks."""
-        return MODELS.build(model)
-
-    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
-        """Switch on what the config asks of the blocks, move the model to its device, and join the processes."""
-        if names := checkpointing_of(self.cfg):
-            number = checkpoint_blocks(model, names)
-            self.logger.info("Recomputing the activations of %d modules in the backward pass.", number)
-        if self.cfg.get("compile"):
-            number = compile_blocks(model, self.cfg.compile)
-            self.logger.info("Compiling %d blocks: the first iterations take longer.", number)
-        if self.cfg.get("fsdp") and self.distributed:
-            return shard(model.to(get_device()))
-        with warnings.catch_warnings():  # MMEngine's argument broadcast_buffers, which torch gave another name
-            warnings.simplefilter("ignore", FutureWarning)
-            if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
-                return MMDistributedDataParallel(module=model, broadcast_buffers=False)
-            return super().wrap_model(model_wrapper_cfg, model)
-
-    def _init_model_weights(self) -> None:
-        """Give all processes the weights of the first; sharding has seen to that already."""
-        if not is_sharded(self.model):
-            super()._init_model_weights()
-
-    def _maybe_compile(self, target: str) -> None:
-        """Nothing: MMEngine would compile the optimiser and the logging too; see `wrap_model`."""
-
-    @staticmethod
-    def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
-        """Build a loader whose dataset and sampler are built with maetool's checks.
-
-        Raises:
-            UsageError: see `maetool.engine.loaders.with_parts`.
-        """
-        if isinstance(dataloader, Mapping):
-            dataloader = with_parts(dataloader)
-        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-
-    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """Build the optimiser wrapper.
-
-        Raises:
-            UsageError: MMEngine's mixed precision where there is no accelerator.
-        """
-        try:
-            return super().build_optim_wrapper(optim_wrapper)
-        except AssertionError as error:
-            raise UsageError(
-                f"The optimiser wrapper cannot be built ({error}): optim_wrapper.type=AutocastOptimWrapper trains in "
-                "bfloat16 on CPUs too."
-            ) from error
-
-    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
-        return super()._build_param_scheduler(fit_to_loop(scheduler, self.train_loop), optim_wrapper)
-
-    def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
-        """Register the hooks of the config, and those that parts of the model cannot do without."""
-        stated = (default_hooks or {}).items()
-        stated = {name: hook for name, hook in stated if hook is not None or name in _MMENGINES_HOOKS}
-        super().register_hooks(stated, custom_hooks)
-        for hook in self.hooks:
-            if isinstance(hook, CheckpointHook):
-                check_checkpoint_hook(hook)
-        for name in _NEEDED_HOOKS:
-            if name not in {type(hook).__name__ for hook in self.hooks}:
-                self.register_hook({"type": name})
-
-    def register_hook(self, hook: Any, priority: Any = None) -> None:
-        """Register a hook.
-
-        Raises:
-            UsageError: a value that the hook refuses.
-        """
-        try:
-            super().register_hook(hook, priority)
-        except UsageError:
-            raise
-        except (AssertionError, ValueError) as error:  # how MMEngine's hooks refuse
-            raise UsageError(f"The hook {hook} cannot be built: {error}.") from error
-
-    def build_train_loop(self, loop: Any) -> Any:
-        """Build the training loop, whose data must have the classes of the model."""
-        if isinstance(loop, Mapping):
-            kinds = {None: "ResumableTrainLoop", True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
-            given = {name: value for name, value in loop.items() if name != "by_epoch"}
-            loop = {"type": kinds[loop.get("by_epoch")], **given}
-            loop = LOOPS.build(loop, default_args={"runner": self, "dataloader": self._train_dataloader})
-        check_classes(self.bare_model, loop.dataloader.dataset)
-        renew_epochs(loop)
-        return loop
-
-    def build_val_loop(self, loop: Any) -> Any:
-        """Build the validation loop; MMEngine's `ValLoop` where the config names none."""
-        return self._build_evaluation(loop, "ValLoop", self._val_dataloader, self._val_evaluator)
-
-    def build_test_loop(self, loop: Any) -> Any:
-        """Build the test loop; MMEngine's `TestLoop` where the config names none."""
-        return self._build_evaluation(loop, "TestLoop", self._test_dataloader, self._test_evaluator)
-
-    def _build_evaluation(self, loop: Any, default: str, dataloader: Any, evaluator: Any) -> Any:
-        if not isinstance(loop, Mapping):
-            return loop
-        facts = {"runner": self, "dataloader": dataloader, "evaluator": build_evaluator(evaluator)}
-        return LOOPS.build({"type": default, **loop}, default_args=facts)
 
     def val(self) -> dict[str, Any]:
         """Validate; hooks that save the best checkpoint or end training rest meanwhile."""
@@ -202,14 +72,9 @@ class MaetoolRunner(Runner):
         return getattr(self.train_dataloader.dataset, "classes", ()) if training else self.loaded_classes
 
     @cached_property
-    def config_text(self) -> str:
-        """The whole config as Python; made once, because MMEngine's formatting takes seconds where paths are long."""
-        return self.cfg.pretty_text
-
-    @property
-    def bare_model(self) -> torch.nn.Module:
-        """The model without the wrapper of several processes."""
-        return getattr(self.model, "module", self.model)
+    def config_facts(self) -> dict[str, str]:
+        """The whole config for `meta` of a checkpoint; made once, because MMEngine's formatting takes seconds."""
+        return stored_facts(self.cfg)
 
     def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
         """Return the model's state dict, see `maetool.engine.sharding.full_weights`; all processes call it together."""

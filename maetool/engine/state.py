@@ -58,7 +58,7 @@ def _facts(runner: Any) -> dict[str, Any]:
         "images_per_iter": images_per_iter(runner),
         "accumulation": accumulation_of(runner),
         "experiment_name": runner.experiment_name,
-        "cfg": runner.config_text,
+        **runner.config_facts,
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": versions(),
         "dataset_meta": runner.train_dataloader.dataset.metainfo,
@@ -117,7 +117,7 @@ def check_resumable(runner: Any, state: dict[str, Any], source: str) -> None:
             "to at least as many."
         )
     inside_epoch = meta["iter"] != meta["epoch"] * meta["epoch_length"]
-    refuse_changes(changes_since(meta, runner.config_text), source, inside_epoch)
+    refuse_changes(changes_since(meta, runner.config_facts), source, inside_epoch)
 
 
 def _fixed_facts(runner: Any, meta: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -153,7 +153,7 @@ def restore(runner: Any, state: dict[str, Any]) -> list[str]:
     moved = iteration != state["meta"]["iter"]
     saved = in_present_groups(_aligned(runner, state, iteration), runner.bare_model)
     restore_optimizer(runner, saved, state["param_schedulers"], epoch, iteration, moved)
-    return list(describe_changes(changes_since(state["meta"], runner.config_text)))
+    return list(describe_changes(changes_since(state["meta"], runner.config_facts)))
 
 
 def _restore_histories(runner: Any, saved: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from maetool.errors import UsageError
 from maetool.registry import DATASETS, ENCODERS, MODELS
 
 from .coco_places import coco_places
-from .config import stated, takes
+from .config_facts import stated, takes
 
 _FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "CocoDataset")
 _WHERE = ("type", "root", "csv_file", "with_labels", "annotations")
@@ -43,8 +43,15 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     Raises:
         UsageError: the data cannot be read, or a model of classes needs labels that are not there.
     """
+    point_at(cfg, data)
+    if adopt:
+        adopt_classes(cfg)
+
+
+def point_at(cfg: Config, data: str) -> None:
+    """Point all loaders of a config at images of the user's, and leave its model as it is; see `use_data`."""
     if takes(cfg.model, MODELS, "decode_head"):
-        _use_pixels(cfg, data, adopt)
+        _use_pixels(cfg, data)
         return
     labelled, finds_objects = (takes(cfg.model, MODELS, name) for name in ("num_classes", "with_masks"))
     train, val = coco_places(Path(data)) if finds_objects else places(Path(data), labelled)
@@ -58,8 +65,6 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
             labels = {"with_labels": True} if "root" in train else {}
             bank.dataset = _dataset(bank.dataset, {**train, **labels}, "val")
             cfg.val_cfg.bank_dataloader = bank
-    if labelled and adopt:
-        _adopt_classes(cfg)
 
 
 def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -110,8 +115,7 @@ def _taken(part: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, A
     return {name: v for name, v in arguments.items() if name == "type" or takes(part, DATASETS, name)}
 
 
-def _use_pixels(cfg: Config, data: str, adopt: bool) -> None:
-    own_classes = (Path(data) / CLASSES_FILE).is_file()
+def _use_pixels(cfg: Config, data: str) -> None:
     for name, part in (("train_dataloader", "training"), ("val_dataloader", "validation")):
         loader = cfg.get(name)
         if not loader:
@@ -121,15 +125,28 @@ def _use_pixels(cfg: Config, data: str, adopt: bool) -> None:
             loader.dataset = {"type": "SegmentationDataset", "zero_is_ignored": True, "pipeline": pipeline}
             loader.dataset.update(images=f"images/{part}", annotations=f"annotations/{part}")
         loader.dataset.root = data
-        for old in ("classes", "palette") if own_classes else ():
+        for old in ("classes", "palette") if (Path(data) / CLASSES_FILE).is_file() else ():
             loader.dataset.pop(old, None)
-    if own_classes and adopt:
-        cfg.model.num_classes = len(read_classes(Path(data)))
 
 
-def _adopt_classes(cfg: Config) -> None:
-    in_chans = stated(cfg.model.encoder, ENCODERS, "in_chans")
-    dataset = DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": [], "in_chans": in_chans})
+def adopt_classes(cfg: Config) -> None:
+    """Let a model of classes have those of the data that its loaders point at: `num_classes` and `multi_label`.
+
+    Raises:
+        UsageError: the data cannot be read, or has several labels for an image, which the model does not take.
+    """
+    if takes(cfg.model, MODELS, "decode_head"):
+        root = Path(cfg.train_dataloader.dataset.get("root", ""))
+        if (root / CLASSES_FILE).is_file():
+            cfg.model.num_classes = len(read_classes(root))
+    elif takes(cfg.model, MODELS, "num_classes"):
+        _adopt_labels(cfg)
+
+
+def _adopt_labels(cfg: Config) -> None:
+    encoder = cfg.model.get("encoder")
+    facts = {"in_chans": stated(encoder, ENCODERS, "in_chans")} if encoder else {}
+    dataset = DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": [], **facts})
     labels = labels_of(dataset)
     cfg.model.num_classes = len(labels.classes)
     several = labels.values is not None and labels.values.ndim == 2

@@ -62,6 +62,8 @@ class MixedMasker(Masker):
         UsageError: no maskers, or probabilities that do not fit.
     """
 
+    part_registries = {"maskers": MASKERS}
+
     bounds: Tensor
 
     def __init__(
@@ -126,6 +128,8 @@ class ScheduledMasker(Masker):
     Raises:
         UsageError: no maskers, or starts that do not ascend from 0.
     """
+
+    part_registries = {"maskers": MASKERS}
 
     def __init__(
         self,

@@ -6,17 +6,19 @@ from typing import Any
 from torch import nn
 
 from maetool.errors import UsageError
-from maetool.registry import DECODERS, Registry
+from maetool.registry import DECODERS, Registry, find_part
 
 
 def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
     """Build a part with the facts it leaves out.
 
+    Only a part of maetool's, or of a subclass, can contradict a fact: what another one calls so may be something else.
+
     Raises:
         UsageError: the part states a fact that the encoder states otherwise.
     """
-    for name, value in facts.items():
-        stated = part.get(name, value) if isinstance(part, Mapping) else value
+    for name, value in facts.items() if isinstance(part, Mapping) and _is_own(part, registry) else ():
+        stated = part.get(name, value)
         if stated is not value and not _equal(stated, value):
             raise UsageError(
                 f"The {registry.name} says {name}={stated!r}, but the encoder says {value!r}: "
@@ -30,6 +32,11 @@ def _equal(stated: Any, value: Any) -> bool:
     if not isinstance(value, tuple):
         return stated == value
     return (tuple(stated) if isinstance(stated, Sequence) else (stated,) * len(value)) == value
+
+
+def _is_own(part: Mapping, registry: Registry) -> bool:
+    bases = getattr(find_part(part["type"], registry), "__mro__", ()) if "type" in part else ()
+    return any(base.__module__.startswith("maetool.") for base in bases)
 
 
 def build_decoder(decoder: Any, facts: Mapping[str, Any], out_dim: int) -> Any:

@@ -41,6 +41,8 @@ class ImageClassifier(DownstreamModel):
         UsageError: an argument out of range, or a class token wanted of an encoder without one.
     """
 
+    part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS}
+
     def __init__(
         self,
         encoder: Any,

@@ -50,6 +50,8 @@ class ObjectDetector(TrainableModel):
         UsageError: no class, or patches that are not square or no power of two.
     """
 
+    part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS}
+
     def __init__(
         self,
         encoder: Any,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from maetool.errors import UsageError
 from maetool.heads import weighted_sum
 from maetool.ops.patches import patchify, unpatchify
-from maetool.registry import ENCODERS, HEADS, MASKERS, MODELS, TARGETS
+from maetool.registry import DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS
 from maetool.structures import MaskPlan
 
 from .base import TrainableModel, check_loss
@@ -37,6 +37,10 @@ class MaskedImageModel(TrainableModel):
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
     """
+
+    _parts = {"decoder": DECODERS, "target": TARGETS, "head": HEADS}
+    part_registries = {"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS, "advisors": MODELS}
+    part_registries |= {**_parts, "tasks": _parts}
 
     def __init__(
         self,

@@ -46,6 +46,9 @@ class Segmentor(DownstreamModel):
         UsageError: an argument out of range.
     """
 
+    part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS, "pyramid": MODELS}
+    part_registries |= {"decode_head": MODELS, "auxiliary_head": MODELS}
+
     def __init__(
         self,
         encoder: Any,

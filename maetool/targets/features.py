@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,7 +16,7 @@ from maetool.ops.stats import along_channels, check_deviations, check_normalisab
 from maetool.positions import fit_positions
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan
-from maetool.weights import check_weights, read_checkpoint, weights_of
+from maetool.weights import check_weights, local_file, read_checkpoint, weights_of
 
 Normalisation = Literal["token", "length", "none"]
 
@@ -131,6 +130,8 @@ class FeatureTarget(TeacherTarget):
         UsageError: a teacher of another grid or patch size, a file that is not its weights, or see `TeacherTarget`.
     """
 
+    part_registries = {"teacher": ENCODERS}
+
     def __init__(
         self,
         teacher: Any,
@@ -242,7 +243,7 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
 
 
 def _check_made(checkpoint: str, made_by: str | None) -> None:
-    if made_by is not None and not Path(checkpoint).exists():
+    if made_by is not None and not local_file(checkpoint).exists():
         raise UsageError(
             f"There is no teacher {checkpoint}: make it with {made_by}, or name another as `checkpoint` of the target."
         )

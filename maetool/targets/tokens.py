@@ -1,7 +1,6 @@
 """The nearest code of a codebook as target."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from maetool.errors import UsageError
 from maetool.ops.kmeans import nearest_centroids
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
-from maetool.weights import read_checkpoint, weights_of
+from maetool.weights import local_file, read_checkpoint, weights_of
 
 
 @TARGETS.register_module()
@@ -40,6 +39,8 @@ class TokenTarget(nn.Module):
     Raises:
         UsageError: no such file, one without a codebook, or one for other numbers than `source` gives.
     """
+
+    part_registries = {"source": TARGETS}
 
     invertible = False
     gives_tokens = True
@@ -91,7 +92,7 @@ class TokenTarget(nn.Module):
 
 def _read(path: str, source: nn.Module) -> tuple[Tensor, nn.Sequential | None]:
     """Return the codebook (K, N) of a tokenizer file, and its projection if it has one."""
-    if not Path(path).is_file():
+    if not local_file(path).is_file():
         raise UsageError(
             f"There is no tokenizer file {path}: make it with `maetool fit_centroids CONFIG --out {path}`, or from a "
             "published one with `maetool convert_tokenizer`, or name another as model.target.codebook."

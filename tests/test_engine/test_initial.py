@@ -8,7 +8,7 @@ import torch
 from maetool.convert.mae import to_published
 from maetool.encoders import VisionTransformer, WindowedTransformer
 from maetool.engine.checkpoint import load_weights, read_checkpoint, weights_of, write_checkpoint
-from maetool.engine.config_text import read_section
+from maetool.engine.config_stored import read_section
 from maetool.engine.export import encoder_of
 from maetool.engine.initial import check_classes, load_initial
 from maetool.errors import UsageError
@@ -212,11 +212,10 @@ def test_data_of_other_classes():
 
 def test_the_text_of_a_config_is_read_and_never_run(tmp_path):
     text = "import os\nx = 1\n"
-    assert read_section(text, "x") is None
-    assert read_section("model = dict(a=dict(b=(1, 2), c=[-1.5, None, 'x'], d={'e f': True}))", "model") == {
-        "a": {"b": (1, 2), "c": [-1.5, None, "x"], "d": {"e f": True}}
-    }
+    assert read_section({"cfg": text}, "x") is None
+    text = "model = dict(a=dict(b=(1, 2), c=[-1.5, None, 'x'], d={'e f': True}))"
+    assert read_section({"cfg": text}, "model") == {"a": {"b": (1, 2), "c": [-1.5, None, "x"], "d": {"e f": True}}}
     target = tmp_path / "ran"
     for stranger in (f"model = dict(a=open({str(target)!r}, 'w'))", f"open({str(target)!r}, 'w')", "model = (", ""):
-        assert read_section(stranger, "model") is None
+        assert read_section({"cfg": stranger}, "model") is None
     assert not target.exists()

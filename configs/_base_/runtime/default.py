@@ -1,4 +1,5 @@
 default_scope = "maetool"
+runner_type = "maetool.engine.runner.MaetoolRunner"  # for scripts of MMEngine's kind, which build what this names
 randomness = dict(seed=0, diff_rank_seed=False)  # the keys of the samples differ, so the processes need not
 env_cfg = dict(
     cudnn_benchmark=True,

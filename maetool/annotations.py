@@ -1,0 +1,158 @@
+"""Whether values are of the kinds that the annotations of a class name."""
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache
+from numbers import Number
+from pathlib import PurePath
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from torch import Tensor
+
+from .errors import UsageError
+
+_PLAIN = (NoneType, bool, int, float, str, list, tuple, Mapping)
+_WORDS = {NoneType: "None", bool: "True or False", int: "an integer", float: "a number", str: "a string"}
+_FRAMEWORKS = ("mmengine", "torch")  # whose classes hand **kwargs on to their base class, and nowhere else
+
+
+@cache
+def parameters_of(part: Callable) -> dict[str, inspect.Parameter] | None:
+    """Return the parameters that a class or function takes; None where it takes any."""
+    taken: dict[str, inspect.Parameter] = {}
+    for function in _constructors(part):
+        own = inspect.signature(function).parameters
+        taken = {**own, **taken}
+        if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            return {n: p for n, p in taken.items() if n != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    return None
+
+
+def _constructors(part: Callable) -> Iterator[Callable]:
+    if not inspect.isclass(part) or part.__module__.split(".")[0] not in _FRAMEWORKS:
+        yield part
+        return
+    yield from (base.__init__ for base in part.__mro__ if "__init__" in vars(base) and base is not object)
+
+
+@cache
+def hints_of(part: Callable) -> dict[str, Any]:
+    """Return the annotations of the parameters of a class or function, so far as they can be resolved."""
+    hints: dict[str, Any] = {}
+    for function in reversed(list(_constructors(part))):
+        own = function.__init__ if inspect.isclass(function) else function
+        try:
+            resolved = get_type_hints(own)
+        except Exception:  # an annotation of somebody else's class can name anything
+            resolved = {}
+        hints |= {name: resolved.get(name, Any) for name in inspect.signature(own).parameters}
+    return {name: hint for name, hint in hints.items() if name != "self"}
+
+
+def check_values(owner: str, part: Callable, values: Mapping[str, Any]) -> None:
+    """Check the values of arguments against the annotations of a class.
+
+    A value of the kind of the default is always right, whatever the annotation.
+
+    Raises:
+        UsageError: a number where a string is expected, one word where a list is, and the like.
+    """
+    parameters = parameters_of(part) or {}
+    for name, hint in hints_of(part).items():
+        default = parameters[name].default if name in parameters else inspect.Parameter.empty
+        loose = getattr(part, "__module__", "").startswith("mmengine") and "str" in kinds_of(
+            hint
+        )  # AmpOptimWrapper's loss_scale: str
+        if name in values and type(values[name]) is not type(default) and not loose:
+            check_value(f"{owner}.{name}" if owner else name, values[name], hint)
+
+
+def check_value(name: str, value: Any, hint: Any) -> None:
+    """Check one value against an annotation.
+
+    Raises:
+        UsageError: it is of another kind.
+    """
+    if not fits(value, hint):
+        raise UsageError(f"{name} is {value!r}, but must be {describe(hint)}.")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Return whether a value of a config is of the kind of an annotation; True where the annotation does not tell."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return fits(value, inner[0])
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is Literal:
+        return any(value == one and type(value) is type(one) for one in inner)
+    base = NoneType if hint is None else origin or hint
+    if not isinstance(base, type) or base in (Any, object) or not isinstance(value, _PLAIN):
+        return True
+    return _fits_class(value, base, inner)
+
+
+def _fits_class(value: Any, base: type, inner: tuple[Any, ...]) -> bool:
+    if base is float:
+        return type(value) in (int, float)
+    if base in (NoneType, bool, int, str):
+        return type(value) is base
+    if issubclass(base, Number):
+        return isinstance(value, base)
+    if issubclass(base, Mapping):
+        return isinstance(value, Mapping) and (len(inner) != 2 or all(fits(item, inner[1]) for item in value.values()))
+    if base is tuple and inner and Ellipsis not in inner:
+        return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(fits, value, inner))
+    if _is_list(base):
+        return isinstance(value, list | tuple) and (not inner or all(fits(item, inner[0]) for item in value))
+    if issubclass(base, PurePath):
+        return isinstance(value, str)
+    if issubclass(base, Tensor):
+        return isinstance(value, int | float | list | tuple)
+    return value is not None  # a class, which a config gives as its section, a name, or in a form of its own
+
+
+def _is_list(base: Any) -> bool:
+    return isinstance(base, type) and issubclass(base, Collection) and not issubclass(base, str | bytes | Mapping)
+
+
+def describe(hint: Any) -> str:
+    """Return the kinds of value that an annotation names, for a sentence."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return describe(inner[0])
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(describe(one) for one in inner))
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, inner))}"
+    base = NoneType if hint is None else origin or hint
+    if base in _WORDS:
+        return _WORDS[base]
+    if isinstance(base, type) and issubclass(base, Mapping):
+        return "a dict"
+    if _is_list(base):
+        length = f" of {len(inner)}" if base is tuple and inner and Ellipsis not in inner else ""
+        return f"a list{length}" + (f", each {describe(inner[0])}" if inner else "")
+    if isinstance(base, type) and issubclass(base, PurePath):
+        return "a path"
+    return f"a {getattr(base, '__name__', base)}"
+
+
+def kinds_of(hint: Any) -> set[str]:
+    """Return which of "str", "list", "none" and "other" an annotation allows; "any" alone where it does not tell."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return kinds_of(inner[0])
+    if origin in (Union, UnionType):
+        return set().union(*map(kinds_of, inner))
+    if origin is Literal:
+        return {"str" if isinstance(one, str) else "other" for one in inner}
+    base = NoneType if hint is None else origin or hint
+    if not isinstance(base, type) or base in (Any, object):
+        return {"any"}
+    if base is NoneType:
+        return {"none"}
+    if issubclass(base, str | PurePath):
+        return {"str"}
+    return {"list"} if _is_list(base) else {"other"}

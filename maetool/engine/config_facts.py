@@ -1,0 +1,56 @@
+"""What the parts of a config are: their classes' arguments and the defaults that the config leaves out."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from mmengine import Config
+from mmengine.utils import get_object_from_string
+
+from maetool import registry
+from maetool.plugins import load_plugins
+from maetool.registry import classes_named, find_part
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
+    """Yield name and config of every loader."""
+    for name in LOADERS:
+        if cfg.get(name):
+            yield name, cfg[name]
+    bank = (cfg.get("val_cfg") or {}).get("bank_dataloader")
+    if isinstance(bank, Mapping) and "dataset" in bank:
+        yield "val_cfg.bank_dataloader", bank
+
+
+def schedulers_in(cfg: Config) -> list[Any]:
+    """Return the configs of the schedules: of one, of a list, or where there are several optimisers of each."""
+    configs = cfg.get("param_scheduler") or []
+    if isinstance(configs, Mapping):
+        configs = [configs] if "type" in configs else list(configs.values())
+    groups = [each if isinstance(each, list | tuple) else [each] for each in configs]
+    return [scheduler for group in groups for scheduler in group if isinstance(scheduler, Mapping)]
+
+
+def stated(part: Mapping, parts: registry.Registry, name: str) -> Any:
+    """Return the argument `name` of a part: the config's, or else the default of its class."""
+    return part.get(name, inspect.signature(find_part(part["type"], parts)).parameters[name].default)
+
+
+def takes(part: Mapping, parts: registry.Registry, argument: str) -> bool:
+    """Return whether the class that a part's config names has this argument."""
+    return argument in inspect.signature(find_part(part["type"], parts)).parameters
+
+
+def classes_of(name: Any) -> list[Any]:
+    """Return the classes that a `type` may mean: those of its name in any registry, or the one at its dotted path."""
+    if not isinstance(name, str):
+        return [name] if callable(name) else []
+    load_plugins()
+    matches = classes_named(name)
+    if not matches and "." in name:
+        with suppress(Exception):  # the check of the part says what is wrong with it
+            matches = [get_object_from_string(name)]
+    return [part for part in matches if callable(part)]
