@@ -12,7 +12,7 @@ from .base import ImageDataset
 from .encoded_image import EncodedImage, decoded, open_image
 from .file_index import Files
 from .image_io import UnreadableImage, check_backend
-from .image_size import STORED_BYTES, chosen_limit
+from .image_size import chosen_limit, most_bytes
 from .labels import Labels
 from .subsets import Subset, evenly_spaced
 
@@ -38,7 +38,7 @@ class FileDataset(ImageDataset):
             the bit, at half the speed or less.
         seed: seed of the augmentation where no sampler hands over a key.
         max_pixels: most pixels of an image, and 4 bytes for each of so many; a larger one counts as broken. A file may
-            have 8 bytes for each; see `decode_image`.
+            have 8 bytes for each and 16 MiB; see `decode_image`.
 
     Attributes:
         files: the files in use.
@@ -126,7 +126,7 @@ class FileDataset(ImageDataset):
         return self.files.relative(index)
 
     def _open(self, index: int) -> EncodedImage | Tensor:
-        path, data = self.files.read(index, STORED_BYTES * self.max_pixels)
+        path, data = self.files.read(index, most_bytes(self.max_pixels))
         return open_image(data, path, self.in_chans, self.backend, self.max_pixels)
 
     def _of_one_type(self, image: EncodedImage | Tensor, index: int) -> EncodedImage | Tensor:

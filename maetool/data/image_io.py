@@ -1,5 +1,6 @@
 """From bytes to a tensor (C, H, W): photographs by OpenCV, arrays and multi-band TIFF by NumPy and tifffile."""
 
+import errno
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,7 @@ from maetool.errors import UsageError
 from maetool.reading import read_file
 
 from .image_arrays import decode_array, is_array
-from .image_size import MAX_PIXELS, STORED_BYTES, Refused, open_by_pillow, photo_size
+from .image_size import MAX_PIXELS, Refused, most_bytes, open_by_pillow, photo_size
 from .jpeg import read_header
 
 ARRAY_EXTENSIONS = (".npy", ".tif", ".tiff")
@@ -56,16 +57,17 @@ class UnreadableImage(Exception):
         return " ".join(f"{self.path}: {self.reason}".splitlines())
 
 
-def read_bytes(path: str | Path, most: int = STORED_BYTES * MAX_PIXELS) -> bytes:
-    """Return the content of a file of at most `most` bytes.
+def read_bytes(path: str | Path, most: int | None = None) -> bytes:
+    """Return the content of a file of at most `most` bytes; None, as many as `MAX_PIXELS` allow.
 
     Raises:
         UnreadableImage: missing, empty, larger, not to be read, or not a regular file.
     """
     try:
-        data = read_file(path, most)
+        data = read_file(path, most_bytes(MAX_PIXELS) if most is None else most)
     except OSError as error:
-        raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
+        cure = ": raise dataset.max_pixels if it is an image" if error.errno == errno.EFBIG else ""
+        raise UnreadableImage(path, (error.strerror or str(error)).lower() + cure) from error
     if not data:
         raise UnreadableImage(path, "the file is empty")
     return data

@@ -15,9 +15,9 @@ from .jpeg import SCAN, read_header
 
 # 16,384 x 16,384. Pillow refuses at two thirds of it, but there are honest maps of classes of 16,000 x 16,000.
 MAX_PIXELS = 2**28
-# For each of these pixels a file may have 8 bytes (16 bits of RGBA, float64) and a decoded image 4 (uint8 of RGBA,
-# float32 of one channel).
-STORED_BYTES, DECODED_BYTES = 8, 4
+# For each of these pixels a file may have 8 bytes (16 bits of RGBA, float64), besides what it says about the image, and
+# a decoded image 4 (uint8 of RGBA, float32 of one channel).
+_STORED_BYTES, _FACTS, DECODED_BYTES = 8, 2**24, 4
 # A decoder goes over a progressive JPEG once for each scan; usual are 10, and each may be a few bytes.
 _MAX_SCANS = 100
 # Those that occur under our file names. Pillow's others are left out: EPS, for one, starts Ghostscript.
@@ -43,6 +43,11 @@ def chosen_limit(max_pixels: object) -> int:
     if type(max_pixels) is not int or max_pixels < 1:
         raise UsageError(f"max_pixels is {max_pixels!r}: give the most pixels that an image may have, such as 2**28.")
     return max_pixels
+
+
+def most_bytes(max_pixels: int) -> int:
+    """Return how many bytes the file of an image may have."""
+    return _STORED_BYTES * max_pixels + _FACTS
 
 
 def photo_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

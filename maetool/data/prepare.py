@@ -21,7 +21,7 @@ from maetool.errors import UsageError
 
 from .file_index import FileIndex, index_files
 from .image_io import UnreadableImage, decode_image, read_bytes
-from .image_size import MAX_PIXELS, STORED_BYTES
+from .image_size import MAX_PIXELS, most_bytes
 from .jpeg import read_header
 from .resize import resize
 from .shards import SETTINGS, ShardTable, ShardWriter, members_of
@@ -238,7 +238,7 @@ def _encode_files(paths: list[str], recipe: Recipe, max_pixels: int) -> list[byt
     results: list[bytes | str] = []
     for path in paths:
         try:
-            results.append(encode(read_bytes(path, STORED_BYTES * max_pixels), recipe, path, max_pixels))
+            results.append(encode(read_bytes(path, most_bytes(max_pixels)), recipe, path, max_pixels))
         except UnreadableImage as error:
             results.append(str(error))
     return results

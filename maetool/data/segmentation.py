@@ -19,7 +19,7 @@ from .encoded_image import size_of
 from .file_dataset import FileDataset
 from .file_index import FileIndex
 from .image_io import UnreadableImage, read_bytes
-from .image_size import MAX_PIXELS, STORED_BYTES, Refused, open_by_pillow, photo_size
+from .image_size import MAX_PIXELS, Refused, most_bytes, open_by_pillow, photo_size
 from .names import Names
 from .subsets import Subset
 
@@ -131,7 +131,7 @@ def read_index_png(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UnreadableImage: it cannot be read, is larger than `max_pixels`, or is a picture in colours.
     """
     try:
-        data = read_bytes(str(path), STORED_BYTES * max_pixels)
+        data = read_bytes(str(path), most_bytes(max_pixels))
         photo_size(data, max_pixels)
         with open_by_pillow(data, max_pixels) as picture:
             mode, values = picture.mode, np.array(picture)

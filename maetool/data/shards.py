@@ -233,7 +233,9 @@ class ShardFiles:
         row, table, path = self._chosen[index], self.table, self.path(index)
         size = int(table.size[row])
         if size > most:
-            raise UnreadableImage(path, f"it has {size:,} bytes, more than the {most:,} that are read")
+            raise UnreadableImage(
+                path, f"it has {size:,} bytes, more than the {most:,} that are read: raise dataset.max_pixels"
+            )
         try:
             file = self._file(int(table.shard[row]))
             data = read_at(file.fileno(), _BLOCK + size, int(table.offset[row]) - _BLOCK)

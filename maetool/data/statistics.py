@@ -11,7 +11,7 @@ import torch
 from .file_index import Files
 from .image_arrays import array_shape, is_array
 from .image_io import UnreadableImage, decode_image
-from .image_size import MAX_PIXELS, STORED_BYTES, open_by_pillow
+from .image_size import MAX_PIXELS, most_bytes, open_by_pillow
 
 # Channels of the modes of Pillow: as `decode_image` gives them, and what it drops.
 _GREY = ("1", "L", "LA", "I", "I;16", "F")
@@ -82,7 +82,7 @@ def measure(
 
 def _measure_one(files: Files, index: int, in_chans: int, max_pixels: int) -> dict | str:
     try:
-        path, data = files.read(index, STORED_BYTES * max_pixels)
+        path, data = files.read(index, most_bytes(max_pixels))
         image = decode_image(data, in_chans, name=path, max_pixels=max_pixels)  # (C, H, W)
         channels = channels_of(data, path)
     except UnreadableImage as error:
@@ -102,7 +102,7 @@ def _usual_channels(files: Files, indices: Iterable[int], max_pixels: int) -> in
     counts: Counter[int] = Counter()
     for index in indices:
         try:
-            path, data = files.read(index, STORED_BYTES * max_pixels)
+            path, data = files.read(index, most_bytes(max_pixels))
             counts[channels_of(data, path) if is_array(data) else 3] += 1
         except UnreadableImage:
             continue
