@@ -64,7 +64,7 @@ def build(repository, tmp_path, config=SHAPES, options=()):
         (["randomness.sed=3"], r"randomness has no argument `sed` .did you mean `seed`"),
         (["randomness.seed=abc"], r"randomness.seed is 'abc', but must be a whole number"),
         (["base_lr=fast"], r"base_lr is 'fast', but must be a number from 0"),
-        (["gradient_checkpointing=maybe"], r"gradient_checkpointing is 'maybe', but must be True, False or a list"),
+        (["gradient_checkpointing=maybe"], r"gradient_checkpointing is 'maybe', but must be True or False or a list"),
         (["custom_hooks=3"], r"custom_hooks is 3, but must be a list of hooks"),
         (["default_hooks.saving.interval=3"], r"hook config \{'interval': 3\} has no `type`"),
         (["_eval.batch_size=8"], r"no `_eval.batch_size`; near names: none"),

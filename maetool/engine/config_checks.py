@@ -22,7 +22,7 @@ from maetool.annotations import check_values, parameters_of
 from maetool.errors import UsageError
 from maetool.registry import check_arguments, find_part
 
-from .config_facts import LOADERS, schedulers_in
+from .config_facts import LOADERS, metrics_in, schedulers_in
 from .config_keys import check_keys
 
 # The sections that hold one part, a list of parts or names of parts: registry, the class where none is named, and the
@@ -100,7 +100,8 @@ def check_config(cfg: Config) -> None:
             check_arguments(name, section, taken)
             _check_numbers(name, section)
     for name, (parts, default, extras) in _SECTIONS.items():
-        for part in _parts_in(cfg.get(name)):
+        value = metrics_in(cfg.get(name), name) if name.endswith("_evaluator") else cfg.get(name)
+        for part in _parts_in(value):
             _check_part(_with_type(part, default), parts, extras)
     for hook in (cfg.get("default_hooks") or {}).values():
         _check_nested(hook, registry.HOOKS, ("priority",))
@@ -156,7 +157,7 @@ def _check_loader(name: str, loader: Any) -> None:
     check_arguments(name, loader, _LOADER)
     _check_numbers(name, loader)
     kinds = {"dataset": registry.DATASETS, "sampler": registry.DATA_SAMPLERS, "collate_fn": registry.FUNCTIONS}
-    for key, parts in {**kinds, "batch_sampler": registry.DATA_SAMPLERS}.items():
+    for key, parts in kinds.items():
         _check_nested(loader.get(key), parts)
 
 

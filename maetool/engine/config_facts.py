@@ -6,9 +6,11 @@ from contextlib import suppress
 from typing import Any
 
 from mmengine import Config
+from mmengine.evaluator import Evaluator
 from mmengine.utils import get_object_from_string
 
 from maetool import registry
+from maetool.errors import UsageError
 from maetool.plugins import load_plugins
 from maetool.registry import classes_named, find_part
 
@@ -32,6 +34,23 @@ def schedulers_in(cfg: Config) -> list[Any]:
         configs = [configs] if "type" in configs else list(configs.values())
     groups = [each if isinstance(each, list | tuple) else [each] for each in configs]
     return [scheduler for group in groups for scheduler in group if isinstance(scheduler, Mapping)]
+
+
+def metrics_in(evaluator: Any, name: str = "val_evaluator") -> Any:
+    """Return the metrics of an evaluator's config, which may be `dict(type="Evaluator", metrics=...)`.
+
+    Raises:
+        UsageError: an evaluator of another type, or with another argument.
+    """
+    if not isinstance(evaluator, Mapping) or "metrics" not in evaluator:
+        return evaluator
+    if evaluator.get("type", "Evaluator") not in ("Evaluator", Evaluator):
+        raise UsageError(
+            f"{name}.type is {evaluator['type']!r}, but must be Evaluator: register its metrics in METRICS."
+        )
+    if unknown := [key for key in evaluator if key not in ("type", "metrics")]:
+        raise UsageError(f"{name} has no argument `{unknown[0]}`: an Evaluator takes metrics alone.")
+    return evaluator["metrics"]
 
 
 def stated(part: Mapping, parts: registry.Registry, name: str) -> Any:

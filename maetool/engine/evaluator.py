@@ -11,6 +11,7 @@ from maetool.errors import UsageError
 from maetool.registry import METRICS
 
 from .checkpoint import to_plain
+from .config_facts import metrics_in
 
 _MISSING = object()
 
@@ -23,11 +24,7 @@ def build_evaluator(evaluator: Any) -> Evaluator:
     """
     if isinstance(evaluator, Evaluator):
         return evaluator
-    if isinstance(evaluator, Mapping) and "metrics" in evaluator:
-        kind = evaluator.get("type", "Evaluator")
-        if kind not in ("Evaluator", Evaluator):
-            raise UsageError(f"val_evaluator.type is {kind!r}, but must be Evaluator: register its metrics in METRICS.")
-        evaluator = evaluator["metrics"]
+    evaluator = metrics_in(evaluator)
     several = isinstance(evaluator, Sequence) and not isinstance(evaluator, str)
     metrics = evaluator if several else [] if evaluator is None else [evaluator]
     return Evaluator([_built(metric) for metric in metrics])
