@@ -165,7 +165,7 @@ def test_transforms_in_the_style_of_mmcv_are_taken():
         (Dropped(), picture(), "Dropped gives no array `img`"),
         (ImageOnly(), marked(), "ImageOnly gives an image of 10x30 pixels and truth of 20x30"),
     ],
-    ids=str,
+    ids=["path", "normalise", "channels", "tensor", "no image", "truth left behind"],  # the same in all processes
 )
 def test_what_does_not_fit_is_one_sentence(transform, sample, reason):
     with pytest.raises(UsageError, match=reason):

@@ -267,7 +267,10 @@ class Indices(Sampler):
         return 10
 
 
-@pytest.mark.parametrize("sampler", [{"type": "DefaultSampler"}, {"type": "InfiniteSampler"}, Indices()], ids=str)
+SAMPLERS = {"default": {"type": "DefaultSampler"}, "infinite": {"type": "InfiniteSampler"}, "torch's": Indices()}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=list(SAMPLERS))
 def test_any_sampler_gets_keys_and_begins_anywhere(sampler):
     data = ShapesDataset(10, img_size=16)
     order = KeyedOrder(sampler, data, seed=3)
