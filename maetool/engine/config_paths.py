@@ -2,7 +2,6 @@
 
 import ast
 import difflib
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -81,19 +80,6 @@ def describe(path: Path) -> str:
     """Return the first line of a config's docstring, without its full stop; empty where it has none."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.split("\n")[0].rstrip(".")
-
-
-def base_files(path: Path) -> Iterator[Path]:
-    """Yield the files that a config names as its `_base_`.
-
-    Raises:
-        UsageError: a base of a package that does not exist.
-    """
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "_base_":
-            bases = ast.literal_eval(node.value)
-            for base in [bases] if isinstance(bases, str) else bases:
-                yield find_config(base) if _SEPARATOR in base else path.parent / base
 
 
 def short_name(path: Path) -> str:

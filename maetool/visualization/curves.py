@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -109,7 +108,3 @@ def draw_runs(runs: Mapping[str, Logs], keys: Sequence[str], smooth: int, path: 
 def _points(values: dict[int, float]) -> tuple[list[int], list[float]]:
     steps = sorted(values)
     return steps, [values[step] for step in steps]
-
-
-def _running_mean(values: list[float], width: int) -> list[float]:
-    return [mean(values[max(0, end - width) : end]) for end in range(1, len(values) + 1)]
