@@ -1,10 +1,13 @@
 """The only file that asks which version or ability of a dependency, or of the system, this is."""
 
 import ctypes
+import errno
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from math import nan
 
@@ -13,6 +16,51 @@ import torch
 # What Slurm and other schedulers send before they kill; Windows has no SIGUSR1.
 STOP_SIGNALS = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 _ONE_AT_A_TIME = threading.Lock()
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals that ask to stop wait; processes that are started meanwhile never get them, also after an exec."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOP_SIGNALS})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def wake_main_thread() -> bool:
+    """Send the main thread the last of STOP_SIGNALS, which ends a wait; return whether that is possible here."""
+    possible = hasattr(signal, "pthread_kill")  # not on Windows
+    if possible:
+        signal.pthread_kill(threading.main_thread().ident, STOP_SIGNALS[-1])
+    return possible
+
+
+def lock_file(file: int) -> bool | None:
+    """Lock an open file for this process until it closes the file or ends; its child processes do not have the lock.
+
+    Args:
+        file: its descriptor, open for reading and writing.
+
+    Returns:
+        Whether this process has the lock now; None where the file system knows no locks.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(file, 2**30, os.SEEK_SET)  # beyond what is written, because Windows keeps others from reading it
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by a fork
+    except OSError as error:
+        return False if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK) else None
+    return True
 
 
 def cpu_has_bfloat16() -> bool:

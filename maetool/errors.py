@@ -1,5 +1,28 @@
 """The one exception for input that a person can get wrong, and what other errors are about."""
 
+import errno
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+
+_GO_ON = "The same command with --resume goes on from the last checkpoint."
+_LOADER_DIED = (
+    "A process that loads images was killed ({}). Most often memory ran out: use fewer of them "
+    "(train_dataloader.num_workers) or smaller batches, and give a container more shared memory "
+    f"(docker run --shm-size=8g). {_GO_ON}"
+)
+_SHARED_MEMORY_FULL = (
+    "The shared memory (/dev/shm) through which images are loaded is full ({}): give a container more of it "
+    f"(docker run --shm-size=8g), or use fewer processes (train_dataloader.num_workers) or smaller batches. {_GO_ON}"
+)
+_PROCESS_HANGS = (
+    "Another process of the job did not answer for {:g} seconds: it hangs, or its machine is gone. Where it is only "
+    f"slow, give a longer env_cfg.dist_cfg.timeout. {_GO_ON}"
+)
+_PROCESS_ENDED = f"Another process of the job ended, and this one with it. {_GO_ON}"
+# The files of Python and torch that hand a batch from one process to another.
+_TRANSPORT = ("resource_sharer.py", "reductions.py", "reduction.py", "connection.py", "queues.py", "synchronize.py")
+
 
 class UsageError(ValueError):
     """A mistake in what the user gave: a config, a path, a file, an argument.
@@ -13,9 +36,56 @@ class UsageError(ValueError):
         return " ".join(super().__str__().splitlines())
 
 
-def tells_of_killed_loader(error: BaseException) -> bool:
-    """Return whether an error is torch's about a loading process that was killed; it is raised at any place.
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether an error is Ctrl-C, or was raised while that was handled."""
+    return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
 
-    An error that the code inside of such a process raises is told as "DataLoader worker process" instead.
+
+def tells_of_killed_loader(error: BaseException) -> bool:
+    """Return whether an error is about a loading process that was killed; it is raised at any place.
+
+    torch raises a RuntimeError. Where a batch was on its way from that process, the connection breaks first. An error
+    that the code inside of such a process raises is told as "DataLoader worker process" instead.
     """
-    return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker (pid" in str(error)
+    broken = isinstance(error, ConnectionError | EOFError | FileNotFoundError)
+    return broken and _raised_in(error) in _TRANSPORT
+
+
+def failure_of_loading(error: BaseException) -> str:
+    """Return the sentence for an error of the processes that load images; empty for another error."""
+    text = str(error).strip()
+    last_line = text.rpartition("\n")[2].rstrip(". ")
+    # torch's own names in shared memory; the error may come from a loading process, with its traceback as text
+    full = isinstance(error, RuntimeError) and re.search(r"unable to .*</torch_", text)
+    no_space = isinstance(error, OSError) and error.errno == errno.ENOSPC and _raised_in(error) in _TRANSPORT
+    if full or no_space:
+        return _SHARED_MEMORY_FULL.format(last_line)
+    return _LOADER_DIED.format(last_line or type(error).__name__) if tells_of_killed_loader(error) else ""
+
+
+def failure_of_job(error: BaseException) -> str:
+    """Return the sentence for an error in what the processes of a job exchange; empty for another error."""
+    if not isinstance(error, RuntimeError):
+        return ""
+    if waited := re.search(r"[Tt]imed out waiting (?:for )?(\d+) ?ms", str(error)):
+        return _PROCESS_HANGS.format(int(waited[1]) / 1000)
+    gone = "gloo" in str(error) and re.search(r"closed by peer|reset by peer|[Bb]roken pipe", str(error))
+    return _PROCESS_ENDED if gone else ""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _raised_in(error: BaseException) -> str:
+    """Return the name of the file whose code raised an error."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return PurePath(place.tb_frame.f_code.co_filename).name if place is not None else ""

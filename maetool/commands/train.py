@@ -54,6 +54,7 @@ def main() -> None:
     # Imported here so that --help answers at once.
     from maetool.engine import launch
     from maetool.engine.config import load_for
+    from maetool.engine.run_lock import only_run_in
     from maetool.engine.summary import summarise
 
     flags = {"work_dir": args.work_dir, "init_from": args.init, "optim_wrapper.dtype": args.amp}
@@ -63,12 +64,13 @@ def main() -> None:
     if args.debug:
         cfg.work_dir += "_debug"
     said.append(launch.drop_missing_validation(cfg))
-    if not cfg.get("resume") and not args.debug:
-        launch.refuse_to_overwrite(cfg.work_dir)
-    runner = launch.build_runner(cfg)
-    for sentence in filter(None, said):
-        runner.logger.warning(sentence)
-    runner.train()
+    with only_run_in(cfg.work_dir, cfg.get("launcher") or "none"):
+        if not cfg.get("resume") and not args.debug:
+            launch.refuse_to_overwrite(cfg.work_dir)
+        runner = launch.build_runner(cfg)
+        for sentence in filter(None, said):
+            runner.logger.warning(sentence)
+        runner.train()
     if runner.stopped:
         raise StoppedError(runner.stopped, runner.saved_on_stop)
     if runner.rank == 0:

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from .sharding import is_sharded, shard
 
 # What must move with training, whatever hooks a config lists; without such parts in the model they do nothing.
 _NEEDED_HOOKS = ("TeacherHook", "MaskerProgressHook")
+_TIMEOUT = 600  # seconds for which a process waits for another one
 _MMENGINES_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 
 
@@ -53,11 +55,18 @@ class BuildingRunner(Runner):
                 handler.setLevel(level)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        """Start the process group with gloo where there is no CUDA; MMEngine would ask CUDA for its devices."""
+        """Start the process group with gloo where there is no CUDA; MMEngine would ask CUDA for its devices.
+
+        Raises:
+            UsageError: a timeout that is no number of seconds above 0.
+        """
         if not torch.cuda.is_available():
             keep_freed_memory()
+        dist_cfg = {"timeout": _TIMEOUT, **(env_cfg.get("dist_cfg") or {})}
+        _check_timeout(dist_cfg["timeout"])
+        env_cfg = {**env_cfg, "dist_cfg": dist_cfg}
         if self.launcher == "pytorch" and not is_distributed() and not torch.cuda.is_available():
-            dist.init_process_group("gloo")
+            dist.init_process_group("gloo", timeout=timedelta(seconds=dist_cfg["timeout"]))
         super().setup_env(env_cfg)
 
     def build_model(self, model: Any) -> torch.nn.Module:
@@ -165,3 +174,9 @@ class BuildingRunner(Runner):
             return loop
         facts = {"runner": self, "dataloader": dataloader, "evaluator": build_evaluator(evaluator)}
         return LOOPS.build({"type": default, **loop}, default_args=facts)
+
+
+def _check_timeout(timeout: Any) -> None:
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not number or not 0 < timeout < 1e9:
+        raise UsageError(f"env_cfg.dist_cfg.timeout is {timeout!r}, but must be a number of seconds, such as 600.")

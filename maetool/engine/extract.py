@@ -17,6 +17,7 @@ from maetool.errors import UsageError
 from maetool.evaluation import Features, collect_features
 from maetool.registry import DATASETS
 
+from .stopping import ignore_signals_in_workers
 from .user_data import whole
 
 FORMATS = (".npz", ".parquet")
@@ -79,6 +80,7 @@ def extract(
         sampler=KeyedSampler(dataset, shuffle=False),
         num_workers=workers,
         collate_fn=collate_samples,
+        worker_init_fn=ignore_signals_in_workers(),
     )
     model = model.to(get_device()).eval()
     return collect_features(model, tqdm(loader, desc=title or None, unit="batch", dynamic_ncols=True), features)

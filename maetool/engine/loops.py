@@ -1,7 +1,6 @@
 """Training loops."""
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import torch
@@ -27,9 +26,9 @@ _FEW_STEPS = 5000
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """Training that a resume enters at the very iteration where the run stopped.
 
-    SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress; then `runner.stopped` says why,
-    and `runner.saved_on_stop` whether that iteration is in a checkpoint. A hook that sets `stop_training`, such
-    as `EarlyStoppingHook`, ends it as if it were over.
+    SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress, without waiting for the next
+    batch; then `runner.stopped` says why, and `runner.saved_on_stop` whether that iteration is in a checkpoint. A hook
+    that sets `stop_training`, such as `EarlyStoppingHook`, ends it as if it were over.
 
     Args:
         runner: the runner.
@@ -139,19 +138,29 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         end = length if self.by_epoch else min(length, start + self._max_iters - self._iter)
-        for batch_idx, data_batch in enumerate(islice(self.dataloader, end - start), start):
+        for batch_idx, data_batch in enumerate(self.stop.batches(self.dataloader, end - start), start):
+            if self._stops():
+                return
             self.run_iter(batch_idx, data_batch)
+            self.stop.stepped = True
             if not self.by_epoch:
                 self._validate(self._iter, self._max_iters)
                 self.runner.model.train()
                 if self._is_over():  # a signal that came during the last validation changes nothing
                     break
-            self.runner.stopped = self.stop.reason(next(self.runner.model.parameters()).device)
-            if self.runner.stopped:
-                save_on_stop(self.runner)
+        else:
+            if self._stops():
                 return
         self.runner.call_hook("after_train_epoch")
         self._epoch += self.by_epoch or self._iter == (self._epoch + 1) * length
+
+    def _stops(self) -> bool:
+        """Return whether the run was asked to stop, and save it then; all processes call it together."""
+        self.runner.stopped = self.stop.reason(next(self.runner.model.parameters()).device)
+        if self.runner.stopped:
+            save_on_stop(self.runner)
+            self.stop.end_loading()
+        return bool(self.runner.stopped)
 
     def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
         """Run one iteration; one that is not finite has no outputs, so that it does not enter the averages."""

@@ -14,14 +14,26 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from maetool.cli import NOTES, STOPPED, STOPPED_EXIT, UNSAVED_EXIT, USAGE_EXIT
+from maetool.cli import (
+    INTERRUPTED_EXIT,
+    NOTES,
+    RESUME_HINT,
+    STOPPED,
+    STOPPED_EXIT,
+    UNSAVED_EXIT,
+    USAGE_EXIT,
+    secure_streams,
+    tell,
+)
 from maetool.compat import STOP_SIGNALS, usable_cores
 
 _FAILED = 1
+_GO_ON = "The same command with --resume goes on from the last checkpoint."
 
 
 def main(arguments: list[str]) -> int:
     """Run torchrun and return the exit code, see `maetool.cli.run`; 1 where no process said why it ended."""
+    secure_streams()
     for number in STOP_SIGNALS:
         if number != signal.SIGTERM:  # which torchrun passes on to its processes; another would kill it
             signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))
@@ -34,7 +46,10 @@ def main(arguments: list[str]) -> int:
         except SignalException as stop:
             if (Path(folder) / STOPPED).exists():
                 return STOPPED_EXIT
-            sys.stderr.write(f"\nerror: stopped by {stop.sigval.name} before the processes could save.\n")
+            if stop.sigval == signal.SIGINT:
+                tell(RESUME_HINT)
+                return INTERRUPTED_EXIT
+            tell(f"error: stopped by {stop.sigval.name} before the processes could save: one of them hangs. {_GO_ON}")
             return _FAILED
     return 0
 
@@ -51,7 +66,7 @@ def _share_cores(arguments: Any) -> Any:
 def _explain(error: ChildFailedError) -> int:
     process, first = error.get_first_failure()
     codes = {failure.exitcode for failure in error.failures.values()}
-    for code in (USAGE_EXIT, STOPPED_EXIT, UNSAVED_EXIT):  # these processes have said why themselves
+    for code in (USAGE_EXIT, STOPPED_EXIT, UNSAVED_EXIT, INTERRUPTED_EXIT):  # these processes have said why themselves
         if first.exitcode == code or codes == {code}:
             return code
     sys.stderr.write(

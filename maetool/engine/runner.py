@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
@@ -20,6 +21,7 @@ from .config_prepare import prepare_run
 from .config_stored import stored_facts
 from .initial import load_initial
 from .loops import enter_loop
+from .run_lock import only_run_in
 from .saving import check_local, save
 from .sharding import full_weights, is_sharded, read_on_first
 from .state import check_resumable, restore
@@ -55,6 +57,15 @@ class MaetoolRunner(BuildingRunner):
         runner.rate = rate
         runner._set_console_level(logging.INFO)
         return runner
+
+    def train(self) -> torch.nn.Module:
+        """Train; meanwhile no other run can train in the work folder.
+
+        Raises:
+            UsageError: another run trains there, see `maetool.engine.run_lock`.
+        """
+        with only_run_in(self.work_dir, self.launcher):
+            return super().train()
 
     def val(self) -> dict[str, Any]:
         """Validate; hooks that save the best checkpoint or end training rest meanwhile."""

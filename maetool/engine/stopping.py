@@ -5,7 +5,7 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +13,15 @@ from mmengine.dist import all_reduce, get_world_size
 
 from maetool._deprecated import moved
 from maetool.cli import STARTED
-from maetool.compat import STOP_SIGNALS
+from maetool.compat import STOP_SIGNALS, signals_held, wake_main_thread
 from maetool.errors import UsageError
 
 _BUDGET = 255
+_END = object()
+
+
+class _WaitEndedError(BaseException):
+    """A stop was asked for during the wait for a batch; no part of the data may take it for a broken file."""
 
 
 class StopRequest:
@@ -33,20 +38,84 @@ class StopRequest:
         if max_hours is not None and not max_hours > 0:
             raise UsageError(f"max_hours is {max_hours}, but must be a number of hours above 0, such as 0.5.")
         self.max_hours = max_hours
+        self.stepped = False  # before the first step of a run the budget stops nothing, so that each run gets on
         self._signal = 0
+        self._waiting = self._timed_out = self._woken = False
+        self._loading: Any = None
         self._previous: dict[int, Any] = {}
+        self._timer: threading.Timer | None = None
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # Python lets no other thread listen
             self._previous = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+            if self.max_hours is not None:
+                left = max(0.0, 3600 * self.max_hours - (time.monotonic() - STARTED))
+                self._timer = threading.Timer(min(left, threading.TIMEOUT_MAX), self._end_budget)
+                self._timer.daemon = True
+                self._timer.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()  # its signal would end the program once nobody handles it
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def _end_budget(self) -> None:
+        self._timed_out = self._woken = True
+        if not wake_main_thread():
+            self._woken = False
+
     def _note(self, number: int, _: Any) -> None:
-        self._signal = number
+        if self._woken and number == STOP_SIGNALS[-1]:
+            self._woken = False  # the next one is a scheduler's
+        else:
+            self._signal = number
+        if self._waiting and self._pending():
+            self._waiting = False
+            raise _WaitEndedError
+
+    def batches(self, dataloader: Any, number: int) -> Iterator[Any]:
+        """Yield up to `number` batches, and None where a stop is asked for before the next one is there.
+
+        Args:
+            dataloader: the loader, which may hang.
+            number: how many batches are needed.
+        """
+        self._loading = getattr(dataloader, "_iterator", None)  # of processes that stay from epoch to epoch
+        loading = self._loading = self._wait(_start_loading, dataloader) or self._loading
+        for _ in range(number):
+            batch = self._wait(next, loading, _END)
+            if batch is _END:
+                return
+            yield batch
+
+    def _wait(self, function: Any, *arguments: Any) -> Any:
+        """Return what a function returns; None where a stop is asked for before it does."""
+        try:
+            self._waiting = True
+            result = None if self._pending() else function(*arguments)
+            self._waiting = False
+        except _WaitEndedError:
+            return None
+        except BaseException:
+            self._waiting = False
+            raise
+        return result
+
+    def end_loading(self) -> None:
+        """End the processes of the loader that `batches` read, also those that hang; it cannot be read any more.
+
+        The iterator is kept, because torch would wait five seconds for each of its processes.
+        """
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch would report a worker that dies
+        for process in getattr(self._loading, "_workers", ()):
+            process.kill()
+
+    def _pending(self) -> int:
+        return self._signal or (_BUDGET if self.stepped and self._over_time() else 0)
 
     def reason(self, device: torch.device) -> str:
         """Return why to stop, empty if nothing asked for it; the same in all processes, which must ask together.
@@ -54,7 +123,7 @@ class StopRequest:
         Args:
             device: where the processes can exchange a number.
         """
-        found = self._signal or (_BUDGET if self._over_time() else 0)
+        found = self._pending()
         if get_world_size() > 1:
             number = torch.tensor(found, device=device)
             all_reduce(number, "max")
@@ -64,22 +133,36 @@ class StopRequest:
         return f"asked to by {signal.Signals(found).name}" if found else ""
 
     def _over_time(self) -> bool:
-        return self.max_hours is not None and time.monotonic() - STARTED >= 3600 * self.max_hours
+        over = self.max_hours is not None and time.monotonic() - STARTED >= 3600 * self.max_hours
+        return over or self._timed_out
+
+
+def _start_loading(dataloader: Any) -> Iterator[Any]:
+    if getattr(dataloader, "_iterator", None) is not None:
+        return iter(dataloader)  # its processes are there already, and may hang
+    with signals_held():  # until they ignore them
+        return iter(dataloader)
 
 
 def shielded(dataloader: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of a loader whose workers ignore the signals, and see to it that they end with the program.
+    """Return the config of a loader whose workers ignore the signals, and see to it that they end with the program."""
+    return {"worker_init_fn": {"type": ignore_signals_in_workers()}, **dataloader}
 
-    Schedulers send a signal to every process of a job, but the run decides what it means.
+
+def ignore_signals_in_workers() -> Callable[..., None]:
+    """Return a `worker_init_fn` of loaders that ignores the signals that ask to stop, and Ctrl-C.
+
+    Schedulers, and a terminal at Ctrl-C, send a signal to every process of a job, but the run decides what it means.
+    The workers end with the program.
     """
     # Python would end workers by a SIGTERM, and wait for ever for those that ignore it.
     atexit.unregister(_end_workers)
     atexit.register(_end_workers)
-    return {"worker_init_fn": {"type": _ignore_signals}, **dataloader}
+    return _ignore_signals
 
 
 def _ignore_signals(worker_id: int, **_: Any) -> None:
-    for number in STOP_SIGNALS:
+    for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
 
 

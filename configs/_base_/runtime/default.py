@@ -4,7 +4,7 @@ randomness = dict(seed=0, diff_rank_seed=False)  # the keys of the samples diffe
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-    dist_cfg=dict(backend="nccl"),
+    dist_cfg=dict(backend="nccl", timeout=600),  # seconds after which a process that does not answer ends the job
 )
 log_processor = dict(type="PretrainLogProcessor", window_size=50)
 log_to = "auto"  # TensorBoard where it is installed; or a list of "tensorboard", "wandb". JSON logs are always written.

@@ -28,7 +28,7 @@ class ProgressHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Show the bar, on the terminal of the first process only."""
-        if runner.rank == 0 and sys.stderr.isatty():
+        if runner.rank == 0 and sys.stderr is not None and sys.stderr.isatty():  # None is a closed stream
             self._open.enter_context(logging_redirect_tqdm([runner.logger]))
             for handler in runner.logger.handlers:
                 if type(handler).__name__.endswith("TqdmLoggingHandler"):

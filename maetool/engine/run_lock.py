@@ -1,0 +1,78 @@
+"""One run in a work folder at a time: a lock on a file in it that the system releases with the process that has it."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from maetool.compat import lock_file
+from maetool.errors import UsageError
+
+LOCK = ".lock"  # stays in the folder: removing it would let a third run lock another file of the same name
+_RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
+_held: set[Path] = set()
+
+
+@contextmanager
+def only_run_in(work_dir: str, launcher: str = "none", environment: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Keep other runs out of a work folder; does nothing inside of itself, and in all but the first process of a job.
+
+    The file names host and process for the message of a run that comes second. Where the file system knows no locks,
+    two runs are not kept apart, and a warning says so.
+
+    Args:
+        work_dir: the folder, which is made.
+        launcher: how the processes of the job were started, as in a config.
+        environment: where the launcher says which process this is.
+
+    Raises:
+        UsageError: another run is in the folder, or it cannot be written.
+    """
+    folder = Path(work_dir).resolve()
+    if folder in _held or int(environment.get(_RANKS.get(launcher, ""), 0)) > 0:
+        yield
+        return
+    file = _open(folder)
+    try:
+        _lock(file, folder)
+        _held.add(folder)
+        yield
+    finally:
+        _held.discard(folder)
+        os.close(file)
+
+
+def _open(folder: Path) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise UsageError(
+            f"The work folder {folder} cannot be written ({error.strerror}): choose another one with --work-dir."
+        ) from error
+
+
+def _lock(file: int, folder: Path) -> None:
+    locked = lock_file(file)
+    if locked is None:
+        print_log(
+            f"The file system of {folder} has no locks: see to it that no second run is started in this folder.",
+            "current",
+            logging.WARNING,
+        )
+    elif not locked:
+        holder = os.read(file, 1000).decode("utf-8", "replace").strip() or "a process that has just started"
+        raise UsageError(
+            f"{folder} is in use by another run: {holder}. Wait until it ends or end it, or choose another folder with "
+            "--work-dir."
+        )
+    os.lseek(file, 0, os.SEEK_SET)
+    os.ftruncate(file, 0)
+    os.write(
+        file, f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode()
+    )
