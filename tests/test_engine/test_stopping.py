@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
@@ -112,3 +114,86 @@ def test_training_that_is_over_is_not_stopped(repository, tmp_path):
     runner.train()
     assert runner.stopped == ""
     assert runner.epoch == EPOCHS
+
+
+def start(repository, work_dir, *options):
+    """Train in a process group of its own, until after the first step."""
+    command = [sys.executable, "tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", str(work_dir), *options]
+    command += ["--cfg-options", "train_dataloader.num_workers=1", "val_dataloader=None", "custom_hooks=[]"]
+    command += ["default_hooks.logger.interval=1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=repository, env=environment, start_new_session=True, **pipes)
+    while "step 1/" not in process.stdout.readline():
+        assert process.poll() is None, process.stderr.read()[-2000:]
+    return process
+
+
+def children_of(process):
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def hang_loader(process):
+    """Stop the loading process, and wait until training waits for it."""
+    for worker in children_of(process):
+        os.kill(worker, signal.SIGSTOP)
+    before = None
+    while before != (before := Path(f"/proc/{process.pid}/stat").read_text().split()[13]):  # its processor time
+        time.sleep(2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the loading processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_loader_that_hangs_does_not_keep_a_run_from_stopping(repository, tmp_path, number):
+    process = start(repository, tmp_path)
+    hang_loader(process)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 75, stderr[-2000:]
+    name = (tmp_path / POINTER).read_text()
+    assert f"asked to by {number.name}; iteration" in stderr and f"is saved as {name}." in stderr
+    assert read_checkpoint(tmp_path / name)["meta"]["iter"] == int(name[5:-4]) > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the loading processes in /proc")
+def test_a_budget_ends_while_the_loader_hangs(repository, tmp_path):
+    process = start(repository, tmp_path, "--max-hours", str(45 / 3600))
+    for worker in children_of(process):
+        os.kill(worker, signal.SIGSTOP)
+    _, stderr = process.communicate(timeout=90)
+    assert process.returncode == 75, stderr[-2000:]
+    assert "hours is used up; iteration" in stderr
+
+
+class Loader:
+    """The batches of a loader, one of which never comes: a signal does, after some time."""
+
+    def __init__(self, loader, hang_at):
+        self.loader, self.hang_at = loader, hang_at
+
+    def __getattr__(self, name):
+        return getattr(self.loader, name)
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        for batch in self.loader:
+            if self.hang_at == 0:
+                threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+                time.sleep(1000)
+            self.hang_at -= 1
+            yield batch
+
+
+@pytest.mark.parametrize("hang_at", [0, 3, 4, 6])  # the first of all, inside and first of an epoch
+def test_what_is_saved_then_resumes_to_the_bit(repository, tmp_path, unbroken, hang_at):
+    runner = make_runner(repository, tmp_path, options=QUICK)
+    loop = runner.train_loop
+    loop.dataloader = Loader(loop.dataloader, hang_at)
+    began = time.monotonic()
+    runner.train()
+    assert time.monotonic() - began < 100
+    assert runner.stopped.startswith(f"asked to by SIGTERM; iteration {hang_at} of 12 is saved as ")
+    make_runner(repository, tmp_path, resume=True, options=QUICK).train()
+    assert_same(unbroken, final_state(tmp_path))
