@@ -1,11 +1,13 @@
 """How a tool ends."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from maetool.cli import FAILED_EXIT, run
+from maetool.cli import FAILED_EXIT, INTERRUPTED_EXIT, run
+from maetool.errors import UsageError
 
 KILLED = """
 import os, signal
@@ -36,3 +38,82 @@ def test_other_errors_keep_their_traceback(said):
 
     with pytest.raises(RuntimeError, match=said):
         run(main)
+
+
+def wrapped():
+    """As MMEngine's formatting of a config does."""
+    try:
+        raise KeyboardInterrupt
+    except:  # noqa: E722
+        raise SyntaxError("Failed to format the config file") from None
+
+
+def as_usage():
+    try:
+        wrapped()
+    except SyntaxError as error:
+        raise UsageError("The config is wrong.") from error
+
+
+@pytest.mark.parametrize("main", [wrapped, as_usage])
+def test_an_error_that_ctrl_c_caused_is_ctrl_c(capsys, main):
+    with pytest.raises(SystemExit) as left:
+        run(main)
+    assert left.value.code == INTERRUPTED_EXIT
+    assert "Stopped." in capsys.readouterr().err
+
+
+PRESSED = """
+import os, signal
+from maetool.cli import run
+
+def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+    raise FileNotFoundError("a queue")  # later, and in no connection with it
+
+run(lambda: run(main))
+"""
+
+
+def test_an_error_after_ctrl_c_is_ctrl_c():
+    done = subprocess.run([sys.executable, "-c", PRESSED], capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (INTERRUPTED_EXIT, False)
+
+
+PRINTS = """
+import sys
+from maetool.cli import run
+
+def main():
+    for number in range(100_000):
+        print(number)
+        print(number, file=sys.stderr)
+    open(sys.argv[1], "w").write("done")
+
+run(main)
+"""
+
+
+@pytest.mark.parametrize("flags", [[], ["-u"]])
+@pytest.mark.parametrize("streams", ["| head -1", "2>&1 | head -1", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_output_that_nobody_reads_does_not_end_the_work(tmp_path, streams, flags):
+    command = f'"$@" {streams}; exit "${{PIPESTATUS[0]}}"'
+    python = [sys.executable, *flags, "-c", PRINTS, str(tmp_path / "done")]
+    done = subprocess.run(["bash", "-c", command, "bash", *python], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "done").read_text() == "done"
+    assert "BrokenPipe" not in done.stderr
+    assert "head" not in streams or done.stdout == "0\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["list_configs", "list_components", "--help", "print_config configs/mae/vit-t_shapes.py"]
+)
+def test_tables_are_cut_without_an_error(repository, command):
+    line = f"{sys.executable} -m maetool {command} | head -1; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    done = subprocess.run(["bash", "-c", line], cwd=repository, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)

@@ -197,3 +197,23 @@ def test_what_is_saved_then_resumes_to_the_bit(repository, tmp_path, unbroken, h
     assert runner.stopped.startswith(f"asked to by SIGTERM; iteration {hang_at} of 12 is saved as ")
     make_runner(repository, tmp_path, resume=True, options=QUICK).train()
     assert_same(unbroken, final_state(tmp_path))
+
+
+@pytest.mark.parametrize("moment", ["imports", "builds", "trains"])
+def test_ctrl_c_is_130_and_leaves_a_run_that_resumes(repository, tmp_path, moment):
+    """As a terminal does: every process of the group gets it."""
+    options = ["--cfg-options", "train_dataloader.num_workers=2", "val_dataloader=None"]
+    command = [sys.executable, "tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", str(tmp_path), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=repository, env=environment, start_new_session=True, **pipes)
+    sign = {"imports": None, "builds": "million parameters", "trains": "step 1/"}[moment]
+    if sign is None:
+        time.sleep(1.5)
+    while sign and sign not in process.stdout.readline():
+        assert process.poll() is None, process.stderr.read()[-2000:]
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == cli.INTERRUPTED_EXIT == 130, stderr[-2000:]
+    assert "--resume goes on from the last checkpoint" in stderr
+    assert "Traceback" not in stderr
