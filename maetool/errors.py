@@ -47,10 +47,11 @@ def tells_of_killed_loader(error: BaseException) -> bool:
     torch raises a RuntimeError. Where a batch was on its way from that process, the connection breaks first. An error
     that the code inside of such a process raises is told as "DataLoader worker process" instead.
     """
+    text = str(error)
     if isinstance(error, RuntimeError):
-        return "DataLoader worker (pid" in str(error)
+        return "DataLoader worker (pid" in text or "Pin memory thread exited unexpectedly" in text
     broken = isinstance(error, ConnectionError | EOFError | FileNotFoundError)
-    return broken and _raised_in(error) in _TRANSPORT
+    return broken and (_raised_in(error) in _TRANSPORT or "in pin memory thread" in text)
 
 
 def failure_of_loading(error: BaseException) -> str:

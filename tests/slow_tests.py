@@ -9,7 +9,18 @@ FILES = {
         f"test_engine/test_{name}.py"
         for name in (
             *("centroids", "checkpoint", "classification", "compare", "compile", "detection", "distributed", "faults"),
-            *("finetune", "guard", "logging", "resume", "resume_changes", "segmentation_run", "sharding", "stopping"),
+            *(
+                "finetune",
+                "guard",
+                "hanging",
+                "logging",
+                "resume",
+                "resume_changes",
+                "run_lock",
+                "segmentation_run",
+                "sharding",
+                "stopping",
+            ),
             *("switches", "teacher", "user_data"),
         )
     ),

@@ -117,3 +117,68 @@ def test_tables_are_cut_without_an_error(repository, command):
     environment = {**os.environ, "PYTHONPATH": str(repository)}
     done = subprocess.run(["bash", "-c", line], cwd=repository, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+
+
+IN_TRANSIT = """
+import os, signal, time
+import torch
+from torch.utils.data import DataLoader
+from maetool.cli import run
+
+class Data(list):
+    def __getitem__(self, index):
+        return torch.ones(1000)
+
+def main():
+    loading = iter(DataLoader(Data(range(8)), num_workers=1))
+    time.sleep(2)  # batches are on their way
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    worker = loading._workers[0]
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    worker.is_alive = lambda: True  # the system may tell of its end only later
+    list(loading)
+
+run(main)
+"""
+
+
+def test_a_loading_process_that_is_killed_with_a_batch_on_its_way_is_one_sentence():
+    done = subprocess.run([sys.executable, "-c", IN_TRANSIT], capture_output=True, text=True, timeout=60)
+    assert done.returncode == FAILED_EXIT
+    assert "error: A process that loads images was killed (" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+FULL = """
+import torch
+from torch.utils.data import DataLoader
+from maetool.cli import run
+from maetool.data import collate_samples
+
+class Data(list):
+    def __getitem__(self, index):
+        return {"inputs": torch.ones(100_000)}
+
+run(lambda: list(DataLoader(Data(range(8)), 4, num_workers=1, collate_fn=collate_samples)))
+"""
+
+
+def test_full_shared_memory_is_one_sentence():
+    mount = "mount -t tmpfs -o size=64k tmpfs /dev/shm"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("only who may mount can make /dev/shm small")
+    command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, "-c", FULL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == FAILED_EXIT
+    assert "error: The shared memory (/dev/shm) through which images are loaded is full (" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("a file"), ConnectionResetError("a server"), OSError(28, "full")])
+def test_other_errors_of_the_system_keep_their_traceback(error):
+    def main():
+        raise error
+
+    with pytest.raises(type(error)):
+        run(main)

@@ -64,7 +64,11 @@ def _share_cores(arguments: Any) -> Any:
 
 
 def _explain(error: ChildFailedError) -> int:
-    process, first = error.get_first_failure()
+    killed = {process: failure for process, failure in error.failures.items() if failure.exitcode < 0}
+    # The others of one that is killed fail in its wake, and may be noticed first.
+    process, first = next(iter(killed.items()), error.get_first_failure())
+    if first.exitcode == -signal.SIGINT:  # a second Ctrl-C
+        return INTERRUPTED_EXIT
     codes = {failure.exitcode for failure in error.failures.values()}
     for code in (USAGE_EXIT, STOPPED_EXIT, UNSAVED_EXIT, INTERRUPTED_EXIT):  # these processes have said why themselves
         if first.exitcode == code or codes == {code}:
