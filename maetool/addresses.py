@@ -16,6 +16,11 @@ from .errors import UsageError
 _ADDRESS = re.compile(r"([A-Za-z][\w+.-]+):/+(.*)", re.DOTALL)  # a single letter is a drive; a Path drops a slash
 
 
+def is_address(source: str | Path) -> bool:
+    """Return whether this is an address of any kind, and not a path."""
+    return _ADDRESS.fullmatch(str(source)) is not None
+
+
 def local_file(source: str | Path, download: Callable[[str, str], None] | None = None) -> Path:
     """Return the path of a file: a path as it is, that of a file:// address, or of a downloaded http(s):// one.
 

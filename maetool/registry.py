@@ -6,7 +6,9 @@ MMEngine's, because a parent takes one child per scope.
 
 import difflib
 import inspect
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +19,17 @@ from .errors import UsageError
 from .plugins import describe_plugins, load_plugins
 
 _INSTALLED_BY = {"mmcv": 'pip install "maetool[mmcv]"'}
+_imports: ContextVar[bool] = ContextVar("imports", default=True)
+
+
+@contextmanager
+def no_imports() -> Iterator[None]:
+    """Let names of parts be registered ones only: a dotted path is unknown, and nothing is imported to find a part."""
+    token = _imports.set(False)
+    try:
+        yield
+    finally:
+        _imports.reset(token)
 
 
 def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = None) -> Any:
@@ -80,6 +93,8 @@ def check_arguments(owner: str, given: Iterable[str], taken: Collection[str]) ->
 def find_part(name: Any, registry: engine.Registry) -> Any:
     """Return the class called `name` in `registry` or its parents, or found at the dotted path `name`.
 
+    Inside of `no_imports` only a registered name is found.
+
     Raises:
         UsageError: nothing has that name; the message gives near names and the plugins that were or were not loaded.
     """
@@ -89,17 +104,29 @@ def find_part(name: Any, registry: engine.Registry) -> Any:
         found = "empty" if isinstance(name, str) else f"{name!r} and no name"
         raise UsageError(f"The `type` of a {registry.name} is {found}: write one of {', '.join(_known(registry))}.")
     load_plugins()
-    try:
-        found = registry.get(name)
-    except (RuntimeError, ImportError):  # MMEngine hides why a dotted path failed
-        found = None
+    found = _get(name, registry)
     if found is not None:
         return found
-    reason = _why_not_imported(name) if "." in name else ""
+    reason = _why_not_imported(name) if "." in name and _imports.get() else ""
     raise UsageError(
         f"There is no {registry.name} called `{name}`{reason}{_near(name, _known(registry))}. Known are "
         f"{', '.join(_known(registry))}, or the dotted path of a class, `package.module.Class`. {describe_plugins()}"
     )
+
+
+def _get(name: str, registry: engine.Registry) -> Any:
+    if _imports.get():
+        try:
+            return registry.get(name)
+        except (RuntimeError, ImportError):  # MMEngine hides why a dotted path failed
+            return None
+    owner: engine.Registry | None = registry
+    while owner is not None:
+        owner.import_from_location()
+        if name in owner.module_dict:
+            return owner.module_dict[name]
+        owner = owner.parent
+    return None
 
 
 def _why_not_imported(path: str) -> str:

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from .addresses import local_file as local_file
+from .checksums import checksum_of, differs
 from .convert.formats import to_ours
 from .errors import UsageError
 
@@ -21,7 +22,8 @@ from .errors import UsageError
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _PLACES = ("state_dict", "model", "model_state_dict", "student", "teacher", "model_ema", "ema_state_dict")
 _MAGIC = b"\x8a\nl\xfc\x9cF"  # torch's old format begins with this number, pickled
-_METADATA = "maetool"  # where a safetensors file, whose metadata is text, holds ours as JSON
+# Where a safetensors file, whose metadata is text, holds ours as JSON, and the checksum of tensors and facts.
+_METADATA, _CHECKSUM = "maetool", "maetool_checksum"
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -34,7 +36,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
 
     Raises:
         UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or one that
-            holds no weights.
+            holds no weights, or facts that are no mapping.
     """
     path = _file_of(local_file(path))
     try:
@@ -53,6 +55,11 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise UsageError(_explain_damage(path)) from error
     if not isinstance(state, dict) or not state:
         raise UsageError(f"{path} holds a {type(state).__name__} and no weights: pass a checkpoint of a model.")
+    if not isinstance(state.get("meta", {}), Mapping | Tensor | None):
+        raise UsageError(
+            f"The facts in {path} (`meta`) are a {type(state['meta']).__name__}, but must be a dict: save its weights "
+            'alone, torch.save(torch.load(PATH)["state_dict"], NEW_PATH).'
+        )
     return state
 
 
@@ -70,13 +77,18 @@ def _file_of(path: Path) -> Path:
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
     with safe_open(path, "pt") as file:
-        meta = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
-        return {"meta": meta, "state_dict": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+        metadata = file.metadata() or {}
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    facts = metadata.get(_METADATA, "{}")
+    if differs(metadata.get(_CHECKSUM), weights, facts):
+        raise ValueError("the checksum does not match")
+    return {"meta": json.loads(facts), "state_dict": weights}
 
 
-def safetensors_metadata(meta: Mapping[str, Any]) -> dict[str, str]:
-    """Return facts as the metadata of a safetensors file, from which `read_checkpoint` gives them back."""
-    return {"format": "pt", _METADATA: json.dumps(meta)}
+def safetensors_metadata(meta: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the metadata of a safetensors file: facts, which `read_checkpoint` gives back, and the checksum of all."""
+    facts = json.dumps(meta)
+    return {"format": "pt", _METADATA: facts, _CHECKSUM: checksum_of(weights, facts)}
 
 
 def check_archive(path: Path) -> None:

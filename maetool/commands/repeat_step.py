@@ -8,16 +8,18 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("step", help="a file of the folder broken_steps in the work folder of a run")
     parser.add_argument("--amp", choices=["bfloat16", "float16", "float32"], help="precision (default: the run's)")
+    parser.add_argument("--config", help="that of the run, where the file may not say what its model is built of")
     return parser.parse_args()
 
 
 def main() -> None:
     """Repeat and report."""
     args = parse_args()
+    from maetool.engine.config import load_config
     from maetool.engine.optim import name_of
     from maetool.engine.repeat import RepeatedStep
 
-    step = RepeatedStep(args.step, args.amp)
+    step = RepeatedStep(args.step, args.amp, load_config(args.config).model if args.config else None)
     meta, inputs = step.meta, step.batch["inputs"].float()
     print(f"Iteration {meta['iter']:,} of epoch {meta['epoch'] + 1}, process {meta['process']}: {meta['fault']}.")
     print(f"Images: {tuple(inputs.shape)}, from {inputs.min():g} to {inputs.max():g}.")

@@ -26,6 +26,7 @@ from .facts import Sees, check_choice, check_images, check_plan, check_size, lay
 
 _PLAIN = (VisionTransformer, Beit, Eva)
 _MODULES = {"timm.models.deit", *(cls.__module__ for cls in _PLAIN)}
+_FETCHING = ("checkpoint_path", "cache_dir", "model_name", "default_cfg", "hf_hub_id", "url", "file")
 Blocks = list[Callable[[Tensor], Tensor]]
 
 
@@ -47,7 +48,8 @@ class TimmEncoder(nn.Module):
         num_heads: attention heads of a block.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
         final_norm: normalise the tokens of the last block.
-        options: further arguments of timm's model, such as dict(init_values=0.1).
+        options: further arguments of timm's model, such as dict(init_values=0.1); none that says where weights are,
+            which would be downloaded while a config is built: they come by `--init`.
 
     Raises:
         UsageError: an unknown name, a model that is no plain ViT, or arguments that it does not take.
@@ -160,6 +162,11 @@ def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
         raise UsageError(f"timm has no model called {name!r}; near names: {', '.join(near) or 'none'}.")
     if timm.model_entrypoint(name).__module__ not in _MODULES:
         raise _not_plain(name)
+    if fetching := [key for key in options if str(key).startswith("pretrained") or key in _FETCHING]:
+        raise UsageError(
+            f"TimmEncoder.options says {fetching[0]}, but an encoder is built without weights: leave it out, and pass "
+            "the file of the weights with --init."
+        )
     try:
         vit = timm.create_model(name, num_classes=0, global_pool="", **options)
     except (TypeError, AssertionError, ValueError) as error:

@@ -54,8 +54,10 @@ def metrics_in(evaluator: Any, name: str = "val_evaluator") -> Any:
 
 
 def stated(part: Mapping, parts: registry.Registry, name: str) -> Any:
-    """Return the argument `name` of a part: the config's, or else the default of its class."""
-    return part.get(name, inspect.signature(find_part(part["type"], parts)).parameters[name].default)
+    """Return the argument `name` of a part: the config's, or else the default of its class; None where it has none."""
+    parameters = inspect.signature(find_part(part["type"], parts)).parameters
+    default = parameters[name].default if name in parameters else None
+    return part.get(name, None if default is inspect.Parameter.empty else default)
 
 
 def takes(part: Mapping, parts: registry.Registry, argument: str) -> bool:

@@ -3,7 +3,6 @@
 import ast
 import inspect
 import json
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -46,13 +45,34 @@ def read_config(meta: Any) -> dict[str, Any]:
     """Return the config in a checkpoint's `meta`: `config`, JSON, or `cfg`, the text that other tools read.
 
     Of a text only assignments of literals and of calls of `dict` are returned.
+
+    Raises:
+        UsageError: either is no text, or is nested too deeply to be read.
     """
     if not isinstance(meta, Mapping):
         return {}
-    if "config" not in meta:
-        return read_text(meta.get("cfg", ""))
-    with suppress(ValueError, TypeError, AttributeError, RecursionError):
-        return {name: _decode(value) for name, value in json.loads(meta["config"]).items()}
+    for name, read in (("config", _read_json), ("cfg", read_text)):
+        text = meta.get(name)
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise UsageError(
+                f"The config in the checkpoint (meta.{name}) is a {type(text).__name__}, but must be text: save its "
+                'weights alone, torch.save(torch.load(PATH)["state_dict"], NEW_PATH).'
+            )
+        try:
+            return read(text)
+        except (RecursionError, MemoryError) as error:  # how Python's parsers refuse what is nested too deeply
+            raise UsageError(
+                f"The config in the checkpoint (meta.{name}) is nested too deeply to be read: save its weights alone, "
+                'torch.save(torch.load(PATH)["state_dict"], NEW_PATH).'
+            ) from error
+    return {}
+
+
+def _read_json(text: str) -> dict[str, Any]:
+    with suppress(ValueError, TypeError, AttributeError):
+        return {name: _decode(value) for name, value in json.loads(text).items()}
     return {}
 
 
@@ -85,51 +105,18 @@ def _decode(value: Any) -> Any:
     return {key: _decode(item) for key, item in value.items()}
 
 
-def trusted(section: ConfigDict, source: Any) -> ConfigDict:
-    """Return a section whose every `type` is a name that is registered, so that building it imports nothing.
-
-    A dotted path is replaced by the name of the registered class that it leads to, where its module is imported.
-
-    Args:
-        section: of a checkpoint, which may be a stranger's.
-        source: the file, for the message.
-
-    Raises:
-        UsageError: a `type` that would have to be imported, which could run whatever its module holds.
-    """
-    return ConfigDict({name: _trusted_value(name, value, source) for name, value in section.items()})
-
-
-def _trusted_value(name: str, value: Any, source: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _trusted_value(key, item, source) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_trusted_value("", item, source) for item in value)
-    if name != "type" or not isinstance(value, str) or "." not in value:
-        return value
-    known = known_class(value)
-    if known is None:
-        raise UsageError(
-            f"{source} names {value}, which is not registered: pass a config that you trust with --config."
-        )
-    return known
-
-
-def known_class(path: str) -> str | None:
-    """Return the registered name of the class at a dotted path in a module that is imported; None of any other."""
-    module, _, name = path.rpartition(".")
-    return registered_name(vars(sys.modules[module]).get(name)) if module in sys.modules else None
-
-
 def read_text(text: str) -> dict[str, Any]:
     """Return every variable of a config's text that holds values, and what it holds.
 
     Args:
         text: as older runs and other tools write it: assignments of literals and calls of `dict`.
+
+    Raises:
+        RecursionError, MemoryError: it is nested too deeply.
     """
     try:
         body = ast.parse(text).body
-    except (SyntaxError, ValueError, TypeError, RecursionError):
+    except (SyntaxError, ValueError):
         return {}
     values = {}
     for node in body:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine import Config, ConfigDict
+from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.registry import ENCODERS, MODELS
@@ -52,14 +53,16 @@ def load_encoder(
         UsageError: a file that cannot be read, of nothing recognisable, or of another encoder than the config's.
     """
     path, cfg = _path_and_config(source, config)
-    section = cfg.model if cfg is not None else _described(path, num_heads, img_size, patch_size)
+    section, stored = cfg.model if cfg is not None else None, None
+    if section is None:
+        section, stored = _described(path, num_heads, img_size, patch_size)
     section = ConfigDict({name: deepcopy(section[name]) for name in _PARTS if name in section})
     wanted = {"num_heads": num_heads, "img_size": img_size, "patch_size": patch_size, "in_chans": in_chans}
     section.encoder.update({name: value for name, value in wanted.items() if value is not None})
     section.setdefault("data_preprocessor", {"type": "ImagePreprocessor"})
     _normalise_with(section.data_preprocessor, {"mean": mean, "std": std})
     asked = {"channels": in_chans, "patch_size": patch_size}
-    return build_frozen(section, path, [name for name, value in asked.items() if value is not None])
+    return build_frozen(section, path, [name for name, value in asked.items() if value is not None], stored)
 
 
 def _path_and_config(source: str | Path | Config, config: str | Path | None) -> tuple[str | Path | None, Config | None]:
@@ -78,13 +81,16 @@ def _path_and_config(source: str | Path | Config, config: str | Path | None) -> 
     return cfg.get("init_from") or None, cfg
 
 
-def _described(path: str | Path, num_heads: int | None, img_size: Any, patch_size: Any) -> ConfigDict:
+def _described(
+    path: str | Path, num_heads: int | None, img_size: Any, patch_size: Any
+) -> tuple[ConfigDict, dict[str, Tensor]]:
+    """Return what a checkpoint says of its encoder, and its tensors."""
     state = read_checkpoint(path)
     weights = weights_of(state, path)
     section = section_of(state, weights, path, num_heads, requested_grid(weights, img_size, patch_size))
     if "encoder.norm.weight" not in weights and takes(section.encoder, ENCODERS, "final_norm"):
         section.encoder.final_norm = False  # a classifier with a norm of its own, after pooling, has none here
-    return section
+    return section, weights
 
 
 def _normalise_with(preprocessor: Any, wanted: Mapping[str, Any]) -> None:

@@ -100,8 +100,8 @@ def write_weights(state: Mapping[str, Any], path: Path) -> None:
     if path.suffix != ".safetensors":
         write_checkpoint(state, path)
         return
-    weights = {name: value.contiguous() for name, value in state["state_dict"].items()}
-    content = save(weights, safetensors_metadata(to_plain(state.get("meta", {}))))
+    weights = {name: value.cpu().contiguous() for name, value in state["state_dict"].items()}
+    content = save(weights, safetensors_metadata(to_plain(state.get("meta", {})), weights))
     with failures_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: file.write(content))

@@ -1,6 +1,6 @@
 """An encoder out of a checkpoint, for features; nothing is masked and nothing is trained."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from maetool.convert.architecture import describe_encoder
 from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
 from maetool.models.pooling import FirstToken, PatchMean
-from maetool.registry import ENCODERS, MODELS
+from maetool.registry import ENCODERS, MODELS, Registry
 from maetool.weights import local_file
 
 from .checkpoint import load_weights, read_checkpoint, weights_of
 from .config import takes
-from .config_stored import trusted
+from .config_trust import build_trusted, check_stored, trusted
 from .file_facts import facts_beside, recorded_grid, section_in
 from .initial import load_initial
 
@@ -67,14 +67,17 @@ def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = Tru
     weights = weights_of(state, path)
     section = cfg.model if cfg is not None else section_of(state, weights, path)
     if trained and "type" in section and takes(section, MODELS, "num_classes") and "head.weight" in weights:
-        model = MODELS.build(section)
+        model = MODELS.build(section) if cfg is not None else build_trusted(section, MODELS, weights, path)
         load_weights(model, weights, path)
         return model.requires_grad_(False).eval()
-    return build_frozen(section, path if trained else None)
+    return build_frozen(section, path if trained else None, stored=None if cfg is not None else weights)
 
 
 def build_frozen(
-    section: Mapping[str, Any], path: str | Path | None = None, adapt: Collection[str] = ()
+    section: Mapping[str, Any],
+    path: str | Path | None = None,
+    adapt: Collection[str] = (),
+    stored: Mapping[str, Tensor] | None = None,
 ) -> FrozenEncoder:
     """Return the encoder of a section of a config, with the weights of a checkpoint, and tell what was loaded.
 
@@ -82,12 +85,17 @@ def build_frozen(
         section: `encoder` and `data_preprocessor`.
         path: the checkpoint; None leaves the weights random, the same at every call.
         adapt: see `load_initial`.
+        stored: the tensors of the checkpoint that the section is from; None, the section is of a config of the user.
     """
+    build: Callable[..., Any] = Registry.build
+    if stored is not None:
+        source = path or "The checkpoint"
+        build = lambda registry, part, **facts: build_trusted(part, registry, stored, source, **facts)  # noqa: E731
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        encoder = ENCODERS.build(section["encoder"])
+        encoder = build(ENCODERS, section["encoder"])
     preprocessor = section.get("data_preprocessor") or {"type": "ImagePreprocessor"}
-    preprocessor = MODELS.build(preprocessor, default_args={"in_chans": encoder.in_chans})
+    preprocessor = build(MODELS, preprocessor, default_args={"in_chans": encoder.in_chans})
     model = FrozenEncoder(encoder, preprocessor, section)
     if path is not None:
         report = load_initial(model, path, adapt=adapt)
@@ -115,7 +123,8 @@ def section_of(
             else says it and their number fits.
 
     Raises:
-        UsageError: nothing says what the encoder is, or it is a class that is not registered.
+        UsageError: nothing says what the encoder is, it is a class that is not registered, or a file or an address is
+            named for it.
     """
     section = section_in(state.get("meta"))
     if section is None:
@@ -124,7 +133,11 @@ def section_of(
         encoder = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
         images = {name: beside[name] for name in ("mean", "std") if name in beside}
         section = ConfigDict(encoder=encoder, data_preprocessor={"type": "ImagePreprocessor", **images})
-    return trusted(section, path)
+    section = trusted(section, path)
+    for name, registry in (("encoder", ENCODERS), ("data_preprocessor", MODELS)):
+        if section.get(name):
+            check_stored(section[name], registry, path)
+    return section
 
 
 def features_of(model: nn.Module, pool: str | None = None) -> Features:

@@ -82,17 +82,25 @@ def _loading(encoder: Mapping[str, Any], name: str) -> list[str]:
     return [*ours, "", "In timm, strictly:", "", *_code(f"timm.models.VisionTransformer({arguments}, num_classes=0)")]
 
 
+def _section(config: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """Return a section of a stranger's config; an empty one where it is none."""
+    section: Any = config
+    for name in names:
+        section = section.get(name) if isinstance(section, Mapping) else None
+    return section if isinstance(section, Mapping) else {}
+
+
 def _code(line: str) -> list[str]:
     return ["```text", line, "```"]
 
 
 def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    model, dataset = config.get("model") or {}, (config.get("train_dataloader") or {}).get("dataset") or {}
-    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    model, dataset = _section(config, "model"), _section(config, "train_dataloader", "dataset")
+    optimizer = _section(config, "optim_wrapper", "optimizer")
     if dataset:
         place = next((_value(dataset[key]) for key in ("root", "csv_file") if dataset.get(key)), None)
-        count = f", {run['num_images']:,} images" if "num_images" in run else ""
-        yield "data", dataset.get("type", "") + (f", {place}" if place else "") + count
+        count = f", {run['num_images']:,} images" if type(run.get("num_images")) is int else ""
+        yield "data", f"{dataset.get('type', '')}" + (f", {place}" if place else "") + count
     for key, part in model.items():
         if isinstance(part, Mapping) and "type" in part and key not in ("encoder", "data_preprocessor"):
             yield key.replace("_", " "), _part(part)
@@ -101,21 +109,23 @@ def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[
     if optimizer:
         yield "optimiser", f"{optimizer.get('type')}, weight decay {optimizer.get('weight_decay', 0)}"
     steps = {"epochs": "epoch", "iterations": "iter", "images an iteration": "images_per_iter", "seed": "seed"}
-    yield from ((label, f"{run[key]:,}") for label, key in steps.items() if run.get(key) is not None)
+    yield from ((label, f"{run[key]:,}") for label, key in steps.items() if type(run.get(key)) is int)
     for label, key in {
         "learning rate per 256 images": "base_lr",
         "images an optimiser step": "effective_batch_size",
     }.items():
         if key in config:
             yield label, str(config[key])
-    if run.get("versions"):
+    if isinstance(run.get("versions"), Mapping):
         yield "made with", ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     if run.get("time"):
-        yield "made on", run["time"]
+        yield "made on", str(run["time"])
 
 
 def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
-    last = run.get("iter", -1)  # of another project's weights: none of a log that lies there
+    last = (
+        run["iter"] if type(run.get("iter")) is int else -1
+    )  # of another project's weights: none of a log that lies there
     logged = {
         name.removeprefix("val/"): values[max(step for step in values if step <= last)]
         for name, values in read_logs(source.parent).items()
@@ -128,7 +138,7 @@ def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
 
 
 def _limits(config: Mapping[str, Any]) -> list[str]:
-    dataset = (config.get("train_dataloader") or {}).get("dataset") or {}
+    dataset = _section(config, "train_dataloader", "dataset")
     drawn = ["- It saw drawn pictures only: its numbers say nothing about photographs."]
     return [
         *(drawn if dataset.get("type") in _DRAWN else []),

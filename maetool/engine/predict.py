@@ -10,6 +10,7 @@ import torch
 from mmengine import Config
 from torch import Tensor, nn
 
+from maetool.annotations import fits
 from maetool.data.image_io import UnreadableImage, read_image
 from maetool.data.mmcv_transforms import build_transform
 from maetool.errors import UsageError
@@ -18,6 +19,7 @@ from maetool.registry import TRANSFORMS
 from maetool.visualization.segmentation import overlay, palette_of, picture_of, with_legend
 
 from .checkpoint import read_checkpoint
+from .file_facts import names_of_classes
 from .launch import load_model
 from .predict_objects import predict_objects
 
@@ -71,11 +73,30 @@ def load_trained(cfg: Config, checkpoint: str) -> Trained:
         )
     model = load_model(cfg, checkpoint)
     meta = read_checkpoint(checkpoint).get("meta", {})
-    facts = meta.get("dataset_meta", {}) if isinstance(meta, Mapping) else {}
-    classes = list(facts.get("classes") or (f"class {number}" for number in range(model.num_classes)))
+    classes = names_of_classes(meta) or [f"class {number}" for number in range(model.num_classes)]
+    if len(classes) < model.num_classes:
+        raise UsageError(
+            f"{checkpoint} names {len(classes)} classes, but tells {model.num_classes} apart: pass a checkpoint that "
+            "training wrote."
+        )
     pipeline = cfg.val_dataloader.dataset.get("pipeline", []) if cfg.get("val_dataloader") else []
-    palette = np.array(facts.get("palette") or palette_of(len(classes)), np.uint8)
+    palette = _palette(meta, len(classes))
     return Trained(model, classes, [build_transform(dict(transform)) for transform in pipeline], palette)
+
+
+def _palette(meta: Any, classes: int) -> np.ndarray:
+    """Return the colours (K, 3) that a checkpoint gives its classes, or others where it gives none."""
+    facts = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    colors = facts.get("palette") if isinstance(facts, Mapping) else None
+    if not colors:
+        return palette_of(classes)
+    fit = fits(colors, Sequence[tuple[int, int, int]]) and all(0 <= value < 256 for each in colors for value in each)
+    if not fit or len(colors) < classes:
+        raise UsageError(
+            f"The checkpoint says that the colours of its {classes} classes are {str(colors)[:80]}, but they must be a "
+            "list of three numbers from 0 to 255 for each: pass a checkpoint that training wrote."
+        )
+    return np.array(colors, np.uint8)
 
 
 @torch.no_grad()

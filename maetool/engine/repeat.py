@@ -6,14 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maetool.annotations import fits
 from maetool.errors import UsageError
 from maetool.registry import MODELS
 from maetool.structures import MaskPlan
 
 from .checkpoint import load_weights, read_checkpoint
-from .config_stored import read_section, trusted
+from .config_stored import read_section
+from .config_trust import build_trusted, trusted
 from .optim import choose_dtype, name_of, report_of
 from .state import step_seed, versions
+
+# What the file of a step holds, and which facts.
+_PARTS: dict[str, Any] = {"meta": Mapping, "batch": Mapping, "plan": Mapping | None, "state_dict": Mapping}
+_FACTS = {"iter": int, "epoch": int, "seed": int, "process": int, "fault": str, "dtype": str}
 
 
 def describe_step(runner: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,21 +50,19 @@ class RepeatedStep:
     Args:
         path: the file.
         dtype: precision to repeat in; None takes that of the run.
+        model: the section of a config that is trusted; None takes what the file says, which may be a stranger's, so
+            that it is built of registered parts alone, which open no further files.
 
     Raises:
         UsageError: no such file, or not one of a step.
     """
 
-    def __init__(self, path: str, dtype: str | None = None) -> None:
+    def __init__(self, path: str, dtype: str | None = None, model: Mapping[str, Any] | None = None) -> None:
         step = read_checkpoint(path)
-        if "batch" not in step:
-            raise UsageError(f"{path} holds no step: pass a file of the folder broken_steps of a run.")
+        _check_step(step, path)
         self.meta, self.batch, self.plan = step["meta"], step["batch"], step["plan"]
         self.dtype = choose_dtype(dtype or self.meta["dtype"])
-        section = read_section(self.meta, "model")
-        if section is None:
-            raise UsageError(f"{path} does not say of which model the step is: pass a file of the folder broken_steps.")
-        self.model = MODELS.build(trusted(section, path)).train()
+        self.model = (MODELS.build(model) if model is not None else _described(step, path)).train()
         load_weights(self.model, step["state_dict"], path)
 
     def run(self) -> dict[str, Any]:
@@ -97,6 +101,27 @@ class RepeatedStep:
         with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
             losses = self.model(**data, mode="loss")
         return self.model.parse_losses(losses)[0]
+
+
+def _described(step: Mapping[str, Any], path: str) -> nn.Module:
+    section = read_section(step["meta"], "model")
+    if section is None:
+        raise UsageError(f"{path} does not say of which model the step is: pass the config of the run with --config.")
+    return build_trusted(trusted(section, path), MODELS, step["state_dict"], path)
+
+
+def _check_step(step: Mapping[str, Any], path: str) -> None:
+    for name, hint in _PARTS.items():
+        if name not in step or not fits(step[name], hint):
+            found = f"is a {type(step[name]).__name__}" if name in step else "is not there"
+            raise UsageError(f"{path} holds no step ({name} {found}): pass a file of the folder broken_steps of a run.")
+    wrong = [name for name, hint in _FACTS.items() if not fits(step["meta"].get(name), hint)]
+    wrong += [name for name in ("batch", "state_dict") if not all(isinstance(v, Tensor) for v in step[name].values())]
+    if wrong or "inputs" not in step["batch"]:
+        raise UsageError(
+            f"{path} holds a step whose {wrong[0] if wrong else 'inputs'} cannot be read: pass a file of the folder "
+            "broken_steps of a run, as it was written."
+        )
 
 
 def _watch(name: str, first: list[str]) -> Any:

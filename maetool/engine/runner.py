@@ -19,6 +19,7 @@ from .building import BuildingRunner
 from .checkpoint import load_weights, newest_readable, read_checkpoint, weights_of
 from .config_prepare import prepare_run
 from .config_stored import stored_facts
+from .file_facts import names_of_classes
 from .initial import load_initial
 from .loops import enter_loop
 from .run_lock import only_run_in
@@ -138,7 +139,7 @@ class MaetoolRunner(BuildingRunner):
         self._has_loaded = True
         if not self._resume:
             start_parts(self.bare_model, weights)
-        self.loaded_classes = checkpoint.get("meta", {}).get("dataset_meta", {}).get("classes", ())
+        self.loaded_classes = names_of_classes(checkpoint.get("meta"))
         what = "Weights, optimiser state and position in the data" if self._resume else "Only the weights"
         options = "; all options are the config's" if self._resume else ""
         self.logger.info(f"{what} come from {filename}{options}.")

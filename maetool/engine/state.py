@@ -21,6 +21,7 @@ from .resume_optimizer import restore_optimizer
 
 _OF_THIS_RUN = ("cfg", "experiment_name", "mmengine_version")
 _NEEDED = ("meta", "state_dict", "optimizer", "message_hub")
+_COUNTS = ("seed", "num_images", "epoch", "iter", "epoch_length", "images_per_iter", "accumulation")
 
 
 def training_state(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
@@ -96,14 +97,15 @@ def check_resumable(runner: Any, state: dict[str, Any], source: str) -> None:
     """Check that a run can go on from a checkpoint.
 
     Raises:
-        UsageError: it holds only weights, was trained with another seed, other data or another optimiser, or for more
-            epochs than the config asks for.
+        UsageError: it holds only weights or facts of other kinds than training writes, was trained with another seed,
+            other data or another optimiser, or for more epochs than the config asks for.
     """
     if any(key not in state for key in _NEEDED):
         raise UsageError(
             f"{source} holds only weights, so training cannot go on from it: resume from a checkpoint that "
             "training wrote, or start from its weights with --cfg-options load_from=PATH."
         )
+    _check_kinds(state, source)
     meta = state["meta"]
     for name, old, new in _fixed_facts(runner, meta):
         if old != new:
@@ -118,6 +120,16 @@ def check_resumable(runner: Any, state: dict[str, Any], source: str) -> None:
         )
     inside_epoch = meta["iter"] != meta["epoch"] * meta["epoch_length"]
     refuse_changes(changes_since(meta, runner.config_facts), source, inside_epoch)
+
+
+def _check_kinds(state: Mapping[str, Any], source: str) -> None:
+    wrong = [f"meta.{name}" for name in _COUNTS if type(state["meta"].get(name)) is not int]
+    wrong += [name for name in ("optimizer", "message_hub") if not isinstance(state[name], Mapping)]
+    if wrong:
+        raise UsageError(
+            f"{source} cannot be resumed: {wrong[0]} is missing or of another kind than training writes. Use an "
+            "earlier checkpoint, or start anew from its weights with --cfg-options load_from=PATH."
+        )
 
 
 def _fixed_facts(runner: Any, meta: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:

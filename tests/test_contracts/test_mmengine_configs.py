@@ -27,7 +27,8 @@ from maetool.engine.config_checks import check_config
 from maetool.engine.config_options import parse_value
 from maetool.engine.config_origin import COMPUTED, trace
 from maetool.engine.config_prepare import prepare_config
-from maetool.engine.config_stored import read_config, read_section, store_config, trusted
+from maetool.engine.config_stored import read_config, read_section, store_config
+from maetool.engine.config_trust import trusted
 from maetool.engine.debug import shrink
 from maetool.engine.frozen import load_frozen
 from maetool.engine.runner import MaetoolRunner
