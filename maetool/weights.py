@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from .addresses import local_file as local_file
-from .checksums import checksum_of, differs
+from .checksums import CHECKSUM, checksum_of, differs
 from .convert.formats import to_ours
 from .errors import UsageError
 
@@ -22,8 +22,7 @@ from .errors import UsageError
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _PLACES = ("state_dict", "model", "model_state_dict", "student", "teacher", "model_ema", "ema_state_dict")
 _MAGIC = b"\x8a\nl\xfc\x9cF"  # torch's old format begins with this number, pickled
-# Where a safetensors file, whose metadata is text, holds ours as JSON, and the checksum of tensors and facts.
-_METADATA, _CHECKSUM = "maetool", "maetool_checksum"
+_METADATA = "maetool"  # where a safetensors file, whose metadata is text, holds ours as JSON
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -80,7 +79,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         metadata = file.metadata() or {}
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     facts = metadata.get(_METADATA, "{}")
-    if differs(metadata.get(_CHECKSUM), weights, facts):
+    if differs(metadata.get(CHECKSUM), weights, facts):
         raise ValueError("the checksum does not match")
     return {"meta": json.loads(facts), "state_dict": weights}
 
@@ -88,7 +87,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 def safetensors_metadata(meta: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the metadata of a safetensors file: facts, which `read_checkpoint` gives back, and the checksum of all."""
     facts = json.dumps(meta)
-    return {"format": "pt", _METADATA: facts, _CHECKSUM: checksum_of(weights, facts)}
+    return {"format": "pt", _METADATA: facts, CHECKSUM: checksum_of(weights, facts)}
 
 
 def check_archive(path: Path) -> None:

@@ -12,8 +12,10 @@ from mmengine import ConfigDict
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from maetool.checksums import CHECKSUM, UNSEALED, is_broken, sealed
 from maetool.errors import UsageError
 from maetool.ops.geometry import to_size
+from maetool.reading import read_file
 from maetool.registry import ENCODERS, MODELS
 from maetool.weights import safetensors_metadata
 
@@ -25,6 +27,7 @@ from .frozen import FrozenEncoder, section_of
 
 _PREFIX = "encoder."
 _MOST_BYTES = 2**31 - 2**24  # of the protocol that ONNX is written in, with room for the graph
+_FACTS_IN_ONNX = "maetool"
 _FACTS = ("epoch", "iter", "versions", "cfg", "config", "source", "format")
 
 
@@ -110,8 +113,8 @@ def write_weights(state: Mapping[str, Any], path: Path) -> None:
 def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> float | None:
     """Write an encoder as ONNX: `images`, normalised, (batch, C, H, W), to `tokens` (batch, T + L, D), for any batch.
 
-    Height and width are the encoder's. The facts are in the metadata. Where onnxruntime is installed the file is run on
-    a batch of another size than it was made with, and compared.
+    Height and width are the encoder's. The facts are in the metadata, with a checksum of the file. Where onnxruntime is
+    installed the file is run on a batch of another size than it was made with, and compared.
 
     Returns:
         The largest difference to the tokens here; None without onnxruntime.
@@ -134,11 +137,37 @@ def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> flo
         )
         program = torch.onnx.export(graph, input_names=["images"], output_names=["tokens"], verbose=False)
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {"maetool": json.dumps(to_plain(meta))})
+    onnx.helper.set_model_props(proto, {_FACTS_IN_ONNX: json.dumps(to_plain(meta)), CHECKSUM: UNSEALED})
+    content = sealed(proto.SerializeToString())
     with failures_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file: file.write(proto.SerializeToString()))
+        replace_file(path, lambda file: file.write(content))
     return check_onnx(path, encoder, torch.cat([images, images.flip(2), images.flip(3)])[:5])
+
+
+def read_onnx_facts(path: str | Path) -> dict[str, Any]:
+    """Return the facts in an ONNX file that `write_onnx` wrote, after comparing its checksum.
+
+    Raises:
+        UsageError: there is no such file, it is damaged, or maetool did not write it.
+    """
+    import onnx
+
+    try:
+        content = read_file(path)
+        proto = onnx.load_from_string(content)
+        facts = json.loads({prop.key: prop.value for prop in proto.metadata_props}[_FACTS_IN_ONNX])
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror or error}): pass the path of an .onnx file."
+        ) from error
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        raise UsageError(
+            f"{path} holds no encoder that maetool exported as ONNX, or is damaged: export again."
+        ) from error
+    if is_broken(content):
+        raise UsageError(f"{path} is damaged, its checksum does not match: copy it again, or export it again.")
+    return facts
 
 
 class _Tokens(nn.Module):

@@ -17,6 +17,7 @@ import maetool
 from maetool.backbones import UPerNetBackbone
 from maetool.engine.checkpoint import read_checkpoint
 from maetool.engine.config import load_config
+from maetool.engine.config_trust import build_trusted, trusted
 from maetool.engine.convert import convert
 from maetool.engine.export import encoder_of
 from maetool.engine.frozen import load_frozen
@@ -43,7 +44,7 @@ RUN = {"type": "subprocess.Popen", "args": ["true"]}
 
 def segmentor(**parts):
     section = {"type": "Segmentor", "encoder": dict(VIT), "num_classes": 2, "data_preprocessor": dict(PREPROCESSOR)}
-    return section | {"decode_head": {"type": "LinearHead"}} | parts
+    return section | {"decode_head": {"type": "LinearMapHead"}} | parts
 
 
 def masked(**parts):
@@ -60,18 +61,19 @@ def masked(**parts):
 
 
 def task(**parts):
-    return masked(tasks={"more": {"decoder": {"type": "LinearDecoder"}, "head": {"type": "RegressionHead"}, **parts}})
+    more = {"decoder": {"type": "TransformerDecoder", "embed_dim": 16, "num_heads": 2}, **parts}
+    return masked(tasks={"more": {"head": {"type": "RegressionHead"}, **more}})
 
 
 # The section `model`, and what else stands at the top of the config.
 GADGETS = {
     "encoder": (segmentor(encoder={**VIT, "type": "canary.Part"}), {}),
     "decode head": (segmentor(decode_head=RUN), {}),
-    "auxiliary head": (segmentor(auxiliary_head={"type": "LinearHead", "in_index": [{"a": EVIL}]}), {}),
+    "auxiliary head": (segmentor(auxiliary_head={"type": "LinearMapHead", "in_index": [{"a": EVIL}]}), {}),
     "pyramid": (segmentor(pyramid={"type": "LastMap", "deeper": {"type": "os.system", "command": "true"}}), {}),
     "preprocessor": (segmentor(data_preprocessor=EVIL), {}),
     "a module without a dot": (segmentor(decode_head={"type": "canary"}), {}),
-    "a scope": (segmentor(decode_head={"type": "LinearHead", "_scope_": "canary"}), {}),
+    "a scope": (segmentor(decode_head={"type": "LinearMapHead", "_scope_": "canary"}), {}),
     "a scope in the encoder": (segmentor(encoder={**VIT, "_scope_": "canary"}), {}),
     "a scope in the type": (segmentor(decode_head={"type": "canary.LinearHead"}), {}),
     "a list of types": (segmentor(decode_head={"type": ["canary.Part"]}), {}),
@@ -220,6 +222,13 @@ def test_nothing_runs_connects_or_is_imported(tmp_path, repository, canary, load
     assert refused or loader in ("--init", "teacher", "init_cfg")
 
 
+@pytest.mark.parametrize("section", [segmentor(), masked(), task()])
+def test_without_a_gadget_the_sections_are_built(tmp_path, section):
+    path = write(tmp_path, "config", section, {})
+    model = build_trusted(trusted(section, path), MODELS, weights_of_model(), path)
+    assert model.encoder.embed_dim == 24 and maetool.load_encoder(path).encoder.embed_dim == 24
+
+
 BAD_FACTS = {
     "a list": [1],
     "a number as config": {"cfg": 5},
@@ -254,8 +263,8 @@ BAD_FACTS = {
 IMPOSSIBLE = ("a ratio that is no number", "a negative ratio", "many blocks", "more blocks", "a wide encoder")
 IMPOSSIBLE += ("large images", "larger images", "wide layers", "many channels", "many means", "a deviation of zero")
 IMPOSSIBLE += ("a giant of timm",)
-UNUSED = {"load_encoder": ["many codes"], "load_frozen": ["many codes"]}
-UNUSED |= dict.fromkeys(("export", "to ours"), ["many codes", "many classes", *IMPOSSIBLE])
+UNUSED = {"load_encoder": ["many codes", "many classes"], "load_frozen": ["many codes"]}
+UNUSED |= {loader: ["many codes", "many classes", *IMPOSSIBLE] for loader in ("export", "to ours")}
 
 
 @pytest.mark.parametrize("loader", ["load_encoder", "load_frozen", "export", "to ours", "repeat_step"])
