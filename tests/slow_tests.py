@@ -10,6 +10,7 @@ FILES = {
         for name in (
             *("centroids", "checkpoint", "classification", "compare", "compile", "detection", "distributed", "faults"),
             *(
+                "damage",
                 "finetune",
                 "guard",
                 "hanging",
@@ -17,6 +18,7 @@ FILES = {
                 "resume",
                 "resume_changes",
                 "run_lock",
+                "trust",
                 "segmentation_run",
                 "sharding",
                 "stopping",

@@ -1,4 +1,4 @@
-"""Time maskers, loading and training steps, beside other libraries."""
+"""Time maskers, loading, training steps, beside other libraries, and reading a checkpoint."""
 
 import argparse
 import json
@@ -39,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     operations.add_argument("--configs", nargs="+", default=[VIT_B], help="recipes, of any method")
     operations.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
     operations.add_argument("--batch-size", type=int, default=8)
+    commands.add_parser("reading", help="what the checksum of an exported encoder costs when it is read")
     train = commands.add_parser("train", help="the whole training loop, and the share of waiting for images")
     train.add_argument("config")
     train.add_argument("--data", metavar="FOLDER", help="train on these images")

@@ -1,0 +1,14 @@
+"""Reading an encoder with and without a checksum, measured in turn."""
+
+from maetool.benchmarks import reading
+from maetool.checksums import differs
+
+
+def test_both_files_are_read_in_turn(monkeypatch):
+    stored = []
+    monkeypatch.setattr("maetool.weights.differs", lambda text, *rest: stored.append(text) or differs(text, *rest))
+    report, figures = reading.run(3, depth=1, embed_dim=32, num_heads=2)
+    assert [len(seconds) for seconds in figures["seconds"].values()] == [3] * 4
+    assert len(stored) == 3 * (2 + 4)  # `load_encoder` reads a file twice
+    assert [text is not None for text in stored] == [False, True, False, False, True, True] * 3
+    assert "read_checkpoint" in report and "load_encoder" in report
