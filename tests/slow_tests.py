@@ -9,21 +9,8 @@ FILES = {
         f"test_engine/test_{name}.py"
         for name in (
             *("centroids", "checkpoint", "classification", "compare", "compile", "detection", "distributed", "faults"),
-            *(
-                "damage",
-                "finetune",
-                "guard",
-                "hanging",
-                "logging",
-                "resume",
-                "resume_changes",
-                "run_lock",
-                "trust",
-                "segmentation_run",
-                "sharding",
-                "stopping",
-            ),
-            *("switches", "teacher", "user_data"),
+            *("damage", "finetune", "guard", "hanging", "logging", "resume", "resume_changes", "run_lock", "trust"),
+            *("segmentation_run", "sharding", "stopping", "switches", "teacher", "user_data"),
         )
     ),
 }
