@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ import maetool
 from maetool.backbones import UPerNetBackbone
 from maetool.engine.checkpoint import read_checkpoint
 from maetool.engine.config import load_config
+from maetool.engine.config_stored import read_section, store_config
 from maetool.engine.config_trust import build_trusted, trusted
 from maetool.engine.convert import convert
 from maetool.engine.export import encoder_of
@@ -227,6 +229,20 @@ def test_without_a_gadget_the_sections_are_built(tmp_path, section):
     path = write(tmp_path, "config", section, {})
     model = build_trusted(trusted(section, path), MODELS, weights_of_model(), path)
     assert model.encoder.embed_dim == 24 and maetool.load_encoder(path).encoder.embed_dim == 24
+
+
+RECIPES = sorted((Path(__file__).parents[2] / "configs").rglob("*_shapes.py"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_every_recipe_is_built_from_what_its_checkpoint_says(path):
+    cfg = load_config(path)
+    if "model" not in cfg or isinstance(cfg.model.get("target", {}).get("codebook"), str):
+        pytest.skip("no model, or one of a tokenizer's file, which a checkpoint may not name")
+    section = trusted(read_section({"config": store_config(cfg)}, "model"), path)
+    expected = MODELS.build(copy.deepcopy(section)).state_dict()
+    built = build_trusted(section, MODELS, expected, path).state_dict()
+    assert {name: value.shape for name, value in built.items()} == {n: value.shape for n, value in expected.items()}
 
 
 BAD_FACTS = {
