@@ -2,21 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    confusion_matrix,
-    recall_score,
-    roc_auc_score,
-    top_k_accuracy_score,
-)
 from torch import Tensor
 from torch.nn import functional
 
 _BINS = 15  # as Guo et al., "On calibration of modern neural networks" (2017)
+
+
+@cache
+def _sklearn(module: str = "metrics") -> Any:
+    # Importing it takes longer than importing OpenCV, and most programs measure no classifier.
+    return import_module(f"sklearn.{module}")
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ def summarise(found: Predictions) -> dict[str, float]:
     if found.multi_label:
         loss = functional.binary_cross_entropy_with_logits(logits, found.labels.double())
         percent["mean_average_precision"] = np.nanmean(average_precisions(found))
-        percent["mean_auroc"] = np.nanmean(_for_each_class(found, roc_auc_score))
+        percent["mean_auroc"] = np.nanmean(_for_each_class(found, _sklearn().roc_auc_score))
     else:
         loss = functional.cross_entropy(logits, found.labels)
         labels, names = found.labels.numpy(), np.arange(len(found.classes))
-        percent["top1"] = accuracy_score(labels, scores.argmax(axis=1))
+        percent["top1"] = _sklearn().accuracy_score(labels, scores.argmax(axis=1))
         if len(names) > 5:
-            percent["top5"] = top_k_accuracy_score(labels, scores, k=5, labels=names)
+            percent["top5"] = _sklearn().top_k_accuracy_score(labels, scores, k=5, labels=names)
         percent["mean_class_accuracy"] = np.nanmean(class_accuracies(found))
     percent["calibration_error"] = reliability(found).error
     return {"loss": loss.item(), **{name: float(value) * 100 for name, value in percent.items()}}
@@ -93,18 +93,18 @@ def class_accuracies(found: Predictions) -> np.ndarray:
     """Return the share of each class's images (K,) that were recognised, 0 to 1; nan for a class without images."""
     names = np.arange(len(found.classes))
     predicted = found.scores.argmax(axis=1)
-    return recall_score(found.labels.numpy(), predicted, labels=names, average=None, zero_division=np.nan)
+    return _sklearn().recall_score(found.labels.numpy(), predicted, labels=names, average=None, zero_division=np.nan)
 
 
 def average_precisions(found: Predictions) -> np.ndarray:
     """Return the average precision of each class (K,), 0 to 1; nan where all images have it, or none."""
-    return _for_each_class(found, average_precision_score)
+    return _for_each_class(found, _sklearn().average_precision_score)
 
 
 def confusion(found: Predictions) -> np.ndarray:
     """Return how many images of each class (rows) were taken for each class (columns), int (K, K); for one label."""
     names = np.arange(len(found.classes))
-    return confusion_matrix(found.labels.numpy(), found.scores.argmax(axis=1), labels=names)
+    return _sklearn().confusion_matrix(found.labels.numpy(), found.scores.argmax(axis=1), labels=names)
 
 
 def reliability(found: Predictions) -> Reliability:
@@ -114,7 +114,7 @@ def reliability(found: Predictions) -> Reliability:
         confidence, right = scores.ravel(), found.labels.numpy().ravel()
     else:
         confidence, right = scores.max(axis=1), scores.argmax(axis=1) == found.labels.numpy()
-    accuracy, mean = calibration_curve(right.astype(int), confidence, n_bins=_BINS)
+    accuracy, mean = _sklearn("calibration").calibration_curve(right.astype(int), confidence, n_bins=_BINS)
     count = np.bincount(np.searchsorted(np.linspace(0, 1, _BINS + 1)[1:-1], confidence))  # the bins of scikit-learn
     return Reliability(mean, accuracy, count[count > 0])
 
