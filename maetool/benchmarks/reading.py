@@ -35,9 +35,10 @@ def run(rounds: int, **shape: int) -> tuple[str, dict[str, Any]]:
         checked, plain = (Path(folder, name) for name in ("checked.safetensors", "plain.safetensors"))
         write_weights({"state_dict": model.encoder.state_dict(), "meta": describe(section)}, checked)
         _without_checksum(checked, plain)
-        for _ in range(rounds):
+        for number in range(rounds):
+            files = [("without", plain), ("with", checked)][:: 1 if number % 2 else -1]  # each is first in turn
             for what, function in {"read_checkpoint": _read, "load_encoder": load_encoder}.items():
-                for name, path in (("without", plain), ("with", checked)):
+                for name, path in files:
                     found.setdefault(f"{what} {name}", []).append(_seconds(function, path))
         megabytes = checked.stat().st_size / 1e6
     lines = [f"{megabytes:.0f} MB, {rounds} rounds, milliseconds of the processor (median)"]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine import Config, ConfigDict
-from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.registry import ENCODERS, MODELS
@@ -83,14 +82,14 @@ def _path_and_config(source: str | Path | Config, config: str | Path | None) -> 
 
 def _described(
     path: str | Path, num_heads: int | None, img_size: Any, patch_size: Any
-) -> tuple[ConfigDict, dict[str, Tensor]]:
-    """Return what a checkpoint says of its encoder, and its tensors."""
+) -> tuple[ConfigDict, dict[str, Any]]:
+    """Return what a checkpoint says of its encoder, and all that it holds."""
     state = read_checkpoint(path)
     weights = weights_of(state, path)
     section = section_of(state, weights, path, num_heads, requested_grid(weights, img_size, patch_size))
     if "encoder.norm.weight" not in weights and takes(section.encoder, ENCODERS, "final_norm"):
         section.encoder.final_norm = False  # a classifier with a norm of its own, after pooling, has none here
-    return section, weights
+    return section, state
 
 
 def _normalise_with(preprocessor: Any, wanted: Mapping[str, Any]) -> None:

@@ -70,14 +70,14 @@ def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = Tru
         model = MODELS.build(section) if cfg is not None else build_trusted(section, MODELS, weights, path)
         load_weights(model, weights, path)
         return model.requires_grad_(False).eval()
-    return build_frozen(section, path if trained else None, stored=None if cfg is not None else weights)
+    return build_frozen(section, path if trained else None, stored=None if cfg is not None else state)
 
 
 def build_frozen(
     section: Mapping[str, Any],
     path: str | Path | None = None,
     adapt: Collection[str] = (),
-    stored: Mapping[str, Tensor] | None = None,
+    stored: Mapping[str, Any] | None = None,
 ) -> FrozenEncoder:
     """Return the encoder of a section of a config, with the weights of a checkpoint, and tell what was loaded.
 
@@ -85,12 +85,14 @@ def build_frozen(
         section: `encoder` and `data_preprocessor`.
         path: the checkpoint; None leaves the weights random, the same at every call.
         adapt: see `load_initial`.
-        stored: the tensors of the checkpoint that the section is from; None, the section is of a config of the user.
+        stored: what `read_checkpoint` returned of the checkpoint that the section is from; None, the section is of a
+            config of the user.
     """
     build: Callable[..., Any] = Registry.build
     if stored is not None:
         source = path or "The checkpoint"
-        build = lambda registry, part, **facts: build_trusted(part, registry, stored, source, **facts)  # noqa: E731
+        weights = weights_of(stored, source)
+        build = lambda registry, part, **facts: build_trusted(part, registry, weights, source, **facts)  # noqa: E731
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = build(ENCODERS, section["encoder"])
@@ -98,7 +100,7 @@ def build_frozen(
     preprocessor = build(MODELS, preprocessor, default_args={"in_chans": encoder.in_chans})
     model = FrozenEncoder(encoder, preprocessor, section)
     if path is not None:
-        report = load_initial(model, path, adapt=adapt)
+        report = load_initial(model, path, adapt=adapt, state=stored)
         print_log(f"{path}: {report}", logger="current")
     return model
 

@@ -80,7 +80,11 @@ def named(names: Sequence[str]) -> str:
 
 
 def load_initial(
-    model: nn.Module, path: str | Path, min_share: float = 0.99, adapt: Collection[str] = ()
+    model: nn.Module,
+    path: str | Path,
+    min_share: float = 0.99,
+    adapt: Collection[str] = (),
+    state: Mapping[str, Any] | None = None,
 ) -> LoadReport:
     """Fill a model with what fits of a checkpoint, and return the report.
 
@@ -92,6 +96,7 @@ def load_initial(
         path: the file.
         min_share: least share of the numbers of the encoder that must be filled, 0 to 1.
         adapt: what may differ and is then adapted: "channels", "patch_size"; see `maetool.ops.kernel`.
+        state: what `read_checkpoint` returned, where the file was read already.
 
     Raises:
         UsageError: a file that cannot be read or has no encoder, an encoder of another shape, or one that fills less
@@ -99,7 +104,7 @@ def load_initial(
     """
     if not 0 <= min_share <= 1:
         raise UsageError(f"init_share is {min_share!r}, but must be a number from 0 to 1.")
-    state = read_checkpoint(path)
+    state = read_checkpoint(path) if state is None else state
     weights = weights_of(state, path)
     own = model.state_dict()
     report = LoadReport(unused=[name for name in weights if name not in own])
