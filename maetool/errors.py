@@ -36,6 +36,10 @@ class UsageError(ValueError):
         return " ".join(super().__str__().splitlines())
 
 
+class OutputError(UsageError):
+    """A file that cannot be written where the user wants it; a run of which it is no checkpoint goes on without."""
+
+
 def is_interrupt(error: BaseException) -> bool:
     """Return whether an error is Ctrl-C, or was raised while that was handled."""
     return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))

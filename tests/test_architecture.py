@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maetool"
 PARTS = ["maskers", "encoders", "decoders", "targets", "heads"]
-BASICS = ["errors", "ops", "positions", "reading", "weights"]
+BASICS = ["errors", "ops", "positions", "reading", "weights", "writing"]
 EARLIER = {
     "errors": [],
     "addresses": ["errors"],
@@ -18,6 +18,7 @@ EARLIER = {
     "ops": ["errors"],
     "positions": ["errors", "ops"],
     "reading": ["errors"],
+    "writing": ["errors"],
     "convert": ["errors", "ops", "positions"],
     "weights": ["errors", "addresses", "checksums", "convert", "reading"],
     "layers": BASICS,

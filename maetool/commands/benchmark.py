@@ -3,7 +3,6 @@
 import argparse
 import json
 from importlib import import_module
-from pathlib import Path
 
 VIT_B = "maetool::mae/vit-b_800e.py"
 
@@ -55,7 +54,11 @@ def main() -> None:
     """Measure, print a table, write JSON."""
     options = vars(parse_args())
     command, file = options.pop("command"), options.pop("json")
+    from maetool.writing import check_file, write_text
+
+    if file:
+        check_file(file, "--json")
     report, figures = import_module(f"maetool.benchmarks.{command}").run(**options)
     print(report)
     if file:
-        Path(file).write_text(json.dumps(figures, indent=2) + "\n")
+        write_text(file, json.dumps(figures, indent=2) + "\n")

@@ -24,13 +24,17 @@ def main() -> None:
     args = parse_args()
     from maetool.engine.config import parse_runs
     from maetool.engine.launch import masks_of
-    from maetool.visualization.masks import draw_masks
+    from maetool.visualization.masks import masks_figure
+    from maetool.visualization.pictures import check_picture, save_figure
+
+    out = check_picture(args.out, "--out", figure=True)
 
     runs = parse_runs(args.run or [Path(args.config).stem])
     maskers, images, grid = masks_of(args.config, runs, args.data)
-    found = draw_masks(maskers, images, grid, Path(args.out), args.draws)
+    figure, found = masks_figure(maskers, images, grid, args.draws)
     print(f"{'masker':<16} {'visible':>8} {'least':>7} {'most':>7} {'mean cluster':>13}")
     for name, s in found.items():
         row = f"{s.rate.mean():8.3f} {s.rate.min():7.3f} {s.rate.max():7.3f} {s.clusters.mean():13.1f}"
         print(f"{name:<16} {row}")
+    save_figure(figure, out)
     print(f"Wrote {args.out}.")

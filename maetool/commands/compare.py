@@ -13,7 +13,6 @@ With --labels, accuracy over the number of labels, here of an encoder that was p
 """
 
 import argparse
-from pathlib import Path
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,15 +41,16 @@ def main() -> None:
     from maetool.engine.config import parse_runs
     from maetool.errors import UsageError
     from maetool.visualization.classification import draw_label_curves
+    from maetool.writing import check_folder, write_text
 
+    out = check_folder(args.out, "--out")
     rows = rows_of(args.configs, parse_runs(args.run), args.common)
     shares = over_labels(rows, parse_runs(args.labels)) if args.labels else {"": rows}
     planned = {name: row for share in shares.values() for name, row in share.items()}
-    out = Path(args.out)
     failed = run_all(planned, args.seeds, out, args.jobs)
     found = collect(out, list(planned))
     table = to_markdown(found, failed)
-    (out / "table.md").write_text(table)
+    write_text(out / "table.md", table)
     draw(found, out / "comparison.png")
     if args.labels:
         metric, curves = label_curves(rows, shares, out)

@@ -1,7 +1,6 @@
 """Convert weights between the formats of maetool, timm and other projects."""
 
 import argparse
-from pathlib import Path
 
 from maetool.convert.formats import FORMATS
 
@@ -28,8 +27,10 @@ def main() -> None:
     args = parse_args()
     from maetool.engine.config import load_config
     from maetool.engine.convert import convert, write_conversion
+    from maetool.writing import check_file
 
+    out = check_file(args.out, "--out")
     section = load_config(args.config).model if args.config else None
     conversion = convert(args.checkpoint, args.to, args.num_heads, section)
-    write_conversion(conversion, args.to, Path(args.out))
+    write_conversion(conversion, args.to, out)
     print(f"{args.out}: {conversion}")

@@ -18,8 +18,10 @@ def main() -> None:
     from maetool.convert.beitv2 import from_published
     from maetool.engine.checkpoint import write_checkpoint
     from maetool.weights import read_checkpoint, weights_of
+    from maetool.writing import check_file
 
+    out = check_file(args.out, "--out")
     weights = from_published(weights_of(read_checkpoint(args.tokenizer), args.tokenizer))
-    write_checkpoint({"meta": {"source": Path(args.tokenizer).name}, "state_dict": weights}, Path(args.out))
+    write_checkpoint({"meta": {"source": Path(args.tokenizer).name}, "state_dict": weights}, out)
     codes, width = weights["codebook"].shape
     print(f"{args.out}: {len(weights)} tensors, {codes} codes of {width} numbers.")

@@ -23,8 +23,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Read and tell."""
     args = parse_args()
-    from pathlib import Path
-
     from tqdm import tqdm
 
     from maetool.compat import usable_cores
@@ -33,7 +31,10 @@ def main() -> None:
     from maetool.data.statistics import measure, to_text
     from maetool.data.subsets import evenly_spaced
     from maetool.errors import UsageError
+    from maetool.writing import check_file, write_text
 
+    if args.broken:
+        check_file(args.broken, "--broken")
     if any(value is not None and value < 1 for value in (args.in_chans, args.limit, args.workers)):
         raise UsageError("--in-chans, --limit and --workers must be at least 1.")
     files = index_files(args.data)
@@ -43,4 +44,4 @@ def main() -> None:
         found = measure(files, indices, args.in_chans, workers, bar.update, max_pixels)
     print(to_text(found, len(files)))
     if args.broken:
-        Path(args.broken).write_text("".join(f"{line}\n" for line in found.broken))
+        write_text(args.broken, "".join(f"{line}\n" for line in found.broken))

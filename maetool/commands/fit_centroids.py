@@ -1,7 +1,6 @@
 """Cluster patches into the centroids that the token target of a config needs."""
 
 import argparse
-from pathlib import Path
 
 INTERRUPTED = "Stopped; nothing was written."
 
@@ -27,9 +26,10 @@ def main() -> None:
     from maetool.engine.checkpoint import write_checkpoint
     from maetool.engine.config import load_for
     from maetool.engine.config_stored import stored_facts
+    from maetool.writing import check_file
 
     cfg, _ = load_for(args.config, args.cfg_options, args.data)
-    out = Path(args.out or str(cfg.model.target.get("codebook")))
+    out = check_file(args.out or str(cfg.model.target.get("codebook")), "--out")
     centroids = fit_centroids(cfg, args.centroids, args.patches, args.iterations, print)
     facts = {**stored_facts(cfg), "patches": args.patches, "iterations": args.iterations}
     facts |= {"units": units_of(cfg)} if units_of(cfg) else {}

@@ -19,7 +19,9 @@ def main() -> None:
     """Draw and write."""
     args = parse_args()
     from maetool.data.layouts import write_shapes
+    from maetool.writing import check_folder
 
     size = args.size[0] if len(args.size) == 1 else args.size
+    check_folder(args.folder, "FOLDER")
     write_shapes(args.folder, args.layout, args.train, args.val, size, args.seed)
     print(f"Wrote {args.train} pictures to train on and {args.val} to validate on to {args.folder}.")

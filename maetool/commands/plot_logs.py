@@ -18,7 +18,10 @@ def main() -> None:
     """Draw."""
     args = parse_args()
     from maetool.visualization.curves import draw_runs, read_runs
+    from maetool.visualization.pictures import check_picture
+
+    out = check_picture(args.out, "--out", figure=True)
 
     runs = read_runs([Path(run) for run in args.runs], args.keys)
-    draw_runs(runs, args.keys, args.smooth, Path(args.out))
+    draw_runs(runs, args.keys, args.smooth, out)
     print(f"{args.out}: {', '.join(args.keys)} of {', '.join(runs)}")

@@ -33,16 +33,21 @@ def main() -> None:
     args = parse_args()
     from maetool.engine.config import load_config
     from maetool.engine.predict import load_trained, predict
-    from maetool.visualization.reconstruction import save_picture
+    from maetool.visualization.pictures import save_picture
+    from maetool.writing import check_folder, write_text
 
+    folder, told = check_folder(args.out, "--out"), []
     trained = load_trained(load_config(args.config, args.cfg_options), args.checkpoint)
     trained = replace(trained, threshold=args.threshold)
-    folder, told = Path(args.out), []
-    for number, path in enumerate(args.images):
-        found, name = predict(trained, path), f"{number:03d}_{Path(path).stem}"  # files of two folders may share a name
-        save_picture(found.picture, folder / f"{name}.png")
-        for kind, values in found.maps.items():
-            save_picture(values, folder / f"{name}_{kind}.png")
-        told.append({**found.told, "picture": f"{name}.png"})
-    (folder / "predictions.json").write_text(json.dumps(told, indent=2) + "\n")
+    try:
+        for number, path in enumerate(args.images):
+            # Files of two folders may share a name.
+            found, name = predict(trained, path), f"{number:03d}_{Path(path).stem}"
+            told.append({**found.told, "picture": f"{name}.png"})
+            save_picture(found.picture, folder / f"{name}.png")
+            for kind, values in found.maps.items():
+                save_picture(values, folder / f"{name}_{kind}.png")
+    finally:  # an image that cannot be read, or a picture that cannot be written, does not cost the predictions
+        if told:
+            write_text(folder / "predictions.json", json.dumps(told, indent=2) + "\n")
     print(f"Wrote {len(told)} picture(s) and predictions.json to {folder}.")

@@ -30,10 +30,11 @@ def main() -> None:
     from maetool.data.file_index import index_files
     from maetool.data.image_size import chosen_limit
     from maetool.data.prepare import REPORT, Recipe, prepare
+    from maetool.writing import check_folder
 
     max_pixels = chosen_limit(args.max_pixels)
     recipe = Recipe(args.short_side, args.quality, args.layout, args.images_per_shard)
-    source, out = Path(args.source), Path(args.out)
+    source, out = Path(args.source), check_folder(args.out, "OUT")
     split = all((source / part).is_dir() for part in ("train", "val"))
     for part in ("train", "val") if split else (".",):
         total = len(index_files(source / part))

@@ -37,7 +37,10 @@ def main() -> None:
     from maetool.engine.quick import QuickEvaluation, to_text
     from maetool.engine.user_data import places
     from maetool.ops.geometry import to_size
+    from maetool.writing import check_file, write_text
 
+    if args.json:
+        check_file(args.json, "--json")
     cfg = load_config(args.config) if args.config else None
     models = {"": load_frozen(args.checkpoint, cfg)}
     if args.untrained:
@@ -48,4 +51,4 @@ def main() -> None:
     found = evaluation.run(models)
     print(f"\n{evaluation.describe()}\n\n{to_text(found)}")
     if args.json:
-        Path(args.json).write_text(json.dumps(found, indent=2) + "\n")
+        write_text(args.json, json.dumps(found, indent=2) + "\n")

@@ -34,6 +34,7 @@ def main() -> None:
     from maetool.engine import launch
     from maetool.engine.config import load_for
     from maetool.weights import local_file
+    from maetool.writing import write_text
 
     work_dir = args.work_dir or str(local_file(args.checkpoint).parent / "test")
     flags = {"work_dir": work_dir, "launcher": args.launcher}
@@ -44,6 +45,7 @@ def main() -> None:
     metrics = runner.test() if on_test_data else runner.val()
     if runner.rank == 0:
         folder, loop = Path(cfg.work_dir), runner.test_loop if on_test_data else runner.val_loop
+        write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")  # a report that fails leaves these
         found = {**metrics, **(loop.report(folder) if hasattr(loop, "report") else {})}
-        (folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
+        write_text(folder / "metrics.json", json.dumps(found, indent=2) + "\n")
         print("\n".join(f"{name:<24} {value:.4f}" for name, value in found.items() if isinstance(value, float)))

@@ -56,6 +56,7 @@ def main() -> None:
     from maetool.engine.config import load_for
     from maetool.engine.run_lock import only_run_in
     from maetool.engine.summary import summarise
+    from maetool.writing import check_folder
 
     flags = {"work_dir": args.work_dir, "init_from": args.init, "optim_wrapper.dtype": args.amp}
     flags |= {"train_cfg.max_hours": args.max_hours, "launcher": args.launcher, "resume": bool(args.resume) or None}
@@ -63,6 +64,7 @@ def main() -> None:
     cfg, said = load_for(args.config, args.cfg_options, args.data, flags, args.debug)
     if args.debug:
         cfg.work_dir += "_debug"
+    check_folder(cfg.work_dir, "--work-dir")
     said.append(launch.drop_missing_validation(cfg))
     with only_run_in(cfg.work_dir, cfg.get("launcher") or "none"):
         if not cfg.get("resume") and not args.debug:

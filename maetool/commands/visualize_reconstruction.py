@@ -1,7 +1,6 @@
 """Draw what a pretrained model reconstructs of masked images."""
 
 import argparse
-from pathlib import Path
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,11 +26,13 @@ def main() -> None:
     args = parse_args()
     from maetool.engine import launch
     from maetool.engine.config import load_for
-    from maetool.visualization.reconstruction import first_samples, reconstruction_panel, save_picture
+    from maetool.visualization.pictures import check_picture, save_picture
+    from maetool.visualization.reconstruction import first_samples, reconstruction_panel
 
+    out = check_picture(args.out, "--out")
     cfg, _ = load_for(args.config, args.cfg_options, args.data)
     model = launch.load_model(cfg, args.checkpoint)
     dataset = launch.build_dataset(cfg, "val_dataloader" if cfg.get("val_dataloader") else "train_dataloader")
     batch = first_samples(dataset, args.num, cfg.get("randomness", {}).get("seed"))
-    save_picture(reconstruction_panel(model, batch, args.statistics), Path(args.out))
+    save_picture(reconstruction_panel(model, batch, args.statistics), out)
     print(f"Wrote {args.out}.")

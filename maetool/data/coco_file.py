@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from maetool.errors import UsageError
 from maetool.reading import read_file
+from maetool.writing import write_picture, write_text
 
 from .objects import ObjectDataset
 
@@ -207,13 +207,12 @@ def write_coco(dataset: ObjectDataset, folder: str | Path) -> tuple[Path, Path]:
     images, annotations = folder / "images", folder / "annotations.json"
     if annotations.exists():
         raise UsageError(f"{annotations} is there already: name another folder.")
-    images.mkdir(parents=True, exist_ok=True)
     content = dataset.coco()
     for index, entry in enumerate(content["images"]):
         pixels = dataset.load(index)["inputs"]
         if pixels.dtype != torch.uint8 or len(pixels) not in (1, 3):
             raise UsageError(f"Images of {len(pixels)} channels of {pixels.dtype} cannot be PNG files: set in_chans=3.")
         array = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)
-        Image.fromarray(np.ascontiguousarray(array.numpy())).save(images / entry["file_name"])
-    annotations.write_text(json.dumps(content))
+        write_picture(images / entry["file_name"], np.ascontiguousarray(array.numpy()), "PNG", durable=False)
+    write_text(annotations, json.dumps(content))
     return images, annotations

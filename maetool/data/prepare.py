@@ -18,6 +18,7 @@ import cv2
 import torch
 
 from maetool.errors import UsageError
+from maetool.writing import write_file, write_text
 
 from .file_index import FileIndex, index_files
 from .image_io import UnreadableImage, decode_image, read_bytes
@@ -112,7 +113,7 @@ def prepare(
     with _pool(workers) as pool:
         tasks = _Tasks(files, recipe, pool, _AHEAD * workers, max_pixels)
         left_out = write(folder, names, recipe, tasks, progress)
-    (folder / REPORT).write_text("".join(f"{line}\n" for line in left_out), errors="surrogateescape")
+    write_text(folder / REPORT, "".join(f"{line}\n" for line in left_out))
     if len(left_out) == len(files):
         raise UsageError(f"None of the {len(files)} files in {source} can be prepared; the first: {left_out[0]}.")
     return len(files) - len(left_out), left_out
@@ -138,7 +139,6 @@ def _claim(folder: Path, recipe: Recipe, files: FileIndex, names: list[str]) -> 
     digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     wanted = {**asdict(recipe), "source": files.root, "images": len(files), "names": digest}
     note = folder / SETTINGS
-    folder.mkdir(parents=True, exist_ok=True)
     if note.exists():
         try:
             found = json.loads(note.read_text())
@@ -152,11 +152,9 @@ def _claim(folder: Path, recipe: Recipe, files: FileIndex, names: list[str]) -> 
                 f"{folder} holds a set that was prepared otherwise ({', '.join(differ)}): choose another folder, or "
                 "delete this one."
             )
-    elif any(folder.iterdir()):
+    elif folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty, and was not written by this tool: choose a new folder.")
-    part = folder / f"{SETTINGS}.part"
-    part.write_text(json.dumps(wanted, indent=2) + "\n")
-    os.replace(part, note)
+    write_text(note, json.dumps(wanted, indent=2) + "\n")
 
 
 def _write_shards(
@@ -173,11 +171,10 @@ def _write_shards(
             left_out += [result for _, result in tasks.run(missing) if isinstance(result, str)]
             progress(len(indices))
             continue
-        writer = ShardWriter(path)
-        for i, result in tasks.run(indices):
-            left_out.append(result) if isinstance(result, str) else writer.add(names[i], result)
-            progress(1)
-        writer.close()
+        with ShardWriter(path) as writer:
+            for i, result in tasks.run(indices):
+                left_out.append(result) if isinstance(result, str) else writer.add(names[i], result)
+                progress(1)
     table = ShardTable.of(folder, shards)
     if len(table):
         table.save()
@@ -194,11 +191,7 @@ def _write_folder(
         if isinstance(result, str):
             left_out.append(result)
         else:
-            path = folder / names[i]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{path.name}.part")
-            part.write_bytes(result)
-            os.replace(part, path)
+            write_file(folder / names[i], result, durable=False)
         progress(1)
     return left_out
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from maetool.registry import DATASETS
+from maetool.writing import write_picture, write_text
 
 from .dense import DenseDataset
 from .scene import OUTLINES
@@ -75,10 +75,8 @@ def write_ade20k(dataset: ShapesDataset, folder: Path, part: str = "training") -
         part: "training" or "validation".
     """
     pictures, truths = folder / "images" / part, folder / "annotations" / part
-    pictures.mkdir(parents=True, exist_ok=True)
-    truths.mkdir(parents=True, exist_ok=True)
-    (folder / CLASSES_FILE).write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
+    write_text(folder / CLASSES_FILE, "\n".join(CLASSES) + "\n")
     for index in range(len(dataset)):
         scene, name = dataset.scene(index), f"{index:06d}"
-        Image.fromarray(scene.image).save(pictures / f"{name}.jpg", quality=_QUALITY, subsampling=0)
-        Image.fromarray(scene.semantic + np.uint8(1)).save(truths / f"{name}.png")
+        write_picture(pictures / f"{name}.jpg", scene.image, "JPEG", durable=False, quality=_QUALITY, subsampling=0)
+        write_picture(truths / f"{name}.png", scene.semantic + np.uint8(1), "PNG", durable=False)

@@ -5,6 +5,7 @@ import tarfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from maetool.compat import read_at
 from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES, read_npz
+from maetool.writing import failures_told, open_new, remove_file, write_file
 
 from .image_io import UnreadableImage
 from .names import Names
@@ -29,30 +31,52 @@ _HOW_TO_MEND = "run `maetool prepare_dataset` again with the same arguments; it 
 class ShardWriter:
     """Writes one tar file, complete or not at all.
 
-    The file appears under its name when `close` is called; until then it is `<name>.part`.
+    The file appears under its name when `close` is called; until then it is `<name>.part`. As a context it is closed at
+    the end, or after an exception removed.
 
     Args:
         path: where.
+
+    Raises:
+        OutputError: here, in `add` and in `close`, where the disk is full or the place cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = open(f"{path}.part", "wb")  # noqa: SIM115  open until `close`
+        self.path, self._part = path, path.with_name(f"{path.name}.part")
+        with failures_told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open_new(self._part)
+
+    def __enter__(self) -> "ShardWriter":
+        """Begin a context."""
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Finish the file, or remove what there is of it."""
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            with suppress(OSError):  # it writes what it still holds
+                self._file.close()
+            remove_file(self._part)
 
     def add(self, name: str, data: bytes) -> None:
         """Append a file; GNU tar's format takes names of any length."""
         member = tarfile.TarInfo(name)
         member.size = len(data)
-        self._file.write(member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
-        self._file.write(data + b"\0" * (-len(data) % _BLOCK))
+        with failures_told(self.path):
+            self._file.write(member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+            self._file.write(data + b"\0" * (-len(data) % _BLOCK))
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        self._file.write(b"\0" * 2 * _BLOCK)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(f"{self.path}.part", self.path)
+        with failures_told(self.path):
+            self._file.write(b"\0" * 2 * _BLOCK)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._part, self.path)
 
 
 @dataclass(frozen=True)
@@ -93,12 +117,10 @@ class ShardTable:
 
     def save(self) -> None:
         """Write the table beside the shards, complete or not at all."""
-        target = Path(self.root, TABLE)
-        part = target.with_name(f"part.{TABLE}")  # NumPy wants the ending
         facts = {name: getattr(self, name) for name in ("lengths", "shard", "offset", "size")}
         shards, blob, offsets = np.array(self.shards), self.names.blob, self.names.offsets
-        np.savez(part, format=np.array(_FORMAT), shards=shards, name_blob=blob, name_offsets=offsets, **facts)
-        os.replace(part, target)
+        arrays = {"format": np.array(_FORMAT), "shards": shards, "name_blob": blob, "name_offsets": offsets, **facts}
+        write_file(Path(self.root, TABLE), lambda file: np.savez(file, **arrays))
 
     @classmethod
     def load(cls, root: str | Path) -> "ShardTable":

@@ -1,8 +1,7 @@
 """Checkpoints: written so that nothing good is lost, read so that no code runs."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,14 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
-from maetool.errors import UsageError, tells_of_killed_loader
+from maetool.errors import UsageError
 from maetool.positions import with_tables
 from maetool.reading import read_file
 from maetool.weights import check_weights
 from maetool.weights import read_checkpoint as read_checkpoint  # also the names that engine users look for here
 from maetool.weights import weights_of as weights_of
+from maetool.writing import failures_told, replace_file
 
-from .files import replace_file
 from .sharding import load_weights_into
 
 POINTER = "last_checkpoint"
@@ -37,20 +36,6 @@ def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     with failures_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: torch.save(plain, file))
-
-
-@contextmanager
-def failures_told(path: Path) -> Iterator[None]:
-    """Turn a full disk or a folder without permission, met while writing `path`, into a UsageError."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        if tells_of_killed_loader(error):
-            raise
-        raise UsageError(
-            f"The checkpoint {path} could not be written ({error}): make room or choose another --work-dir. "
-            "The checkpoints written before are untouched."
-        ) from error
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:

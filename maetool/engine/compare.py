@@ -18,6 +18,8 @@ from maetool.compat import usable_cores
 from maetool.errors import UsageError
 from maetool.registry import LOOPS
 from maetool.visualization.curves import read_logs
+from maetool.visualization.pictures import save_figure
+from maetool.writing import write_text
 
 from .config import complete_config, load_config, takes
 from .config_paths import find_config
@@ -127,7 +129,8 @@ def _train(run: Run, jobs: int) -> str:
     logs = read_logs(run.folder)
     result = {title: _result(title, logs[name]) for title, name in METRICS.items() if name in logs}
     result = {title: value for title, value in result.items() if value is not None}
-    (run.folder / "result.json").write_text(json.dumps({"options": list(run.row.options), **result}, indent=2) + "\n")
+    content = {"options": list(run.row.options), **result}
+    write_text(run.folder / "result.json", json.dumps(content, indent=2) + "\n")
     return ""
 
 
@@ -200,7 +203,7 @@ def draw(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None
     axes.grid(alpha=0.3)
     if titles:
         figure.legend(loc="outside upper center", ncols=len(titles))  # beside the dots, whatever they are
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def over_labels(rows: Mapping[str, Row], shares: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Row]]:

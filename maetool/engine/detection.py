@@ -1,6 +1,5 @@
 """Validation of a detector."""
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from maetool.data.objects import ObjectDataset
 from maetool.errors import UsageError
 from maetool.evaluation.coco import CocoScores, to_coco
 from maetool.registry import LOOPS
+from maetool.writing import write_csv, write_text
 
 from .validation import ValLoop
 
@@ -73,12 +73,11 @@ class DetectionValLoop(ValLoop):
 
     def report(self, folder: Path) -> dict[str, Any]:
         """Write `detections.json`, COCO's result file, and `classes.csv`, the average precision of each class."""
-        (folder / "detections.json").write_text(json.dumps(self.found) + "\n")
-        with open(folder / "classes.csv", "w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["class", *(f"{kind}_ap" for kind in self.scores)])
-            for name in self.scores["box"].classes:
-                table.writerow([name, *(f"{scores.classes[name]:.2f}" for scores in self.scores.values())])
+        write_text(folder / "detections.json", json.dumps(self.found) + "\n")
+        rows = [["class", *(f"{kind}_ap" for kind in self.scores)]]
+        for name in self.scores["box"].classes:
+            rows.append([name, *(f"{scores.classes[name]:.2f}" for scores in self.scores.values())])
+        write_csv(folder / "classes.csv", rows)
         return {}
 
 

@@ -17,8 +17,7 @@ from maetool.data.image_io import decode_image
 from maetool.installation import ABSENT, FAILS, OK, Finding, attempt, guard
 from maetool.plugins import load_plugins
 from maetool.testing import tiny_batch, tiny_model
-
-from .files import replace_file
+from maetool.writing import check_folder
 
 _LITTLE_SPACE = 2e9
 
@@ -101,9 +100,8 @@ def _load_data() -> str:
 
 
 def _write(work_dir: Path) -> str:
+    check_folder(work_dir, "--work-dir")
     existing = next(folder for folder in [work_dir, *work_dir.resolve().parents] if folder.is_dir())
-    with tempfile.TemporaryDirectory(dir=existing) as folder:
-        replace_file(Path(folder, "probe"), lambda file: file.write(b"probe"))
     free = shutil.disk_usage(existing).free
     if free < _LITTLE_SPACE:
         raise OSError(f"only {free / 1e9:.1f} GB are free; two checkpoints of a ViT-B take 2.7 GB")

@@ -18,11 +18,11 @@ from maetool.ops.geometry import to_size
 from maetool.reading import read_file
 from maetool.registry import ENCODERS, MODELS
 from maetool.weights import safetensors_metadata
+from maetool.writing import check_file, write_file
 
-from .checkpoint import failures_told, to_plain, weights_of, write_checkpoint
+from .checkpoint import to_plain, weights_of, write_checkpoint
 from .config import stated
 from .file_facts import requested_grid
-from .files import replace_file
 from .frozen import FrozenEncoder, section_of
 
 _PREFIX = "encoder."
@@ -91,7 +91,7 @@ def check_out(out: str) -> Path:
     """
     if Path(out).suffix not in (".pth", ".safetensors", ".onnx"):
         raise UsageError(f"--out is {out}, but must end in .pth, .safetensors or .onnx.")
-    return Path(out)
+    return check_file(out, "--out")
 
 
 def write_weights(state: Mapping[str, Any], path: Path) -> None:
@@ -104,10 +104,7 @@ def write_weights(state: Mapping[str, Any], path: Path) -> None:
         write_checkpoint(state, path)
         return
     weights = {name: value.cpu().contiguous() for name, value in state["state_dict"].items()}
-    content = save(weights, safetensors_metadata(to_plain(state.get("meta", {})), weights))
-    with failures_told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file: file.write(content))
+    write_file(path, save(weights, safetensors_metadata(to_plain(state.get("meta", {})), weights)))
 
 
 def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> float | None:
@@ -138,10 +135,7 @@ def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> flo
         program = torch.onnx.export(graph, input_names=["images"], output_names=["tokens"], verbose=False)
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {_FACTS_IN_ONNX: json.dumps(to_plain(meta)), CHECKSUM: UNSEALED})
-    content = sealed(proto.SerializeToString())
-    with failures_told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file: file.write(content))
+    write_file(path, sealed(proto.SerializeToString()))
     return check_onnx(path, encoder, torch.cat([images, images.flip(2), images.flip(3)])[:5])
 
 

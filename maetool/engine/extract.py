@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from mmengine.device import get_device
@@ -16,6 +16,7 @@ from maetool.data import KeyedSampler, collate_samples
 from maetool.errors import UsageError
 from maetool.evaluation import Features, collect_features
 from maetool.registry import DATASETS
+from maetool.writing import check_file, write_file
 
 from .stopping import ignore_signals_in_workers
 from .user_data import whole
@@ -97,7 +98,7 @@ def check_out(out: str) -> Path:
         raise UsageError(f"--out is {out}, but must end in {' or '.join(FORMATS)}.")
     if path.suffix == ".parquet" and not find_spec("pyarrow"):
         raise UsageError("Parquet files are written by pyarrow, which is not installed: pip install pyarrow, or .npz.")
-    return path
+    return check_file(path, "--out")
 
 
 def write_features(path: Path, features: np.ndarray, names: Sequence[str], labels: Any, classes: Sequence[str]) -> None:
@@ -114,17 +115,17 @@ def write_features(path: Path, features: np.ndarray, names: Sequence[str], label
         labels: a tensor (N,) or (N, K), or None.
         classes: names of the K classes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     write: Callable[..., None] = _write_npz if path.suffix == ".npz" else _write_parquet
-    write(path, features, list(names), None if labels is None else labels.numpy().astype(np.int64), list(classes))
+    values = None if labels is None else labels.numpy().astype(np.int64)
+    write_file(path, lambda file: write(file, features, list(names), values, list(classes)))
 
 
-def _write_npz(path: Path, features: np.ndarray, names: list[str], labels: Any, classes: list[str]) -> None:
+def _write_npz(file: IO[bytes], features: np.ndarray, names: list[str], labels: Any, classes: list[str]) -> None:
     more = {} if labels is None else {"label": labels, "classes": np.array(classes)}
-    np.savez(path, features=features, path=np.array(names), **more)
+    np.savez(file, features=features, path=np.array(names), **more)
 
 
-def _write_parquet(path: Path, features: np.ndarray, names: list[str], labels: Any, classes: list[str]) -> None:
+def _write_parquet(file: IO[bytes], features: np.ndarray, names: list[str], labels: Any, classes: list[str]) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -134,4 +135,4 @@ def _write_parquet(path: Path, features: np.ndarray, names: list[str], labels: A
         columns["label"] = pyarrow.array([classes[label] for label in labels])
     elif labels is not None:
         columns["label"] = pyarrow.array([[classes[i] for i in np.flatnonzero(row)] for row in labels])
-    parquet.write_table(pyarrow.table(columns), path)
+    parquet.write_table(pyarrow.table(columns), file)

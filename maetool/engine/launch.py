@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS
+from maetool.writing import check_folder
 
 from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
 from .config import load_config
@@ -59,6 +60,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     Raises:
         UsageError: anything in the config that a person got wrong.
     """
+    check_folder(cfg.get("work_dir") or ".", "work_dir")
     prepare_run(cfg)
     runner = MaetoolRunner.from_cfg(cfg)
     _check_pictures(runner)

@@ -7,11 +7,10 @@ from typing import Any
 from maetool.ops.geometry import by
 from maetool.registry import ENCODERS
 from maetool.visualization.curves import read_logs
+from maetool.writing import write_text
 
-from .checkpoint import failures_told
 from .config import stated
 from .config_stored import read_config
-from .files import replace_file
 from .hooks.log import CONSTANT_METRICS, say_metric
 
 # What timm's class calls as ours does.
@@ -36,8 +35,7 @@ def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -
     path = out.with_suffix(".md")
     if path.exists():
         return None
-    with failures_told(path):
-        replace_file(path, lambda file: file.write(model_card(exported, run, out.name).encode()))
+    write_text(path, model_card(exported, run, out.name))
     return path
 
 

@@ -1,6 +1,5 @@
 """Validation of a segmentor."""
 
-import csv
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from maetool.data.dense import DenseDataset
 from maetool.errors import UsageError
 from maetool.evaluation.segmentation import SegmentationScores, no_scores, pixel_confusion, predict_classes
 from maetool.registry import LOOPS
+from maetool.writing import write_csv
 
 from .validation import ValLoop
 
@@ -67,12 +67,10 @@ class SegmentationValLoop(ValLoop):
         names = self.dataloader.dataset.classes
         iou, accuracy = (values.mul(100).tolist() for values in (self.scores.class_iou, self.scores.class_accuracy))
         pixels = self.scores.confusion.sum(dim=1).tolist()
-        with open(folder / "classes.csv", "w", newline="", encoding="utf-8") as file:
-            rows = zip(names, map("{:.2f}".format, iou), map("{:.2f}".format, accuracy), pixels, strict=True)
-            csv.writer(file).writerows([["class", "iou", "accuracy", "pixels"], *rows])
-        with open(folder / "confusion.csv", "w", newline="", encoding="utf-8") as file:
-            counts = zip(names, self.scores.confusion.tolist(), strict=True)
-            csv.writer(file).writerows([["true class", *names], *([name, *row] for name, row in counts)])
+        rows = zip(names, map("{:.2f}".format, iou), map("{:.2f}".format, accuracy), pixels, strict=True)
+        write_csv(folder / "classes.csv", [["class", "iou", "accuracy", "pixels"], *rows])
+        counts = zip(names, self.scores.confusion.tolist(), strict=True)
+        write_csv(folder / "confusion.csv", [["true class", *names], *([name, *row] for name, row in counts)])
         return {"class_iou": {name: None if isnan(v) else v for name, v in zip(names, iou, strict=True)}}
 
     def _check(self, dataset: Any, model: nn.Module) -> None:

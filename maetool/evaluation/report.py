@@ -1,6 +1,5 @@
 """What `maetool test` writes about a classifier: tables and pictures."""
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from maetool.visualization.classification import draw_confusion, draw_reliability
+from maetool.writing import write_csv
 
 from .metrics import Predictions, average_precisions, class_accuracies, confusion, reliability
 
@@ -29,18 +29,18 @@ def write_report(found: Predictions, names: Sequence[str], folder: Path) -> dict
         What JSON can hold: `mean_average_precision` in percent, and `classes`, name to the number of images, the
         average precision and with one label for each image the accuracy, both in percent; None where undefined.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    binned = reliability(found)
-    draw_reliability(binned.confidence, binned.accuracy, binned.count, binned.error, folder / "reliability.png")
+    header, rows = _table(found, names)
+    write_csv(folder / "predictions.csv", [header, *rows])
     precision = average_precisions(found)
     columns = {"average_precision": precision}
     if not found.multi_label:
-        counts = confusion(found)
-        draw_confusion(counts, found.classes, folder / "confusion_matrix.png")
-        rows = ([name, *row] for name, row in zip(found.classes, counts.tolist(), strict=True))
-        _write(folder / "confusion_matrix.csv", ["true", *found.classes], rows)
         columns["accuracy"] = class_accuracies(found)
-    _write(folder / "predictions.csv", *_table(found, names))
+        counts = confusion(found)
+        rows = ([name, *row] for name, row in zip(found.classes, counts.tolist(), strict=True))
+        write_csv(folder / "confusion_matrix.csv", [["true", *found.classes], *rows])
+        draw_confusion(counts, found.classes, folder / "confusion_matrix.png")
+    binned = reliability(found)
+    draw_reliability(binned.confidence, binned.accuracy, binned.count, binned.error, folder / "reliability.png")
     images = found.labels.sum(dim=0) if found.multi_label else found.labels.bincount(minlength=len(found.classes))
     classes = {
         name: {"images": int(images[i]), **{title: _percent(values[i]) for title, values in columns.items()}}
@@ -66,10 +66,3 @@ def _table(found: Predictions, names: Sequence[str]) -> tuple[list[str], Iterabl
         for i, name in enumerate(names)
     )
     return ["path", "label", "predicted", "probability"], rows
-
-
-def _write(path: Path, header: list[str], rows: Iterable[list[Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)

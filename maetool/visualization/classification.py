@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .pictures import save_figure
+
 _NUMBERED, _NAMED = 15, 60  # classes up to which the cells have numbers, and the axes names
 
 
@@ -37,7 +39,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
     axes.set_xlabel("predicted", fontsize=size)
     axes.set_ylabel("true", fontsize=size)
     figure.colorbar(picture, ax=axes, shrink=0.8).set_label("share of the true class (%)", fontsize=size)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_reliability(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, error: float, path: Path) -> None:
@@ -60,7 +62,7 @@ def draw_reliability(confidence: np.ndarray, accuracy: np.ndarray, count: np.nda
     below.set(xlabel="probability given", ylabel="predictions (%)")
     for axes in (above, below):
         axes.grid(alpha=0.3)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_label_curves(curves: Mapping[str, Mapping[int, Sequence[float]]], metric: str, path: Path) -> None:
@@ -86,4 +88,4 @@ def draw_label_curves(curves: Mapping[str, Mapping[int, Sequence[float]]], metri
     axes.set(xlabel="labelled images", ylabel=metric)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path)
+    save_figure(figure, path)

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from maetool.errors import UsageError
 
+from .pictures import save_figure
+
 _ACCURACIES = {
     "val/top1": "top-1 accuracy",
     "val/mean_average_precision": "mean average precision",
@@ -57,7 +59,7 @@ def draw_curves(logs: Logs, path: Path) -> None:
         handles, labels = handles + more[0], labels + more[1]
     axes.legend(handles, labels, loc="best", fontsize=8)
     axes.grid(alpha=0.3)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def read_runs(folders: Sequence[Path], keys: Sequence[str]) -> dict[str, Logs]:
@@ -101,8 +103,7 @@ def draw_runs(runs: Mapping[str, Logs], keys: Sequence[str], smooth: int, path: 
         axes.set(xlabel="step", ylabel=key)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _points(values: dict[int, float]) -> tuple[list[int], list[float]]:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from maetool.ops.random import sample_keys
 
+from .pictures import save_figure
+
 _EXAMPLES = 4
 
 
@@ -65,14 +67,25 @@ def _spectrum(masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def draw_masks(
     maskers: Mapping[str, nn.Module], images: Tensor, grid: tuple[int, int], path: Path, draws: int = 2048
 ) -> dict[str, MaskStatistics]:
-    """Draw one row for each masker: masks on images, visible rate, cluster sizes, spectrum. Return the statistics.
+    """Write the figure that `masks_figure` returns to `path`, and return its statistics."""
+    figure, statistics = masks_figure(maskers, images, grid, draws)
+    save_figure(figure, path)
+    return statistics
+
+
+def masks_figure(
+    maskers: Mapping[str, nn.Module], images: Tensor, grid: tuple[int, int], draws: int = 2048
+) -> tuple[Figure, dict[str, MaskStatistics]]:
+    """Draw one row for each masker: masks on images, visible rate, cluster sizes, spectrum.
 
     Args:
         maskers: name to masker.
         images: uint8 (N, 3, H, W), at least one; the masks are laid on the first ones.
         grid: (h, w).
-        path: the PNG.
         draws: masks for the statistics.
+
+    Returns:
+        The figure, and name to statistics.
     """
     figure = Figure(figsize=(1.5 * _EXAMPLES + 8.5, 1.9 * len(maskers) + 0.4), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -93,9 +106,7 @@ def draw_masks(
         axis.set_title(title, fontsize=9)
     for axis, label in zip(rows[-1][-2:], ("patches", "cycles a patch"), strict=True):
         axis.set_xlabel(label, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return found
+    return figure, found
 
 
 def _overlay(image: Tensor, mask: Tensor) -> np.ndarray:

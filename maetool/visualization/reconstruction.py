@@ -1,6 +1,5 @@
 """The reconstruction panel: original, masked, predicted, predicted pasted with visible."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from maetool.ops.random import sample_keys
+
+from .pictures import save_picture as save_picture  # also the name that users look for here
 
 Statistics = Literal["true", "visible"]
 
@@ -86,9 +87,3 @@ def _draw(columns: dict[str, Tensor], caption: str) -> np.ndarray:
             canvas.paste(picture, (left, _LINE + _GAP + row * (height + _GAP)))
     draw.text((_GAP, canvas.height - _LINE), caption, fill="black", font=font)
     return np.asarray(canvas)
-
-
-def save_picture(picture: np.ndarray, path: Path) -> None:
-    """Write a uint8 RGB picture as a PNG, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)

@@ -22,7 +22,7 @@ from maetool.engine.checkpoint import (
     weights_of,
     write_checkpoint,
 )
-from maetool.errors import UsageError
+from maetool.errors import OutputError, UsageError
 from maetool.testing import tiny_model
 
 
@@ -125,7 +125,7 @@ def test_full_disk_keeps_what_was_there(tmp_path):
 import resource, torch
 from pathlib import Path
 from maetool.engine.checkpoint import write_checkpoint
-from maetool.errors import UsageError
+from maetool.errors import OutputError, UsageError
 path = Path({str(tmp_path)!r}) / "x.pth"
 write_checkpoint({{"state_dict": {{"a": torch.zeros(10)}}}}, path)
 import signal
@@ -146,7 +146,7 @@ except UsageError as error:
 
 @pytest.mark.parametrize(
     ("said", "raised"),
-    [("unexpected pos 64 vs 0", UsageError), ("DataLoader worker (pid 7) is killed by signal: Killed.", RuntimeError)],
+    [("unexpected pos 64 vs 0", OutputError), ("DataLoader worker (pid 7) is killed by signal: Killed.", RuntimeError)],
 )
 def test_only_what_the_disk_says_is_called_a_failure_to_write(tmp_path, said, raised):
     with pytest.raises(raised) as caught, failures_told(tmp_path / "x.pth"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from runs import assert_same, final_state, make_runner, stopped_run
 
-from maetool.engine import files
+from maetool import writing
 from maetool.engine.checkpoint import POINTER, newest_readable
 from maetool.errors import UsageError
 
@@ -99,8 +99,8 @@ def go_on(layer, monkeypatch, repository, work_dir):
     """Go on from iteration 10 with a faulty file layer."""
     runner = make_runner(repository, work_dir, resume=True, options=QUICK)
     with monkeypatch.context() as patch:
-        patch.setattr(files, "os", layer)
-        patch.setattr(files, "open", layer.open_file, raising=False)
+        patch.setattr(writing, "os", layer)
+        patch.setattr(writing, "open", layer.open_file, raising=False)
         runner.train()
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 
-from maetool.engine.files import remove_file
 from maetool.errors import UsageError
+from maetool.writing import remove_file
 
 from .log import is_better_when
 from .tolerance import training_goes_on

@@ -10,9 +10,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from maetool.engine.checkpoint import POINTER, checkpoints_in
-from maetool.engine.files import remove_file, remove_leftovers
 from maetool.errors import UsageError
 from maetool.registry import HOOKS
+from maetool.writing import remove_file, remove_leftovers
 
 from .best import BestCheckpoint
 from .tolerance import training_goes_on

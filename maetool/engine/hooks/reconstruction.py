@@ -7,7 +7,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from maetool.registry import HOOKS
-from maetool.visualization.reconstruction import Statistics, first_samples, reconstruction_panel, save_picture
+from maetool.visualization.pictures import save_picture
+from maetool.visualization.reconstruction import Statistics, first_samples, reconstruction_panel
 
 from .tolerance import training_goes_on
 

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from maetool.errors import OutputError
+
 
 @contextmanager
 def training_goes_on(runner: Any, what: str) -> Iterator[None]:
     """Turn a full disk, or a folder that cannot be written, into a warning."""
     try:
         yield
-    except OSError as error:
+    except (OSError, OutputError) as error:
         # Formatted here: MMEngine's logger shows warnings of the same template only once.
         runner.logger.warning(f"{what} failed ({error}); training goes on.")

@@ -1,0 +1,47 @@
+"""Pictures and figures, written as files."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from maetool.errors import UsageError
+from maetool.writing import check_file, write_file, write_picture
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_FIGURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
+
+
+def check_picture(path: str | Path, option: str, figure: bool = False) -> Path:
+    """Return the path of a picture that is written later, after a look at whether that can work.
+
+    Args:
+        path: the file.
+        option: what the user calls it, such as "--out".
+        figure: whether it is drawn by matplotlib, which also writes .pdf and .svg.
+
+    Raises:
+        UsageError: an ending of another format, or a place that cannot be written.
+    """
+    endings = _FIGURES if figure else tuple(_FORMATS)
+    if Path(path).suffix.lower() not in endings:
+        raise UsageError(f"{option} is {path}, but must end in {', '.join(endings[:-1])} or {endings[-1]}.")
+    return check_file(path, option)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure of matplotlib in the format that its file's ending names, making its folder.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_file(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower()))
+
+
+def save_picture(picture: np.ndarray, path: Path) -> None:
+    """Write a uint8 picture, RGB or grey, as a PNG or JPEG, as its file's ending names, making its folder.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_picture(path, picture, _FORMATS[path.suffix.lower()])
