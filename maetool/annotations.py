@@ -14,6 +14,8 @@ from .errors import UsageError
 
 _PLAIN = (NoneType, bool, int, float, str, list, tuple, Mapping)
 _WORDS = {NoneType: "None", bool: "True or False", int: "an integer", float: "a number", str: "a string"}
+# Where the classes are that a config gives as a dict.
+_PARTS = ("maetool.", "mmengine.", "torch.nn.", "torch.optim.", "torch.utils.data.")
 _FRAMEWORKS = ("mmengine", "torch")  # whose classes hand **kwargs on to their base class, and nowhere else
 
 
@@ -110,7 +112,9 @@ def _fits_class(value: Any, base: type, inner: tuple[Any, ...]) -> bool:
         return isinstance(value, str)
     if issubclass(base, Tensor):
         return isinstance(value, int | float | list | tuple)
-    return value is not None  # a class, which a config gives as its section, a name, or in a form of its own
+    if base.__module__.startswith(_PARTS):
+        return isinstance(value, Mapping)
+    return value is not None  # another class, which a config gives as a name, or in a form of its own
 
 
 def _is_list(base: Any) -> bool:
@@ -129,7 +133,7 @@ def describe(hint: Any) -> str:
     base = NoneType if hint is None else origin or hint
     if base in _WORDS:
         return _WORDS[base]
-    if isinstance(base, type) and issubclass(base, Mapping):
+    if isinstance(base, type) and (issubclass(base, Mapping) or base.__module__.startswith(_PARTS)):
         return "a dict"
     if _is_list(base):
         length = f" of {len(inner)}" if base is tuple and inner and Ellipsis not in inner else ""

@@ -6,6 +6,7 @@ MMEngine's, because a parent takes one child per scope.
 
 import difflib
 import inspect
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,9 +16,10 @@ from typing import Any
 from mmengine import registry as engine
 
 from .annotations import fits, hints_of
-from .errors import UsageError
+from .errors import UsageError, tells_of_killed_loader
 from .plugins import describe_plugins, load_plugins
 
+_LONGEST = 500  # characters of a reason
 _INSTALLED_BY = {"mmcv": 'pip install "maetool[mmcv]"'}
 _imports: ContextVar[bool] = ContextVar("imports", default=True)
 
@@ -60,7 +62,31 @@ def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = No
     ]
     if missing:
         raise UsageError(f"{cls.__name__} needs the argument(s) {', '.join(missing)}: add them to {dict(cfg)}.")
-    return cls(**args)
+    with refusals_told(cls.__name__):
+        return cls(**args)
+
+
+@contextmanager
+def refusals_told(part: str, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn whatever the constructor of a part raises, for values that it cannot be built with, into a UsageError.
+
+    Args:
+        part: what is built, for the sentence, which also names the place in the code.
+        but: exceptions that stay as they are.
+    """
+    try:
+        yield
+    except (UsageError, *but):
+        raise
+    except Exception as error:  # whatever a stranger's constructor raises
+        if tells_of_killed_loader(error):
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise UsageError(
+            f"{part} cannot be built as the config says ({type(error).__name__}: {reason[:_LONGEST]}; "
+            f"{last.filename}, line {last.lineno}): check its arguments."
+        ) from error
 
 
 def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
@@ -105,7 +131,7 @@ def find_part(name: Any, registry: engine.Registry) -> Any:
         raise UsageError(f"The `type` of a {registry.name} is {found}: write one of {', '.join(_known(registry))}.")
     load_plugins()
     found = _get(name, registry)
-    if found is not None:
+    if callable(found):  # and not a module of that name
         return found
     reason = _why_not_imported(name) if "." in name and _imports.get() else ""
     raise UsageError(

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from maetool.engine import launch
-from maetool.engine.config import load_config
+from maetool.engine.config import load_config, load_for
 from maetool.errors import UsageError
 from maetool.registry import MASKERS, MODELS
 from maetool.testing import tiny_config, tiny_model
@@ -21,6 +21,13 @@ def build(repository, tmp_path, config=SHAPES, options=()):
     cfg = load_config(repository / config, options)
     cfg.work_dir = str(tmp_path / "work")
     return launch.build_runner(cfg)
+
+
+def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
+    with pytest.raises(UsageError, match=r"--data is /not/there, but nothing is there"):
+        load_for(repository / SHAPES, data="/not/there", debug=True)
+    _, sentences = load_for(repository / VIT_B, debug=True)
+    assert "DEBUG: train_dataloader: there is no data/imagenet/train, so shapes are drawn instead." in sentences
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,26 @@ def build(repository, tmp_path, config=SHAPES, options=()):
         (["base_lr=fast"], r"base_lr is 'fast', but must be a number from 0"),
         (["gradient_checkpointing=maybe"], r"gradient_checkpointing is 'maybe', but must be True or False or a list"),
         (["custom_hooks=3"], r"custom_hooks is 3, but must be a list of hooks"),
+        (
+            ["custom_hooks.1=2.0"],
+            r"custom_hooks is .*2.0.*, but must be a list, each a dict",
+        ),
+        (["default_hooks.logger=2"], r"default_hooks.logger is 2, but must be a dict with the name of a part"),
+        (["model.encoder=2"], r"MaskedImageModel.encoder is 2, but must be a dict with the name of a part"),
+        (["train_dataloader=2"], r"train_dataloader is 2, but must be a dict or None"),
+        (["train_dataloader.dataset=None"], r"train_dataloader has no dataset"),
+        (
+            ["train_dataloader.dataset=x"],
+            r"train_dataloader.dataset is 'x', but must be a dict with the name",
+        ),
+        (["train_dataloader.drop_last=2"], r"train_dataloader.drop_last is 2, but must be True or False"),
+        (["train_dataloader.collate_fn=2"], r"train_dataloader.collate_fn is 2, but must be a function, or a dict"),
+        (["optim_wrapper=2"], r"optim_wrapper is 2, but must be a dict or None"),
+        (["optim_wrapper.optimizer=2"], r"optim_wrapper.optimizer is 2, but must be a dict with the name of a part"),
+        (["optim_wrapper.optimizer.eps=-1"], r"AdamW cannot be built as the config says \(ValueError: Invalid epsilon"),
+        (["param_scheduler.0=2"], r"param_scheduler.0 is 2, but must be a dict with the name of a part"),
+        (["env_cfg.mp_cfg=2"], r"env_cfg.mp_cfg is 2, but must be a dict"),
+        (["env_cfg.mp_cfg.mp_start_method=2"], r"mp_start_method is '2', but must be fork, spawn or forkserver"),
         (["default_hooks.saving.interval=3"], r"hook config \{'interval': 3\} has no `type`"),
         (["_eval.batch_size=8"], r"no `_eval.batch_size`; near names: none"),
         (["xyzzy=1"], r"near names: none\.$"),

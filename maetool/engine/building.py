@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from maetool.compat import keep_freed_memory
 from maetool.errors import UsageError
-from maetool.registry import LOOPS, MODELS
+from maetool.registry import LOOPS, MODELS, refusals_told
 
 from .blocks import checkpoint_blocks, checkpointing_of, compile_blocks
 from .evaluator import build_evaluator
@@ -106,7 +106,8 @@ class BuildingRunner(Runner):
         """
         if isinstance(dataloader, Mapping):
             dataloader = with_parts(dataloader)
-        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        with refusals_told("A loader"):
+            return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build the optimiser wrapper.
@@ -115,7 +116,8 @@ class BuildingRunner(Runner):
             UsageError: MMEngine's mixed precision where there is no accelerator.
         """
         try:
-            return super().build_optim_wrapper(optim_wrapper)
+            with refusals_told("optim_wrapper", but=(AssertionError,)):
+                return super().build_optim_wrapper(optim_wrapper)
         except AssertionError as error:
             raise UsageError(
                 f"The optimiser wrapper cannot be built ({error}): optim_wrapper.type=AutocastOptimWrapper trains in "
@@ -123,7 +125,8 @@ class BuildingRunner(Runner):
             ) from error
 
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
-        return super()._build_param_scheduler(fit_to_loop(scheduler, self.train_loop), optim_wrapper)
+        with refusals_told("param_scheduler"):
+            return super()._build_param_scheduler(fit_to_loop(scheduler, self.train_loop), optim_wrapper)
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """Register the hooks of the config, and those that parts of the model cannot do without."""
@@ -143,12 +146,8 @@ class BuildingRunner(Runner):
         Raises:
             UsageError: a value that the hook refuses.
         """
-        try:
+        with refusals_told(f"The hook {hook}"):
             super().register_hook(hook, priority)
-        except UsageError:
-            raise
-        except (AssertionError, ValueError) as error:  # how MMEngine's hooks refuse
-            raise UsageError(f"The hook {hook} cannot be built: {error}.") from error
 
     def build_train_loop(self, loop: Any) -> Any:
         """Build the training loop, whose data must have the classes of the model."""

@@ -16,7 +16,7 @@ from mmengine.utils import get_object_from_string
 from maetool.errors import UsageError
 from maetool.registry import registered_name
 
-from .config_checks import check_config
+from .config_checks import check_config, check_sections
 from .config_complete import complete_config as complete_config  # also the names that engine users look for here
 from .config_complete import move_preprocessor
 from .config_facts import loaders_of as loaders_of
@@ -94,6 +94,9 @@ def load_for(
     given = deepcopy(cfg)
     cfg.merge_from_dict({name: value for name, value in (flags or {}).items() if value is not None})
     if data:
+        if debug and not Path(data).expanduser().exists():  # drawn shapes replace the config's own data alone
+            raise UsageError(f"--data is {data}, but nothing is there: name images that exist, or leave --data out.")
+        check_sections(cfg)
         point_at(cfg, data)
         repeat_options(cfg, options, given)
         if adopt:

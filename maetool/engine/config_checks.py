@@ -22,7 +22,7 @@ from maetool.annotations import check_values, parameters_of
 from maetool.errors import UsageError
 from maetool.registry import check_arguments, find_part
 
-from .config_facts import LOADERS, metrics_in, schedulers_in
+from .config_facts import LOADERS, loaders_of, metrics_in, schedulers_in
 from .config_keys import check_keys
 
 # The sections that hold one part, a list of parts or names of parts: registry, the class where none is named, and the
@@ -72,6 +72,13 @@ def _from_zero(value: Any) -> bool:
     return value is None or (type(value) is int and value >= 0)
 
 
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+_A_DICT = ("a dict", lambda value: value is None or _is_dict(value))
+
+
 # What a value at the top, of a loader or of `randomness` must be, beyond its annotation.
 _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "base_lr": ("a number from 0", lambda value: value is None or (type(value) in (int, float) and value >= 0)),
@@ -79,6 +86,12 @@ _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "num_workers": ('"auto" or a whole number from 0', lambda value: value == "auto" or _from_zero(value)),
     "seed": ("a whole number from 0", _from_zero),
     "custom_hooks": ("a list of hooks", lambda value: value is None or isinstance(value, list | tuple)),
+    "mp_cfg": _A_DICT,
+    "dist_cfg": _A_DICT,
+    "mp_start_method": ("fork, spawn or forkserver", lambda value: value in ("fork", "spawn", "forkserver")),
+    "opencv_num_threads": ("a whole number from 0", _from_zero),
+    "drop_last": ("True or False", lambda value: isinstance(value, bool)),
+    "collate_fn": ("a function, or a dict with its name as `type`", lambda value: callable(value) or _is_dict(value)),
     "log_level": ("the name of a level, such as INFO", _log_level),
 }
 
@@ -101,22 +114,56 @@ def check_config(cfg: Config) -> None:
             _check_numbers(name, section)
     for name, (parts, default, extras) in _SECTIONS.items():
         value = metrics_in(cfg.get(name), name) if name.endswith("_evaluator") else cfg.get(name)
-        for part in _parts_in(value):
+        for part in _parts_in(name, value):
             _check_part(_with_type(part, default), parts, extras)
-    for hook in (cfg.get("default_hooks") or {}).values():
-        _check_nested(hook, registry.HOOKS, ("priority",))
+    for name, hook in (cfg.get("default_hooks") or {}).items():
+        _check_nested(f"default_hooks.{name}", hook, registry.HOOKS, ("priority",))
     for name in LOADERS:
         _check_loader(name, cfg.get(name))
     _check_train(cfg.get("train_cfg"))
     _check_optimizer(cfg.get("optim_wrapper"))
+    schedules = cfg.get("param_scheduler") or []
+    for group in schedules.values() if isinstance(schedules, Mapping) and "type" not in schedules else [schedules]:
+        _parts_in("param_scheduler", group)
     for scheduler in schedulers_in(cfg):
         _check_part(scheduler, registry.PARAM_SCHEDULERS, ("convert_to_iter_based", "by_epoch", "begin", "end"))
-    for backend in _parts_in((cfg.get("visualizer") or {}).get("vis_backends")):
+    visualizer = cfg.get("visualizer")
+    for backend in _parts_in("visualizer.vis_backends", (visualizer or {}).get("vis_backends")):
         _check_part(backend, registry.VISBACKENDS)
 
 
-def _parts_in(value: Any) -> list[Mapping]:
-    return [part for part in (value if isinstance(value, list | tuple) else [value]) if isinstance(part, Mapping)]
+def check_sections(cfg: Config) -> None:
+    """Check the keys at the top and that loaders have datasets, which is what other data can be put into.
+
+    Raises:
+        UsageError: a section or a dataset of another kind.
+    """
+    check_keys(cfg)
+    for name, loader in loaders_of(cfg):
+        if isinstance(loader, Mapping):
+            _check_dataset(name, loader)
+            if isinstance(loader["dataset"], Mapping):
+                find_part(loader["dataset"].get("type"), registry.DATASETS)
+
+
+def _check_dataset(name: str, loader: Mapping) -> None:
+    _parts_in(f"{name}.dataset", loader.get("dataset"))
+    if loader.get("dataset") is None or isinstance(loader["dataset"], list | tuple):
+        raise UsageError(f"{name} has no dataset: add dataset=dict(type=..., ...).")
+
+
+def _parts_in(place: str, value: Any) -> list[Mapping]:
+    """Return the configs of the parts at a place, one or a list; what is built already needs no check.
+
+    Raises:
+        UsageError: a number, a word or a list within the list.
+    """
+    several = isinstance(value, list | tuple)
+    for number, part in enumerate(value) if several else [("", value)]:
+        if isinstance(part, bool | int | float | str) or (several and isinstance(part, list | tuple)):
+            where = f"{place}.{number}" if several else place
+            raise UsageError(f"{where} is {part!r}, but must be a dict with the name of a part as `type`.")
+    return [part for part in (value if several else [value]) if isinstance(part, Mapping)]
 
 
 def _with_type(part: Mapping, default: str | None) -> Mapping:
@@ -131,23 +178,23 @@ def _check_part(part: Mapping, parts: engine.Registry, extras: Iterable[str] = (
     if taken is not None:
         check_arguments(cls.__name__, arguments, taken)
     for name, nested in getattr(cls, "part_registries", {}).items():
-        _check_nested(arguments.get(name), nested)
+        _check_nested(f"{cls.__name__}.{name}", arguments.get(name), nested)
     for name, value in arguments.items() if parts is registry.LOOPS else ():
         if isinstance(value, Mapping) and "dataset" in value:
             _check_loader(f"{cls.__name__}.{name}", value)
     check_values(cls.__name__, cls, arguments)
 
 
-def _check_nested(value: Any, parts: engine.Registry | Mapping, extras: Iterable[str] = ()) -> None:
+def _check_nested(place: str, value: Any, parts: engine.Registry | Mapping, extras: Iterable[str] = ()) -> None:
     if isinstance(parts, Mapping):  # a dict of names to items, each with parts of several kinds
-        for item in value.values() if isinstance(value, Mapping) else ():
+        for key, item in value.items() if isinstance(value, Mapping) else ():
             for name, nested in parts.items() if isinstance(item, Mapping) else ():
-                _check_nested(item.get(name), nested)
+                _check_nested(f"{place}.{key}.{name}", item.get(name), nested)
     elif isinstance(value, Mapping) and "type" not in value and all(isinstance(v, Mapping) for v in value.values()):
         for item in value.values():
             _check_part(item, parts, extras)
     else:
-        for item in _parts_in(value):
+        for item in _parts_in(place, value):
             _check_part(item, parts, extras)
 
 
@@ -156,9 +203,12 @@ def _check_loader(name: str, loader: Any) -> None:
         return
     check_arguments(name, loader, _LOADER)
     _check_numbers(name, loader)
+    _check_dataset(name, loader)
+    values = {key: value for key, value in loader.items() if key not in (*_VALUES, "dataset", "sampler")}
+    check_values(name, DataLoader, values)
     kinds = {"dataset": registry.DATASETS, "sampler": registry.DATA_SAMPLERS, "collate_fn": registry.FUNCTIONS}
     for key, parts in kinds.items():
-        _check_nested(loader.get(key), parts)
+        _check_nested(f"{name}.{key}", loader.get(key), parts)
 
 
 def _check_train(loop: Any) -> None:
@@ -182,12 +232,17 @@ def _check_optimizer(wrapper: Any) -> None:
     for one in several or [wrapper]:
         extras = ("constructor", "paramwise_cfg", "optimizer")
         _check_part(_with_type(one, "OptimWrapper"), registry.OPTIM_WRAPPERS, extras)
-        _check_nested(one.get("optimizer"), registry.OPTIMIZERS)
+        if isinstance(one.get("optimizer"), list | tuple):
+            raise UsageError(f"optim_wrapper.optimizer is {one['optimizer']!r}, but must be a dict.")
+        _check_nested("optim_wrapper.optimizer", one.get("optimizer"), registry.OPTIMIZERS)
 
 
 def _check_scope(scope: str | None) -> None:
     known = {"mmengine", *engine.MODELS.children}
-    if scope and scope not in known and find_spec(scope.split(".")[0]) is None:
+    if scope is None or scope in known:
+        return
+    names = scope.split(".")
+    if not all(map(str.isidentifier, names)) or find_spec(names[0]) is None:
         raise UsageError(f"default_scope is {scope!r}, but must be maetool, mmengine or a package that is installed.")
 
 

@@ -64,11 +64,30 @@ def repeat_options(cfg: Config, options: Sequence[str], before: Config) -> None:
 
 
 def _merge(cfg: Config, changes: Mapping[str, Any], options: Sequence[str]) -> None:
+    items = {key: value for key, value in changes.items() if _is_item(cfg, key.split("."), value)}
     try:
-        cfg.merge_from_dict(dict(changes))
+        cfg.merge_from_dict({key: value for key, value in changes.items() if key not in items})
+        for key, value in items.items():
+            _put(cfg, key.split("."), value)
     except (TypeError, KeyError, IndexError, AttributeError) as error:
         reason = str(error.args[0] if error.args else error).rstrip(".")
         raise UsageError(f"The options {' '.join(options)} do not fit the config: {reason}.") from error
+
+
+def _is_item(cfg: Config, path: Sequence[str], value: Any) -> bool:
+    """Return whether an option replaces an item of a list by what is no dict, which MMEngine's merging cannot."""
+    parent = _look(cfg, path[:-1])
+    within = isinstance(parent, list | tuple) and path[-1].isdigit() and int(path[-1]) < len(parent)
+    return within and not isinstance(value, Mapping)
+
+
+def _put(cfg: Config, path: Sequence[str], value: Any) -> None:
+    owner = _look(cfg, path[:-1]) if path[1:] else cfg
+    if isinstance(owner, list | tuple):
+        place = int(path[-1])
+        _put(cfg, path[:-1], type(owner)(value if n == place else item for n, item in enumerate(owner)))
+    else:
+        owner[path[-1]] = value
 
 
 def _import(cfg: Config) -> None:

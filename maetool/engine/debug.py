@@ -131,10 +131,11 @@ def _is(part: Mapping, parent: type) -> bool:
 def _shrink_loader(name: str, loader: Any) -> list[str]:
     number = _BATCH * _ITERS
     # Images to validate on may differ in size, and then come one by one.
-    loader.batch_size, loader.num_workers = _BATCH if name == "train_dataloader" else min(loader.batch_size, _BATCH), 0
+    size = _BATCH if name == "train_dataloader" else min(loader.get("batch_size") or _BATCH, _BATCH)
+    loader.batch_size, loader.num_workers = size, 0
     dataset = loader.dataset
-    for name in ("labels_fraction", "labels_per_class"):  # of so few images nothing would be left
-        dataset.pop(name, None)
+    for argument in ("labels_fraction", "labels_per_class"):  # of so few images nothing would be left
+        dataset.pop(argument, None)
     said = []
     if "root" in dataset and not Path(dataset.root).exists():
         said = [f"DEBUG: {name}: there is no {dataset.root}, so shapes are drawn instead."]

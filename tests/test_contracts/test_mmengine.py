@@ -282,7 +282,7 @@ def test_no_evaluator(repository, tmp_path, nothing):
         ({"type": "CountedImage"}, "did you mean `CountedImages`"),
         ({"type": "CountedImages", "prefx": "a"}, "no argument `prefx`"),
         ([{"type": "CountedImages"}, {"type": "CountedImages"}], "there already"),
-        (["CountedImages"], "must be a BaseMetric or its config"),
+        (["CountedImages"], "val_evaluator.0 is 'CountedImages', but must be a dict with the name of a part"),
     ],
 )
 def test_metrics_that_are_refused(repository, tmp_path, evaluator, sentence):
