@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.geometry import by
-from maetool.ops.pos_embed import fit_pos_embed, grid_of_table, resize_relative, sincos_pos_embed, square_grid
+from maetool.ops.pos_embed import (
+    count_offsets,
+    fit_pos_embed,
+    grid_of_table,
+    resize_relative,
+    resize_window,
+    sincos_pos_embed,
+    square_grid,
+    square_window,
+)
 
 _TABLE, _RELATIVE = "pos_embed", ("rel_pos_h", "rel_pos_w")
 Weights = Mapping[str, Tensor]
@@ -71,7 +80,7 @@ def fit_positions(
     """Return weights whose tables of positions are what the parts that they are from compute on the model's grids.
 
     Args:
-        model: whose parts say their `grid`.
+        model: whose parts say their `grid`, and with `relative_windows` how they cut a grid into windows.
         own: its state dict, with whole tensors.
         weights: of a file, under our names.
         recorded: the grid of the patches that the file is for, where it says one.
@@ -88,7 +97,41 @@ def fit_positions(
         if name.endswith(_RELATIVE) and table is not None and len(table) != len(value):
             fitted.weights[name] = resize_relative(table, len(value))
             fitted.resized.append(f"{name} from {len(table)} to {len(value)} rows")
+    _fit_windows(fitted, model, own, recorded)
     return fitted
+
+
+def _fit_windows(fitted: FittedWeights, model: nn.Module, own: Weights, recorded: Sequence[int] | None) -> None:
+    """Fit the tables of relative positions in windows of all parts that have `relative_windows`."""
+    for path, part in model.named_modules():
+        if not hasattr(part, "relative_windows"):
+            continue
+        before = part.relative_windows(recorded) if recorded else {}
+        for name, window in part.relative_windows(part.grid).items():
+            whole = f"{path}.{name}" if path else name
+            if whole in own and whole in fitted.weights and fitted.weights[whole].ndim == 2:
+                _fit_window(fitted, whole, window, len(own[whole]) - count_offsets(window), before.get(name))
+
+
+def _fit_window(
+    fitted: FittedWeights, name: str, window: tuple[int, ...], others: int, recorded: tuple[int, ...] | None
+) -> None:
+    """Fit the table `name` to a window; `others` of its rows belong to no offset."""
+    table = fitted.weights[name]
+    offsets = len(table) - others
+    square = square_window(offsets)
+    known = recorded is not None and count_offsets(recorded) == offsets
+    old = recorded if known else window if count_offsets(window) == offsets else square
+    if old is None:
+        raise UsageError(
+            f"{name} of the checkpoint has relative positions of {offsets} offsets, which is no square window, and "
+            "nothing says which: set img_size of the encoder (and its window_size) as it was trained with."
+        )
+    fitted.weights[name] = resize_window(table, old, window)
+    if old != window:
+        fitted.resized.append(f"{name} from windows of {by(old)} to {by(window)}")
+    elif not known and square not in (None, window):
+        fitted.assumed.append(f"{name} of {by(window)}")
 
 
 def _fit(

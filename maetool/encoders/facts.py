@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.geometry import by
@@ -100,3 +100,8 @@ def check_plan(plan: MaskPlan, grid: tuple[int, ...]) -> None:
             f"The plan is for a grid of {by(plan.grid)} patches, but the images have {by(grid)}: "
             "make the plan for these images."
         )
+
+
+def relative_tables(module: nn.Module) -> list[str]:
+    """Return the names of the tables of relative positions in windows that a module of timm has."""
+    return [name for name, _ in module.named_parameters() if name.endswith("relative_position_bias_table")]

@@ -22,7 +22,7 @@ from maetool.ops.patches import take_tokens
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import Sees, check_choice, check_images, check_plan, check_size, layer_in_blocks
+from .facts import Sees, check_choice, check_images, check_plan, check_size, layer_in_blocks, relative_tables
 
 _PLAIN = (VisionTransformer, Beit, Eva)
 _MODULES = {"timm.models.deit", *(cls.__module__ for cls in _PLAIN)}
@@ -134,6 +134,10 @@ class TimmEncoder(nn.Module):
         check_images(images, self.in_chans)
         check_size(images, self.img_size)
         return self.grid
+
+    def relative_windows(self, grid: tuple[int, int]) -> dict[str, tuple[int, int]]:
+        """Return the window of each table of relative positions on a grid (h, w): all of it, as BEiT has it."""
+        return dict.fromkeys(relative_tables(self.vit), tuple(grid))
 
     def layer_of(self, name: str) -> int:
         """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head.

@@ -13,7 +13,7 @@ from maetool.ops.geometry import grid_of, to_size
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import check_images, check_plan, check_size, check_stride
+from .facts import check_images, check_plan, check_size, check_stride, relative_tables
 
 
 @ENCODERS.register_module()
@@ -73,6 +73,7 @@ class SwinTransformer(nn.Module):
         )
         replace_drop_path(swin, TimmDropPath)
         self.embed_dim, self.depths = swin.num_features, tuple(depths)
+        self.window_size = to_size(window_size, "window_size")
         self.patch_embed, self.layers, self.norm = swin.patch_embed, swin.layers, swin.norm
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
@@ -114,5 +115,13 @@ class SwinTransformer(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Return the parameters without weight decay: mask token and relative positions, SimMIM's list for Swin."""
-        tables = {name for name, _ in self.named_parameters() if name.endswith("relative_position_bias_table")}
-        return {"mask_token"} | tables
+        return {"mask_token", *relative_tables(self)}
+
+    def relative_windows(self, grid: tuple[int, int]) -> dict[str, tuple[int, int]]:
+        """Return the window of each table of relative positions on a grid (h, w), which cuts it in the late stages."""
+        windows = {}
+        for name in relative_tables(self):
+            stage = int(name.split(".")[1])
+            sides = zip(grid, self.window_size, strict=True)
+            windows[name] = tuple(min(side // 2**stage, window) for side, window in sides)
+        return windows

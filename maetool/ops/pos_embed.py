@@ -111,3 +111,33 @@ def resize_relative(table: Tensor, length: int) -> Tensor:
     if len(table) == length:
         return table
     return functional.interpolate(table.T[None], size=length, mode="linear")[0].T
+
+
+def square_window(offsets: int) -> tuple[int, int] | None:
+    """Return the square window whose pairs of cells have so many different offsets; None if there is none."""
+    span = isqrt(max(0, offsets))
+    return ((span + 1) // 2,) * 2 if span % 2 and span * span == offsets else None
+
+
+def count_offsets(window: Sequence[int]) -> int:
+    """Return how many offsets the pairs of cells of a window have: (2h - 1)(2w - 1)."""
+    return prod(2 * side - 1 for side in window)
+
+
+def resize_window(table: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
+    """Return a table (N + T, heads) of the relative positions in the window `old` as one for the window `new`.
+
+    The first N rows are of the offsets (row, column) in raster order, the others belong to a class token and stay. An
+    offset of few cells nearly keeps its number, as in the fine-tuning of BEiT (`run_class_finetuning.py` of
+    microsoft/unilm) and of SimMIM; computed by timm.
+    """
+    if tuple(old) == tuple(new):
+        return table
+    from timm.layers import resize_rel_pos_bias_table  # here, because it takes long to import
+
+    (rows, columns), shape = ([2 * side - 1 for side in window] for window in (old, new))
+    cells, others = table.split([rows * columns, len(table) - rows * columns])
+    # With one picture for each head timm reads the old window off the shape; a flat table it takes for a square one.
+    pictures = cells.T.reshape(-1, rows, columns)
+    pictures = resize_rel_pos_bias_table(pictures, tuple(new), (len(pictures), *shape))
+    return torch.cat([pictures.flatten(1).T.to(table.dtype), others])
