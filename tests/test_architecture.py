@@ -27,10 +27,12 @@ EARLIER = {
     "installation": [],
     "_deprecated": [],
     "registry": ["errors", "plugins", "annotations"],
+    "config_stored": ["errors", "registry"],
     "backbones": [*BASICS, "registry", "structures", "layers"],
     "models": [*BASICS, *PARTS, "backbones", "registry", "structures", "layers"],
 }
 EARLIER |= {part: [*BASICS, "layers", "structures", "registry"] for part in PARTS}
+EARLIER["targets"] += ["config_stored"]
 LAST = ["commands", "__main__", "data", "engine", "evaluation", "benchmarks", "visualization", "testing"]
 LAST += ["cli", "compat"]
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -22,10 +22,10 @@ def main() -> None:
     """Fit and write."""
     args = parse_args()
     # Imported here so that --help answers at once.
+    from maetool.config_stored import stored_facts
     from maetool.engine.centroids import fit_centroids, units_of
     from maetool.engine.checkpoint import write_checkpoint
     from maetool.engine.config import load_for
-    from maetool.engine.config_stored import stored_facts
     from maetool.writing import check_file
 
     cfg, _ = load_for(args.config, args.cfg_options, args.data)

@@ -10,13 +10,13 @@ from mmengine import ConfigDict
 from torch import Tensor
 
 from maetool.annotations import describe, fits
+from maetool.config_stored import read_section
 from maetool.errors import UsageError
 from maetool.ops.geometry import grid_of, to_size
 from maetool.reading import read_file
 from maetool.registry import ENCODERS
 
 from .config import stated
-from .config_stored import read_section
 from .config_trust import trusted
 
 _KERNEL = "encoder.patch_embed.proj.weight"

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from maetool.config_stored import read_config
 from maetool.ops.geometry import by
 from maetool.registry import ENCODERS
 from maetool.visualization.curves import read_logs
 from maetool.writing import write_text
 
 from .config import stated
-from .config_stored import read_config
 from .hooks.log import CONSTANT_METRICS, say_metric
 
 # What timm's class calls as ours does.

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from maetool.annotations import fits
+from maetool.config_stored import read_section
 from maetool.errors import UsageError
 from maetool.registry import MODELS
 from maetool.structures import MaskPlan
 
 from .checkpoint import load_weights, read_checkpoint
-from .config_stored import read_section
 from .config_trust import build_trusted, trusted
 from .optim import choose_dtype, name_of, report_of
 from .state import step_seed, versions

@@ -13,12 +13,12 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.registry import RUNNERS
 
+from maetool.config_stored import stored_facts
 from maetool.models import start_parts
 
 from .building import BuildingRunner
 from .checkpoint import load_weights, newest_readable, read_checkpoint, weights_of
 from .config_prepare import prepare_run
-from .config_stored import stored_facts
 from .file_facts import names_of_classes
 from .initial import load_initial
 from .loops import enter_loop

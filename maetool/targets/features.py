@@ -13,10 +13,11 @@ from maetool.errors import UsageError
 from maetool.layers import find_layers
 from maetool.ops.geometry import by, to_size
 from maetool.ops.stats import along_channels, check_deviations, check_normalisable, patch_stats
-from maetool.positions import fit_positions
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan
-from maetool.weights import check_weights, local_file, read_checkpoint, weights_of
+from maetool.weights import local_file
+
+from .teacher_weights import load_encoder as load_encoder
 
 Normalisation = Literal["token", "length", "none"]
 
@@ -222,24 +223,6 @@ class MomentumFeatureTarget(TeacherTarget):
     @staticmethod
     def _tensors(encoder: nn.Module) -> list[Tensor]:
         return [*encoder.parameters(), *encoder.buffers()]
-
-
-def load_encoder(encoder: nn.Module, path: str) -> None:
-    """Load the encoder's weights out of a checkpoint of a model, an exported encoder or a published state dict.
-
-    Positions for another grid are resized.
-
-    Raises:
-        UsageError: the file cannot be read, or lacks weights of the encoder or has them in other shapes.
-    """
-    weights = weights_of(read_checkpoint(path), path)
-    inside = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
-    own = encoder.state_dict()
-    # What else a file holds (a decoder, the mask token of another method) is no business of a teacher's.
-    found = fit_positions(encoder, own, {name: v for name, v in (inside or weights).items() if name in own}).weights
-    own = {name: value for name, value in own.items() if name != "mask_token" or name in found}
-    check_weights(own, found, path)
-    encoder.load_state_dict(found, strict=False)
 
 
 def _check_made(checkpoint: str, made_by: str | None) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 
 import maetool
 from maetool.annotations import fits, hints_of, kinds_of
+from maetool.config_stored import read_config, read_section, store_config
 from maetool.data import ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.engine import launch
@@ -27,7 +28,6 @@ from maetool.engine.config_checks import check_config
 from maetool.engine.config_options import parse_value
 from maetool.engine.config_origin import COMPUTED, trace
 from maetool.engine.config_prepare import prepare_config
-from maetool.engine.config_stored import read_config, read_section, store_config
 from maetool.engine.config_trust import trusted
 from maetool.engine.debug import shrink
 from maetool.engine.frozen import load_frozen

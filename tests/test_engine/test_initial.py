@@ -5,10 +5,10 @@ from argparse import Namespace
 import pytest
 import torch
 
+from maetool.config_stored import read_section
 from maetool.convert.mae import to_published
 from maetool.encoders import VisionTransformer, WindowedTransformer
 from maetool.engine.checkpoint import load_weights, read_checkpoint, weights_of, write_checkpoint
-from maetool.engine.config_stored import read_section
 from maetool.engine.export import encoder_of
 from maetool.engine.initial import check_classes, load_initial
 from maetool.errors import UsageError

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 import maetool
 from maetool.backbones import UPerNetBackbone
+from maetool.config_stored import read_section, store_config
 from maetool.engine.checkpoint import read_checkpoint
 from maetool.engine.config import load_config
-from maetool.engine.config_stored import read_section, store_config
 from maetool.engine.config_trust import build_trusted, trusted
 from maetool.engine.convert import convert
 from maetool.engine.export import encoder_of

@@ -6,6 +6,7 @@ from torch import nn
 
 from maetool.encoders import VisionTransformer
 from maetool.errors import UsageError
+from maetool.ops.pos_embed import resize_pos_embed
 from maetool.registry import MODELS
 from maetool.structures import MaskPlan
 from maetool.targets import FeatureTarget, MomentumFeatureTarget
@@ -196,3 +197,30 @@ def test_a_teacher_may_see_what_the_encoder_sees():
         tiny_model(target=mimic["target"])
     with pytest.raises(UsageError, match="a teacher whose own `sees`"):
         target(teacher={**TEACHER, "sees": "all"}, sees="visible")
+
+
+@pytest.mark.parametrize("exported", [True, False])
+def test_learned_positions_of_another_grid_are_resized_from_the_recorded_one(tmp_path, exported):
+    recorded = {**TEACHER, "img_size": (32, 16), "pos_embed": "learned"}  # 4x4 patches, as many as 2x8
+    source = VisionTransformer(**{name: value for name, value in recorded.items() if name != "type"})
+    nn.init.normal_(source.pos_embed)
+    meta = {"encoder": recorded} if exported else {"cfg": f"model = dict(encoder={recorded!r})"}
+    path = tmp_path / "teacher.pth"
+    torch.save({"meta": meta, "state_dict": source.state_dict()}, path)
+    loaded = target(teacher={**TEACHER, "pos_embed": "learned"}, checkpoint=str(path)).teacher
+    assert torch.equal(loaded.pos_embed, resize_pos_embed(source.pos_embed, (4, 4), GRID, 1))
+    assert not torch.equal(loaded.pos_embed, source.pos_embed)
+
+
+def test_what_becomes_of_a_teachers_positions_is_logged(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr("maetool.targets.teacher_weights.print_log", lambda line, logger: lines.append(line))
+    source = VisionTransformer(**{**SIZES, "img_size": (32, 16)}, pos_embed="learned")
+    nn.init.normal_(source.pos_embed)
+    path = tmp_path / "teacher.pth"
+    torch.save({"meta": {"encoder": {**TEACHER, "img_size": (32, 16)}}, "state_dict": source.state_dict()}, path)
+    target(teacher={**TEACHER, "pos_embed": "learned"}, checkpoint=str(path))
+    assert lines == [f"The teacher {path}: resized: pos_embed from 4x4 to 2x8."]
+    torch.save({"state_dict": source.state_dict()}, path)
+    target(teacher={**TEACHER, "pos_embed": "learned"}, checkpoint=str(path))
+    assert lines[1:] == [f"The teacher {path}: taken for the same grid, which it does not say: pos_embed of 2x8."]
