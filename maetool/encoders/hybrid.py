@@ -1,7 +1,7 @@
 """Convolutions that keep removed patches out, and then a transformer: the encoder of ConvMAE."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +109,7 @@ class HybridTransformer(nn.Module):
 
     Attributes:
         pretraining_only: names of the parts that features of whole images do not use.
+        earlier_options: by version of maetool, the arguments with which features are what they were in that version.
 
     Raises:
         UsageError: sizes that do not divide, a patch that is not a multiple of 4 pixels, or an unknown choice.
@@ -116,6 +117,7 @@ class HybridTransformer(nn.Module):
 
     num_prefix_tokens, num_layers = 0, 0
     sees, can_see = "visible", ("visible",)
+    earlier_options: ClassVar = {"0.1.0": {"fuse": "always"}}
 
     def __init__(
         self,

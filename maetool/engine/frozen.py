@@ -19,6 +19,7 @@ from maetool.weights import local_file
 from .checkpoint import load_weights, read_checkpoint, weights_of
 from .config import takes
 from .config_trust import build_trusted, check_stored, trusted
+from .earlier import as_trained, check_as_trained
 from .file_facts import facts_beside, recorded_grid, section_in
 from .initial import load_initial
 
@@ -68,6 +69,7 @@ def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = Tru
     section = cfg.model if cfg is not None else section_of(state, weights, path)
     if trained and "type" in section and takes(section, MODELS, "num_classes") and "head.weight" in weights:
         model = MODELS.build(section) if cfg is not None else build_trusted(section, MODELS, weights, path)
+        check_as_trained(model, state.get("meta"), path)
         load_weights(model, weights, path)
         return model.requires_grad_(False).eval()
     return build_frozen(section, path if trained else None, stored=None if cfg is not None else state)
@@ -135,7 +137,7 @@ def section_of(
         encoder = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
         images = {name: beside[name] for name in ("mean", "std") if name in beside}
         section = ConfigDict(encoder=encoder, data_preprocessor={"type": "ImagePreprocessor", **images})
-    section = trusted(section, path)
+    section = as_trained(trusted(section, path), state.get("meta"))
     for name, registry in (("encoder", ENCODERS), ("data_preprocessor", MODELS)):
         if section.get(name):
             check_stored(section[name], registry, path)

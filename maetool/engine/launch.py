@@ -16,6 +16,7 @@ from maetool.writing import check_folder
 from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
 from .config import load_config
 from .config_prepare import prepare_config, prepare_run
+from .earlier import check_as_trained
 from .hooks import ReconstructionHook
 from .optim import precision_of
 from .runner import MaetoolRunner
@@ -115,7 +116,9 @@ def load_model(cfg: Config, checkpoint: str) -> nn.Module:
     """
     prepare_config(cfg)
     model = MODELS.build(cfg.model)
-    load_weights(model, weights_of(read_checkpoint(checkpoint), checkpoint), checkpoint)
+    state = read_checkpoint(checkpoint)
+    check_as_trained(model, state.get("meta"), checkpoint)
+    load_weights(model, weights_of(state, checkpoint), checkpoint)
     return model.eval()
 
 

@@ -14,6 +14,7 @@ from maetool.structures import MaskPlan
 
 from .checkpoint import load_weights, read_checkpoint
 from .config_trust import build_trusted, trusted
+from .earlier import as_trained
 from .optim import choose_dtype, name_of, report_of
 from .state import step_seed, versions
 
@@ -107,7 +108,8 @@ def _described(step: Mapping[str, Any], path: str) -> nn.Module:
     section = read_section(step["meta"], "model")
     if section is None:
         raise UsageError(f"{path} does not say of which model the step is: pass the config of the run with --config.")
-    return build_trusted(trusted(section, path), MODELS, step["state_dict"], path)
+    section = as_trained(trusted(section, path), step["meta"])
+    return build_trusted(section, MODELS, step["state_dict"], path)
 
 
 def _check_step(step: Mapping[str, Any], path: str) -> None:

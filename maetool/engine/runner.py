@@ -19,6 +19,7 @@ from maetool.models import start_parts
 from .building import BuildingRunner
 from .checkpoint import load_weights, newest_readable, read_checkpoint, weights_of
 from .config_prepare import prepare_run
+from .earlier import check_as_trained
 from .file_facts import names_of_classes
 from .initial import load_initial
 from .loops import enter_loop
@@ -135,6 +136,7 @@ class MaetoolRunner(BuildingRunner):
             check_resumable(self, checkpoint, filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         weights = self._on_first(lambda: weights_of(checkpoint, filename))  # after the hooks, which may exchange them
+        check_as_trained(self.bare_model, checkpoint.get("meta"), filename)
         load_weights(self.bare_model, weights, filename)
         self._has_loaded = True
         if not self._resume:
