@@ -100,7 +100,12 @@ class ScaledDecoder(TransformerDecoder):
         return self._shared[0] if self._shared else self.layer_norm
 
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, T + V, D) of the one layer."""
+        """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, T + V, D) of the one layer.
+
+        Raises:
+            UsageError: a scale of 1/2 on a grid with an odd side.
+        """
+        _check_even(self.scale, plan.grid)
         x = self.encoder_norm(latent[0])
         if self.scale >= 1:
             x = self.decode(x, plan, plan.ids_predict)  # (B, M, E)
@@ -115,12 +120,19 @@ class ScaledDecoder(TransformerDecoder):
 def _check_scale(scale: float, out_dim: int, grid: Sequence[int]) -> None:
     if scale not in (0.5, 1, 2, 4):
         raise UsageError(f"scale is {scale!r}, but must be 0.5, 1, 2 or 4.")
-    if scale == 0.5 and any(side % 2 for side in grid):
-        raise UsageError(f"A scale of 0.5 joins 2x2 patches, but a grid of {by(grid)} is odd: use another scale.")
+    _check_even(scale, grid)
     if scale > 1 and out_dim % scale**2:
         raise UsageError(
             f"A scale of {scale} makes {scale**2} cells of a patch, but the target has {out_dim} numbers: "
             f"take one with {scale**2} equal cells, such as HOGTarget with cell_size a {scale}th of the patch."
+        )
+
+
+def _check_even(scale: float, grid: Sequence[int]) -> None:
+    if scale == 0.5 and any(side % 2 for side in grid):
+        raise UsageError(
+            f"A scale of 0.5 joins 2x2 patches, but a grid of {by(grid)} is odd: use another scale, or images with an "
+            "even number of patches along each axis."
         )
 
 

@@ -118,3 +118,10 @@ def test_several_small_decoders_in_one_model():
 def test_bad_input(arguments, sentence):
     with pytest.raises(UsageError, match=sentence):
         ScaledDecoder(**{"encoder_dim": 8, "out_dim": 36, "grid": (4, 4), "num_layers": 2, **arguments})
+
+
+def test_an_odd_grid_of_another_size_is_refused():
+    decoder = ScaledDecoder(8, 3, (2, 6), 2, scale=0.5, embed_dim=16, num_heads=2)
+    plan = MaskPlan.from_scores(torch.rand(2, 15), 6, (3, 5))
+    with pytest.raises(UsageError, match="joins 2x2 patches, but a grid of 3x5 is odd: use another scale, or images"):
+        decoder([torch.randn(2, 7, 8)], plan)
