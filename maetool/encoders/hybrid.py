@@ -174,7 +174,7 @@ class HybridTransformer(nn.Module):
         grid = self.grid_of(images)
         if plan is not None:
             check_plan(plan, grid)
-        ids = torch.arange(grid[0] * grid[1], device=images.device).expand(len(images), -1)
+        ids = torch.arange(grid[0] * grid[1], device=images.device).expand(images.shape[0], -1)
         ids = ids if plan is None else plan.ids_keep
         fine = self.stage1(take_patches(images, self.patch_size, ids), plan, grid)  # (B, V, 16, C1)
         fine = _picture(fine, 4)  # (B, V, C1, 4, 4)

@@ -128,15 +128,30 @@ def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> flo
     if size > _MOST_BYTES:
         raise UsageError(f"The encoder has {size / 1e9:.1f} GB, but an ONNX file holds 2: export it as .safetensors.")
     images = torch.randn(2, encoder.in_chans, *encoder.img_size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        graph = torch.export.export(
-            _Tokens(encoder).eval(), (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
-        )
-        program = torch.onnx.export(graph, input_names=["images"], output_names=["tokens"], verbose=False)
-    proto = program.model_proto
+    proto = _graph_of(encoder, images)
     onnx.helper.set_model_props(proto, {_FACTS_IN_ONNX: json.dumps(to_plain(meta)), CHECKSUM: UNSEALED})
     write_file(path, sealed(proto.SerializeToString()))
     return check_onnx(path, encoder, torch.cat([images, images.flip(2), images.flip(3)])[:5])
+
+
+def _graph_of(encoder: nn.Module, images: Tensor) -> Any:
+    """Return the ONNX model of an encoder for any batch of images (B, C, H, W) of this size.
+
+    Raises:
+        UsageError: torch cannot export it.
+    """
+    try:
+        with torch.no_grad():
+            graph = torch.export.export(
+                _Tokens(encoder).eval(), (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
+            )
+            return torch.onnx.export(graph, input_names=["images"], output_names=["tokens"], verbose=False).model_proto
+    except Exception as error:  # the exporters have errors of their own, which no class joins
+        reason = next(iter(str(error).strip().splitlines()), "")[:200]
+        raise UsageError(
+            f"torch cannot export {type(encoder).__name__} to ONNX ({type(error).__name__}: {reason}): export it as "
+            ".safetensors."
+        ) from error
 
 
 def read_onnx_facts(path: str | Path) -> dict[str, Any]:

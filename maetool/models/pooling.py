@@ -69,7 +69,7 @@ class AttentivePooling(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (B, D) of tokens (B, T + L, D)."""
-        return self.attn(self.norm(tokens), self.query.expand(len(tokens), -1, -1).to(tokens.dtype))[:, 0]
+        return self.attn(self.norm(tokens), self.query.expand(tokens.shape[0], -1, -1).to(tokens.dtype))[:, 0]
 
 
 class FeatureNorm(nn.BatchNorm1d):

@@ -42,7 +42,7 @@ def take_patches(images: Tensor, patch_size: Sequence[int], ids: Tensor) -> Tens
         UsageError: the image does not divide into patches.
     """
     grid = grid_of(images.shape[2:], patch_size)
-    batch = torch.arange(len(images), device=images.device)[:, None]
+    batch = torch.arange(images.shape[0], device=images.device)[:, None]
     index: tuple[Tensor | slice, ...] = (batch, slice(None))
     for axis in torch.unravel_index(ids, grid):
         index += (axis, slice(None))
@@ -61,7 +61,7 @@ def take_windows(images: Tensor, patch_size: Sequence[int], ids: Tensor, border:
     windows = pad(images, (border,) * 4, mode="reflect")
     for axis, side in enumerate(patch_size, start=2):
         windows = windows.unfold(axis, side + 2 * border, side)  # a view: (B, C, h, w, ph + 2b, pw + 2b)
-    batch = torch.arange(len(images), device=images.device)[:, None]
+    batch = torch.arange(images.shape[0], device=images.device)[:, None]
     index: tuple[Tensor | slice, ...] = (batch, slice(None), *torch.unravel_index(ids, grid))
     windows = windows[index]
     # In memory the pixels of a window come first, so that arithmetic runs along the windows and not along a few pixels.

@@ -12,10 +12,12 @@ from timm.layers import resample_patch_embed
 
 import maetool
 from maetool.convert.formats import FORMATS, to_ours
+from maetool.data import ImagePreprocessor
 from maetool.encoders import VisionTransformer
 from maetool.engine.checkpoint import read_checkpoint, write_checkpoint
 from maetool.engine.convert import convert, write_conversion
 from maetool.engine.export import check_onnx, check_out, encoder_of, write_onnx, write_weights
+from maetool.engine.frozen import FrozenEncoder, build_frozen
 from maetool.engine.initial import load_initial
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier
@@ -184,6 +186,33 @@ def test_onnx_of_a_rectangle_and_another_batch(tmp_path, encoder):
     assert json.loads(metadata["maetool"]) == {"images": {"mean": [1.0]}}
     with pytest.raises(UsageError, match=r"differ by .* do not use it"):
         check_onnx(path, VisionTransformer(**{**SIZES, "img_size": size}), torch.randn(1, 3, *size))
+
+
+def test_onnx_of_convolutions_and_another_batch(tmp_path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    model = build_frozen({"encoder": {"type": "HybridTransformer", **SIZES, "conv_dims": (8, 16)}})
+    path = tmp_path / "e.onnx"
+    assert write_onnx(model, {}, path) < 1e-4
+    assert check_onnx(path, model.encoder, torch.randn(7, 3, *model.encoder.img_size)) < 1e-4
+
+
+class Stubborn(VisionTransformer):
+    """An encoder whose batch cannot stay open."""
+
+    def forward(self, images):
+        return super().forward(images) * len(images)
+
+
+def test_an_encoder_that_cannot_be_exported_to_onnx(tmp_path):
+    for name in ("onnx", "onnxscript"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    model = FrozenEncoder(Stubborn(**SIZES), ImagePreprocessor(), {})
+    with pytest.raises(
+        UsageError, match=r"^torch cannot export Stubborn to ONNX \(\w+: [^\n]*\): export it as \.safet"
+    ):
+        write_onnx(model, {}, tmp_path / "e.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_onnx_that_is_not_installed(tmp_path, encoder, monkeypatch):
