@@ -1,7 +1,7 @@
 """From the tokens of a plain encoder to maps of several strides, for dense tasks."""
 
 from .backbones import UPerNetBackbone, ViTDetBackbone
-from .maps import feature_maps
+from .maps import check_maps, feature_maps
 from .pyramids import LastMap, LayerPyramid, SimpleFeaturePyramid
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     "SimpleFeaturePyramid",
     "UPerNetBackbone",
     "ViTDetBackbone",
+    "check_maps",
     "feature_maps",
 ]

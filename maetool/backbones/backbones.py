@@ -12,7 +12,7 @@ from maetool.positions import fit_positions
 from maetool.registry import ENCODERS, MODELS
 from maetool.weights import read_checkpoint, weights_of
 
-from .maps import feature_maps
+from .maps import check_maps, feature_maps
 from .pyramids import LayerPyramid, SimpleFeaturePyramid, strides_of
 
 _PUBLISHED = (
@@ -39,6 +39,9 @@ class Backbone(BaseModule):
         pyramid: what makes four maps of its layers.
         out_channels: of each map: a number where all have the same.
         strides: pixels (rows, columns) that a place of each map covers.
+
+    Raises:
+        UsageError: an encoder whose tokens cover several patches.
     """
 
     part_registries = {"encoder": ENCODERS}
@@ -46,6 +49,7 @@ class Backbone(BaseModule):
     def __init__(self, encoder: Any, init_cfg: Any = None) -> None:
         super().__init__(init_cfg)
         self.encoder = ENCODERS.build(encoder)
+        check_maps(self.encoder)
         self.strides = strides_of(self.encoder.patch_size)
         self.register_load_state_dict_pre_hook(_adapt)
 

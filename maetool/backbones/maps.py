@@ -5,6 +5,23 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from maetool.errors import UsageError
+from maetool.ops.geometry import by
+
+
+def check_maps(encoder: nn.Module) -> None:
+    """Check that an encoder gives one token a patch, so that its tokens are a map.
+
+    Raises:
+        UsageError: its tokens cover several patches, as those of hierarchical encoders do.
+    """
+    stride, patch_size = tuple(getattr(encoder, "stride", encoder.patch_size)), tuple(encoder.patch_size)
+    if stride != patch_size:
+        raise UsageError(
+            f"A token of {type(encoder).__name__} covers {by(stride)} pixels and not one patch of {by(patch_size)}, so "
+            "there is no map of its patches: take an encoder with one token a patch, such as VisionTransformer."
+        )
+
 
 def feature_maps(encoder: nn.Module, images: Tensor, layers: Sequence[int] | None) -> list[Tensor]:
     """Return the raw patch tokens of some layers of an encoder as maps (B, D, h, w), or its normalised last tokens.

@@ -7,7 +7,7 @@ from torch.nn import functional
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from maetool.backbones import SimpleFeaturePyramid, feature_maps
+from maetool.backbones import SimpleFeaturePyramid, check_maps, feature_maps
 from maetool.backbones.pyramids import strides_of
 from maetool.errors import UsageError
 from maetool.heads.regions import proposal_network, region_heads
@@ -47,7 +47,7 @@ class ObjectDetector(TrainableModel):
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
 
     Raises:
-        UsageError: no class, or patches that are not square or no power of two.
+        UsageError: no class, patches that are not square or no power of two, or an encoder whose tokens cover several.
     """
 
     part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS}
@@ -70,6 +70,7 @@ class ObjectDetector(TrainableModel):
         if type(num_classes) is not int or num_classes < 1:
             raise UsageError(f"num_classes is {num_classes!r}, but must be an integer of at least 1.")
         encoder = ENCODERS.build(encoder)
+        check_maps(encoder)
         strides = _strides(encoder.patch_size)
         super().__init__(MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
         self.num_classes, self.with_masks, self.coarsest = num_classes, with_masks, strides[-1]

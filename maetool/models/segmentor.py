@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from maetool.backbones import feature_maps
+from maetool.backbones import check_maps, feature_maps
 from maetool.errors import UsageError
 from maetool.heads.segmentation import resize_map
 from maetool.ops.geometry import to_size
@@ -43,7 +43,7 @@ class Segmentor(DownstreamModel):
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
 
     Raises:
-        UsageError: an argument out of range.
+        UsageError: an argument out of range, or an encoder whose tokens cover several patches.
     """
 
     part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS, "pyramid": MODELS}
@@ -68,6 +68,7 @@ class Segmentor(DownstreamModel):
     ) -> None:
         _check(num_classes, inference, scales)
         encoder = ENCODERS.build(encoder)
+        check_maps(encoder)
         super().__init__(encoder, frozen, MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
         self.num_classes, self.ignore_index = num_classes, ignore_index
         facts = {"embed_dim": encoder.embed_dim, "num_layers": encoder.num_layers}

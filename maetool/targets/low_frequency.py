@@ -50,7 +50,16 @@ class LowFrequencyTarget(PixelTarget):
 
     @torch.no_grad()
     def picture(self, images: Tensor) -> Tensor:
-        """Return images (B, C, H, W) without their high frequencies, float32 and normalised as they came."""
+        """Return images (B, C, H, W) without their high frequencies, float32 and normalised as they came.
+
+        Raises:
+            UsageError: images of another rank.
+        """
+        if images.ndim != 4:
+            raise UsageError(
+                f"LowFrequencyTarget filters images of shape (batch, channels, height, width), but got "
+                f"{tuple(images.shape)}: pass the frames of a clip one by one, or use PixelTarget."
+            )
         mean, std = along_channels(self.mean, images), along_channels(self.std, images)
         stored = images.float() * std + mean
         low = torch.fft.ifft2(torch.fft.fft2(stored) * self._circle(stored)).abs()

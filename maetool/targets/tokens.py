@@ -28,7 +28,7 @@ class TokenTarget(nn.Module):
             Or a number K: so many codes are drawn at random, always the same ones, and compared by angle (after
             BEST-RQ, Chiu et al. 2022).
         source: config of a target that gives numbers, or the module.
-        patch_size, in_chans, grid, mean, std: facts for `source`.
+        patch_size, in_chans, grid, mean, std, encoder: facts for `source`; the model fills them in.
 
     Attributes:
         out_dim: P = K.
@@ -54,9 +54,11 @@ class TokenTarget(nn.Module):
         grid: int | Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        encoder: Any = None,
     ) -> None:
         super().__init__()
         facts = {"patch_size": patch_size, "in_chans": in_chans, "grid": grid, "mean": mean, "std": std}
+        facts |= {} if encoder is None else {"encoder": encoder}
         self.source = TARGETS.build(source, default_args=facts)
         if getattr(self.source, "gives_tokens", False):
             raise UsageError("The source of TokenTarget gives tokens already: name a target that gives numbers.")

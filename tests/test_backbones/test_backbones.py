@@ -10,6 +10,7 @@ from maetool.backbones import LayerPyramid, UPerNetBackbone, ViTDetBackbone, fea
 from maetool.encoders import VisionTransformer
 from maetool.engine.layer_decay import LayerDecayConstructor, layer_decay_groups
 from maetool.errors import UsageError
+from maetool.models import ObjectDetector, Segmentor
 from maetool.ops.pos_embed import resize_pos_embed
 
 OTHER = Registry("model", parent=ROOT, scope="some_toolbox")
@@ -122,3 +123,26 @@ def test_layer_decay_finds_the_encoder_of_another_toolbox():
     assert groups[0]["lr_scale"] == 0.5**5
     last = {id(p) for group in groups[-2:] for p in group["params"]}
     assert last == {id(p) for part in (model.backbone.pyramid, model.head) for p in part.parameters()}
+
+
+SWIN = {
+    "type": "SwinTransformer",
+    "img_size": 32,
+    "embed_dim": 8,
+    "depths": (1, 1),
+    "num_heads": (1, 1),
+    "window_size": 4,
+}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Segmentor(SWIN, 3, {"type": "LinearMapHead"}),
+        lambda: ObjectDetector(SWIN, 3),
+        lambda: ViTDetBackbone(SWIN),
+    ],
+)
+def test_an_encoder_whose_tokens_are_no_map_of_its_patches_is_refused(build):
+    with pytest.raises(UsageError, match="token of SwinTransformer covers 8x8 pixels and not one patch of 4x4, so"):
+        build()

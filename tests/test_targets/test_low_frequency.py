@@ -71,3 +71,9 @@ def test_patches_of_one_number_cannot_be_normalised(cls):
 def test_deviations_are_positive(deviation):
     with pytest.raises(UsageError, match=r"deviations of LowFrequencyTarget are .*, but must be positive"):
         LowFrequencyTarget(8, mean=MEAN, std=(1.0, deviation, 1.0))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 16, 16), (2, 3, 16)])
+def test_images_of_another_rank_are_refused(shape):
+    with pytest.raises(UsageError, match=r"of shape \(batch, channels, height, width\), but got \(2, 3, .*: pass"):
+        LowFrequencyTarget(8, radius=3).picture(torch.randn(shape))

@@ -3,6 +3,7 @@ import torch
 
 from maetool.convert.beitv2 import from_published, to_published
 from maetool.errors import UsageError
+from maetool.models import parts_after_step, start_parts
 from maetool.ops.kmeans import kmeans
 from maetool.ops.patches import patchify
 from maetool.structures import MaskPlan
@@ -159,3 +160,20 @@ def test_a_missing_file_is_told_with_the_command_that_makes_it():
         TokenTarget(5, {"type": "TokenTarget", "codebook": 5, "source": PIXELS}, patch_size=8)
     with pytest.raises(UsageError, match="no VQ-KD tokenizer: of its 1 tensors"):
         from_published({"a": torch.ones(1)})
+
+
+def test_codes_of_an_averaged_encoder_follow_it():
+    model = tiny_model(
+        target={"type": "TokenTarget", "codebook": 5, "source": {"type": "MomentumFeatureTarget"}},
+        head={"type": "ClassificationHead"},
+    )
+    teacher = model.target.source.teacher
+    assert teacher is not model.encoder
+    start_parts(model)
+    before = [p.clone() for p in teacher.parameters()]
+    for parameter in model.encoder.parameters():
+        parameter.data += 1
+    parts_after_step(model, 0.5)
+    assert all(torch.all(new > old) for new, old in zip(teacher.parameters(), before, strict=True))
+    losses = model(**model.data_preprocessor(tiny_batch()))
+    assert losses["loss"].isfinite()
