@@ -5,6 +5,7 @@ The generator is splitmix64 used as a hash (Steele, Lea and Flood, "Fast splitta
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,12 @@ _SHORT = 4096  # a random order of up to so many is that of 24-bit numbers, whic
 def _shift(x: Tensor, bits: int) -> Tensor:
     # A logical shift: torch's shift of a signed integer copies the sign.
     return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+    return type(value) is int
 
 
 def mix(key: Tensor, counter: Tensor | int) -> Tensor:
@@ -87,8 +94,12 @@ class KeyedRandom:
             shape: of the numbers of each row.
 
         Raises:
-            UsageError: `high` is outside of this range.
+            UsageError: `high` is outside of this range, or no integer.
         """
+        if not _is_whole(high):
+            raise UsageError(
+                f"high is {high!r}, but must be an integer or a tensor of integers: convert it with int() or .long()."
+            )
         if isinstance(high, int) and not 1 <= high <= _WIDE:
             raise UsageError(f"high is {high}, but integers are drawn below numbers from 1 to 2**53.")
         bits = self.bits(*shape)

@@ -156,6 +156,14 @@ def test_integers_refuse_what_they_cannot_draw(high):
         KeyedRandom(torch.arange(2)).integers(high, 3)
 
 
+@pytest.mark.parametrize(
+    "high", [5.0, True, "5", None, torch.tensor(5.0), torch.tensor([2, 3]).double(), torch.tensor(True)]
+)
+def test_integers_refuse_bounds_that_are_no_integers(high):
+    with pytest.raises(UsageError, match=r"^high is .*, but must be an integer or a tensor of integers: convert it"):
+        KeyedRandom(torch.arange(2)).integers(high, 2)
+
+
 @pytest.mark.parametrize("length", [1, 196, 4096])
 def test_orders_of_today_are_uniform_numbers(length):
     keys = torch.arange(3)
