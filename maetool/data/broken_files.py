@@ -18,6 +18,26 @@ def own_samples(batch: Mapping[str, Any]) -> Tensor:
     return torch.tensor([not skipped for skipped in batch.get("skipped", [""] * number)])
 
 
+def own_part(batch: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a batch without the samples that replace a broken file; None where no sample is left.
+
+    Args:
+        batch: what a loader gives; tensors and lists with an entry for each sample lose those of the replacements.
+    """
+    if not any(batch.get("skipped", ())):
+        return batch
+    own = own_samples(batch)
+    return {name: _entries(value, own) for name, value in batch.items()} if own.any() else None
+
+
+def _entries(values: Any, chosen: Tensor) -> Any:
+    if not isinstance(values, Tensor | list | tuple) or len(values) != len(chosen):
+        return values
+    if isinstance(values, Tensor):
+        return values[chosen.to(values.device)]
+    return [value for value, is_chosen in zip(values, chosen.tolist(), strict=True) if is_chosen]
+
+
 class BrokenFiles:
     """What was broken in a run: each file is logged once, and too large a share ends the run.
 

@@ -46,7 +46,7 @@ class ClassificationValLoop(ValLoop):
         own = labels_of(dataset).classes
         classes = list(self.runner.trained_classes or own)
         _check(model, dataset.labels, classes)
-        found = collect_features(model, self.dataloader, {"logits": _logits})
+        found = collect_features(model, self.batches, {"logits": _logits})
         labels = aligned(Labels(own, found["label"]), classes)
         self.predictions = Predictions(found["logits"].float(), labels, classes, found["index"])
         return summarise(self.predictions)

@@ -61,7 +61,7 @@ class DetectionValLoop(ValLoop):
     def _collect(self, category_ids: Sequence[int | None]) -> tuple[list[dict[str, Any]], list[int]]:
         """Return the detections of all processes, and the ids of their images."""
         model, dataset, entries, seen = self.runner.bare_model, self.dataloader.dataset, [], []
-        for data in self.dataloader:
+        for data in self.batches:
             detections = model(**model.data_preprocessor(data), mode="predict")
             own = own_samples(data).tolist()
             for found, index, valid in zip(detections, data["index"].tolist(), own, strict=True):

@@ -22,7 +22,7 @@ class SegmentationValLoop(ValLoop):
     """Mean intersection over union and accuracies of a segmentor; see `SegmentationScores`.
 
     Logits are resized to the truth of each image, whatever size the model saw. Each image counts once, however many
-    processes there are.
+    processes there are; one that replaces a broken file does not count.
 
     Args:
         runner: the runner; its model gives logits (B, K, H, W) in the mode "predict".
@@ -52,7 +52,7 @@ class SegmentationValLoop(ValLoop):
         dataset, model = self.dataloader.dataset, self.runner.bare_model
         self._check(dataset, model)
         scores = no_scores(model.num_classes)
-        for data in self.dataloader:
+        for data in self.batches:
             valid, truth = own_samples(data), data["semantic"]
             predicted = predict_classes(model, data, truth.shape[-2:])[valid]
             scores = scores.added(pixel_confusion(predicted, truth[valid], model.num_classes, model.ignore_index))

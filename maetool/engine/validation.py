@@ -9,6 +9,7 @@ from mmengine.dist import all_reduce
 from mmengine.runner import BaseLoop
 from torch import Tensor
 
+from maetool.data.broken_files import own_part
 from maetool.data.labels import Labels, aligned
 from maetool.errors import UsageError
 from maetool.evaluation import (
@@ -20,12 +21,16 @@ from maetool.evaluation import (
 )
 from maetool.registry import LOOPS
 
+from .counted import CountedBatches
 from .evaluator import build_evaluator, compute
 from .sharding import gathered
 
 
 class ValLoop(BaseLoop):
     """What every validation does around its metrics; a subclass writes `measure`.
+
+    No metric counts an image that replaces a broken file. Each broken file is named once in the log, and more than the
+    dataset's `max_broken` end the run.
 
     Metrics of `val_evaluator` are computed besides: in a second pass over the data, each gets the batch as the loader
     gives it and, as `data_samples`, what the model's `val_step` predicts: a list with an entry for each image.
@@ -34,6 +39,9 @@ class ValLoop(BaseLoop):
         runner: the runner.
         dataloader: loader or config of the validation data.
         evaluator: metrics registered in `METRICS` as MMEngine's users write them: a config, a list, or an `Evaluator`.
+
+    Attributes:
+        batches: what a subclass reads the data from, as often as it needs.
 
     Raises:
         UsageError: a metric that does not exist, or a runner of another kind.
@@ -44,6 +52,7 @@ class ValLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self.evaluator = build_evaluator(evaluator)
         self.evaluator.dataset_meta = getattr(self.dataloader.dataset, "metainfo", None)
+        self.batches = CountedBatches(self.dataloader, runner.logger, "Validation")
 
     @torch.no_grad()
     def run(self) -> dict[str, Any]:
@@ -56,6 +65,7 @@ class ValLoop(BaseLoop):
         model.eval()
         with gathered(self.runner.bare_model):
             metrics = self._with_evaluator(self.measure())
+        self.report_broken()
         model.train(training)
         hook(f"after_{stage}_epoch", metrics=metrics)
         hook(f"after_{stage}")
@@ -64,14 +74,23 @@ class ValLoop(BaseLoop):
     def _with_evaluator(self, measured: dict[str, float]) -> dict[str, Any]:
         if not self.evaluator.metrics:
             return measured
-        for data in self.dataloader:
-            predicted = self.runner.bare_model.val_step(dict(data))
-            self.evaluator.process(data_samples=predicted, data_batch=data)
+        for data in map(own_part, self.batches):
+            if data is not None:
+                predicted = self.runner.bare_model.val_step(dict(data))
+                self.evaluator.process(data_samples=predicted, data_batch=data)
         return compute(self.evaluator, len(self.dataloader.dataset), measured)
 
     def measure(self) -> dict[str, float]:
         """Return the metrics of the model, which is in evaluation mode; all processes call it together."""
         raise NotImplementedError(f"{type(self).__name__} must say what it measures: write `measure`.")
+
+    def report_broken(self) -> None:
+        """Log the broken files that were met; all processes call it together.
+
+        Raises:
+            UsageError: there are too many.
+        """
+        self.batches.report()
 
     def report(self, folder: Path) -> dict[str, Any]:
         """Write to a folder what the metrics leave out, and return what JSON can hold of it."""
@@ -123,6 +142,7 @@ class PretrainValLoop(ValLoop):
         self.bank_dataloader = bank_dataloader
         self.k, self.temperature, self.linear_probe = k, temperature, linear_probe
         self._pixels_done = False
+        self._bank: CountedBatches | None = None
 
     def measure(self) -> dict[str, float]:
         """Return the metrics."""
@@ -130,7 +150,9 @@ class PretrainValLoop(ValLoop):
 
     def _losses(self) -> dict[str, float]:
         model, totals, count = self.runner.bare_model, {}, 0
-        for batch_idx, data in enumerate(self.dataloader):
+        for batch_idx, data in enumerate(map(own_part, self.batches)):
+            if data is None:
+                continue
             self.runner.call_hook("before_val_iter", batch_idx=batch_idx, data_batch=data)
             batch = model.data_preprocessor(data)
             losses, size = model(**batch, mode="loss"), len(batch["images"])
@@ -158,14 +180,21 @@ class PretrainValLoop(ValLoop):
             {"knn": token_features} if self._pixels_done else {"knn": token_features, "knn_pixels": pixel_features}
         )
         self._pixels_done = True
-        bank = collect_features(self.runner.bare_model, self.bank_dataloader, features)
-        query = collect_features(self.runner.bare_model, self.dataloader, features)
+        self._bank = self._bank or CountedBatches(self.bank_dataloader, self.runner.logger, "Neighbours of kNN")
+        bank = collect_features(self.runner.bare_model, self._bank, features)
+        query = collect_features(self.runner.bare_model, self.batches, features)
         query["label"] = aligned(Labels(classes, query["label"]), known)
         metrics = {name: knn_accuracy(bank, query, name, self.k, self.temperature) for name in features}
         if self.linear_probe:
             predicted = linear_probe_predict(bank["knn"], bank["label"], query["knn"])
             metrics["linear_probe"] = (predicted == query["label"]).float().mean().item() * 100
         return metrics
+
+    def report_broken(self) -> None:
+        """Log the broken files among the validation data and the neighbours, see `ValLoop`."""
+        super().report_broken()
+        if self._bank is not None:
+            self._bank.report()
 
 
 @LOOPS.register_module()

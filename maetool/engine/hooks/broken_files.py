@@ -12,24 +12,55 @@ from maetool.registry import HOOKS
 class BrokenFilesHook(Hook):
     """Names each broken file once in the log and stops the run when there are too many.
 
-    The share that is too much is the dataset's `max_broken`; datasets without files need nothing.
+    The share that is too much is the dataset's `max_broken`; datasets without files need nothing. maetool's loops of
+    validation count on their own; in those of MMEngine, whose metrics see the image that replaces a broken one, this
+    hook counts as in training.
     """
+
+    def __init__(self) -> None:
+        self.files: dict[str, BrokenFiles] = {}  # of each stage that counts
 
     def before_train(self, runner: Any) -> None:
         """Start counting."""
-        dataset = runner.train_dataloader.dataset
-        self.files = BrokenFiles(getattr(dataset, "max_broken", 1.0), runner.logger, len(dataset))
+        self._start(runner, "train", runner.train_dataloader)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def before_val(self, runner: Any) -> None:
+        """Start counting where the loop does not."""
+        if not hasattr(runner.val_loop, "batches") and "val" not in self.files:
+            self._start(runner, "val", runner.val_dataloader)
+
+    def before_test(self, runner: Any) -> None:
+        """Start counting where the loop does not."""
+        if not hasattr(runner.test_loop, "batches"):
+            self._start(runner, "test", runner.test_dataloader)
+
+    def _start(self, runner: Any, stage: str, loader: Any) -> None:
+        dataset = loader.dataset
+        self.files[stage] = BrokenFiles(getattr(dataset, "max_broken", 1.0), runner.logger, len(dataset))
+
+    def _after_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = "train"
+    ) -> None:
         """Count what the batch passed over.
 
         Raises:
             UsageError: too many files are broken.
         """
-        if "skipped" in data_batch:
-            self.files.update(data_batch["skipped"], len(data_batch["skipped"]))
+        if mode in self.files and "skipped" in data_batch:
+            self.files[mode].update(data_batch["skipped"], len(data_batch["skipped"]))
 
     def after_train(self, runner: Any) -> None:
         """Say how many there were."""
-        if self.files.files:
-            runner.logger.info(self.files.summary())
+        self._sum_up(runner, "train")
+
+    def after_val(self, runner: Any) -> None:
+        """Say how many there were."""
+        self._sum_up(runner, "val")
+
+    def after_test(self, runner: Any) -> None:
+        """Say how many there were."""
+        self._sum_up(runner, "test")
+
+    def _sum_up(self, runner: Any, stage: str) -> None:
+        if stage in self.files and self.files[stage].files:
+            runner.logger.info(self.files[stage].summary())
