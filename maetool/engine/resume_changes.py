@@ -16,13 +16,18 @@ _LOADER = "train_dataloader."
 # Values that are about speed, place and reports, and change no result: they differ without a word.
 _SILENT = (
     *("work_dir", "resume", "load_from", "launcher", "experiment_name", "custom_imports", "default_scope", "env_cfg"),
-    *("log_to", "log_level", "log_processor", "visualizer", "vis_backends", "custom_hooks.*.interval"),
+    *("log_to", "log_level", "log_processor", "visualizer", "vis_backends", "runner_type"),
     *(f"default_hooks.{name}" for name in ("logger", "checkpoint", "timer", "teacher", "sampler_seed")),
-    *("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"),
+    *(f"custom_hooks.{name}.interval" for name in ("ReconstructionHook", "OverlayHook", "ObjectsHook")),
+    *(
+        "test_dataloader",
+        "test_cfg",
+        "test_evaluator",
+    ),  # a validation may end training or lower its rate
     *("compile", "gradient_checkpointing", "activation_checkpointing", "fsdp", "find_unused_parameters"),
-    *("train_cfg.max_hours", "train_cfg.val_interval", "train_cfg.val_at_start", "train_cfg.val_begin"),
-    *(f"{_LOADER}{name}" for name in ("num_workers", "persistent_workers", "pin_memory", "prefetch_factor")),
-    *(f"{_LOADER}{name}" for name in ("collate_fn", "timeout", "multiprocessing_context", "worker_init_fn")),
+    "train_cfg.max_hours",
+    *(f"*.{name}" for name in ("num_workers", "persistent_workers", "pin_memory", "prefetch_factor")),
+    *(f"*.{name}" for name in ("collate_fn", "timeout", "multiprocessing_context", "worker_init_fn")),
     "param_scheduler.*.accumulation",  # follows from the batch sizes
 )
 _ROOT = f"{_LOADER}dataset.root"  # silent too where the names of the images were compared

@@ -163,7 +163,7 @@ def test_other_values_take_effect(repository, folder, option, place, value):
 
 
 def test_speed_and_place_change_without_a_word(repository, folder):
-    options = ["default_hooks.logger.interval=3", "gradient_checkpointing=True", "train_cfg.val_interval=2"]
+    options = ["default_hooks.logger.interval=3", "gradient_checkpointing=True"]
     options += ["train_dataloader.pin_memory=False"]
     runner_of(repository, folder, resume=True, workers=1, options=options).train()
     assert " -> " not in log_of(folder)
@@ -261,10 +261,50 @@ def test_a_larger_batch_at_the_end_of_an_epoch_goes_on_there(repository, tmp_pat
     assert sorted(seen) == list(range(ITERS // 2, EPOCHS * ITERS // 2))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "custom_hooks = [dict(type='EMAHook', interval=1)]",
+            "custom_hooks = [dict(type='EMAHook', interval=2)]",
+            "custom_hooks.EMAHook.interval 1 -> 2",
+        ),
+        (
+            "custom_hooks = [dict(type='MyHook', interval=1)]",
+            "custom_hooks = [dict(type='MyHook', interval=2)]",
+            "custom_hooks.MyHook.interval 1 -> 2",
+        ),
+        (
+            "custom_hooks = [dict(type='ReconstructionHook', interval=1)]",
+            "custom_hooks = [dict(type='ReconstructionHook', interval=2)]",
+            None,
+        ),
+        ("train_cfg = dict(val_interval=1)", "train_cfg = dict(val_interval=2)", "train_cfg.val_interval 1 -> 2"),
+        ("val_cfg = dict(type='V', k=20)", "val_cfg = dict(type='V', k=10)", "val_cfg.k 20 -> 10"),
+        ("val_evaluator = [dict(type='A')]", "val_evaluator = [dict(type='B')]", "val_evaluator.0.type A -> B"),
+        (
+            "val_dataloader = dict(batch_size=2)",
+            "val_dataloader = dict(batch_size=3)",
+            "val_dataloader.batch_size 2 -> 3",
+        ),
+        ("val_dataloader = dict(num_workers=2)", "val_dataloader = dict(num_workers=3)", None),
+        ("train_cfg = dict(max_hours=2)", "train_cfg = dict(max_hours=3)", None),
+        (
+            "a = 1",
+            "a = 1\nrunner_type = 'maetool.engine.runner.MaetoolRunner'",
+            None,
+        ),  # as 0.1.0
+    ],
+)
+def test_only_what_changes_no_result_is_silent(old, new, line):
+    lines = [str(change) for change in changes_since({"cfg": old}, {"cfg": new})]
+    assert lines == ([line] if line else [])
+
+
 def test_comparison_by_hand():
     meta = {"cfg": "a = dict(b=1, c=[1, 2], d=None)\ncustom_hooks = [dict(type='X', n=1)]\nwork_dir = 'p'"}
     new = "a = dict(b=2, c=(1, 2), e=None)\ncustom_hooks = [dict(type='Y'), dict(type='X', n=2)]\nwork_dir = 'q'"
-    assert list(describe_changes(changes_since(meta, new))) == [
+    assert list(describe_changes(changes_since(meta, {"cfg": new}))) == [
         "a.b 1 -> 2 from here on",
         "custom_hooks.X.n 1 -> 2 from here on",
         "custom_hooks.Y not set -> Y from here on",
