@@ -5,6 +5,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mmengine import Config, ConfigDict
@@ -74,6 +75,23 @@ def _read_json(text: str) -> dict[str, Any]:
     with suppress(ValueError, TypeError, AttributeError):
         return {name: _decode(value) for name, value in json.loads(text).items()}
     return {}
+
+
+def config_file_of(meta: Any, checkpoint: str | Path) -> Path | None:
+    """Return the file in a run's folder that holds the config of a checkpoint there; None where there is none.
+
+    Each start of a run writes its config into a folder of its own, `TIME/vis_data/config.py`.
+
+    Args:
+        meta: of the checkpoint.
+        checkpoint: its path.
+    """
+    text = meta.get("cfg") if isinstance(meta, Mapping) else None
+    for path in sorted(Path(checkpoint).parent.glob("*/vis_data/config.py")):
+        with suppress(OSError, ValueError):
+            if text and path.read_text(encoding="utf-8") == text:
+                return path
+    return None
 
 
 def _encode(value: Any) -> Any:

@@ -180,8 +180,12 @@ def _holds_tensors(value: Any) -> bool:
     return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
 
 
-def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path) -> None:
+def check_weights(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path, config: Path | None = None
+) -> None:
     """Check that weights are those of `own`, a model's state dict: the same names and shapes.
+
+    The message names `source`, the file of the weights, and `config`, that of their config, where it is known.
 
     Raises:
         UsageError: another number of classes, or another architecture; the message counts what differs and names the
@@ -201,7 +205,7 @@ def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], sour
     if found:
         raise UsageError(
             f"{source} is a checkpoint of another architecture than the config's: of {len(own)} tensors "
-            f"{'; '.join(found)}. Pass the config that the checkpoint was trained with."
+            f"{'; '.join(found)}. Pass the config that the checkpoint was trained with{f', {config}' * bool(config)}."
         )
 
 

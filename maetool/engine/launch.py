@@ -9,6 +9,7 @@ from mmengine import Config
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from maetool.config_stored import config_file_of
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS
 from maetool.writing import check_folder
@@ -118,7 +119,7 @@ def load_model(cfg: Config, checkpoint: str) -> nn.Module:
     model = MODELS.build(cfg.model)
     state = read_checkpoint(checkpoint)
     check_as_trained(model, state.get("meta"), checkpoint)
-    load_weights(model, weights_of(state, checkpoint), checkpoint)
+    load_weights(model, weights_of(state, checkpoint), checkpoint, config_file_of(state.get("meta"), checkpoint))
     return model.eval()
 
 

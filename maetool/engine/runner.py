@@ -13,7 +13,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.registry import RUNNERS
 
-from maetool.config_stored import stored_facts
+from maetool.config_stored import config_file_of, stored_facts
 from maetool.models import start_parts
 
 from .building import BuildingRunner
@@ -137,7 +137,7 @@ class MaetoolRunner(BuildingRunner):
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         weights = self._on_first(lambda: weights_of(checkpoint, filename))  # after the hooks, which may exchange them
         check_as_trained(self.bare_model, checkpoint.get("meta"), filename)
-        load_weights(self.bare_model, weights, filename)
+        load_weights(self.bare_model, weights, filename, config_file_of(checkpoint.get("meta"), filename))
         self._has_loaded = True
         if not self._resume:
             start_parts(self.bare_model, weights)

@@ -1,5 +1,6 @@
 """A value that is changed on a resume takes effect and is logged, or is refused with a sentence."""
 
+import re
 import shutil
 
 import pytest
@@ -183,6 +184,21 @@ def test_what_cannot_change_is_refused(repository, folder, option, sentence):
     with pytest.raises(UsageError, match=sentence) as info:
         runner_of(repository, folder, resume=True, options=[option]).train()
     assert "\n" not in str(info.value)
+
+
+def test_another_architecture_names_the_config_that_the_run_left(repository, folder):
+    """The one beside the checkpoint is written anew by every start; that of a start's own folder is not."""
+    left = folder / "20260101_000000/vis_data/config.py"
+    config = read_checkpoint(folder / f"iter_{STOP}.pth")["meta"]["cfg"]
+    for path, text in ((left, config), (folder / "2025/vis_data/config.py", "")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    options = ["model.encoder.depth=3"]
+    with pytest.raises(UsageError, match=re.escape(f"Pass the config that the checkpoint was trained with, {left}.")):
+        runner_of(repository, folder, resume=True, options=options).train()
+    left.unlink()
+    with pytest.raises(UsageError, match=r"Pass the config that the checkpoint was trained with\."):
+        runner_of(repository, folder, resume=True, options=options).train()
 
 
 def test_a_frozen_encoder_is_refused(repository, tmp_path):
