@@ -97,7 +97,7 @@ def load_for(
         if debug and not Path(data).expanduser().exists():  # drawn shapes replace the config's own data alone
             raise UsageError(f"--data is {data}, but nothing is there: name images that exist, or leave --data out.")
         check_sections(cfg)
-        point_at(cfg, data)
+        point_at(cfg, data, load_config(path))
         repeat_options(cfg, options, given)
         if adopt:
             adopt_classes(cfg)

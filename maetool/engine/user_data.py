@@ -1,6 +1,7 @@
 """A config pointed at a user's images."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from maetool.errors import UsageError
 from maetool.registry import DATASETS, ENCODERS, MODELS
 
 from .coco_places import coco_places
-from .config_facts import stated, takes
+from .config_facts import loaders_of, stated, takes
 
 _FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "CocoDataset")
 _WHERE = ("type", "root", "csv_file", "with_labels", "annotations")
@@ -48,8 +49,16 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
         adopt_classes(cfg)
 
 
-def point_at(cfg: Config, data: str) -> None:
-    """Point all loaders of a config at images of the user's, and leave its model as it is; see `use_data`."""
+def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
+    """Point all loaders of a config at images of the user's, and leave its model as it is; see `use_data`.
+
+    Args:
+        cfg: the config, changed in place.
+        data: folder, text list or csv table.
+        before: the config as it was before the options of a command line, which say nothing about what the config's
+            own dataset is; None, as it is now.
+    """
+    _put_back_datasets(cfg, before or cfg)
     if takes(cfg.model, MODELS, "decode_head"):
         _use_pixels(cfg, data)
         return
@@ -65,6 +74,21 @@ def point_at(cfg: Config, data: str) -> None:
             labels = {"with_labels": True} if "root" in train else {}
             bank.dataset = _dataset(bank.dataset, {**train, **labels}, "val")
             cfg.val_cfg.bank_dataloader = bank
+
+
+def _put_back_datasets(cfg: Config, before: Config) -> None:
+    """Undo what options changed in a dataset that `point_at` replaces; they are repeated on what replaces it.
+
+    A dataset that options chose themselves, of another class than images of the user's have, stays.
+    """
+    earlier = dict(loaders_of(before))
+    for name, loader in loaders_of(cfg):
+        old, new = (each.get("dataset") for each in (earlier.get(name) or {}, loader))
+        if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+            continue
+        chosen = new.get("type") != old.get("type") and new.get("type") not in _FILES
+        if not chosen and set(old) <= set(new):  # and not deleted
+            loader.dataset = deepcopy(old)
 
 
 def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -279,6 +279,38 @@ def test_options_on_data_that_replaces_the_config_s(repository, tmp_path):
         prepare_config(cfg)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["train_dataloader.dataset.root=other"],
+        ["train_dataloader.dataset.type=ImageFolderDataset"],
+        ["train_dataloader.dataset.limit=5", "train_dataloader.dataset.root=other"],
+        ["val_dataloader.dataset.root=other"],
+        ["val_cfg.bank_dataloader.dataset.root=other"],
+    ],
+    ids=lambda options: options[0],
+)
+def test_options_leave_the_augmentation_that_data_brings(repository, tmp_path, options):
+    for part in ("train", "val"):
+        for kind in ("a", "b"):
+            (tmp_path / part / kind).mkdir(parents=True)
+            (tmp_path / part / kind / "x.png").touch()
+    plain, _ = load_for(repository / SHAPES, data=str(tmp_path), adopt=False)
+    assert [step["type"] for step in plain.train_dataloader.dataset.pipeline] == [
+        "RandomResizedCrop",
+        "RandomHorizontalFlip",
+    ]
+    cfg, _ = load_for(repository / SHAPES, options, str(tmp_path), adopt=False)
+    plain.merge_from_dict(dict(option.split("=") for option in options if "limit" not in option))
+    assert cfg.train_dataloader.dataset.pop("limit", 5) == 5
+    for loader, expected in (
+        (cfg.train_dataloader, plain.train_dataloader),
+        (cfg.val_dataloader, plain.val_dataloader),
+    ):
+        assert loader.dataset == expected.dataset
+    assert cfg.val_cfg.bank_dataloader.dataset == plain.val_cfg.bank_dataloader.dataset
+
+
 def test_an_option_for_what_data_takes_out(repository, tmp_path):
     (tmp_path / "images").mkdir()
     options = ["val_cfg.bank_dataloader.batch_size=8"]
