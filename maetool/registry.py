@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from mmengine import registry as engine
+from mmengine.logging import print_log
 
 from .annotations import fits, hints_of
 from .errors import UsageError, tells_of_killed_loader
@@ -40,8 +41,8 @@ def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = No
     Args:
         cfg: a mapping with `type` (a registered name, a dotted path or a class) and the arguments of that class.
         registry: where the name is looked up.
-        default_args: facts that fill missing arguments; those that the class does not take, or annotates as another
-            kind of value, are left out, so that a part states only what it needs to know.
+        default_args: facts that fill missing arguments; those that the class does not take, annotates as another kind
+            of value, or has a default of its own for are left out, see `Registry.asks_for`.
 
     Raises:
         UsageError: unknown type, unknown or missing argument; the message names the nearest ones.
@@ -51,9 +52,10 @@ def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = No
     cls = check_part(cfg, registry)
     args = {name: value for name, value in cfg.items() if name not in ("type", "_scope_")}
     accepted = inspect.signature(cls).parameters
-    hints = hints_of(cls)
     for name, value in (default_args or {}).items():
-        if name in accepted and fits(value, hints.get(name, Any)):  # else the class means something else by the name
+        if registry.asks_for(cls, name, value):  # else the class means something else by the name
+            if name not in args and not is_own(cls):
+                _tell_of_default(cls, name, value)
             args.setdefault(name, value)
     missing = [
         name
@@ -87,6 +89,18 @@ def refusals_told(part: str, but: tuple[type[Exception], ...] = ()) -> Iterator[
             f"{part} cannot be built as the config says ({type(error).__name__}: {reason[:_LONGEST]}; "
             f"{last.filename}, line {last.lineno}): check its arguments."
         ) from error
+
+
+def _tell_of_default(cls: Any, name: str, fact: Any) -> None:
+    default = inspect.signature(cls).parameters[name].default
+    if isinstance(default, bool | int | float | str | tuple | list) and default != fact:
+        print_log(f"{cls.__name__} gets {name}={fact!r} instead of its default {default!r}.", logger="current")
+
+
+def is_own(cls: Any) -> bool:
+    """Return whether the arguments of a class are maetool's: those of the constructor that it has or inherits."""
+    owner = next((base for base in getattr(cls, "__mro__", ()) if "__init__" in vars(base)), cls)
+    return owner.__module__.split(".")[0] == "maetool"
 
 
 def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
@@ -182,6 +196,18 @@ class Registry(engine.Registry):
 
     def __init__(self, name: str, parent: engine.Registry | None = None, locations: tuple[str, ...] = ()) -> None:
         super().__init__(name, build_func=build_part, parent=parent, scope="maetool", locations=list(locations))
+
+    def asks_for(self, cls: Any, name: str, fact: Any) -> bool:
+        """Return whether a class has an argument `name` that a fact fills where a config leaves it out.
+
+        A class from outside of maetool may mean something else by the name: a default of its own other than None stays
+        where no annotation says that it is of the fact's kind; but for loops and samplers, which MMEngine fills.
+        """
+        parameter, hint = inspect.signature(cls).parameters.get(name), hints_of(cls).get(name, Any)
+        if parameter is None or not fits(fact, hint):
+            return False
+        open_to_all = parameter.default is None or parameter.default is parameter.empty
+        return open_to_all or is_own(cls) or hint not in (Any, object) or self in (LOOPS, DATA_SAMPLERS)
 
     def _register_module(self, module: Any, module_name: Any = None, force: bool = False) -> None:
         for name in [module_name] if isinstance(module_name, str) else module_name or [module.__name__]:

@@ -6,18 +6,19 @@ from typing import Any
 from torch import nn
 
 from maetool.errors import UsageError
-from maetool.registry import DECODERS, Registry, find_part
+from maetool.registry import DECODERS, Registry, find_part, is_own
 
 
 def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
     """Build a part with the facts it leaves out.
 
-    Only a part of maetool's, or of a subclass, can contradict a fact: what another one calls so may be something else.
+    Only arguments of maetool's classes, which a subclass without a constructor of its own inherits, can contradict a
+    fact: what another class calls so may be something else.
 
     Raises:
         UsageError: the part states a fact that the encoder states otherwise.
     """
-    for name, value in facts.items() if isinstance(part, Mapping) and _is_own(part, registry) else ():
+    for name, value in facts.items() if _is_own(part, registry) else ():
         stated = part.get(name, value)
         if stated is not value and not _equal(stated, value):
             raise UsageError(
@@ -34,9 +35,8 @@ def _equal(stated: Any, value: Any) -> bool:
     return (tuple(stated) if isinstance(stated, Sequence) else (stated,) * len(value)) == value
 
 
-def _is_own(part: Mapping, registry: Registry) -> bool:
-    bases = getattr(find_part(part["type"], registry), "__mro__", ()) if "type" in part else ()
-    return any(base.__module__.startswith("maetool.") for base in bases)
+def _is_own(part: Any, registry: Registry) -> bool:
+    return isinstance(part, Mapping) and "type" in part and is_own(find_part(part["type"], registry))
 
 
 def build_decoder(decoder: Any, facts: Mapping[str, Any], out_dim: int) -> Any:

@@ -393,11 +393,27 @@ class FreeMasker(nn.Module):
         return 4
 
 
+class DefaultsMasker(RandomMasker):
+    """Has names of ours for numbers of its own, with defaults of its own."""
+
+    def __init__(self, mask_ratio=0.75, mean=0.5, std: float = 1.0, grid=2, num_layers: int = 7, in_chans=None):
+        super().__init__(mask_ratio)
+        self.given = (mean, std, grid, num_layers, in_chans)
+
+
+class SameTarget(PixelTarget):
+    """Has no arguments of its own, so all are maetool's."""
+
+
 @pytest.fixture
 def facts():
+    MASKERS.register_module(module=DefaultsMasker)
+    TARGETS.register_module(module=SameTarget)
     TARGETS.register_module(module=OwnTarget)
     MASKERS.register_module(module=FreeMasker)
     yield
+    MASKERS.module_dict.pop("DefaultsMasker")
+    TARGETS.module_dict.pop("SameTarget")
     TARGETS.module_dict.pop("OwnTarget")
     MASKERS.module_dict.pop("FreeMasker")
 
@@ -409,6 +425,27 @@ def test_facts_fill_what_fits_and_never_what_is_given(small, facts):
     built = MODELS.build(model)
     assert (built.target.grid, built.target.patch_size) == (7, built.encoder.patch_size)
     assert built.masker.given == (0.5, "coarse", built.encoder.patch_size)
+
+
+def test_facts_leave_the_defaults_of_others(small, facts, monkeypatch):
+    lines = []
+    monkeypatch.setattr("maetool.registry.print_log", lambda line, **_: lines.append(line), raising=False)
+    model = small().model
+    model.masker = {"type": "DefaultsMasker"}
+    built = MODELS.build(model)
+    assert built.masker.given == (0.5, 1.0, 2, 2, 3)  # layers, as annotated, and channels are the encoder's
+    assert lines == ["DefaultsMasker gets num_layers=2 instead of its default 7."]
+    model.masker = {"type": "DefaultsMasker", "mean": 5, "std": 2.0, "grid": 9, "num_layers": 7, "in_chans": 8}
+    assert MODELS.build(model).masker.given == (5, 2.0, 9, 7, 8)
+
+
+def test_arguments_that_a_subclass_inherits_are_maetool_s(small, facts):
+    model = small().model
+    model.target = {"type": "SameTarget"}
+    assert MODELS.build(model).target.patch_size == (4, 4)
+    model.target = {"type": "SameTarget", "patch_size": 8}
+    with pytest.raises(UsageError, match="target says patch_size=8, but the encoder says"):
+        MODELS.build(model)
 
 
 def test_annotations_of_a_base_class_are_not_those_of_a_subclass():
