@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,20 @@ def newest_readable(work_dir: Path, warn: Any) -> Path | None:
         return weights
     if candidates:
         raise UsageError(f"None of the {len(candidates)} checkpoints in {work_dir} can be read: start anew elsewhere.")
+    return None
+
+
+def trained_seed(work_dir: str | Path, path: str | Path | None) -> int | None:
+    """Return the seed in the checkpoint that a run would go on from; None where that cannot be read, or has none.
+
+    Args:
+        work_dir: where the newest checkpoint counts if no path is given.
+        path: the checkpoint, or None.
+    """
+    with suppress(UsageError):  # loading it says so
+        path = path or newest_readable(Path(work_dir), lambda _: None)
+        seed = (read_checkpoint(path, "meta").get("meta") or {}).get("seed") if path else None
+        return seed if type(seed) is int else None
     return None
 
 

@@ -33,6 +33,8 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
         UsageError: contradictions.
     """
     move_preprocessor(cfg)
+    if not cfg.get("randomness"):
+        cfg.randomness = {"seed": None}  # MMEngine would need the key
     if cfg.get("log_to") is not None or not cfg.get("visualizer"):
         cfg.setdefault("visualizer", _log_backends(cfg.get("log_to", "auto")))
     if "type" in (cfg.get("param_scheduler") or ()):

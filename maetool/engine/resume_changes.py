@@ -28,6 +28,7 @@ _SILENT = (
     "train_cfg.max_hours",
     *(f"*.{name}" for name in ("num_workers", "persistent_workers", "pin_memory", "prefetch_factor")),
     *(f"*.{name}" for name in ("collate_fn", "timeout", "multiprocessing_context", "worker_init_fn")),
+    "randomness.seed",  # that of the checkpoint counts, or is compared with it
     "param_scheduler.*.accumulation",  # follows from the batch sizes
 )
 _ROOT = f"{_LOADER}dataset.root"  # silent too where the names of the images were compared

@@ -17,7 +17,7 @@ from maetool.config_stored import config_file_of, stored_facts
 from maetool.models import start_parts
 
 from .building import BuildingRunner
-from .checkpoint import load_weights, newest_readable, read_checkpoint, weights_of
+from .checkpoint import load_weights, newest_readable, read_checkpoint, trained_seed, weights_of
 from .config_prepare import prepare_run
 from .earlier import check_as_trained
 from .file_facts import names_of_classes
@@ -92,6 +92,16 @@ class MaetoolRunner(BuildingRunner):
     def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
         """Return the model's state dict, see `maetool.engine.sharding.full_weights`; all processes call it together."""
         return full_weights(self.bare_model, everywhere)
+
+    def set_randomness(
+        self, seed: int | None = None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        """Seed all generators; a run that is resumed and whose config has no seed has that of its checkpoint."""
+        if seed is None and self.cfg.get("resume"):
+            found = [trained_seed(self.work_dir, self.cfg.get("load_from")) if is_main_process() else None]
+            broadcast_object_list(found)
+            seed = found[0]
+        super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def load_or_resume(self) -> None:
         """Load weights, or go on from a checkpoint: from the newest readable one where none was named."""

@@ -625,3 +625,16 @@ def test_all_results_count_where_processes_have_unequal_shares(monkeypatch):
     evaluator.metrics[0].results = [1.0, 3.0, 5.0]  # a sampler that fills up repeats its first images at the end
     assert compute(evaluator, 4, {})["counted/images"] == 4.0
     assert evaluator.metrics[0].results == []
+
+
+@pytest.mark.parametrize("randomness", [new(), new(seed=None)])
+def test_a_run_without_a_seed_goes_on_with_that_of_its_checkpoint(repository, tmp_path, randomness):
+    settings = {"default_hooks": {"checkpoint": {"type": "SafeCheckpointHook", "every_n_iters": 1}}}
+    broken = build(repository, tmp_path / "b", hooks=[StopAt(7)], randomness=randomness, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        broken.train()
+    resumed, rest = trained(repository, tmp_path / "b", resume=True, randomness=randomness, **settings)
+    assert resumed.seed == broken.seed
+    unbroken, record = trained(repository, tmp_path / "a", randomness=new(seed=broken.seed), **settings)
+    assert rest.samples == record.samples[-len(rest.samples) :]
+    assert_same(weights(resumed), weights(unbroken))
