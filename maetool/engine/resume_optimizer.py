@@ -6,9 +6,10 @@ from typing import Any
 from mmengine.optim import OptimWrapperDict
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 
+from maetool.annotations import parameters_of
 from maetool.errors import UsageError
 
-from .schedules import WarmupSchedule
+from .schedules import WarmupSchedule, state_of
 
 State = Mapping[str, Any]
 _POSITION = ("last_step", "_global_step", "_last_value", "verbose")  # of a scheduler; the rest is its shape
@@ -21,6 +22,7 @@ def restore_optimizer(
     epoch: int,
     iteration: int,
     moved: bool,
+    as_before: bool = False,
 ) -> None:
     """Load the state of the optimiser, and bring every scheduled value to where the config's schedule has it now.
 
@@ -34,6 +36,7 @@ def restore_optimizer(
         schedules: state of each scheduler.
         epoch, iteration: those that are over, in iterations of this run.
         moved: whether the checkpoint counts other iterations.
+        as_before: whether the config describes the schedules as that of the checkpoint does.
 
     Raises:
         UsageError: other parameter groups, or a changed rate under a schedule that follows measurements.
@@ -44,7 +47,7 @@ def restore_optimizer(
     else:
         parts = list(_by_optimizer(wrapper, saved, schedulers, schedules))
     for one, state, own, states in parts:
-        if _restore_one(one, state, own, states, moved):
+        if _restore_one(one, state, own, states, moved, as_before):
             continue
         if all(isinstance(scheduler, WarmupSchedule) for scheduler in own):
             for scheduler in own:
@@ -70,14 +73,15 @@ def _by_optimizer(
 
 
 def _restore_one(
-    wrapper: Any, saved: State, schedulers: Sequence[Any], schedules: Sequence[State], moved: bool
+    wrapper: Any, saved: State, schedulers: Sequence[Any], schedules: Sequence[State], moved: bool, as_before: bool
 ) -> bool:
     """Load the state of one optimiser, and return whether its schedules were loaded too and nothing is to compute."""
     fresh = [dict(group) for group in wrapper.param_groups]
     saved_groups = [*saved["param_groups"], *filter(None, [saved.get("base_param_settings")])]
     _check_groups(wrapper.optimizer.param_groups, saved["param_groups"])
     by_position = all(isinstance(scheduler, WarmupSchedule) for scheduler in schedulers)
-    if not (by_position or moved or _differs(fresh, saved_groups, schedulers, schedules)):
+    differ = _options_differ(fresh, saved_groups) or _shapes_differ(schedulers, schedules, as_before)
+    if not (by_position or moved or differ):
         wrapper.load_state_dict(dict(saved))
         for scheduler, state in zip(schedulers, schedules, strict=True):
             scheduler.load_state_dict(state)
@@ -98,21 +102,33 @@ def _check_groups(groups: Sequence[State], saved: Sequence[State]) -> None:
         )
 
 
-def _differs(
-    fresh: Sequence[State], saved: Sequence[State], schedulers: Sequence[Any], schedules: Sequence[State]
-) -> bool:
-    """Return whether an option of the optimiser or the shape of a schedule is other than in the checkpoint."""
-    if [set(one.state_dict()) for one in schedulers] != [set(state) for state in schedules]:
-        return True
+def _options_differ(fresh: Sequence[State], saved: Sequence[State]) -> bool:
+    """Return whether an option of the optimiser is other than in the checkpoint."""
     for group, old in zip(fresh, saved, strict=False):
         # A scheduled value moves; what it began with is kept beside it.
         fixed = [name for name in group if name != "params" and f"initial_{name}" not in group]
         if any(_plain(group[name]) != _plain(old.get(name)) for name in fixed):
             return True
-    pairs = zip(schedulers, schedules, strict=True)
-    return any(
-        getattr(one, name, None) != value for one, old in pairs for name, value in old.items() if name not in _POSITION
-    )
+    return False
+
+
+def _shapes_differ(schedulers: Sequence[Any], schedules: Sequence[State], as_before: bool) -> bool:
+    """Return whether the shape of a schedule is other than in the checkpoint.
+
+    What moves in the state of a schedule of any class cannot be known. Where the config describes it as before, only
+    what its constructor was given is compared, which also follows from other sections; else all but the position.
+    """
+    if len(schedulers) != len(schedules):
+        return True
+    for one, old in zip(schedulers, schedules, strict=True):
+        names = set(old) - set(_POSITION)
+        if as_before:
+            names &= {"base_values", *(name for cls in type(one).__mro__ for name in parameters_of(cls) or ())}
+        elif set(state_of(one)) != set(old):
+            return True
+        if any(getattr(one, name, None) != old[name] for name in names):
+            return True
+    return False
 
 
 def _plain(value: Any) -> Any:

@@ -142,6 +142,17 @@ class WarmupStepLR(WarmupSchedule):
         return base * self.gamma ** sum(epoch >= share * self.epochs for share in self.milestones)
 
 
+def state_of(scheduler: Any) -> dict[str, Any]:
+    """Return the state of a schedule for a checkpoint, without functions, which its constructor makes again."""
+    return {name: value for name, value in scheduler.state_dict().items() if not _has_function(value)}
+
+
+def _has_function(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_function, value.values()))
+    return any(map(_has_function, value)) if isinstance(value, list | tuple) else callable(value)
+
+
 def fit_to_loop(schedulers: Any, loop: Any) -> Any:
     """Return configs of schedules with the length of a training that is counted in iterations filled in.
 

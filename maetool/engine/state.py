@@ -14,10 +14,12 @@ from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 
 from .checkpoint import history_from_plain
+from .config_stored import read_config
 from .param_groups import in_present_groups
 from .provenance import git_revision
 from .resume_changes import changes_since, data_fingerprint, describe_changes, refuse_changes
 from .resume_optimizer import restore_optimizer
+from .schedules import state_of
 
 _OF_THIS_RUN = ("cfg", "experiment_name", "mmengine_version")
 _NEEDED = ("meta", "state_dict", "optimizer", "message_hub")
@@ -37,7 +39,7 @@ def training_state(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
         "state_dict": runner.whole_weights(),
         "message_hub": runner.message_hub.state_dict(),
         "optimizer": runner.optim_wrapper.state_dict(),
-        "param_schedulers": [scheduler.state_dict() for scheduler in schedulers_of(runner)],
+        "param_schedulers": [state_of(scheduler) for scheduler in schedulers_of(runner)],
     }
     runner.call_hook("before_save_checkpoint", checkpoint=state)
     return state
@@ -164,8 +166,10 @@ def restore(runner: Any, state: dict[str, Any]) -> list[str]:
     _restore_histories(runner, state["message_hub"])
     moved = iteration != state["meta"]["iter"]
     saved = in_present_groups(_aligned(runner, state, iteration), runner.bare_model)
-    restore_optimizer(runner, saved, state["param_schedulers"], epoch, iteration, moved)
-    return list(describe_changes(changes_since(state["meta"], runner.config_facts)))
+    changes = changes_since(state["meta"], runner.config_facts)
+    as_before = bool(read_config(state["meta"])) and not any(change.is_at("param_scheduler") for change in changes)
+    restore_optimizer(runner, saved, state["param_schedulers"], epoch, iteration, moved, as_before)
+    return list(describe_changes(changes))
 
 
 def _restore_histories(runner: Any, saved: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.optim import _ParamScheduler
 from mmengine.runner import Runner
 
 from maetool.cli import StoppedError, run
@@ -19,7 +20,7 @@ from maetool.engine.config import load_config
 from maetool.engine.debug import shrink
 from maetool.engine.evaluator import build_evaluator, compute
 from maetool.errors import UsageError
-from maetool.registry import METRICS
+from maetool.registry import METRICS, PARAM_SCHEDULERS
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "test_engine"))
 from runs import Signal, StopAt, assert_same
@@ -638,3 +639,52 @@ def test_a_run_without_a_seed_goes_on_with_that_of_its_checkpoint(repository, tm
     unbroken, record = trained(repository, tmp_path / "a", randomness=new(seed=broken.seed), **settings)
     assert rest.samples == record.samples[-len(rest.samples) :]
     assert_same(weights(resumed), weights(unbroken))
+
+
+@PARAM_SCHEDULERS.register_module()
+class CountingLR(_ParamScheduler):
+    """A schedule of a plugin with state of its own: each step takes a tenth more than the one before."""
+
+    def __init__(self, optimizer, gain=0.1, **settings):
+        self._steps_made, self._gain, self.shape = 0, gain, lambda step: 1 + self._gain * step
+        super().__init__(optimizer, "lr", **settings)
+
+    def _get_value(self):
+        self._steps_made += 1
+        return [base * self.shape(self._steps_made) for base in self.base_values]
+
+
+MOVING_SCHEDULES = {
+    "plateau": {"type": "ReduceOnPlateauLR", "monitor": "plugin/score", "rule": "greater", "patience": 0},
+    "one cycle": {"type": "OneCycleLR", "eta_max": 1e-2, "total_steps": 12, "by_epoch": False},
+    "one cycle, three phases": {"type": "OneCycleLR", "eta_max": 0.01, "total_steps": 4, "three_phase": True},
+    "a plugin's": {"type": "CountingLR", "by_epoch": False},
+}
+
+
+@pytest.mark.parametrize("schedule", MOVING_SCHEDULES.values(), ids=list(MOVING_SCHEDULES))
+def test_schedules_whose_state_moves(repository, tmp_path, schedule):
+    """They go on from a checkpoint of the same config; the metric of the plateau falls, so it lowers the rate."""
+    settings = {
+        "train_cfg": {"val_interval": 1},
+        "val_evaluator": {"type": "Downhill"},
+        "default_hooks": {"checkpoint": {"type": "SafeCheckpointHook", "every_n_iters": 1}},
+        "base_lr": None,
+        "optim_wrapper": new(type="OptimWrapper", optimizer={"type": "SGD", "lr": 0.1}),
+        "param_scheduler": [schedule],
+    }
+    Downhill.calls = 0
+    unbroken, record = trained(repository, tmp_path / "a", **settings)
+    Downhill.calls = 0
+    broken = build(repository, tmp_path / "b", hooks=[StopAt(10)], **settings)
+    with pytest.raises(KeyboardInterrupt):
+        broken.train()
+    assert len(set(record.rates)) > 1
+    resumed, rest = trained(repository, tmp_path / "b", resume=True, **settings)
+    assert 0 < len(rest.rates) < 12
+    assert rest.rates == record.rates[-len(rest.rates) :]
+    assert_same(weights(resumed), weights(unbroken))
+    if "monitor" in schedule:
+        settings["param_scheduler"] = [{**schedule, "factor": 0.5}]
+        with pytest.raises(UsageError, match="ReduceOnPlateau"):
+            trained(repository, tmp_path / "b", resume=True, **settings)
