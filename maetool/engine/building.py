@@ -23,7 +23,7 @@ from .evaluator import build_evaluator
 from .initial import check_classes
 from .loaders import with_parts
 from .loops import renew_epochs
-from .saving import check_checkpoint_hook
+from .saving import EarlyEndHook, check_checkpoint_hook
 from .schedules import fit_to_loop
 from .sharding import is_sharded, shard
 
@@ -133,9 +133,11 @@ class BuildingRunner(Runner):
         stated = (default_hooks or {}).items()
         stated = {name: hook for name, hook in stated if hook is not None or name in _MMENGINES_HOOKS}
         super().register_hooks(stated, custom_hooks)
-        for hook in self.hooks:
-            if isinstance(hook, CheckpointHook):
-                check_checkpoint_hook(hook)
+        savers = [hook for hook in self.hooks if isinstance(hook, CheckpointHook)]
+        for hook in savers:
+            check_checkpoint_hook(hook, self.work_dir)
+        if savers:
+            super().register_hook(EarlyEndHook())
         for name in _NEEDED_HOOKS:
             if name not in {type(hook).__name__ for hook in self.hooks}:
                 self.register_hook({"type": name})

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, Hook
 
 from maetool.errors import UsageError
 
@@ -68,13 +68,37 @@ def save_on_stop(runner: Any) -> None:
     runner.stopped += f"; iteration {iteration:,} of {runner.max_iters:,} is {what}"
 
 
-def check_checkpoint_hook(hook: CheckpointHook) -> None:
+class EarlyEndHook(Hook):
+    """Lets MMEngine's `CheckpointHook` save the last iteration of a run that a hook such as `EarlyStoppingHook` ended.
+
+    That hook saves at its interval and at the length that the config gives, which such a run does not reach.
+    """
+
+    priority = "LOW"  # before the hook itself publishes its last checkpoint
+
+    def after_train(self, runner: Any) -> None:
+        """Save, unless the last iteration is saved or the hooks shall not save the last one."""
+        savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_last]
+        if savers and runner.train_loop.stop_training and runner.last_saved[0] != runner.iter:
+            step = runner.epoch if savers[0].by_epoch else runner.iter
+            savers[0]._save_checkpoint_with_step(runner, step, {"epoch": runner.epoch, "iter": runner.iter})
+
+
+def check_checkpoint_hook(hook: CheckpointHook, work_dir: str) -> None:
     """Check that MMEngine's hook asks for nothing that a checkpoint here cannot have.
 
     Raises:
-        UsageError: storage that is no local disk, or an argument that nobody reads.
+        UsageError: another folder than that of the run, storage that is no local disk, or an argument that nobody
+            reads.
     """
     check_local(hook.out_dir, hook.file_client_args or hook.backend_args)
+    if hook.out_dir is not None and Path(hook.out_dir).resolve() != Path(work_dir).resolve():
+        raise UsageError(
+            f"CheckpointHook has out_dir={str(hook.out_dir)!r}, but the checkpoints of a run lie in its work folder, "
+            "where a resume looks for them: leave out out_dir, and choose the folder with --work-dir; checkpoints that "
+            "lie there already are resumed with --resume PATH."
+        )
+    hook.out_dir = None  # the hook would append a name to the same folder written in another way
     if hook.args:
         raise UsageError(
             f"CheckpointHook has no argument `{next(iter(hook.args))}`: take it out, or where it comes from a base "

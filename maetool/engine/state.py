@@ -8,6 +8,7 @@ from typing import Any
 
 import mmengine
 import torch
+from mmengine.runner import IterBasedTrainLoop
 
 from maetool import __version__
 from maetool.errors import UsageError
@@ -115,11 +116,7 @@ def check_resumable(runner: Any, state: dict[str, Any], source: str) -> None:
                 f"{source} was trained with {name} {old}, but it is {new} now: resume with what the run began "
                 "with, or start anew from its weights with --cfg-options load_from=PATH."
             )
-    if meta["epoch"] > runner.max_epochs:
-        raise UsageError(
-            f"{source} was trained for {meta['epoch']} epochs, but train_cfg.max_epochs is {runner.max_epochs}: set it "
-            "to at least as many."
-        )
+    _check_length(runner, meta, source)
     inside_epoch = meta["iter"] != meta["epoch"] * meta["epoch_length"]
     refuse_changes(changes_since(meta, runner.config_facts), source, inside_epoch)
 
@@ -131,6 +128,16 @@ def _check_kinds(state: Mapping[str, Any], source: str) -> None:
         raise UsageError(
             f"{source} cannot be resumed: {wrong[0]} is missing or of another kind than training writes. Use an "
             "earlier checkpoint, or start anew from its weights with --cfg-options load_from=PATH."
+        )
+
+
+def _check_length(runner: Any, meta: dict[str, Any], source: str) -> None:
+    unit, name, done, last = "epochs", "max_epochs", meta["epoch"], runner.max_epochs
+    if isinstance(runner.train_loop, IterBasedTrainLoop):  # it has one epoch, however often it passes over the data
+        unit, name, done, last = "iterations", "max_iters", position(runner, meta)[1], runner.max_iters
+    if done > last:
+        raise UsageError(
+            f"{source} was trained for {done} {unit}, but train_cfg.{name} is {last}: set it to at least as many."
         )
 
 

@@ -357,6 +357,7 @@ def test_the_best_checkpoint(repository, tmp_path, save_best, rule, epoch):
         ({"type": "SafeCheckpointHook", "save_best": "loss", "rule": "lower"}, 'must be "greater" or "less"'),
         ({"type": "CheckpointHook", "save_best": 3}, "save_best"),
         ({"type": "CheckpointHook", "interval": 1, "out_dir": "s3://bucket"}, "local disk"),
+        ({"type": "CheckpointHook", "interval": 1, "out_dir": "elsewhere"}, "out_dir='elsewhere'"),
         ({"type": "CheckpointHook", "interval": 1, "keep": 2}, "no argument `keep`"),
     ],
 )
@@ -688,3 +689,27 @@ def test_schedules_whose_state_moves(repository, tmp_path, schedule):
         settings["param_scheduler"] = [{**schedule, "factor": 0.5}]
         with pytest.raises(UsageError, match="ReduceOnPlateau"):
             trained(repository, tmp_path / "b", resume=True, **settings)
+
+
+@pytest.mark.parametrize("save_last", [True, False])
+@pytest.mark.parametrize("loop", ["ours", "EpochBasedTrainLoop", "IterBasedTrainLoop"])
+def test_early_stopping_with_the_checkpoint_hook_of_mmengine(repository, tmp_path, loop, save_last):
+    stop = {"type": "EarlyStoppingHook", "monitor": "loss", "rule": "less", "min_delta": 1e6, "patience": 1}
+    by_epoch = loop != "IterBasedTrainLoop"
+    saving = {"type": "CheckpointHook", "interval": 100, "by_epoch": by_epoch, "save_last": save_last}
+    settings = {"custom_hooks": [stop], "default_hooks": {"checkpoint": saving}, "param_scheduler": None}
+    settings["train_cfg"] = {**LOOPS[loop], "val_interval": 1 if by_epoch else ITERS}
+    runner, _ = trained(repository, tmp_path, **settings)
+    assert runner.iter == 8
+    found = checkpoints_in(tmp_path)
+    assert [path.name for path in found] == (["epoch_2.pth" if by_epoch else "iter_8.pth"] if save_last else [])
+    if save_last:
+        assert read_checkpoint(found[0])["meta"]["iter"] == 8
+        settings["train_cfg"] = dict(LOOPS[loop])
+        assert len(trained(repository, tmp_path, resume=True, **settings)[1].samples) == 12 * 4 - 8 * 4
+
+
+def test_the_checkpoint_hook_may_name_the_work_folder(repository, tmp_path):
+    saving = {"type": "CheckpointHook", "interval": 1, "out_dir": f"{tmp_path}/."}
+    trained(repository, tmp_path, default_hooks={"checkpoint": saving})
+    assert checkpoints_in(tmp_path)[0].name == "epoch_3.pth"
