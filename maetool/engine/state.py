@@ -11,11 +11,11 @@ import torch
 from mmengine.runner import IterBasedTrainLoop
 
 from maetool import __version__
+from maetool.config_stored import read_config
 from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 
 from .checkpoint import history_from_plain
-from .config_stored import read_config
 from .param_groups import in_present_groups
 from .provenance import git_revision
 from .resume_changes import changes_since, data_fingerprint, describe_changes, refuse_changes
