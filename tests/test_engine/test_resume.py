@@ -32,7 +32,7 @@ def test_stopped_and_resumed_equals_unbroken(repository, tmp_path, unbroken, sto
     make_runner(repository, tmp_path, resume=True).train()
     assert_same(unbroken, final_state(tmp_path))
     kept = sorted(path.name for path in tmp_path.iterdir() if path.is_file() and path.suffix != ".py")
-    assert kept == ["epoch_3.pth", "iter_12.pth", "last_checkpoint", "loss_curve.png", "mine.pth"]
+    assert kept == [".lock", "epoch_3.pth", "iter_12.pth", "last_checkpoint", "loss_curve.png", "mine.pth"]
 
 
 def test_a_schedule_of_maskers_goes_on_exactly(repository, tmp_path):
