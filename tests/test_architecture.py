@@ -28,11 +28,12 @@ EARLIER = {
     "_deprecated": [],
     "registry": ["errors", "plugins", "annotations"],
     "config_stored": ["errors", "registry"],
-    "backbones": [*BASICS, "registry", "structures", "layers"],
+    "recorded": ["errors", "ops", "config_stored"],
+    "backbones": [*BASICS, "recorded", "registry", "structures", "layers"],
     "models": [*BASICS, *PARTS, "backbones", "registry", "structures", "layers"],
 }
 EARLIER |= {part: [*BASICS, "layers", "structures", "registry"] for part in PARTS}
-EARLIER["targets"] += ["config_stored"]
+EARLIER["targets"] += ["recorded"]
 LAST = ["commands", "__main__", "data", "engine", "evaluation", "benchmarks", "visualization", "testing"]
 LAST += ["cli", "compat"]
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.positions import fit_positions
+from maetool.recorded import grid_in_meta
 from maetool.registry import ENCODERS, MODELS
 from maetool.weights import read_checkpoint, weights_of
 
@@ -65,13 +66,18 @@ class Backbone(BaseModule):
         # MMEngine itself warns at most where a file fills nothing, does not look under "model", and may run code.
         state = read_checkpoint(source)
         own = self.state_dict()
-        weights = fit_positions(self, own, weights_of(state, source)).weights
+        weights = weights_of(state, source)
+        inside = {name.removeprefix("encoder."): v for name, v in weights.items() if name.startswith("encoder.")}
+        fitted = fit_positions(self, own, weights, grid_in_meta(state.get("meta"), self.encoder, inside))
+        weights = fitted.weights
         fitting = {name: value for name, value in weights.items() if _fits(value, own.get(name))}
         self._refuse_unfilled(source, fitting)
         self.load_state_dict(fitting, strict=False)
         unfilled, unused = ([n for n in names if n not in fitting] for names in (own, weights))
         print_log(
-            f"{source}: {len(fitting)} tensors loaded; untrained: {_named(unfilled)}; unused: {_named(unused)}.",
+            f"{source}: {len(fitting)} tensors loaded; resized: {_named(fitted.resized)}; taken for the same grid, "
+            f"which the file does not say: {_named(fitted.assumed)}; untrained: {_named(unfilled)}; unused: "
+            f"{_named(unused)}.",
             logger="current",
         )
 

@@ -146,3 +146,15 @@ SWIN = {
 def test_an_encoder_whose_tokens_are_no_map_of_its_patches_is_refused(build):
     with pytest.raises(UsageError, match="token of SwinTransformer covers 8x8 pixels and not one patch of 4x4, so"):
         build()
+
+
+def test_learned_positions_are_resized_from_the_grid_that_the_file_records(tmp_path):
+    tall, wide = ({**PLAIN, "img_size": size, "pos_embed": "learned"} for size in ((64, 16), (16, 64)))
+    source = VisionTransformer(**{name: value for name, value in tall.items() if name != "type"})
+    torch.nn.init.normal_(source.pos_embed)
+    state = {f"encoder.{name}": value for name, value in source.state_dict().items()}
+    meta = {"cfg": f"model = dict(encoder={tall!r})"}
+    torch.save({"meta": meta, "state_dict": state}, tmp_path / "tall.pth")
+    backbone = UPerNetBackbone(wide, init_cfg={"type": "Pretrained", "checkpoint": str(tmp_path / "tall.pth")})
+    backbone.init_weights()
+    assert torch.equal(backbone.encoder.pos_embed, resize_pos_embed(source.pos_embed, (4, 1), (1, 4), 1))

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from mmengine import Config
+from runs import make_runner
 
 import maetool
 from maetool.engine import launch
 from maetool.engine.checkpoint import read_checkpoint, write_checkpoint
+from maetool.engine.config import load_config
 from maetool.engine.export import encoder_of
 from maetool.engine.frozen import load_frozen
 from maetool.errors import UsageError
@@ -71,3 +73,13 @@ def test_a_config_must_say_it(tmp_path, monkeypatch):
             load(Config({"model": CLASSIFIER}))
         loaded = load(Config({"model": with_fuse(CLASSIFIER, "always")}))
         assert torch.equal(loaded(IMAGES, mode="predict"), model(IMAGES, mode="predict"))
+
+
+def test_a_run_that_takes_all_weights_must_say_it(tmp_path, repository):
+    config = "configs/finetune/vit-t_shapes.py"
+    cfg = load_config(repository / config)
+    settings = {**cfg.model.to_dict(), "encoder": {**ENCODER, "img_size": 32}, "pooling": "avg"}
+    _, path = trained(tmp_path, settings, "0.1.0")
+    runner = make_runner(repository, tmp_path / "run", config=config, sections={"model": settings})
+    with pytest.raises(UsageError, match=r"add --cfg-options model\.encoder\.fuse=always\.$"):
+        runner.load_checkpoint(str(path))
