@@ -104,6 +104,8 @@ def load_for(
     if debug:
         check_config(cfg)  # of what is of another kind nothing can be shrunk
     sentences = shrink(cfg) if debug else []
+    if debug and (flags or {}).get("optim_wrapper.dtype"):  # asked for in so many words
+        cfg.optim_wrapper.dtype = flags["optim_wrapper.dtype"]
     repeat_options(cfg, options, given)
     return cfg, sentences
 

@@ -257,6 +257,12 @@ def test_options_win_over_data_debug_and_flags(repository, tmp_path):
     assert cfg.val_dataloader.batch_size == 4  # of --debug, which no option contradicts
 
 
+@pytest.mark.parametrize(("amp", "dtype"), [("bfloat16", "bfloat16"), (None, "float32")])
+def test_amp_wins_over_debug(repository, amp, dtype):
+    cfg, _ = load_for(repository / SHAPES, flags={"optim_wrapper.dtype": amp}, debug=True)
+    assert cfg.optim_wrapper.dtype == dtype
+
+
 def test_debug_sees_the_parts_that_options_choose(repository):
     options = ["model.encoder._delete_=True", "model.encoder.type=TimmEncoder", "model.encoder.img_size=64"]
     cfg, _ = load_for(repository / SHAPES, [*options, "model.encoder.name=vit_small_patch16_224"], debug=True)
