@@ -35,7 +35,7 @@ EARLIER = {
 EARLIER |= {part: [*BASICS, "layers", "structures", "registry"] for part in PARTS}
 EARLIER["targets"] += ["recorded"]
 LAST = ["commands", "__main__", "data", "engine", "evaluation", "benchmarks", "visualization", "testing"]
-LAST += ["cli", "compat"]
+LAST += ["cli", "compat", "arguments"]
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

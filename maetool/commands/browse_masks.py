@@ -7,6 +7,8 @@ Example: maetool browse_masks maetool::colormae/vit-b_300e.py --out masks.png \
 import argparse
 from pathlib import Path
 
+from maetool.arguments import positive
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -15,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--run", action="append", metavar='"NAME KEY=VALUE ..."', help="a row: a name and its options")
     parser.add_argument("--data", metavar="FOLDER", help="lay the masks on these images (default: drawn shapes)")
     parser.add_argument("--out", default="masks.png", help="path of the PNG (default: %(default)s)")
-    parser.add_argument("--draws", type=int, default=2048, help="masks for the statistics (default: %(default)s)")
+    parser.add_argument("--draws", type=positive, default=2048, help="masks for the statistics (default: %(default)s)")
     return parser.parse_args()
 
 

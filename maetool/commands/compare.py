@@ -14,6 +14,8 @@ With --labels, accuracy over the number of labels, here of an encoder that was p
 
 import argparse
 
+from maetool.arguments import positive
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -25,11 +27,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--labels", nargs="+", metavar='"SHARE KEY=VALUE ..."', help="repeat every run on these shares of the labels"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of each row (default: %(default)s)")
+    parser.add_argument("--seeds", type=positive, default=3, help="seeds of each row (default: %(default)s)")
     parser.add_argument(
         "--out", required=True, help="folder of the runs; the same folder again goes on where it stopped"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, sharing the cores (default: 1)")
+    parser.add_argument("--jobs", type=positive, default=1, help="trainings at a time, sharing the cores (default: 1)")
     parser.add_argument("--common", nargs="*", default=[], metavar="KEY=VALUE", help="options of all runs")
     return parser.parse_args()
 

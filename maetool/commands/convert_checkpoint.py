@@ -2,6 +2,7 @@
 
 import argparse
 
+from maetool.arguments import positive
 from maetool.convert.formats import FORMATS
 
 INTERRUPTED = "Stopped; nothing was written."
@@ -18,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--to", required=True, metavar="FORMAT", help="one of those above")
     parser.add_argument("--out", required=True, metavar="FILE", help=".pth or .safetensors")
     parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
-    parser.add_argument("--num-heads", type=int, help="attention heads, where nothing says them")
+    parser.add_argument("--num-heads", type=positive, help="attention heads, where nothing says them")
     return parser.parse_args()
 
 

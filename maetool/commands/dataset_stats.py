@@ -5,6 +5,8 @@ The last line of what it prints is ready to paste after the options of `maetool 
 
 import argparse
 
+from maetool.arguments import positive
+
 INTERRUPTED = "Stopped."
 
 
@@ -12,10 +14,12 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", help="folder of images of any depth, or text list")
-    parser.add_argument("--in-chans", type=int, help="channels to read with (default: 3, or what most arrays hold)")
-    parser.add_argument("--limit", type=int, help="read only so many files, evenly spaced (default: all)")
+    parser.add_argument(
+        "--in-chans", type=positive, help="channels to read with (default: 3, or what most arrays hold)"
+    )
+    parser.add_argument("--limit", type=positive, help="read only so many files, evenly spaced (default: all)")
     parser.add_argument("--max-pixels", type=int, help="larger images count as broken (default: 268,435,456)")
-    parser.add_argument("--workers", type=int, help="threads (default: as many as there are cores)")
+    parser.add_argument("--workers", type=positive, help="threads (default: as many as there are cores)")
     parser.add_argument("--broken", metavar="FILE", help="write the unreadable files there, one a line with its reason")
     return parser.parse_args()
 
@@ -30,13 +34,10 @@ def main() -> None:
     from maetool.data.image_size import chosen_limit
     from maetool.data.statistics import measure, to_text
     from maetool.data.subsets import evenly_spaced
-    from maetool.errors import UsageError
     from maetool.writing import check_file, write_text
 
     if args.broken:
         check_file(args.broken, "--broken")
-    if any(value is not None and value < 1 for value in (args.in_chans, args.limit, args.workers)):
-        raise UsageError("--in-chans, --limit and --workers must be at least 1.")
     files = index_files(args.data)
     indices = evenly_spaced(len(files), args.limit).tolist()
     with tqdm(total=len(indices), unit="image", dynamic_ncols=True) as bar:

@@ -6,6 +6,8 @@ A model card is written beside it, as .md.
 
 import argparse
 
+from maetool.arguments import positive
+
 INTERRUPTED = "Stopped; nothing was written."
 
 
@@ -15,9 +17,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="a checkpoint of any format, see docs/checkpoints.md")
     parser.add_argument("--out", required=True, help="for example encoder.pth, encoder.safetensors or encoder.onnx")
     parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
-    parser.add_argument("--num-heads", type=int, help="attention heads, where nothing says them")
+    parser.add_argument("--num-heads", type=positive, help="attention heads, where nothing says them")
     parser.add_argument(
-        "--img-size", type=int, nargs="+", help="of the images: H W, or one number for a square; positions are resized"
+        "--img-size",
+        type=positive,
+        nargs="+",
+        help="of the images: H W, or one number for a square; positions are resized",
     )
     return parser.parse_args()
 

@@ -2,6 +2,8 @@
 
 import argparse
 
+from maetool.arguments import not_negative, positive
+
 INTERRUPTED = "Stopped; nothing was written."
 
 
@@ -17,8 +19,8 @@ def parse_args() -> argparse.Namespace:
         help="mean of the patch tokens, class token, or all patch tokens (default: mean, or what a classifier pools)",
     )
     parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--workers", type=int, help="processes that load images (default: as many as cores)")
+    parser.add_argument("--batch-size", type=positive, default=64)
+    parser.add_argument("--workers", type=not_negative, help="processes that load images (default: as many as cores)")
     return parser.parse_args()
 
 

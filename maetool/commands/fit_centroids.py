@@ -2,6 +2,8 @@
 
 import argparse
 
+from maetool.arguments import positive
+
 INTERRUPTED = "Stopped; nothing was written."
 
 
@@ -11,9 +13,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="a config whose target is TokenTarget, for example maetool::ccvit/vit-b_300e.py")
     parser.add_argument("--data", metavar="FOLDER", help="look at these images instead of the config's training data")
     parser.add_argument("--out", help="file to write (default: the config's model.target.codebook)")
-    parser.add_argument("--centroids", type=int, default=8192, help="how many (default: %(default)s)")
-    parser.add_argument("--patches", type=int, default=64, help="patches for each centroid (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=20, help="of k-means, at most (default: %(default)s)")
+    parser.add_argument("--centroids", type=positive, default=8192, help="how many (default: %(default)s)")
+    parser.add_argument("--patches", type=positive, default=64, help="patches for each centroid (default: %(default)s)")
+    parser.add_argument("--iterations", type=positive, default=20, help="of k-means, at most (default: %(default)s)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
     return parser.parse_args()
 

@@ -2,15 +2,19 @@
 
 import argparse
 
+from maetool.arguments import positive
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", help="where to write; must be new or empty")
     parser.add_argument("--layout", default="ade20k", help="whose folders and files (default: %(default)s)")
-    parser.add_argument("--train", type=int, default=800, metavar="N", help="pictures to train on (default: 800)")
-    parser.add_argument("--val", type=int, default=200, metavar="N", help="pictures to validate on (default: 200)")
-    parser.add_argument("--size", type=int, nargs="+", default=[64], metavar="PIXELS", help="side, or height and width")
+    parser.add_argument("--train", type=positive, default=800, metavar="N", help="pictures to train on (default: 800)")
+    parser.add_argument("--val", type=positive, default=200, metavar="N", help="pictures to validate on (default: 200)")
+    parser.add_argument(
+        "--size", type=positive, nargs="+", default=[64], metavar="PIXELS", help="side, or height and width"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed is another set (default: %(default)s)")
     return parser.parse_args()
 

@@ -3,13 +3,15 @@
 import argparse
 from pathlib import Path
 
+from maetool.arguments import positive
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="work folders")
     parser.add_argument("--keys", nargs="+", default=["loss"], help="what to draw, a panel each (default: loss)")
-    parser.add_argument("--smooth", type=int, default=1, metavar="N", help="average over N reports")
+    parser.add_argument("--smooth", type=positive, default=1, metavar="N", help="average over N reports")
     parser.add_argument("--out", default="curves.png", help="the picture (default: curves.png)")
     return parser.parse_args()
 

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from maetool.arguments import positive
+
 INTERRUPTED = "Stopped. The same command goes on where it was."
 
 
@@ -11,12 +13,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", help="folder of images of any depth, or text list; train and val inside stay apart")
     parser.add_argument("out", help="folder to write; the same command again goes on where it was stopped")
-    parser.add_argument("--short-side", type=int, default=256, help="larger images are shrunk to this many pixels")
-    parser.add_argument("--quality", type=int, default=90, help="of the JPEG files")
+    parser.add_argument("--short-side", type=positive, default=256, help="larger images are shrunk to this many pixels")
+    parser.add_argument("--quality", type=positive, default=90, help="of the JPEG files")
     parser.add_argument("--layout", choices=["shards", "folder"], default="shards", help="tar files, or single files")
-    parser.add_argument("--images-per-shard", type=int, default=4096)
+    parser.add_argument("--images-per-shard", type=positive, default=4096)
     parser.add_argument("--max-pixels", type=int, help="larger images are left out (default: 268,435,456)")
-    parser.add_argument("--workers", type=int, help="processes (default: as many as there are cores)")
+    parser.add_argument("--workers", type=positive, help="processes (default: as many as there are cores)")
     return parser.parse_args()
 
 

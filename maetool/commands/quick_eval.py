@@ -8,6 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
+from maetool.arguments import not_negative, positive
+
 INTERRUPTED = "Stopped."
 
 
@@ -17,15 +19,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="a checkpoint of pretraining, of a classifier or of an exported encoder")
     parser.add_argument("--data", metavar="FOLDER", required=True, help="your labelled images")
     parser.add_argument("--untrained", action="store_true", help="measure the encoder before any training too")
-    parser.add_argument("--limit", type=int, help="use only this many images, evenly spaced, to learn from, and to ask")
-    parser.add_argument("--k", type=int, default=20, help="neighbours that vote (default: %(default)s)")
+    parser.add_argument(
+        "--limit", type=positive, help="use only this many images, evenly spaced, to learn from, and to ask"
+    )
+    parser.add_argument("--k", type=positive, default=20, help="neighbours that vote (default: %(default)s)")
     parser.add_argument("--pool", choices=["mean", "cls"], help="features, see `maetool extract_features`")
     sizes = "also ask about squares of these sides, what is learned being learned at the encoder's size"
-    parser.add_argument("--img-size", type=int, nargs="+", default=[], metavar="PIXELS", help=sizes)
+    parser.add_argument("--img-size", type=positive, nargs="+", default=[], metavar="PIXELS", help=sizes)
     parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--workers", type=int, help="processes that load images (default: as many as cores)")
+    parser.add_argument("--batch-size", type=positive, default=64)
+    parser.add_argument("--workers", type=not_negative, help="processes that load images (default: as many as cores)")
     return parser.parse_args()
 
 

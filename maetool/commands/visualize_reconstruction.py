@@ -2,6 +2,8 @@
 
 import argparse
 
+from maetool.arguments import positive
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -10,7 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="path of a .pth file")
     parser.add_argument("--data", metavar="FOLDER", help="draw these images instead of the config's validation data")
     parser.add_argument("--out", default="reconstruction.png", help="path of the PNG (default: %(default)s)")
-    parser.add_argument("--num", type=int, default=8, help="number of images (default: %(default)s)")
+    parser.add_argument("--num", type=positive, default=8, help="number of images (default: %(default)s)")
     parser.add_argument(
         "--statistics",
         choices=["true", "visible"],

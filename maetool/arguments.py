@@ -1,0 +1,23 @@
+"""Kinds of numbers that commands take."""
+
+import argparse
+from collections.abc import Callable
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is given, but it must be a whole number") from None
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is given, but it must be at least {least}")
+        return number
+
+    return read
+
+
+positive = _at_least(1)
+"""The `type` of an argument that is a whole number of at least 1."""
+not_negative = _at_least(0)
+"""The `type` of an argument that is a whole number of at least 0."""
