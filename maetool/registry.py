@@ -110,7 +110,9 @@ def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
         UsageError: no `type`, an unknown type or an unknown argument.
     """
     if "type" not in cfg:
-        raise UsageError(f"The {registry.name} config {dict(cfg)} has no `type`: add one of {_known(registry)}.")
+        raise UsageError(
+            f"The {registry.name} config {dict(cfg)} has no `type`: add one of {', '.join(_known(registry))}."
+        )
     cls = find_part(cfg["type"], registry)
     parameters = inspect.signature(cls).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
@@ -181,8 +183,9 @@ def _why_not_imported(path: str) -> str:
 
 
 def _known(registry: engine.Registry) -> list[str]:
+    """Return the names that a registry finds: its own and those of its parents."""
     registry.import_from_location()
-    return sorted(registry.module_dict)
+    return sorted({*registry.module_dict, *(_known(registry.parent) if registry.parent else ())})
 
 
 def _near(name: str, names: Any) -> str:

@@ -19,6 +19,7 @@ from maetool.errors import UsageError
 from maetool.registry import LOOPS, MODELS, refusals_told
 
 from .blocks import checkpoint_blocks, checkpointing_of, compile_blocks
+from .config_values import tell_unmatched
 from .evaluator import build_evaluator
 from .initial import check_classes
 from .loaders import with_parts
@@ -115,6 +116,8 @@ class BuildingRunner(Runner):
         Raises:
             UsageError: MMEngine's mixed precision where there is no accelerator.
         """
+        for sentence in tell_unmatched(optim_wrapper, self.bare_model):
+            self.logger.warning(sentence)
         try:
             with refusals_told("optim_wrapper", but=(AssertionError,)):
                 return super().build_optim_wrapper(optim_wrapper)

@@ -22,8 +22,9 @@ from maetool.annotations import check_values, parameters_of
 from maetool.errors import UsageError
 from maetool.registry import check_arguments, find_part
 
-from .config_facts import LOADERS, loaders_of, metrics_in, schedulers_in
+from .config_facts import LOADERS, loaders_of, metrics_in, parts_inside, schedulers_in
 from .config_keys import check_keys
+from .config_values import check_ranges
 
 # The sections that hold one part, a list of parts or names of parts: registry, the class where none is named, and the
 # keys beside the part's own arguments.
@@ -130,6 +131,7 @@ def check_config(cfg: Config) -> None:
     visualizer = cfg.get("visualizer")
     for backend in _parts_in("visualizer.vis_backends", (visualizer or {}).get("vis_backends")):
         _check_part(backend, registry.VISBACKENDS)
+    check_ranges(cfg)
 
 
 def check_sections(cfg: Config) -> None:
@@ -177,7 +179,7 @@ def _check_part(part: Mapping, parts: engine.Registry, extras: Iterable[str] = (
     taken = parameters_of(cls)
     if taken is not None:
         check_arguments(cls.__name__, arguments, taken)
-    for name, nested in getattr(cls, "part_registries", {}).items():
+    for name, nested in parts_inside(cls).items():
         _check_nested(f"{cls.__name__}.{name}", arguments.get(name), nested)
     for name, value in arguments.items() if parts is registry.LOOPS else ():
         if isinstance(value, Mapping) and "dataset" in value:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from mmengine import Config
+from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.evaluator import Evaluator
 from mmengine.utils import get_object_from_string
 
@@ -14,6 +15,11 @@ from maetool.errors import UsageError
 from maetool.plugins import load_plugins
 from maetool.registry import classes_named, find_part
 
+_WRAPPERS = {
+    ConcatDataset: {"datasets": registry.DATASETS},
+    RepeatDataset: {"dataset": registry.DATASETS},
+    ClassBalancedDataset: {"dataset": registry.DATASETS},
+}
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
@@ -25,6 +31,22 @@ def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
     bank = (cfg.get("val_cfg") or {}).get("bank_dataloader")
     if isinstance(bank, Mapping) and "dataset" in bank:
         yield "val_cfg.bank_dataloader", bank
+
+
+def parts_inside(cls: Any) -> Mapping[str, Any]:
+    """Return the arguments of a class that hold further parts, to the registry of each, see `part_registries`."""
+    return _WRAPPERS.get(cls) or getattr(cls, "part_registries", {})
+
+
+def datasets_in(dataset: Any) -> Iterator[Any]:
+    """Yield the dataset of a config, or those inside of MMEngine's wrappers that repeat or concatenate others."""
+    inside = _WRAPPERS.get(find_part(dataset["type"], registry.DATASETS)) if isinstance(dataset, Mapping) else None
+    for name in inside or ():
+        inner = dataset.get(name) or ()
+        for each in [inner] if isinstance(inner, Mapping) else inner:
+            yield from datasets_in(each)
+    if not inside:
+        yield dataset
 
 
 def schedulers_in(cfg: Config) -> list[Any]:

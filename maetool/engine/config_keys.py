@@ -13,6 +13,7 @@ from maetool.errors import UsageError
 
 from .config_files import names_read
 
+Adaptable = Literal["channels", "patch_size"]  # what is changed in a checkpoint only on request
 _OWN = {
     "base_lr": float | None,
     "effective_batch_size": int | None,
@@ -22,7 +23,7 @@ _OWN = {
     "log_to": str | Sequence[str],
     "init_from": str | None,
     "init_share": float,
-    "init_adapt": str | Sequence[str],
+    "init_adapt": Adaptable | Sequence[Adaptable],
 }
 # What MMEngine's runner reads of a config beside its own arguments.
 _FRAMEWORK = {

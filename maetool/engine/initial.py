@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
@@ -15,13 +15,14 @@ from maetool.ops.kernel import adapt_channels, resize_kernel
 from maetool.positions import fit_positions
 
 from .checkpoint import read_checkpoint, weights_of
+from .config_keys import Adaptable
 from .file_facts import recorded_grid
 from .sharding import load_weights_into
 
 _ENCODER = "encoder."
 _KERNEL = "encoder.patch_embed.proj.weight"
 _SHOWN = 4  # names of a kind in the report
-ADAPTABLE = ("channels", "patch_size")  # what is changed in a checkpoint only on request
+ADAPTABLE = get_args(Adaptable)
 
 
 @dataclass

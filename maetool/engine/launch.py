@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from maetool.config_stored import config_file_of
 from maetool.errors import UsageError
-from maetool.registry import DATASETS, MODELS
+from maetool.registry import DATASETS, MODELS, RUNNERS, find_part
 from maetool.writing import check_folder
 
 from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
@@ -64,7 +64,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     """
     check_folder(cfg.get("work_dir") or ".", "work_dir")
     prepare_run(cfg)
-    runner = MaetoolRunner.from_cfg(cfg)
+    runner = _runner_class(cfg).from_cfg(cfg)
     _check_pictures(runner)
     parameters = sum(p.numel() for p in runner.bare_model.parameters())
     runner.logger.info(
@@ -79,6 +79,16 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     found = ", ".join(f"{name} {version}" for name, version in versions().items())
     runner.logger.info("%s; seed %d, %d process(es).", found, runner.seed, runner.world_size)
     return runner
+
+
+def _runner_class(cfg: Config) -> type[MaetoolRunner]:
+    kind = find_part(cfg.get("runner_type") or "MaetoolRunner", RUNNERS)
+    if not isinstance(kind, type) or not issubclass(kind, MaetoolRunner):
+        raise UsageError(
+            f"runner_type is {cfg.runner_type!r}, but maetool's commands run MaetoolRunner or a subclass: remove it, "
+            "or build that runner in a script of your own."
+        )
+    return kind
 
 
 def _check_pictures(runner: MaetoolRunner) -> None:

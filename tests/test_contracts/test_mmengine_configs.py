@@ -152,6 +152,39 @@ def test_a_variable_of_a_base_is_read_by_its_child(write, tmp_path):
         ("log_processor.window=3", "PretrainLogProcessor has no argument `window`"),
         ("custom_imports.import=[]", "custom_imports has no argument `import`"),
         ("auto_scale_lr.batch_size=3", "auto_scale_lr has no argument `batch_size`"),
+        ("runner_type=Runer", "no runner called `Runer` .did you mean"),
+        ("optim_wrapper.optimizer.type=Adamw", "no optimizer called `Adamw` .did you mean `AdamW`.* Known are ASGD, "),
+        ("visualizer.vis_backends=[{'type': 'LocalVisBackendd'}]", "did you mean `LocalVisBackend`"),
+        ("val_evaluator=[{'type': 'DumpResult'}]", "did you mean `DumpResults`"),
+        ("default_hooks.ema={'type': 'EMAHok'}", "did you mean `EMAHook`"),
+        ("init_share=2", "init_share is 2, but must be a number from 0 to 1"),
+        ("init_adapt=foo", "init_adapt is 'foo', but must be one of 'channels', 'patch_size' or a list"),
+        ("base_lr=1e400", "base_lr is inf, but must be a finite number"),
+        ("optim_wrapper.optimizer.weight_decay=1e400", "weight_decay is inf, but must be a finite number"),
+        ("val_cfg.k=0", "val_cfg.k is 0, but must be a number from 1"),
+        ("val_cfg.temperature=0", "val_cfg.temperature is 0, but must be a number above 0"),
+        ("log_processor.window_size=0", "log_processor.window_size is 0, but must be a number from 1"),
+        ("model.encoder.depth=0", "model.encoder.depth is 0, but must be a number from 1"),
+        ("model.encoder.depth=-1", "model.encoder.depth is -1, but must be a number from 1"),
+        ("model.encoder.img_size=[32,0]", "model.encoder.img_size is .32, 0., but must be a number from 1"),
+        ("model.decoder.depth=-1", "model.decoder.depth is -1, but must be a number from 0"),
+        ("train_cfg.max_epochs=-1", "train_cfg.max_epochs is -1, but must be a number from 0"),
+        ("optim_wrapper.accumulative_counts=0", "optim_wrapper.accumulative_counts is 0, but must be a number from 1"),
+        (
+            "optim_wrapper.paramwise_cfg={'custom_keys': {'norm': {'lr_mul': 0.1}}}",
+            "no argument `lr_mul` .did you mean",
+        ),
+        ("optim_wrapper.paramwise_cfg={'custom_keys': {'norm': 0.1}}", "custom_keys.norm is 0.1, but must be a dict"),
+        (
+            "train_dataloader.dataset={'_delete_': True, 'type': 'RepeatDataset', 'times': 2, 'dataset': "
+            "{'type': 'ShapesDataset', 'num_sampls': 8}}",
+            "ShapesDataset has no argument `num_sampls`",
+        ),
+        (
+            "train_dataloader.dataset={'_delete_': True, 'type': 'ConcatDataset', 'datasets': "
+            "[{'type': 'ShapesDataset', 'num_samples': 8}]}",
+            "train_dataloader.dataset is a ConcatDataset around a ShapesDataset",
+        ),
         ("val_evaluator.0.type=NoSuchMetric", "fit the config|no metric called"),
     ],
 )
@@ -196,6 +229,35 @@ def test_options_of_a_constructor_that_it_does_not_know(small, paramwise, constr
     cfg.optim_wrapper.update(constructor=constructor, paramwise_cfg=paramwise)
     with pytest.raises(UsageError, match=sentence):
         launch.build_runner(cfg).train()
+
+
+@pytest.mark.parametrize(("key", "count"), [("encoder", 0), ("encodr", 1)])
+def test_custom_keys_that_match_no_parameter(small, monkeypatch, key, count):
+    cfg = small()
+    paramwise = {"custom_keys": {key: {"lr_mult": 0.1}}}
+    cfg.optim_wrapper.update(constructor="DefaultOptimWrapperConstructor", paramwise_cfg=paramwise)
+    runner = launch.build_runner(cfg)
+    lines = []
+    monkeypatch.setattr(runner.logger, "warning", lines.append)
+    runner.build_optim_wrapper(cfg.optim_wrapper)
+    assert len([line for line in lines if "names `encodr`, which is in the name of no parameter" in line]) == count
+
+
+def test_other_runners_than_maetool_s_are_refused(small):
+    cfg = small()
+    cfg.runner_type = "mmengine.Runner"
+    with pytest.raises(UsageError, match=r"runner_type is 'mmengine.Runner', but maetool's commands run MaetoolRunner"):
+        launch.build_runner(cfg)
+
+
+@pytest.mark.parametrize(("name", "count"), [("checkpont", 1), ("ema", 0)])
+def test_names_of_hooks_near_mmengine_s_are_told(small, monkeypatch, name, count):
+    lines = []
+    monkeypatch.setattr("maetool.engine.config_values.print_log", lambda line, *_: lines.append(line), raising=False)
+    cfg = small()
+    cfg.default_hooks[name] = {"type": "EMAHook"}
+    check_config(cfg)
+    assert len([line for line in lines if "`checkpoint`: is it misspelt?" in line]) == count
 
 
 # Options
