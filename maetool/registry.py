@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
+import torch
 from mmengine import registry as engine
 from mmengine.logging import print_log
 
@@ -69,16 +70,18 @@ def build_part(cfg: Any, registry: "Registry", default_args: Mapping | None = No
 
 
 @contextmanager
-def refusals_told(part: str, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn whatever the constructor of a part raises, for values that it cannot be built with, into a UsageError.
+def refusals_told(part: str, hint: str = "check its arguments") -> Iterator[None]:
+    """Turn whatever is raised while a part is built, of values that it cannot be built with, into a UsageError.
+
+    A lack of memory and a killed loading process are no matter of values, and stay as they are.
 
     Args:
-        part: what is built, for the sentence, which also names the place in the code.
-        but: exceptions that stay as they are.
+        part: what is built, as the config calls it; the sentence also names the place in the code.
+        hint: what to do.
     """
     try:
         yield
-    except (UsageError, *but):
+    except (UsageError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever a stranger's constructor raises
         if tells_of_killed_loader(error):
@@ -86,8 +89,8 @@ def refusals_told(part: str, but: tuple[type[Exception], ...] = ()) -> Iterator[
         last = traceback.extract_tb(error.__traceback__)[-1]
         reason = " ".join(str(error).split()) or "no reason given"
         raise UsageError(
-            f"{part} cannot be built as the config says ({type(error).__name__}: {reason[:_LONGEST]}; "
-            f"{last.filename}, line {last.lineno}): check its arguments."
+            f"{part} cannot be built ({type(error).__name__}: {reason[:_LONGEST]}; {last.filename}, line "
+            f"{last.lineno}): {hint}."
         ) from error
 
 

@@ -55,10 +55,15 @@ class ImagePreprocessor(BaseDataPreprocessor):
         `inputs` are series, pictures or clips, their channels along axis 1.
 
         Raises:
-            UsageError: images of another number of channels.
+            UsageError: images of another number of channels, or images that are not stacked.
         """
         data = self.cast_data(data)
         inputs = data["inputs"]  # (B, C, *size)
+        if not isinstance(inputs, Tensor):
+            raise UsageError(
+                f"The loader gives a {type(inputs).__name__} of images, but the model takes one tensor: leave out the "
+                "loader's collate_fn, or take one that stacks, such as default_collate."
+            )
         if inputs.ndim < 3 or inputs.shape[1] != len(self.mean):
             raise UsageError(
                 f"The loader gives images of {inputs.shape[1] if inputs.ndim > 2 else 'no'} channels, but the model "

@@ -1,8 +1,10 @@
 """How MMEngine's runner builds its parts here: with maetool's checks, a quiet start, and without CUDA."""
 
+import inspect
 import logging
 import warnings
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +13,8 @@ import torch.distributed as dist
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.hooks import CheckpointHook
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor, MMDistributedDataParallel
+from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import Runner
 
 from maetool.compat import keep_freed_memory
@@ -71,8 +74,14 @@ class BuildingRunner(Runner):
         super().setup_env(env_cfg)
 
     def build_model(self, model: Any) -> torch.nn.Module:
-        """Build the model with maetool's checks."""
-        return MODELS.build(model)
+        """Build the model with maetool's checks.
+
+        Raises:
+            UsageError: a model of maetool without what normalises its images.
+        """
+        built = MODELS.build(model)
+        _check_preprocessor(built)
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
         """Switch on what the config asks of the blocks, move the model to its device, and join the processes."""
@@ -80,7 +89,8 @@ class BuildingRunner(Runner):
             number = checkpoint_blocks(model, names)
             self.logger.info("Recomputing the activations of %d modules in the backward pass.", number)
         if self.cfg.get("compile"):
-            number = compile_blocks(model, self.cfg.compile)
+            with refusals_told("compile"):
+                number = compile_blocks(model, self.cfg.compile)
             self.logger.info("Compiling %d blocks: the first iterations take longer.", number)
         if self.cfg.get("fsdp") and self.distributed:
             return shard(model.to(get_device()))
@@ -88,10 +98,13 @@ class BuildingRunner(Runner):
             warnings.simplefilter("ignore", FutureWarning)
             if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
                 return MMDistributedDataParallel(module=model, broadcast_buffers=False)
-            return super().wrap_model(model_wrapper_cfg, model)
+            with refusals_told(f"model_wrapper_cfg {_shown(model_wrapper_cfg)}"):
+                return super().wrap_model(model_wrapper_cfg, model)
 
     def _init_model_weights(self) -> None:
         """Give all processes the weights of the first; sharding has seen to that already."""
+        if names := self.cfg.get("efficient_conv_bn_eval"):
+            _try_conv_bn(self.bare_model, names)
         if not is_sharded(self.model):
             super()._init_model_weights()
 
@@ -103,33 +116,46 @@ class BuildingRunner(Runner):
         """Build a loader whose dataset and sampler are built with maetool's checks.
 
         Raises:
-            UsageError: see `maetool.engine.loaders.with_parts`.
+            UsageError: see `maetool.engine.loaders.with_parts`, or a value that torch's loader refuses.
         """
         if isinstance(dataloader, Mapping):
             dataloader = with_parts(dataloader)
-        with refusals_told("A loader"):
+        with refusals_told("A loader of the config"):
             return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build the optimiser wrapper.
 
         Raises:
-            UsageError: MMEngine's mixed precision where there is no accelerator.
+            UsageError: MMEngine's mixed precision where there is no accelerator, or a value that the optimiser refuses.
         """
         for sentence in tell_unmatched(optim_wrapper, self.bare_model):
             self.logger.warning(sentence)
-        try:
-            with refusals_told("optim_wrapper", but=(AssertionError,)):
-                return super().build_optim_wrapper(optim_wrapper)
-        except AssertionError as error:
-            raise UsageError(
-                f"The optimiser wrapper cannot be built ({error}): optim_wrapper.type=AutocastOptimWrapper trains in "
-                "bfloat16 on CPUs too."
-            ) from error
+        kind, hint = _shown(optim_wrapper), "change the optimiser's arguments or paramwise_cfg"
+        if "Amp" in kind:
+            hint = "optim_wrapper.type=AutocastOptimWrapper trains in bfloat16 on CPUs too"
+        with refusals_told(f"optim_wrapper {kind}".strip(), hint):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
+        """Scale the rate as `auto_scale_lr` says."""
+        with refusals_told("auto_scale_lr"):
+            super().scale_lr(optim_wrapper, auto_scale_lr)
+
+    def build_log_processor(self, log_processor: Any) -> Any:
+        """Build the log processor."""
+        with refusals_told(f"log_processor {_shown(log_processor)}".strip()):
+            return super().build_log_processor(log_processor)
+
+    def build_visualizer(self, visualizer: Any = None) -> Any:
+        """Build the visualizer and its backends."""
+        with refusals_told("The visualizer"):
+            return super().build_visualizer(visualizer)
 
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
+        scheduler = fit_to_loop(scheduler, self.train_loop)
         with refusals_told("param_scheduler"):
-            return super()._build_param_scheduler(fit_to_loop(scheduler, self.train_loop), optim_wrapper)
+            return super()._build_param_scheduler(scheduler, optim_wrapper)
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """Register the hooks of the config, and those that parts of the model cannot do without."""
@@ -154,13 +180,28 @@ class BuildingRunner(Runner):
         with refusals_told(f"The hook {hook}"):
             super().register_hook(hook, priority)
 
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call a method of all hooks; in `before_run`, some build what they need.
+
+        Raises:
+            UsageError: a value that a hook refuses there.
+        """
+        if fn_name != "before_run":
+            super().call_hook(fn_name, **kwargs)
+            return
+        for hook in self._hooks:
+            with refusals_told(f"What the hook {_shown(hook)} needs"):
+                hook.before_run(self)
+
     def build_train_loop(self, loop: Any) -> Any:
         """Build the training loop, whose data must have the classes of the model."""
         if isinstance(loop, Mapping):
             kinds = {None: "ResumableTrainLoop", True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
             given = {name: value for name, value in loop.items() if name != "by_epoch"}
             loop = {"type": kinds[loop.get("by_epoch")], **given}
-            loop = LOOPS.build(loop, default_args={"runner": self, "dataloader": self._train_dataloader})
+            facts = {"runner": self, "dataloader": self._train_dataloader}
+            with refusals_told(f"train_cfg {_shown(loop)}"):
+                loop = LOOPS.build(loop, default_args=facts)
         check_classes(self.bare_model, loop.dataloader.dataset)
         renew_epochs(loop)
         return loop
@@ -177,10 +218,48 @@ class BuildingRunner(Runner):
         if not isinstance(loop, Mapping):
             return loop
         facts = {"runner": self, "dataloader": dataloader, "evaluator": build_evaluator(evaluator)}
-        return LOOPS.build({"type": default, **loop}, default_args=facts)
+        with refusals_told(f"The evaluation loop {_shown({'type': default, **loop})}"):
+            return LOOPS.build({"type": default, **loop}, default_args=facts)
+
+
+def _try_conv_bn(model: torch.nn.Module, names: Any) -> None:
+    """Trace the modules as MMEngine is about to.
+
+    Raises:
+        UsageError: there is no such module, or it cannot be traced.
+    """
+    try:
+        turn_on_efficient_conv_bn_eval(deepcopy(model), names)
+    except Exception as error:  # tracing raises anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"efficient_conv_bn_eval={names!r} does not fit {type(model).__name__} ({reason}): name modules of "
+            "convolutions and batch normalisation, or take it out."
+        ) from error
+
+
+def _check_preprocessor(model: torch.nn.Module) -> None:
+    """Check that a model whose `forward` takes `images` has what makes them of the loader's `inputs`.
+
+    Raises:
+        UsageError: it has MMEngine's data preprocessor, which is its default and gives the batch as it is.
+    """
+    taken = inspect.signature(model.forward).parameters
+    plain = type(getattr(model, "data_preprocessor", None)) in (BaseDataPreprocessor, ImgDataPreprocessor)
+    if plain and "images" in taken and "inputs" not in taken:
+        raise UsageError(
+            f"{type(model).__name__} takes normalised `images`, but the config has no data_preprocessor that makes "
+            'them: add data_preprocessor=dict(type="ImagePreprocessor") to the model, with mean and std of your images.'
+        )
 
 
 def _check_timeout(timeout: Any) -> None:
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
     if not number or not 0 < timeout < 1e9:
         raise UsageError(f"env_cfg.dist_cfg.timeout is {timeout!r}, but must be a number of seconds, such as 600.")
+
+
+def _shown(part: object) -> str:
+    """Return the type in a part's config, empty where it has none, or else that of the object itself."""
+    kind = part.get("type", "") if isinstance(part, Mapping) else type(part)
+    return getattr(kind, "__name__", str(kind))

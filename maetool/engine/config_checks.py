@@ -83,7 +83,7 @@ _A_DICT = ("a dict", lambda value: value is None or _is_dict(value))
 # What a value at the top, of a loader or of `randomness` must be, beyond its annotation.
 _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "base_lr": ("a number from 0", lambda value: value is None or (type(value) in (int, float) and value >= 0)),
-    **dict.fromkeys(("effective_batch_size", "batch_size"), ("a whole number above 0", _above_zero)),
+    **dict.fromkeys(("effective_batch_size", "batch_size", "base_batch_size"), ("a whole number above 0", _above_zero)),
     "num_workers": ('"auto" or a whole number from 0', lambda value: value == "auto" or _from_zero(value)),
     "seed": ("a whole number from 0", _from_zero),
     "custom_hooks": ("a list of hooks", lambda value: value is None or isinstance(value, list | tuple)),

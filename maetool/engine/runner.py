@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 
 from maetool.config_stored import config_file_of, stored_facts
 from maetool.models import start_parts
+from maetool.registry import refusals_told
 
 from .building import BuildingRunner
 from .checkpoint import load_weights, newest_readable, read_checkpoint, trained_seed, weights_of
@@ -92,6 +93,16 @@ class MaetoolRunner(BuildingRunner):
     def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
         """Return the model's state dict, see `maetool.engine.sharding.full_weights`; all processes call it together."""
         return full_weights(self.bare_model, everywhere)
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Set up processes, threads and limits.
+
+        Raises:
+            UsageError: a value that cannot be, or a launcher without the environment that it makes.
+        """
+        hint = "start several processes with torchrun, srun or mpirun, and one with --launcher none"
+        with refusals_told(f"The environment of the run (launcher={self._launcher}, env_cfg)", hint):
+            super().setup_env(env_cfg)
 
     def set_randomness(
         self, seed: int | None = None, diff_rank_seed: bool = False, deterministic: bool = False

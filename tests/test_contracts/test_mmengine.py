@@ -1,6 +1,7 @@
 """What a user of MMEngine writes works under maetool's runner, or is refused in one sentence."""
 
 import json
+import os
 import re
 import signal
 import sys
@@ -20,6 +21,7 @@ from maetool.engine.config import load_config
 from maetool.engine.debug import shrink
 from maetool.engine.evaluator import build_evaluator, compute
 from maetool.errors import UsageError
+from maetool.registry import HOOKS as HOOK_PARTS
 from maetool.registry import METRICS, PARAM_SCHEDULERS
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "test_engine"))
@@ -713,3 +715,73 @@ def test_the_checkpoint_hook_may_name_the_work_folder(repository, tmp_path):
     saving = {"type": "CheckpointHook", "interval": 1, "out_dir": f"{tmp_path}/."}
     trained(repository, tmp_path, default_hooks={"checkpoint": saving})
     assert checkpoints_in(tmp_path)[0].name == "epoch_3.pth"
+
+
+def with_hook(**hook):
+    return {"custom_hooks": [hook]}
+
+
+REFUSED = {  # changes of a config to words of the sentence
+    "an argument of EMAHook": (with_hook(type="EMAHook", momentumm=0.5), "EMAHook.*momentumm"),
+    "a type in EMAHook": (with_hook(type="EMAHook", ema_type="Averaged"), "EMAHook.*Averaged"),
+    "a value in EMAHook": (with_hook(type="EMAHook", momentum=2), "EMAHook.*momentum must be"),
+    "no monitor": (with_hook(type="EarlyStoppingHook"), "EarlyStoppingHook.*monitor"),
+    "priority": (with_hook(type="EmptyCacheHook", priority="LOWW"), "EmptyCacheHook.*LOWW"),
+    "compile argument": ({"compile": new(mod="default")}, "compile .*mod"),
+    "compile mode": ({"compile": new(mode="defalt")}, "compile .*defalt"),
+    "worker_init_fn": ({"train_dataloader": {"worker_init_fn": {"type": "foo"}}}, "loader .*worker_init_fn"),
+    "shuffle": ({"train_dataloader": {"shuffle": True}}, "loader .*shuffle"),
+    "timeout": ({"train_dataloader": {"timeout": -1}}, "loader .*timeout"),
+    "collate": ({"train_dataloader": {"collate_fn": {"type": "pseudo_collate"}}}, "list of images.*collate_fn"),
+    "betas": ({"optim_wrapper": {"optimizer": {"type": "AdamW", "betas": (2, 3)}}}, "optim_wrapper .*beta"),
+    "decay": ({"optim_wrapper": {"optimizer": {"type": "AdamW", "weight_decay": -1}}}, "optim_wrapper .*decay"),
+    "momentum": ({"optim_wrapper": {"optimizer": {"type": "SGD", "momentum": -1}}}, "optim_wrapper .*momentum"),
+    "schedule": ({"param_scheduler": [{"type": "MultiStepLR"}]}, "milestones"),
+    "a value of a schedule": (
+        {"param_scheduler": [{"type": "LinearLR", "start_factor": 7}]},
+        "param_scheduler .*factor",
+    ),
+    "base batch": ({"base_lr": None, "auto_scale_lr": new(enable=True, base_batch_size=0)}, "base_batch_size is 0"),
+    "no base batch": ({"base_lr": None, "auto_scale_lr": new(enable=True)}, "auto_scale_lr .*base_batch_size"),
+    "start method": ({"env_cfg": new(mp_cfg={"mp_start_method": "frk"})}, "environment .*frk"),
+    "torchrun": ({"launcher": "pytorch"}, "launcher=pytorch"),
+    "mpirun": ({"launcher": "mpi"}, "launcher=mpi"),
+    "batch normalisation": ({"efficient_conv_bn_eval": "encoder"}, "efficient_conv_bn_eval='encoder'"),
+    "no such module": ({"efficient_conv_bn_eval": ["encodr"]}, "efficient_conv_bn_eval=.*encodr"),
+    "decay of norms": (
+        {
+            "optim_wrapper": new(
+                type="OptimWrapper", optimizer={"type": "Rprop"}, paramwise_cfg={"norm_decay_mult": 0.0}
+            )
+        },
+        "optim_wrapper .*base_wd",
+    ),
+    "preprocessor": ({"model": {"data_preprocessor": None}}, 'add data_preprocessor=dict\\(type="ImagePreprocessor"'),
+    "of MMEngine": (
+        {"model": {"data_preprocessor": {"type": "ImgDataPreprocessor"}}},
+        'add data_preprocessor=dict\\(type="ImagePreprocessor"',
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), REFUSED.values(), ids=list(REFUSED))
+def test_what_a_part_of_mmengine_or_torch_refuses_is_one_sentence(repository, tmp_path, changes, words):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "OMPI_COMM_WORLD_LOCAL_RANK"):
+        assert name not in os.environ
+    with pytest.raises(UsageError, match=words):
+        build(repository, tmp_path, **changes).train()
+
+
+@HOOK_PARTS.register_module()
+class BrokenHook(Hook):
+    def before_run(self, runner):
+        raise RuntimeError("of a plugin")
+
+
+def test_a_defect_of_maetool_is_no_refusal(repository, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"BrokenHook .*\(RuntimeError: of a plugin\)") as refused:
+        build(repository, tmp_path / "a", custom_hooks=[{"type": "BrokenHook"}]).train()
+    assert isinstance(refused.value.__cause__, RuntimeError)
+    monkeypatch.setattr("maetool.engine.schedules.IterBasedTrainLoop", None)
+    with pytest.raises(TypeError):
+        build(repository, tmp_path / "b").train()
