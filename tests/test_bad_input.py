@@ -48,7 +48,7 @@ def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
         (["model.masker.mask_ratio=0.99"], r"leaves no visible patch of 16: use at most 0.93"),
         (["model.masker.mask_ratio=1e-8"], r"removes none of 16 patches"),
         (["model.encoder.patch_size=7"], r"32x32 pixels does not divide into patches of 7x7.*nearest.*is 35x35"),
-        (["model.encoder.img_size=0"], r"img_size is 0, but must be a positive integer"),
+        (["model.encoder.img_size=0"], r"img_size is 0, but must be a number from 1"),
         (["train_dataloader.dataset.img_size=64"], r"dataset says img_size=64x64, but the encoder says 32x32"),
         (["model.target.patch_size=4"], r"target says patch_size=4, but the encoder says \(8, 8\)"),
         (["model.target.in_chans=4"], r"target says in_chans=4, but the encoder says 3"),

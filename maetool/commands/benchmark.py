@@ -3,6 +3,7 @@
 import argparse
 import json
 from importlib import import_module
+from typing import Any
 
 from maetool.arguments import positive
 
@@ -25,19 +26,7 @@ def parse_args() -> argparse.Namespace:
     loader.add_argument("--count", type=positive, default=240, help="photographs of a round")
     index = commands.add_parser("index", help="a start where there are very many files")
     index.add_argument("--files", type=positive, default=1_281_167)
-    step = commands.add_parser("step", help="a pretraining step of each recipe, beside other libraries'")
-    step.add_argument(
-        "--configs",
-        nargs="+",
-        default=[VIT_B],
-        help='recipes, of any method, or "all": every method\'s ViT-B',
-    )
-    step.add_argument("--methods", nargs="+", help="ours, transformers, lightly; by default what is installed")
-    step.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
-    step.add_argument("--batch-size", type=positive, default=8)
-    step.add_argument("--compile", dest="compiled", action="store_true", help="measure with torch.compile too")
-    step.add_argument("--steps", type=positive, default=5, help="timed steps of a case in a round")
-    step.add_argument("--safety", action="store_true", help="instead: what guard, exact sampling and checkpoints cost")
+    _add_step(commands)
     operations = commands.add_parser("operations", help="where the time of a pretraining step goes")
     operations.add_argument("--configs", nargs="+", default=[VIT_B], help="recipes, of any method")
     operations.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
@@ -52,6 +41,22 @@ def parse_args() -> argparse.Namespace:
         command.add_argument("--rounds", type=positive, default=7)
         command.add_argument("--json", metavar="FILE", help="write the seconds of every round")
     return parser.parse_args()
+
+
+def _add_step(commands: Any) -> None:
+    step = commands.add_parser("step", help="a pretraining step of each recipe, beside other libraries'")
+    step.add_argument(
+        "--configs",
+        nargs="+",
+        default=[VIT_B],
+        help='recipes, of any method, or "all": every method\'s ViT-B',
+    )
+    step.add_argument("--methods", nargs="+", help="ours, transformers, lightly; by default what is installed")
+    step.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
+    step.add_argument("--batch-size", type=positive, default=8)
+    step.add_argument("--compile", dest="compiled", action="store_true", help="measure with torch.compile too")
+    step.add_argument("--steps", type=positive, default=5, help="timed steps of a case in a round")
+    step.add_argument("--safety", action="store_true", help="instead: what guard, exact sampling and checkpoints cost")
 
 
 def main() -> None:

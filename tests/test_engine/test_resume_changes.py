@@ -148,7 +148,7 @@ def test_layer_decay(repository, tmp_path):
         ("model.masker.mask_ratio=0.5", lambda runner: runner.bare_model.masker.num_keep((4, 4)), 8),
         (
             "model.encoder.drop_path_rate=0.4",
-            lambda runner: runner.bare_model.encoder.blocks[1].drop_path.drop_prob,
+            lambda runner: runner.bare_model.encoder.blocks[1].drop_path.rate,
             0.4,
         ),
         ("model.target.norm_pix_loss=False", lambda runner: runner.bare_model.target.norm_pix_loss, False),
