@@ -379,6 +379,21 @@ def test_options_leave_the_augmentation_that_data_brings(repository, tmp_path, o
     assert cfg.val_cfg.bank_dataloader.dataset == plain.val_cfg.bank_dataloader.dataset
 
 
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize(
+    "config", ["mae/vit-t", "finetune/vit-t", "segmentation/linear_vit-t", "detection/vitdet_mask-rcnn_vit-t"]
+)
+def test_an_option_of_files_on_data_that_replaces_drawn_shapes(repository, tmp_path, config, debug):
+    for part in ("train", "val"):
+        (tmp_path / part / "images").mkdir(parents=True)
+        (tmp_path / part / "annotations.json").write_text("{}")
+    options = ["train_dataloader.dataset.max_broken=0.3", "val_dataloader.dataset.max_broken=0.2"]
+    file = repository / f"configs/{config}_shapes.py"
+    cfg, _ = load_for(file, options, str(tmp_path), debug=debug, adopt=False)
+    assert "Shapes" not in cfg.train_dataloader.dataset.type
+    assert [cfg[f"{part}_dataloader"].dataset.max_broken for part in ("train", "val")] == [0.3, 0.2]
+
+
 def test_an_option_for_what_data_takes_out(repository, tmp_path):
     (tmp_path / "images").mkdir()
     options = ["val_cfg.bank_dataloader.batch_size=8"]
