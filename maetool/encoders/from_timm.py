@@ -56,6 +56,7 @@ class TimmEncoder(nn.Module):
     """
 
     can_see = ("visible", "all")
+    one_size = True  # of the images that it takes
 
     def __init__(
         self,

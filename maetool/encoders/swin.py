@@ -41,6 +41,7 @@ class SwinTransformer(nn.Module):
 
     num_prefix_tokens, num_layers = 0, 0
     sees, can_see = "all", ("all",)
+    one_size = True  # of the images that it takes
 
     def __init__(
         self,

@@ -37,7 +37,8 @@ class Segmentor(DownstreamModel):
         ignore_index: class of pixels that count nothing.
         class_weight: how much a pixel of each class counts in the losses; None, all alike.
         frozen: train only what is on top of the encoder, whose parameters and buffers never change.
-        inference: "slide", the mean over windows of the encoder's size; "whole", the image at once.
+        inference: "slide", the mean over windows of the encoder's size, to which an encoder with `one_size` has smaller
+            images filled up; "whole", the image at once.
         stride: pixels from one window to the next; None, two thirds of a window.
         scales, flip: sizes, as ratios, and mirror images that a prediction looks at.
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
@@ -114,7 +115,11 @@ class Segmentor(DownstreamModel):
         return self.pyramid(maps)
 
     def _slide(self, images: Tensor) -> Tensor:
-        return slide(self._whole, images, self.encoder.img_size, self.stride)
+        window, size = self.encoder.img_size, images.shape[2:]
+        if getattr(self.encoder, "one_size", False):  # zeros, the mean of normalised images, fill up a smaller one
+            below, right = (max(0, side - length) for side, length in zip(window, size, strict=True))
+            images = functional.pad(images, (0, right, 0, below))
+        return slide(self._whole, images, window, self.stride)[..., : size[0], : size[1]]
 
     def _whole(self, images: Tensor) -> Tensor:
         return self._at_pixels(self.decode_head(self._maps(images)), images.shape[2:])

@@ -140,6 +140,16 @@ def test_windows_are_averaged_where_they_overlap():
     assert found[0, 0, 0].tolist() == [1, 1, 1, 1.5, 1.5, 2, 3, 3, 4, 4, 4]
 
 
+def test_an_encoder_of_one_size_sees_small_images_filled_up():
+    encoder = {**ENCODER, "type": "TimmEncoder", "name": "vit_base_patch16_224", "img_size": 32, "final_norm": True}
+    model = segmentor(encoder=encoder, pyramid=None, auxiliary_head=None, decode_head={"type": "LinearMapHead"}).eval()
+    for size in ((20, 50), (10, 10), (27, 32)):
+        images = torch.randn(1, 3, *size)
+        filled = functional.pad(images, (0, max(0, 32 - size[1]), 0, 32 - size[0]))
+        expected = model(filled, mode="predict")[..., : size[0], : size[1]]
+        assert torch.equal(model(images, mode="predict"), expected)
+
+
 def test_sliding_over_an_image_of_one_window_is_the_whole_image():
     images, _ = batch()
     whole, windows = segmentor(inference="whole").eval(), segmentor(inference="slide").eval()
