@@ -96,6 +96,8 @@ class QuickEvaluation:
         self.balance[use] = describe_balance(labels if use == "learn" else _present(labels))
         at = f" at {by(size)}" if size else ""
         found = extract(model, dataset, features, f"{prefix}images to {use}{at}", **self.loading)
+        broken = len(dataset) - len(found["index"])
+        self.balance[use] += f" {broken:,} of them cannot be read and do not count." * bool(broken)
         return {**found, "label": aligned(Labels(labels.classes, found["label"]), classes)}, classes
 
 

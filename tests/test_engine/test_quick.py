@@ -49,6 +49,12 @@ def test_a_folder_is_split_and_measured(folder, model):
     assert "linear probe on pixels" in to_text(found) and "100.0 %" in to_text(found)
 
 
+def test_images_that_cannot_be_read_are_counted(folder, model):
+    (folder / "red" / "30.png").write_bytes(b"no image")
+    describe = evaluate(folder, model)[1].describe()
+    assert describe.count(" 1 of them cannot be read and do not count.") == 1
+
+
 def test_several_labels(folder, model):
     lines = ["path,red,green,second"]
     for number, path in enumerate(sorted(folder.rglob("*.png"))):
