@@ -5,12 +5,13 @@ import importlib
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 import maetool
 from maetool._deprecated import moved
+from maetool.engine.runner import MaetoolRunner
 from maetool.maskers import RandomMasker
 
 PACKAGE = Path(maetool.__file__).parent
@@ -65,3 +66,45 @@ def test_shims_lead_somewhere_and_end_in_time():
             module, _, name = new.rpartition(".")
             assert hasattr(importlib.import_module(module), name), f"{path}: {new}"
         assert numbers(maetool.__version__) < numbers(removed_in), f"{path}: the shim has had its time"
+
+
+def test_the_text_of_a_config():
+    text = "model = dict(encoder=dict(depth=2))\nbase_lr = 0.1\n"
+    with pytest.warns(
+        DeprecationWarning, match=r"config_text\.read_values is now maetool\.engine\.config_stored\.read_text"
+    ):
+        from maetool.engine.config_text import read_values
+    assert read_values(text) == {"model": {"encoder": {"depth": 2}}, "base_lr": 0.1}
+    from maetool.engine.config_text import read_section
+
+    with pytest.warns(DeprecationWarning, match="config_stored.read_section"):
+        assert read_section(text, "model").encoder.depth == 2
+    with pytest.warns(DeprecationWarning, match=r"runner\.cfg\.pretty_text"):
+        assert MaetoolRunner.config_text.fget(SimpleNamespace(cfg=SimpleNamespace(pretty_text=text))) == text
+
+
+PUBLIC = (Path(__file__).parent / "data" / "public_names_0.1.0.txt").read_text().split()
+
+
+def resolve(place):
+    module, _, name = place.partition(":")
+    found = importlib.import_module(module)
+    for part in name.split(".") if name else ():
+        found = getattr(found, part)
+    return found
+
+
+def is_removed(place, repository):
+    text = (repository / "docs" / "changelog.md").read_text()
+    removed = re.search(r"(?ms)^### Removed$(.*?)^##", text)[1]
+    return f"- `{place.replace(':', '.')}`: " in removed
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_public_name_of_the_last_release_is_there_or_listed_as_removed(repository):
+    assert len(PUBLIC) > 1000
+    for place in PUBLIC:
+        try:
+            resolve(place)
+        except (ImportError, AttributeError):
+            assert is_removed(place, repository), f"{place} is gone: add a shim, or list it under Removed"

@@ -1,6 +1,7 @@
 """MMEngine's runner with safe checkpoints and exact resume."""
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
@@ -84,6 +85,16 @@ class MaetoolRunner(BuildingRunner):
         """Names of the classes that the model is or was trained on; empty where nothing says so."""
         training = not isinstance(self._train_loop, Mapping | None)
         return getattr(self.train_dataloader.dataset, "classes", ()) if training else self.loaded_classes
+
+    @property
+    def config_text(self) -> str:
+        """The config as Python; deprecated, `runner.cfg.pretty_text` is the same."""
+        warnings.warn(
+            "MaetoolRunner.config_text is now runner.cfg.pretty_text; maetool 0.3.0 removes the old name.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.cfg.pretty_text
 
     @cached_property
     def config_facts(self) -> dict[str, str]:

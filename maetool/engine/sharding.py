@@ -12,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from maetool._deprecated import moved
 from maetool.errors import UsageError
 
 from .blocks import blocks_of
@@ -149,3 +150,6 @@ def spread_gradients(gradients: list[Tensor | None], parameters: list[nn.Paramet
     """Put full gradients back where they were gathered, sharded as the parameters are."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = None if gradient is None else shard_like(gradient, parameter.detach())
+
+
+__getattr__ = moved(__name__, {"like": "maetool.engine.sharding.shard_like"}, "0.3.0")
