@@ -27,11 +27,31 @@ class BuildWithConfigs(build_py):
             shutil.copytree(ROOT / "configs", target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
+# What the package's page begins with; the README begins with commands for a clone.
+USAGE = """# maetool
+
+```bash
+pip install PATH_OF_THE_WHEEL                # or that of a clone
+maetool doctor                               # checks the installation
+maetool train maetool::mae/vit-t_shapes.py   # pretrains a small masked autoencoder on drawn shapes, on a CPU
+```
+
+maetool needs Linux or macOS and Python 3.10 or newer. It is tested on Linux; on Windows use WSL 2.
+"""
+
+
 def description() -> str:
-    """Return the README without what works in a checkout only: pictures, links to its pages, and the table of these."""
+    """Return the README for those who install a wheel, without what works in a clone only.
+
+    That is its first commands, pictures, links to its pages, and the table of these.
+    """
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"(?s)\A# maetool\s+```bash.*?```\n", USAGE, text)
     text = re.sub(r"(?ms)^## Where to go on$.*?(?=^## |\Z)", "", text)
-    paragraphs = [part for part in text.split("\n\n") if not re.search(r"!\[[^]]*\]\((?!https?:)", part)]
+    text = re.sub(r"(?m)^pip install \. .*\n", "", text)
+    text = re.sub(r"(?s)\s+In a clone,.*?\.(?=\n\n)", "", text)
+    dropped = re.compile(r"\A\s*Both commands need|!\[[^]]*\]\((?!https?:)")
+    paragraphs = [part for part in text.split("\n\n") if not dropped.search(part)]
     return re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", "\n\n".join(paragraphs))
 
 

@@ -114,6 +114,11 @@ def test_what_an_index_shows(wheel):
     assert "masked image modelling" in text
     assert text.count("```") % 2 == 0
     assert "## Where to go on" not in text
+    first = text.split("```")[1].splitlines()[1:]
+    assert first[0].startswith("pip install PATH_OF_THE_WHEEL ")
+    assert all(line.startswith("maetool ") for line in first[1:])
+    for only_in_a_clone in ("make ", "pip install .", "tools/", "clone,"):
+        assert only_in_a_clone not in text
 
 
 def test_what_a_source_distribution_holds(wheel):
