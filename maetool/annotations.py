@@ -137,7 +137,7 @@ def describe(hint: Any) -> str:
         return "a dict"
     if _is_list(base):
         length = f" of {len(inner)}" if base is tuple and inner and Ellipsis not in inner else ""
-        return f"a list{length}" + (f", each {describe(inner[0])}" if inner else "")
+        return f"a list{length}" + (f", each {describe(inner[0])}" if inner and inner[0] is not Any else "")
     if isinstance(base, type) and issubclass(base, PurePath):
         return "a path"
     return f"a {getattr(base, '__name__', base)}"

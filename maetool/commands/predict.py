@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         type=float,
         default=0.5,
         metavar="SCORE",
-        help="of a detector, least score of what is drawn and told (default: %(default)s)",
+        help="of a detector: lowest score of the objects that are drawn and written (default: %(default)s)",
     )
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
     return parser.parse_args()

@@ -34,9 +34,43 @@ def change_config(cfg: Config, options: Sequence[str]) -> None:
     for option in options:
         key, value = _split(option, cfg)
         changes[key] = parse_value(value, *_place(cfg, key.split("."), changes))
-    _merge(cfg, changes, options)
+    _merge(cfg, {**changes, **_replaced(cfg, changes)}, options)
     if any(key.split(".")[0] == "custom_imports" for key in changes):
         _import(cfg)
+
+
+def _replaced(cfg: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes that let a dict replace what is no dict, such as None or a list, in MMEngine's way.
+
+    Raises:
+        UsageError: an option for a key of a list.
+    """
+    replaced: dict[str, Any] = {}
+    for key, value in changes.items():
+        path = key.split(".")
+        numbered = isinstance(value, Mapping) and all(str(name).isdigit() for name in value)
+        if isinstance(value, Mapping) and _holds_other(cfg, path) and not numbered:
+            replaced[key] = {"_delete_": True, **value}
+        for end in range(1, len(path)):
+            place = ".".join(path[:end])
+            if {place, f"{place}._delete_"} & changes.keys() or not _holds_other(cfg, path[:end]):
+                continue
+            there = _look(cfg, path[:end])
+            if isinstance(there, list | tuple) and not path[end].isdigit():
+                raise UsageError(
+                    f"The option {key} names a key, but {place} holds a list of {len(there)}: name an item of it, such "
+                    f"as {'.'.join([place, '0', *path[end:]])}."
+                )
+            if there is None or isinstance(there, bool):
+                replaced[f"{place}._delete_"] = True
+    return replaced
+
+
+def _holds_other(cfg: Config, path: Sequence[str]) -> bool:
+    """Whether a config holds something at a path, None included, that is no dict."""
+    owner = _look(cfg, path[:-1])
+    there = isinstance(owner, Config | Mapping) and path[-1] in owner
+    return there and not isinstance(owner[path[-1]], Mapping)
 
 
 def repeat_options(cfg: Config, options: Sequence[str], before: Config) -> None:

@@ -87,7 +87,7 @@ class AutocastOptimWrapper(OptimWrapper):
         optimizer: torch.optim.Optimizer,
         dtype: Precision = "auto",
         accumulative_counts: int = 1,
-        clip_grad: dict[str, float] | None = None,
+        clip_grad: dict[str, Any] | None = None,
         guard: bool = True,
     ) -> None:
         super().__init__(optimizer, accumulative_counts=accumulative_counts)

@@ -17,7 +17,7 @@ from mmengine.registry import RUNNERS
 from torch import nn
 
 import maetool
-from maetool.annotations import fits, hints_of, kinds_of
+from maetool.annotations import describe, fits, hints_of, kinds_of
 from maetool.config_stored import read_config, read_section, store_config
 from maetool.data import ShapesDataset
 from maetool.encoders import VisionTransformer
@@ -243,6 +243,14 @@ def test_custom_keys_that_match_no_parameter(small, monkeypatch, key, count):
     assert len([line for line in lines if "names `encodr`, which is in the name of no parameter" in line]) == count
 
 
+@pytest.mark.parametrize("clip", [{"type": "vale", "clip_value": 1}, {"max_norm": "much"}, {"max_norm": 0}])
+def test_clipping_that_the_wrapper_does_not_know(small, clip):
+    cfg = small()
+    cfg.optim_wrapper.clip_grad = clip
+    with pytest.raises(UsageError, match=r"clip_grad is .*, but must be None or dict.max_norm=N. with N above 0"):
+        launch.build_runner(cfg).train()
+
+
 def test_other_runners_than_maetool_s_are_refused(small):
     cfg = small()
     cfg.runner_type = "mmengine.Runner"
@@ -307,6 +315,34 @@ def test_names_of_folders_reach_the_config(repository, name):
     options = [f"train_dataloader.dataset.root={name}", f"experiment_name={name}", f"load_from={name}"]
     cfg = load_config(repository / "configs/mae/vit-b_800e.py", options)
     assert [cfg.train_dataloader.dataset.root, cfg.experiment_name, cfg.load_from] == [name] * 3
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "value"),
+    [
+        ("param_scheduler={'type': 'ConstantLR'}", "param_scheduler", {"type": "ConstantLR"}),
+        ("val_evaluator={'type': 'DumpResults'}", "val_evaluator", {"type": "DumpResults"}),
+        ("default_hooks.sampler_seed={'type': 'X'}", "default_hooks.sampler_seed", {"type": "X"}),
+        ("default_hooks.sampler_seed.type=X", "default_hooks.sampler_seed", {"type": "X"}),
+        ("optim_wrapper.clip_grad.max_norm=1.0", "optim_wrapper.clip_grad", {"max_norm": 1.0}),
+        ("compile.mode=default", "compile", {"mode": "default"}),
+        ("fsdp={'a': 1}", "fsdp", {"a": 1}),
+        ("custom_hooks.0.interval=3", "custom_hooks.0.interval", 3),
+    ],
+)
+def test_a_dict_replaces_what_is_no_dict(write, option, key, value):
+    text = "val_evaluator = []\noptim_wrapper = dict(clip_grad=None)\ncompile = True\n"
+    found = load_config(write(text), [option])
+    for name in key.split("."):
+        found = found[int(name) if name.isdigit() else name]
+    assert found == value
+
+
+@pytest.mark.parametrize("option", ["param_scheduler.type=ConstantLR", "custom_hooks.interval=3"])
+def test_an_option_for_a_key_of_a_list(repository, option):
+    place, name = option.split("=")[0].split(".")
+    with pytest.raises(UsageError, match=rf"{place} holds a list of \d: name an item of it, such as {place}.0.{name}"):
+        load_config(repository / SHAPES, [option])
 
 
 def test_options_win_over_data_debug_and_flags(repository, tmp_path):
@@ -541,6 +577,10 @@ def test_annotations_of_a_base_class_are_not_those_of_a_subclass():
 
     assert hints_of(Same)["depth"] is int and not fits("deep", hints_of(Same)["depth"])
     assert hints_of(Other) == {"depth": Any, "embed_dim": str}
+
+
+def test_what_a_list_holds_is_not_described_where_anything_fits():
+    assert describe(list[Any]) == "a list" and describe(list[int]) == "a list, each an integer"
 
 
 def test_a_part_of_others_says_its_small_form(small, plugins):
