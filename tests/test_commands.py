@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from maetool import commands
-from maetool.commands import GROUPS, command_names
+from maetool.commands import GROUPS, command_names, train
+from maetool.engine import launch
 
 PACKAGE = Path(commands.__file__).parents[1]
 SMALL = ["train_dataloader.dataset.num_samples=16", "train_dataloader.batch_size=4", "model.encoder.depth=1"]
@@ -91,6 +92,24 @@ STARTS = {
 def my_folder(tmp_path):
     (tmp_path / "my_file.py").write_text(MY_FILE)
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        (["--work-dir", "w"], "w_debug"),
+        (["--cfg-options", "work_dir=w"], "w"),
+        ([], "work_dirs/mae_vit-t_shapes_debug"),
+    ],
+)
+def test_the_folder_of_debug_is_that_of_the_option(repository, monkeypatch, my_folder, arguments, folder):
+    folders = []
+    monkeypatch.chdir(my_folder)
+    monkeypatch.setattr(sys, "argv", ["train", str(repository / "configs/mae/vit-t_shapes.py"), "--debug", *arguments])
+    monkeypatch.setattr(launch, "build_runner", lambda cfg: folders.append(cfg.work_dir) or sys.exit(0))
+    with pytest.raises(SystemExit):
+        train.main()
+    assert folders == [folder]
 
 
 @pytest.mark.parametrize("start", STARTS)

@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
         help="after so many hours finish the step, save, and leave with exit code 75",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--debug", action="store_true", help="shrink the config to a few iterations on a CPU")
+    parser.add_argument("--debug", action="store_true", help="a few iterations of a tiny model, in WORK_DIR_debug")
     parser.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -62,7 +62,7 @@ def main() -> None:
     flags |= {"train_cfg.max_hours": args.max_hours, "launcher": args.launcher, "resume": bool(args.resume) or None}
     flags["load_from"] = None if args.resume == "auto" else args.resume
     cfg, said = load_for(args.config, args.cfg_options, args.data, flags, args.debug)
-    if args.debug:
+    if args.debug and not any(option.startswith("work_dir=") for option in args.cfg_options):
         cfg.work_dir += "_debug"
     check_folder(cfg.work_dir, "--work-dir")
     said.append(launch.drop_missing_validation(cfg))
