@@ -133,11 +133,12 @@ def resize_window(table: Tensor, old: Sequence[int], new: Sequence[int]) -> Tens
     """
     if tuple(old) == tuple(new):
         return table
-    from timm.layers import resize_rel_pos_bias_table  # here, because it takes long to import
+    from timm.layers.pos_embed_rel import resize_rel_pos_bias_table  # here, because it takes long to import
 
     (rows, columns), shape = ([2 * side - 1 for side in window] for window in (old, new))
     cells, others = table.split([rows * columns, len(table) - rows * columns])
     # With one picture for each head timm reads the old window off the shape; a flat table it takes for a square one.
     pictures = cells.T.reshape(-1, rows, columns)
-    pictures = resize_rel_pos_bias_table(pictures, tuple(new), (len(pictures), *shape))
+    window = new[0], new[1]
+    pictures = resize_rel_pos_bias_table(pictures, window, (len(pictures), *shape))
     return torch.cat([pictures.flatten(1).T.to(table.dtype), others])
