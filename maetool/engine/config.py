@@ -27,6 +27,7 @@ from .config_options import change_config as change_config
 from .config_options import parse_runs as parse_runs
 from .config_options import repeat_options
 from .config_paths import find_config
+from .config_values import check_training
 from .debug import shrink
 from .user_data import adopt_classes, point_at
 
@@ -102,6 +103,7 @@ def load_for(
         if adopt:
             adopt_classes(cfg)
     if debug:
+        check_training(cfg)
         check_config(cfg)  # of what is of another kind nothing can be shrunk
     sentences = shrink(cfg) if debug else []
     if debug and (flags or {}).get("optim_wrapper.dtype"):  # asked for in so many words

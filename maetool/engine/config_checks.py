@@ -77,7 +77,7 @@ def _is_dict(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-_A_DICT = ("a dict", lambda value: value is None or _is_dict(value))
+_A_DICT = ("a dict", _is_dict)
 
 
 # What a value at the top, of a loader or of `randomness` must be, beyond its annotation.
@@ -91,6 +91,7 @@ _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "dist_cfg": _A_DICT,
     "mp_start_method": ("fork, spawn or forkserver", lambda value: value in ("fork", "spawn", "forkserver")),
     "opencv_num_threads": ("a whole number from 0", _from_zero),
+    "resource_limit": ("a whole number above 0", lambda value: type(value) is int and value > 0),
     "drop_last": ("True or False", lambda value: isinstance(value, bool)),
     "collate_fn": ("a function, or a dict with its name as `type`", lambda value: callable(value) or _is_dict(value)),
     "log_level": ("the name of a level, such as INFO", _log_level),
@@ -180,7 +181,9 @@ def _check_part(part: Mapping, parts: engine.Registry, extras: Iterable[str] = (
     if taken is not None:
         check_arguments(cls.__name__, arguments, taken)
     for name, nested in parts_inside(cls).items():
-        _check_nested(f"{cls.__name__}.{name}", arguments.get(name), nested)
+        # A subclass from outside may mean something else by a name, such as pipeline="rgb".
+        if registry.is_own(cls) or isinstance(arguments.get(name), Mapping | list | tuple):
+            _check_nested(f"{cls.__name__}.{name}", arguments.get(name), nested)
     for name, value in arguments.items() if parts is registry.LOOPS else ():
         if isinstance(value, Mapping) and "dataset" in value:
             _check_loader(f"{cls.__name__}.{name}", value)

@@ -11,6 +11,7 @@ from maetool.errors import UsageError
 from .config import default_work_dir, with_names
 from .config_checks import check_config
 from .config_complete import complete_config
+from .config_values import check_training
 
 # Where each launcher says how many processes there are.
 _PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
@@ -35,6 +36,7 @@ def prepare_config(cfg: Config) -> str:
 
 def prepare_run(cfg: Config) -> str:
     """Do what `prepare_config` does, and name the folder and the experiment of a run where the config does not."""
+    check_training(cfg)
     rate = prepare_config(cfg)
     path = Path(cfg.filename or "config.py")
     cfg.setdefault("work_dir", default_work_dir(path))

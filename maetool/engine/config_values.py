@@ -9,11 +9,12 @@ from mmengine import Config
 from mmengine.logging import print_log
 from torch import nn
 
+from maetool.annotations import parameters_of
 from maetool.data.base import ImageDataset
 from maetool.errors import UsageError
-from maetool.registry import DATASETS, ENCODERS, RUNNERS, check_arguments, find_part
+from maetool.registry import DATASETS, ENCODERS, RUNNERS, check_arguments, find_part, is_own
 
-from .config_facts import classes_of, datasets_in, loaders_of
+from .config_facts import classes_of, datasets_in, loaders_of, parts_inside
 
 _CUSTOM = ("lr_mult", "decay_mult")  # what MMEngine's constructor reads of a custom key
 _HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")  # MMEngine's names
@@ -38,12 +39,25 @@ def check_ranges(cfg: Config) -> None:
     _check_rates(cfg)
     for place, part in _parts(cfg, ""):
         _check_sizes(place, part)
+        _check_inside(place, part)
     for name, loader in loaders_of(cfg):
         _check_wrapped(name, loader.get("dataset"))
     for name in cfg.get("default_hooks") or ():
         near = difflib.get_close_matches(name, _HOOKS, 1, 0.8)
         if near and name not in _HOOKS:
             print_log(f"default_hooks.{name} is a hook of its own, beside `{near[0]}`: is it misspelt?", "current", 30)
+
+
+def check_training(cfg: Config) -> None:
+    """Check that what a run trains by is there, or all of it missing.
+
+    Raises:
+        UsageError: one of the three sections without another.
+    """
+    there = {name: cfg.get(name) is not None for name in ("train_dataloader", "train_cfg", "optim_wrapper")}
+    missing = [name for name, found in there.items() if not found]
+    if 0 < len(missing) < len(there):
+        raise UsageError(f"The config has no {' and no '.join(missing)}: a run that trains needs {', '.join(there)}.")
 
 
 def _expect(place: str, value: Any, right: bool, expected: str) -> None:
@@ -57,6 +71,8 @@ def _check_rates(cfg: Config) -> None:
     optimizer, paramwise = (wrapper.get(name) for name in ("optimizer", "paramwise_cfg"))
     optimizer = optimizer if isinstance(optimizer, Mapping) else {}
     numbers = {"base_lr": cfg.get("base_lr"), **{f"optim_wrapper.optimizer.{key}": v for key, v in optimizer.items()}}
+    given = wrapper.get("optimizer", {})
+    _expect("optim_wrapper.optimizer", given, given is not None, "a dict with the name of an optimiser as `type`")
     for name, value in numbers.items():
         _expect(name, value, not isinstance(value, float) or math.isfinite(value), "a finite number")
     for name, value in _custom_keys(paramwise).items():
@@ -106,6 +122,18 @@ def _check_sizes(place: str, part: Mapping) -> None:
             values = part[name] if isinstance(part[name], list | tuple) else [part[name]]
             right = all(fits(value) for value in values if type(value) in (int, float))
             _expect(f"{place}.{name}", part[name], right, f"a number {least}")
+
+
+def _check_inside(place: str, part: Mapping) -> None:
+    """Check that what a part cannot do without is not None, and that what holds parts by name holds dicts."""
+    for cls in classes_of(part.get("type"))[:1]:
+        parameters = parameters_of(cls) or {}
+        for name, parts in parts_inside(cls).items():
+            value, item = part.get(name, ()), f"{place}.{name}"
+            needed = is_own(cls) and name in parameters and parameters[name].default is parameters[name].empty
+            _expect(item, value, not needed or value is not None, "a dict with the name of a part as `type`")
+            for key, inner in value.items() if isinstance(parts, Mapping) and isinstance(value, Mapping) else ():
+                _expect(f"{item}.{key}", inner, isinstance(inner, Mapping), f"a dict of {', '.join(parts)}")
 
 
 def _check_wrapped(name: str, dataset: Any) -> None:

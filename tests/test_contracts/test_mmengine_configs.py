@@ -157,6 +157,12 @@ def test_a_variable_of_a_base_is_read_by_its_child(write, tmp_path):
         ("visualizer.vis_backends=[{'type': 'LocalVisBackendd'}]", "did you mean `LocalVisBackend`"),
         ("val_evaluator=[{'type': 'DumpResult'}]", "did you mean `DumpResults`"),
         ("default_hooks.ema={'type': 'EMAHok'}", "did you mean `EMAHook`"),
+        ("model.masker=None", "model.masker is None, but must be a dict with the name of a part"),
+        ("model.encoder=None", "model.encoder is None, but must be a dict with the name of a part"),
+        ("model.tasks={'typo': 3}", "model.tasks.typo is 3, but must be a dict of decoder, target, head"),
+        ("env_cfg.mp_cfg=None", "env_cfg.mp_cfg is None, but must be a dict"),
+        ("env_cfg.resource_limit=x", "env_cfg.resource_limit is 'x', but must be a whole number above 0"),
+        ("optim_wrapper.optimizer=None", "optim_wrapper.optimizer is None, but must be a dict"),
         ("init_share=2", "init_share is 2, but must be a number from 0 to 1"),
         ("init_adapt=foo", "init_adapt is 'foo', but must be one of 'channels', 'patch_size' or a list"),
         ("base_lr=1e400", "base_lr is inf, but must be a finite number"),
@@ -249,6 +255,13 @@ def test_clipping_that_the_wrapper_does_not_know(small, clip):
     cfg.optim_wrapper.clip_grad = clip
     with pytest.raises(UsageError, match=r"clip_grad is .*, but must be None or dict.max_norm=N. with N above 0"):
         launch.build_runner(cfg).train()
+
+
+@pytest.mark.parametrize("name", ["train_dataloader", "train_cfg", "optim_wrapper"])
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_run_without_one_of_what_it_trains_by(repository, name, debug):
+    with pytest.raises(UsageError, match=f"The config has no {name}: a run that trains needs"):
+        launch.build_runner(load_for(repository / SHAPES, [f"{name}=None"], debug=debug)[0])
 
 
 def test_other_runners_than_maetool_s_are_refused(small):
