@@ -19,8 +19,8 @@ class ShardDataset(FileDataset):
 
     Args:
         root: the folder.
-        in_chans, pipeline, with_labels, max_broken, limit, labels_fraction, labels_per_class, part, backend, seed,
-            max_pixels: see `ImageFolderDataset`.
+        in_chans, pipeline, with_labels, max_broken, limit: see `ImageFolderDataset`.
+        labels_fraction, labels_per_class, part, backend, seed, max_pixels: see `ImageFolderDataset`.
 
     Raises:
         UsageError: shards that are missing, damaged or not complete, or what `FileDataset` raises.
