@@ -87,7 +87,7 @@ def refusals_told(part: str, hint: str = "check its arguments") -> Iterator[None
         if tells_of_killed_loader(error):
             raise
         last = traceback.extract_tb(error.__traceback__)[-1]
-        reason = " ".join(str(error).split()) or "no reason given"
+        reason = " ".join(str(error).split()) or last.line or "no reason given"  # of a bare assertion its line
         raise UsageError(
             f"{part} cannot be built ({type(error).__name__}: {reason[:_LONGEST]}; {last.filename}, line "
             f"{last.lineno}): {hint}."
