@@ -10,10 +10,10 @@ demo: $(VENV)/.installed
 	@$(BIN)/python tools/train.py configs/mae/vit-t_shapes.py --work-dir $(RUN)
 
 test: $(VENV)/.installed
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-fast: $(VENV)/.installed
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
 
 # FUZZ="--rounds 100 --kinds coco" chooses; see tests/fuzz/fuzz_run.py.
 fuzz: $(VENV)/.installed

@@ -1,4 +1,4 @@
-"""Time maskers, loading, training steps, beside other libraries, and reading a checkpoint."""
+"""Time maskers, loading, steps and reading, beside other libraries."""
 
 import argparse
 import json

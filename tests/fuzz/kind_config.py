@@ -3,6 +3,8 @@
 import logging
 import os
 
+from mmengine.logging import MMLogger
+
 from maetool.engine.config import load_for
 from maetool.engine.config_prepare import prepare_run
 from maetool.engine.launch import build_runner, drop_missing_validation
@@ -76,6 +78,7 @@ def try_case(case):
         raise
     finally:
         logging.shutdown()
+        MMLogger._instance_dict.clear()  # whose files are gone before the next case
         os.chdir(here)
 
 

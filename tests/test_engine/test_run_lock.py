@@ -96,12 +96,13 @@ def test_it_is_free_after_an_error(tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, capfd):
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr("maetool.engine.run_lock.print_log", lambda line, *_: lines.append(line))
     monkeypatch.setattr("maetool.engine.run_lock.lock_file", lambda file: None)
     with only_run_in(str(tmp_path)):
         pass
-    out = capfd.readouterr()
-    assert "has no locks: see to it that no second run" in out.out + out.err
+    assert "has no locks: see to it that no second run" in lines[0]
 
 
 @pytest.mark.parametrize(("number", "locked"), [(11, False), (13, False), (37, None), (95, None)])
