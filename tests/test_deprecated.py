@@ -70,9 +70,7 @@ def test_shims_lead_somewhere_and_end_in_time():
 
 def test_the_text_of_a_config():
     text = "model = dict(encoder=dict(depth=2))\nbase_lr = 0.1\n"
-    with pytest.warns(
-        DeprecationWarning, match=r"config_text\.read_values is now maetool\.config_stored\.read_text"
-    ):
+    with pytest.warns(DeprecationWarning, match=r"config_text\.read_values is now maetool\.config_stored\.read_text"):
         from maetool.engine.config_text import read_values
     assert read_values(text) == {"model": {"encoder": {"depth": 2}}, "base_lr": 0.1}
     from maetool.engine.config_text import read_section
