@@ -3,18 +3,22 @@
 from pathlib import Path
 
 import pytest
-from slow_tests import FILES, TESTS
+from slow_tests import FILES, TESTS, WAITING
 
 HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the slow tests."""
+    """Mark the slow tests, and let those that mostly wait begin first."""
     for item in items:
-        if item.path.is_relative_to(HERE):
-            file = item.path.relative_to(HERE).as_posix()
-            if file in FILES or getattr(item, "originalname", item.name) in TESTS.get(file, ()):
-                item.add_marker(pytest.mark.slow)
+        file = _file_of(item)
+        if file in FILES or getattr(item, "originalname", item.name) in TESTS.get(file, ()):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: _file_of(item) not in WAITING)
+
+
+def _file_of(item):
+    return item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
 
 
 @pytest.fixture(scope="session")

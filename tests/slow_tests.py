@@ -14,6 +14,8 @@ FILES = {
         )
     ),
 }
+# Those that mostly wait, for a timeout or a process: they begin first, so that no worker is left alone with them.
+WAITING = {f"test_engine/test_{name}.py" for name in ("hanging", "stopping", "faults", "run_lock")}
 TESTS = {
     "test_bad_input.py": {
         *("test_train_without_data", "test_train_on_an_empty_folder", "test_train_on_a_folder_of_other_files"),
