@@ -1,9 +1,11 @@
 """A checksum of weights, for formats that hold none: whether a file is as it was written."""
 
 import hashlib
+import json
 import re
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +59,11 @@ def sealed(content: bytes) -> bytes:
         raise ValueError("There is no place for the checksum.")
     start, end = places[0].span(1)
     return content[:start] + f"{zlib.crc32(content):08x}".encode() + content[end:]
+
+
+def sealed_json(content: Mapping[str, Any]) -> bytes:
+    """Return JSON with a checksum of its text beside what it holds; `is_broken` compares it."""
+    return sealed(json.dumps({**content, CHECKSUM: UNSEALED}, indent=2).encode() + b"\n")
 
 
 def is_broken(content: bytes) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine import Config, ConfigDict
 
 from maetool.errors import UsageError
+from maetool.reading import read_file
 from maetool.registry import registered_name
 
 # The names of what JSON cannot tell: {"__tuple__": [...]}, {"__dict__": [[key, value], ...]}, {"__repr__": "..."}.
@@ -89,9 +90,13 @@ def config_file_of(meta: Any, checkpoint: str | Path) -> Path | None:
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
     for path in sorted(Path(checkpoint).parent.glob("*/vis_data/config.py")):
         with suppress(OSError, ValueError):
-            if text and path.read_text(encoding="utf-8") == text:
+            if isinstance(text, str) and _text_of(path, 5 * len(text)) == text:
                 return path
     return None
+
+
+def _text_of(path: Path, most: int) -> str:
+    return read_file(path, most).decode().replace("\r\n", "\n")
 
 
 def _encode(value: Any) -> Any:

@@ -5,7 +5,7 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from .errors import UsageError
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _PLACES = ("state_dict", "model", "model_state_dict", "student", "teacher", "model_ema", "ema_state_dict")
 _MAGIC = b"\x8a\nl\xfc\x9cF"  # torch's old format begins with this number, pickled
+# A checkpoint may become: so many times its bytes and as many more, one part for each byte and as many more, so deep.
+_TIMES, _MORE_BYTES, _MORE_PARTS, _DEEPEST = 8, 2**26, 2**20, 100
 _METADATA = "maetool"  # where a safetensors file, whose metadata is text, holds ours as JSON
 
 
@@ -34,8 +36,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         map_location: where the tensors of a file of torch go.
 
     Raises:
-        UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or one that
-            holds no weights, or facts that are no mapping.
+        UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or tensors or
+            containers much larger than itself, or one that holds no weights, or facts that are no mapping.
     """
     path = _file_of(local_file(path))
     try:
@@ -44,6 +46,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         check_archive(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in checkpoints of published code
             state = torch.load(path, map_location=map_location, weights_only=True)
+        _check_contents(state, path, torch.device(map_location).type == "meta")
     except UsageError:
         raise
     except pickle.UnpicklingError as error:
@@ -115,6 +118,40 @@ def check_archive(path: Path) -> None:
         damaged = archive.testzip()
     if damaged:
         raise zipfile.BadZipFile(f"the checksum of {damaged} does not match")
+
+
+def _check_contents(state: Any, path: Path, to_meta: bool) -> None:
+    """Check that what was read is no larger than its file calls for.
+
+    A tensor may repeat one number a million times, be sparse or have no numbers at all, and a container may be in
+    another one many times, or in itself.
+
+    Raises:
+        UsageError: it is larger.
+    """
+    size, waiting = path.stat().st_size, [(state, 0)]
+    parts, left = _MORE_PARTS + size, _TIMES * size + _MORE_BYTES
+    while waiting:
+        value, depth = waiting.pop()
+        inner, plain = _inside(value), True
+        parts -= len(inner)
+        if isinstance(value, Tensor):
+            left -= value.numel() * value.element_size()
+            plain = value.layout is torch.strided and (to_meta or not value.is_meta)
+        if min(parts, left) < 0 or depth > _DEEPEST or not plain:
+            raise UsageError(
+                f"{path} describes more than its {size:,} bytes hold (tensors that repeat numbers, are sparse or have "
+                "none, or lists that hold themselves): ask its author for a plain state dict or safetensors."
+            )
+        waiting += [(item, depth + 1) for item in inner]
+
+
+def _inside(value: Any) -> Collection[Any]:
+    if isinstance(value, argparse.Namespace):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple | set | frozenset) else ()
 
 
 def _explain_damage(path: Path) -> str:

@@ -17,6 +17,7 @@ from maetool.reading import read_file
 from .image_arrays import decode_array, is_array
 from .image_size import MAX_PIXELS, Refused, most_bytes, open_by_pillow, photo_size
 from .jpeg import read_header
+from .png import without_remarks
 
 ARRAY_EXTENSIONS = (".npy", ".tif", ".tiff")
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", *ARRAY_EXTENSIONS)
@@ -151,8 +152,9 @@ def _decode_photo(data: bytes, in_chans: int, backend: str, reduction: int, max_
 
 
 def _decode_by_opencv(data: bytes, in_chans: int, reduction: int) -> np.ndarray | None:
+    encoded = np.frombuffer(without_remarks(data), np.uint8)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE_FLAGS[in_chans] | _REDUCED_FLAGS[reduction])
+        pixels = cv2.imdecode(encoded, _DECODE_FLAGS[in_chans] | _REDUCED_FLAGS[reduction])
     except cv2.error:
         return None
     if pixels is None:

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import warnings
 import zlib
 from collections.abc import Sequence
 from struct import Struct
@@ -12,6 +13,7 @@ from PIL import Image
 from maetool.errors import UsageError
 
 from .jpeg import SCAN, read_header
+from .png import HEAD, SIGNATURE, chunks
 
 # 16,384 x 16,384. Pillow refuses at two thirds of it, but there are honest maps of classes of 16,000 x 16,000.
 MAX_PIXELS = 2**28
@@ -23,9 +25,10 @@ _MAX_SCANS = 100
 # Those that occur under our file names. Pillow's others are left out: EPS, for one, starts Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "MPO", "AVIF", "JPEG2000", "PPM", "TGA", "ICO")
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_CHUNK, _BIG_PAIR, _PAIR, _INTS = Struct(">I4s"), Struct(">II"), Struct("<HH"), Struct("<ii")
+_BIG_PAIR, _PAIR, _INTS = Struct(">II"), Struct("<HH"), Struct("<ii")
 _LIMIT_OF_PILLOW = threading.Lock()
+# Pillow warns of odd facts in broken files; what makes an image unreadable is an exception. A user's filters go first.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.", append=True)
 
 
 class Refused(Exception):
@@ -124,7 +127,7 @@ def open_by_pillow(data: bytes, max_pixels: int | None = MAX_PIXELS) -> Image.Im
 
 def _stated_size(data: bytes) -> tuple[int, int] | None:
     """Return height and width where the format keeps them at a fixed place, else None."""
-    if data.startswith(_PNG):
+    if data.startswith(SIGNATURE):
         return _size_of_png(data)
     if len(data) < 30:
         return None
@@ -141,21 +144,17 @@ def _stated_size(data: bytes) -> tuple[int, int] | None:
 
 def _size_of_png(data: bytes) -> tuple[int, int] | None:
     """Return the largest size that a PNG file states; chunks are checked as libpng does, but it writes about them."""
-    sizes, place, view = [], len(_PNG), memoryview(data)
-    while place + _CHUNK.size <= len(data):
-        length, kind = _CHUNK.unpack_from(data, place)
-        end = place + _CHUNK.size + length + 4
+    sizes, view = [], memoryview(data)
+    for kind, place, end in chunks(data):
+        length = end - place - HEAD.size - 4
         if end > len(data):
             raise Refused(f"cut off or damaged: its chunk {kind!r} should have {length:,} bytes")
         needed = not kind[0] & 32  # lower case says that a decoder may do without
         if needed and zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise Refused(f"damaged: the checksum of its chunk {kind!r} does not match")
         if kind == b"IHDR" and length >= _BIG_PAIR.size:
-            width, height = _BIG_PAIR.unpack_from(data, place + _CHUNK.size)
+            width, height = _BIG_PAIR.unpack_from(data, place + HEAD.size)
             sizes.append((height, width))
-        if kind == b"IEND":
-            break
-        place = end
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 

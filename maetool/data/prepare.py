@@ -18,6 +18,7 @@ import cv2
 import torch
 
 from maetool.errors import UsageError
+from maetool.reading import read_file
 from maetool.writing import write_file, write_text
 
 from .file_index import FileIndex, index_files
@@ -140,10 +141,7 @@ def _claim(folder: Path, recipe: Recipe, files: FileIndex, names: list[str]) -> 
     wanted = {**asdict(recipe), "source": files.root, "images": len(files), "names": digest}
     note = folder / SETTINGS
     if note.exists():
-        try:
-            found = json.loads(note.read_text())
-        except ValueError:
-            found = {}
+        found = _read_note(note)
         differ = [
             f"{key} {found.get(key)} instead of {value}" for key, value in wanted.items() if found.get(key) != value
         ]
@@ -155,6 +153,14 @@ def _claim(folder: Path, recipe: Recipe, files: FileIndex, names: list[str]) -> 
     elif folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty, and was not written by this tool: choose a new folder.")
     write_text(note, json.dumps(wanted, indent=2) + "\n")
+
+
+def _read_note(note: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_file(note))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write_shards(

@@ -19,11 +19,11 @@ from maetool.writing import failures_told, open_new, remove_file, write_file
 
 from .image_io import UnreadableImage
 from .names import Names
+from .tar_header import BLOCK, header_of, is_damaged, is_of
 
 TABLE = "index.npz"
 SETTINGS = "prepared.json"
 _FORMAT = "maetool shards 1"
-_BLOCK = 512  # tar's unit
 _OPEN_AT_ONCE = 128  # far below the usual limit of 1024 files of a process
 _HOW_TO_MEND = "run `maetool prepare_dataset` again with the same arguments; it goes on where it stopped"
 
@@ -62,17 +62,15 @@ class ShardWriter:
             remove_file(self._part)
 
     def add(self, name: str, data: bytes) -> None:
-        """Append a file; GNU tar's format takes names of any length."""
-        member = tarfile.TarInfo(name)
-        member.size = len(data)
+        """Append a file, with a checksum in its header."""
         with failures_told(self.path):
-            self._file.write(member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
-            self._file.write(data + b"\0" * (-len(data) % _BLOCK))
+            self._file.write(header_of(name, data))
+            self._file.write(data + b"\0" * (-len(data) % BLOCK))
 
     def close(self) -> None:
         """Finish the file and give it its name."""
         with failures_told(self.path):
-            self._file.write(b"\0" * 2 * _BLOCK)
+            self._file.write(b"\0" * 2 * BLOCK)
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
@@ -167,7 +165,7 @@ class ShardTable:
         if self.shard.min() < 0 or self.shard.max() >= len(self.shards):
             return False
         ends = self.lengths[self.shard] - self.size  # no sum, which could overflow
-        return bool(self.offset.min() >= _BLOCK and self.size.min() > 0 and (self.offset <= ends).all())
+        return bool(self.offset.min() >= BLOCK and self.size.min() > 0 and (self.offset <= ends).all())
 
     _COLUMNS = ("lengths", "shard", "offset", "size")
 
@@ -249,8 +247,8 @@ class ShardFiles:
         """Return the shard and name of image `index` and its bytes.
 
         Raises:
-            UnreadableImage: the shard cannot be read, holds something else at that place than the table says, or the
-                image has more than `most` bytes.
+            UnreadableImage: the shard cannot be read, holds something else at that place than the table says, the
+                image's checksum does not match, or the image has more than `most` bytes.
         """
         row, table, path = self._chosen[index], self.table, self.path(index)
         size = int(table.size[row])
@@ -260,14 +258,16 @@ class ShardFiles:
             )
         try:
             file = self._file(int(table.shard[row]))
-            data = read_at(file.fileno(), _BLOCK + size, int(table.offset[row]) - _BLOCK)
+            data = read_at(file.fileno(), BLOCK + size, int(table.offset[row]) - BLOCK)
         except OSError as error:
             raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
         # The image's own header lies just before it, so a table of other shards is noticed at no cost.
-        name = os.fsencode(table.names[row])[:100]
-        if len(data) != _BLOCK + size or data[:100].rstrip(b"\0") != name or data[124:135] != b"%011o" % size:
+        header, image = data[:BLOCK], data[BLOCK:]
+        if len(image) != size or not is_of(header, table.names[row], size):
             raise UnreadableImage(path, f"{TABLE} does not fit this shard: {_HOW_TO_MEND}")
-        return path, data[_BLOCK:]
+        if is_damaged(header, image):
+            raise UnreadableImage(path, f"damaged, its checksum does not match: delete the shard, and {_HOW_TO_MEND}")
+        return path, image
 
     def _file(self, shard: int) -> Any:
         with self._lock:

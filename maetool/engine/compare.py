@@ -9,17 +9,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from maetool.checksums import is_broken, sealed_json
 from maetool.compat import usable_cores
 from maetool.errors import UsageError
+from maetool.reading import read_file
 from maetool.registry import LOOPS
 from maetool.visualization.curves import read_logs
 from maetool.visualization.pictures import save_figure
-from maetool.writing import write_text
+from maetool.writing import write_file
 
 from .config import complete_config, load_config, takes
 from .config_paths import find_config
@@ -37,6 +40,7 @@ METRICS = {
     "images/s": "images_per_second",
 }
 _TRAINED = {"kNN %": "untrained kNN %", "linear probe %": "untrained linear probe %"}
+_RESULT = "result.json"
 _CLEAR = 3.0  # points; two standard errors of an accuracy that 1,000 images are asked for
 
 
@@ -94,7 +98,7 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
         The rows of which a run failed, to what it said last; the others are trained nevertheless.
 
     Raises:
-        UsageError: a config that cannot be read, an option that does not fit, no seed or no job.
+        UsageError: a config that cannot be read, an option that does not fit, no seed or no job, or a damaged result.
     """
     for row in rows.values():
         load_config(row.config, row.options)  # told before anything is trained
@@ -103,7 +107,10 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
             raise UsageError(f"--{name} is {value}, but must be at least 1.")
     planned = [Run(name, row, seed, out / name / f"seed_{seed}") for seed in range(seeds) for name, row in rows.items()]
     out.mkdir(parents=True, exist_ok=True)
-    waiting = [run for run in planned if not (run.folder / "result.json").is_file()]
+    waiting = [run for run in planned if not (run.folder / _RESULT).is_file()]
+    for run in planned:
+        if run not in waiting:
+            read_result(run.folder / _RESULT)  # damage is told before anything is trained
     failed: dict[str, str] = {}
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(planned), initial=len(planned) - len(waiting)) as bar:
         for run, problem in zip(waiting, pool.map(lambda run: _train(run, jobs), waiting), strict=True):
@@ -130,7 +137,7 @@ def _train(run: Run, jobs: int) -> str:
     result = {title: _result(title, logs[name]) for title, name in METRICS.items() if name in logs}
     result = {title: value for title, value in result.items() if value is not None}
     content = {"options": list(run.row.options), **result}
-    write_text(run.folder / "result.json", json.dumps(content, indent=2) + "\n")
+    write_file(run.folder / _RESULT, sealed_json(content))
     return ""
 
 
@@ -145,9 +152,28 @@ def collect(out: Path, names: Sequence[str]) -> dict[str, dict[str, list[float]]
     """Return name to metric to the values of the seeds that are finished."""
     found: dict[str, dict[str, list[float]]] = {}
     for name in names:
-        results = [json.loads(path.read_text()) for path in sorted((out / name).glob("seed_*/result.json"))]
+        results = [read_result(path) for path in sorted((out / name).glob(f"seed_*/{_RESULT}"))]
         found[name] = {title: [r[title] for r in results if title in r] for title in METRICS}
     return found
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Return what a finished run measured, by the titles of `METRICS`, and its options; the checksum is compared.
+
+    Raises:
+        UsageError: it is damaged; results written before there was a checksum are checked for their kind only.
+    """
+    try:
+        content = read_file(path)
+        result = json.loads(content)
+    except (OSError, ValueError, RecursionError):
+        content, result = b"", None
+    numbers = [value for title, value in result.items() if title in METRICS] if isinstance(result, dict) else [None]
+    if is_broken(content) or not all(isinstance(value, int | float) for value in numbers):
+        raise UsageError(
+            f"{path} is damaged: delete it and run the same command again; it takes the numbers from that run's logs."
+        )
+    return result
 
 
 def to_markdown(found: Mapping[str, Mapping[str, Sequence[float]]], failed: Mapping[str, str] | None = None) -> str:

@@ -1,5 +1,6 @@
 """Features of a user's images: the datasets, the loading, and the files they are written to."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from maetool.checksums import CHECKSUM, UNSEALED, sealed
 from maetool.compat import usable_cores
 from maetool.data import KeyedSampler, collate_samples
 from maetool.errors import UsageError
@@ -106,7 +108,9 @@ def write_features(path: Path, features: np.ndarray, names: Sequence[str], label
 
     `.npz` holds the arrays `features` float32 (N, D) or (N, L, D), `path` (N,), and with labels `label`, int64 (N,) or
     (N, K) of zeros and ones, and `classes` (K,). Parquet has a row for each image with the columns `path`, `features`,
-    a list, and with labels `label`, the name of the class or a list of names.
+    a list, and with labels `label`, the name of the class or a list of names. Both carry checksums: NumPy compares
+    those of `.npz`; of Parquet, those of the values with `page_checksum_verification=True` of `pyarrow`, and that of
+    the file as a whole in `maetool.checksums.is_broken`.
 
     Args:
         path: the file, see `check_out`.
@@ -135,4 +139,8 @@ def _write_parquet(file: IO[bytes], features: np.ndarray, names: list[str], labe
         columns["label"] = pyarrow.array([classes[label] for label in labels])
     elif labels is not None:
         columns["label"] = pyarrow.array([[classes[i] for i in np.flatnonzero(row)] for row in labels])
-    parquet.write_table(pyarrow.table(columns), file)
+    # The checksums of pages do not cover the schema, in which a changed bit is another name or type.
+    table = pyarrow.table(columns).replace_schema_metadata({CHECKSUM: UNSEALED})
+    content = io.BytesIO()
+    parquet.write_table(table, content, write_page_checksum=True)
+    file.write(sealed(content.getvalue()))

@@ -61,7 +61,7 @@ class RepeatedStep:
     def __init__(self, path: str, dtype: str | None = None, model: Mapping[str, Any] | None = None) -> None:
         step = read_checkpoint(path)
         _check_step(step, path)
-        self.meta, self.batch, self.plan = step["meta"], step["batch"], step["plan"]
+        self.path, self.meta, self.batch, self.plan = path, step["meta"], step["batch"], step["plan"]
         self.dtype = choose_dtype(dtype or self.meta["dtype"])
         self.model = (MODELS.build(model) if model is not None else _described(step, path)).train()
         load_weights(self.model, step["state_dict"], path)
@@ -71,7 +71,22 @@ class RepeatedStep:
 
         `loss` of the batch, `first`: the name of the first module whose output is not finite, `gradients`: names of
         parameters whose gradient is not, `samples`: places in the batch of images whose own loss is not.
+
+        Raises:
+            UsageError: batch or plan are none of the model.
         """
+        try:
+            return self._outcome()
+        except UsageError:
+            raise
+        except Exception as error:  # whatever tensors of other shapes and kinds make a model raise
+            reason = str(error).strip().split("\n")[0][:200]
+            raise UsageError(
+                f"The step in {self.path} cannot be done again ({type(error).__name__}: {reason}): its batch, its plan "
+                "and its model do not fit each other. Pass the file as the run wrote it, and the run's --config."
+            ) from error
+
+    def _outcome(self) -> dict[str, Any]:
         first: list[str] = []
         handles = [module.register_forward_hook(_watch(name, first)) for name, module in self.model.named_modules()]
         torch.manual_seed(step_seed(self.meta["seed"], self.meta["iter"] - 1, self.meta["process"]))

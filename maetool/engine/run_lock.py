@@ -48,12 +48,19 @@ def only_run_in(work_dir: str, launcher: str = "none", environment: Mapping[str,
 
 
 def _open(folder: Path) -> int:
-    try:
+    with _failures_told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+@contextmanager
+def _failures_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UsageError(
-            f"The work folder {folder} cannot be written ({error.strerror}): choose another one with --work-dir."
+            f"The work folder {folder} cannot be written ({LOCK}: {error.strerror}): make room, or choose another one "
+            "with --work-dir."
         ) from error
 
 
@@ -71,8 +78,8 @@ def _lock(file: int, folder: Path) -> None:
             f"{folder} is in use by another run: {holder}. Wait until it ends or end it, or choose another folder with "
             "--work-dir."
         )
-    os.lseek(file, 0, os.SEEK_SET)
-    os.ftruncate(file, 0)
-    os.write(
-        file, f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode()
-    )
+    holder = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
+    with _failures_told(folder):  # a full disk, or a named pipe in the place of the file
+        os.lseek(file, 0, os.SEEK_SET)
+        os.ftruncate(file, 0)
+        os.write(file, holder.encode())

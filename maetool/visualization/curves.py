@@ -1,16 +1,20 @@
 """Curves from the JSON logs."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from maetool.errors import UsageError
+from maetool.reading import read_file
 
 from .pictures import save_figure
 
+_logger = logging.getLogger("maetool")
 _ACCURACIES = {
     "val/top1": "top-1 accuracy",
     "val/mean_average_precision": "mean average precision",
@@ -21,18 +25,39 @@ Logs = dict[str, dict[int, float]]
 
 
 def read_logs(work_dir: Path) -> Logs:
-    """Return name to {step: value} of a work folder; of steps that a resumed run repeated, the later value counts."""
+    """Return name to {step: value} of a work folder; of steps that a resumed run repeated, the later value counts.
+
+    Lines that are no record are left out, and counted in a warning; the last one of a killed run may be cut off.
+
+    Raises:
+        UsageError: a log cannot be read.
+    """
     logs: Logs = {}
     for path in sorted(work_dir.glob("*/vis_data/scalars.json")):
-        for line in path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:  # the last line of a killed run
-                continue
+        lines = _lines(path)
+        records = [_record(line) for line in lines]
+        if broken := records[:-1].count(None):
+            _logger.warning("%s: %d of %d lines are damaged and left out.", path, broken, len(lines))
+        for record in filter(None, records):
             for name, value in record.items():
                 if isinstance(value, int | float) and "step" in record:
                     logs.setdefault(name, {})[record["step"]] = value
     return logs
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return read_file(path).splitlines()
+    except OSError as error:
+        raise UsageError(f"The log {path} cannot be read ({error.strerror}): remove it, or give permission.") from error
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step", 0), int | float) else None
 
 
 def draw_curves(logs: Logs, path: Path) -> None:

@@ -5,6 +5,8 @@ import logging
 import os
 import signal
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -366,6 +368,39 @@ def test_broken_files_write_nothing_to_the_terminal(capfd):
             decode_image(broken, 1)
     assert capfd.readouterr() == ("", "")
     assert not logging.getLogger("tifffile").isEnabledFor(logging.ERROR)
+
+
+@pytest.mark.parametrize("in_chans", [1, 3])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "I;16", "1"])
+def test_odd_remarks_in_a_png_write_nothing_and_change_no_pixel(capfd, mode, in_chans):
+    """libpng writes a line about each; profiles like these are in many published pictures."""
+    image = Image.fromarray(photo()).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.array(image).astype(np.uint16) * 257)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    data = file.getvalue()
+    kinds = (b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"oFFs", b"eXIf")
+    kinds += (b"bKGD", b"hIST", b"sPLT", b"sBIT", b"cICP", b"mDCV", b"cLLI")
+    odd = b"".join(chunk(kind, body) for kind in kinds for body in (b"", b"x\0\0" + zlib.compress(b"y" * 200)))
+    odd += chunk(b"gAMA", struct.pack(">I", 220_000)) * 2
+    found = decode_image(data[:33] + odd + data[33:], in_chans)
+    assert torch.equal(found, decode_image(data, in_chans))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_pillow_warns_of_nothing_unless_the_user_wants_it():
+    """In a process of its own, because pytest has filters of its own."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, photo(), photometric="rgb", description="x" * 300)
+    data = file.getvalue().replace(struct.pack("<HHI", 270, 2, 301), struct.pack("<HHI", 270, 2, 2**30))
+    assert data != file.getvalue()
+    code = "import sys\nfrom maetool.data.image_io import decode_image\n"
+    code += "try: decode_image(sys.stdin.buffer.read(), 3)\nexcept Exception as error: print(type(error).__name__)"
+    for options, lines in ((), 0), (("-W", "always"), 2):
+        done = subprocess.run([sys.executable, *options, "-c", code], input=data, capture_output=True)
+        told = [line for line in done.stderr.decode().splitlines() if "PIL" in line or "warn(" in line]
+        assert len(told) >= lines and bool(told) == bool(lines), done.stderr
 
 
 def test_damage_that_is_not_needed_is_passed_over():

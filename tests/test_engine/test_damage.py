@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from bits import places, with_changed_bit
 from mmengine import ConfigDict
 from safetensors.torch import load_file, save_file
 
@@ -65,17 +66,9 @@ def same(one, other):
     return np.array_equal(one, other)
 
 
-def places(size, rng, number):
-    """Bits of the beginning, of the end and of the whole, where headers, tables and numbers are."""
-    parts = [(0, min(2000, size)), (max(0, size - 2000), size), (0, size), (0, size)]
-    return [(rng.randrange(*part), rng.randrange(8)) for part in parts * number]
-
-
 def read_damaged(path, content, place, bit, reader):
     """Return what is read of a file one bit of which is changed; None where the damage is told in one line."""
-    damaged = bytearray(content)
-    damaged[place] ^= 1 << bit
-    path.write_bytes(damaged)
+    path.write_bytes(with_changed_bit(content, place, bit))
     try:
         return reader(path)
     except (UsageError, ValueError) as error:

@@ -98,6 +98,17 @@ def test_curves_of_a_resumed_and_killed_run(tmp_path):
     assert (tmp_path / "nothing.png").is_file()
 
 
+def test_damaged_lines_of_a_log_are_counted(tmp_path, caplog):
+    path = tmp_path / "1" / "vis_data" / "scalars.json"
+    path.parent.mkdir(parents=True)
+    odd = [b"\xff", b"5", b"[1]", b'{"loss": 9.0, "step": "x"}', b'{"loss": 9.0, "step": [1]}', b"[" * 100_000]
+    whole = [json.dumps({"loss": float(i), "step": i}).encode() for i in range(3)]
+    path.write_bytes(b"\n".join([whole[0], *odd, *whole[1:], b'{"loss": 0.3, "st']))
+    with caplog.at_level("WARNING", "maetool"):
+        assert read_logs(tmp_path) == {"loss": {0: 0.0, 1: 1.0, 2: 2.0}, "step": {0: 0, 1: 1, 2: 2}}
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: 6 of 10 lines are damaged and left out."]
+
+
 def test_save_picture_makes_the_folder(tmp_path):
     save_picture(np.zeros((4, 5, 3), np.uint8), tmp_path / "a" / "b.png")
     assert Image.open(tmp_path / "a" / "b.png").size == (5, 4)
