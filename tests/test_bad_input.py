@@ -79,6 +79,12 @@ def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
         ),
         (["default_hooks.logger=2"], r"default_hooks.logger is 2, but must be a dict with the name of a part"),
         (["model.encoder=2"], r"MaskedImageModel.encoder is 2, but must be a dict with the name of a part"),
+        (["model.encoder=[None]"], r"MaskedImageModel.encoder is \[None\], but must be a dict"),
+        (["model.decoder=[None]"], r"MaskedImageModel.decoder is \[None\], but must be a dict"),
+        (["model.masker=[]"], r"MaskedImageModel.masker is \[\], but must be a dict"),
+        (["model.data_preprocessor=[None]"], r"MaskedImageModel.data_preprocessor is \[None\], but must be a dict"),
+        (["randomness.seed=4294967296"], r"seed is 4294967296, but must be a whole number from 0 to 4,294,967,295"),
+        (["train_dataloader.num_workers=1000000"], r"num_workers is 1000000, but must be .* from 0 to 4,096"),
         (["train_dataloader=2"], r"train_dataloader is 2, but must be a dict or None"),
         (["train_dataloader.dataset=None"], r"train_dataloader has no dataset"),
         (

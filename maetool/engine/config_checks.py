@@ -78,14 +78,22 @@ def _is_dict(value: Any) -> bool:
 
 
 _A_DICT = ("a dict", _is_dict)
+_LARGEST_SEED = 2**32 - 1  # NumPy's
+_MOST_WORKERS = 4096  # processes; torch starts them one after the other, however many
 
 
 # What a value at the top, of a loader or of `randomness` must be, beyond its annotation.
 _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "base_lr": ("a number from 0", lambda value: value is None or (type(value) in (int, float) and value >= 0)),
     **dict.fromkeys(("effective_batch_size", "batch_size", "base_batch_size"), ("a whole number above 0", _above_zero)),
-    "num_workers": ('"auto" or a whole number from 0', lambda value: value == "auto" or _from_zero(value)),
-    "seed": ("a whole number from 0", _from_zero),
+    "num_workers": (
+        f'"auto" or a whole number from 0 to {_MOST_WORKERS:,}',
+        lambda value: value == "auto" or (_from_zero(value) and (value or 0) <= _MOST_WORKERS),
+    ),
+    "seed": (
+        f"a whole number from 0 to {_LARGEST_SEED:,}",
+        lambda value: _from_zero(value) and (value or 0) <= _LARGEST_SEED,
+    ),
     "custom_hooks": ("a list of hooks", lambda value: value is None or isinstance(value, list | tuple)),
     "mp_cfg": _A_DICT,
     "dist_cfg": _A_DICT,

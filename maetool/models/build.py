@@ -8,6 +8,8 @@ from torch import nn
 from maetool.errors import UsageError
 from maetool.registry import DECODERS, Registry, find_part, is_own
 
+Part = Mapping[str, Any] | nn.Module  # a config, or what is built already
+
 
 def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
     """Build a part with the facts it leaves out.

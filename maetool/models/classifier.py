@@ -11,6 +11,7 @@ from maetool.errors import UsageError
 from maetool.layers import LayerNorm
 from maetool.registry import ENCODERS, MODELS
 
+from .build import Part
 from .downstream import DownstreamModel
 from .pooling import AttentivePooling, FeatureNorm, FirstToken, PatchMean
 
@@ -45,7 +46,7 @@ class ImageClassifier(DownstreamModel):
 
     def __init__(
         self,
-        encoder: Any,
+        encoder: Part,
         num_classes: int,
         pooling: Literal["cls", "avg", "attention"] = "avg",
         own_norm: bool = False,
@@ -55,7 +56,7 @@ class ImageClassifier(DownstreamModel):
         head_std: float = 0.01,
         label_smoothing: float = 0.0,
         multi_label: bool = False,
-        data_preprocessor: Any = None,
+        data_preprocessor: Part | None = None,
     ) -> None:
         _check(num_classes, 1 if multi_label else 2, label_smoothing)
         encoder = ENCODERS.build(encoder)

@@ -14,6 +14,7 @@ from maetool.heads.regions import proposal_network, region_heads
 from maetool.registry import ENCODERS, MODELS
 
 from .base import TrainableModel
+from .build import Part
 
 # torchvision's names of the losses, and ours.
 _PARTS = {
@@ -54,7 +55,7 @@ class ObjectDetector(TrainableModel):
 
     def __init__(
         self,
-        encoder: Any,
+        encoder: Part,
         num_classes: int,
         with_masks: bool = True,
         channels: int = 256,
@@ -65,7 +66,7 @@ class ObjectDetector(TrainableModel):
         num_proposals: int = 1000,
         score_threshold: float = 0.05,
         num_found: int = 100,
-        data_preprocessor: Any = None,
+        data_preprocessor: Part | None = None,
     ) -> None:
         if type(num_classes) is not int or num_classes < 1:
             raise UsageError(f"num_classes is {num_classes!r}, but must be an integer of at least 1.")

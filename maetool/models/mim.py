@@ -13,7 +13,7 @@ from maetool.registry import DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS
 from maetool.structures import MaskPlan
 
 from .base import TrainableModel, check_loss
-from .build import build_decoder, build_with, facts_of_images
+from .build import Part, build_decoder, build_with, facts_of_images
 from .pairing import check_pairing, facts_of
 from .task import build_tasks, check_pair, check_place
 
@@ -44,12 +44,12 @@ class MaskedImageModel(TrainableModel):
 
     def __init__(
         self,
-        masker: Any,
-        encoder: Any,
-        decoder: Any,
-        target: Any,
-        head: Any,
-        data_preprocessor: Any = None,
+        masker: Part,
+        encoder: Part,
+        decoder: Part,
+        target: Part,
+        head: Part,
+        data_preprocessor: Part | None = None,
         advisors: Mapping[str, Any] | None = None,
         tasks: Mapping[str, Any] | None = None,
     ) -> None:

@@ -14,6 +14,7 @@ from maetool.heads.segmentation import resize_map
 from maetool.ops.geometry import to_size
 from maetool.registry import ENCODERS, MODELS
 
+from .build import Part
 from .downstream import DownstreamModel
 from .views import look, slide
 
@@ -52,9 +53,9 @@ class Segmentor(DownstreamModel):
 
     def __init__(
         self,
-        encoder: Any,
+        encoder: Part,
         num_classes: int,
-        decode_head: Any,
+        decode_head: Part,
         pyramid: Any = None,
         auxiliary_head: Any = None,
         auxiliary_weight: float = 0.4,
@@ -65,7 +66,7 @@ class Segmentor(DownstreamModel):
         stride: int | Sequence[int] | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
-        data_preprocessor: Any = None,
+        data_preprocessor: Part | None = None,
     ) -> None:
         _check(num_classes, inference, scales)
         encoder = ENCODERS.build(encoder)

@@ -32,7 +32,7 @@ def in_time():
     """End a test that waits."""
 
     def end(*_):
-        raise TimeoutError("it waited")
+        pytest.fail("it waited")  # no Exception, which might be caught
 
     signal.signal(signal.SIGALRM, end)
     signal.alarm(20)
