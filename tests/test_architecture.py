@@ -27,7 +27,7 @@ EARLIER = {
     "installation": [],
     "_deprecated": [],
     "registry": ["errors", "plugins", "annotations"],
-    "config_stored": ["errors", "registry"],
+    "config_stored": ["errors", "reading", "registry"],
     "recorded": ["errors", "ops", "config_stored"],
     "backbones": [*BASICS, "recorded", "registry", "structures", "layers"],
     "models": [*BASICS, *PARTS, "backbones", "registry", "structures", "layers"],

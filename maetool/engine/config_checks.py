@@ -167,11 +167,11 @@ def _parts_in(place: str, value: Any) -> list[Mapping]:
     """Return the configs of the parts at a place, one or a list; what is built already needs no check.
 
     Raises:
-        UsageError: a number, a word or a list within the list.
+        UsageError: a number, a word, or None or a list within the list.
     """
     several = isinstance(value, list | tuple)
     for number, part in enumerate(value) if several else [("", value)]:
-        if isinstance(part, bool | int | float | str) or (several and isinstance(part, list | tuple)):
+        if isinstance(part, bool | int | float | str) or (several and isinstance(part, list | tuple | None)):
             where = f"{place}.{number}" if several else place
             raise UsageError(f"{where} is {part!r}, but must be a dict with the name of a part as `type`.")
     return [part for part in (value if several else [value]) if isinstance(part, Mapping)]
