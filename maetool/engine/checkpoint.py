@@ -65,8 +65,9 @@ def save_as_last(path: Path) -> None:
     Raises:
         UsageError: the pointer cannot be written; it names the checkpoint before.
     """
-    with failures_told(path):
-        replace_file(path.with_name(POINTER), lambda file: file.write(path.name.encode()))
+    pointer = path.with_name(POINTER)
+    with failures_told(pointer):
+        replace_file(pointer, lambda file: file.write(path.name.encode()))
 
 
 def checkpoints_in(work_dir: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
 from maetool.registry import OPTIM_WRAPPERS, find_part
 
-from .sharding import full_on_first, shard_optimizer_state, spread_gradients
+from .sharding import check_optimizer_state, full_on_first, shard_optimizer_state, spread_gradients
 
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -187,6 +187,8 @@ class AutocastOptimWrapper(OptimWrapper):
         self.skipped, self.skipped_in_a_row, self._spoilt = guard["skipped"], guard["in_a_row"], guard["spoilt"]
         if gradients := state.pop("gradients", None):
             spread_gradients(gradients, self.parameters)
+        if type(self.optimizer).__module__.startswith(("torch.optim", "maetool.")):  # what others keep is their own
+            check_optimizer_state(state, self.parameters)
         super().load_state_dict(shard_optimizer_state(state, self.parameters))
 
 

@@ -187,10 +187,13 @@ class MaetoolRunner(BuildingRunner):
         """Go on from a checkpoint exactly where it was written, and log what the config has changed since.
 
         Raises:
-            UsageError: see `load_checkpoint` and `maetool.engine.state.position`.
+            UsageError: see `load_checkpoint` and `maetool.engine.state.position`; or the checkpoint's state of the run
+                is of other kinds than training writes.
         """
-        for line in restore(self, self.load_checkpoint(filename)):
-            self.logger.info(line)
+        hint = "use an earlier checkpoint, or start anew from its weights with --cfg-options load_from=PATH"
+        with refusals_told(f"The state of the run in {filename}", hint):
+            for line in restore(self, self.load_checkpoint(filename)):
+                self.logger.info(line)
         enter_loop(self.train_loop)
 
     def save_checkpoint(

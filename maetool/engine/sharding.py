@@ -17,6 +17,9 @@ from maetool.errors import UsageError
 
 from .blocks import blocks_of
 
+# What torch's optimisers keep for each number of a parameter.
+_AVERAGES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
+
 
 def shard(model: nn.Module) -> nn.Module:
     """Split the parameters of every block, and of the rest, over all processes, in place; the first one's count.
@@ -139,6 +142,24 @@ def shard_optimizer_state(state: Mapping[str, Any], parameters: list[Tensor]) ->
         for number, entry in state["state"].items()
     }
     return {**state, "state": entries}
+
+
+def check_optimizer_state(state: Mapping[str, Any], parameters: list[Tensor]) -> None:
+    """Check what an optimiser of torch keeps of its parameters, full tensors, against their shapes.
+
+    Raises:
+        ValueError: averages of other shapes than their parameters have, or numbers of steps that are no numbers.
+    """
+    for number, entry in state["state"].items():
+        _check_entry(entry, parameters[number].shape)
+
+
+def _check_entry(entry: Mapping[str, Any], shape: torch.Size) -> None:
+    for name, value in entry.items():
+        found = value.shape if isinstance(value, Tensor) else None
+        number = found.numel() == 1 if found is not None else isinstance(value, int | float)
+        if (name == "step" and not number) or (name in _AVERAGES and value is not None and found != shape):
+            raise ValueError(f"{name} of the optimiser is {str(value)[:40]!r} for a parameter of shape {tuple(shape)}")
 
 
 def is_sharded(model: nn.Module) -> bool:
