@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torchvision.utils import draw_segmentation_masks
 
+from .pictures import caption_font
 from .reconstruction import displayable
 
 # Colours that are told apart beside each other (Okabe and Ito, 2008), without black.
@@ -32,7 +33,7 @@ def draw_objects(image: Tensor, objects: Mapping[str, Tensor], classes: Sequence
         image = draw_segmentation_masks(image, masks.cpu(), alpha=0.5, colors=colours)
     canvas = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
     canvas = canvas.resize((canvas.width * scale, canvas.height * scale), Image.Resampling.NEAREST)
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
+    pen, font = ImageDraw.Draw(canvas), caption_font(12)
     scores = objects["scores"].tolist() if "scores" in objects else [None] * len(labels)
     boxes = (objects["boxes"] * scale).tolist()
     # The surest is drawn last, over the others.

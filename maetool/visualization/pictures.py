@@ -2,14 +2,24 @@
 
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import ImageFont
 
 from maetool.errors import UsageError
 from maetool.writing import check_file, write_file, write_picture
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _FIGURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
+
+
+def caption_font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font of captions, `size` pixels high; the words of Pillow's own run into each other when it is small.
+
+    It is DejaVu Sans, which comes with matplotlib.
+    """
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def check_picture(path: str | Path, option: str, figure: bool = False) -> Path:

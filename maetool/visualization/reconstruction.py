@@ -4,12 +4,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from maetool.ops.random import sample_keys
 
+from .pictures import caption_font
 from .pictures import save_picture as save_picture  # also the name that users look for here
 
 Statistics = Literal["true", "visible"]
@@ -75,10 +76,10 @@ def _draw(columns: dict[str, Tensor], caption: str) -> np.ndarray:
     rows, height, width, _ = next(iter(columns.values())).shape
     scale = max(1, -(-_MIN_SIDE // min(height, width)))
     height, width = height * scale, width * scale
-    canvas = Image.new(
-        "RGB", (_GAP + len(columns) * (width + _GAP), 2 * _LINE + _GAP + rows * (height + _GAP)), "white"
-    )
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
+    font = caption_font(11)
+    size = (_GAP + len(columns) * (width + _GAP), 2 * _LINE + _GAP + rows * (height + _GAP))
+    canvas = Image.new("RGB", (max(size[0], int(font.getlength(caption)) + 2 * _GAP), size[1]), "white")
+    draw = ImageDraw.Draw(canvas)
     for column, (title, images) in enumerate(columns.items()):
         left = _GAP + column * (width + _GAP)
         draw.text((left, _GAP), title, fill="black", font=font)

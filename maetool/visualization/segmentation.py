@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from .pictures import caption_font
 from .reconstruction import displayable
 
 _GAP, _LINE = 6, 20
@@ -49,7 +50,7 @@ def overlay(
 
 def with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
     """Return a picture with a line for each name below it, behind a square of its colour; uint8 (height, width, 3)."""
-    font = ImageFont.load_default(12)
+    font = caption_font(12)
     widest = max((int(font.getlength(name)) for name in names), default=0) + _LINE + _GAP
     width = max(picture.shape[1], widest + _GAP)
     canvas = Image.new("RGB", (width, picture.shape[0] + _GAP + _LINE * len(names)), "white")
@@ -72,7 +73,7 @@ def side_by_side(columns: dict[str, Sequence[np.ndarray]]) -> np.ndarray:
     width = max(row[0].shape[1] for row in rows)
     size = (_GAP + len(columns) * (width + _GAP), _LINE + sum(row[0].shape[0] + _GAP for row in rows))
     canvas = Image.new("RGB", size, "white")
-    draw, font, top = ImageDraw.Draw(canvas), ImageFont.load_default(11), _LINE
+    draw, font, top = ImageDraw.Draw(canvas), caption_font(11), _LINE
     lefts = [_GAP + column * (width + _GAP) for column in range(len(columns))]
     for left, title in zip(lefts, columns, strict=True):
         draw.text((left, 2), title, fill="black", font=font)

@@ -11,7 +11,9 @@ from maetool.data import ShapesDataset
 from maetool.errors import UsageError
 from maetool.testing import tiny_batch, tiny_model
 from maetool.visualization.curves import draw_curves, read_logs
-from maetool.visualization.reconstruction import first_samples, reconstruction_panel, save_picture
+from maetool.visualization.objects import draw_objects
+from maetool.visualization.reconstruction import _CAPTIONS, _draw, first_samples, reconstruction_panel, save_picture
+from maetool.visualization.segmentation import side_by_side, with_legend
 
 
 def columns(panel, rows=4, height=128, width=256):
@@ -112,3 +114,35 @@ def test_damaged_lines_of_a_log_are_counted(tmp_path, caplog):
 def test_save_picture_makes_the_folder(tmp_path):
     save_picture(np.zeros((4, 5, 3), np.uint8), tmp_path / "a" / "b.png")
     assert Image.open(tmp_path / "a" / "b.png").size == (5, 4)
+
+
+def gaps(picture, rows):
+    """Return the widths of the gaps between letters of a line of text, in pixels."""
+    ink = np.flatnonzero((picture[rows] < 200).all(-1).any(0))
+    return [width for width in (np.diff(ink) - 1).tolist() if width]
+
+
+WORDS = "sky sea stone"
+
+
+@pytest.mark.parametrize("kind", ["caption", "title", "legend", "column"])
+def test_the_words_of_a_caption_stand_apart(kind):
+    image = np.full((200, 200, 3), 255, np.uint8)
+    if kind in ("caption", "title"):
+        texts = {"caption": _CAPTIONS["true"], "title": "predicted and visible"}
+        drawn = _draw({texts["title"]: torch.from_numpy(image)[None]}, texts["caption"])
+        text, rows = texts[kind], slice(-20, None) if kind == "caption" else slice(0, 22)
+    else:
+        text, rows = WORDS, slice(202, None) if kind == "legend" else slice(0, 19)
+        drawn = with_legend(image, [WORDS], [(255, 255, 255)]) if kind == "legend" else side_by_side({WORDS: [image]})
+    wide = [gap for gap in gaps(drawn[:, 26:] if kind == "legend" else drawn, rows) if gap >= 4]
+    assert len(wide) == text.count(" ")
+    drawn_to = np.flatnonzero((drawn[rows] < 200).all(-1).any(0))[-1]
+    assert drawn_to < drawn.shape[1] - 2  # nothing is cut off
+
+
+def test_the_words_at_an_object_stand_apart():
+    one = {"boxes": torch.tensor([[0.0, 40.0, 300.0, 200.0]]), "labels": torch.tensor([0])}
+    drawn = draw_objects(torch.full((3, 300, 320), 255, dtype=torch.uint8), one, [WORDS])
+    black = np.where((drawn < 80).all(-1, keepdims=True), drawn, 255)  # of the letters
+    assert sum(gap >= 4 for gap in gaps(black, slice(42, 54))) == 2
