@@ -10,7 +10,7 @@ FILES = {
         for name in (
             *("centroids", "checkpoint", "classification", "compare", "compile", "detection", "distributed", "faults"),
             *("damage", "finetune", "guard", "hanging", "logging", "resume", "resume_changes", "run_lock", "trust"),
-            *("segmentation_run", "sharding", "stopping", "switches", "teacher", "user_data"),
+            *("segmentation_run", "sharding", "stopping", "stopping_validation", "switches", "teacher", "user_data"),
         )
     ),
 }

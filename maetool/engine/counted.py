@@ -1,7 +1,7 @@
 """Batches of validation, which count the broken files among their images."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mmengine.dist import all_gather_object
@@ -16,17 +16,20 @@ class CountedBatches:
         loader: of a dataset; one without files has nothing that can be broken.
         logger: where each broken file is named, once.
         title: what the images are for, in the log.
+        read: returns the batches of the loader, for one pass.
     """
 
-    def __init__(self, loader: Any, logger: logging.Logger, title: str) -> None:
-        self.loader, self.logger, self.title = loader, logger, title
+    def __init__(
+        self, loader: Any, logger: logging.Logger, title: str, read: Callable[[Any], Iterable[Any]] = iter
+    ) -> None:
+        self.loader, self.logger, self.title, self._read = loader, logger, title, read
         self._total = len(loader.dataset)
         self._files = BrokenFiles(getattr(loader.dataset, "max_broken", 1.0), logger, self._total)
         self._broken: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[Any]:
         """Yield each batch as the loader gives it."""
-        for data in self.loader:
+        for data in self._read(self.loader):
             if "skipped" in data:
                 pairs = zip(map(int, data["index"]), data["skipped"], strict=True)
                 self._broken |= {index: lines for index, lines in pairs if lines}

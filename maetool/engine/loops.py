@@ -16,6 +16,7 @@ from .saving import save_on_stop
 from .state import step_seed
 from .stopping import StopRequest
 from .validation import KnnValLoop, PretrainValLoop, ValLoop, check_runner
+from .validation_in_training import validate
 
 __all__ = ["EndlessBatches", "KnnValLoop", "PretrainValLoop", "ResumableTrainLoop", "ValLoop"]
 
@@ -27,8 +28,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     """Training that a resume enters at the very iteration where the run stopped.
 
     SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress, without waiting for the next
-    batch; then `runner.stopped` says why, and `runner.saved_on_stop` whether that iteration is in a checkpoint. A hook
-    that sets `stop_training`, such as `EarlyStoppingHook`, ends it as if it were over.
+    batch; then `runner.stopped` says why, and `runner.saved_on_stop` whether that iteration is in a checkpoint. They
+    end a validation before its next batch too, and a resume begins with it. A hook that sets `stop_training`,
+    such as `EarlyStoppingHook`, ends it as if it were over.
 
     Args:
         runner: the runner.
@@ -66,6 +68,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._max_iters, self._max_epochs = max_iters, -(-max_iters // len(self.dataloader))
         self.val_at_start = val_at_start
         self.stop = StopRequest(max_hours)
+        self.owes_validation = False  # the one after the last iteration was cut short
 
     def run(self) -> torch.nn.Module:
         """Train until the run is over, or until it is asked to stop."""
@@ -76,8 +79,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             runner.logger.info(describe(self.dataloader.dataset))
         with self.stop:
             runner.call_hook("before_train")
-            if self.val_at_start and self._iter == 0 and runner.val_loop is not None:
-                runner.val_loop.run()
+            if (self.val_at_start and self._iter == 0) or (self.by_epoch and self.owes_validation):
+                self._run_validation()
             while not self._is_over():
                 self.run_epoch()
                 if self.by_epoch and not runner.stopped:
@@ -89,14 +92,25 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _is_over(self) -> bool:
         over = self._epoch >= self._max_epochs if self.by_epoch else self._iter >= self._max_iters
-        return over or self.stop_training or bool(self.runner.stopped)
+        return (over and not self.owes_validation) or self.stop_training or bool(self.runner.stopped)
 
     def _validate(self, done: int, last: int) -> None:
         """Validate where that is due after `done` of `last` epochs, or iterations."""
         self._decide_current_val_interval()
         due = done >= self.val_begin and (done % self.val_interval == 0 or done == last)
-        if due and self.runner.val_loop is not None:
-            self.runner.val_loop.run()
+        if due:
+            self._run_validation()
+
+    def _run_validation(self) -> None:
+        """Validate; a run that is asked to stop meanwhile is saved as one that owes this validation."""
+        runner = self.runner
+        if self.owes_validation:
+            runner.logger.info("The validation after iteration %d, which a stop cut short, begins anew.", self._iter)
+        reason = validate(runner, self.stop) if runner.val_loop is not None else ""
+        self.owes_validation = bool(reason)
+        if reason:
+            runner.last_saved = (-1, "")  # a checkpoint from before the validation does not say that it is owed
+            self._save_and_stop(f"{reason} during validation")
 
     def _decide_current_val_interval(self) -> None:
         done = self._epoch if self.by_epoch else self._iter
@@ -136,6 +150,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             )
         enter(self.dataloader, self._epoch, start)
         self.runner.call_hook("before_train_epoch")
+        if self.owes_validation:
+            self._run_validation()
+            if self.runner.stopped:
+                return
         self.runner.model.train()
         end = length if self.by_epoch else min(length, start + self._max_iters - self._iter)
         for batch_idx, data_batch in enumerate(self.stop.batches(self.dataloader, end - start), start):
@@ -146,7 +164,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             if not self.by_epoch:
                 self._validate(self._iter, self._max_iters)
                 self.runner.model.train()
-                if self._is_over():  # a signal that came during the last validation changes nothing
+                if self.runner.stopped:
+                    return
+                if self._is_over():
                     break
         else:
             if self._stops():
@@ -156,11 +176,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _stops(self) -> bool:
         """Return whether the run was asked to stop, and save it then; all processes call it together."""
-        self.runner.stopped = self.stop.reason(next(self.runner.model.parameters()).device)
-        if self.runner.stopped:
-            save_on_stop(self.runner)
-            self.stop.end_loading()
-        return bool(self.runner.stopped)
+        reason = self.stop.reason(next(self.runner.model.parameters()).device)
+        if reason:
+            self._save_and_stop(reason)
+        return bool(reason)
+
+    def _save_and_stop(self, reason: str) -> None:
+        self.runner.stopped = reason
+        save_on_stop(self.runner)
+        self.stop.end_loading()
 
     def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
         """Run one iteration; one that is not finite has no outputs, so that it does not enter the averages."""

@@ -43,10 +43,12 @@ def gathered(model: nn.Module) -> Iterator[None]:
     for part in sharded:
         part.set_reshard_after_forward(False, recurse=False)
         part.unshard()
-    yield
-    for part in sharded:
-        part.reshard()
-        part.set_reshard_after_forward(part is not model, recurse=False)  # torch's own default: all but the root
+    try:
+        yield
+    finally:
+        for part in sharded:
+            part.reshard()
+            part.set_reshard_after_forward(part is not model, recurse=False)  # torch's own default: all but the root
 
 
 def full_weights(model: nn.Module, everywhere: bool = False) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from .schedules import state_of
 
 _OF_THIS_RUN = ("cfg", "experiment_name", "mmengine_version")
 _NEEDED = ("meta", "state_dict", "optimizer", "message_hub")
+_OWED = "owes_validation"  # of a loop and of a checkpoint: the validation after its last iteration is still to come
 _COUNTS = ("seed", "num_images", "epoch", "iter", "epoch_length", "images_per_iter", "accumulation")
 
 
@@ -67,6 +68,7 @@ def _facts(runner: Any) -> dict[str, Any]:
         "versions": versions(),
         "dataset_meta": runner.train_dataloader.dataset.metainfo,
         "data_names": data_fingerprint(runner.train_dataloader.dataset),
+        **({_OWED: True} if getattr(runner.train_loop, _OWED, False) else {}),
     }
 
 
@@ -170,6 +172,8 @@ def restore(runner: Any, state: dict[str, Any]) -> list[str]:
     """
     epoch, iteration = position(runner, state["meta"])
     runner.train_loop._epoch, runner.train_loop._iter = epoch, iteration
+    if hasattr(runner.train_loop, _OWED):
+        runner.train_loop.owes_validation = state["meta"].get(_OWED) is True
     _restore_histories(runner, state["message_hub"])
     moved = iteration != state["meta"]["iter"]
     saved = in_present_groups(_aligned(runner, state, iteration), runner.bare_model)

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import torch
@@ -22,6 +23,18 @@ _END = object()
 
 class _WaitEndedError(BaseException):
     """A stop was asked for during the wait for a batch; no part of the data may take it for a broken file."""
+
+
+class PassEndedError(BaseException):
+    """A stop was asked for during a pass over a loader; no metric may take it for a failure of its own.
+
+    Args:
+        reason: what `StopRequest.reason` returned.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class StopRequest:
@@ -41,7 +54,7 @@ class StopRequest:
         self.stepped = False  # before the first step of a run the budget stops nothing, so that each run gets on
         self._signal = 0
         self._waiting = self._timed_out = self._woken = False
-        self._loading: Any = None
+        self._loading: dict[int, Any] = {}  # a loader's id to its iterator
         self._previous: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
 
@@ -76,20 +89,40 @@ class StopRequest:
             self._waiting = False
             raise _WaitEndedError
 
-    def batches(self, dataloader: Any, number: int) -> Iterator[Any]:
+    def batches(self, dataloader: Any, number: int | None = None) -> Iterator[Any]:
         """Yield up to `number` batches, and None where a stop is asked for before the next one is there.
 
         Args:
             dataloader: the loader, which may hang.
-            number: how many batches are needed.
+            number: how many batches are needed; None for all.
         """
-        self._loading = getattr(dataloader, "_iterator", None)  # of processes that stay from epoch to epoch
-        loading = self._loading = self._wait(_start_loading, dataloader) or self._loading
-        for _ in range(number):
+        key = id(dataloader)
+        self._loading[key] = getattr(dataloader, "_iterator", None)  # of processes that stay from epoch to epoch
+        loading = self._loading[key] = self._wait(_start_loading, dataloader) or self._loading[key]
+        for _ in count() if number is None else range(number):
             batch = self._wait(next, loading, _END)
             if batch is _END:
                 return
             yield batch
+
+    def full_pass(self, dataloader: Any, device: torch.device) -> Iterator[Any]:
+        """Yield all batches of a loader, of which the processes may have different numbers.
+
+        At the end, early where a stop is asked for, they agree whether to stop. All processes make the same passes.
+
+        Args:
+            dataloader: the loader, which may hang.
+            device: see `reason`.
+
+        Raises:
+            PassEndedError: to stop, in all processes.
+        """
+        for batch in self.batches(dataloader):
+            if batch is None:
+                break
+            yield batch
+        if reason := self.reason(device):
+            raise PassEndedError(reason)
 
     def _wait(self, function: Any, *arguments: Any) -> Any:
         """Return what a function returns; None where a stop is asked for before it does."""
@@ -105,14 +138,15 @@ class StopRequest:
         return result
 
     def end_loading(self) -> None:
-        """End the processes of the loader that `batches` read, also those that hang; it cannot be read any more.
+        """End the processes of the loaders that were read, also those that hang; they cannot be read any more.
 
-        The iterator is kept, because torch would wait five seconds for each of its processes.
+        The iterators are kept, because torch would wait five seconds for each of its processes.
         """
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch would report a worker that dies
-        for process in getattr(self._loading, "_workers", ()):
-            process.kill()
+        for loading in self._loading.values():
+            for process in getattr(loading, "_workers", ()):
+                process.kill()
 
     def _pending(self) -> int:
         return self._signal or (_BUDGET if self.stepped and self._over_time() else 0)

@@ -1,6 +1,6 @@
 """Validation: what every loop of it shares, and the loops of pretraining."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class ValLoop(BaseLoop):
 
     Attributes:
         batches: what a subclass reads the data from, as often as it needs.
+        read: returns the batches of a loader, for one pass; during training, one that ends when the run is to stop.
 
     Raises:
         UsageError: a metric that does not exist, or a runner of another kind.
@@ -52,7 +53,11 @@ class ValLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self.evaluator = build_evaluator(evaluator)
         self.evaluator.dataset_meta = getattr(self.dataloader.dataset, "metainfo", None)
-        self.batches = CountedBatches(self.dataloader, runner.logger, "Validation")
+        self.read: Callable[[Any], Iterable[Any]] = iter
+        self.batches = self._counted(self.dataloader, "Validation")
+
+    def _counted(self, loader: Any, title: str) -> CountedBatches:
+        return CountedBatches(loader, self.runner.logger, title, lambda each: self.read(each))
 
     @torch.no_grad()
     def run(self) -> dict[str, Any]:
@@ -180,7 +185,7 @@ class PretrainValLoop(ValLoop):
             {"knn": token_features} if self._pixels_done else {"knn": token_features, "knn_pixels": pixel_features}
         )
         self._pixels_done = True
-        self._bank = self._bank or CountedBatches(self.bank_dataloader, self.runner.logger, "Neighbours of kNN")
+        self._bank = self._bank or self._counted(self.bank_dataloader, "Neighbours of kNN")
         bank = collect_features(self.runner.bare_model, self._bank, features)
         query = collect_features(self.runner.bare_model, self.batches, features)
         query["label"] = aligned(Labels(classes, query["label"]), known)

@@ -426,11 +426,14 @@ class SignalInLastValidation(Hook):
 
 
 @pytest.mark.parametrize("loop", ["ours", "ours, iterations"])
-def test_a_signal_in_the_last_validation_changes_nothing(repository, tmp_path, loop):
+def test_a_signal_in_the_last_validation_leaves_that_to_a_resume(repository, tmp_path, loop):
     runner = build(repository, tmp_path, hooks=[SignalInLastValidation()], train_cfg=dict(LOOPS[loop]))
     runner.train()
-    assert (runner.iter, runner.stopped) == (12, "")
-    assert checkpoints_in(tmp_path)[0].name == "epoch_3.pth"
+    assert (runner.iter, runner.stopped[:37]) == (12, "asked to by SIGTERM during validation")
+    assert checkpoints_in(tmp_path)[0].name == "iter_12.pth"
+    runner, record = trained(repository, tmp_path, resume=True, train_cfg=dict(LOOPS[loop]))
+    assert (runner.iter, runner.stopped, record.validations) == (12, "", [12])
+    assert (tmp_path / "epoch_3.pth").exists()
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
