@@ -88,10 +88,6 @@ def make_case(rng, folder):
     return folder / "c.pth", rng.choice(LOADERS), how == 0 and form < 2, weights
 
 
-def _repeat(path):
-    return RepeatedStep(str(path)).model
-
-
 def try_case(case):
     path, loader, whole, weights = case
     if loader == "export":
