@@ -111,7 +111,7 @@ def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> flo
     """Write an encoder as ONNX: `images`, normalised, (batch, C, H, W), to `tokens` (batch, T + L, D), for any batch.
 
     Height and width are the encoder's. The facts are in the metadata, with a checksum of the file. Where onnxruntime is
-    installed the file is run on a batch of another size than it was made with, and compared.
+    installed, it runs on a batch of another size than it was made with and is compared, before the file is written.
 
     Returns:
         The largest difference to the tokens here; None without onnxruntime.
@@ -130,8 +130,10 @@ def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> flo
     images = torch.randn(2, encoder.in_chans, *encoder.img_size, generator=torch.Generator().manual_seed(0))
     proto = _graph_of(encoder, images)
     onnx.helper.set_model_props(proto, {_FACTS_IN_ONNX: json.dumps(to_plain(meta)), CHECKSUM: UNSEALED})
-    write_file(path, sealed(proto.SerializeToString()))
-    return check_onnx(path, encoder, torch.cat([images, images.flip(2), images.flip(3)])[:5])
+    content = sealed(proto.SerializeToString())
+    difference = check_onnx(content, encoder, torch.cat([images, images.flip(2), images.flip(3)])[:5])
+    write_file(path, content)
+    return difference
 
 
 def _graph_of(encoder: nn.Module, images: Tensor) -> Any:
@@ -189,21 +191,42 @@ class _Tokens(nn.Module):
 
 
 def check_onnx(
-    path: Path, encoder: Callable[[Tensor], Tensor], images: Tensor, tolerance: float = 1e-3
+    source: Path | bytes, encoder: Callable[[Tensor], Tensor], images: Tensor, tolerance: float = 1e-3
 ) -> float | None:
-    """Return the largest difference between the tokens of an ONNX file and those of an encoder; None without a runtime.
+    """Return the largest difference between the tokens of ONNX and those of an encoder; None without onnxruntime.
+
+    Args:
+        source: the path of a file, or its content.
+        encoder: from images to tokens.
+        images: (B, C, H, W).
+        tolerance: the largest difference that is allowed.
 
     Raises:
         UsageError: it is above `tolerance`.
     """
     if not find_spec("onnxruntime"):
         return None
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (tokens,) = session.run(["tokens"], {"images": images.numpy()})
+    (tokens,) = _run_onnx(source, images)
     with torch.no_grad():
         difference = float(np.abs(tokens - encoder(images).numpy()).max())
     if not difference <= tolerance:
-        raise UsageError(f"{path} gives tokens that differ by {difference:.2g} from the encoder's: do not use it.")
+        name = "The ONNX graph" if isinstance(source, bytes) else source
+        raise UsageError(
+            f"{name} gives tokens that differ by {difference:.2g} from the encoder's: do not use ONNX for it, but "
+            ".safetensors."
+        )
     return difference
+
+
+def _run_onnx(source: Path | bytes, images: Tensor) -> list[np.ndarray]:
+    import onnxruntime
+
+    try:
+        model = source if isinstance(source, bytes) else str(source)
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        return session.run(["tokens"], {"images": images.numpy()})
+    except Exception as error:  # onnxruntime has errors of its own, which no class joins
+        reason = next(iter(str(error).strip().splitlines()), "")[:200]
+        raise UsageError(
+            f"onnxruntime cannot run the graph ({type(error).__name__}: {reason}): use .safetensors."
+        ) from error

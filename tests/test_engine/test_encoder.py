@@ -184,7 +184,7 @@ def test_onnx_of_a_rectangle_and_another_batch(tmp_path, encoder):
     assert check_onnx(path, model.encoder, torch.randn(7, 3, *size)) < 1e-4
     metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert json.loads(metadata["maetool"]) == {"images": {"mean": [1.0]}}
-    with pytest.raises(UsageError, match=r"differ by .* do not use it"):
+    with pytest.raises(UsageError, match=r"e\.onnx gives tokens that differ by .* do not use ONNX"):
         check_onnx(path, VisionTransformer(**{**SIZES, "img_size": size}), torch.randn(1, 3, *size))
 
 
@@ -213,6 +213,29 @@ def test_an_encoder_that_cannot_be_exported_to_onnx(tmp_path):
     ):
         write_onnx(model, {}, tmp_path / "e.onnx")
     assert not list(tmp_path.iterdir())
+
+
+class OtherAbroad(VisionTransformer):
+    """An encoder whose exported graph gives other tokens."""
+
+    def forward(self, images):
+        return super().forward(images) + float(torch.compiler.is_compiling())
+
+
+def test_onnx_that_differs_is_not_written(tmp_path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    (tmp_path / "e.onnx").write_text("an earlier one")
+    with pytest.raises(UsageError, match=r"^The ONNX graph gives tokens that differ by 1 from the encoder's"):
+        write_onnx(FrozenEncoder(OtherAbroad(**SIZES), ImagePreprocessor(), {}), {}, tmp_path / "e.onnx")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["an earlier one"]
+
+
+def test_a_graph_that_onnxruntime_cannot_run_is_one_sentence(tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    (tmp_path / "e.onnx").write_bytes(b"no graph")
+    with pytest.raises(UsageError, match=r"^onnxruntime cannot run the graph"):
+        check_onnx(tmp_path / "e.onnx", lambda images: images, torch.zeros(1))
 
 
 def test_onnx_that_is_not_installed(tmp_path, encoder, monkeypatch):
