@@ -1,9 +1,11 @@
 """How a tool starts and how it ends: a user's mistake is one sentence, not a traceback."""
 
 import atexit
+import errno
 import io
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -18,6 +20,7 @@ STARTED = time.monotonic()
 # 75 is "temporary failure, try again" in the sysexits of Unix: a scheduler that requeues on it does the right thing.
 FAILED_EXIT, USAGE_EXIT, STOPPED_EXIT, INTERRUPTED_EXIT = 1, 2, 75, 130
 UNSAVED_EXIT = 143  # as of a process that SIGTERM ended: nothing that a scheduler should start again
+_STDOUT = 1  # the number of its descriptor
 NOTES = "MAETOOL_NOTES"  # names a folder that the processes of a job share, see maetool.engine.processes
 RESUME_HINT = "Stopped. The same command with --resume goes on from the last checkpoint."
 STOPPED = "stopped"  # the file in it that says that the job stopped as asked, and saved
@@ -63,9 +66,9 @@ def run(
 ) -> None:
     """Call `main` and leave the process with the exit code that fits.
 
-    0 after all went well, 1 when loading or another process of the job failed, 2 after a mistake, 75 after being told
-    to stop and having saved, 143 after being told to stop with nothing that saves, 130 after Ctrl-C. Output that nobody
-    reads is dropped, as after `| head -1`.
+    0 after all went well, 1 when loading or another process of the job failed or the output could not be written, 2
+    after a mistake, 75 after being told to stop and having saved, 143 after being told to stop with nothing that saves,
+    130 after Ctrl-C. Output that nobody reads is dropped, as after `| head -1`.
 
     Args:
         main: what the tool does.
@@ -76,6 +79,10 @@ def run(
         with _CtrlC():
             main()
         code = 0
+    except SystemExit as left:
+        if left.code:
+            raise
+        code = 0  # after --help, which may not have been written either
     except StoppedError as stopped:
         code = _tell_of_stop(stopped)
     except (Exception, KeyboardInterrupt) as error:
@@ -83,7 +90,7 @@ def run(
         if known is None:
             raise
         code = known
-    _leave(code)
+    _leave(code or _tell_of_lost_output())
 
 
 def _tell_of_failure(error: BaseException, interrupted: str, pressed: bool) -> int | None:
@@ -111,6 +118,15 @@ def _tell_of_stop(stopped: StoppedError) -> int:
     return STOPPED_EXIT
 
 
+def _tell_of_lost_output() -> int:
+    """Tell why the standard output could not be written, if so, and return the exit code."""
+    sys.stdout.flush()
+    if not _Patient.failure:
+        return 0
+    tell(f"error: The output could not be written ({_Patient.failure}): make room, or send it to another place.")
+    return FAILED_EXIT
+
+
 def _leave(code: int) -> None:
     """End the program; a process of a job without the interpreter's clearing up, in which torch's threads may abort."""
     distributed = getattr(sys.modules.get("torch"), "distributed", None)  # not imported here: --help must be quick
@@ -135,7 +151,7 @@ def tell(sentence: str) -> None:
 
 
 def secure_streams() -> None:
-    """Let no output end the program: where a stream is closed, or whoever reads it leaves, it goes nowhere."""
+    """Let no output end the program: what goes to a stream that is closed, full, or not read any more is dropped."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -145,18 +161,24 @@ def secure_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 for the rest of the program
-        elif stream is getattr(sys, f"__{name}__") and not stream.isatty():
+        elif stream is getattr(sys, f"__{name}__"):
             setattr(sys, name, _patient(stream))
 
 
 class _Patient(io.FileIO):
-    """The end of a pipe whose reader may leave; what is written afterwards is dropped."""
+    """A stream that drops what cannot be written."""
+
+    failure = ""  # why something was lost of the standard output that somebody would have read
 
     def write(self, data: Any) -> int:
         """Write bytes."""
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
+            device = stat.S_ISCHR(os.fstat(self.fileno()).st_mode)  # which a terminal that is gone still is
+            unread = error.errno == errno.EPIPE or (error.errno == errno.EIO and device)
+            if self.fileno() == _STDOUT and not unread:
+                _Patient.failure = error.strerror
             return len(data)
 
 

@@ -24,6 +24,7 @@ TESTS = {
     },
     "test_benchmarks/test_input.py": {"test_loaders_are_measured_side_by_side"},
     "test_benchmarks/test_operations.py": {"test_a_tiny_step_is_taken_apart"},
+    "test_cli.py": {"test_a_full_disk_is_one_sentence"},
     "test_commands.py": {
         *("test_a_part_in_a_file_of_the_current_folder", "test_a_part_in_a_process_that_loads"),
         "test_dist_train_finds_a_part_in_the_current_folder",

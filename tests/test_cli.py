@@ -182,3 +182,44 @@ def test_other_errors_of_the_system_keep_their_traceback(error):
 
     with pytest.raises(type(error)):
         run(main)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+@pytest.mark.parametrize(
+    ("flag", "command"),
+    [
+        *[("", command) for command in ("--help", "train --help", "list_components", "print_config {}")],
+        ("-u", "list_configs --help"),
+    ],
+)
+def test_a_full_disk_is_one_sentence(repository, flag, command):
+    line = f"{sys.executable} {flag} -m maetool {command.format('configs/mae/vit-t_shapes.py')} > /dev/full"
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    done = subprocess.run(["bash", "-c", line], cwd=repository, capture_output=True, text=True, env=environment)
+    sentence = (
+        "\nerror: The output could not be written (No space left on device): make room, or send it to another place.\n"
+    )
+    assert (done.returncode, done.stderr) == (FAILED_EXIT, sentence)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+@pytest.mark.parametrize(
+    ("streams", "code"), [("> /dev/full", 1), ("2> /dev/full", 0), ("> /dev/full 2>&1", 1), ("1< /dev/null", 1)]
+)
+def test_a_full_disk_does_not_end_the_work(tmp_path, streams, code):
+    line = f'"$@" {streams}'
+    python = [sys.executable, "-c", PRINTS, str(tmp_path / "done")]
+    done = subprocess.run(["bash", "-c", line, "bash", *python], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, (tmp_path / "done").read_text()) == (code, "done")
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
+def test_a_terminal_that_is_closed_does_not_end_the_work(tmp_path):
+    ours, theirs = os.openpty()
+    python = [sys.executable, "-c", f"import time; time.sleep(1)\n{PRINTS}", str(tmp_path / "done")]
+    process = subprocess.Popen(python, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert (tmp_path / "done").read_text() == "done"
