@@ -1,4 +1,4 @@
-"""Kinds of numbers that commands take."""
+"""Arguments that commands share."""
 
 import argparse
 from collections.abc import Callable
@@ -21,3 +21,14 @@ positive = _at_least(1)
 """The `type` of an argument that is a whole number of at least 1."""
 not_negative = _at_least(0)
 """The `type` of an argument that is a whole number of at least 0."""
+
+
+def add_max_pixels(parser: argparse.ArgumentParser, larger: str = "count as broken") -> None:
+    """Let a command that reads images of the user's take `--max-pixels`, None by default.
+
+    Args:
+        parser: of the command.
+        larger: what becomes of larger images.
+    """
+    help_text = f"most pixels that an image may have; larger ones {larger} (default: 268,435,456)"
+    parser.add_argument("--max-pixels", type=positive, metavar="N", help=help_text)

@@ -9,7 +9,7 @@ import pytest
 
 from maetool import commands
 
-OTHERS = {"--seed", "--local-rank", "--max-pixels"}  # any number, the launcher's, and one with a rule of its own
+OTHERS = {"--seed", "--local-rank"}  # any number, and the launcher's
 CASES = [
     ("quick_eval c.pth --data x --limit 0", "--limit: 0 is given, but it must be at least 1"),
     ("quick_eval c.pth --data x --k 0", "--k: 0 is given, but it must be at least 1"),
@@ -21,6 +21,7 @@ CASES = [
     ("compare c.py --out x --seeds 0", "--seeds: 0 is given"),
     ("prepare_dataset x y --images-per-shard 0", "--images-per-shard: 0 is given"),
     ("prepare_dataset x y --workers 0", "--workers: 0 is given, but it must be at least 1"),
+    ("predict c.py c.pth x.png --max-pixels 0", "--max-pixels: 0 is given, but it must be at least 1"),
     ("dataset_stats x --limit two", "--limit: 'two' is given, but it must be a whole number"),
     ("dataset_stats x --limit 1.5", "--limit: '1.5' is given, but it must be a whole number"),
 ]

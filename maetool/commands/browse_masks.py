@@ -7,7 +7,7 @@ Example: maetool browse_masks maetool::colormae/vit-b_300e.py --out masks.png \
 import argparse
 from pathlib import Path
 
-from maetool.arguments import positive
+from maetool.arguments import add_max_pixels, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--data", metavar="FOLDER", help="lay the masks on these images (default: drawn shapes)")
     parser.add_argument("--out", default="masks.png", help="path of the PNG (default: %(default)s)")
     parser.add_argument("--draws", type=positive, default=2048, help="masks for the statistics (default: %(default)s)")
+    add_max_pixels(parser, "of --data are refused")
     return parser.parse_args()
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     out = check_picture(args.out, "--out", figure=True)
 
     runs = parse_runs(args.run or [Path(args.config).stem])
-    maskers, images, grid = masks_of(args.config, runs, args.data)
+    maskers, images, grid = masks_of(args.config, runs, args.data, args.max_pixels)
     figure, found = masks_figure(maskers, images, grid, args.draws)
     print(f"{'masker':<16} {'visible':>8} {'least':>7} {'most':>7} {'mean cluster':>13}")
     for name, s in found.items():

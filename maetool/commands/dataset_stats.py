@@ -5,7 +5,7 @@ The last line of what it prints is ready to paste after the options of `maetool 
 
 import argparse
 
-from maetool.arguments import positive
+from maetool.arguments import add_max_pixels, positive
 
 INTERRUPTED = "Stopped."
 
@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
         "--in-chans", type=positive, help="channels to read with (default: 3, or what most arrays hold)"
     )
     parser.add_argument("--limit", type=positive, help="read only so many files, evenly spaced (default: all)")
-    parser.add_argument("--max-pixels", type=int, help="larger images count as broken (default: 268,435,456)")
+    add_max_pixels(parser)
     parser.add_argument("--workers", type=positive, help="threads (default: as many as there are cores)")
     parser.add_argument("--broken", metavar="FILE", help="write the unreadable files there, one a line with its reason")
     return parser.parse_args()

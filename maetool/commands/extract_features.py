@@ -2,7 +2,7 @@
 
 import argparse
 
-from maetool.arguments import not_negative, positive
+from maetool.arguments import add_max_pixels, not_negative, positive
 
 INTERRUPTED = "Stopped; nothing was written."
 
@@ -21,6 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
     parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--workers", type=not_negative, help="processes that load images (default: as many as cores)")
+    add_max_pixels(parser)
     return parser.parse_args()
 
 
@@ -33,7 +34,7 @@ def main() -> None:
 
     out = check_out(args.out)
     model = load_frozen(args.checkpoint, load_config(args.config) if args.config else None)
-    dataset = build_whole(model, args.data)
+    dataset = build_whole(model, args.data, args.max_pixels)
     features = {"features": features_of(model, args.pool)}
     found = extract(model, dataset, features, batch_size=args.batch_size, workers=args.workers)
     names = [dataset.name_of(i) for i in found["index"].tolist()]

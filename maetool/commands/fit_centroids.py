@@ -2,7 +2,7 @@
 
 import argparse
 
-from maetool.arguments import positive
+from maetool.arguments import add_max_pixels, positive
 
 INTERRUPTED = "Stopped; nothing was written."
 
@@ -17,6 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--patches", type=positive, default=64, help="patches for each centroid (default: %(default)s)")
     parser.add_argument("--iterations", type=positive, default=20, help="of k-means, at most (default: %(default)s)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    add_max_pixels(parser)
     return parser.parse_args()
 
 
@@ -28,9 +29,11 @@ def main() -> None:
     from maetool.engine.centroids import fit_centroids, units_of
     from maetool.engine.checkpoint import write_checkpoint
     from maetool.engine.config import load_for
+    from maetool.engine.user_data import limit_pixels
     from maetool.writing import check_file
 
     cfg, _ = load_for(args.config, args.cfg_options, args.data)
+    limit_pixels(cfg.train_dataloader.dataset, args.max_pixels)
     out = check_file(args.out or str(cfg.model.target.get("codebook")), "--out")
     centroids = fit_centroids(cfg, args.centroids, args.patches, args.iterations, print)
     facts = {**stored_facts(cfg), "patches": args.patches, "iterations": args.iterations}

@@ -9,6 +9,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from maetool.arguments import add_max_pixels
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -25,6 +27,7 @@ def parse_args() -> argparse.Namespace:
         help="of a detector: lowest score of the objects that are drawn and written (default: %(default)s)",
     )
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    add_max_pixels(parser, "are refused")
     return parser.parse_args()
 
 
@@ -38,7 +41,7 @@ def main() -> None:
 
     folder, told = check_folder(args.out, "--out"), []
     trained = load_trained(load_config(args.config, args.cfg_options), args.checkpoint)
-    trained = replace(trained, threshold=args.threshold)
+    trained = replace(trained, threshold=args.threshold, max_pixels=args.max_pixels or trained.max_pixels)
     try:
         for number, path in enumerate(args.images):
             # Files of two folders may share a name.

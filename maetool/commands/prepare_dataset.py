@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from maetool.arguments import positive
+from maetool.arguments import add_max_pixels, positive
 
 INTERRUPTED = "Stopped. The same command goes on where it was."
 
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--quality", type=positive, default=90, help="of the JPEG files")
     parser.add_argument("--layout", choices=["shards", "folder"], default="shards", help="tar files, or single files")
     parser.add_argument("--images-per-shard", type=positive, default=4096)
-    parser.add_argument("--max-pixels", type=int, help="larger images are left out (default: 268,435,456)")
+    add_max_pixels(parser, "are left out")
     parser.add_argument("--workers", type=positive, help="processes (default: as many as there are cores)")
     return parser.parse_args()
 

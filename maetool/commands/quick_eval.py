@@ -8,7 +8,7 @@ import argparse
 import json
 from pathlib import Path
 
-from maetool.arguments import not_negative, positive
+from maetool.arguments import add_max_pixels, not_negative, positive
 
 INTERRUPTED = "Stopped."
 
@@ -30,6 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
     parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--workers", type=not_negative, help="processes that load images (default: as many as cores)")
+    add_max_pixels(parser)
     return parser.parse_args()
 
 
@@ -49,7 +50,9 @@ def main() -> None:
     models = {"": load_frozen(args.checkpoint, cfg)}
     if args.untrained:
         models["untrained, "] = load_frozen(args.checkpoint, cfg, trained=False)
-    parts = [{**place, **({"limit": args.limit} if args.limit else {})} for place in places(Path(args.data), True)]
+    chosen = {"limit": args.limit, "max_pixels": args.max_pixels}
+    chosen = {name: value for name, value in chosen.items() if value}
+    parts = [{**place, **chosen} for place in places(Path(args.data), True)]
     sizes = [to_size(side, "--img-size") for side in args.img_size]
     evaluation = QuickEvaluation(*parts, args.pool, args.k, args.batch_size, args.workers, sizes)
     found = evaluation.run(models)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from maetool.arguments import positive
+from maetool.arguments import add_max_pixels, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,6 +20,7 @@ def parse_args() -> argparse.Namespace:
         help="whose mean and deviation normalised predictions get: the hidden patches' own, or the visible patches'",
     )
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    add_max_pixels(parser)
     return parser.parse_args()
 
 
@@ -28,13 +29,16 @@ def main() -> None:
     args = parse_args()
     from maetool.engine import launch
     from maetool.engine.config import load_for
+    from maetool.engine.user_data import limit_pixels
     from maetool.visualization.pictures import check_picture, save_picture
     from maetool.visualization.reconstruction import first_samples, reconstruction_panel
 
     out = check_picture(args.out, "--out")
     cfg, _ = load_for(args.config, args.cfg_options, args.data)
     model = launch.load_model(cfg, args.checkpoint)
-    dataset = launch.build_dataset(cfg, "val_dataloader" if cfg.get("val_dataloader") else "train_dataloader")
+    loader = "val_dataloader" if cfg.get("val_dataloader") else "train_dataloader"
+    limit_pixels(cfg[loader].dataset, args.max_pixels)
+    dataset = launch.build_dataset(cfg, loader)
     batch = first_samples(dataset, args.num, cfg.get("randomness", {}).get("seed"))
     save_picture(reconstruction_panel(model, batch, args.statistics), out)
     print(f"Wrote {args.out}.")

@@ -16,7 +16,7 @@ from .encoded_image import size_of
 from .file_dataset import FileDataset
 from .file_index import FileIndex
 from .image_io import UnreadableImage
-from .image_size import DECODED_BYTES, MAX_PIXELS
+from .image_size import DECODED_BYTES, MAX_PIXELS, RAISE_LIMIT
 from .names import Names
 from .objects import ObjectDataset, Objects
 from .subsets import Subset
@@ -109,7 +109,7 @@ class CocoDataset(ObjectDataset, FileDataset):
             raise UnreadableImage(
                 self.files.path(index),
                 f"the masks of its {number:,} objects have more than {DECODED_BYTES} bytes for each of max_pixels="
-                f"{self.max_pixels:,}: raise dataset.max_pixels, or take boxes alone",
+                f"{self.max_pixels:,}: {RAISE_LIMIT}, or take boxes alone",
             )
 
     def _entry(self, index: int) -> dict[str, Any]:

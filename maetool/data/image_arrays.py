@@ -10,7 +10,7 @@ import tifffile
 
 from maetool.reading import npy_header, read_npy
 
-from .image_size import DECODED_BYTES, Refused, check_array
+from .image_size import DECODED_BYTES, RAISE_LIMIT, Refused, check_array
 
 _NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
@@ -104,7 +104,7 @@ def _check_inflation(page: tifffile.TiffPage | tifffile.TiffFrame | None, data: 
             continue
         inflater = zlib.decompressobj() if kind in _DEFLATE else lzma.LZMADecompressor(memlimit=max(most, _LZMA_TAKES))
         if len(inflater.decompress(part, most + 1)) > most:
-            raise Refused(f"a part of this TIFF becomes more than {most:,} bytes: raise dataset.max_pixels")
+            raise Refused(f"a part of this TIFF becomes more than {most:,} bytes: {RAISE_LIMIT}")
 
 
 def _to_chw(array: np.ndarray, in_chans: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from maetool.errors import UsageError
 from maetool.reading import read_file
 
 from .image_arrays import decode_array, is_array
-from .image_size import MAX_PIXELS, Refused, most_bytes, open_by_pillow, photo_size
+from .image_size import MAX_PIXELS, RAISE_LIMIT, Refused, most_bytes, open_by_pillow, photo_size
 from .jpeg import read_header
 from .png import without_remarks
 
@@ -67,21 +67,22 @@ def read_bytes(path: str | Path, most: int | None = None) -> bytes:
     try:
         data = read_file(path, most_bytes(MAX_PIXELS) if most is None else most)
     except OSError as error:
-        cure = ": raise dataset.max_pixels if it is an image" if error.errno == errno.EFBIG else ""
+        cure = f": {RAISE_LIMIT} if it is an image" if error.errno == errno.EFBIG else ""
         raise UnreadableImage(path, (error.strerror or str(error)).lower() + cure) from error
     if not data:
         raise UnreadableImage(path, "the file is empty")
     return data
 
 
-def read_image(path: str | Path, in_chans: int = 3) -> Tensor:
+def read_image(path: str | Path, in_chans: int = 3, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Return the image in the file `path`; see `decode_image`.
 
     Raises:
         UnreadableImage: missing, empty, truncated, not an image, too large, other channels than `in_chans`, or NaN or
             infinity.
     """
-    return decode_image(read_bytes(path), in_chans, name=str(path))
+    data = read_bytes(path, most_bytes(max_pixels))
+    return decode_image(data, in_chans, name=str(path), max_pixels=max_pixels)
 
 
 def decode_image(

@@ -18,6 +18,7 @@ from maetool.reading import MOST_BYTES, read_npz
 from maetool.writing import failures_told, open_new, remove_file, write_file
 
 from .image_io import UnreadableImage
+from .image_size import RAISE_LIMIT
 from .names import Names
 from .tar_header import BLOCK, header_of, is_damaged, is_of
 
@@ -253,9 +254,7 @@ class ShardFiles:
         row, table, path = self._chosen[index], self.table, self.path(index)
         size = int(table.size[row])
         if size > most:
-            raise UnreadableImage(
-                path, f"it has {size:,} bytes, more than the {most:,} that are read: raise dataset.max_pixels"
-            )
+            raise UnreadableImage(path, f"it has {size:,} bytes, more than the {most:,} that are read: {RAISE_LIMIT}")
         try:
             file = self._file(int(table.shard[row]))
             data = read_at(file.fileno(), BLOCK + size, int(table.offset[row]) - BLOCK)

@@ -39,14 +39,15 @@ def build_for(model: nn.Module, place: Mapping[str, Any], size: Sequence[int] | 
     return DATASETS.build({**place, "in_chans": encoder.in_chans, "pipeline": pipeline})
 
 
-def build_whole(model: nn.Module, data: str) -> Dataset:
+def build_whole(model: nn.Module, data: str, max_pixels: int | None = None) -> Dataset:
     """Return the dataset of all images of the user; with labels where each lies in one of several class folders.
 
     Args:
         model: with an `encoder`.
         data: folder, text list, csv table or folder of shards.
+        max_pixels: most pixels of an image; None for the default.
     """
-    place = whole(data)
+    place = {**whole(data), **({"max_pixels": max_pixels} if max_pixels else {})}
     try:
         return build_for(model, place)
     except UsageError:

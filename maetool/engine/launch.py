@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from maetool.config_stored import config_file_of
+from maetool.data.image_size import chosen_limit
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS, RUNNERS, find_part
 from maetool.writing import check_folder
@@ -139,7 +140,7 @@ def build_dataset(cfg: Config, loader: str) -> Dataset:
 
 
 def masks_of(
-    path: str, runs: Mapping[str, Sequence[str]], data: str | None
+    path: str, runs: Mapping[str, Sequence[str]], data: str | None, max_pixels: int | None = None
 ) -> tuple[dict[str, nn.Module], Tensor, Any]:
     """Return the maskers of several changes of a config, some uint8 images (N, 3, H, W) for them, and the grid.
 
@@ -147,10 +148,13 @@ def masks_of(
         path: the config.
         runs: name to options.
         data: folder of images; drawn shapes without one.
+        max_pixels: most pixels of an image in the folder; None for the default.
 
     Raises:
-        UsageError: a change that is wrong, or changes of the grid.
+        UsageError: a change that is wrong, changes of the grid, or `max_pixels` without `data`.
     """
+    if max_pixels and not data:
+        raise UsageError("--max-pixels is for the images of --data, which is not given: leave it out.")
     configs = {name: load_config(path, options) for name, options in runs.items()}
     models = {}
     for name, cfg in configs.items():
@@ -160,7 +164,7 @@ def masks_of(
     if any(model.encoder.grid != first.grid for model in models.values()):
         raise UsageError("The runs have different grids: leave image size and patch size as they are.")
     shapes = {"type": "ShapesDataset", "num_samples": 8, "img_size": first.img_size}
-    folder = {"type": "ImageFolderDataset", "root": data, "limit": 8}
+    folder = {"type": "ImageFolderDataset", "root": data, "limit": 8, "max_pixels": chosen_limit(max_pixels)}
     folder["pipeline"] = [{"type": "ResizeCenterCrop", "size": first.img_size}]
     dataset = DATASETS.build(folder if data else shapes)
     images = torch.stack([dataset[i]["inputs"] for i in range(min(8, len(dataset)))])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from maetool.annotations import fits
 from maetool.data.image_io import UnreadableImage, read_image
+from maetool.data.image_size import MAX_PIXELS, chosen_limit
 from maetool.data.mmcv_transforms import build_transform
 from maetool.errors import UsageError
 from maetool.evaluation.segmentation import predict_classes
@@ -51,6 +52,7 @@ class Trained:
         transforms: those of its validation.
         palette: colours of the classes, uint8 (K, 3).
         threshold: least score of an object that is drawn and told.
+        max_pixels: most pixels of an image, see `maetool.data.image_io.decode_image`.
     """
 
     model: nn.Module
@@ -58,6 +60,7 @@ class Trained:
     transforms: Sequence[Callable[[Any], Any]]
     palette: np.ndarray
     threshold: float = 0.5
+    max_pixels: int = MAX_PIXELS
 
 
 def load_trained(cfg: Config, checkpoint: str) -> Trained:
@@ -79,9 +82,10 @@ def load_trained(cfg: Config, checkpoint: str) -> Trained:
             f"{checkpoint} names {len(classes)} classes, but tells {model.num_classes} apart: pass a checkpoint that "
             "training wrote."
         )
-    pipeline = cfg.val_dataloader.dataset.get("pipeline", []) if cfg.get("val_dataloader") else []
-    palette = _palette(meta, len(classes))
-    return Trained(model, classes, [build_transform(dict(transform)) for transform in pipeline], palette)
+    validation = cfg.val_dataloader.dataset if cfg.get("val_dataloader") else {}
+    transforms = [build_transform(dict(transform)) for transform in validation.get("pipeline", [])]
+    limit = chosen_limit(validation.get("max_pixels"))
+    return Trained(model, classes, transforms, _palette(meta, len(classes)), max_pixels=limit)
 
 
 def _palette(meta: Any, classes: int) -> np.ndarray:
@@ -111,7 +115,7 @@ def predict(trained: Trained, path: str | Path) -> Prediction:
 
 def _read(trained: Trained, path: Path) -> Tensor:
     try:
-        return read_image(path, trained.model.encoder.in_chans)
+        return read_image(path, trained.model.encoder.in_chans, trained.max_pixels)
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
 
@@ -157,7 +161,7 @@ def _segment(trained: Trained, path: Path) -> Prediction:
 
 
 def _find(trained: Trained, path: Path) -> Prediction:
-    return Prediction(*predict_objects(trained.model, path, trained.classes, trained.threshold))
+    return Prediction(*predict_objects(trained.model, path, trained.classes, trained.threshold, trained.max_pixels))
 
 
 # Name of a model to what predicts with it.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from maetool.data.coco_masks import encode_mask
 from maetool.data.image_io import UnreadableImage, read_image
+from maetool.data.image_size import MAX_PIXELS
 from maetool.data.object_transforms import FitObjects
 from maetool.data.objects import Objects, Picture
 from maetool.errors import UsageError
@@ -39,7 +40,11 @@ def find_objects(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
 
 
 def predict_objects(
-    model: nn.Module, path: str | Path, classes: Sequence[str], threshold: float = 0.5
+    model: nn.Module,
+    path: str | Path,
+    classes: Sequence[str],
+    threshold: float = 0.5,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Find the objects in an image file.
 
@@ -48,6 +53,7 @@ def predict_objects(
         path: the image.
         classes: names of the labels.
         threshold: least score of what is drawn and told.
+        max_pixels: most pixels of the image, see `maetool.data.image_io.decode_image`.
 
     Returns:
         The image with boxes, names, scores and masks, uint8 RGB (rows, columns, 3), and what JSON can hold: `image`,
@@ -62,7 +68,7 @@ def predict_objects(
     if len(classes) != model.num_classes:
         raise UsageError(f"There are names for {len(classes)} classes, but the model tells {model.num_classes} apart.")
     try:
-        image = read_image(path, model.encoder.in_chans)
+        image = read_image(path, model.encoder.in_chans, max_pixels)
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
     found = find_objects(model, image)

@@ -178,3 +178,16 @@ def _adopt_labels(cfg: Config) -> None:
         cfg.model.multi_label = several
     elif several:
         raise UsageError(f"{cfg.model.type} takes one label for each image, but the data has several.")
+
+
+def limit_pixels(dataset: Mapping[str, Any], max_pixels: int | None) -> None:
+    """Let the dataset of a loader read images of up to `max_pixels` pixels; None leaves it as it is.
+
+    Raises:
+        UsageError: the dataset reads no files.
+    """
+    if max_pixels is None:
+        return
+    if not takes(dataset, DATASETS, "max_pixels"):
+        raise UsageError(f"--max-pixels is for files of images, but the data is {dataset['type']}: leave it out.")
+    dataset["max_pixels"] = max_pixels
