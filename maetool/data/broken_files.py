@@ -38,11 +38,24 @@ def _entries(values: Any, chosen: Tensor) -> Any:
     return [value for value, is_chosen in zip(values, chosen.tolist(), strict=True) if is_chosen]
 
 
+def too_many(files: int, samples: int, seen: int, max_broken: float) -> bool:
+    """Return whether more is broken than is tolerated: a larger share, and more than one file unless that is half.
+
+    Args:
+        files: how many are broken.
+        samples: how many met one.
+        seen: how many samples there were.
+        max_broken: largest share that is tolerated, 0 to 1; 0 tolerates no file.
+    """
+    return samples > max_broken * seen and (files > 1 or 2 * samples >= seen or max_broken == 0)
+
+
 class BrokenFiles:
     """What was broken in a run: each file is logged once, and too large a share ends the run.
 
     The share is that of the samples whose own file was broken, so neither a cluster of broken files that one sample
-    passed over nor the number of epochs changes what it estimates.
+    passed over nor the number of epochs changes what it estimates. A single broken file is no share: it is tolerated
+    where three files or more are read, unless `max_broken` is 0.
 
     Args:
         max_broken: largest share of broken files that is tolerated, 0 to 1.
@@ -66,7 +79,7 @@ class BrokenFiles:
             batch_size: number of samples in the batch.
 
         Raises:
-            UsageError: more than `max_broken` of the samples met a broken file, once enough were seen.
+            UsageError: more than `max_broken` of the samples met a broken file, once enough were seen; see `too_many`.
         """
         self.seen += batch_size
         self.replaced += sum(bool(skipped) for skipped in batch_skipped)
@@ -75,7 +88,7 @@ class BrokenFiles:
                 self.files[line] = None
                 # Formatted here: MMEngine's logger shows warnings of the same template only once.
                 self.logger.warning(f"Broken file passed over: {line}")
-        if self.seen >= self.enough and self.replaced > self.max_broken * self.seen:
+        if self.seen >= self.enough and too_many(len(self.files), self.replaced, self.seen, self.max_broken):
             raise UsageError(
                 f"{self.summary()} That is more than max_broken={self.max_broken:g} allows: repair or remove "
                 "them, or give a larger max_broken."

@@ -9,6 +9,7 @@ from torch import Tensor
 from maetool.errors import UsageError
 
 from .base import ImageDataset
+from .broken_files import too_many
 from .encoded_image import EncodedImage, decoded, open_image
 from .file_index import Files
 from .image_io import UnreadableImage, check_backend
@@ -145,7 +146,7 @@ class FileDataset(ImageDataset):
             tried = evenly_spaced(len(self), count).tolist()
             count = len(tried)
             broken = [reason for index in tried if (reason := self._reason(index))]
-            if len(broken) <= self.max_broken * count:
+            if not too_many(len(broken), len(broken), count, self.max_broken):
                 return
         raise UsageError(
             f"{len(broken)} of {count} files that were tried in {self.files.root} cannot be read, more than "

@@ -137,8 +137,37 @@ def test_too_many_broken_files_end_the_run(log):
 
 def test_a_small_set_is_judged_after_one_epoch(log):
     with pytest.raises(UsageError, match=r"max_broken=0\.1"):
-        BrokenFiles(0.1, log, 20).update(["a: cut"] * 3 + [""] * 17, 20)
-    BrokenFiles(0.1, log, 21).update(["a: cut"] * 3 + [""] * 17, 20)
+        BrokenFiles(0.1, log, 20).update(["a: cut", "b: cut", "c: cut"] + [""] * 17, 20)
+    BrokenFiles(0.1, log, 21).update(["a: cut", "b: cut", "c: cut"] + [""] * 17, 20)
+
+
+def test_one_broken_file_is_no_share(log):
+    broken = BrokenFiles(0.1, log, 8)
+    for _ in range(3):  # in each epoch
+        broken.update(["a: cut"] + [""] * 7, 8)
+    with pytest.raises(UsageError, match=r"max_broken=0\.1"):
+        broken.update(["a: cut", "b: cut"] + [""] * 6, 8)
+    with pytest.raises(UsageError, match="max_broken=0 "):
+        BrokenFiles(0.0, log, 8).update(["a: cut"] + [""] * 7, 8)
+    with pytest.raises(UsageError, match="1 of 2 samples"):
+        BrokenFiles(0.1, log, 2).update(["a: cut", ""], 2)
+
+
+@pytest.mark.parametrize(("total", "max_broken", "broken"), [(8, 0.1, 1), (3, 0.1, 1), (8, 0.5, 4)])
+def test_a_small_folder_with_a_broken_link(tmp_path, total, max_broken, broken):
+    for number in range(total):
+        path = tmp_path / f"{number}.png"
+        if number < broken:
+            path.symlink_to(tmp_path / "nowhere")
+        else:
+            Image.new("RGB", (8, 8)).save(path)
+    assert "no such file" in ImageFolderDataset(tmp_path, max_broken=max_broken)[0]["skipped"]
+    (tmp_path / f"{total - 1}.png").write_text("cut")
+    with pytest.raises(UsageError, match=f"{broken + 1} of {total} files that were tried"):
+        ImageFolderDataset(tmp_path, max_broken=max_broken)
+    (tmp_path / f"{total - 1}.png").unlink()
+    with pytest.raises(UsageError, match="max_broken=0 allows"):
+        ImageFolderDataset(tmp_path, max_broken=0.0)
 
 
 def test_a_cluster_of_broken_files_is_not_taken_for_a_large_share(log):
