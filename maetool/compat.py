@@ -2,6 +2,8 @@
 
 import ctypes
 import errno
+import multiprocessing
+import multiprocessing.context
 import os
 import signal
 import sys
@@ -98,6 +100,11 @@ def read_at(file: int, size: int, offset: int) -> bytes:
     with _ONE_AT_A_TIME:  # Windows: the position belongs to the descriptor
         os.lseek(file, offset, os.SEEK_SET)
         return os.read(file, size)
+
+
+def start_of_helpers() -> multiprocessing.context.BaseContext:
+    """Return how to start a process that shall be there soon: by a fork on Linux, which need not import anything."""
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 @cache

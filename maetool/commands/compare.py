@@ -37,12 +37,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train what is not there yet, then write table.md, comparison.png, and with --labels labels.png."""
+    """Train what is not there yet, then write table.md and, of what was measured, comparison.png and labels.png."""
     args = parse_args()
-    from maetool.engine.compare import collect, draw, label_curves, over_labels, rows_of, run_all, to_markdown
+    from maetool.engine.compare import collect, label_curves, over_labels, rows_of, run_all, to_markdown
     from maetool.engine.config import parse_runs
     from maetool.errors import UsageError
     from maetool.visualization.classification import draw_label_curves
+    from maetool.visualization.comparison import draw
     from maetool.writing import check_folder, write_text
 
     out = check_folder(args.out, "--out")
@@ -53,11 +54,12 @@ def main() -> None:
     found = collect(out, list(planned))
     table = to_markdown(found, failed)
     write_text(out / "table.md", table)
-    draw(found, out / "comparison.png")
-    if args.labels:
-        metric, curves = label_curves(rows, shares, out)
+    written = ["table.md"] + ["comparison.png"] * draw(found, out / "comparison.png")
+    metric, curves = label_curves(rows, shares, out) if args.labels else ("", {})
+    if curves:
         draw_label_curves(curves, metric, out / "labels.png")
-    print(f"\n{table}\nWrote table.md and comparison.png{' and labels.png' * bool(args.labels)} to {out}.")
+        written.append("labels.png")
+    print(f"\n{table}\nWrote {' and '.join(written)} to {out}.")
     if failed:
         raise UsageError(
             f"{len(failed)} of {len(planned)} rows failed ({', '.join(failed)}): the table says why; the same command "

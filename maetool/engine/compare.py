@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from maetool._deprecated import moved
 from maetool.checksums import is_broken, sealed_json
+from maetool.cli import USAGE_EXIT
 from maetool.compat import usable_cores
 from maetool.errors import UsageError
 from maetool.reading import read_file
 from maetool.registry import LOOPS
 from maetool.visualization.curves import read_logs
-from maetool.visualization.pictures import save_figure
 from maetool.writing import write_file
 
 from .config import complete_config, load_config, takes
 from .config_paths import find_config
 from .launch import build_dataset
+from .rehearsal import what_hinders
 
 METRICS = {
     "top-1 %": "val/top1",
@@ -98,47 +98,75 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
         The rows of which a run failed, to what it said last; the others are trained nevertheless.
 
     Raises:
-        UsageError: a config that cannot be read, an option that does not fit, no seed or no job, or a damaged result.
+        UsageError: before anything is trained: a config that cannot be read, an option that does not fit, a row whose
+            training cannot begin, a damaged result, no seed or no job.
     """
     for row in rows.values():
-        load_config(row.config, row.options)  # told before anything is trained
+        load_config(row.config, row.options)
     for name, value in (("seeds", seeds), ("jobs", jobs)):
         if value < 1:
             raise UsageError(f"--{name} is {value}, but must be at least 1.")
     planned = [Run(name, row, seed, out / name / f"seed_{seed}") for seed in range(seeds) for name, row in rows.items()]
-    out.mkdir(parents=True, exist_ok=True)
     waiting = [run for run in planned if not (run.folder / _RESULT).is_file()]
     for run in planned:
         if run not in waiting:
-            read_result(run.folder / _RESULT)  # damage is told before anything is trained
+            read_result(run.folder / _RESULT)
+    _refuse_hindered(waiting, len(rows))
+    out.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
+    mistaken: set[str] = set()  # rows whose other seeds would end alike
+
+    def train(run: Run) -> None:
+        code, problem = (0, "") if run.name in mistaken else _train(run, jobs)
+        if code == USAGE_EXIT:
+            mistaken.add(run.name)
+        if problem:
+            failed[run.name] = f"seed {run.seed} failed: {problem}"
+            bar.write(f"{run.name}: {failed[run.name]}", file=sys.stderr)
+
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(planned), initial=len(planned) - len(waiting)) as bar:
-        for run, problem in zip(waiting, pool.map(lambda run: _train(run, jobs), waiting), strict=True):
-            if problem:
-                failed[run.name] = f"seed {run.seed} failed: {problem}"
+        for run, _ in zip(waiting, pool.map(train, waiting), strict=True):
             bar.set_postfix_str(f"{run.name}, seed {run.seed}")
             bar.update()
     return failed
 
 
-def _train(run: Run, jobs: int) -> str:
-    """Train, write `result.json`, and return nothing, or the last sentence of a run that failed."""
+def _refuse_hindered(waiting: Sequence[Run], rows: int) -> None:
+    """Build what the first run of each row needs.
+
+    Raises:
+        UsageError: the training of a row cannot begin.
+    """
+    first: dict[str, tuple[str, list[str]]] = {}
+    for run in waiting:
+        first.setdefault(run.name, (run.row.config, _options(run)))
+    if hindered := what_hinders(first):
+        reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in hindered.items())
+        raise UsageError(f"{len(hindered)} of {rows} rows cannot be trained, so that none was: {reasons}.")
+
+
+def _options(run: Run) -> list[str]:
     validation = load_config(run.row.config, run.row.options).get("val_cfg")
     probe = ["val_cfg.linear_probe=True"] if validation and takes(validation, LOOPS, "linear_probe") else []
-    options = [f"randomness.seed={run.seed}", *probe, *run.row.options]
+    return [f"randomness.seed={run.seed}", *probe, *run.row.options]
+
+
+def _train(run: Run, jobs: int) -> tuple[int, str]:
+    """Train, write `result.json`, and return the exit code, and the last sentence of a run that failed."""
     command = [sys.executable, "-m", "maetool", "train", run.row.config, "--work-dir", str(run.folder), "--resume"]
-    command += ["--cfg-options", *options]
+    command += ["--cfg-options", *_options(run)]
     threads = str(max(1, usable_cores() // jobs))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        return (done.stderr.strip().splitlines() or ["nothing was printed"])[-1].removeprefix("error: ")
+        last = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
+        return done.returncode, last.removeprefix("error: ")
     logs = read_logs(run.folder)
     result = {title: _result(title, logs[name]) for title, name in METRICS.items() if name in logs}
     result = {title: value for title, value in result.items() if value is not None}
     content = {"options": list(run.row.options), **result}
     write_file(run.folder / _RESULT, sealed_json(content))
-    return ""
+    return 0, ""
 
 
 def _result(title: str, values: Mapping[int, float]) -> float | None:
@@ -214,24 +242,6 @@ def _cell(title: str, values: Sequence[float]) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def draw(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Draw the accuracies of each run, one dot for each seed, as a PNG."""
-    figure = Figure(figsize=(2.5 + 1.1 * len(found), 4.8), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    titles = [title for title in METRICS if "%" in title and any(metrics[title] for metrics in found.values())]
-    for number, title in enumerate(titles):
-        shift = 0.16 * (number - (len(titles) - 1) / 2)
-        points = [(i + shift, v) for i, metrics in enumerate(found.values()) for v in metrics[title]]
-        axes.plot(*zip(*points, strict=True), "o", label=title, alpha=0.7)
-    axes.set_xticks(range(len(found)), list(found), rotation=30, ha="right")
-    axes.set(ylabel="accuracy (%)")
-    axes.grid(alpha=0.3)
-    if titles:
-        figure.legend(loc="outside upper center", ncols=len(titles))  # beside the dots, whatever they are
-    save_figure(figure, path)
-
-
 def over_labels(rows: Mapping[str, Row], shares: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Row]]:
     """Return share to name to row, for every row on every share of the labels; the names hold both.
 
@@ -281,3 +291,6 @@ def _count_images(row: Row) -> int:
     cfg = load_config(row.config, row.options)
     complete_config(cfg)
     return len(build_dataset(cfg, "train_dataloader"))
+
+
+__getattr__ = moved(__name__, {"draw": "maetool.visualization.comparison.draw"}, "0.3.0")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maetool.engine.compare import METRICS, Row, collect, draw, label_curves, over_labels, rows_of, run_all, to_markdown
+from maetool.engine.compare import METRICS, Row, collect, label_curves, over_labels, rows_of, run_all, to_markdown
 from maetool.errors import UsageError
+from maetool.visualization.comparison import draw
 from maetool.visualization.curves import read_logs
 
 CLASSIFIER = {"top-1 %", "mean average precision %"}
@@ -55,19 +56,43 @@ def test_a_wrong_option_is_told_before_anything_is_trained(repository, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_several_configs_are_a_row_each_and_one_that_fails_stops_no_other(repository, tmp_path):
-    absent = f"no{tmp_path.name}.pth"
-    broken = tmp_path / "distilled" / "broken.py"
-    broken.parent.mkdir()
-    broken.write_text(f'_base_ = "{repository / MASKDISTILL}"\nmodel = dict(target=dict(checkpoint="{absent}"))\n')
-    finished(tmp_path / "out", "mae_vit-t_shapes", seed_0=70.0)
-    result = compare(repository, tmp_path / "out", configs=(str(broken), MAE))
+def test_a_row_that_fails_is_told_at_once_not_tried_again_and_stops_no_other(repository, tmp_path):
+    damaged = tmp_path / "a" / "seed_0" / "epoch_1.pth"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("no checkpoint")
+    finished(tmp_path, "b", seed_0=70.0, seed_1=70.0)
+    result = compare(repository, tmp_path, "--seeds", "2", "--run", "a", "--run", "b")
     assert result.returncode == 2
-    assert "1 of 2 rows failed (distilled_broken): the table says why" in result.stderr
-    failed, trained = (tmp_path / "out" / "table.md").read_text().splitlines()[2:]
-    assert failed.startswith("| distilled_broken | 0 |")
-    assert f"seed 0 failed: There is no teacher {absent}: make it with" in failed
-    assert trained.startswith("| mae_vit-t_shapes | 1 | 70.0 |")
+    assert result.stderr.count("a: seed 0 failed: None of the 1 checkpoints in ") == 1
+    assert not (tmp_path / "a" / "seed_1").exists()
+    assert "1 of 2 rows failed (a): the table says why" in result.stderr
+    failed, trained = (tmp_path / "table.md").read_text().splitlines()[2:]
+    assert failed.startswith("| a | 0 |") and "| seed 0 failed: None of the 1 checkpoints" in failed
+    assert trained.startswith("| b | 2 | 70.0 |")
+
+
+def test_rows_that_cannot_be_trained_are_all_told_before_the_first_is(repository, monkeypatch, tmp_path):
+    monkeypatch.chdir(repository)
+    runs = {
+        "warm": ["train_cfg.max_epochs=1"],
+        "good": [],
+        "all": ["model.masker.mask_ratio=2"],
+        "teacher": ["init_from=nowhere.pth"],
+        "done": ["model.masker.mask_ratio=3"],
+    }
+    finished(tmp_path, "done", seed_0=70.0)
+    monkeypatch.setattr("maetool.engine.compare._train", lambda *_: pytest.fail("a training began"))
+    with pytest.raises(UsageError) as info:
+        run_all(rows_of([MAE], runs, COMMON[::2]), 1, tmp_path)
+    sentence = str(info.value)
+    assert sentence.startswith("3 of 5 rows cannot be trained, so that none was: warm: The warm-up takes 1 epochs of 1")
+    assert "; all: mask_ratio is 2, but must be" in sentence and "; teacher: " in sentence and "nowhere.pth" in sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["done"]
+
+
+def test_no_picture_of_nothing(tmp_path):
+    assert not draw(collect(tmp_path, ["a"]), tmp_path / "plot.png")
+    assert not (tmp_path / "plot.png").exists()
 
 
 def test_rows_are_called_by_their_runs_and_their_configs():

@@ -1,0 +1,57 @@
+"""Whether configs can be trained, found out without a step."""
+
+import gc
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import redirect_stderr, redirect_stdout
+from tempfile import TemporaryDirectory
+
+import torch
+
+from maetool.compat import start_of_helpers
+from maetool.errors import UsageError
+
+from .config import load_for
+from .launch import build_runner, drop_missing_validation
+
+
+def what_hinders(runs: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
+    """Build everything that each training needs, and return the names of those that cannot begin, with the reason.
+
+    Another process does it, so that no memory, and nothing on a GPU, stays occupied.
+
+    Args:
+        runs: name to config and options.
+    """
+    found: dict[str, str] = {}
+    with ProcessPoolExecutor(1, start_of_helpers()) as pool:
+        waiting = {name: pool.submit(_hindrance, config, list(options)) for name, (config, options) in runs.items()}
+        for name, answer in waiting.items():
+            try:
+                found[name] = answer.result()
+            except BrokenProcessPool:  # for memory, perhaps; the training itself will tell
+                break
+    return {name: reason for name, reason in found.items() if reason}
+
+
+def _hindrance(config: str, options: Sequence[str]) -> str:
+    """Return why a training cannot begin, empty if it can."""
+    torch.set_num_threads(1)  # a process that was forked may not start others of OpenMP's
+    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        try:
+            cfg, _ = load_for(config, options, flags={"work_dir": folder})
+            cfg.work_dir = folder
+            drop_missing_validation(cfg)
+            runner = build_runner(cfg)
+            loop = runner.train_loop
+            loop.run = lambda: runner.model  # all is built by then
+            runner.train()
+        except UsageError as error:
+            return str(error)
+        finally:
+            sys.stdout.flush()
+            gc.collect()
+    return ""
