@@ -18,15 +18,16 @@ from unittest import mock
 from doc_pages import ROOT
 from torch.distributed.run import get_args_parser
 
-from maetool.engine.config import load_config, parse_runs
-from maetool.engine.config_checks import check_config
-from maetool.engine.config_paths import find_config
+from maetool.config.checks import check_config
+from maetool.config.load import load_config, parse_runs
+from maetool.config.paths import find_config
 
 DEFAULT = "configs/mae/vit-b_800e.py"  # what a placeholder stands for where options are checked
 
 
 def tool_module(path):
-    return importlib.import_module(f"maetool.commands.{Path(path).stem}")
+    name = Path(path).stem
+    return importlib.import_module("benchmarks.command" if name == "benchmark" else f"maetool.commands.{name}")
 
 
 def parser_of(path):

@@ -17,7 +17,6 @@ CASES = [
     ("quick_eval c.pth --data x --workers -1", "--workers: -1 is given, but it must be at least 0"),
     ("extract_features c.pth --data x --out x.npz --batch-size -2", "--batch-size: -2 is given"),
     ("visualize_reconstruction c.py c.pth --num 0", "--num: 0 is given"),
-    ("benchmark maskers --rounds 0", "--rounds: 0 is given"),
     ("compare c.py --out x --seeds 0", "--seeds: 0 is given"),
     ("prepare_dataset x y --images-per-shard 0", "--images-per-shard: 0 is given"),
     ("prepare_dataset x y --workers 0", "--workers: 0 is given, but it must be at least 1"),

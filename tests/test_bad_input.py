@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from maetool.config.load import load_config, load_for
 from maetool.engine import launch
-from maetool.engine.config import load_config, load_for
 from maetool.errors import UsageError
 from maetool.registry import MASKERS, MODELS
 from maetool.testing import tiny_config, tiny_model

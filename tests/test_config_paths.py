@@ -7,10 +7,10 @@ from mmengine import Config
 
 import maetool
 from maetool import commands
-from maetool.engine.compare import rows_of
-from maetool.engine.config import load_config
-from maetool.engine.config_origin import trace
-from maetool.engine.config_paths import config_names, configs_folder, find_config
+from maetool.config.load import load_config
+from maetool.config.origin import trace
+from maetool.config.paths import config_names, configs_folder, find_config
+from maetool.engine.sweep import rows_of
 from maetool.errors import UsageError
 
 NAME = "maetool::mae/vit-t_shapes.py"

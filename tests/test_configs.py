@@ -6,9 +6,9 @@ import pytest
 import torch
 from mmengine import Config
 
+from maetool.config.debug import shrink
+from maetool.config.load import complete_config, load_config
 from maetool.engine import launch
-from maetool.engine.config import complete_config, load_config
-from maetool.engine.debug import shrink
 from maetool.visualization.curves import read_logs
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -70,12 +70,12 @@ def test_shims_lead_somewhere_and_end_in_time():
 
 def test_the_text_of_a_config():
     text = "model = dict(encoder=dict(depth=2))\nbase_lr = 0.1\n"
-    with pytest.warns(DeprecationWarning, match=r"config_text\.read_values is now maetool\.config_stored\.read_text"):
+    with pytest.warns(DeprecationWarning, match=r"read_values is now maetool\.metadata\.stored_config\.read_text"):
         from maetool.engine.config_text import read_values
     assert read_values(text) == {"model": {"encoder": {"depth": 2}}, "base_lr": 0.1}
     from maetool.engine.config_text import read_section
 
-    with pytest.warns(DeprecationWarning, match="config_stored.read_section"):
+    with pytest.warns(DeprecationWarning, match="stored_config.read_section"):
         assert read_section(text, "model").encoder.depth == 2
     with pytest.warns(DeprecationWarning, match=r"runner\.cfg\.pretty_text"):
         assert MaetoolRunner.config_text.fget(SimpleNamespace(cfg=SimpleNamespace(pretty_text=text))) == text
@@ -95,7 +95,8 @@ def resolve(place):
 def is_removed(place, repository):
     text = (repository / "docs" / "changelog.md").read_text()
     removed = re.search(r"(?ms)^### Removed$(.*?)^##", text)[1]
-    return f"- `{place.replace(':', '.')}`: " in removed
+    names = re.findall(r"(?m)^- `(maetool[\w.]+)`: ", removed)
+    return any(f"{place.replace(':', '.')}.".startswith(f"{name}.") for name in names)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

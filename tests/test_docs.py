@@ -17,13 +17,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import maetool
+from maetool.config.checks import check_config
+from maetool.config.debug import shrink
+from maetool.config.keys import KEYS
+from maetool.config.load import load_config
 from maetool.data import ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.engine import launch
-from maetool.engine.config import load_config
-from maetool.engine.config_checks import check_config
-from maetool.engine.config_keys import KEYS
-from maetool.engine.debug import shrink
 from maetool.errors import UsageError
 from maetool.maskers import RandomMasker
 from maetool.registry import MASKERS, PART_REGISTRIES

@@ -134,12 +134,12 @@ def test_an_editable_installation_reads_the_checkout(source, tmp_path):
     (site,) = tmp_path.rglob("site-packages")
     others = [path for path in sys.path if path.endswith("site-packages")]
     code = f"import site, sys; site.addsitedir({str(site)!r}); sys.path += {others}\n"
-    code += "import maetool.engine.config_paths as c; print(c.__file__, c.find_config('maetool::mae/vit-t_shapes'))"
+    code += "import maetool.config.paths as c; print(c.__file__, c.find_config('maetool::mae/vit-t_shapes'))"
     # -S: so that an editable installation in this environment is not the one that is imported.
     command = [sys.executable, "-S", "-c", code]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=60)
-    expected = [source / "maetool/engine/config_paths.py", source / "configs/mae/vit-t_shapes.py"]
+    expected = [source / "maetool/config/paths.py", source / "configs/mae/vit-t_shapes.py"]
     assert result.stdout.split() == list(map(str, expected)), result.stderr
 
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from maetool import installation
-from maetool.installation import ABSENT, FAILS, OK, Finding, attempt, guard, packages, system, to_lines
+from maetool.installation import packages as installation
+from maetool.installation.packages import ABSENT, FAILS, OK, Finding, attempt, guard, packages, system, to_lines
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from maetool import commands
+from maetool.config.load import complete_config, load_config
 from maetool.data import ShapesDataset
-from maetool.data.image_size import MAX_PIXELS
-from maetool.engine.checkpoint import write_checkpoint
-from maetool.engine.config import complete_config, load_config
-from maetool.engine.predict import load_trained
+from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.errors import UsageError
+from maetool.pretrained.predict import load_trained
 from maetool.registry import MODELS
+from maetool.weights.write import write_checkpoint
 
 CONFIG = "configs/finetune/vit-t_shapes.py"
 SMALL = ["model.encoder.depth=1", "model.encoder.embed_dim=32", "model.encoder.num_heads=2"]
@@ -105,7 +105,7 @@ def test_of_the_data_of_a_config(call, folder, tmp_path, monkeypatch, name):
 
     monkeypatch.setattr("maetool.engine.centroids.fit_centroids", seen)
     monkeypatch.setattr("maetool.engine.launch.build_dataset", seen)
-    monkeypatch.setattr("maetool.engine.launch.load_model", lambda *_: None)
+    monkeypatch.setattr("maetool.pretrained.model.load_model", lambda *_: None)
     config = ["configs/mae/vit-t_shapes.py"] + ["c.pth"] * (name != "fit_centroids")
     arguments = [*config, "--out", tmp_path / "x.png", "--max-pixels", 1000]
     with pytest.raises(KeyError, match=r"\[1000, None\]" if name == "fit_centroids" else r"\[None, 1000\]"):

@@ -14,18 +14,17 @@ from PIL import Image
 
 from maetool import writing
 from maetool.commands import command_names
+from maetool.config.load import complete_config, load_config
 from maetool.data import ShapesDataset
-from maetool.engine.checkpoint import write_checkpoint
-from maetool.engine.config import complete_config, load_config
 from maetool.errors import OutputError, UsageError
 from maetool.registry import MODELS
+from maetool.weights.write import write_checkpoint
 
 PRETRAINED, CLASSIFIER = "configs/mae/vit-t_shapes.py", "configs/finetune/vit-t_shapes.py"
 SMALL = ["model.encoder.depth=1", "model.encoder.embed_dim=32", "model.encoder.num_heads=2"]
 SMALL += ["model.encoder.patch_size=8", "val_dataloader.dataset.num_samples=16"]
 # Command line with the place as OUT, and how it ends; None, a folder.
 COMMANDS = {
-    "benchmark": ("index --files 5 --rounds 1 --json OUT", ".json"),
     "browse_masks": (f"{PRETRAINED} --draws 64 --out OUT", ".png"),
     "compare": (f"{PRETRAINED} --seeds 1 --out OUT", None),
     "convert_checkpoint": ("PRETRAINED.pth --to timm --out OUT", ".safetensors"),
@@ -46,7 +45,7 @@ COMMANDS = {
 READERS = {"doctor", "list_components", "list_configs", "print_config", "repeat_step"}
 LIMITS = {"dataset_stats": 10, "quick_eval": 10, "test": 16_000}  # bytes, for the size of what is written
 # What needs long, or files that are not here; their writing is that of the others.
-LONG = {"benchmark", "compare", "convert_tokenizer", "fit_centroids", "train"}
+LONG = {"compare", "convert_tokenizer", "fit_centroids", "train"}
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +100,9 @@ def at_most(size):
 
 
 def test_one_module_writes():
-    """Except the benchmarks, whose files nobody keeps, and what takes a file that is open."""
+    """Except what takes a file that is open."""
     direct = {"write_text", "write_bytes", "imwrite", "dump"}
-    files = [path for path in Path(writing.__file__).parent.rglob("*.py") if path.parent.name != "benchmarks"]
+    files = Path(writing.__file__).parent.rglob("*.py")
     calls = {
         (path.name, node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id)
         for path in files

@@ -9,8 +9,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from maetool import plugins
-from maetool.engine.components import components, to_text
-from maetool.engine.config import load_config
+from maetool.commands.list_components import components, to_text
+from maetool.config.load import load_config
 from maetool.errors import UsageError
 from maetool.registry import MASKERS
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maetool.engine.config import complete_config, load_config
+from maetool.config.load import complete_config, load_config
 
 #     config                     batch   rate    betas          clip  warm-up  least  epochs
 RECIPES = [

@@ -1,9 +1,12 @@
 """A registry finds its parts in a process that has imported nothing else."""
 
+import importlib
 import subprocess
 import sys
 
 import pytest
+
+from maetool import registry
 
 
 @pytest.mark.parametrize(
@@ -19,3 +22,43 @@ def test_parts_are_found(name, part):
     code = f"from maetool import registry; print(registry.find_part({part!r}, registry.{name}).__name__)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == part, result.stderr[-500:]
+
+
+PACKAGES = {place: parts for parts in registry._ALL for place in parts._locations if "." in place}
+
+
+@pytest.mark.parametrize("place", PACKAGES)
+def test_every_part_can_be_found_alone(place):
+    """A part that its package does not list would be found only once everything is imported."""
+    listed = set(getattr(importlib.import_module(place), "__all__", ()))
+    for parts in registry._ALL:
+        for name, part in parts.parts().items() if place in parts._locations else ():
+            in_package = part.__module__.startswith(f"{place}.")
+            assert not in_package or name in listed, f"{place} does not list {name}"
+
+
+def test_only_what_is_asked_for_is_imported():
+    code = """if True:
+        import sys
+        from maetool import registry
+        registry.find_part("VisionTransformer", registry.ENCODERS)
+        registry.find_part("AdamW", registry.OPTIMIZERS)
+        registry.classes_named("ImagePreprocessor")
+        heavy = {"timm", "torchvision", "matplotlib", "sklearn", "mmcv", "maetool.encoders.swin"}
+        print(sorted(heavy & set(sys.modules)))
+    """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_name_of_ours_cannot_be_taken_before_it_is_imported():
+    code = """if True:
+        from maetool.registry import ENCODERS
+        @ENCODERS.register_module()
+        class SwinTransformer:
+            pass
+    """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (
+        "The encoder name `SwinTransformer` is taken twice, by maetool.encoders.swin and by __main__" in result.stderr
+    )

@@ -1,15 +1,11 @@
 """From the tokens of a plain encoder to maps of several strides, for dense tasks."""
 
-from .backbones import UPerNetBackbone, ViTDetBackbone
-from .maps import check_maps, feature_maps
-from .pyramids import LastMap, LayerPyramid, SimpleFeaturePyramid
+from maetool._lazy import lazily
 
-__all__ = [
-    "LastMap",
-    "LayerPyramid",
-    "SimpleFeaturePyramid",
-    "UPerNetBackbone",
-    "ViTDetBackbone",
-    "check_maps",
-    "feature_maps",
-]
+_PLACES = {
+    "backbones": ("UPerNetBackbone", "ViTDetBackbone"),
+    "maps": ("check_maps", "feature_maps"),
+    "pyramids": ("LastMap", "LayerPyramid", "SimpleFeaturePyramid"),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

@@ -8,10 +8,10 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.metadata.grid import grid_in_meta
 from maetool.positions import fit_positions
-from maetool.recorded import grid_in_meta
 from maetool.registry import ENCODERS, MODELS
-from maetool.weights import read_checkpoint, weights_of
+from maetool.weights.read import read_checkpoint, weights_of
 
 from .maps import check_maps, feature_maps
 from .pyramids import LayerPyramid, SimpleFeaturePyramid, strides_of
@@ -32,7 +32,7 @@ class Backbone(BaseModule):
     """An encoder and a pyramid: images to four maps.
 
     With `init_cfg=dict(type="Pretrained", checkpoint=...)` it begins with the encoder of a checkpoint of any format of
-    `maetool.convert.formats`. Weights that another toolbox reads itself may have our names or the published ones.
+    `maetool.weights.formats.table`. Weights that another toolbox reads itself may have our names or the published ones.
     Tables of positions are resized to the encoder's grid; see `maetool.positions`.
 
     Attributes:

@@ -19,7 +19,7 @@ GROUPS = {
     "Trained models": ("visualize_reconstruction", "quick_eval", "predict", "extract_features", "export_encoder"),
     "Checkpoints and tokenizers": ("convert_checkpoint", "convert_tokenizer", "fit_centroids"),
     "Configs and parts": ("list_configs", "print_config", "list_components", "browse_masks"),
-    "This machine": ("doctor", "benchmark"),
+    "This machine": ("doctor",),
 }
 _FOLDER = Path(__file__).parent
 

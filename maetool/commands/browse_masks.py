@@ -5,9 +5,14 @@ Example: maetool browse_masks maetool::colormae/vit-b_300e.py --out masks.png \
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from maetool.arguments import add_max_pixels, positive
+
+if TYPE_CHECKING:  # --help answers at once without them
+    from torch import Tensor, nn
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,8 +30,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Build the maskers, draw, print the statistics."""
     args = parse_args()
-    from maetool.engine.config import parse_runs
-    from maetool.engine.launch import masks_of
+    from maetool.config.load import parse_runs
     from maetool.visualization.masks import masks_figure
     from maetool.visualization.pictures import check_picture, save_figure
 
@@ -41,3 +45,43 @@ def main() -> None:
         print(f"{name:<16} {row}")
     save_figure(figure, out)
     print(f"Wrote {args.out}.")
+
+
+def masks_of(
+    path: str, runs: Mapping[str, Sequence[str]], data: str | None, max_pixels: int | None = None
+) -> "tuple[dict[str, nn.Module], Tensor, Any]":
+    """Return the maskers of several changes of a config, some uint8 images (N, 3, H, W) for them, and the grid.
+
+    Args:
+        path: the config.
+        runs: name to options.
+        data: folder of images; drawn shapes without one.
+        max_pixels: most pixels of an image in the folder; None for the default.
+
+    Raises:
+        UsageError: a change that is wrong, changes of the grid, or `max_pixels` without `data`.
+    """
+    import torch
+
+    from maetool.config.load import load_config
+    from maetool.config.prepare import prepare_config
+    from maetool.data.codecs.image_size import chosen_limit
+    from maetool.errors import UsageError
+    from maetool.registry import DATASETS, MODELS
+
+    if max_pixels and not data:
+        raise UsageError("--max-pixels is for the images of --data, which is not given: leave it out.")
+    configs = {name: load_config(path, options) for name, options in runs.items()}
+    models = {}
+    for name, cfg in configs.items():
+        prepare_config(cfg)
+        models[name] = MODELS.build({**cfg.model, "data_preprocessor": None})
+    first = next(iter(models.values())).encoder
+    if any(model.encoder.grid != first.grid for model in models.values()):
+        raise UsageError("The runs have different grids: leave image size and patch size as they are.")
+    shapes = {"type": "ShapesDataset", "num_samples": 8, "img_size": first.img_size}
+    folder = {"type": "ImageFolderDataset", "root": data, "limit": 8, "max_pixels": chosen_limit(max_pixels)}
+    folder["pipeline"] = [{"type": "ResizeCenterCrop", "size": first.img_size}]
+    dataset = DATASETS.build(folder if data else shapes)
+    images = torch.stack([dataset[i]["inputs"] for i in range(min(8, len(dataset)))])
+    return {name: model.masker for name, model in models.items()}, images, first.grid

@@ -39,8 +39,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Train what is not there yet, then write table.md and, of what was measured, comparison.png and labels.png."""
     args = parse_args()
-    from maetool.engine.compare import collect, label_curves, over_labels, rows_of, run_all, to_markdown
-    from maetool.engine.config import parse_runs
+    from maetool.config.load import parse_runs
+    from maetool.engine.sweep import collect, label_curves, over_labels, rows_of, run_all, to_markdown
     from maetool.errors import UsageError
     from maetool.visualization.classification import draw_label_curves
     from maetool.visualization.comparison import draw

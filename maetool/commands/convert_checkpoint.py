@@ -3,7 +3,7 @@
 import argparse
 
 from maetool.arguments import positive
-from maetool.convert.formats import FORMATS
+from maetool.weights.formats.table import FORMATS
 
 INTERRUPTED = "Stopped; nothing was written."
 
@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Convert, write, tell."""
     args = parse_args()
-    from maetool.engine.config import load_config
-    from maetool.engine.convert import convert, write_conversion
+    from maetool.config.load import load_config
+    from maetool.pretrained.convert import convert, write_conversion
     from maetool.writing import check_file
 
     out = check_file(args.out, "--out")

@@ -15,9 +15,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Convert."""
     args = parse_args()
-    from maetool.convert.beitv2 import from_published
-    from maetool.engine.checkpoint import write_checkpoint
-    from maetool.weights import read_checkpoint, weights_of
+    from maetool.weights.formats.beitv2 import from_published
+    from maetool.weights.read import read_checkpoint, weights_of
+    from maetool.weights.write import write_checkpoint
     from maetool.writing import check_file
 
     out = check_file(args.out, "--out")

@@ -30,10 +30,10 @@ def main() -> None:
     from tqdm import tqdm
 
     from maetool.compat import usable_cores
-    from maetool.data.file_index import index_files
-    from maetool.data.image_size import chosen_limit
-    from maetool.data.statistics import measure, to_text
-    from maetool.data.subsets import evenly_spaced
+    from maetool.data.codecs.image_size import chosen_limit
+    from maetool.data.datasets.subsets import evenly_spaced
+    from maetool.data.prepare.statistics import measure, to_text
+    from maetool.data.sources.file_index import index_files
     from maetool.writing import check_file, write_text
 
     if args.broken:

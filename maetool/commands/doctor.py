@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from maetool.errors import UsageError
-from maetool.installation import FAILS, Finding, guard, packages, system, to_lines
+from maetool.installation.packages import FAILS, Finding, guard, packages, system, to_lines
 
 INTERRUPTED = "Stopped."
 
@@ -37,6 +37,6 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _trials(args: argparse.Namespace) -> Iterator[Finding]:
-    from maetool.engine.doctor import examine
+    from maetool.installation.trials import examine
 
     yield from examine(args.work_dir, args.slow)

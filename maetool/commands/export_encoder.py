@@ -30,11 +30,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Export."""
     args = parse_args()
-    from maetool.engine.checkpoint import read_checkpoint
-    from maetool.engine.config import load_config
-    from maetool.engine.encoder import load_encoder
-    from maetool.engine.export import check_out, describe, encoder_of, write_onnx, write_weights
-    from maetool.engine.model_card import write_card
+    from maetool.config.load import load_config
+    from maetool.pretrained.card import write_card
+    from maetool.pretrained.encoder import load_encoder
+    from maetool.pretrained.export import check_out, describe, encoder_of, write_onnx, write_weights
+    from maetool.weights.read import read_checkpoint
 
     out = check_out(args.out)
     section = load_config(args.config).model if args.config else None

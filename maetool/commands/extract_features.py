@@ -28,9 +28,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load, extract, write."""
     args = parse_args()
-    from maetool.engine.config import load_config
-    from maetool.engine.extract import build_whole, check_out, extract, write_features
-    from maetool.engine.frozen import features_of, load_frozen
+    from maetool.config.load import load_config
+    from maetool.pretrained.extract import build_whole, check_out, extract, write_features
+    from maetool.pretrained.frozen import features_of, load_frozen
 
     out = check_out(args.out)
     model = load_frozen(args.checkpoint, load_config(args.config) if args.config else None)

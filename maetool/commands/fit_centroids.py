@@ -25,11 +25,11 @@ def main() -> None:
     """Fit and write."""
     args = parse_args()
     # Imported here so that --help answers at once.
-    from maetool.config_stored import stored_facts
+    from maetool.config.load import load_for
+    from maetool.config.user_data import limit_pixels
     from maetool.engine.centroids import fit_centroids, units_of
-    from maetool.engine.checkpoint import write_checkpoint
-    from maetool.engine.config import load_for
-    from maetool.engine.user_data import limit_pixels
+    from maetool.metadata.stored_config import stored_facts
+    from maetool.weights.write import write_checkpoint
     from maetool.writing import check_file
 
     cfg, _ = load_for(args.config, args.cfg_options, args.data)

@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Print a line for each config: its name, which every command takes, and its title."""
     args = parse_args()
-    from maetool.engine.config_paths import config_names, describe, find_config
+    from maetool.config.paths import config_names, describe, find_config
     from maetool.errors import UsageError
 
     rows = [(name, describe(find_config(name))) for name in config_names(args.package)]

@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Draw and write."""
     args = parse_args()
-    from maetool.data.layouts import write_shapes
+    from maetool.data.drawn.layouts import write_shapes
     from maetool.writing import check_folder
 
     size = args.size[0] if len(args.size) == 1 else args.size

@@ -34,8 +34,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load the model, predict, write."""
     args = parse_args()
-    from maetool.engine.config import load_config
-    from maetool.engine.predict import load_trained, predict
+    from maetool.config.load import load_config
+    from maetool.pretrained.predict import load_trained, predict
     from maetool.visualization.pictures import save_picture
     from maetool.writing import check_folder, write_text
 

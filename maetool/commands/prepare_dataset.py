@@ -29,9 +29,9 @@ def main() -> None:
     from tqdm import tqdm
 
     from maetool.compat import usable_cores
-    from maetool.data.file_index import index_files
-    from maetool.data.image_size import chosen_limit
-    from maetool.data.prepare import REPORT, Recipe, prepare
+    from maetool.data.codecs.image_size import chosen_limit
+    from maetool.data.prepare.prepare import REPORT, Recipe, prepare
+    from maetool.data.sources.file_index import index_files
     from maetool.writing import check_folder
 
     max_pixels = chosen_limit(args.max_pixels)

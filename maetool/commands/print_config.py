@@ -19,8 +19,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load, trace, print."""
     args = parse_args()
-    from maetool.engine.config import load_for
-    from maetool.engine.config_origin import trace
+    from maetool.config.load import load_for
+    from maetool.config.origin import trace
     from maetool.errors import UsageError
 
     found = [row for row in trace(args.config, args.cfg_options, args.data) if _below(row[0], args.only)]

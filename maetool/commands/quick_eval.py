@@ -37,11 +37,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Extract the features of both parts, measure, print a table."""
     args = parse_args()
-    from maetool.engine.config import load_config
-    from maetool.engine.frozen import load_frozen
-    from maetool.engine.quick import QuickEvaluation, to_text
-    from maetool.engine.user_data import places
+    from maetool.config.load import load_config
+    from maetool.config.user_data import places
     from maetool.ops.geometry import to_size
+    from maetool.pretrained.frozen import load_frozen
+    from maetool.pretrained.quick_eval import QuickEvaluation, to_text
     from maetool.writing import check_file, write_text
 
     if args.json:

@@ -31,9 +31,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Build the runner, load the weights and validate."""
     args = parse_args()
+    from maetool.config.load import load_for
     from maetool.engine import launch
-    from maetool.engine.config import load_for
-    from maetool.weights import local_file
+    from maetool.weights.read import local_file
     from maetool.writing import write_text
 
     work_dir = args.work_dir or str(local_file(args.checkpoint).parent / "test")

@@ -52,8 +52,8 @@ def main() -> None:
     """Build the runner and train."""
     args = parse_args()
     # Imported here so that --help answers at once.
+    from maetool.config.load import load_for
     from maetool.engine import launch
-    from maetool.engine.config import load_for
     from maetool.engine.run_lock import only_run_in
     from maetool.engine.summary import summarise
     from maetool.writing import check_folder

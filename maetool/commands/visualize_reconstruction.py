@@ -27,18 +27,19 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load the model, draw, write."""
     args = parse_args()
-    from maetool.engine import launch
-    from maetool.engine.config import load_for
-    from maetool.engine.user_data import limit_pixels
+    from maetool.config.load import load_for
+    from maetool.config.user_data import limit_pixels
+    from maetool.engine.launch import build_dataset
+    from maetool.pretrained.model import load_model
     from maetool.visualization.pictures import check_picture, save_picture
     from maetool.visualization.reconstruction import first_samples, reconstruction_panel
 
     out = check_picture(args.out, "--out")
     cfg, _ = load_for(args.config, args.cfg_options, args.data)
-    model = launch.load_model(cfg, args.checkpoint)
+    model = load_model(cfg, args.checkpoint)
     loader = "val_dataloader" if cfg.get("val_dataloader") else "train_dataloader"
     limit_pixels(cfg[loader].dataset, args.max_pixels)
-    dataset = launch.build_dataset(cfg, loader)
+    dataset = build_dataset(cfg, loader)
     batch = first_samples(dataset, args.num, cfg.get("randomness", {}).get("seed"))
     save_picture(reconstruction_panel(model, batch, args.statistics), out)
     print(f"Wrote {args.out}.")

@@ -1,62 +1,34 @@
-"""Datasets, transforms, samplers and the preprocessor."""
+"""Datasets, transforms, samplers and the preprocessor; each is imported when it is asked for."""
 
-from .augment import AugmentingPreprocessor, RandAugment
-from .base import ImageDataset, SampleKey
-from .coco_dataset import CocoDataset
-from .collate import collate_samples
-from .csv_dataset import CsvDataset
-from .dense_transforms import ClassBalancedCrop, FitSize, PhotometricDistortion, RandomFlip, RandomScale
-from .image_folder import ImageFolderDataset
-from .object_shapes import ObjectShapesDataset
-from .object_transforms import FitObjects, FlipObjects, LargeScaleJitter
-from .objects import ObjectDataset, Objects, Picture
-from .preprocessor import ImagePreprocessor
-from .samplers import KeyedOrder, KeyedSampler
-from .segmentation import SegmentationDataset
-from .shapes import ShapesDataset
-from .shapes_segmentation import ShapesSegmentation
-from .shard_dataset import ShardDataset
-from .transforms import (
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-    ResizeCenterCrop,
-    ResizeRandomCrop,
-    SingleDrawCrop,
-)
+from maetool._lazy import lazily
 
-__all__ = [
-    "AugmentingPreprocessor",
-    "ClassBalancedCrop",
-    "CocoDataset",
-    "CsvDataset",
-    "FitObjects",
-    "FitSize",
-    "FlipObjects",
-    "ImageDataset",
-    "ImageFolderDataset",
-    "ImagePreprocessor",
-    "KeyedOrder",
-    "KeyedSampler",
-    "LargeScaleJitter",
-    "ObjectDataset",
-    "ObjectShapesDataset",
-    "Objects",
-    "PhotometricDistortion",
-    "Picture",
-    "RandAugment",
-    "RandomFlip",
-    "RandomHorizontalFlip",
-    "RandomResizedCrop",
-    "RandomScale",
-    "Resize",
-    "ResizeCenterCrop",
-    "ResizeRandomCrop",
-    "SampleKey",
-    "SegmentationDataset",
-    "ShapesDataset",
-    "ShapesSegmentation",
-    "ShardDataset",
-    "SingleDrawCrop",
-    "collate_samples",
-]
+_PLACES = {
+    "collate": ("collate_samples",),
+    "datasets.base": ("ImageDataset",),
+    "datasets.coco": ("CocoDataset",),
+    "datasets.csv_table": ("CsvDataset",),
+    "datasets.detection": ("ObjectDataset",),
+    "datasets.image_folder": ("ImageFolderDataset",),
+    "datasets.segmentation": ("SegmentationDataset",),
+    "datasets.shard_dataset": ("ShardDataset",),
+    "drawn.object_shapes": ("ObjectShapesDataset",),
+    "drawn.shapes": ("ShapesDataset",),
+    "drawn.shapes_segmentation": ("ShapesSegmentation",),
+    "keys": ("SampleKey",),
+    "objects": ("Objects", "Picture"),
+    "samplers": ("KeyedOrder", "KeyedSampler"),
+    "transforms.augment": ("AugmentingPreprocessor", "RandAugment"),
+    "transforms.boxes": ("FitObjects", "FlipObjects", "LargeScaleJitter"),
+    "transforms.crops": (
+        "RandomHorizontalFlip",
+        "RandomResizedCrop",
+        "Resize",
+        "ResizeCenterCrop",
+        "ResizeRandomCrop",
+        "SingleDrawCrop",
+    ),
+    "transforms.maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomFlip", "RandomScale"),
+    "transforms.preprocessor": ("ImagePreprocessor",),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

@@ -10,11 +10,10 @@ from mmengine.dist import get_dist_info
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from maetool.data.keys import SampleKey, keyed_rng
 from maetool.errors import UsageError
 from maetool.ops.random import mix, sample_keys
 from maetool.registry import DATA_SAMPLERS
-
-from .base import SampleKey, keyed_rng
 
 _AT_ONCE = 4096  # samples; a million keys as Python's numbers would take 100 MB
 

@@ -1,19 +1,15 @@
 """Tokens and a plan to predictions."""
 
-from .class_bottleneck import ClassBottleneckDecoder
-from .cross_attention import CrossAttentionDecoder
-from .fusion import LayerFusionDecoder
-from .linear import LinearDecoder
-from .scaled import ScaledDecoder
-from .transformer import TransformerDecoder
-from .visible import VisibleDecoder
+from maetool._lazy import lazily
 
-__all__ = [
-    "ClassBottleneckDecoder",
-    "CrossAttentionDecoder",
-    "LayerFusionDecoder",
-    "LinearDecoder",
-    "ScaledDecoder",
-    "TransformerDecoder",
-    "VisibleDecoder",
-]
+_PLACES = {
+    "class_bottleneck": ("ClassBottleneckDecoder",),
+    "cross_attention": ("CrossAttentionDecoder",),
+    "fusion": ("LayerFusionDecoder",),
+    "linear": ("LinearDecoder",),
+    "scaled": ("ScaledDecoder",),
+    "transformer": ("TransformerDecoder",),
+    "visible": ("VisibleDecoder",),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

@@ -1,9 +1,13 @@
 """Images and a plan to tokens."""
 
-from .from_timm import TimmEncoder
-from .hybrid import HybridTransformer
-from .swin import SwinTransformer
-from .vit import VisionTransformer
-from .windowed import WindowedTransformer
+from maetool._lazy import lazily
 
-__all__ = ["HybridTransformer", "SwinTransformer", "TimmEncoder", "VisionTransformer", "WindowedTransformer"]
+_PLACES = {
+    "from_timm": ("TimmEncoder",),
+    "hybrid": ("HybridTransformer",),
+    "swin": ("SwinTransformer",),
+    "vit": ("VisionTransformer",),
+    "windowed": ("WindowedTransformer",),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

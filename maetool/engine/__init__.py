@@ -1,31 +1,6 @@
-"""Everything that trains: the runner, loops, hooks, optimisers, schedules and checkpoints."""
+"""Everything that trains: the runner, its loop, hooks, optimisers, schedules, resuming and stopping."""
 
-from . import (
-    classification,
-    detection,
-    hooks,
-    lars,
-    layer_decay,
-    log_processor,
-    loops,
-    optim,
-    param_groups,
-    schedules,
-    segmentation,
-)
-from .runner import MaetoolRunner
+from maetool._lazy import lazily
 
-__all__ = [
-    "MaetoolRunner",
-    "classification",
-    "detection",
-    "hooks",
-    "lars",
-    "layer_decay",
-    "log_processor",
-    "loops",
-    "optim",
-    "param_groups",
-    "schedules",
-    "segmentation",
-]
+__all__ = ["MaetoolRunner"]
+__getattr__ = lazily(__name__, {"runner": ["MaetoolRunner"]})

@@ -18,18 +18,18 @@ from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import Runner
 
 from maetool.compat import keep_freed_memory
+from maetool.config.values import tell_unmatched
+from maetool.engine.optim.schedules import fit_to_loop
 from maetool.errors import UsageError
+from maetool.evaluation.evaluator import build_evaluator
+from maetool.parallel.blocks import checkpoint_blocks, checkpointing_of, compile_blocks
+from maetool.parallel.sharding import is_sharded, shard
+from maetool.pretrained.initial import check_classes
 from maetool.registry import LOOPS, MODELS, refusals_told
 
-from .blocks import checkpoint_blocks, checkpointing_of, compile_blocks
-from .config_values import tell_unmatched
-from .evaluator import build_evaluator
-from .initial import check_classes
 from .loaders import with_parts
-from .loops import renew_epochs
 from .saving import EarlyEndHook, check_checkpoint_hook
-from .schedules import fit_to_loop
-from .sharding import is_sharded, shard
+from .train_loop import renew_epochs
 
 # What must move with training, whatever hooks a config lists; without such parts in the model they do nothing.
 _NEEDED_HOOKS = ("TeacherHook", "MaskerProgressHook")

@@ -8,12 +8,11 @@ from mmengine import Config
 from mmengine.device import get_device
 from torch import Tensor
 
+from maetool.config.prepare import prepare_config
 from maetool.errors import UsageError
 from maetool.ops.kmeans import kmeans
 from maetool.registry import DATASETS, MODELS, TARGETS, find_part
 from maetool.structures import MaskPlan
-
-from .config_prepare import prepare_config
 
 _BATCH = 64
 _LEAST = 16  # patches of an image: decoding an image for a single one would take most of the time

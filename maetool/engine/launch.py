@@ -1,36 +1,28 @@
 """From a config to a runner, a model or a dataset: what the tools call."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine import Config
-from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from maetool.config_stored import config_file_of
-from maetool.data.image_size import chosen_limit
+from maetool._deprecated import moved
+from maetool.config.prepare import prepare_run
+from maetool.config.user_data import use_data
+from maetool.engine.optim.wrapper import precision_of
 from maetool.errors import UsageError
-from maetool.registry import DATASETS, MODELS, RUNNERS, find_part
+from maetool.metadata.provenance import versions
+from maetool.registry import DATASETS, RUNNERS, find_part
+from maetool.weights.work_dir import checkpoints_in
 from maetool.writing import check_folder
 
-from .checkpoint import checkpoints_in, load_weights, read_checkpoint, weights_of
-from .config import load_config
-from .config_prepare import prepare_config, prepare_run
-from .earlier import check_as_trained
 from .hooks import ReconstructionHook
-from .optim import precision_of
 from .runner import MaetoolRunner
-from .state import versions
-from .user_data import use_data
 
 __all__ = [
     "build_dataset",
     "build_runner",
     "drop_missing_validation",
-    "load_model",
-    "masks_of",
     "need_validation",
     "refuse_to_overwrite",
     "use_data",
@@ -120,52 +112,13 @@ def refuse_to_overwrite(work_dir: str) -> None:
         )
 
 
-def load_model(cfg: Config, checkpoint: str) -> nn.Module:
-    """Build the model of a config in evaluation mode, with all its weights from a checkpoint.
-
-    Raises:
-        UsageError: a checkpoint that cannot be read or is of another architecture.
-    """
-    prepare_config(cfg)
-    model = MODELS.build(cfg.model)
-    state = read_checkpoint(checkpoint)
-    check_as_trained(model, state.get("meta"), checkpoint)
-    load_weights(model, weights_of(state, checkpoint), checkpoint, config_file_of(state.get("meta"), checkpoint))
-    return model.eval()
-
-
 def build_dataset(cfg: Config, loader: str) -> Dataset:
     """Build the dataset of a completed config's loader, for example "val_dataloader"."""
     return DATASETS.build(cfg[loader].dataset)
 
 
-def masks_of(
-    path: str, runs: Mapping[str, Sequence[str]], data: str | None, max_pixels: int | None = None
-) -> tuple[dict[str, nn.Module], Tensor, Any]:
-    """Return the maskers of several changes of a config, some uint8 images (N, 3, H, W) for them, and the grid.
-
-    Args:
-        path: the config.
-        runs: name to options.
-        data: folder of images; drawn shapes without one.
-        max_pixels: most pixels of an image in the folder; None for the default.
-
-    Raises:
-        UsageError: a change that is wrong, changes of the grid, or `max_pixels` without `data`.
-    """
-    if max_pixels and not data:
-        raise UsageError("--max-pixels is for the images of --data, which is not given: leave it out.")
-    configs = {name: load_config(path, options) for name, options in runs.items()}
-    models = {}
-    for name, cfg in configs.items():
-        prepare_config(cfg)
-        models[name] = MODELS.build({**cfg.model, "data_preprocessor": None})
-    first = next(iter(models.values())).encoder
-    if any(model.encoder.grid != first.grid for model in models.values()):
-        raise UsageError("The runs have different grids: leave image size and patch size as they are.")
-    shapes = {"type": "ShapesDataset", "num_samples": 8, "img_size": first.img_size}
-    folder = {"type": "ImageFolderDataset", "root": data, "limit": 8, "max_pixels": chosen_limit(max_pixels)}
-    folder["pipeline"] = [{"type": "ResizeCenterCrop", "size": first.img_size}]
-    dataset = DATASETS.build(folder if data else shapes)
-    images = torch.stack([dataset[i]["inputs"] for i in range(min(8, len(dataset)))])
-    return {name: model.masker for name, model in models.items()}, images, first.grid
+__getattr__ = moved(
+    __name__,
+    {"load_model": "maetool.pretrained.model.load_model", "masks_of": "maetool.commands.browse_masks.masks_of"},
+    "0.3.0",
+)

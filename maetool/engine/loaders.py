@@ -6,10 +6,9 @@ from typing import Any
 from mmengine.dist import get_world_size
 
 from maetool.data.samplers import KeyedOrder
+from maetool.data.workers import shielded
 from maetool.errors import UsageError
 from maetool.registry import DATA_SAMPLERS, DATASETS, check_part
-
-from .stopping import shielded
 
 
 def with_parts(dataloader: Mapping[str, Any]) -> dict[str, Any]:

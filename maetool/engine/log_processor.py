@@ -9,9 +9,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import LogProcessor
 
 from maetool import compat
+from maetool.engine.optim.wrapper import report_of
 from maetool.registry import LOG_PROCESSORS
-
-from .optim import report_of
 
 _KEPT = 1000  # values of a history; MMEngine keeps a million and copies them all at every step
 

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 import torch
 
 from maetool.compat import start_of_helpers
+from maetool.config.load import load_for
 from maetool.errors import UsageError
 
-from .config import load_for
 from .launch import build_runner, drop_missing_validation
 
 

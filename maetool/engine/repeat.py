@@ -7,16 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from maetool.annotations import fits
-from maetool.config_stored import read_section
+from maetool.config.earlier import as_trained
+from maetool.config.trust import build_trusted, trusted
+from maetool.engine.optim.wrapper import choose_dtype, name_of, report_of
 from maetool.errors import UsageError
+from maetool.metadata.provenance import versions
+from maetool.metadata.stored_config import read_section
+from maetool.parallel.loading import load_weights
 from maetool.registry import MODELS
 from maetool.structures import MaskPlan
+from maetool.weights.read import read_checkpoint
 
-from .checkpoint import load_weights, read_checkpoint
-from .config_trust import build_trusted, trusted
-from .earlier import as_trained
-from .optim import choose_dtype, name_of, report_of
-from .state import step_seed, versions
+from .state import step_seed
 
 # What the file of a step holds, and which facts.
 _PARTS: dict[str, Any] = {"meta": Mapping, "batch": Mapping, "plan": Mapping | None, "state_dict": Mapping}

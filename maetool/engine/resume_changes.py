@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from maetool.config_stored import read_config
 from maetool.errors import UsageError
+from maetool.metadata.stored_config import read_config
 
 _NAMES = 4096  # file names that the fingerprint of a data set is made of, evenly spaced
 _SHOWN = 80  # characters of a value

@@ -7,9 +7,8 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 
 from maetool.annotations import parameters_of
+from maetool.engine.optim.schedules import WarmupSchedule, state_of
 from maetool.errors import UsageError
-
-from .schedules import WarmupSchedule, state_of
 
 State = Mapping[str, Any]
 _POSITION = ("last_step", "_global_step", "_last_value", "verbose")  # of a scheduler; the rest is its shape

@@ -14,21 +14,23 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.registry import RUNNERS
 
-from maetool.config_stored import config_file_of, stored_facts
+from maetool.config.earlier import check_as_trained
+from maetool.config.prepare import prepare_run
+from maetool.metadata.stored_config import config_file_of, stored_facts
 from maetool.models import start_parts
+from maetool.parallel.loading import load_weights
+from maetool.parallel.sharding import full_weights, is_sharded, read_on_first
+from maetool.pretrained.facts import names_of_classes
+from maetool.pretrained.initial import load_initial
 from maetool.registry import refusals_told
+from maetool.weights.read import read_checkpoint, weights_of
+from maetool.weights.work_dir import newest_readable, trained_seed
 
 from .building import BuildingRunner
-from .checkpoint import load_weights, newest_readable, read_checkpoint, trained_seed, weights_of
-from .config_prepare import prepare_run
-from .earlier import check_as_trained
-from .file_facts import names_of_classes
-from .initial import load_initial
-from .loops import enter_loop
 from .run_lock import only_run_in
 from .saving import check_local, save
-from .sharding import full_weights, is_sharded, read_on_first
 from .state import check_resumable, restore
+from .train_loop import enter_loop
 
 
 @RUNNERS.register_module()
@@ -102,7 +104,7 @@ class MaetoolRunner(BuildingRunner):
         return stored_facts(self.cfg)
 
     def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
-        """Return the model's state dict, see `maetool.engine.sharding.full_weights`; all processes call it together."""
+        """Return the model's state dict, see `sharding.full_weights`; all processes call it together."""
         return full_weights(self.bare_model, everywhere)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:

@@ -8,8 +8,9 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 
 from maetool.errors import UsageError
+from maetool.weights.work_dir import save_as_last
+from maetool.weights.write import write_checkpoint
 
-from .checkpoint import save_as_last, write_checkpoint
 from .state import training_state
 
 _ONLY_TRAINING = ("optimizer", "param_schedulers")

@@ -1,26 +1,23 @@
 """What a checkpoint holds, and how a run goes on from one, on whatever number of processes."""
 
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
-import mmengine
 import torch
 from mmengine.runner import IterBasedTrainLoop
 
-from maetool import __version__
-from maetool.config_stored import read_config
+from maetool.engine.optim.param_groups import in_present_groups
+from maetool.engine.optim.schedules import state_of
 from maetool.errors import UsageError
+from maetool.metadata.provenance import versions as versions
+from maetool.metadata.stored_config import read_config
 from maetool.ops.random import sample_keys
 
-from .checkpoint import history_from_plain
-from .param_groups import in_present_groups
-from .provenance import git_revision
+from .histories import history_from_plain, plain_histories
 from .resume_changes import changes_since, data_fingerprint, describe_changes, refuse_changes
 from .resume_optimizer import restore_optimizer
-from .schedules import state_of
 
 _OF_THIS_RUN = ("cfg", "experiment_name", "mmengine_version")
 _NEEDED = ("meta", "state_dict", "optimizer", "message_hub")
@@ -39,7 +36,7 @@ def training_state(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
     state = {
         "meta": {**_facts(runner), "epoch": epoch, "iter": iteration},
         "state_dict": runner.whole_weights(),
-        "message_hub": runner.message_hub.state_dict(),
+        "message_hub": plain_histories(runner.message_hub.state_dict()),
         "optimizer": runner.optim_wrapper.state_dict(),
         "param_schedulers": [state_of(scheduler) for scheduler in schedulers_of(runner)],
     }
@@ -69,17 +66,6 @@ def _facts(runner: Any) -> dict[str, Any]:
         "dataset_meta": runner.train_dataloader.dataset.metainfo,
         "data_names": data_fingerprint(runner.train_dataloader.dataset),
         **({_OWED: True} if getattr(runner.train_loop, _OWED, False) else {}),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on, and the revision of maetool's repository."""
-    return {
-        "maetool": __version__,
-        "revision": git_revision(),
-        "torch": str(torch.__version__),
-        "mmengine": mmengine.__version__,
-        "python": platform.python_version(),
     }
 
 

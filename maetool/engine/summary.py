@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from maetool.visualization.curves import Logs, read_logs
-
-from .checkpoint import checkpoints_in
+from maetool.weights.work_dir import checkpoints_in
 
 
 def summarise(work_dir: Path) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from mmengine.hooks import EMAHook
 
+from maetool.evaluation.loop import ValLoop
+
 from .stopping import PassEndedError, StopRequest
-from .validation import ValLoop
 
 
 def validate(runner: Any, stop: StopRequest) -> str:

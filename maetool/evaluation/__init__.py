@@ -1,17 +1,15 @@
-"""What the features are worth."""
+"""How good a model is: validation, its metrics, and what the features are worth."""
 
-from .features import Features, collect_features, pixel_features, token_features
-from .knn import knn_accuracy, knn_predict, knn_scores
-from .linear_probe import linear_probe_predict, linear_probe_scores
+from maetool._lazy import lazily
 
-__all__ = [
-    "Features",
-    "collect_features",
-    "knn_accuracy",
-    "knn_predict",
-    "knn_scores",
-    "linear_probe_predict",
-    "linear_probe_scores",
-    "pixel_features",
-    "token_features",
-]
+_PLACES = {
+    "classes": ("ClassificationValLoop",),
+    "features": ("Features", "collect_features", "pixel_features", "token_features"),
+    "knn": ("knn_accuracy", "knn_predict", "knn_scores"),
+    "loop": ("KnnValLoop", "PretrainValLoop", "ValLoop"),
+    "objects": ("DetectionValLoop",),
+    "pixels": ("SegmentationValLoop",),
+    "linear_probe": ("linear_probe_predict", "linear_probe_scores"),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

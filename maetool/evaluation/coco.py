@@ -8,7 +8,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval import mask as runs
 from torch import Tensor
 
-from maetool.data.coco_masks import check_segmentation, encode_mask
+from maetool.data.datasets.coco_masks import check_segmentation, encode_mask
 from maetool.errors import UsageError
 
 KINDS = {"box": "bbox", "mask": "segm"}

@@ -7,7 +7,7 @@ from mmengine.dist import all_gather
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maetool.data.broken_files import own_samples
+from maetool.data.datasets.broken_files import own_samples
 
 Features = Callable[[nn.Module, Tensor], Tensor]
 

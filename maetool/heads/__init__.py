@@ -1,7 +1,12 @@
 """Predictions, target and plan to losses."""
 
-from .classification import ClassificationHead
-from .regression import RegressionHead
-from .weighted import weighted_sum
+from maetool._lazy import lazily
 
-__all__ = ["ClassificationHead", "RegressionHead", "weighted_sum"]
+_PLACES = {
+    "classification": ("ClassificationHead",),
+    "regression": ("RegressionHead",),
+    "segmentation": ("FCNHead", "LinearMapHead", "UPerHead"),
+    "weighted": ("weighted_sum",),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

@@ -1,20 +1,13 @@
 """Who decides what is hidden."""
 
-from .base import Masker
-from .color import ColorNoiseMasker
-from .combined import GivenMasker, MixedMasker, ScheduledMasker
-from .random import RandomMasker
-from .structured import AlignedMasker, BlockMasker, GridMasker, InverseBlockMasker
+from maetool._lazy import lazily
 
-__all__ = [
-    "AlignedMasker",
-    "BlockMasker",
-    "ColorNoiseMasker",
-    "GivenMasker",
-    "GridMasker",
-    "InverseBlockMasker",
-    "Masker",
-    "MixedMasker",
-    "RandomMasker",
-    "ScheduledMasker",
-]
+_PLACES = {
+    "base": ("Masker",),
+    "color": ("ColorNoiseMasker",),
+    "combined": ("GivenMasker", "MixedMasker", "ScheduledMasker"),
+    "random": ("RandomMasker",),
+    "structured": ("AlignedMasker", "BlockMasker", "GridMasker", "InverseBlockMasker"),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

@@ -1,18 +1,13 @@
 """Models: the parts joined."""
 
-from .base import TrainableModel, has_following_parts, parts_after_step, start_parts
-from .classifier import ImageClassifier
-from .detector import ObjectDetector
-from .mim import MaskedImageModel
-from .segmentor import Segmentor
+from maetool._lazy import lazily
 
-__all__ = [
-    "ImageClassifier",
-    "MaskedImageModel",
-    "ObjectDetector",
-    "Segmentor",
-    "TrainableModel",
-    "has_following_parts",
-    "parts_after_step",
-    "start_parts",
-]
+_PLACES = {
+    "base": ("TrainableModel", "has_following_parts", "parts_after_step", "start_parts"),
+    "classifier": ("ImageClassifier",),
+    "detector": ("ObjectDetector",),
+    "mim": ("MaskedImageModel",),
+    "segmentor": ("Segmentor",),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

@@ -92,10 +92,10 @@ class ObjectDetector(TrainableModel):
 
         Args:
             images: (B, C, H, W), normalised, of any size.
-            data_samples: what else the batch holds, see `maetool.data.objects.collate_objects`: `content` (B, 2), rows
-                and columns that are no padding (by default all), `original_size` (B, 2), that of the images before
-                they were resized (by default `content`), and `targets`, a list of B dicts of `boxes` (N, 4), `labels`
-                (N,) and `masks` (N, H, W).
+            data_samples: what else the batch holds, see `maetool.data.datasets.detection.collate_objects`: `content`
+                (B, 2), rows and columns that are no padding (by default all), `original_size` (B, 2), that of the
+                images before they were resized (by default `content`), and `targets`, a list of B dicts of `boxes`
+                (N, 4), `labels` (N,) and `masks` (N, H, W).
             mode: "loss" gives a dict of scalars: `loss`, the sum of the others; "predict" a list of B dicts of `boxes`,
                 float32 (N, 4), `labels`, int64 (N,), `scores` (N,), highest first, and `masks`, bool (N, H, W), in
                 pixels of the original images; "tensor" the maps, finest first.

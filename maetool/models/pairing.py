@@ -94,14 +94,14 @@ def _learns(norm: nn.Module | None) -> bool:
 
 
 def _decoders(encoder: Any) -> str:
-    return " or ".join(sorted(name for name, part in DECODERS.module_dict.items() if _reads(part, encoder))) or "none"
+    return " or ".join(sorted(name for name, part in DECODERS.parts().items() if _reads(part, encoder))) or "none"
 
 
 def _encoders(decoder: Any) -> str:
     wanted = getattr(decoder, "reads", ("visible",))
     fitting = {
         name: [kind for kind in getattr(part, "can_see", ("visible",)) if kind in wanted]
-        for name, part in sorted(ENCODERS.module_dict.items())
+        for name, part in sorted(ENCODERS.parts().items())
     }
     named = [f'{name} (sees="{kinds[0]}")' for name, kinds in fitting.items() if kinds]
     return " or ".join(named)

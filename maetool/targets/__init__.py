@@ -1,19 +1,14 @@
 """What should have been predicted."""
 
-from .features import FeatureTarget, MomentumFeatureTarget, TeacherTarget
-from .hog import HOGTarget
-from .low_frequency import LowFrequencyTarget
-from .picture import PictureTarget
-from .pixel import PixelTarget
-from .tokens import TokenTarget
+from maetool._lazy import lazily
 
-__all__ = [
-    "FeatureTarget",
-    "HOGTarget",
-    "LowFrequencyTarget",
-    "MomentumFeatureTarget",
-    "PictureTarget",
-    "PixelTarget",
-    "TeacherTarget",
-    "TokenTarget",
-]
+_PLACES = {
+    "features": ("FeatureTarget", "MomentumFeatureTarget", "TeacherTarget"),
+    "hog": ("HOGTarget",),
+    "low_frequency": ("LowFrequencyTarget",),
+    "picture": ("PictureTarget",),
+    "pixel": ("PixelTarget",),
+    "tokens": ("TokenTarget",),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

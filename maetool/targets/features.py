@@ -15,7 +15,7 @@ from maetool.ops.geometry import by, to_size
 from maetool.ops.stats import along_channels, check_deviations, check_normalisable, patch_stats
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan
-from maetool.weights import local_file
+from maetool.weights.read import local_file
 
 from .teacher_weights import load_encoder as load_encoder
 

@@ -3,9 +3,9 @@
 from mmengine.logging import print_log
 from torch import nn
 
+from maetool.metadata.grid import grid_in_meta
 from maetool.positions import fit_positions
-from maetool.recorded import grid_in_meta
-from maetool.weights import check_weights, read_checkpoint, weights_of
+from maetool.weights.read import check_weights, read_checkpoint, weights_of
 
 
 def load_encoder(encoder: nn.Module, path: str) -> None:

@@ -11,7 +11,7 @@ from maetool.errors import UsageError
 from maetool.ops.kmeans import nearest_centroids
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
-from maetool.weights import local_file, read_checkpoint, weights_of
+from maetool.weights.read import local_file, read_checkpoint, weights_of
 
 
 @TARGETS.register_module()

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from .pictures import save_figure
+from .pictures import new_figure, save_figure
 
 _NUMBERED, _NAMED = 15, 60  # classes up to which the cells have numbers, and the axes names
 
@@ -23,8 +21,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
     number = len(classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(14.0, 3.5 + 0.45 * number if number <= _NUMBERED else 4 + 0.16 * number)
-    figure = Figure(figsize=(side + 1.2, side), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(side + 1.2, side)
     axes = figure.add_subplot()
     picture = axes.imshow(shares * 100, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     if number <= _NUMBERED:
@@ -50,8 +47,7 @@ def draw_reliability(confidence: np.ndarray, accuracy: np.ndarray, count: np.nda
         error: the expected calibration error, 0 to 1.
         path: where.
     """
-    figure = Figure(figsize=(5, 6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5, 6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     above.plot([0, 1], [0, 1], "--", color="0.5", label="perfectly calibrated")
     above.vlines(confidence, confidence, accuracy, color="C3", alpha=0.6, label="gap")
@@ -73,8 +69,7 @@ def draw_label_curves(curves: Mapping[str, Mapping[int, Sequence[float]]], metri
         metric: what the values are.
         path: where.
     """
-    figure = Figure(figsize=(6.5, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.5, 4.5)
     axes = figure.add_subplot()
     for colour, (name, points) in enumerate(curves.items()):
         numbers = sorted(points)

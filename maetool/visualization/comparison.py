@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from .pictures import save_figure
+from .pictures import new_figure, save_figure
 
 
 def draw(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bool:
@@ -15,8 +12,7 @@ def draw(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bool
     titles = [title for title in next(iter(found.values()), {}) if title in named]  # in the order of the table
     if not titles:
         return False
-    figure = Figure(figsize=(2.5 + 1.1 * len(found), 4.8), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.5 + 1.1 * len(found), 4.8)
     axes = figure.add_subplot()
     for number, title in enumerate(titles):
         shift = 0.16 * (number - (len(titles) - 1) / 2)

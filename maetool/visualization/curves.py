@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from maetool.errors import UsageError
 from maetool.reading import read_file
 
-from .pictures import save_figure
+from .pictures import new_figure, save_figure
 
 _logger = logging.getLogger("maetool")
 _ACCURACIES = {
@@ -62,8 +59,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 def draw_curves(logs: Logs, path: Path) -> None:
     """Draw the loss beside that of a constant predictor, and the first accuracy that there is, as a PNG."""
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
     lines = {
         "loss": ("training loss", "C0", "-"),
@@ -116,8 +112,7 @@ def draw_runs(runs: Mapping[str, Logs], keys: Sequence[str], smooth: int, path: 
         smooth: reports that a point is the mean of.
         path: where.
     """
-    figure = Figure(figsize=(8, 1 + 3 * len(keys)), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 1 + 3 * len(keys))
     for axes, key in zip(figure.subplots(len(keys), squeeze=False)[:, 0], keys, strict=True):
         for number, (name, logs) in enumerate(runs.items()):
             steps, values = _points(logs.get(key, {}))

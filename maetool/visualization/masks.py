@@ -3,18 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from maetool.ops.random import sample_keys
 
-from .pictures import save_figure
+from .pictures import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _EXAMPLES = 4
 
@@ -75,7 +77,7 @@ def draw_masks(
 
 def masks_figure(
     maskers: Mapping[str, nn.Module], images: Tensor, grid: tuple[int, int], draws: int = 2048
-) -> tuple[Figure, dict[str, MaskStatistics]]:
+) -> tuple["Figure", dict[str, MaskStatistics]]:
     """Draw one row for each masker: masks on images, visible rate, cluster sizes, spectrum.
 
     Args:
@@ -87,8 +89,7 @@ def masks_figure(
     Returns:
         The figure, and name to statistics.
     """
-    figure = Figure(figsize=(1.5 * _EXAMPLES + 8.5, 1.9 * len(maskers) + 0.4), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.5 * _EXAMPLES + 8.5, 1.9 * len(maskers) + 0.4, dpi=100)
     rows = figure.subplots(len(maskers), _EXAMPLES + 3, squeeze=False, width_ratios=[1] * _EXAMPLES + [1.2, 1.6, 1.6])
     found = {}
     for axes, (name, masker) in zip(rows, maskers.items(), strict=True):
@@ -116,7 +117,7 @@ def _overlay(image: Tensor, mask: Tensor) -> np.ndarray:
     return torch.where(hidden[..., None], 127, image.permute(1, 2, 0)).to(torch.uint8).numpy()
 
 
-def _draw_statistics(axes: list[Axes], statistics: MaskStatistics) -> None:
+def _draw_statistics(axes: list["Axes"], statistics: MaskStatistics) -> None:
     rate, clusters, power = axes
     shown = rate.imshow(statistics.rate, vmin=0, vmax=max(0.5, statistics.rate.max()), cmap="viridis")
     rate.figure.colorbar(shown, ax=rate, shrink=0.8)

@@ -1,14 +1,16 @@
 """Pictures and figures, written as files."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import ImageFont
 
 from maetool.errors import UsageError
 from maetool.writing import check_file, write_file, write_picture
+
+if TYPE_CHECKING:  # it takes a third of a second to import, and most commands draw nothing
+    from matplotlib.figure import Figure
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _FIGURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
@@ -19,6 +21,8 @@ def caption_font(size: int) -> ImageFont.FreeTypeFont:
 
     It is DejaVu Sans, which comes with matplotlib.
     """
+    import matplotlib
+
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
@@ -39,7 +43,17 @@ def check_picture(path: str | Path, option: str, figure: bool = False) -> Path:
     return check_file(path, option)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def new_figure(width: float, height: float, dpi: int = 120) -> "Figure":
+    """Return an empty figure of matplotlib that needs no screen; its size is in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure of matplotlib in the format that its file's ending names, making its folder.
 
     Raises:

@@ -90,7 +90,7 @@ def _be_child(seed):
 
 
 def _try(module, rng):
-    from maetool.data.image_io import UnreadableImage
+    from maetool.data.codecs.images import UnreadableImage
     from maetool.errors import UsageError
 
     with tempfile.TemporaryDirectory() as folder:

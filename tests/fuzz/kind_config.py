@@ -5,8 +5,8 @@ import os
 
 from mmengine.logging import MMLogger
 
-from maetool.engine.config import load_for
-from maetool.engine.config_prepare import prepare_run
+from maetool.config.load import load_for
+from maetool.config.prepare import prepare_run
 from maetool.engine.launch import build_runner, drop_missing_validation
 
 MEMORY = 2**30

@@ -2,7 +2,7 @@
 
 from damage import text_damaged
 
-from maetool.data.csv_dataset import read_table
+from maetool.data.datasets.csv_table import read_table
 
 
 def make_case(rng, folder):

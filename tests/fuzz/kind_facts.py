@@ -6,13 +6,13 @@ import json
 import torch
 from damage import value_damaged
 
-from maetool.engine.encoder import load_encoder
-from maetool.engine.export import encoder_of
-from maetool.engine.frozen import load_frozen
-from maetool.engine.model_card import model_card
 from maetool.engine.repeat import RepeatedStep
+from maetool.pretrained.card import model_card
+from maetool.pretrained.encoder import load_encoder
+from maetool.pretrained.export import encoder_of
+from maetool.pretrained.frozen import load_frozen
 from maetool.registry import MODELS
-from maetool.weights import read_checkpoint
+from maetool.weights.read import read_checkpoint
 
 MEMORY = 2**30
 VIT = {"type": "VisionTransformer", "img_size": [16, 16], "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}

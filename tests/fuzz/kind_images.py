@@ -10,10 +10,10 @@ import torch
 from damage import bytes_damaged, png_damaged
 from PIL import Image
 
-from maetool.data.encoded_image import EncodedImage, open_image
-from maetool.data.image_io import UnreadableImage, decode_image
-from maetool.data.prepare import Recipe, encode
-from maetool.data.statistics import channels_of
+from maetool.data.codecs.encoded import EncodedImage, open_image
+from maetool.data.codecs.images import UnreadableImage, decode_image
+from maetool.data.prepare.prepare import Recipe, encode
+from maetool.data.prepare.statistics import channels_of
 
 MAX_PIXELS = 2**20
 MEMORY = 2**28  # 22 bytes a pixel are 23 MB; the rest is what the decoders' libraries take for themselves

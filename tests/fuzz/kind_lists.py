@@ -3,8 +3,8 @@
 import numpy as np
 from damage import bytes_damaged, text_damaged
 
-from maetool.data.file_index import index_files
-from maetool.data.image_io import UnreadableImage
+from maetool.data.codecs.images import UnreadableImage
+from maetool.data.sources.file_index import index_files
 
 NAMES = [f"{folder}/{number}.png" for folder in ("a", "b") for number in range(4)]
 

@@ -9,9 +9,9 @@ import torch
 from damage import ODD_VALUES, bytes_damaged, value_damaged
 from safetensors.torch import save
 
-from maetool.engine.checkpoint import write_checkpoint
-from maetool.engine.export import write_weights
-from maetool.weights import read_checkpoint, weights_of
+from maetool.pretrained.export import write_weights
+from maetool.weights.read import read_checkpoint, weights_of
+from maetool.weights.write import write_checkpoint
 
 META = {"epoch": 3, "encoder": {"type": "VisionTransformer", "img_size": [8, 8]}}
 CHECKED = ("ours.pth", "ours.safetensors")

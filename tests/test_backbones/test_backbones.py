@@ -8,7 +8,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, Registry
 
 from maetool.backbones import LayerPyramid, UPerNetBackbone, ViTDetBackbone, feature_maps
 from maetool.encoders import VisionTransformer
-from maetool.engine.layer_decay import LayerDecayConstructor, layer_decay_groups
+from maetool.engine.optim.layer_decay import LayerDecayConstructor, layer_decay_groups
 from maetool.errors import UsageError
 from maetool.models import ObjectDetector, Segmentor
 from maetool.ops.pos_embed import resize_pos_embed

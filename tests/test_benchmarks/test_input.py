@@ -3,9 +3,9 @@
 import cv2
 import pytest
 
-from maetool.benchmarks import index, loader
-from maetool.benchmarks.photos import write_photos
-from maetool.data.jpeg import read_header
+from benchmarks import index, loader
+from benchmarks.photos import write_photos
+from maetool.data.codecs.jpeg import read_header
 
 
 @pytest.fixture(autouse=True)

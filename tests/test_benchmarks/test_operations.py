@@ -2,7 +2,7 @@
 
 import pytest
 
-from maetool.benchmarks.operations import _REST, kind_of, run
+from benchmarks.operations import _REST, kind_of, run
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from maetool.benchmarks import peers, step
+from benchmarks import peers, step
 
 MAE, CROSS, SWIN = (
     Path(f"configs/{name}.py") for name in ("mae/vit-b_800e", "crossmae/vit-b_800e", "simmim/swin-b_800e")

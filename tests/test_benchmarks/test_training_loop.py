@@ -2,7 +2,7 @@
 
 import pytest
 
-from maetool.benchmarks import train
+from benchmarks import train
 
 
 def test_the_loop_of_a_recipe_is_timed_as_it_is_run(repository):

@@ -15,14 +15,15 @@ from mmengine.optim import _ParamScheduler
 from mmengine.runner import Runner
 
 from maetool.cli import StoppedError, run
+from maetool.config.debug import shrink
+from maetool.config.load import load_config
 from maetool.engine import launch
-from maetool.engine.checkpoint import checkpoints_in, read_checkpoint
-from maetool.engine.config import load_config
-from maetool.engine.debug import shrink
-from maetool.engine.evaluator import build_evaluator, compute
 from maetool.errors import UsageError
+from maetool.evaluation.evaluator import build_evaluator, compute
 from maetool.registry import HOOKS as HOOK_PARTS
 from maetool.registry import METRICS, PARAM_SCHEDULERS
+from maetool.weights.read import read_checkpoint
+from maetool.weights.work_dir import checkpoints_in
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "test_engine"))
 from runs import Signal, StopAt, assert_same
@@ -626,8 +627,8 @@ def test_a_cut_epoch(repository, tmp_path):
 def test_all_results_count_where_processes_have_unequal_shares(monkeypatch):
     evaluator = build_evaluator({"type": "CountedImages"})
     evaluator.metrics[0].results = [1.0, 3.0, 5.0]
-    monkeypatch.setattr("maetool.engine.evaluator.get_world_size", lambda: 2)
-    monkeypatch.setattr("maetool.engine.evaluator.all_gather_object", lambda own: [list(own), [2.0, 7.0]])
+    monkeypatch.setattr("maetool.evaluation.evaluator.get_world_size", lambda: 2)
+    monkeypatch.setattr("maetool.evaluation.evaluator.all_gather_object", lambda own: [list(own), [2.0, 7.0]])
     assert compute(evaluator, 5, {"loss": 1.0}) == {"loss": 1.0, "counted/images": 5.0, "counted/numbers": 7.0}
     evaluator.metrics[0].results = [1.0, 3.0, 5.0]  # a sampler that fills up repeats its first images at the end
     assert compute(evaluator, 4, {})["counted/images"] == 4.0
@@ -785,6 +786,6 @@ def test_a_defect_of_maetool_is_no_refusal(repository, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"BrokenHook .*\(RuntimeError: of a plugin;") as refused:
         build(repository, tmp_path / "a", custom_hooks=[{"type": "BrokenHook"}]).train()
     assert isinstance(refused.value.__cause__, RuntimeError)
-    monkeypatch.setattr("maetool.engine.schedules.IterBasedTrainLoop", None)
+    monkeypatch.setattr("maetool.engine.optim.schedules.IterBasedTrainLoop", None)
     with pytest.raises(TypeError):
         build(repository, tmp_path / "b").train()

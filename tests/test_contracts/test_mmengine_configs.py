@@ -18,26 +18,26 @@ from torch import nn
 
 import maetool
 from maetool.annotations import describe, fits, hints_of, kinds_of
-from maetool.config_stored import read_config, read_section, store_config
+from maetool.config.checks import check_config
+from maetool.config.debug import shrink
+from maetool.config.load import load_config, load_for
+from maetool.config.options import parse_value
+from maetool.config.origin import COMPUTED, trace
+from maetool.config.prepare import prepare_config
+from maetool.config.trust import trusted
 from maetool.data import ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.engine import launch
-from maetool.engine.checkpoint import read_checkpoint
-from maetool.engine.config import load_config, load_for
-from maetool.engine.config_checks import check_config
-from maetool.engine.config_options import parse_value
-from maetool.engine.config_origin import COMPUTED, trace
-from maetool.engine.config_prepare import prepare_config
-from maetool.engine.config_trust import trusted
-from maetool.engine.debug import shrink
-from maetool.engine.frozen import load_frozen
 from maetool.engine.runner import MaetoolRunner
 from maetool.errors import UsageError
 from maetool.maskers import RandomMasker
+from maetool.metadata.stored_config import read_config, read_section, store_config
 from maetool.models import MaskedImageModel
+from maetool.pretrained.frozen import load_frozen
+from maetool.pretrained.model import load_model
 from maetool.registry import DATASETS, MASKERS, MODELS, TARGETS
 from maetool.targets import PixelTarget
-from maetool.weights import local_file
+from maetool.weights.read import local_file, read_checkpoint
 
 SHAPES = "configs/mae/vit-t_shapes.py"
 RUNTIME = "configs/_base_/runtime/default.py"
@@ -274,7 +274,7 @@ def test_other_runners_than_maetool_s_are_refused(small):
 @pytest.mark.parametrize(("name", "count"), [("checkpont", 1), ("ema", 0)])
 def test_names_of_hooks_near_mmengine_s_are_told(small, monkeypatch, name, count):
     lines = []
-    monkeypatch.setattr("maetool.engine.config_values.print_log", lambda line, *_: lines.append(line), raising=False)
+    monkeypatch.setattr("maetool.config.values.print_log", lambda line, *_: lines.append(line), raising=False)
     cfg = small()
     cfg.default_hooks[name] = {"type": "EMAHook"}
     check_config(cfg)
@@ -561,7 +561,7 @@ def test_facts_fill_what_fits_and_never_what_is_given(small, facts):
 
 def test_facts_leave_the_defaults_of_others(small, facts, monkeypatch):
     lines = []
-    monkeypatch.setattr("maetool.registry.print_log", lambda line, **_: lines.append(line), raising=False)
+    monkeypatch.setattr("maetool.parts.print_log", lambda line, **_: lines.append(line), raising=False)
     model = small().model
     model.masker = {"type": "DefaultsMasker"}
     built = MODELS.build(model)
@@ -707,7 +707,7 @@ def test_the_preprocessor_beside_the_model(small, tmp_path):
     checkpoint = tmp_path / "work" / "epoch_2.pth"
     dumped = load_config(next((tmp_path / "work").glob("*.py")))
     for model in (
-        launch.load_model(dumped, str(checkpoint)),
+        load_model(dumped, str(checkpoint)),
         load_frozen(checkpoint),
         maetool.load_encoder(checkpoint),
     ):
@@ -790,7 +790,7 @@ def test_a_stranger_s_checkpoint_imports_nothing(tmp_path, trained, monkeypatch,
 
 def test_the_path_of_a_registered_class_is_its_name():
     section = ConfigDict(
-        type="maetool.models.MaskedImageModel", encoder={"type": "maetool.encoders.vit.VisionTransformer"}
+        type="maetool.models.MaskedImageModel", encoder={"type": "maetool.encoders.some_old_place.VisionTransformer"}
     )
     found = trusted(section, "x")
     assert (found.type, found.encoder.type) == ("MaskedImageModel", "VisionTransformer")
@@ -858,7 +858,7 @@ def test_a_config_in_pure_python_style(lazy, tmp_path):
     checkpoint = tmp_path / "work" / "epoch_2.pth"
     assert maetool.load_encoder(checkpoint).section.encoder.type == "VisionTransformer"
     dumped = load_config(tmp_path / "work" / "mine.py")
-    assert isinstance(launch.load_model(dumped, str(checkpoint)), MaskedImageModel)
+    assert isinstance(load_model(dumped, str(checkpoint)), MaskedImageModel)
 
 
 def test_a_class_that_nobody_registered_in_pure_python_style(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from timm.data.mixup import Mixup
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 
 from maetool.data import AugmentingPreprocessor, RandAugment, SingleDrawCrop
-from maetool.data.base import keyed_rng
+from maetool.data.keys import keyed_rng
 from maetool.encoders import VisionTransformer
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier

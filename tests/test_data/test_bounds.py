@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 
 from maetool.data import ImageFolderDataset, SegmentationDataset
-from maetool.data.encoded_image import EncodedImage, open_image
-from maetool.data.file_index import index_files
-from maetool.data.image_io import UnreadableImage, decode_image, read_bytes
-from maetool.data.image_size import MAX_PIXELS, photo_size
-from maetool.data.prepare import Recipe, encode
-from maetool.data.segmentation import read_index_png
-from maetool.data.statistics import measure
+from maetool.data.codecs.encoded import EncodedImage, open_image
+from maetool.data.codecs.image_size import MAX_PIXELS, photo_size
+from maetool.data.codecs.images import UnreadableImage, decode_image, read_bytes
+from maetool.data.datasets.segmentation import read_index_png
+from maetool.data.prepare.prepare import Recipe, encode
+from maetool.data.prepare.statistics import measure
+from maetool.data.sources.file_index import index_files
 from maetool.errors import UsageError
 
 HUGE = 16_380  # what WebP can say; 16,380 x 16,380 are more than the limit below, and others say 60,000
@@ -276,7 +276,7 @@ def test_classes_in_another_encoding(tmp_path, text):
 
 def test_a_byte_order_mark_is_no_part_of_the_first_class(tmp_path):
     (tmp_path / "classes.txt").write_text("a\nb\n", encoding="utf-8-sig")
-    from maetool.data.segmentation import read_classes
+    from maetool.data.datasets.segmentation import read_classes
 
     assert read_classes(tmp_path) == ["a", "b"]
 
@@ -395,7 +395,7 @@ def test_pillow_warns_of_nothing_unless_the_user_wants_it():
     tifffile.imwrite(file, photo(), photometric="rgb", description="x" * 300)
     data = file.getvalue().replace(struct.pack("<HHI", 270, 2, 301), struct.pack("<HHI", 270, 2, 2**30))
     assert data != file.getvalue()
-    code = "import sys\nfrom maetool.data.image_io import decode_image\n"
+    code = "import sys\nfrom maetool.data.codecs.images import decode_image\n"
     code += "try: decode_image(sys.stdin.buffer.read(), 3)\nexcept Exception as error: print(type(error).__name__)"
     for options, lines in ((), 0), (("-W", "always"), 2):
         done = subprocess.run([sys.executable, *options, "-c", code], input=data, capture_output=True)

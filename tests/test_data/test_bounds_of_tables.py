@@ -13,15 +13,16 @@ import torch
 from PIL import Image
 
 from maetool.data import CocoDataset
-from maetool.data.coco_file import read_coco
-from maetool.data.coco_masks import MAX_OUTLINE, decode_mask
-from maetool.data.csv_dataset import read_table
-from maetool.data.shards import TABLE, ShardTable, ShardWriter
-from maetool.engine.checkpoint import POINTER, checkpoints_in, newest_readable, write_checkpoint
+from maetool.data.datasets.coco_file import read_coco
+from maetool.data.datasets.coco_masks import MAX_OUTLINE, decode_mask
+from maetool.data.datasets.csv_table import read_table
+from maetool.data.sources.shards import TABLE, ShardTable, ShardWriter
 from maetool.errors import UsageError
 from maetool.evaluation.coco import CocoScores
 from maetool.reading import read_npz
-from maetool.weights import read_checkpoint
+from maetool.weights.read import read_checkpoint
+from maetool.weights.work_dir import POINTER, checkpoints_in, newest_readable
+from maetool.weights.write import write_checkpoint
 
 
 def content(**changes):
@@ -117,7 +118,7 @@ def test_masks_of_very_many_objects(folder):
 def test_an_annotation_with_id_0_is_found(kind):
     truth = content()
     entries = [{**each, "score": 1.0} for each in truth["annotations"]]
-    from maetool.data.coco_masks import encode_mask
+    from maetool.data.datasets.coco_masks import encode_mask
 
     for entry in entries:
         entry["segmentation"] = encode_mask(decode_mask(entry["segmentation"], (40, 60)))

@@ -9,17 +9,17 @@ import pytest
 from bits import places, with_changed_bit
 from PIL import Image
 
-from maetool.checksums import is_broken, sealed_json
-from maetool.data.file_index import index_files
-from maetool.data.image_io import UnreadableImage, read_image
-from maetool.data.prepare import SETTINGS, Recipe, prepare
-from maetool.data.segmentation import read_index_png
-from maetool.data.shapes import ShapesDataset
-from maetool.data.shapes_segmentation import write_ade20k
-from maetool.data.shards import TABLE, ShardFiles, ShardTable, ShardWriter
-from maetool.engine.compare import read_result
-from maetool.engine.extract import write_features
+from maetool.data.codecs.images import UnreadableImage, read_image
+from maetool.data.datasets.segmentation import read_index_png
+from maetool.data.drawn.shapes import ShapesDataset
+from maetool.data.drawn.shapes_segmentation import write_ade20k
+from maetool.data.prepare.prepare import SETTINGS, Recipe, prepare
+from maetool.data.sources.file_index import index_files
+from maetool.data.sources.shards import TABLE, ShardFiles, ShardTable, ShardWriter
+from maetool.engine.sweep import read_result
 from maetool.errors import UsageError
+from maetool.pretrained.extract import write_features
+from maetool.weights.checksums import is_broken, sealed_json
 from maetool.writing import write_file, write_picture
 
 NOTICED = (UsageError, UnreadableImage)

@@ -11,12 +11,12 @@ from PIL import Image
 from torchvision import transforms as published
 
 from maetool.data import ImageFolderDataset, RandomHorizontalFlip, RandomResizedCrop, ResizeCenterCrop, SampleKey
-from maetool.data import resize as resize_module
-from maetool.data.base import keyed_rng
-from maetool.data.encoded_image import EncodedImage
-from maetool.data.image_io import UnreadableImage, decode_image
-from maetool.data.jpeg import first_rows, read_header
-from maetool.data.resize import resize
+from maetool.data.codecs import resize as resize_module
+from maetool.data.codecs.encoded import EncodedImage
+from maetool.data.codecs.images import UnreadableImage, decode_image
+from maetool.data.codecs.jpeg import first_rows, read_header
+from maetool.data.codecs.resize import resize
+from maetool.data.keys import keyed_rng
 from maetool.errors import UsageError
 
 
@@ -225,7 +225,7 @@ def test_a_file_that_breaks_while_its_crop_is_cut_is_passed_over(folder, tmp_pat
 
 def test_a_decoder_that_disagrees_with_the_header_is_named(photo, monkeypatch):
     wrong = torch.zeros(3, 500, 375, dtype=torch.uint8)
-    monkeypatch.setattr("maetool.data.encoded_image.decode_image", lambda *args: wrong)
+    monkeypatch.setattr("maetool.data.codecs.encoded.decode_image", lambda *args: wrong)
     with pytest.raises(UnreadableImage, match="its header says 375 x 500 pixels, but it holds 500 x 375"):
         EncodedImage(jpeg(photo), "turned").crop((0, 0, 375, 300), (64, 64))
 
@@ -245,7 +245,7 @@ def test_without_vector_instructions_pillow_resizes(photo, monkeypatch):
 def test_backends_that_cannot_be(folder, monkeypatch):
     with pytest.raises(UsageError, match="must be one of cv2, pillow, torchcodec"):
         ImageFolderDataset(folder, backend="opencv")
-    monkeypatch.setattr("maetool.data.image_io.find_spec", lambda name: None)
+    monkeypatch.setattr("maetool.data.codecs.images.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install torchcodec"):
         ImageFolderDataset(folder, backend="torchcodec")
 

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from maetool.data import file_index
-from maetool.data.file_index import index_files
+from maetool.data.sources import file_index
+from maetool.data.sources.file_index import index_files
 from maetool.errors import UsageError
 
 LONG_AGO = time.time() - 3600

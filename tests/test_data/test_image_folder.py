@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, default_collate
 
-import maetool.data.transforms  # noqa: F401  registers the transforms by name
-from maetool.data.base import SampleKey
-from maetool.data.broken_files import BrokenFiles
-from maetool.data.image_folder import ImageFolderDataset
+import maetool.data.transforms.crops  # noqa: F401  registers the transforms by name
+from maetool.data.datasets.broken_files import BrokenFiles
+from maetool.data.datasets.image_folder import ImageFolderDataset
+from maetool.data.keys import SampleKey
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 

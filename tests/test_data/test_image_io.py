@@ -6,7 +6,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from maetool.data.image_io import UnreadableImage, read_image
+from maetool.data.codecs.images import UnreadableImage, read_image
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maetool.data import ImageFolderDataset, ShapesDataset
-from maetool.data.labels import Labels, aligned, describe_balance, labels_of
+from maetool.data.datasets.labels import Labels, aligned, describe_balance, labels_of
 from maetool.errors import UsageError
 
 

@@ -14,9 +14,9 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from maetool.data import ImageFolderDataset, ObjectShapesDataset, SegmentationDataset, ShapesDataset
-from maetool.data.base import SampleKey
-from maetool.data.mmcv_transforms import MmcvTransform, build_transform
+from maetool.data.keys import SampleKey
 from maetool.data.objects import Objects, Picture, boxes_of
+from maetool.data.transforms.mmcv_transforms import MmcvTransform, build_transform
 from maetool.errors import UsageError
 
 
@@ -230,7 +230,7 @@ import sys
 import maetool.data, maetool.engine, maetool.models
 assert "mmcv" not in sys.modules
 sys.modules["mmcv"] = None
-from maetool.data.mmcv_transforms import build_transform
+from maetool.data.transforms.mmcv_transforms import build_transform
 build_transform({"type": "RandomHorizontalFlip"})
 try:
     build_transform({"type": "mmcv.Resize", "scale": (4, 4)})

@@ -11,8 +11,9 @@ from maetool.data import (
     RandomHorizontalFlip,
     ShapesDataset,
 )
-from maetool.data.base import keyed_rng
-from maetool.data.objects import Objects, Picture, boxes_of, collate_objects
+from maetool.data.datasets.detection import collate_objects
+from maetool.data.keys import keyed_rng
+from maetool.data.objects import Objects, Picture, boxes_of
 from maetool.errors import UsageError
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maetool.data import AugmentingPreprocessor, ImagePreprocessor
-from maetool.data.augment import RandAugment
+from maetool.data.transforms.augment import RandAugment
 from maetool.errors import UsageError
 
 

@@ -19,7 +19,7 @@ from maetool.data import (
     SampleKey,
     ShapesDataset,
 )
-from maetool.data.base import keyed_rng
+from maetool.data.keys import keyed_rng
 from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 
@@ -230,7 +230,7 @@ def test_workers_use_one_thread_each():
 def test_without_transforms_no_generator_is_touched(monkeypatch):
     data = Noise()
     data.transforms = []
-    monkeypatch.setattr("maetool.data.base.keyed_rng", lambda key, torch_alone: pytest.fail("seeded"))
+    monkeypatch.setattr("maetool.data.datasets.base.keyed_rng", lambda key, torch_alone: pytest.fail("seeded"))
     assert data[3]["inputs"][0, 0, 0] == 3
 
 

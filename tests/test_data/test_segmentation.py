@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from maetool.config.load import load_config
 from maetool.data import (
     ClassBalancedCrop,
     FitSize,
@@ -19,10 +20,9 @@ from maetool.data import (
     ShapesDataset,
     ShapesSegmentation,
 )
-from maetool.data.base import keyed_rng
-from maetool.data.broken_files import BrokenFiles
-from maetool.data.layouts import write_shapes
-from maetool.engine.config import load_config
+from maetool.data.datasets.broken_files import BrokenFiles
+from maetool.data.drawn.layouts import write_shapes
+from maetool.data.keys import keyed_rng
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from maetool.data.scene import MIN_VISIBLE, OUTLINES, TEXTURES, draw_image
-from maetool.data.shapes import ShapesDataset, band_weights
+from maetool.data.drawn.scene import MIN_VISIBLE, OUTLINES, TEXTURES, draw_image
+from maetool.data.drawn.shapes import ShapesDataset, band_weights
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 
@@ -128,7 +128,7 @@ def test_masks_lie_on_the_objects_of_the_picture():
 def test_hidden_objects_are_left_out(monkeypatch):
     assert 0 < MIN_VISIBLE < 1
     strict = [len(dataset().scene(i).masks) for i in range(64)]
-    monkeypatch.setattr("maetool.data.scene.MIN_VISIBLE", 0.0)
+    monkeypatch.setattr("maetool.data.drawn.scene.MIN_VISIBLE", 0.0)
     assert sum(len(dataset().scene(i).masks) for i in range(64)) > sum(strict)
 
 
@@ -172,7 +172,7 @@ def test_cache_draws_once(monkeypatch):
     cached, drawn = dataset(cache=True), dataset(cache=False)
     for data in (cached, drawn):
         data.load(4)
-    monkeypatch.setattr("maetool.data.shapes.draw_image", lambda *args: pytest.fail("drawn again"))
+    monkeypatch.setattr("maetool.data.drawn.shapes.draw_image", lambda *args: pytest.fail("drawn again"))
     cached.load(4)
     with pytest.raises(pytest.fail.Exception, match="drawn again"):
         drawn.load(4)
@@ -190,7 +190,7 @@ def test_workers_draw_the_same_pictures(cache):
 def test_another_process_draws_the_same_picture():
     # Only the drawing, which needs no torch: a fresh interpreter has other hashes and no shared state.
     code = (
-        "import hashlib, numpy; from maetool.data.scene import draw_image;"
+        "import hashlib, numpy; from maetool.data.drawn.scene import draw_image;"
         "image, _ = draw_image(2, (32, 48), numpy.random.default_rng((0, 2)));"
         "print(hashlib.sha256(image.transpose(2, 0, 1).tobytes()).hexdigest())"
     )

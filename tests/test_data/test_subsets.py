@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from maetool.data import ImageFolderDataset, ShapesDataset
-from maetool.data.subsets import Subset
+from maetool.data.datasets.subsets import Subset
 from maetool.errors import UsageError
 
 SIZES = (1000, 200, 30, 7, 1)

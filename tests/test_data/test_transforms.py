@@ -4,8 +4,14 @@ import torch
 from PIL import Image
 from torchvision import transforms as reference
 
-from maetool.data.base import keyed_rng
-from maetool.data.transforms import RandomHorizontalFlip, RandomResizedCrop, Resize, ResizeCenterCrop, ResizeRandomCrop
+from maetool.data.keys import keyed_rng
+from maetool.data.transforms.crops import (
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+    ResizeCenterCrop,
+    ResizeRandomCrop,
+)
 from maetool.errors import UsageError
 
 

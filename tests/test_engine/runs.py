@@ -10,10 +10,10 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from maetool.config.debug import shrink
+from maetool.config.load import change_config, load_config
 from maetool.engine import launch
-from maetool.engine.checkpoint import read_checkpoint
-from maetool.engine.config import change_config, load_config
-from maetool.engine.debug import shrink
+from maetool.weights.read import read_checkpoint
 
 EPOCHS, ITERS = 3, 4
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 
 import maetool
-from maetool.config_stored import config_file_of
-from maetool.engine.checkpoint import newest_readable
-from maetool.engine.convert import convert
-from maetool.engine.frozen import load_frozen
-from maetool.engine.initial import load_initial
 from maetool.engine.repeat import RepeatedStep
 from maetool.engine.run_lock import LOCK, only_run_in
 from maetool.errors import UsageError
+from maetool.metadata.stored_config import config_file_of
+from maetool.pretrained.convert import convert
+from maetool.pretrained.frozen import load_frozen
+from maetool.pretrained.initial import load_initial
 from maetool.registry import ENCODERS, MODELS
 from maetool.testing.tiny import tiny_config, tiny_model
 from maetool.visualization.curves import read_logs
-from maetool.weights import read_checkpoint
+from maetool.weights.read import read_checkpoint
+from maetool.weights.work_dir import newest_readable
 
 VIT = {"type": "VisionTransformer", "img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3}
 CODES = {"type": "TokenTarget", "source": {"type": "PixelTarget"}}

@@ -7,10 +7,10 @@ import pytest
 import torch
 from runs import make_runner
 
+from maetool.config.load import load_config
 from maetool.engine.centroids import fit_centroids
-from maetool.engine.config import load_config
 from maetool.errors import UsageError
-from maetool.weights import read_checkpoint
+from maetool.weights.read import read_checkpoint
 
 CONFIG = "configs/ccvit/vit-t_shapes.py"
 SMALL = ["train_dataloader.dataset.num_samples=40"]

@@ -11,19 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from maetool.engine.checkpoint import (
-    checkpoints_in,
-    failures_told,
-    load_weights,
-    newest_readable,
-    read_checkpoint,
-    save_as_last,
-    to_plain,
-    weights_of,
-    write_checkpoint,
-)
 from maetool.errors import OutputError, UsageError
+from maetool.parallel.loading import load_weights
 from maetool.testing import tiny_model
+from maetool.weights.read import read_checkpoint, weights_of
+from maetool.weights.work_dir import checkpoints_in, newest_readable, save_as_last
+from maetool.weights.write import to_plain, write_checkpoint
+from maetool.writing import failures_told
 
 
 class Malicious:
@@ -124,7 +118,7 @@ def test_full_disk_keeps_what_was_there(tmp_path):
     code = f"""
 import resource, torch
 from pathlib import Path
-from maetool.engine.checkpoint import write_checkpoint
+from maetool.weights.write import write_checkpoint
 from maetool.errors import OutputError, UsageError
 path = Path({str(tmp_path)!r}) / "x.pth"
 write_checkpoint({{"state_dict": {{"a": torch.zeros(10)}}}}, path)

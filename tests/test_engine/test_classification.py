@@ -11,8 +11,8 @@ import torch
 from mmengine.model import BaseModel
 from torch.nn import functional
 
+from maetool.config.load import change_config, load_config
 from maetool.engine import launch
-from maetool.engine.config import change_config, load_config
 from maetool.errors import UsageError
 from maetool.registry import ENCODERS, MODELS
 from maetool.visualization.curves import read_logs

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maetool.engine.compare import METRICS, Row, collect, label_curves, over_labels, rows_of, run_all, to_markdown
+from maetool.engine.sweep import METRICS, Row, collect, label_curves, over_labels, rows_of, run_all, to_markdown
 from maetool.errors import UsageError
 from maetool.visualization.comparison import draw
 from maetool.visualization.curves import read_logs
@@ -81,7 +81,7 @@ def test_rows_that_cannot_be_trained_are_all_told_before_the_first_is(repository
         "done": ["model.masker.mask_ratio=3"],
     }
     finished(tmp_path, "done", seed_0=70.0)
-    monkeypatch.setattr("maetool.engine.compare._train", lambda *_: pytest.fail("a training began"))
+    monkeypatch.setattr("maetool.engine.sweep._train", lambda *_: pytest.fail("a training began"))
     with pytest.raises(UsageError) as info:
         run_all(rows_of([MAE], runs, COMMON[::2]), 1, tmp_path)
     sentence = str(info.value)

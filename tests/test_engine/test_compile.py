@@ -8,9 +8,9 @@ from timm.layers import DropPath as TimmDropPath
 from torch import nn
 
 from maetool.encoders import SwinTransformer, TimmEncoder
-from maetool.engine.blocks import blocks_of, checkpoint_blocks, compile_blocks
 from maetool.errors import UsageError
 from maetool.layers import Block, DropPath
+from maetool.parallel.blocks import blocks_of, checkpoint_blocks, compile_blocks
 from maetool.testing import tiny_batch, tiny_model
 
 

@@ -9,15 +9,16 @@ from bits import places, with_changed_bit
 from mmengine import ConfigDict
 from safetensors.torch import load_file, save_file
 
-from maetool.checksums import checksum_of, differs, sealed
-from maetool.engine.checkpoint import read_checkpoint, write_checkpoint
-from maetool.engine.convert import convert, write_conversion
-from maetool.engine.export import describe, encoder_of, read_onnx_facts, write_onnx, write_weights
-from maetool.engine.extract import write_features
-from maetool.engine.frozen import build_frozen
 from maetool.errors import UsageError
+from maetool.pretrained.convert import convert, write_conversion
+from maetool.pretrained.export import describe, encoder_of, read_onnx_facts, write_onnx, write_weights
+from maetool.pretrained.extract import write_features
+from maetool.pretrained.frozen import build_frozen
 from maetool.reading import read_npz
 from maetool.testing.tiny import tiny_config, tiny_model
+from maetool.weights.checksums import checksum_of, differs, sealed
+from maetool.weights.read import read_checkpoint
+from maetool.weights.write import write_checkpoint
 
 
 @pytest.fixture(scope="module")

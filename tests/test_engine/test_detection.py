@@ -11,24 +11,24 @@ import torch
 from PIL import Image
 from runs import EPOCHS, StopAt, assert_same, make_runner
 
+from maetool.config.checks import check_config
+from maetool.config.coco_places import coco_places
+from maetool.config.debug import shrink
+from maetool.config.load import complete_config, load_config
+from maetool.config.user_data import use_data
 from maetool.data import ObjectShapesDataset
-from maetool.data.layouts import write_shapes
-from maetool.data.objects import collate_objects
-from maetool.data.scene import OUTLINES
+from maetool.data.datasets.detection import collate_objects
+from maetool.data.drawn.layouts import write_shapes
+from maetool.data.drawn.scene import OUTLINES
 from maetool.engine import launch
-from maetool.engine.checkpoint import read_checkpoint
-from maetool.engine.coco_places import coco_places
-from maetool.engine.config import complete_config, load_config
-from maetool.engine.config_checks import check_config
-from maetool.engine.debug import shrink
-from maetool.engine.initial import load_initial
-from maetool.engine.predict import load_trained, predict
-from maetool.engine.predict_objects import find_objects, predict_objects
-from maetool.engine.schedules import WarmupStepLR
-from maetool.engine.user_data import use_data
+from maetool.engine.optim.schedules import WarmupStepLR
 from maetool.errors import UsageError
+from maetool.pretrained.initial import load_initial
+from maetool.pretrained.predict import load_trained, predict
+from maetool.pretrained.predict_objects import find_objects, predict_objects
 from maetool.registry import MODELS
 from maetool.visualization.curves import read_logs
+from maetool.weights.read import read_checkpoint
 
 TINY = "configs/detection/vitdet_mask-rcnn_vit-t_shapes.py"
 FULL = [

@@ -8,11 +8,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maetool.data.file_index import index_files
-from maetool.data.statistics import channels_of, measure, to_text
-from maetool.engine import doctor
-from maetool.engine.config_origin import COMPUTED, trace
-from maetool.installation import FAILS, OK, Finding
+from maetool.config.origin import COMPUTED, trace
+from maetool.data.prepare.statistics import channels_of, measure, to_text
+from maetool.data.sources.file_index import index_files
+from maetool.installation import trials as doctor
+from maetool.installation.packages import FAILS, OK, Finding
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 import torch
 from runs import EPOCHS, make_runner, stopped_run
 
-from maetool.engine.checkpoint import read_checkpoint
 from maetool.errors import UsageError
 from maetool.visualization.curves import read_logs
+from maetool.weights.read import read_checkpoint
 
 # Thirteen images to validate on do not divide by two: each must count once, in batches of 3 + 3 + 1 and 3 + 3.
 OPTIONS = [

@@ -6,13 +6,14 @@ from mmengine import Config
 from runs import make_runner
 
 import maetool
-from maetool.engine import launch
-from maetool.engine.checkpoint import read_checkpoint, write_checkpoint
-from maetool.engine.config import load_config
-from maetool.engine.export import encoder_of
-from maetool.engine.frozen import load_frozen
+from maetool.config.load import load_config
 from maetool.errors import UsageError
+from maetool.pretrained.export import encoder_of
+from maetool.pretrained.frozen import load_frozen
+from maetool.pretrained.model import load_model
 from maetool.registry import MODELS
+from maetool.weights.read import read_checkpoint
+from maetool.weights.write import write_checkpoint
 
 ENCODER = {
     "type": "HybridTransformer",
@@ -64,11 +65,11 @@ def test_others_give_the_last_stage(tmp_path, settings, version):
 
 
 def test_a_config_must_say_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(launch, "prepare_config", lambda cfg: None)
+    monkeypatch.setattr("maetool.pretrained.model.prepare_config", lambda cfg: None)
     model, path = trained(tmp_path, CLASSIFIER, "0.1.0")
     sentence = r"trained\.pth was trained with maetool 0\.1\.0, whose HybridTransformer always worked as with "
     sentence += r"fuse='always': add --cfg-options model\.encoder\.fuse=always\.$"
-    for load in (lambda cfg: load_frozen(path, cfg), lambda cfg: launch.load_model(cfg, str(path))):
+    for load in (lambda cfg: load_frozen(path, cfg), lambda cfg: load_model(cfg, str(path))):
         with pytest.raises(UsageError, match=sentence):
             load(Config({"model": CLASSIFIER}))
         loaded = load(Config({"model": with_fuse(CLASSIFIER, "always")}))

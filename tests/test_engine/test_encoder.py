@@ -11,18 +11,19 @@ from safetensors.torch import save_file
 from timm.layers import resample_patch_embed
 
 import maetool
-from maetool.convert.formats import FORMATS, to_ours
 from maetool.data import ImagePreprocessor
 from maetool.encoders import VisionTransformer
-from maetool.engine.checkpoint import read_checkpoint, write_checkpoint
-from maetool.engine.convert import convert, write_conversion
-from maetool.engine.export import check_onnx, check_out, encoder_of, write_onnx, write_weights
-from maetool.engine.frozen import FrozenEncoder, build_frozen
-from maetool.engine.initial import load_initial
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier
 from maetool.ops.kernel import adapt_channels, resize_kernel
+from maetool.pretrained.convert import convert, write_conversion
+from maetool.pretrained.export import check_onnx, check_out, encoder_of, write_onnx, write_weights
+from maetool.pretrained.frozen import FrozenEncoder, build_frozen
+from maetool.pretrained.initial import load_initial
 from maetool.testing import tiny_config, tiny_model
+from maetool.weights.formats.table import FORMATS, to_ours
+from maetool.weights.read import read_checkpoint
+from maetool.weights.write import write_checkpoint
 
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
 
@@ -240,7 +241,7 @@ def test_a_graph_that_onnxruntime_cannot_run_is_one_sentence(tmp_path):
 
 def test_onnx_that_is_not_installed(tmp_path, encoder, monkeypatch):
     model = maetool.load_encoder(saved(tmp_path, ours(encoder)), num_heads=3)
-    monkeypatch.setattr("maetool.engine.export.find_spec", lambda name: None)
+    monkeypatch.setattr("maetool.pretrained.export.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install \"maetool\[onnx\]\""):
         write_onnx(model, {}, tmp_path / "e.onnx")
 

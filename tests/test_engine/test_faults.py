@@ -12,8 +12,8 @@ import pytest
 from runs import assert_same, final_state, make_runner, stopped_run
 
 from maetool import writing
-from maetool.engine.checkpoint import POINTER, newest_readable
 from maetool.errors import UsageError
+from maetool.weights.work_dir import POINTER, newest_readable
 
 QUICK = ["val_dataloader=None", "custom_hooks=[]"]
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from runs import EPOCHS, assert_same, final_state, make_runner, stopped_run
 
-from maetool.engine.checkpoint import read_checkpoint
 from maetool.errors import UsageError
 from maetool.visualization.curves import read_logs
+from maetool.weights.read import read_checkpoint
 
 FINETUNE = "configs/finetune/vit-t_shapes.py"
 PROBE = "configs/linear_probe/vit-t_shapes.py"

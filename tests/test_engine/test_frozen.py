@@ -7,17 +7,18 @@ from mmengine import Config
 from PIL import Image
 from runs import make_runner
 
-from maetool.convert.mae import to_published
+from maetool.config.load import load_config
 from maetool.data import ShapesDataset
-from maetool.engine.checkpoint import read_checkpoint, write_checkpoint
-from maetool.engine.config import load_config
-from maetool.engine.export import encoder_of
-from maetool.engine.extract import build_whole, check_out, extract, write_features
-from maetool.engine.frozen import features_of, load_frozen
 from maetool.errors import UsageError
 from maetool.evaluation import token_features
 from maetool.maskers import RandomMasker
+from maetool.pretrained.export import encoder_of
+from maetool.pretrained.extract import build_whole, check_out, extract, write_features
+from maetool.pretrained.frozen import features_of, load_frozen
 from maetool.registry import MODELS
+from maetool.weights.formats.mae import to_published
+from maetool.weights.read import read_checkpoint
+from maetool.weights.write import write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +161,6 @@ def test_mistakes(runner, checkpoint, tmp_path, monkeypatch):
         features_of(load_frozen(checkpoint), "max")
     with pytest.raises(UsageError, match=r"f.csv, but must end in .npz or .parquet"):
         check_out("f.csv")
-    monkeypatch.setattr("maetool.engine.extract.find_spec", lambda name: None)
+    monkeypatch.setattr("maetool.pretrained.extract.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pyarrow, which is not installed: pip install pyarrow"):
         check_out("f.parquet")

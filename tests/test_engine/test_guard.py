@@ -9,10 +9,10 @@ import torch
 from mmengine.hooks import Hook
 from runs import StopAt, assert_same, final_state, make_runner
 
-from maetool.engine.checkpoint import read_checkpoint
-from maetool.engine.optim import AutocastOptimWrapper
+from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.engine.repeat import RepeatedStep
 from maetool.errors import UsageError
+from maetool.weights.read import read_checkpoint
 
 QUICK = ["val_dataloader=None"]
 

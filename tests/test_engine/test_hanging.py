@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from maetool.engine.checkpoint import POINTER, read_checkpoint
+from maetool.weights.read import read_checkpoint
+from maetool.weights.work_dir import POINTER
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 

@@ -9,15 +9,17 @@ from mmengine import Config
 from safetensors.torch import save_file
 
 import maetool
-from maetool.convert.formats import FORMATS
 from maetool.encoders import TimmEncoder, VisionTransformer
-from maetool.engine.checkpoint import load_weights, read_checkpoint, weights_of, write_checkpoint
-from maetool.engine.export import encoder_of, write_weights
-from maetool.engine.initial import load_initial
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier
 from maetool.ops.pos_embed import positions_on, resize_pos_embed, sincos_pos_embed
+from maetool.parallel.loading import load_weights
+from maetool.pretrained.export import encoder_of, write_weights
+from maetool.pretrained.initial import load_initial
 from maetool.registry import MODELS
+from maetool.weights.formats.table import FORMATS
+from maetool.weights.read import read_checkpoint, weights_of
+from maetool.weights.write import write_checkpoint
 
 ENCODERS = {
     "fixed": {"type": "VisionTransformer"},

@@ -5,16 +5,18 @@ from argparse import Namespace
 import pytest
 import torch
 
-from maetool.config_stored import read_section
-from maetool.convert.mae import to_published
 from maetool.encoders import VisionTransformer, WindowedTransformer
-from maetool.engine.checkpoint import load_weights, read_checkpoint, weights_of, write_checkpoint
-from maetool.engine.export import encoder_of
-from maetool.engine.initial import check_classes, load_initial
 from maetool.errors import UsageError
+from maetool.metadata.stored_config import read_section
 from maetool.models import ImageClassifier
 from maetool.ops.pos_embed import resize_pos_embed
+from maetool.parallel.loading import load_weights
+from maetool.pretrained.export import encoder_of
+from maetool.pretrained.initial import check_classes, load_initial
 from maetool.testing import tiny_model
+from maetool.weights.formats.mae import to_published
+from maetool.weights.read import read_checkpoint, weights_of
+from maetool.weights.write import write_checkpoint
 
 CFG = "model = dict(encoder=dict(img_size=(16, 32), patch_size=(8, 4), type='VisionTransformer'))\n"
 

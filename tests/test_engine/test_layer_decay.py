@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from maetool.convert.mae import NAMES
 from maetool.encoders import HybridTransformer, SwinTransformer, TimmEncoder, VisionTransformer
-from maetool.engine.lars import LARS
-from maetool.engine.layer_decay import LayerDecayConstructor, layer_decay_groups
-from maetool.engine.schedules import WarmupCosineLR
+from maetool.engine.optim.lars import LARS
+from maetool.engine.optim.layer_decay import LayerDecayConstructor, layer_decay_groups
+from maetool.engine.optim.schedules import WarmupCosineLR
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier
+from maetool.weights.formats.mae import NAMES
 
 
 def classifier(depth, pos_embed="learned", **options):
@@ -69,7 +69,7 @@ def test_fixed_positions_and_frozen_encoders_have_no_group():
 
 def test_the_table_is_logged_once(monkeypatch):
     told = []
-    monkeypatch.setattr("maetool.engine.layer_decay.print_log", lambda message, logger: told.append(message))
+    monkeypatch.setattr("maetool.engine.optim.layer_decay.print_log", lambda message, logger: told.append(message))
     LayerDecayConstructor({"optimizer": {"type": "AdamW", "lr": 0.8}}, {"layer_decay": 0.5})(classifier(depth=2))
     assert len(told) == 1
     rows = [line.split() for line in told[0].splitlines()[2:]]

@@ -13,12 +13,12 @@ from mmengine.hooks import Hook
 from runs import make_runner, stopped_run
 
 from maetool import __version__
-from maetool.engine.checkpoint import read_checkpoint
-from maetool.engine.export import encoder_of
 from maetool.engine.hooks import LogHook, ReconstructionHook
-from maetool.engine.model_card import write_card
 from maetool.errors import UsageError
+from maetool.pretrained.card import write_card
+from maetool.pretrained.export import encoder_of
 from maetool.visualization.curves import draw_runs, read_logs, read_runs
+from maetool.weights.read import read_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_log_hook_is_the_default(repository, tmp_path):
     ],
 )
 def test_where_to_log_is_checked(repository, tmp_path, monkeypatch, said, message):
-    monkeypatch.setattr("maetool.engine.config_complete.find_spec", lambda name: None)
+    monkeypatch.setattr("maetool.config.complete.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=message):
         make_runner(repository, tmp_path, options=[f"log_to={said}"])
 

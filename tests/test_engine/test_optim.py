@@ -6,9 +6,9 @@ import torch
 
 from maetool.decoders import LayerFusionDecoder
 from maetool.encoders import SwinTransformer, TimmEncoder, VisionTransformer, WindowedTransformer
-from maetool.engine.optim import AutocastOptimWrapper
-from maetool.engine.param_groups import decay_groups, in_present_groups
-from maetool.engine.schedules import WarmupCosineLR
+from maetool.engine.optim.param_groups import decay_groups, in_present_groups
+from maetool.engine.optim.schedules import WarmupCosineLR
+from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.errors import UsageError
 from maetool.testing import tiny_batch, tiny_model
 

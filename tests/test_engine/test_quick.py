@@ -4,11 +4,11 @@ import pytest
 import torch
 from PIL import Image
 
+from maetool.config.user_data import places
 from maetool.data import ShapesDataset
-from maetool.engine.frozen import FrozenEncoder
-from maetool.engine.quick import QuickEvaluation, to_text
-from maetool.engine.user_data import places
 from maetool.errors import UsageError
+from maetool.pretrained.frozen import FrozenEncoder
+from maetool.pretrained.quick_eval import QuickEvaluation, to_text
 from maetool.testing import tiny_model
 
 

@@ -6,9 +6,9 @@ import torch
 from test_image_sizes import build, config, pretrained
 
 import maetool
-from maetool.engine.checkpoint import write_checkpoint
-from maetool.engine.initial import load_initial
 from maetool.errors import UsageError
+from maetool.pretrained.initial import load_initial
+from maetool.weights.write import write_checkpoint
 
 BEIT = {"type": "TimmEncoder", "name": "beitv2_base_patch16_224", "sees": "all"}
 SHARED = {**BEIT, "options": {"use_rel_pos_bias": False, "use_shared_rel_pos_bias": True}}

@@ -11,8 +11,9 @@ import torch
 from runs import EPOCHS, ITERS, assert_same, final_state, make_runner, stopped_run
 
 from maetool.engine import launch
-from maetool.engine.checkpoint import POINTER, read_checkpoint
 from maetool.errors import UsageError
+from maetool.weights.read import read_checkpoint
+from maetool.weights.work_dir import POINTER
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from mmengine.hooks import Hook
 from PIL import Image
 from runs import EPOCHS, ITERS, StopAt, make_runner
 
-from maetool.engine.checkpoint import read_checkpoint, write_checkpoint
 from maetool.engine.resume_changes import changes_since, describe_changes
 from maetool.errors import UsageError
+from maetool.weights.read import read_checkpoint
+from maetool.weights.write import write_checkpoint
 
 STOP = 7
 FINETUNE = "configs/finetune/vit-t_shapes.py"

@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 from runs import EPOCHS, assert_same, final_state, make_runner, stopped_run
 
-from maetool.data.layouts import write_shapes
-from maetool.data.scene import TEXTURES
+from maetool.config.debug import shrink
+from maetool.config.load import load_config
+from maetool.data.drawn.layouts import write_shapes
+from maetool.data.drawn.scene import TEXTURES
 from maetool.engine import launch
-from maetool.engine.checkpoint import write_checkpoint
-from maetool.engine.config import load_config
-from maetool.engine.debug import shrink
-from maetool.engine.predict import load_trained, predict
 from maetool.errors import UsageError
+from maetool.pretrained.predict import load_trained, predict
+from maetool.weights.write import write_checkpoint
 
 CONFIG = "configs/segmentation/upernet_vit-t_shapes.py"
 

@@ -6,9 +6,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.distributed.tensor import DTensor
 
-from maetool.engine.optim import AutocastOptimWrapper
-from maetool.engine.sharding import full_weights, load_weights_into, read_on_first, shard
+from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.errors import UsageError
+from maetool.parallel.sharding import full_weights, load_weights_into, read_on_first, shard
 from maetool.testing import tiny_batch, tiny_model
 
 

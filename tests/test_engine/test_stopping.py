@@ -13,9 +13,10 @@ from mmengine.hooks import Hook
 from runs import EPOCHS, assert_same, final_state, make_runner
 
 from maetool import cli
-from maetool.engine.checkpoint import POINTER, read_checkpoint
 from maetool.engine.stopping import StopRequest
 from maetool.errors import UsageError
+from maetool.weights.read import read_checkpoint
+from maetool.weights.work_dir import POINTER
 
 QUICK = ["val_dataloader=None", "custom_hooks=[]"]
 

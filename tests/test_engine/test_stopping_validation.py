@@ -14,9 +14,10 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from runs import EPOCHS, ITERS, assert_same, make_runner
 
-from maetool.engine.checkpoint import POINTER, read_checkpoint
 from maetool.engine.stopping import PassEndedError, StopRequest
 from maetool.registry import METRICS
+from maetool.weights.read import read_checkpoint
+from maetool.weights.work_dir import POINTER
 
 HANGS = 20  # seconds; a run that waits for them does not stop
 EMA = {"type": "EMAHook", "momentum": 0.5}

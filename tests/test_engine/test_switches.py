@@ -6,10 +6,10 @@ import pytest
 import torch
 from runs import EPOCHS, ITERS, make_runner
 
-from maetool.engine import blocks
-from maetool.engine.blocks import blocks_of, checkpoint_blocks, compile_blocks
-from maetool.engine.optim import AutocastOptimWrapper
+from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.errors import UsageError
+from maetool.parallel import blocks
+from maetool.parallel.blocks import blocks_of, checkpoint_blocks, compile_blocks
 from maetool.testing import tiny_batch, tiny_model
 
 STEPS = 3

@@ -9,10 +9,10 @@ from runs import EPOCHS, assert_same, final_state, make_runner, stopped_run
 from test_guard import Spoil
 from torch import nn
 
-from maetool.engine.checkpoint import read_checkpoint
 from maetool.engine.hooks import TeacherHook
 from maetool.errors import UsageError
 from maetool.registry import HOOKS
+from maetool.weights.read import read_checkpoint
 
 AVERAGED = """
 _base_ = "{}"

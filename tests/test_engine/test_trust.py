@@ -16,20 +16,20 @@ from safetensors.torch import save_file
 
 import maetool
 from maetool.backbones import UPerNetBackbone
-from maetool.config_stored import read_section, store_config
-from maetool.engine.checkpoint import read_checkpoint
-from maetool.engine.config import load_config
-from maetool.engine.config_trust import build_trusted, trusted
-from maetool.engine.convert import convert
-from maetool.engine.export import encoder_of
-from maetool.engine.frozen import load_frozen
-from maetool.engine.initial import load_initial
-from maetool.engine.model_card import model_card
-from maetool.engine.predict import load_trained
+from maetool.config.load import load_config
+from maetool.config.trust import build_trusted, trusted
 from maetool.engine.repeat import RepeatedStep
 from maetool.errors import UsageError
+from maetool.metadata.stored_config import read_section, store_config
+from maetool.pretrained.card import model_card
+from maetool.pretrained.convert import convert
+from maetool.pretrained.export import encoder_of
+from maetool.pretrained.frozen import load_frozen
+from maetool.pretrained.initial import load_initial
+from maetool.pretrained.predict import load_trained
 from maetool.registry import MODELS, TARGETS
 from maetool.testing.tiny import tiny_batch, tiny_model
+from maetool.weights.read import read_checkpoint
 
 VIT = {"type": "VisionTransformer", "img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3}
 PREPROCESSOR = {"type": "ImagePreprocessor"}

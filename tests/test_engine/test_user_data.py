@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from test_classification import make_config
 
-from maetool.engine.config import load_config
-from maetool.engine.debug import shrink
+from maetool.config.debug import shrink
+from maetool.config.load import load_config
+from maetool.config.user_data import use_data
 from maetool.engine.launch import build_runner
-from maetool.engine.user_data import use_data
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 from maetool.visualization.curves import read_logs

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from maetool.config.load import complete_config, load_config
 from maetool.data import ShapesDataset
-from maetool.engine.checkpoint import write_checkpoint
-from maetool.engine.config import complete_config, load_config
 from maetool.registry import MODELS
+from maetool.weights.write import write_checkpoint
 
 CONFIG = "configs/finetune/vit-t_shapes.py"
 SMALL = ["model.encoder.depth=1", "model.encoder.embed_dim=32", "model.encoder.num_heads=2"]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from maetool.evaluation.segmentation import SegmentationScores, no_scores, pixel_confusion
+from maetool.evaluation.confusion import SegmentationScores, no_scores, pixel_confusion
 
 
 def test_a_confusion_by_hand():

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from maetool.encoders import VisionTransformer
-from maetool.engine.optim import AutocastOptimWrapper
-from maetool.engine.param_groups import decay_groups
+from maetool.engine.optim.param_groups import decay_groups
+from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier
 from maetool.testing import tiny_batch

@@ -5,7 +5,7 @@ import torch
 from torchvision.ops import box_iou
 
 from maetool.data import FitObjects, ObjectShapesDataset
-from maetool.data.objects import collate_objects
+from maetool.data.datasets.detection import collate_objects
 from maetool.errors import UsageError
 from maetool.models import ObjectDetector
 

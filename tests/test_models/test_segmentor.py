@@ -7,17 +7,17 @@ import timm
 import torch
 from torch.nn import functional
 
+from maetool.config.checks import check_config
+from maetool.config.load import complete_config, load_config
 from maetool.encoders import VisionTransformer
-from maetool.engine.checkpoint import write_checkpoint
-from maetool.engine.config import complete_config, load_config
-from maetool.engine.config_checks import check_config
-from maetool.engine.initial import load_initial
-from maetool.engine.layer_decay import layer_decay_groups
+from maetool.engine.optim.layer_decay import layer_decay_groups
 from maetool.errors import UsageError
 from maetool.heads.segmentation import FCNHead, LinearMapHead, UPerHead
 from maetool.models import Segmentor
 from maetool.models.views import look, slide, starts_of
+from maetool.pretrained.initial import load_initial
 from maetool.registry import ENCODERS, MODELS
+from maetool.weights.write import write_checkpoint
 
 ENCODER = {"type": "VisionTransformer", "img_size": (32, 48), "patch_size": 8, "embed_dim": 16, "depth": 4}
 ENCODER |= {"num_heads": 2, "final_norm": False}

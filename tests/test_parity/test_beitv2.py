@@ -5,7 +5,6 @@ import torch
 from golden import beit_encoder, close, gradients, load, load_all
 from torch.nn import functional
 
-from maetool.convert.beitv2 import from_published
 from maetool.decoders import LinearDecoder
 from maetool.heads import ClassificationHead
 from maetool.maskers import BlockMasker
@@ -13,6 +12,7 @@ from maetool.models import MaskedImageModel
 from maetool.ops.kmeans import nearest_centroids
 from maetool.structures import MaskPlan
 from maetool.targets import TokenTarget
+from maetool.weights.formats.beitv2 import from_published
 
 BOTTLENECK = {"type": "ClassBottleneckDecoder", "block": "beit", "num_heads": 3, "layer_scale": 0.1}
 NAMES = {"cls_pt_layers.": "tasks.gathered.decoder.blocks.", "lm_head.": "decoder.pred."}

@@ -9,10 +9,10 @@ from golden import close, load, load_all
 from maetool.backbones import feature_maps
 from maetool.decoders import TransformerDecoder
 from maetool.encoders import HybridTransformer
-from maetool.engine.encoder import load_encoder
 from maetool.heads import RegressionHead
 from maetool.maskers import RandomMasker
 from maetool.models import ImageClassifier, MaskedImageModel
+from maetool.pretrained.encoder import load_encoder
 from maetool.structures import MaskPlan
 from maetool.targets import PixelTarget
 

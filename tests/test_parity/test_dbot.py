@@ -7,7 +7,6 @@ import torch
 from golden import close, load, load_all
 from mmengine import Config
 
-from maetool.convert.mae import from_published, to_published
 from maetool.decoders import TransformerDecoder
 from maetool.encoders import VisionTransformer
 from maetool.errors import UsageError
@@ -16,6 +15,7 @@ from maetool.maskers import RandomMasker
 from maetool.models import MaskedImageModel
 from maetool.structures import MaskPlan
 from maetool.targets import FeatureTarget, PixelTarget
+from maetool.weights.formats.mae import from_published, to_published
 
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
 

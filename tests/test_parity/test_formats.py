@@ -5,7 +5,6 @@ import timm
 import torch
 from golden import close, load, load_all
 
-from maetool.convert.formats import FORMATS, left_out, recognise, to_ours
 from maetool.decoders import TransformerDecoder
 from maetool.encoders import VisionTransformer
 from maetool.heads import RegressionHead
@@ -13,6 +12,7 @@ from maetool.maskers import RandomMasker
 from maetool.models import MaskedImageModel
 from maetool.structures import MaskPlan
 from maetool.targets import PixelTarget
+from maetool.weights.formats.table import FORMATS, left_out, recognise, to_ours
 
 FILES = {
     "mae_norm_pixel": "mae",

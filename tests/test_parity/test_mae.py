@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from maetool.convert.mae import from_published, to_published
 from maetool.decoders import TransformerDecoder
 from maetool.encoders import VisionTransformer
 from maetool.heads import RegressionHead
@@ -14,6 +13,7 @@ from maetool.ops.patches import patchify
 from maetool.ops.pos_embed import resize_pos_embed, sincos_pos_embed
 from maetool.structures import MaskPlan
 from maetool.targets import PixelTarget
+from maetool.weights.formats.mae import from_published, to_published
 
 
 def load(data_dir, name):

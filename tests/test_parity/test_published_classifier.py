@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from maetool.convert.mae import from_published, is_published, to_published
 from maetool.encoders import VisionTransformer
 from maetool.models import ImageClassifier
+from maetool.weights.formats.mae import from_published, is_published, to_published
 
 
 def load(data_dir, name):

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from maetool.convert.beitv2 import from_published, to_published
 from maetool.errors import UsageError
 from maetool.models import parts_after_step, start_parts
 from maetool.ops.kmeans import kmeans
@@ -9,6 +8,7 @@ from maetool.ops.patches import patchify
 from maetool.structures import MaskPlan
 from maetool.targets import TokenTarget
 from maetool.testing import tiny_batch, tiny_model
+from maetool.weights.formats.beitv2 import from_published, to_published
 
 PIXELS = {"type": "PixelTarget", "norm_pix_loss": False}
 TEACHER = {"type": "VisionTransformer", "img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 2, "num_heads": 2}

@@ -36,7 +36,7 @@ def test_gallery(tmp_path):
 
 
 def test_runs_are_named_options():
-    from maetool.engine.config import parse_runs
+    from maetool.config.load import parse_runs
 
     assert parse_runs(["random", "red a=1 b.c=2"]) == {"random": [], "red": ["a=1", "b.c=2"]}
     for wrong in (["a=1"], [""], ["x", "x"], ["x y"], ["x/y"]):

@@ -10,10 +10,10 @@ from PIL import Image
 from maetool.data import ShapesDataset
 from maetool.errors import UsageError
 from maetool.testing import tiny_batch, tiny_model
+from maetool.visualization.boxes import draw_objects
 from maetool.visualization.curves import draw_curves, read_logs
-from maetool.visualization.objects import draw_objects
+from maetool.visualization.overlays import side_by_side, with_legend
 from maetool.visualization.reconstruction import _CAPTIONS, _draw, first_samples, reconstruction_panel, save_picture
-from maetool.visualization.segmentation import side_by_side, with_legend
 
 
 def columns(panel, rows=4, height=128, width=256):

@@ -3,7 +3,7 @@
 import torch
 from maetool_stripes import MeanColourTarget, StripeMasker
 
-from maetool.engine.config import load_config
+from maetool.config.load import load_config
 from maetool.plugins import load_plugins
 from maetool.registry import MASKERS, MODELS
 from maetool.testing import check_masker, check_target, tiny_batch

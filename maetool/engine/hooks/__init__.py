@@ -1,29 +1,20 @@
 """What happens at a moment of training, one file each."""
 
-from .broken_files import BrokenFilesHook
-from .checkpoint import SafeCheckpointHook
-from .data_wait import DataWaitHook
-from .guard import NonFiniteHook
-from .log import LogHook
-from .loss_curve import LossCurveHook
-from .masker_progress import MaskerProgressHook
-from .objects import ObjectsHook
-from .overlays import OverlayHook
-from .progress import ProgressHook
-from .reconstruction import ReconstructionHook
-from .teacher import TeacherHook
+from maetool._lazy import lazily
 
-__all__ = [
-    "BrokenFilesHook",
-    "DataWaitHook",
-    "LogHook",
-    "LossCurveHook",
-    "MaskerProgressHook",
-    "NonFiniteHook",
-    "ObjectsHook",
-    "OverlayHook",
-    "ProgressHook",
-    "ReconstructionHook",
-    "SafeCheckpointHook",
-    "TeacherHook",
-]
+_PLACES = {
+    "broken_files": ("BrokenFilesHook",),
+    "checkpoint": ("SafeCheckpointHook",),
+    "data_wait": ("DataWaitHook",),
+    "guard": ("NonFiniteHook",),
+    "log": ("LogHook",),
+    "loss_curve": ("LossCurveHook",),
+    "masker_progress": ("MaskerProgressHook",),
+    "objects": ("ObjectsHook",),
+    "overlays": ("OverlayHook",),
+    "progress": ("ProgressHook",),
+    "reconstruction": ("ReconstructionHook",),
+    "teacher": ("TeacherHook",),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

@@ -6,9 +6,9 @@ from typing import Any
 from mmengine.dist import is_main_process
 
 from maetool.errors import UsageError
+from maetool.evaluation.names import is_better_when
 from maetool.writing import remove_file
 
-from .log import is_better_when
 from .tolerance import training_goes_on
 
 _SCORE, _FILE = "best_score", "best_ckpt"  # in the message hub, as MMEngine's CheckpointHook has them

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from maetool.data.broken_files import BrokenFiles
+from maetool.data.datasets.broken_files import BrokenFiles
 from maetool.registry import HOOKS
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from maetool.engine.checkpoint import POINTER, checkpoints_in
 from maetool.errors import UsageError
 from maetool.registry import HOOKS
+from maetool.weights.work_dir import POINTER, checkpoints_in
 from maetool.writing import remove_file, remove_leftovers
 
 from .best import BestCheckpoint

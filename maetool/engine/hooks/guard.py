@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
-from maetool.engine.checkpoint import write_checkpoint
-from maetool.engine.optim import report_of
+from maetool.engine.optim.wrapper import report_of
 from maetool.engine.repeat import describe_step
 from maetool.errors import UsageError
 from maetool.registry import HOOKS
+from maetool.weights.write import write_checkpoint
 
 
 @HOOKS.register_module()

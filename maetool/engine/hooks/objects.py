@@ -6,11 +6,11 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from maetool.data.objects import collate_objects
-from maetool.engine.sharding import gathered
+from maetool.data.datasets.detection import collate_objects
 from maetool.ops.random import sample_keys
+from maetool.parallel.sharding import gathered
 from maetool.registry import HOOKS
-from maetool.visualization.objects import objects_panel
+from maetool.visualization.boxes import objects_panel
 
 from .tolerance import training_goes_on
 

@@ -8,9 +8,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from torch.utils.data import default_collate
 
-from maetool.evaluation.segmentation import predict_classes
+from maetool.evaluation.confusion import predict_classes
 from maetool.registry import HOOKS
-from maetool.visualization.segmentation import overlay, palette_of, picture_of, side_by_side
+from maetool.visualization.overlays import overlay, palette_of, picture_of, side_by_side
 
 from .tolerance import training_goes_on
 

@@ -1,0 +1,1 @@
+"""What `python tools/benchmark.py` measures: a module for each subcommand, whose `run` returns report and figures."""

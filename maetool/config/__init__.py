@@ -1,0 +1,1 @@
+"""Configs: loaded, changed by the command line, checked, completed, and read from the files of strangers."""

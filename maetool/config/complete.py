@@ -1,0 +1,180 @@
+"""Fills in what follows from what a config states, so that each fact is written once."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from mmengine import Config
+
+from maetool import registry
+from maetool.annotations import fits, hints_of
+from maetool.compat import usable_cores
+from maetool.errors import UsageError
+from maetool.ops.geometry import by, to_size
+from maetool.registry import find_part
+
+from .facts import datasets_in, loaders_of, schedulers_in, stated, takes
+
+_LOG_BACKENDS = {
+    "tensorboard": {"type": "TensorboardVisBackend"},
+    "wandb": {"type": "WandbVisBackend", "init_kwargs": {"project": "maetool"}},
+}
+
+
+def complete_config(cfg: Config, world_size: int = 1) -> str:
+    """Fill in what follows from what the config states, and return the sentence on the learning rate.
+
+    The image size and the channels come from the encoder, whether there are masks from the model; workers and pinned
+    memory from the machine; accumulation and learning rate from `effective_batch_size` and `base_lr`. A config that is
+    complete stays as it is. A model without `encoder` gets images as its data gives them.
+
+    Raises:
+        UsageError: contradictions.
+    """
+    move_preprocessor(cfg)
+    if not cfg.get("randomness"):
+        cfg.randomness = {"seed": None}  # MMEngine would need the key
+    if cfg.get("log_to") is not None or not cfg.get("visualizer"):
+        cfg.setdefault("visualizer", _log_backends(cfg.get("log_to", "auto")))
+    if "type" in (cfg.get("param_scheduler") or ()):
+        cfg.param_scheduler = [cfg.param_scheduler]
+    if _has_encoder(cfg):
+        _complete_datasets(cfg)
+    for _, loader in loaders_of(cfg):
+        _complete_loader(loader, world_size)
+    return _complete_rate(cfg, world_size)
+
+
+def move_preprocessor(cfg: Config) -> None:
+    """Move the `data_preprocessor` beside the model, as MMEngine allows it, into the model, where all tools look.
+
+    Raises:
+        UsageError: the model has another one.
+    """
+    beside = cfg.pop("data_preprocessor", None)
+    if beside is None or not isinstance(cfg.get("model"), Mapping):
+        return
+    inside = cfg.model.get("data_preprocessor")
+    if inside is not None and inside != beside:
+        raise UsageError(
+            "The config has data_preprocessor and model.data_preprocessor, and they differ: remove one of them."
+        )
+    cfg.model.data_preprocessor = beside
+
+
+def _has_encoder(cfg: Config) -> bool:
+    encoder = cfg.model.get("encoder") if isinstance(cfg.get("model"), Mapping) else None
+    return isinstance(encoder, Mapping) and all(takes(encoder, registry.ENCODERS, n) for n in ("img_size", "in_chans"))
+
+
+def _complete_datasets(cfg: Config) -> None:
+    encoder = cfg.model.encoder
+    img_size = to_size(stated(encoder, registry.ENCODERS, "img_size"), "encoder.img_size")
+    in_chans = stated(encoder, registry.ENCODERS, "in_chans")
+    masks = takes(cfg.model, registry.MODELS, "with_masks") and stated(cfg.model, registry.MODELS, "with_masks")
+    for name, dataset in [(name, each) for name, loader in loaders_of(cfg) for each in datasets_in(loader.dataset)]:
+        _fill_size(name, dataset, img_size)
+        _fill(f"{name}.dataset", dataset, registry.DATASETS, "in_chans", in_chans)
+        if takes(cfg.model, registry.MODELS, "with_masks"):
+            _fill(f"{name}.dataset", dataset, registry.DATASETS, "with_masks", masks, "model")
+
+
+def _log_backends(wanted: str | Sequence[str]) -> dict[str, Any]:
+    if wanted == "auto":
+        wanted = ["tensorboard"] if find_spec("tensorboard") else []
+    backends = [{"type": "LocalVisBackend"}]
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        if name not in _LOG_BACKENDS:
+            raise UsageError(f'log_to says {name!r}, but must be "auto" or a list of {", ".join(_LOG_BACKENDS)}.')
+        if not find_spec(name):
+            raise UsageError(f"log_to asks for {name}, which is not installed: pip install {name}.")
+        backends.append(dict(_LOG_BACKENDS[name]))
+    return {"type": "Visualizer", "vis_backends": backends}
+
+
+def _fill_size(name: str, dataset: Any, img_size: tuple[int, ...]) -> None:
+    pipeline = dataset.get("pipeline") if _has_transforms(dataset) else ()
+    sized = [t for t in pipeline or () if isinstance(t, Mapping) and takes(t, registry.TRANSFORMS, "size")]
+    for transform in sized[:-1]:
+        transform.setdefault("size", img_size)
+    if sized:  # the last one decides the size of the images that the encoder gets
+        _fill(f"{name}.{sized[-1]['type']}", sized[-1], registry.TRANSFORMS, "size", img_size)
+        if takes(dataset, registry.DATASETS, "img_size"):
+            dataset.setdefault("img_size", img_size)
+    else:
+        _fill(f"{name}.dataset", dataset, registry.DATASETS, "img_size", img_size)
+
+
+def _has_transforms(dataset: Any) -> bool:
+    """Whether what a dataset calls its pipeline is a list of transforms as maetool's datasets take them."""
+    known = getattr(find_part(dataset["type"], registry.DATASETS), "part_registries", {})
+    return known.get("pipeline") is registry.TRANSFORMS and isinstance(dataset.get("pipeline"), list | tuple)
+
+
+def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: Any, owner: str = "encoder") -> None:
+    hint = hints_of(find_part(part["type"], parts)).get(argument, Any)
+    if not takes(part, parts, argument) or not fits(fact, hint):  # or the class means something else by the name
+        return
+    value = part.setdefault(argument, fact)
+    if isinstance(fact, tuple):
+        value = to_size(value, f"{name}.{argument}")
+    if value == fact:
+        return
+    value, shown = (by(v) if isinstance(v, tuple) else v for v in (value, fact))
+    raise UsageError(
+        f"{name} says {argument}={value}, but the {owner} says {shown}: leave it out there, or make the two equal."
+    )
+
+
+def _complete_loader(loader: Any, world_size: int) -> None:
+    if loader.get("num_workers", "auto") == "auto":
+        loader.num_workers = max(1, usable_cores() // world_size)
+    if loader.num_workers == 0:
+        loader.pop("persistent_workers", None)
+        loader.pop("prefetch_factor", None)
+    loader.setdefault("pin_memory", torch.cuda.is_available())
+
+
+def _complete_rate(cfg: Config, world_size: int) -> str:
+    wrapper, loader = cfg.get("optim_wrapper"), cfg.get("train_dataloader")
+    if not isinstance(wrapper, Mapping) or "optimizer" not in wrapper or not isinstance(loader, Mapping):
+        return ""  # nothing is trained, or by objects that are built already
+    at_once = world_size * (loader.get("batch_size") or 1)
+    accumulation = _complete_accumulation(cfg, at_once, world_size)
+    base = cfg.get("base_lr")
+    if base is None:
+        return f"Learning rate {wrapper.optimizer.get('lr')} as stated."
+    if (cfg.get("auto_scale_lr") or {}).get("enable"):
+        raise UsageError(
+            "The config has base_lr, which is scaled by the effective batch, and auto_scale_lr, which would scale the "
+            "rate once more: remove auto_scale_lr, or write optim_wrapper.optimizer.lr instead of base_lr."
+        )
+    rate = base * at_once * accumulation / 256
+    if wrapper.optimizer.setdefault("lr", rate) != rate:  # equal in the config that a run leaves in its work folder
+        raise UsageError(
+            f"The config says base_lr={base} and optimizer.lr={wrapper.optimizer.lr}: state only one of them; "
+            "base_lr is per 256 images and scaled by the effective batch."
+        )
+    return (
+        f"Learning rate {wrapper.optimizer.lr:.3g} = {base:.3g} per 256 images x {at_once * accumulation} / 256; "
+        f"effective batch {at_once * accumulation} = {world_size} process(es) x {at_once // world_size} images x "
+        f"{accumulation} accumulated."
+    )
+
+
+def _complete_accumulation(cfg: Config, at_once: int, world_size: int) -> int:
+    """Fill in how many iterations make one optimiser step, where the effective batch says it, and return it."""
+    effective = cfg.get("effective_batch_size")
+    if effective:
+        if effective % at_once:
+            raise UsageError(
+                f"effective_batch_size is {effective}, but {world_size} process(es) with train_dataloader.batch_size="
+                f"{at_once // world_size} see {at_once} images at a time: make effective_batch_size a multiple of that."
+            )
+        cfg.optim_wrapper.accumulative_counts = effective // at_once
+    accumulation = cfg.optim_wrapper.get("accumulative_counts", 1)
+    for scheduler in schedulers_in(cfg):
+        if takes(scheduler, registry.PARAM_SCHEDULERS, "accumulation"):
+            scheduler.accumulation = accumulation
+    return accumulation

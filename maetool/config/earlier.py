@@ -1,0 +1,62 @@
+"""Encoders that computed something else in an earlier version of maetool, under models that were trained with that."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from mmengine import ConfigDict
+from torch import nn
+
+from maetool.errors import UsageError
+from maetool.registry import ENCODERS, MODELS, find_part
+
+from .facts import takes
+
+
+def as_trained(section: ConfigDict, meta: Any) -> ConfigDict:
+    """Return the section of a checkpoint with an encoder that computes what its classifier was trained with.
+
+    Pretraining is left alone: its encoder computes the same, and features of it are those of this version.
+
+    Args:
+        section: `model` of the config in the checkpoint; every `type` is registered.
+        meta: the facts of the checkpoint, with the versions that it was written with.
+    """
+    if "type" not in section or "type" not in section.get("encoder", {}):
+        return section
+    with suppress(UsageError):
+        if takes(section, MODELS, "num_classes"):
+            options = _options_of(find_part(section.encoder["type"], ENCODERS), _version_of(meta))
+            return ConfigDict({**section, "encoder": {**options, **section.encoder}})
+    return section
+
+
+def check_as_trained(model: nn.Module, meta: Any, source: Any) -> None:
+    """Check that the encoder under a classifier, segmentor or detector computes what it was trained with.
+
+    Args:
+        model: that gets all weights of a checkpoint.
+        meta: the facts of the checkpoint.
+        source: the file, for the message.
+
+    Raises:
+        UsageError: an earlier version of maetool computed something else; the message says what to add to the config.
+    """
+    version, encoder = _version_of(meta), getattr(model, "encoder", None)
+    if not hasattr(model, "num_classes"):
+        return
+    for name, value in _options_of(encoder, version).items():
+        if getattr(encoder, name) != value:
+            raise UsageError(
+                f"{source} was trained with maetool {version}, whose {type(encoder).__name__} always worked as with "
+                f"{name}={value!r}: add --cfg-options model.encoder.{name}={value}."
+            )
+
+
+def _options_of(encoder: Any, version: str) -> Mapping[str, Any]:
+    return getattr(encoder, "earlier_options", {}).get(version, {})
+
+
+def _version_of(meta: Any) -> str:
+    versions = meta.get("versions") if isinstance(meta, Mapping) else None
+    return str(versions.get("maetool")) if isinstance(versions, Mapping) else ""

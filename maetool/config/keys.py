@@ -1,0 +1,74 @@
+"""The keys that a config may have at its top, and what to say of others."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from mmengine import Config
+from mmengine.runner import Runner
+
+from maetool.annotations import check_value, hints_of
+from maetool.errors import UsageError
+
+from .files import names_read
+
+Adaptable = Literal["channels", "patch_size"]  # what is changed in a checkpoint only on request
+_OWN = {
+    "base_lr": float | None,
+    "effective_batch_size": int | None,
+    "compile": bool | dict[str, Any] | None,
+    "gradient_checkpointing": bool | Sequence[str],
+    "fsdp": bool,
+    "log_to": str | Sequence[str],
+    "init_from": str | None,
+    "init_share": float,
+    "init_adapt": Adaptable | Sequence[Adaptable],
+}
+# What MMEngine's runner reads of a config beside its own arguments.
+_FRAMEWORK = {
+    "runner_type": str | None,
+    "custom_imports": dict[str, Any] | None,
+    "model_wrapper_cfg": dict[str, Any] | None,
+    "find_unused_parameters": bool,
+    "sync_bn": Literal["torch", "mmcv"] | None,
+    "activation_checkpointing": Sequence[str] | None,
+    "efficient_conv_bn_eval": str | Sequence[str] | None,
+    "log_level": str | int,
+    "launcher": Literal["none", "pytorch", "slurm", "mpi"],
+    "default_scope": str | None,
+    "default_hooks": dict[str, Any] | None,
+    "env_cfg": dict[str, Any],
+    "randomness": dict[str, Any],
+}
+# Every key to the kinds of value that it may have.
+KEYS = {name: hint for name, hint in hints_of(Runner).items() if name != "cfg"} | _FRAMEWORK | _OWN
+
+
+def check_keys(cfg: Config) -> None:
+    """Check the keys at the top of a config, and the kinds of their values, and remove variables.
+
+    A variable is a name that begins with an underscore or that the files of the config read themselves, such as
+    `img_size` in `dict(size=img_size)`; it has done its work when the files are read.
+
+    Raises:
+        UsageError: a key that nothing reads, or a value of another kind; the message gives near names.
+    """
+    unknown = [name for name in cfg if name not in KEYS and not name.startswith("_")]
+    filename = getattr(cfg, "filename", None)
+    helpers = names_read(Path(filename)) if unknown and filename else ()
+    for name in unknown:
+        if name not in helpers:
+            raise UsageError(
+                f"Nothing reads the config's `{name}`{_meant(name)}: remove it, or call it `_{name}` if it is a "
+                "variable of your own."
+            )
+        cfg.pop(name)
+    for name, value in cfg.items():
+        if name in KEYS:
+            check_value(name, value, KEYS[name])
+
+
+def _meant(name: str) -> str:
+    near = difflib.get_close_matches(name, KEYS, n=3)
+    return f" (did you mean {' or '.join(f'`{one}`' for one in near)}?)" if near else ""

@@ -1,0 +1,162 @@
+"""Configs: loaded from a file, changed by what the command line says, in one order for all tools."""
+
+import inspect
+import sys
+import sysconfig
+import traceback
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from mmengine import Config, ConfigDict
+from mmengine.config.lazy import LazyObject
+from mmengine.utils import get_object_from_string
+
+from maetool.errors import UsageError
+from maetool.registry import registered_name
+
+from .checks import check_config, check_sections
+from .complete import complete_config as complete_config  # also the names that engine users look for here
+from .complete import move_preprocessor
+from .debug import shrink
+from .facts import loaders_of as loaders_of
+from .facts import stated as stated
+from .facts import takes as takes
+from .keys import check_keys
+from .options import change_config as change_config
+from .options import parse_runs as parse_runs
+from .options import repeat_options
+from .paths import find_config
+from .user_data import adopt_classes, point_at
+from .values import check_training
+
+_STDLIB = sysconfig.get_path("stdlib")
+
+
+def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
+    """Load a config and change it by `options`, each `key.key=value`.
+
+    A config in MMEngine's pure Python style, which imports its classes, becomes one that names them.
+
+    Args:
+        path: a file, or the name of a config that a package ships: `maetool::mae/vit-t_shapes.py`.
+        options: changes.
+
+    Raises:
+        UsageError: no such file, a file that is not a config, a key at its top that nothing reads, or an option for a
+            key that does not exist.
+    """
+    path = find_config(path)
+    try:
+        cfg = with_names(Config.fromfile(path))
+    except UsageError:  # of a part that `custom_imports` registers
+        raise
+    except (Exception, SystemExit) as error:  # a config is code, so anything can go wrong in it
+        raise UsageError(f"The config {path} cannot be read ({_reason(error)}).") from error
+    check_keys(cfg)
+    change_config(cfg, options)
+    cfg = with_names(cfg) if options else cfg
+    move_preprocessor(cfg)
+    cfg.setdefault("work_dir", default_work_dir(path))
+    return cfg
+
+
+def default_work_dir(path: Path) -> str:
+    """Return the folder for the runs of a config file that names none."""
+    # With the folder, which is the method's: many methods have a vit-b_800e.py.
+    return f"work_dirs/{'_'.join(filter(None, (path.parent.name, path.stem)))}"
+
+
+def load_for(
+    path: str | Path,
+    options: Sequence[str] = (),
+    data: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    debug: bool = False,
+    adopt: bool = True,
+) -> tuple[Config, list[str]]:
+    """Load a config as a command line describes it, and return it with the sentences on what --debug changed.
+
+    The order is the same in every tool: the file, `flags`, `data`, `debug`; `options` win over all of them.
+
+    Args:
+        path: the config.
+        options: of --cfg-options, each `key.key=value`.
+        data: of --data, see `maetool.config.user_data.use_data`.
+        flags: name of a value, such as "optim_wrapper.dtype", to what an option of its own says; None leaves it.
+        debug: shrink the config, see `maetool.config.debug.shrink`.
+        adopt: let a model of classes have those of `data`.
+
+    Raises:
+        UsageError: see `load_config` and `use_data`.
+    """
+    cfg = load_config(path, options)
+    given = deepcopy(cfg)
+    cfg.merge_from_dict({name: value for name, value in (flags or {}).items() if value is not None})
+    if data:
+        if debug and not Path(data).expanduser().exists():  # drawn shapes replace the config's own data alone
+            raise UsageError(f"--data is {data}, but nothing is there: name images that exist, or leave --data out.")
+        check_sections(cfg)
+        point_at(cfg, data, load_config(path))
+        repeat_options(cfg, options, given)
+        if adopt:
+            adopt_classes(cfg)
+    if debug:
+        check_training(cfg)
+        check_config(cfg)  # of what is of another kind nothing can be shrunk
+    sentences = shrink(cfg) if debug else []
+    if debug and (flags or {}).get("optim_wrapper.dtype"):  # asked for in so many words
+        cfg.optim_wrapper.dtype = flags["optim_wrapper.dtype"]
+    repeat_options(cfg, options, given)
+    return cfg, sentences
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, ImportError) and error.__context__:  # MMEngine hides why `custom_imports` failed
+        error = error.__context__
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    file = Path(last.filename)
+    people_wrote_it = file.is_file() and not file.is_relative_to(_STDLIB) and "mmengine" not in file.parts
+    where = f", in {file}, line {last.lineno}" if people_wrote_it else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def with_names(cfg: Config) -> Config:
+    """Return a config in which every `type` that is a registered class, or its dotted path, is its registered name.
+
+    Raises:
+        Exception: whatever a module raises that a config in pure Python style imports.
+    """
+    keys = [name for name in cfg if name not in getattr(cfg, "_imported_names", ())]
+    plain = {name: _named(name, cfg[name]) for name in keys}
+    return Config(plain, cfg_text=cfg.text or None, filename=cfg.filename)
+
+
+def _named(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return ConfigDict({name: _named(name, item) for name, item in value.items()})
+    if type(value) in (list, tuple):
+        return type(value)(_named("", item) for item in value)
+    return _name(value) if key == "type" else _importable(value)
+
+
+def _name(part: Any) -> Any:
+    if isinstance(part, str):
+        if not part.startswith("maetool."):
+            return part
+        try:
+            return registered_name(get_object_from_string(part)) or part
+        except Exception:  # the check of the part says what is wrong with it
+            return part
+    if not callable(part):
+        return part
+    return registered_name(part) or _importable(part)
+
+
+def _importable(value: Any) -> Any:
+    """Return a class or function in MMEngine's form: itself for whoever asks, its path in the text of a config."""
+    if not inspect.isclass(value) and not inspect.isfunction(value):
+        return value
+    current = getattr(sys.modules.get(value.__module__), value.__qualname__, None)
+    return LazyObject(value.__module__, value.__qualname__) if current is value else value

@@ -1,0 +1,95 @@
+"""Where each value of a config comes from: the file and line that state it, an option, or maetool itself."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from .files import trees_of
+from .load import complete_config, load_config, load_for
+from .names import Key, flatten, name_of
+from .paths import find_config, short_name
+
+COMPUTED = "filled in by maetool"
+
+
+def trace(path: str | Path, options: list[str] | None = None, data: str | None = None) -> list[tuple[str, Any, str]]:
+    """Return name, value and origin of every value that a run would have, in the order of the config.
+
+    Args:
+        path: the config.
+        options: as of --cfg-options.
+        data: as of --data.
+
+    Raises:
+        UsageError: what `load_for` and `complete_config` raise.
+    """
+    stated = dict(stated_in(find_config(path)))
+    values = flatten(load_config(path))
+    origins = {key: _origin(key, stated) for key in values}
+    cfg, _ = load_for(path, options or (), data)
+    complete = deepcopy(cfg)
+    complete_config(complete)
+    typed = [tuple(option.split("=")[0].split(".")) for option in options or ()]
+    for later, name in ((cfg, "--data"), (complete, COMPUTED)):
+        now = flatten(later)
+        changed = [key for key, value in now.items() if key not in values or values[key] != value]
+        by_option = {key for key in now if any(tuple(map(str, key[: len(one)])) == one for one in typed)}
+        origins |= {key: "--cfg-options" if key in by_option and later is cfg else name for key in changed}
+        values = now
+    return [(name_of(key), value, origins[key]) for key, value in values.items()]
+
+
+def stated_in(path: Path) -> Iterator[tuple[Key, str]]:
+    """Yield the path of every key that a config file states, and its file and line; what it builds on comes first.
+
+    In pure Python style a file may also change what it imports: `model.encoder.depth = 3`, `model.update(...)`.
+    """
+    for file, tree in trees_of(path):
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and (key := _target(node.targets[0])) not in (None, ("_base_",)):
+                yield from _keys(node.value, key, file)
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and (key := _changed(node.value)):
+                for value in node.value.args or [node.value]:
+                    yield from _keys(value, key, file)
+
+
+def _target(node: ast.expr) -> Key | None:
+    """Return the path of what an assignment changes: a variable, or something below one."""
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    inner = _target(node.value) if isinstance(node, ast.Attribute | ast.Subscript) else None
+    if inner is None:
+        return None
+    if isinstance(node, ast.Attribute):
+        return (*inner, node.attr)
+    return (*inner, node.slice.value) if isinstance(node.slice, ast.Constant) else None
+
+
+def _changed(call: ast.Call) -> Key | None:
+    function = call.func
+    changes = isinstance(function, ast.Attribute) and function.attr in ("update", "merge")
+    return _target(function.value) if changes else None
+
+
+def _keys(node: ast.expr, key: Key, path: Path) -> Iterator[tuple[Key, str]]:
+    yield key, f"{short_name(path)}:{node.lineno}"
+    if isinstance(node, ast.Call):
+        named = [(keyword.arg, keyword.value) for keyword in node.keywords]
+    elif isinstance(node, ast.Dict):
+        keys = [name.value if isinstance(name, ast.Constant) else None for name in node.keys]
+        named = list(zip(keys, node.values, strict=True))
+    elif isinstance(node, ast.List | ast.Tuple):
+        named = list(enumerate(node.elts))
+    else:
+        named = []
+    for name, value in named:
+        if name is not None:
+            yield from _keys(value, (*key, name), path)
+
+
+def _origin(key: Key, stated: Mapping[Key, str]) -> str:
+    """Return where a value is stated: itself, or what it is a part of, such as a list or a variable's value."""
+    parts = (key[:length] for length in range(len(key), 0, -1))
+    return next((stated[part] for part in parts if part in stated), COMPUTED)

@@ -1,0 +1,59 @@
+"""Makes a config ready for building: named, checked, completed, in this order, and again without harm."""
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from mmengine import Config
+
+from maetool.errors import UsageError
+
+from .checks import check_config
+from .complete import complete_config
+from .load import default_work_dir, with_names
+from .values import check_training
+
+# Where each launcher says how many processes there are.
+_PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
+
+
+def prepare_config(cfg: Config) -> str:
+    """Check and complete a config in place, and return the sentence on its learning rate.
+
+    A config that is prepared already stays as it is.
+
+    Raises:
+        UsageError: anything in the config that a person got wrong.
+    """
+    for name, value in with_names(cfg).items():
+        cfg[name] = value
+    check_config(cfg)
+    rate = complete_config(cfg, number_of_processes(cfg.get("launcher", "none")))
+    if not cfg.get("val_dataloader"):
+        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    return rate
+
+
+def prepare_run(cfg: Config) -> str:
+    """Do what `prepare_config` does, and name the folder and the experiment of a run where the config does not."""
+    check_training(cfg)
+    rate = prepare_config(cfg)
+    path = Path(cfg.filename or "config.py")
+    cfg.setdefault("work_dir", default_work_dir(path))
+    # MMEngine shares logger and histories between runners of one name, and its own names repeat within a second.
+    cfg.setdefault("experiment_name", f"{Path(cfg.work_dir).name}_{uuid4().hex[:8]}")
+    return rate
+
+
+def number_of_processes(launcher: str) -> int:
+    """Return how many processes train together, as the launcher says it in the environment.
+
+    Raises:
+        UsageError: torchrun started several, but the launcher is "none".
+    """
+    if launcher == "none" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, but the launcher is none, so that each would "
+            "train alone and write over the others' files: add --launcher pytorch."
+        )
+    return int(os.environ.get(_PROCESSES.get(launcher, ""), "1"))

@@ -1,0 +1,193 @@
+"""A config pointed at a user's images."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from mmengine import Config
+
+from maetool.data.datasets.labels import labels_of
+from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
+from maetool.data.sources.shards import has_classes, is_shard_folder
+from maetool.errors import UsageError
+from maetool.registry import DATASETS, ENCODERS, MODELS
+
+from .coco_places import coco_places
+from .facts import loaders_of, stated, takes
+
+_FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "CocoDataset")
+_WHERE = ("type", "root", "csv_file", "with_labels", "annotations")
+_KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
+
+
+def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
+    """Point all loaders of a config at images of the user's.
+
+    What may be given, and what is then validated on:
+
+    - a folder with `train` and `val` inside, of images or of shards that `maetool prepare_dataset` wrote: the second;
+      class folders in it give the labels,
+    - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: the second,
+    - one table, which may be the `train.csv` of a folder, or for a model of classes a folder of class folders: a fifth
+      of each class, which is held out,
+    - for a detector a folder of COCO annotations, see `coco_places`,
+    - for a segmentor the folder of a whole data set, laid out as the config says, or as ADE20K is where the config
+      draws its data; a `classes.txt` in it replaces the classes of the config,
+    - otherwise any folder or text list: 1,000 of the images that are trained on.
+
+    Args:
+        cfg: the config, changed in place.
+        data: folder, text list or csv table.
+        adopt: let a model of classes have those of the data: its `num_classes` and `multi_label`.
+
+    Raises:
+        UsageError: the data cannot be read, or a model of classes needs labels that are not there.
+    """
+    point_at(cfg, data)
+    if adopt:
+        adopt_classes(cfg)
+
+
+def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
+    """Point all loaders of a config at images of the user's, and leave its model as it is; see `use_data`.
+
+    Args:
+        cfg: the config, changed in place.
+        data: folder, text list or csv table.
+        before: the config as it was before the options of a command line, which say nothing about what the config's
+            own dataset is; None, as it is now.
+    """
+    _put_back_datasets(cfg, before or cfg)
+    if takes(cfg.model, MODELS, "decode_head"):
+        _use_pixels(cfg, data)
+        return
+    labelled, finds_objects = (takes(cfg.model, MODELS, name) for name in ("num_classes", "with_masks"))
+    train, val = coco_places(Path(data)) if finds_objects else places(Path(data), labelled)
+    for place in (train, val) if finds_objects else ():
+        place["with_masks"] = stated(cfg.model, MODELS, "with_masks")
+    cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
+    if cfg.get("val_dataloader"):
+        cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")
+        bank = cfg.val_cfg.pop("bank_dataloader", None)
+        if bank and (val.get("with_labels") or "csv_file" in val):
+            labels = {"with_labels": True} if "root" in train else {}
+            bank.dataset = _dataset(bank.dataset, {**train, **labels}, "val")
+            cfg.val_cfg.bank_dataloader = bank
+
+
+def _put_back_datasets(cfg: Config, before: Config) -> None:
+    """Undo what options changed in a dataset that `point_at` replaces; they are repeated on what replaces it.
+
+    A dataset that options chose themselves, of another class than images of the user's have, stays.
+    """
+    earlier = dict(loaders_of(before))
+    for name, loader in loaders_of(cfg):
+        old, new = (each.get("dataset") for each in (earlier.get(name) or {}, loader))
+        if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+            continue
+        chosen = new.get("type") != old.get("type") and new.get("type") not in _FILES
+        if not chosen and set(old) <= set(new):  # and not deleted
+            loader.dataset = deepcopy(old)
+
+
+def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments that make a training and a validation dataset those of the user; see `use_data`."""
+    train, val = root / "train.csv", root / "val.csv"
+    if train.is_file() and val.is_file():
+        return whole(str(train)), whole(str(val))
+    root = train if train.is_file() else root
+    if root.suffix.lower() == ".csv":
+        return tuple({**whole(str(root)), "part": part} for part in ("train", "val"))
+    if (root / "train").is_dir() and (root / "val").is_dir():
+        classes = labelled or has_classes(root / "val")
+        return _folder(root / "train", labelled), _folder(root / "val", classes)
+    if labelled:
+        return tuple({**_folder(root, True), "part": part} for part in ("train", "val"))
+    return _folder(root, False), {**_folder(root, False), "limit": 1000}
+
+
+def whole(data: str) -> dict[str, Any]:
+    """Return the arguments of a dataset of all images of the user, with labels where all are in folders of classes."""
+    root = Path(data)
+    if root.suffix.lower() == ".csv":
+        return {"type": "CsvDataset", "csv_file": data}
+    return _folder(root, root.is_dir() and has_classes(root))
+
+
+def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
+    kind = "ShardDataset" if is_shard_folder(root) else "ImageFolderDataset"
+    return {"type": kind, "root": str(root), "with_labels": with_labels}
+
+
+def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:
+    crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
+    kept: dict[str, Any] = {"pipeline": crop if use == "train" else [{"type": "ResizeCenterCrop"}]}
+    if place.get("type") == "CocoDataset":  # whose transforms are of their own kind
+        kept = {"pipeline": dataset["pipeline"]}
+    if dataset["type"] in _FILES:
+        kept = {name: value for name, value in dataset.items() if name not in _WHERE}
+    elif "root" in dataset and "root" in place:  # somebody else's dataset of a folder
+        kept = {name: value for name, value in dataset.items() if name != "root"}
+        place = {"root": place["root"], "type": dataset["type"], **_taken(dataset, place)}
+    else:
+        kept |= {name: dataset[name] for name in _KEPT if name in dataset}
+    return {**_taken(place, kept), **place}
+
+
+def _taken(part: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: v for name, v in arguments.items() if name == "type" or takes(part, DATASETS, name)}
+
+
+def _use_pixels(cfg: Config, data: str) -> None:
+    for name, part in (("train_dataloader", "training"), ("val_dataloader", "validation")):
+        loader = cfg.get(name)
+        if not loader:
+            continue
+        if not takes(loader.dataset, DATASETS, "annotations"):
+            pipeline = loader.dataset.get("pipeline", [])
+            loader.dataset = {"type": "SegmentationDataset", "zero_is_ignored": True, "pipeline": pipeline}
+            loader.dataset.update(images=f"images/{part}", annotations=f"annotations/{part}")
+        loader.dataset.root = data
+        for old in ("classes", "palette") if (Path(data) / CLASSES_FILE).is_file() else ():
+            loader.dataset.pop(old, None)
+
+
+def adopt_classes(cfg: Config) -> None:
+    """Let a model of classes have those of the data that its loaders point at: `num_classes` and `multi_label`.
+
+    Raises:
+        UsageError: the data cannot be read, or has several labels for an image, which the model does not take.
+    """
+    if takes(cfg.model, MODELS, "decode_head"):
+        root = Path(cfg.train_dataloader.dataset.get("root", ""))
+        if (root / CLASSES_FILE).is_file():
+            cfg.model.num_classes = len(read_classes(root))
+    elif takes(cfg.model, MODELS, "num_classes"):
+        _adopt_labels(cfg)
+
+
+def _adopt_labels(cfg: Config) -> None:
+    encoder = cfg.model.get("encoder")
+    facts = {"in_chans": stated(encoder, ENCODERS, "in_chans")} if encoder else {}
+    dataset = DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": [], **facts})
+    labels = labels_of(dataset)
+    cfg.model.num_classes = len(labels.classes)
+    several = labels.values is not None and labels.values.ndim == 2
+    if takes(cfg.model, MODELS, "multi_label"):
+        cfg.model.multi_label = several
+    elif several:
+        raise UsageError(f"{cfg.model.type} takes one label for each image, but the data has several.")
+
+
+def limit_pixels(dataset: Mapping[str, Any], max_pixels: int | None) -> None:
+    """Let the dataset of a loader read images of up to `max_pixels` pixels; None leaves it as it is.
+
+    Raises:
+        UsageError: the dataset reads no files.
+    """
+    if max_pixels is None:
+        return
+    if not takes(dataset, DATASETS, "max_pixels"):
+        raise UsageError(f"--max-pixels is for files of images, but the data is {dataset['type']}: leave it out.")
+    dataset["max_pixels"] = max_pixels

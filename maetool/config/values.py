@@ -1,0 +1,147 @@
+"""What is checked of values in a config beyond their kind: ranges, names that other names must match, wrappers."""
+
+import difflib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mmengine import Config
+from mmengine.logging import print_log
+from torch import nn
+
+from maetool.annotations import parameters_of
+from maetool.data.datasets.base import ImageDataset
+from maetool.errors import UsageError
+from maetool.registry import DATASETS, ENCODERS, RUNNERS, check_arguments, find_part, is_own
+
+from .facts import classes_of, datasets_in, loaders_of, parts_inside
+
+_CUSTOM = ("lr_mult", "decay_mult")  # what MMEngine's constructor reads of a custom key
+_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")  # MMEngine's names
+# Arguments of maetool's and MMEngine's classes that count something.
+_COUNTS = {"embed_dim", "num_heads", "in_chans", "img_size", "patch_size", "k", "window_size", "num_samples"}
+_COUNTS |= {"accumulative_counts"}
+_FROM_ZERO = {"depth", "depths", "max_epochs", "max_iters"}  # of 0 epochs, what is left is the evaluation
+_ABOVE_ZERO = {"temperature", "mlp_ratio"}
+
+
+def check_ranges(cfg: Config) -> None:
+    """Check what a config says of the runner, of weights to begin with, of rates and of sizes.
+
+    Raises:
+        UsageError: a runner that nobody registered, a number out of its range, an option of a custom key that nothing
+            reads, or one of MMEngine's wrappers around a dataset of maetool's.
+    """
+    if cfg.get("runner_type") is not None:
+        find_part(cfg.runner_type, RUNNERS)
+    share = cfg.get("init_share", 0.99)
+    _expect("init_share", share, 0 <= share <= 1, "a number from 0 to 1")
+    _check_rates(cfg)
+    for place, part in _parts(cfg, ""):
+        _check_sizes(place, part)
+        _check_inside(place, part)
+    for name, loader in loaders_of(cfg):
+        _check_wrapped(name, loader.get("dataset"))
+    for name in cfg.get("default_hooks") or ():
+        near = difflib.get_close_matches(name, _HOOKS, 1, 0.8)
+        if near and name not in _HOOKS:
+            print_log(f"default_hooks.{name} is a hook of its own, beside `{near[0]}`: is it misspelt?", "current", 30)
+
+
+def check_training(cfg: Config) -> None:
+    """Check that what a run trains by is there, or all of it missing.
+
+    Raises:
+        UsageError: one of the three sections without another.
+    """
+    there = {name: cfg.get(name) is not None for name in ("train_dataloader", "train_cfg", "optim_wrapper")}
+    missing = [name for name, found in there.items() if not found]
+    if 0 < len(missing) < len(there):
+        raise UsageError(f"The config has no {' and no '.join(missing)}: a run that trains needs {', '.join(there)}.")
+
+
+def _expect(place: str, value: Any, right: bool, expected: str) -> None:
+    if not right:
+        raise UsageError(f"{place} is {value!r}, but must be {expected}.")
+
+
+def _check_rates(cfg: Config) -> None:
+    wrapper = cfg.get("optim_wrapper")
+    wrapper = wrapper if isinstance(wrapper, Mapping) else {}
+    optimizer, paramwise = (wrapper.get(name) for name in ("optimizer", "paramwise_cfg"))
+    optimizer = optimizer if isinstance(optimizer, Mapping) else {}
+    numbers = {"base_lr": cfg.get("base_lr"), **{f"optim_wrapper.optimizer.{key}": v for key, v in optimizer.items()}}
+    given = wrapper.get("optimizer", {})
+    _expect("optim_wrapper.optimizer", given, given is not None, "a dict with the name of an optimiser as `type`")
+    for name, value in numbers.items():
+        _expect(name, value, not isinstance(value, float) or math.isfinite(value), "a finite number")
+    for name, value in _custom_keys(paramwise).items():
+        place = f"optim_wrapper.paramwise_cfg.custom_keys.{name}"
+        _expect(place, value, isinstance(value, Mapping), f"a dict with {' or '.join(_CUSTOM)}")
+        check_arguments(place, value, _CUSTOM)
+
+
+def _custom_keys(paramwise: Any) -> Mapping[str, Any]:
+    keys = paramwise.get("custom_keys") if isinstance(paramwise, Mapping) else None
+    return keys if isinstance(keys, Mapping) else {}
+
+
+def tell_unmatched(wrapper: Any, model: nn.Module) -> list[str]:
+    """Return the sentences on custom keys of a wrapper's config that are in the name of no parameter of the model."""
+    names = [name for name, _ in getattr(model, "module", model).named_parameters()]
+    keys = _custom_keys(wrapper.get("paramwise_cfg")) if isinstance(wrapper, Mapping) else {}
+    unmatched = [key for key in keys if not any(key in name for name in names)]
+    return [
+        f"optim_wrapper.paramwise_cfg.custom_keys names `{key}`, which is in the name of no parameter and changes "
+        f"nothing; the names begin with {', '.join(sorted({name.split('.')[0] for name in names}))}."
+        for key in unmatched
+    ]
+
+
+def _parts(node: Any, place: str) -> Iterator[tuple[str, Mapping]]:
+    if isinstance(node, Config | Mapping) and ("type" in node or place == "log_processor"):
+        yield place, node
+    items: Any = node.items() if isinstance(node, Config | Mapping) else ()
+    items = enumerate(node) if isinstance(node, list | tuple) else items
+    for name, item in items:
+        yield from _parts(item, f"{place}.{name}".lstrip("."))
+
+
+def _check_sizes(place: str, part: Mapping) -> None:
+    classes = classes_of(part.get("type", "LogProcessor"))
+    if not classes or classes[0].__module__.split(".")[0] not in ("maetool", "mmengine"):
+        return
+    blocks = {"depth", "depths"} if ENCODERS.find(str(part.get("type"))) else set()
+    kinds: list[tuple[set[str], Callable[[Any], bool], str]] = [
+        (_COUNTS | blocks, lambda value: value >= 1, "from 1"),
+        (_FROM_ZERO, lambda value: value >= 0, "from 0"),
+        (_ABOVE_ZERO, lambda value: 0 < value < math.inf, "above 0"),
+    ]
+    for names, fits, least in kinds:
+        for name in names & part.keys():
+            values = part[name] if isinstance(part[name], list | tuple) else [part[name]]
+            right = all(fits(value) for value in values if type(value) in (int, float))
+            _expect(f"{place}.{name}", part[name], right, f"a number {least}")
+
+
+def _check_inside(place: str, part: Mapping) -> None:
+    """Check that what a part cannot do without is not None, and that what holds parts by name holds dicts."""
+    for cls in classes_of(part.get("type"))[:1]:
+        parameters = parameters_of(cls) or {}
+        for name, parts in parts_inside(cls).items():
+            value, item = part.get(name, ()), f"{place}.{name}"
+            needed = is_own(cls) and name in parameters and parameters[name].default is parameters[name].empty
+            _expect(item, value, not needed or value is not None, "a dict with the name of a part as `type`")
+            for key, inner in value.items() if isinstance(parts, Mapping) and isinstance(value, Mapping) else ():
+                _expect(f"{item}.{key}", inner, isinstance(inner, Mapping), f"a dict of {', '.join(parts)}")
+
+
+def _check_wrapped(name: str, dataset: Any) -> None:
+    for each in datasets_in(dataset):
+        inner = find_part(each["type"], DATASETS) if each is not dataset and isinstance(each, Mapping) else None
+        if isinstance(inner, type) and issubclass(inner, ImageDataset):
+            raise UsageError(
+                f"{name}.dataset is a {dataset['type']} around a {inner.__name__}, which needs the key of its crops "
+                "from the sampler and so cannot be wrapped: name the images of several folders in one text list or csv "
+                "table, and repeat by more epochs or the `repeats` of KeyedSampler."
+            )

@@ -1,0 +1,110 @@
+"""Images with objects: a dataset of them, and their batches."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.registry import FUNCTIONS
+from torch import Tensor
+
+from maetool.data.codecs.encoded import EncodedImage, decoded
+from maetool.data.collate import collate_samples
+from maetool.data.objects import Objects as Objects  # also the names that users of datasets look for here
+from maetool.data.objects import Picture as Picture
+from maetool.data.objects import boxes_of as boxes_of
+from maetool.errors import UsageError
+
+from .base import ImageDataset
+from .coco_masks import encode_mask
+
+
+class ObjectDataset(ImageDataset):
+    """Images with objects. A subclass writes `__len__` and `load`, whose samples have `objects`, and sets `classes`.
+
+    The transforms of the pipeline go from a `Picture` to a `Picture`, and say so with `takes_objects`. A sample holds
+    `inputs` (C, H, W), `objects`, `content`, the rows and columns of `inputs` that show the image, and `original_size`,
+    its rows and columns as it was loaded. `classes` names the classes of the objects; `with_masks` says whether
+    there are masks.
+    """
+
+    with_masks = True
+
+    def accepted(self, transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a transform of the pipeline.
+
+        Raises:
+            UsageError: it would change the image alone.
+        """
+        if not getattr(transform, "takes_objects", False):
+            raise UsageError(
+                f"{type(transform).__name__} changes images alone, but boxes and masks must follow: use "
+                "FlipObjects, LargeScaleJitter and FitObjects, or MMCV's."
+            )
+        return transform
+
+    def coco(self) -> dict[str, Any]:
+        """Return the true objects as COCO's annotation file has them, for images as they are loaded."""
+        images, annotations = [], []
+        for index in range(len(self)):
+            sample = self.load(index)
+            height, width = sample["inputs"].shape[1:]
+            name = f"{self.name_of(index)}.png"
+            images.append({"id": self.image_id(index), "file_name": name, "height": height, "width": width})
+            annotations += self._annotations(sample["objects"], self.image_id(index), len(annotations) + 1)
+        ids = enumerate(self.classes)
+        categories = [{"id": self.category_ids()[label], "name": name} for label, name in ids]
+        return {"images": images, "annotations": annotations, "categories": categories}
+
+    def image_id(self, index: int) -> int:
+        """Return the id that the image at `index` has in `coco`."""
+        return index
+
+    def category_ids(self) -> list[int]:
+        """Return the id that each class has in `coco`."""
+        return list(range(1, len(self.classes) + 1))
+
+    def describe(self) -> str:
+        """Return a sentence on the objects."""
+        return f"{len(self):,} images with objects of {len(self.classes)} classes."
+
+    def _annotations(self, objects: Objects, image_id: int, first: int) -> list[dict[str, Any]]:
+        found, ids = [], self.category_ids()
+        for place, (label, box) in enumerate(zip(objects.labels.tolist(), objects.boxes.tolist(), strict=True)):
+            left, top, right, bottom = box
+            entry = {"id": first + place, "image_id": image_id, "category_id": ids[label], "iscrowd": 0}
+            entry |= {"bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top)}
+            if objects.masks is not None:
+                entry |= {"area": int(objects.masks[place].sum()), "segmentation": encode_mask(objects.masks[place])}
+            found.append(entry)
+        return found
+
+    def _transformed(self, stored: Mapping[str, Any], shared: bool) -> dict[str, Any]:
+        image = _whole(stored["inputs"], shared)
+        size = (int(image.shape[1]), int(image.shape[2]))
+        picture = Picture(image, stored["objects"], size)
+        for transform in self.transforms:
+            picture = transform(picture)
+        content = torch.tensor(picture.content)
+        return {
+            "inputs": picture.image,
+            "objects": picture.objects,
+            "content": content,
+            "original_size": torch.tensor(size),
+        }
+
+
+def _whole(image: Tensor | EncodedImage, shared: bool) -> Tensor:
+    return decoded(image).clone() if shared else decoded(image)  # a transform may work in place
+
+
+@FUNCTIONS.register_module()
+def collate_objects(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the batch of some samples of an `ObjectDataset`.
+
+    Returns:
+        `targets`, a list of B dicts of `boxes`, `labels` and, where there are any, `masks` as in `Objects`, because
+        images have different numbers of objects; everything else stacked, `inputs` as (B, C, H, W).
+    """
+    rest = collate_samples([{name: v for name, v in sample.items() if name != "objects"} for sample in samples])
+    found = [vars(sample["objects"]) for sample in samples]
+    return {**rest, "targets": [{name: v for name, v in each.items() if v is not None} for each in found]}

@@ -1,0 +1,147 @@
+"""Labels: read from folders, compared between datasets, and counted."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from maetool.data.sources.file_index import Files, is_folder
+from maetool.errors import UsageError
+
+_NAMED = 12  # classes that are counted by name in the log
+
+
+class Labels(NamedTuple):
+    """The labels of a dataset.
+
+    Attributes:
+        classes: names of the K classes.
+        values: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several labels.
+    """
+
+    classes: list[str]
+    values: Tensor
+
+
+def labels_from_folders(files: Files) -> Labels:
+    """Return the labels of images in a folder for each class, the first folder below the root; the names are sorted.
+
+    Raises:
+        UsageError: an image outside of class folders, one class only, or a class folder without images.
+    """
+    folders = []
+    for i in range(len(files)):
+        parts = files.relative(i).split("/", 1)
+        if len(parts) == 1 or parts[0] == "..":
+            raise UsageError(
+                f"{files.path(i)} has no class: labels are read from the folders, {files.root}/CLASS/IMAGE; sort the "
+                "images into one for each class, or pass a csv table of paths and labels."
+            )
+        folders.append(parts[0])
+    classes = sorted(set(folders))
+    if len(classes) == 1:
+        raise UsageError(
+            f"{files.root} has only the class `{classes[0]}`: with_labels expects a folder for each of two or more "
+            "classes directly below it."
+        )
+    label_of = {name: label for label, name in enumerate(classes)}
+    return Labels(classes, torch.tensor([label_of[folder] for folder in folders]))
+
+
+def refuse_empty_classes(root: str, classes: Sequence[str]) -> None:
+    """Check that every folder directly below `root`, hidden ones aside, is one of `classes`.
+
+    Raises:
+        UsageError: one holds no image.
+    """
+    with os.scandir(root) as entries:
+        empty = sorted({entry.name for entry in entries if is_folder(entry) and entry.name[0] != "."} - set(classes))
+    empty = [name for name in empty if name != "lost+found"]
+    if empty:
+        raise UsageError(
+            f"{len(empty)} of the class folders in {root} hold(s) no image (first `{empty[0]}`): put images there, or "
+            "move the folder away."
+        )
+
+
+def aligned(labels: Labels, known: Sequence[str]) -> Tensor:
+    """Return the values of `labels` with the classes in the order of `known`, which may have more of them.
+
+    Raises:
+        UsageError: a class that is not among `known`.
+    """
+    classes, values = labels
+    if list(classes) == list(known):
+        return values
+    strange = [name for name in classes if name not in set(known)]
+    if strange:
+        raise UsageError(
+            f"The data has the class `{strange[0]}` ({len(strange)} such), but the known classes are "
+            f"{_list_of(known)}: use the classes that were trained on, written alike."
+        )
+    place = {name: i for i, name in enumerate(known)}
+    places = torch.tensor([place[name] for name in classes])
+    if values.ndim == 1:
+        return places[values]
+    return values.new_zeros(len(values), len(known)).index_copy(1, places, values)
+
+
+def labels_of(dataset: Any) -> Labels:
+    """Return the labels of a dataset.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not getattr(dataset, "classes", None):
+        root = getattr(getattr(dataset, "files", None), "root", type(dataset).__name__)
+        raise UsageError(
+            f"The images of {root} have no labels: set dataset.with_labels=True for a folder of images for each class, "
+            "or name a table with dataset.type=CsvDataset and dataset.csv_file."
+        )
+    return Labels(dataset.classes, dataset.labels)
+
+
+def count_classes(labels: Labels) -> list[int]:
+    """Return how many images each class has."""
+    classes, values = labels
+    if values.ndim == 2:
+        return values.sum(dim=0).long().tolist()
+    return values.bincount(minlength=len(classes)).tolist()
+
+
+def describe(dataset: Any) -> str:
+    """Return a sentence on what is to be learnt from a dataset: its own, where it has one, or that on its labels.
+
+    Raises:
+        UsageError: see `labels_of` and `describe_balance`.
+    """
+    own = getattr(dataset, "describe", None)
+    return own() if own else describe_balance(labels_of(dataset))
+
+
+def describe_balance(labels: Labels) -> str:
+    """Return a sentence on how many images each class has; of many classes the largest and the smallest.
+
+    Raises:
+        UsageError: a class has none.
+    """
+    total, counts = len(labels.values), count_classes(labels)
+    pairs = sorted(zip(counts, labels.classes, strict=True), key=lambda pair: -pair[0])
+    if pairs[-1][0] == 0:
+        raise UsageError(
+            f"{counts.count(0)} of {len(counts)} classes have no image to train on (first `{pairs[-1][1]}`): add some, "
+            "remove the class, or use more labels."
+        )
+    shown = pairs if len(pairs) <= _NAMED else [*pairs[:3], *pairs[-3:]]
+    parts = [f"{name} {count:,} ({count / total:.1%})" for count, name in shown]
+    if len(shown) < len(pairs):
+        parts.insert(3, "...")
+    several = f", {labels.values.sum().item() / total:.2f} labels an image" if labels.values.ndim == 2 else ""
+    return f"{len(counts)} classes, {total:,} labelled images{several}: {', '.join(parts)}."
+
+
+def _list_of(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(f"`{name}`" for name in names[:_NAMED]) + more

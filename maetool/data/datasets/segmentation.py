@@ -1,0 +1,190 @@
+"""Images with a PNG of classes each, in folders as those of ADE20K, Cityscapes and Pascal VOC."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maetool.data.codecs.encoded import size_of
+from maetool.data.codecs.image_size import MAX_PIXELS, Refused, most_bytes, open_by_pillow, photo_size
+from maetool.data.codecs.images import UnreadableImage, read_bytes
+from maetool.data.sources.file_index import FileIndex
+from maetool.data.sources.packed_names import Names
+from maetool.errors import UsageError
+from maetool.ops.geometry import by
+from maetool.reading import read_text
+from maetool.registry import DATASETS
+
+from .dense import DenseDataset
+from .file_dataset import FileDataset
+from .subsets import Subset
+
+CLASSES_FILE = "classes.txt"
+_HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
+
+
+@DATASETS.register_module()
+class SegmentationDataset(DenseDataset, FileDataset):
+    """Images and, under the same names in another folder, PNGs whose values are the classes of the pixels.
+
+    An image counts as broken if it or its PNG cannot be read, or if their sizes differ.
+
+    Args:
+        root: folder of the data set.
+        images, annotations: folders below the root, searched to any depth.
+        image_suffix, annotation_suffix: what follows the name that an image and its PNG share.
+        names: text file below the root that lists the names to use, one a line; None, all there are.
+        classes: names of the K classes; None, the lines of `classes.txt` in the root.
+        palette: K colours (R, G, B), 0 to 255, for pictures; None, those of Pascal VOC.
+        zero_is_ignored: the PNGs count classes from 1, and 0 counts nothing, as in ADE20K.
+        ignore_index: value of pixels that count nothing, in the PNGs and in the samples.
+        in_chans, max_broken, backend, seed: see `FileDataset`.
+        max_pixels: most pixels of an image and of its PNG; see `FileDataset`.
+        pipeline: see `DenseDataset`.
+        limit: use only this many images, evenly spaced.
+
+    Raises:
+        UsageError: a folder or list that is not there, no images, an image without a PNG or a PNG without an image, or
+            more broken files than `max_broken` in a probe of them.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        images: str = "images/training",
+        annotations: str = "annotations/training",
+        image_suffix: str = ".jpg",
+        annotation_suffix: str = ".png",
+        names: str | None = None,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        zero_is_ignored: bool = False,
+        ignore_index: int = 255,
+        in_chans: int = 3,
+        pipeline: Sequence[Any] = (),
+        max_broken: float = 0.1,
+        limit: int | None = None,
+        backend: str = "cv2",
+        seed: int = 0,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.root, self.zero_is_ignored, self.ignore_index = Path(root).expanduser(), zero_is_ignored, ignore_index
+        listed = list(classes) if classes else read_classes(self.root)
+        if palette is not None and len(palette) != len(listed):
+            raise UsageError(f"palette has {len(palette)} colours, but there are {len(listed)} classes.")
+        self._num_classes = len(listed)
+        pictures = _files(self.root / images, image_suffix)
+        truths = _files(self.root / annotations, annotation_suffix)
+        expected = sorted(pictures | truths) if names is None else _listed(self.root / names)
+        _check_pairs(expected, pictures, truths)
+        subset = Subset(limit=limit, seed=seed)
+        self.names = [expected[i] for i in subset.choose(len(expected), None).tolist()]
+        self._truths = [truths[name] for name in self.names]
+        paths = [os.fsencode(os.path.abspath(pictures[name])) for name in expected]
+        files = FileIndex(os.path.abspath(self.root / images), Names.of(paths))
+        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels)
+        self.classes = listed
+        self.metainfo = {"classes": tuple(listed), **({"palette": palette} if palette else {})}
+
+    def stored(self, index: int) -> dict[str, Any]:
+        """Return `inputs`, (C, H, W), a photograph undecoded, and `semantic`, int64 (H, W), classes or `ignore_index`.
+
+        Raises:
+            UnreadableImage: the image or its PNG cannot be read, or they differ in size.
+            UsageError: the PNG holds classes beyond the list.
+        """
+        sample = super().stored(index)
+        path, found = self._truths[index], size_of(sample["inputs"])
+        values = read_index_png(path, self.max_pixels)
+        if values.shape != found:
+            reason = f"it has {by(values.shape)} pixels, but its image {self.files.path(index)} has {by(found)}"
+            raise UnreadableImage(path, reason)
+        return {**sample, "semantic": self._classes_of(values, path)}
+
+    def name_of(self, index: int) -> str:
+        """Return the name that the image at `index` and its PNG share."""
+        return self.names[index]
+
+    def _classes_of(self, values: np.ndarray, path: Path) -> Tensor:
+        ignored = values == self.ignore_index
+        if self.zero_is_ignored:
+            ignored, values = ignored | (values == 0), values - 1
+        highest = int(values[~ignored].max()) if not ignored.all() else 0
+        if highest >= self._num_classes:
+            first = int(self.zero_is_ignored)
+            raise UsageError(
+                f"{path} holds the class {highest + first}, but the {self._num_classes} classes are numbered from "
+                f"{first} to {self._num_classes - 1 + first}, and {self.ignore_index} is what counts nothing: correct "
+                "the file, classes, zero_is_ignored or ignore_index."
+            )
+        return torch.from_numpy(np.where(ignored, self.ignore_index, values))
+
+
+def read_index_png(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return the values of a PNG of one channel, grey or with a palette, as int64 (H, W).
+
+    Raises:
+        UnreadableImage: it cannot be read, is larger than `max_pixels`, or is a picture in colours.
+    """
+    try:
+        data = read_bytes(str(path), most_bytes(max_pixels))
+        photo_size(data, max_pixels)
+        with open_by_pillow(data, max_pixels) as picture:
+            mode, values = picture.mode, np.array(picture)
+    except UnreadableImage:
+        raise
+    except Refused as error:
+        raise UnreadableImage(path, error) from error
+    except Exception as error:  # whatever a damaged file makes Pillow raise
+        raise UnreadableImage(path, f"it is no PNG of classes ({error or type(error).__name__})") from error
+    if values.ndim != 2:
+        reason = f"it is a picture of mode {mode}, but must have one channel, grey or a palette, of classes"
+        raise UnreadableImage(path, reason)
+    return values.astype(np.int64)
+
+
+def read_classes(root: Path) -> list[str]:
+    """Return the names of the classes that `classes.txt` in `root` lists, one a line.
+
+    Raises:
+        UsageError: there is no such file, or it lists fewer than two.
+    """
+    path = root / CLASSES_FILE
+    names = read_text(path, "one name of a class a line").splitlines() if path.is_file() else []
+    names = [name.strip() for name in names if name.strip()]
+    if len(names) < 2:
+        raise UsageError(
+            f"{path} lists {len(names)} classes, but two or more are needed: write one name a line, in the order of "
+            "their numbers, or set dataset.classes; if the folder is wrong, " + _HOW_TO_SET + "."
+        )
+    return names
+
+
+def _files(folder: Path, suffix: str) -> dict[str, Path]:
+    """Return name to file of all files below a folder that end so."""
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}: {_HOW_TO_SET}.")
+    found = folder.rglob(f"*{suffix}")
+    return {path.relative_to(folder).as_posix().removesuffix(suffix): path for path in found if path.is_file()}
+
+
+def _listed(path: Path) -> list[str]:
+    if not path.is_file():
+        raise UsageError(f"There is no list {path}: {_HOW_TO_SET}, or set dataset.names.")
+    return [line.strip() for line in read_text(path, "one name of an image a line").splitlines() if line.strip()]
+
+
+def _check_pairs(wanted: Sequence[str], pictures: Mapping[str, Path], truths: Mapping[str, Path]) -> None:
+    if not wanted:
+        raise UsageError("The data set holds no image: check the folders, image_suffix and names.")
+    for kind, other, files in (("PNG of classes", "image", truths), ("image", "PNG of classes", pictures)):
+        lonely = [name for name in wanted if name not in files]
+        if lonely:
+            raise UsageError(
+                f"{len(lonely)} of {len(wanted)} names have no {kind} (first `{lonely[0]}`): add it, remove the {other}"
+                " too, or list the names to use in a text file, dataset.names."
+            )

@@ -1,0 +1,11 @@
+"""Images that are drawn: shapes on textures, with classes, label maps and objects."""
+
+from maetool._lazy import lazily
+
+_PLACES = {
+    "object_shapes": ("ObjectShapesDataset",),
+    "shapes": ("ShapesDataset",),
+    "shapes_segmentation": ("ShapesSegmentation",),
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+__getattr__ = lazily(__name__, _PLACES)

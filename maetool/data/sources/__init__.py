@@ -1,0 +1,1 @@
+"""Bytes by index: the files of a folder, the parts of an archive."""

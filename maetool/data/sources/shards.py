@@ -1,0 +1,296 @@
+"""Plain tar files and a table of where each image lies in them, so that images are read at random without unpacking."""
+
+import os
+import tarfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maetool.compat import read_at
+from maetool.data.codecs.image_size import RAISE_LIMIT
+from maetool.data.codecs.images import UnreadableImage
+from maetool.errors import UsageError
+from maetool.reading import MOST_BYTES, read_npz
+from maetool.writing import failures_told, open_new, remove_file, write_file
+
+from .packed_names import Names
+from .tar_header import BLOCK, header_of, is_damaged, is_of
+
+TABLE = "index.npz"
+SETTINGS = "prepared.json"
+_FORMAT = "maetool shards 1"
+_OPEN_AT_ONCE = 128  # far below the usual limit of 1024 files of a process
+_HOW_TO_MEND = "run `maetool prepare_dataset` again with the same arguments; it goes on where it stopped"
+
+
+class ShardWriter:
+    """Writes one tar file, complete or not at all.
+
+    The file appears under its name when `close` is called; until then it is `<name>.part`. As a context it is closed at
+    the end, or after an exception removed.
+
+    Args:
+        path: where.
+
+    Raises:
+        OutputError: here, in `add` and in `close`, where the disk is full or the place cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._part = path, path.with_name(f"{path.name}.part")
+        with failures_told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open_new(self._part)
+
+    def __enter__(self) -> "ShardWriter":
+        """Begin a context."""
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Finish the file, or remove what there is of it."""
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            with suppress(OSError):  # it writes what it still holds
+                self._file.close()
+            remove_file(self._part)
+
+    def add(self, name: str, data: bytes) -> None:
+        """Append a file, with a checksum in its header."""
+        with failures_told(self.path):
+            self._file.write(header_of(name, data))
+            self._file.write(data + b"\0" * (-len(data) % BLOCK))
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        with failures_told(self.path):
+            self._file.write(b"\0" * 2 * BLOCK)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._part, self.path)
+
+
+@dataclass(frozen=True)
+class ShardTable:
+    """Where each image of a folder of shards lies.
+
+    Attributes:
+        root: the folder.
+        shards: names of the tar files.
+        lengths: their sizes in bytes, int64 (S,).
+        shard: which one holds each image, int32 (N,).
+        offset: where in it the image's bytes begin, int64 (N,).
+        size: how many they are, int64 (N,).
+        names: the images' relative paths.
+    """
+
+    root: str
+    shards: tuple[str, ...]
+    lengths: np.ndarray
+    shard: np.ndarray
+    offset: np.ndarray
+    size: np.ndarray
+    names: Names
+
+    @classmethod
+    def of(cls, root: str | Path, shards: Iterable[str]) -> "ShardTable":
+        """Make the table of tar files by reading their headers."""
+        shards, places, names = tuple(shards), [], []
+        for number, shard in enumerate(shards):
+            for name, offset, size in members_of(Path(root, shard)):
+                places.append((number, offset, size))
+                names.append(os.fsencode(name))
+        columns = np.array(places, np.int64).reshape(-1, 3)
+        lengths = np.array([os.path.getsize(Path(root, shard)) for shard in shards], np.int64)
+        return cls(
+            str(root), shards, lengths, columns[:, 0].astype(np.int32), columns[:, 1], columns[:, 2], Names.of(names)
+        )
+
+    def save(self) -> None:
+        """Write the table beside the shards, complete or not at all."""
+        facts = {name: getattr(self, name) for name in ("lengths", "shard", "offset", "size")}
+        shards, blob, offsets = np.array(self.shards), self.names.blob, self.names.offsets
+        arrays = {"format": np.array(_FORMAT), "shards": shards, "name_blob": blob, "name_offsets": offsets, **facts}
+        write_file(Path(self.root, TABLE), lambda file: np.savez(file, **arrays))
+
+    @classmethod
+    def load(cls, root: str | Path) -> "ShardTable":
+        """Read the table of a folder of shards and compare it with the files.
+
+        Raises:
+            UsageError: no such folder, no table or a damaged one, or shards that are missing or of another size.
+        """
+        root = os.path.abspath(os.path.expanduser(root))
+        path = os.path.join(root, TABLE)
+        if not os.path.isdir(root):
+            raise UsageError(
+                f"There is no folder of shards at {root}: pass the folder that `maetool prepare_dataset` wrote."
+            )
+        if not os.path.exists(path):
+            raise UsageError(f"{root} has no {TABLE}, so its shards are not complete: {_HOW_TO_MEND}.")
+        try:
+            table = cls._from_arrays(root, read_npz(path))
+        except (OSError, ValueError, KeyError) as error:
+            raise UsageError(f"{path} is damaged ({error}): delete it, and {_HOW_TO_MEND}.") from error
+        table._compare_with_files()
+        return table
+
+    @classmethod
+    def _from_arrays(cls, root: str, arrays: dict[str, Any]) -> "ShardTable":
+        if str(arrays["format"]) != _FORMAT:
+            raise ValueError("of another format")
+        names, shards = Names.checked(arrays["name_blob"], arrays["name_offsets"]), arrays["shards"]
+        columns = {name: arrays[name] for name in cls._COLUMNS}
+        if shards.ndim != 1 or shards.dtype.kind != "U" or not len(names):
+            raise ValueError("it lists no shards or no images")
+        shapes = {"lengths": shards.shape}
+        for name, column in columns.items():
+            if column.dtype.kind != "i" or column.shape != shapes.get(name, (len(names),)):
+                raise ValueError(f"its column {name} is of another length or type")
+        table = cls(root, tuple(shards.tolist()), names=names, **columns)
+        if any(not name or os.path.basename(name) != name for name in table.shards):
+            raise ValueError("a shard is not in its folder")
+        if not table._points_inside():
+            raise ValueError("it points outside of the shards")
+        return table
+
+    def _points_inside(self) -> bool:
+        if self.shard.min() < 0 or self.shard.max() >= len(self.shards):
+            return False
+        ends = self.lengths[self.shard] - self.size  # no sum, which could overflow
+        return bool(self.offset.min() >= BLOCK and self.size.min() > 0 and (self.offset <= ends).all())
+
+    _COLUMNS = ("lengths", "shard", "offset", "size")
+
+    def _compare_with_files(self) -> None:
+        for name, expected in zip(self.shards, self.lengths.tolist(), strict=True):
+            path = os.path.join(self.root, name)
+            found = os.path.getsize(path) if os.path.isfile(path) else None
+            if found != expected:
+                what = "is missing" if found is None else f"has {found:,} bytes"
+                raise UsageError(
+                    f"{path} {what}, but {TABLE} says {expected:,} bytes: copy the folder again, or delete that shard, "
+                    f"and {_HOW_TO_MEND}."
+                )
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+
+def members_of(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, offset and size of each file in a tar file.
+
+    Raises:
+        UsageError: the file is no tar file, or damaged.
+    """
+    try:
+        if not path.is_file():  # a named pipe would be waited for
+            raise OSError("it is not a regular file")
+        with tarfile.open(path, "r:") as tar:
+            found = [(member.name, member.offset_data, member.size) for member in tar if member.isfile()]
+    except (tarfile.TarError, OSError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read as a tar file ({error}): delete it, and {_HOW_TO_MEND}.") from error
+    return found
+
+
+class ShardFiles:
+    """The images of a folder of shards, read by offset; see `Files`.
+
+    Any number of processes may read at once, forked or not: each read names its place.
+
+    Args:
+        table: where they lie.
+        chosen: which of them, in order, int64; all by default.
+    """
+
+    def __init__(self, table: ShardTable, chosen: np.ndarray | None = None) -> None:
+        self.table = table
+        self.root = table.root
+        self._chosen = np.arange(len(table)) if chosen is None else chosen
+        self._forget()
+
+    def _forget(self) -> None:
+        self._open: OrderedDict[int, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"table": self.table, "root": self.root, "_chosen": self._chosen}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def relative(self, index: int) -> str:
+        """Return the path of image `index` as it was in the folder that was prepared."""
+        return self.table.names[self._chosen[index]]
+
+    def path(self, index: int) -> str:
+        """Return shard and name of image `index`, for messages."""
+        shard = self.table.shards[self.table.shard[self._chosen[index]]]
+        return f"{os.path.join(self.root, shard)}:{self.relative(index)}"
+
+    def take(self, indices: Iterable[int]) -> "ShardFiles":
+        """Return these images only."""
+        return ShardFiles(self.table, self._chosen[np.fromiter(indices, np.int64)])
+
+    def read(self, index: int, most: int = MOST_BYTES) -> tuple[str, bytes]:
+        """Return the shard and name of image `index` and its bytes.
+
+        Raises:
+            UnreadableImage: the shard cannot be read, holds something else at that place than the table says, the
+                image's checksum does not match, or the image has more than `most` bytes.
+        """
+        row, table, path = self._chosen[index], self.table, self.path(index)
+        size = int(table.size[row])
+        if size > most:
+            raise UnreadableImage(path, f"it has {size:,} bytes, more than the {most:,} that are read: {RAISE_LIMIT}")
+        try:
+            file = self._file(int(table.shard[row]))
+            data = read_at(file.fileno(), BLOCK + size, int(table.offset[row]) - BLOCK)
+        except OSError as error:
+            raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
+        # The image's own header lies just before it, so a table of other shards is noticed at no cost.
+        header, image = data[:BLOCK], data[BLOCK:]
+        if len(image) != size or not is_of(header, table.names[row], size):
+            raise UnreadableImage(path, f"{TABLE} does not fit this shard: {_HOW_TO_MEND}")
+        if is_damaged(header, image):
+            raise UnreadableImage(path, f"damaged, its checksum does not match: delete the shard, and {_HOW_TO_MEND}")
+        return path, image
+
+    def _file(self, shard: int) -> Any:
+        with self._lock:
+            file = self._open.pop(shard, None)
+            if file is None:
+                file = open(os.path.join(self.root, self.table.shards[shard]), "rb", buffering=0)  # noqa: SIM115
+            self._open[shard] = file
+            if len(self._open) > _OPEN_AT_ONCE:
+                self._open.popitem(last=False)  # closed with its last reference, so not under a reader
+            return file
+
+
+def is_shard_folder(folder: str | Path) -> bool:
+    """Return whether a folder holds shards, complete or not."""
+    return Path(folder, TABLE).is_file() or any(Path(folder).glob("*.tar"))
+
+
+def has_classes(folder: str | Path) -> bool:
+    """Return whether a folder of images or of shards has folders inside, which name the classes.
+
+    Raises:
+        UsageError: see `ShardTable.load`.
+    """
+    if not is_shard_folder(folder):
+        return any(path.is_dir() for path in Path(folder).iterdir())
+    names = ShardTable.load(folder).names
+    return len(names) > 0 and "/" in names[0]

@@ -1,0 +1,26 @@
+"""Optimisers, their parameter groups, schedules, and the wrapper that takes a step."""
+
+from .lars import LARS
+from .layer_decay import LayerDecayConstructor, layer_decay_groups
+from .param_groups import DecayGroupsConstructor, build_wrapper, decay_groups
+from .schedules import WarmupCosineLR, WarmupSchedule, WarmupStepLR
+from .wrapper import AutocastOptimWrapper, Precision, StepReport, choose_dtype, name_of, precision_of, report_of
+
+__all__ = [
+    "LARS",
+    "AutocastOptimWrapper",
+    "DecayGroupsConstructor",
+    "LayerDecayConstructor",
+    "Precision",
+    "StepReport",
+    "WarmupCosineLR",
+    "WarmupSchedule",
+    "WarmupStepLR",
+    "build_wrapper",
+    "choose_dtype",
+    "decay_groups",
+    "layer_decay_groups",
+    "name_of",
+    "precision_of",
+    "report_of",
+]

@@ -1,0 +1,237 @@
+"""The optimiser wrapper: mixed precision on any device, clipping, accumulation, and a guard against broken steps."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from maetool.compat import cpu_has_bfloat16
+from maetool.errors import UsageError
+from maetool.parallel.sharding import check_optimizer_state, full_on_first, shard_optimizer_state, spread_gradients
+from maetool.registry import OPTIM_WRAPPERS, find_part
+
+Precision = Literal["auto", "bfloat16", "float16", "float32"]
+
+
+class StepReport(NamedTuple):
+    """What an optimiser wrapper says about the last iteration: the one protocol that loops, hooks and logs read.
+
+    A wrapper states what it knows as attributes of these names. `AutocastOptimWrapper` has all of them; MMEngine's
+    wrappers have none, which means that every step is made.
+
+    Attributes:
+        guard: whether steps that are not finite are left out.
+        fault: what was not finite in this process; None if all was well.
+        skipping: whether the step was left out, in all processes alike.
+        skipped, skipped_in_a_row: how many steps were left out so far, and since the last good one.
+        dtype: of the forward pass.
+    """
+
+    guard: bool = False
+    fault: str | None = None
+    skipping: bool = False
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    dtype: torch.dtype = torch.float32
+
+
+def report_of(wrapper: Any) -> StepReport:
+    """Return what a wrapper says about the last iteration, with the defaults of `StepReport` for what it leaves out."""
+    stated = {name: getattr(wrapper, name) for name in StepReport._fields if hasattr(wrapper, name)}
+    return StepReport(**{**stated, "dtype": getattr(wrapper, "dtype", None) or _cast_dtype(wrapper)})
+
+
+def _cast_dtype(wrapper: Any) -> torch.dtype:
+    if not hasattr(wrapper, "cast_dtype"):  # MMEngine's AmpOptimWrapper has one, where None is torch's choice
+        return torch.float32
+    return wrapper.cast_dtype or torch.get_autocast_dtype("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """Optimiser wrapper whose forward pass runs in mixed precision, on accelerators and on the CPU.
+
+    MMEngine's own wrapper refuses the CPU and scales the loss of bfloat16, which needs none.
+
+    A step whose loss or gradient is not finite is left out: weights and optimiser stay as they are. Where gradients are
+    accumulated, the whole step is left out. Where a loss is scaled (float16), overflowing gradients are the business of
+    the loss scale, and count here only once the scale has fallen below 1.
+
+    Args:
+        optimizer: the optimiser.
+        dtype: "bfloat16"; "float16", whose loss is scaled on CUDA; "float32", no mixed precision; or "auto": bfloat16
+            where the device computes it, else float16 on CUDA and float32 elsewhere.
+        accumulative_counts: iterations that make one optimiser step.
+        clip_grad: None, or dict(max_norm=1.0): gradients of a larger Euclidean norm are shortened to it.
+        guard: leave out broken steps.
+
+    Attributes:
+        fault: what was not finite in this iteration of this process; None if all was well.
+        skipping: whether the step of this iteration was left out, in all processes alike.
+        skipped, skipped_in_a_row: how many steps were left out so far, and since the last good one.
+
+    Raises:
+        UsageError: an unknown dtype, or an option of clipping that does not exist.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        dtype: Precision = "auto",
+        accumulative_counts: int = 1,
+        clip_grad: dict[str, Any] | None = None,
+        guard: bool = True,
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts=accumulative_counts)
+        self.dtype, self.guard, self.max_norm = choose_dtype(dtype), guard, _max_norm(clip_grad)
+        scaled = self.dtype is torch.float16 and torch.cuda.is_available()
+        self.loss_scaler = torch.amp.GradScaler("cuda", enabled=scaled)
+        self.fault: str | None = None
+        self.skipping, self.skipped, self.skipped_in_a_row = False, 0, 0
+        self._norm_value = math.nan
+        self._spoilt = False  # the gradients gathered for the coming step hold something that is not finite
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All parameters of the optimiser, in its order."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run the forward pass in mixed precision, without synchronising gradients between optimiser steps."""
+        device = next(model.parameters()).device.type
+        enabled = self.dtype is not torch.float32
+        with super().optim_context(model), torch.autocast(device, self.dtype, enabled=enabled):
+            yield
+
+    def update_params(self, loss: Tensor, step_kwargs: Any = None, zero_kwargs: Any = None) -> None:
+        """Add the gradients of a scalar loss; when enough are gathered, update the parameters or leave the step out."""
+        self.backward(self.scale_loss(loss))
+        due = self.should_update()
+        if due and self.loss_scaler.is_enabled():
+            self.loss_scaler.unscale_(self.optimizer)
+        norm = self._norm() if self.guard or (due and self.max_norm) else None
+        self.fault = self._find_fault(loss, norm) if self.guard else None
+        self._spoilt |= self.fault is not None
+        self.skipping = due and self._any_process(self._spoilt)
+        if due:
+            self._count()
+            if not self.skipping:
+                self._step(norm)
+            elif self.loss_scaler.is_enabled():
+                self.loss_scaler.update()  # forgets that the gradients were unscaled
+            self.zero_grad()
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Accumulate the gradients of a scalar loss."""
+        self.loss_scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def _step(self, norm: Tensor | None) -> None:
+        if self.max_norm:
+            clip_grads_with_norm_(self.parameters, self.max_norm, norm)
+        if math.isfinite(self._norm_value):
+            self.message_hub.update_scalar("train/grad_norm", self._norm_value)
+        self.loss_scaler.step(self.optimizer)
+        self.loss_scaler.update()
+
+    def _norm(self) -> Tensor:
+        norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def _find_fault(self, loss: Tensor, norm: Tensor) -> str | None:
+        both = torch.stack([loss.detach().float(), norm.float()])  # read together: one wait for the device
+        loss_value, self._norm_value = both.tolist()
+        if not math.isfinite(loss_value):
+            return f"the loss is {loss_value}"
+        scaling = self.loss_scaler.is_enabled() and self.loss_scaler.get_scale() >= 1
+        return None if scaling or math.isfinite(self._norm_value) else f"the gradient norm is {self._norm_value}"
+
+    def _any_process(self, flag: bool) -> bool:
+        if not self.guard or get_world_size() == 1:
+            return flag
+        votes = torch.tensor(float(flag), device=self.parameters[0].device)
+        all_reduce(votes)
+        return votes.item() > 0
+
+    def _count(self) -> None:
+        self._spoilt = False
+        self.skipped += self.skipping
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if self.skipping else 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the optimiser, of the loss scale and of the guard.
+
+        In the middle of an accumulation it holds the gradients gathered so far, as a mean over all processes.
+        """
+        state = {**full_on_first(super().state_dict()), "loss_scaler": self.loss_scaler.state_dict()}
+        state["guard"] = {"skipped": self.skipped, "in_a_row": self.skipped_in_a_row, "spoilt": self._spoilt}
+        if not self.should_update():
+            state["gradients"] = [None if p.grad is None else _mean(p.grad) for p in self.parameters]
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` returned."""
+        state = dict(state_dict)
+        if scale := state.pop("loss_scaler", None):  # empty where the checkpoint's run had no loss scale
+            self.loss_scaler.load_state_dict(scale)
+        guard = state.pop("guard", {"skipped": 0, "in_a_row": 0, "spoilt": False})
+        self.skipped, self.skipped_in_a_row, self._spoilt = guard["skipped"], guard["in_a_row"], guard["spoilt"]
+        if gradients := state.pop("gradients", None):
+            spread_gradients(gradients, self.parameters)
+        if type(self.optimizer).__module__.startswith(("torch.optim", "maetool.")):  # what others keep is their own
+            check_optimizer_state(state, self.parameters)
+        super().load_state_dict(shard_optimizer_state(state, self.parameters))
+
+
+def _max_norm(clip_grad: dict[str, float] | None) -> float | None:
+    if clip_grad is None:
+        return None
+    stated = clip_grad.get("max_norm", 0) if isinstance(clip_grad, Mapping) and len(clip_grad) == 1 else 0
+    if not isinstance(stated, int | float) or not stated > 0:
+        raise UsageError(f"clip_grad is {clip_grad!r}, but must be None or dict(max_norm=N) with N above 0.")
+    return stated
+
+
+def _mean(gradient: Tensor) -> Tensor | None:
+    if isinstance(gradient, DTensor):  # a mean over the processes already
+        return full_on_first(gradient)
+    gradient = gradient.clone()
+    if get_world_size() > 1:
+        all_reduce(gradient, "mean")
+    return gradient
+
+
+def choose_dtype(dtype: Precision) -> torch.dtype:
+    """Return the torch dtype of a precision; "auto" looks at the device.
+
+    Raises:
+        UsageError: an unknown precision.
+    """
+    if dtype not in ("auto", "bfloat16", "float16", "float32"):
+        raise UsageError(f'dtype is {dtype!r}, but must be "auto", "bfloat16", "float16" or "float32".')
+    if dtype != "auto":
+        return getattr(torch, dtype)
+    if not torch.cuda.is_available():
+        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def precision_of(wrapper: Mapping[str, Any]) -> str:
+    """Return the precision that the config of an optimiser wrapper asks for, for a person to read."""
+    kind = find_part(wrapper.get("type", "OptimWrapper"), OPTIM_WRAPPERS)
+    if issubclass(kind, AutocastOptimWrapper):
+        return name_of(choose_dtype(wrapper.get("dtype", "auto")))
+    return str(wrapper.get("dtype") or "mixed precision") if issubclass(kind, AmpOptimWrapper) else "float32"
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return the name of a precision as configs write it: "float32" for torch.float32."""
+    return str(dtype).removeprefix("torch.")

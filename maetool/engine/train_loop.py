@@ -1,0 +1,288 @@
+"""Training loops."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.hooks import DistSamplerSeedHook
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+
+from maetool.data.datasets.labels import describe
+from maetool.engine.optim.wrapper import report_of
+from maetool.errors import UsageError
+from maetool.evaluation.loop import KnnValLoop, PretrainValLoop, ValLoop, check_runner
+from maetool.registry import LOOPS
+
+from .saving import save_on_stop
+from .state import step_seed
+from .stopping import StopRequest
+from .validation_in_training import validate
+
+__all__ = ["EndlessBatches", "KnnValLoop", "PretrainValLoop", "ResumableTrainLoop", "ValLoop"]
+
+_FEW_STEPS = 5000
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """Training that a resume enters at the very iteration where the run stopped.
+
+    SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress, without waiting for the next
+    batch; then `runner.stopped` says why, and `runner.saved_on_stop` whether that iteration is in a checkpoint. They
+    end a validation before its next batch too, and a resume begins with it. A hook that sets `stop_training`,
+    such as `EarlyStoppingHook`, ends it as if it were over.
+
+    Args:
+        runner: the runner.
+        dataloader: loader or config; its sampler has `set_position`.
+        max_epochs: epochs of the run. Give this or `max_iters`.
+        val_interval: epochs between validations, or iterations with `max_iters`; None is 1 epoch, or 1,000 iterations.
+        val_at_start: validate before the first step too, to know what the untrained encoder is worth.
+        max_hours: wall-clock budget from the start of the program; None for none.
+        max_iters: iterations of the run; the last epoch may be cut short.
+        val_begin: the first epoch, or iteration, after which to validate.
+        dynamic_intervals: pairs of an epoch, or iteration, and the `val_interval` from there on, see MMEngine.
+
+    Raises:
+        UsageError: not exactly one of `max_epochs` and `max_iters`, or one that is no whole number from 0.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        max_epochs: int | None = None,
+        val_interval: int | None = None,
+        val_at_start: bool = False,
+        max_hours: float | None = None,
+        max_iters: int | None = None,
+        val_begin: int = 1,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        check_runner(type(self).__name__, runner)
+        _check_length(max_epochs, max_iters)
+        self.by_epoch = max_iters is None
+        val_interval = val_interval or (1 if self.by_epoch else 1000)
+        super().__init__(runner, dataloader, max_epochs or 0, val_begin, val_interval, dynamic_intervals)
+        if max_iters is not None:
+            self._max_iters, self._max_epochs = max_iters, -(-max_iters // len(self.dataloader))
+        self.val_at_start = val_at_start
+        self.stop = StopRequest(max_hours)
+        self.owes_validation = False  # the one after the last iteration was cut short
+
+    def run(self) -> torch.nn.Module:
+        """Train until the run is over, or until it is asked to stop."""
+        runner = self.runner
+        runner.logger.info(runner.rate)
+        runner.logger.info(self._describe())
+        if hasattr(runner.bare_model, "num_classes"):
+            runner.logger.info(describe(self.dataloader.dataset))
+        with self.stop:
+            runner.call_hook("before_train")
+            if (self.val_at_start and self._iter == 0) or (self.by_epoch and self.owes_validation):
+                self._run_validation()
+            while not self._is_over():
+                self.run_epoch()
+                if self.by_epoch and not runner.stopped:
+                    self._validate(self._epoch, self._max_epochs)
+            if self.stop_training:
+                runner.logger.info("Training ends early, after iteration %d: a hook asked for it.", self._iter)
+            runner.call_hook("after_train")
+        return runner.model
+
+    def _is_over(self) -> bool:
+        over = self._epoch >= self._max_epochs if self.by_epoch else self._iter >= self._max_iters
+        return (over and not self.owes_validation) or self.stop_training or bool(self.runner.stopped)
+
+    def _validate(self, done: int, last: int) -> None:
+        """Validate where that is due after `done` of `last` epochs, or iterations."""
+        self._decide_current_val_interval()
+        due = done >= self.val_begin and (done % self.val_interval == 0 or done == last)
+        if due:
+            self._run_validation()
+
+    def _run_validation(self) -> None:
+        """Validate; a run that is asked to stop meanwhile is saved as one that owes this validation."""
+        runner = self.runner
+        if self.owes_validation:
+            runner.logger.info("The validation after iteration %d, which a stop cut short, begins anew.", self._iter)
+        reason = validate(runner, self.stop) if runner.val_loop is not None else ""
+        self.owes_validation = bool(reason)
+        if reason:
+            runner.last_saved = (-1, "")  # a checkpoint from before the validation does not say that it is owed
+            self._save_and_stop(f"{reason} during validation")
+
+    def _decide_current_val_interval(self) -> None:
+        done = self._epoch if self.by_epoch else self._iter
+        passed = sum(milestone <= done + 1 for milestone in self.dynamic_milestones)
+        self.val_interval = self.dynamic_intervals[passed - 1]
+
+    def _describe(self) -> str:
+        runner = self.runner
+        steps = self.max_iters // runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+        length = f"{self.max_epochs} epochs" if self.by_epoch else f"{self.max_iters / len(self.dataloader):.1f} epochs"
+        said = (
+            f"{len(self.dataloader.dataset):,} images, {length}, {self.max_iters:,} iterations, "
+            f"{steps:,} optimiser steps."
+        )
+        if not self.by_epoch and runner.val_loop is not None:
+            said += f" Validation every {self.val_interval:,} iterations."
+        at_once = self.dataloader.batch_size * runner.world_size
+        if steps < _FEW_STEPS and (runner.cfg.get("effective_batch_size") or 0) > at_once:
+            said += (
+                " Few steps learn little (the published recipe makes 250,000): for a small set of images use a smaller "
+                f"effective batch, for example --cfg-options effective_batch_size={at_once}."
+            )
+        return said
+
+    def run_epoch(self) -> None:
+        """Run one epoch, or what is left of it after a resume or until the last iteration.
+
+        Raises:
+            UsageError: the run that is resumed had another number of iterations in an epoch.
+        """
+        length = len(self.dataloader)
+        start = self._iter - self._epoch * length
+        if not 0 <= start <= length:
+            raise UsageError(
+                f"The run stopped at iteration {self._iter} of epoch {self._epoch}, but an epoch now has {length} "
+                "iterations: resume with the data, batch size and number of processes that it began with."
+            )
+        enter(self.dataloader, self._epoch, start)
+        self.runner.call_hook("before_train_epoch")
+        if self.owes_validation:
+            self._run_validation()
+            if self.runner.stopped:
+                return
+        self.runner.model.train()
+        end = length if self.by_epoch else min(length, start + self._max_iters - self._iter)
+        for batch_idx, data_batch in enumerate(self.stop.batches(self.dataloader, end - start), start):
+            if self._stops():
+                return
+            self.run_iter(batch_idx, data_batch)
+            self.stop.stepped = True
+            if not self.by_epoch:
+                self._validate(self._iter, self._max_iters)
+                self.runner.model.train()
+                if self.runner.stopped:
+                    return
+                if self._is_over():
+                    break
+        else:
+            if self._stops():
+                return
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += self.by_epoch or self._iter == (self._epoch + 1) * length
+
+    def _stops(self) -> bool:
+        """Return whether the run was asked to stop, and save it then; all processes call it together."""
+        reason = self.stop.reason(next(self.runner.model.parameters()).device)
+        if reason:
+            self._save_and_stop(reason)
+        return bool(reason)
+
+    def _save_and_stop(self, reason: str) -> None:
+        self.runner.stopped = reason
+        save_on_stop(self.runner)
+        self.stop.end_loading()
+
+    def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
+        """Run one iteration; one that is not finite has no outputs, so that it does not enter the averages."""
+        runner = self.runner
+        # What draws from the global generator (drop path, dropout) is a function of the iteration and the process.
+        torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
+        runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
+        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        outputs = {} if report_of(runner.optim_wrapper).fault else outputs
+        runner.call_hook("after_train_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
+
+
+def _check_length(max_epochs: int | None, max_iters: int | None) -> None:
+    if (max_epochs is None) == (max_iters is None):
+        how = "neither" if max_epochs is None else f"both max_epochs={max_epochs} and max_iters={max_iters}"
+        raise UsageError(
+            f"train_cfg gives {how}: give one of max_epochs and max_iters, and set the other to None where a base "
+            "config gives it."
+        )
+    for name, value in (("max_epochs", max_epochs), ("max_iters", max_iters)):
+        if value is not None and (type(value) is not int or value < 0):
+            raise UsageError(f"train_cfg.{name} is {value!r}, but must be a whole number from 0.")
+
+
+def enter(dataloader: Any, epoch: int, start: int) -> None:
+    """Let the next pass over a loader be that of `epoch`, without its first `start` batches.
+
+    Raises:
+        UsageError: a loader that was built elsewhere, with a sampler that cannot do that.
+    """
+    sampler, batch = dataloader.sampler, dataloader.batch_size
+    if not hasattr(sampler, "set_position"):
+        raise UsageError(
+            f"The loader's {type(sampler).__name__} cannot begin inside an epoch: give the loader as a config, or wrap "
+            "its sampler in maetool.data.KeyedOrder."
+        )
+    if getattr(sampler, "endless", False):
+        sampler.set_position(0, (epoch * len(dataloader) + start) * batch)
+    else:
+        sampler.set_position(epoch, start * batch)
+
+
+class EndlessBatches:
+    """The batches of one epoch after the other, from any iteration on; what `IterBasedTrainLoop` iterates over.
+
+    MMEngine's own iterator waits two seconds between epochs, and after a resume gives epochs their first numbers.
+
+    Args:
+        dataloader: its sampler has `set_position`.
+    """
+
+    def __init__(self, dataloader: Any) -> None:
+        self.dataloader, self.iteration = dataloader, 0
+        self._batches: Iterator[Any] = iter(())
+
+    def __iter__(self) -> "EndlessBatches":
+        return self
+
+    def __next__(self) -> Any:
+        batch = next(self._batches, None)
+        if batch is None:
+            enter(self.dataloader, *divmod(self.iteration, len(self.dataloader)))
+            self._batches = iter(self.dataloader)
+            batch = next(self._batches)
+        self.iteration += 1
+        return batch
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Go on after `num_iters` further iterations; no image is read for them."""
+        self.iteration += num_iters
+
+
+def renew_epochs(loop: Any) -> None:
+    """See to it that a loop of MMEngine gives each epoch an order and keys of its own; ours does so by itself.
+
+    Raises:
+        UsageError: an endless sampler in a loop of epochs, the first of which would never end.
+    """
+    runner, sampler = loop.runner, loop.dataloader.sampler
+    if isinstance(loop, ResumableTrainLoop):
+        return
+    if isinstance(loop, IterBasedTrainLoop):
+        if hasattr(sampler, "set_position"):
+            loop.dataloader_iterator = EndlessBatches(loop.dataloader)
+        return
+    if getattr(sampler, "endless", False):
+        raise UsageError(
+            f"An epoch of {type(loop).__name__} never ends with InfiniteSampler: take DefaultSampler, or a loop of "
+            "iterations."
+        )
+    if not any(isinstance(hook, DistSamplerSeedHook) for hook in runner.hooks):
+        runner.register_hook(DistSamplerSeedHook())
+
+
+def enter_loop(loop: Any) -> None:
+    """Let a loop of MMEngine that is resumed go on inside the epoch where the run stopped; ours does so by itself."""
+    if isinstance(loop, IterBasedTrainLoop):
+        loop._epoch = 0  # it has one epoch, however often it passes over the data
+    elif not isinstance(loop, ResumableTrainLoop) and hasattr(loop.dataloader.sampler, "set_position"):
+        enter(loop.dataloader, loop._epoch, loop._iter - loop._epoch * len(loop.dataloader))

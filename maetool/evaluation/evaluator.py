@@ -1,0 +1,85 @@
+"""Metrics of `val_evaluator`, as MMEngine's users write them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size, is_main_process
+from mmengine.evaluator import BaseMetric, Evaluator
+
+from maetool.config.facts import metrics_in
+from maetool.errors import UsageError
+from maetool.registry import METRICS
+from maetool.weights.write import to_plain
+
+_MISSING = object()
+
+
+def build_evaluator(evaluator: Any) -> Evaluator:
+    """Return the evaluator of a config: of a metric, of a list of them, of `dict(metrics=...)`, or of nothing.
+
+    Raises:
+        UsageError: a metric that is not registered, or an argument that it does not take.
+    """
+    if isinstance(evaluator, Evaluator):
+        return evaluator
+    evaluator = metrics_in(evaluator)
+    several = isinstance(evaluator, Sequence) and not isinstance(evaluator, str)
+    metrics = evaluator if several else [] if evaluator is None else [evaluator]
+    return Evaluator([_built(metric) for metric in metrics])
+
+
+def _built(metric: Any) -> BaseMetric:
+    built = METRICS.build(metric)
+    if not isinstance(built, BaseMetric):
+        raise UsageError(
+            f"val_evaluator holds {metric!r}, but each of its metrics must be a BaseMetric or its config, such as "
+            'dict(type="MyMetric").'
+        )
+    return built
+
+
+def compute(evaluator: Evaluator, size: int, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics that are `measured` already, followed by those of an evaluator that has seen all data.
+
+    Args:
+        evaluator: its metrics hold what they made of the batches of this process.
+        size: images of the data.
+        measured: name to value.
+
+    Raises:
+        UsageError: two metrics of one name, or a value that a checkpoint could not hold.
+    """
+    metrics = dict(measured)
+    for metric in evaluator.metrics:
+        owner = type(metric).__name__
+        for name, value in _of_all_processes(metric, size).items():
+            if name in metrics:
+                raise UsageError(
+                    f"{owner} gives `{name}`, which is there already: give it a prefix, such as prefix='my'."
+                )
+            metrics[name] = _plain(owner, name, value)
+    return metrics
+
+
+def _of_all_processes(metric: BaseMetric, size: int) -> dict[str, Any]:
+    if get_world_size() == 1:
+        return metric.evaluate(size)
+    # MMEngine stops at the process with the fewest results; here an image counts once, so that they need not be even.
+    parts = all_gather_object(metric.results)
+    metric.results.clear()
+    results = [each for each in chain(*zip_longest(*parts, fillvalue=_MISSING)) if each is not _MISSING][:size]
+    found = [metric.compute_metrics(results) if is_main_process() else None]
+    broadcast_object_list(found)
+    return {f"{metric.prefix}/{name}" if metric.prefix else name: value for name, value in found[0].items()}
+
+
+def _plain(owner: str, name: str, value: Any) -> Any:
+    try:
+        value = to_plain(value)
+    except TypeError as error:
+        raise UsageError(
+            f"{owner} gives {type(value).__name__} as `{name}`, which no checkpoint holds: return numbers, tensors, "
+            "or lists of them."
+        ) from error
+    return value.item() if hasattr(value, "numel") and value.numel() == 1 else value

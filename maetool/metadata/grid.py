@@ -1,0 +1,41 @@
+"""What a checkpoint records of its encoder, for parts that may not import the engine."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import grid_of, to_size
+
+from .stored_config import read_section
+
+_KERNEL = "patch_embed.proj.weight"
+
+
+def grid_in_meta(meta: Any, encoder: nn.Module, weights: Mapping[str, Tensor]) -> tuple[int, ...] | None:
+    """Return the grid of patches that a checkpoint says its encoder has; None where it does not say one.
+
+    Args:
+        meta: the facts of the checkpoint.
+        encoder: that the weights are for; its class gives the defaults of an encoder of the same class.
+        weights: of the encoder, under its own names.
+    """
+    exported = meta.get("encoder") if isinstance(meta, Mapping) else None
+    recorded = exported or (read_section(meta, "model") or {}).get("encoder")
+    if not isinstance(recorded, Mapping):
+        return None
+    patch_size = weights[_KERNEL].shape[2:] if _KERNEL in weights else _argument(recorded, encoder, "patch_size")
+    try:
+        return grid_of(to_size(_argument(recorded, encoder, "img_size"), "img_size"), to_size(patch_size, "patch_size"))
+    except UsageError:
+        return None
+
+
+def _argument(recorded: Mapping[str, Any], encoder: nn.Module, name: str) -> Any:
+    """Return an argument of the recorded encoder, or its class's default; nothing is imported to find the class."""
+    if name in recorded or str(recorded.get("type")).rpartition(".")[2] != type(encoder).__name__:
+        return recorded.get(name)
+    parameter = inspect.signature(type(encoder)).parameters.get(name)
+    return parameter.default if parameter else None

@@ -1,0 +1,1 @@
+"""Models over several processes: sharding, and what is done block by block."""

@@ -1,0 +1,178 @@
+"""Sharding of a model over processes (torch's `fully_shard`, FSDP2), invisible in checkpoints."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast, broadcast_object_list, get_world_size, is_main_process
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from maetool._deprecated import moved
+from maetool.errors import UsageError
+
+from .blocks import blocks_of
+
+# What torch's optimisers keep for each number of a parameter.
+_AVERAGES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
+
+
+def shard(model: nn.Module) -> nn.Module:
+    """Split the parameters of every block, and of the rest, over all processes, in place; the first one's count.
+
+    Every process holds its share of weights, gradients and optimiser state; a block's weights are gathered when it
+    runs. Gradients are means over the processes, as with `DistributedDataParallel`.
+    """
+    for value in model.state_dict().values():
+        broadcast(value)
+    device = next(model.parameters()).device.type
+    mesh = init_device_mesh(device, (get_world_size(),))
+    for block in blocks_of(model):
+        fully_shard(block, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Keep the weights of a sharded model whole, so that processes may run it different numbers of times."""
+    sharded = [part for part in model.modules() if isinstance(part, FSDPModule)]
+    for part in sharded:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in sharded:
+            part.reshard()
+            part.set_reshard_after_forward(part is not model, recurse=False)  # torch's own default: all but the root
+
+
+def full_weights(model: nn.Module, everywhere: bool = False) -> dict[str, Any]:
+    """Return the state dict of a model, with full tensors also where it is sharded; all processes call it together.
+
+    Args:
+        model: any.
+        everywhere: give a sharded model's tensors to every process, on its device; otherwise the first process has
+            them, on the CPU, and the others an empty dict.
+    """
+    if not is_sharded(model):
+        return model.state_dict()
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=not everywhere))
+
+
+def load_weights_into(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load full tensors, which must fit, into a model; where it is sharded, those of the first process count.
+
+    Tensors of the model that are not in `weights` stay as they are.
+    """
+    if not is_sharded(model):
+        model.load_state_dict(weights, strict=False)
+        return
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
+    set_model_state_dict(model, dict(weights) if is_main_process() else {}, options=options)
+
+
+def full_on_first(value: Any) -> Any:
+    """Return a value with every sharded tensor in it gathered on the CPU of the first process, and None on the others.
+
+    All processes call it together; a device holds one full tensor at a time.
+    """
+    if isinstance(value, DTensor):
+        full = value.detach().full_tensor()
+        return full.cpu() if is_main_process() else None
+    if isinstance(value, Mapping):
+        return {key: full_on_first(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [full_on_first(item) for item in value]
+    return value
+
+
+def read_on_first(read: Callable[[], Any]) -> Any:
+    """Return what the first process reads; the others get it with meta tensors, of the same shapes without values.
+
+    Log histories (`message_hub`) and tensors of one number come with their values.
+
+    Raises:
+        UsageError: what `read` raised, in all processes.
+    """
+    result: list[Any] = [None, ""]
+    if is_main_process():
+        try:
+            value = read()
+            result = [_without_values(value), ""]
+        except UsageError as error:
+            result = [None, str(error)]
+    broadcast_object_list(result)
+    if result[1]:
+        raise UsageError(result[1])
+    return value if is_main_process() else result[0]
+
+
+def _without_values(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to("meta") if value.ndim else value
+    if isinstance(value, Mapping):
+        return {key: item if key == "message_hub" else _without_values(item) for key, item in value.items()}
+    return [_without_values(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def shard_like(value: Tensor, example: Tensor) -> Tensor:
+    """Return a full tensor on the device of `example`, and sharded as it is, if it is of the same shape.
+
+    Where `example` is sharded, the values of the first process count; the others may have a meta tensor.
+    """
+    value = torch.empty_like(value, device=example.device) if value.is_meta else value.to(example.device)
+    if not isinstance(example, DTensor):
+        return value
+    if value.shape == example.shape:
+        return distribute_tensor(value, example.device_mesh, example.placements)
+    broadcast(value)
+    return value
+
+
+def shard_optimizer_state(state: Mapping[str, Any], parameters: list[Tensor]) -> dict[str, Any]:
+    """Return an optimiser's state dict of full tensors, sharded as the parameters it belongs to."""
+    entries = {
+        number: {
+            name: shard_like(value, parameters[number]) if isinstance(value, Tensor) and value.ndim else value
+            for name, value in entry.items()
+        }
+        for number, entry in state["state"].items()
+    }
+    return {**state, "state": entries}
+
+
+def check_optimizer_state(state: Mapping[str, Any], parameters: list[Tensor]) -> None:
+    """Check what an optimiser of torch keeps of its parameters, full tensors, against their shapes.
+
+    Raises:
+        ValueError: averages of other shapes than their parameters have, or numbers of steps that are no numbers.
+    """
+    for number, entry in state["state"].items():
+        _check_entry(entry, parameters[number].shape)
+
+
+def _check_entry(entry: Mapping[str, Any], shape: torch.Size) -> None:
+    for name, value in entry.items():
+        found = value.shape if isinstance(value, Tensor) else None
+        number = found.numel() == 1 if found is not None else isinstance(value, int | float)
+        if (name == "step" and not number) or (name in _AVERAGES and value is not None and found != shape):
+            raise ValueError(f"{name} of the optimiser is {str(value)[:40]!r} for a parameter of shape {tuple(shape)}")
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Return whether any parameter of the model is split over processes."""
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def spread_gradients(gradients: list[Tensor | None], parameters: list[nn.Parameter]) -> None:
+    """Put full gradients back where they were gathered, sharded as the parameters are."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = None if gradient is None else shard_like(gradient, parameter.detach())
+
+
+__getattr__ = moved(__name__, {"like": "maetool.parallel.sharding.shard_like"}, "0.3.0")

@@ -1,0 +1,195 @@
+"""How a part is found by its name and built from its config, with sentences on what is wrong in it."""
+
+import difflib
+import inspect
+import traceback
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib import import_module
+from typing import Any
+
+import torch
+from mmengine import registry as engine
+from mmengine.logging import print_log
+
+from .errors import UsageError, tells_of_killed_loader
+from .plugins import describe_plugins, load_plugins
+
+_LONGEST = 500  # characters of a reason
+_INSTALLED_BY = {"mmcv": 'pip install "maetool[mmcv]"'}
+_imports: ContextVar[bool] = ContextVar("imports", default=True)
+
+
+@contextmanager
+def no_imports() -> Iterator[None]:
+    """Let names of parts be registered ones only: a dotted path is unknown, and nothing is imported to find a part."""
+    token = _imports.set(False)
+    try:
+        yield
+    finally:
+        _imports.reset(token)
+
+
+def build_part(cfg: Any, registry: engine.Registry, default_args: Mapping | None = None) -> Any:
+    """Build the object that `cfg` describes, or return `cfg` if it is an object already.
+
+    Args:
+        cfg: a mapping with `type` (a registered name, a dotted path or a class) and the arguments of that class.
+        registry: where the name is looked up.
+        default_args: facts that fill missing arguments; those that the class does not take, annotates as another kind
+            of value, or has a default of its own for are left out, see `Registry.asks_for`.
+
+    Raises:
+        UsageError: unknown type, unknown or missing argument; the message names the nearest ones.
+    """
+    if not isinstance(cfg, Mapping):
+        return cfg
+    cls = check_part(cfg, registry)
+    args = {name: value for name, value in cfg.items() if name not in ("type", "_scope_")}
+    accepted = inspect.signature(cls).parameters
+    for name, value in (default_args or {}).items():
+        if registry.asks_for(cls, name, value):  # else the class means something else by the name
+            if name not in args and not is_own(cls):
+                _tell_of_default(cls, name, value)
+            args.setdefault(name, value)
+    missing = [
+        name
+        for name, p in accepted.items()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name not in args
+    ]
+    if missing:
+        raise UsageError(f"{cls.__name__} needs the argument(s) {', '.join(missing)}: add them to {dict(cfg)}.")
+    with refusals_told(cls.__name__):
+        return cls(**args)
+
+
+@contextmanager
+def refusals_told(part: str, hint: str = "check its arguments") -> Iterator[None]:
+    """Turn whatever is raised while a part is built, of values that it cannot be built with, into a UsageError.
+
+    A lack of memory and a killed loading process are no matter of values, and stay as they are.
+
+    Args:
+        part: what is built, as the config calls it; the sentence also names the place in the code.
+        hint: what to do.
+    """
+    try:
+        yield
+    except (UsageError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a stranger's constructor raises
+        if tells_of_killed_loader(error):
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        reason = " ".join(str(error).split()) or last.line or "no reason given"  # of a bare assertion its line
+        raise UsageError(
+            f"{part} cannot be built ({type(error).__name__}: {reason[:_LONGEST]}; {last.filename}, line "
+            f"{last.lineno}): {hint}."
+        ) from error
+
+
+def _tell_of_default(cls: Any, name: str, fact: Any) -> None:
+    default = inspect.signature(cls).parameters[name].default
+    if isinstance(default, bool | int | float | str | tuple | list) and default != fact:
+        print_log(f"{cls.__name__} gets {name}={fact!r} instead of its default {default!r}.", logger="current")
+
+
+def is_own(cls: Any) -> bool:
+    """Return whether the arguments of a class are maetool's: those of the constructor that it has or inherits."""
+    owner = next((base for base in getattr(cls, "__mro__", ()) if "__init__" in vars(base)), cls)
+    return owner.__module__.split(".")[0] == "maetool"
+
+
+def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
+    """Return the class that `cfg` names, after checking that it takes the arguments given.
+
+    Raises:
+        UsageError: no `type`, an unknown type or an unknown argument.
+    """
+    if "type" not in cfg:
+        raise UsageError(
+            f"The {registry.name} config {dict(cfg)} has no `type`: add one of {', '.join(_known(registry))}."
+        )
+    cls = find_part(cfg["type"], registry)
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return cls
+    check_arguments(cls.__name__, [name for name in cfg if name not in ("type", "_scope_")], parameters)
+    return cls
+
+
+def check_arguments(owner: str, given: Iterable[str], taken: Collection[str]) -> None:
+    """Check that every name `given` is one that is `taken`.
+
+    Raises:
+        UsageError: another one; the message gives near names.
+    """
+    for name in given:
+        if name not in taken:
+            raise UsageError(f"{owner} has no argument `{name}`{_near(name, taken)}; it takes {', '.join(taken)}.")
+
+
+def find_part(name: Any, registry: engine.Registry) -> Any:
+    """Return the class called `name` in `registry` or its parents, or found at the dotted path `name`.
+
+    Inside of `no_imports` only a registered name is found.
+
+    Raises:
+        UsageError: nothing has that name; the message gives near names and the plugins that were or were not loaded.
+    """
+    if callable(name):
+        return name
+    if not isinstance(name, str) or not name.strip():
+        found = "empty" if isinstance(name, str) else f"{name!r} and no name"
+        raise UsageError(f"The `type` of a {registry.name} is {found}: write one of {', '.join(_known(registry))}.")
+    load_plugins()
+    found = _get(name, registry)
+    if callable(found):  # and not a module of that name
+        return found
+    reason = _why_not_imported(name) if "." in name and _imports.get() else ""
+    raise UsageError(
+        f"There is no {registry.name} called `{name}`{reason}{_near(name, _known(registry))}. Known are "
+        f"{', '.join(_known(registry))}, or the dotted path of a class, `package.module.Class`. {describe_plugins()}"
+    )
+
+
+def _get(name: str, registry: engine.Registry) -> Any:
+    if _imports.get():
+        try:
+            return registry.get(name)
+        except (RuntimeError, ImportError):  # MMEngine hides why a dotted path failed
+            return None
+    own = registry.find(name)
+    return inherited(name, registry) if own is None else own
+
+
+def inherited(name: str, registry: engine.Registry) -> Any:
+    """Return the part that the parent of a registry has under a name, or None."""
+    if registry.parent is None:
+        return None
+    registry.parent.import_from_location()
+    return registry.parent.module_dict.get(name)
+
+
+def _why_not_imported(path: str) -> str:
+    module, _, name = path.rpartition(".")
+    try:
+        return "" if hasattr(import_module(module), name) else f" (the module {module} has no {name})"
+    except Exception as error:  # whatever a stranger's module raises
+        package = module.partition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError) and error.name == package
+        hint = f"; install it by `{_INSTALLED_BY[package]}`" if missing and package in _INSTALLED_BY else ""
+        return f" ({type(error).__name__}: {error}{hint})"
+
+
+def _known(registry: engine.Registry) -> list[str]:
+    """Return the names that a registry finds: its own and those of its parents."""
+    registry.import_from_location()
+    return sorted({*registry.module_dict, *(_known(registry.parent) if registry.parent else ())})
+
+
+def _near(name: str, names: Any) -> str:
+    folded = {n.lower(): n for n in names}
+    near = difflib.get_close_matches(name.lower(), list(folded), n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(f'`{folded[n]}`' for n in near)}?)" if near else ""

@@ -1,0 +1,177 @@
+"""The model card of an exported encoder: what its checkpoint and the log of its run say, and what they do not."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from maetool.config.load import stated
+from maetool.evaluation.names import CONSTANT_METRICS, say_metric
+from maetool.metadata.stored_config import read_config
+from maetool.ops.geometry import by
+from maetool.registry import ENCODERS
+from maetool.visualization.curves import read_logs
+from maetool.writing import write_text
+
+# What timm's class calls as ours does.
+_TIMM = ("img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio", "final_norm")
+_DRAWN = ("ShapesDataset", "ObjectShapesDataset")
+
+
+def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -> Path | None:
+    """Write the card of an exported encoder beside it, as Markdown, and return its path.
+
+    Args:
+        exported: what `encoder_of` returned.
+        run: `meta` of the checkpoint that it was taken from.
+        out: where the encoder was written; encoder.pth has encoder.md.
+
+    Returns:
+        None where that file is there already, which stays as it is: people write into their cards.
+
+    Raises:
+        UsageError: the disk is full or the folder cannot be written.
+    """
+    path = out.with_suffix(".md")
+    if path.exists():
+        return None
+    write_text(path, model_card(exported, run, out.name))
+    return path
+
+
+def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -> str:
+    """Return the card of an encoder: what it is, what it was trained on and how, its numbers, its limits, its licence.
+
+    Args:
+        exported, run: see `write_card`.
+        name: of the encoder's file.
+    """
+    config = read_config(run)
+    sections = {
+        f"# {name}": [
+            f"The encoder of a {exported['meta']['encoder']['type']}: images into tokens of features, not classes."
+        ],
+        "## What it is": [*_table(_encoder_rows(exported))],
+        "## How to load it": _loading(exported["meta"]["encoder"], name),
+        "## What it was trained on, and how": [*_table(_recipe_rows(config, run))],
+        "## Numbers": _numbers(run, Path(exported["meta"]["source"])),
+        "## Limits": _limits(config),
+        "## Licence": _licence(exported["meta"], config),
+    }
+    return "\n\n".join("\n".join([title, "", *lines]) for title, lines in sections.items()) + "\n"
+
+
+def _encoder_rows(exported: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    meta, images = exported["meta"], exported["meta"]["images"]
+    yield "encoder", _part(meta["encoder"])
+    yield "parameters", f"{sum(value.numel() for value in exported['state_dict'].values()) / 1e6:.1f} million"
+    sizes = [f"{by(images[key])} pixels" for key in ("img_size", "patch_size") if images[key]]
+    yield "images, patches", ", ".join([f"{images['in_chans']} channels", *sizes])
+    yield "mean and deviation of the stored values", f"{list(images['mean'])}, {list(images['std'])}"
+
+
+def _loading(encoder: Mapping[str, Any], name: str) -> list[str]:
+    if name.endswith(".onnx"):
+        return _code(f'onnxruntime.InferenceSession("{name}").run(["tokens"], {{"images": normalised}})')
+    ours = _code(f'maetool.load_encoder("{name}")')
+    if encoder.get("type") != "VisionTransformer" or encoder.get("layer_scale") is not None:
+        return ours
+    arguments = ", ".join(f"{fact}={stated(encoder, ENCODERS, fact)}" for fact in _TIMM)
+    return [*ours, "", "In timm, strictly:", "", *_code(f"timm.models.VisionTransformer({arguments}, num_classes=0)")]
+
+
+def _section(config: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """Return a section of a stranger's config; an empty one where it is none."""
+    section: Any = config
+    for name in names:
+        section = section.get(name) if isinstance(section, Mapping) else None
+    return section if isinstance(section, Mapping) else {}
+
+
+def _code(line: str) -> list[str]:
+    return ["```text", line, "```"]
+
+
+def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    model, dataset = _section(config, "model"), _section(config, "train_dataloader", "dataset")
+    optimizer = _section(config, "optim_wrapper", "optimizer")
+    if dataset:
+        place = next((_value(dataset[key]) for key in ("root", "csv_file") if dataset.get(key)), None)
+        count = f", {run['num_images']:,} images" if type(run.get("num_images")) is int else ""
+        yield "data", f"{dataset.get('type', '')}" + (f", {place}" if place else "") + count
+    for key, part in model.items():
+        if isinstance(part, Mapping) and "type" in part and key not in ("encoder", "data_preprocessor"):
+            yield key.replace("_", " "), _part(part)
+    if config.get("init_from"):
+        yield "began with", _value(config["init_from"])
+    if optimizer:
+        yield "optimiser", f"{optimizer.get('type')}, weight decay {optimizer.get('weight_decay', 0)}"
+    steps = {"epochs": "epoch", "iterations": "iter", "images an iteration": "images_per_iter", "seed": "seed"}
+    yield from ((label, f"{run[key]:,}") for label, key in steps.items() if type(run.get(key)) is int)
+    for label, key in {
+        "learning rate per 256 images": "base_lr",
+        "images an optimiser step": "effective_batch_size",
+    }.items():
+        if key in config:
+            yield label, str(config[key])
+    if isinstance(run.get("versions"), Mapping):
+        yield "made with", ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    if run.get("time"):
+        yield "made on", str(run["time"])
+
+
+def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
+    last = (
+        run["iter"] if type(run.get("iter")) is int else -1
+    )  # of another project's weights: none of a log that lies there
+    logged = {
+        name.removeprefix("val/"): values[max(step for step in values if step <= last)]
+        for name, values in read_logs(source.parent).items()
+        if name.startswith("val/") and min(values) <= last
+    }
+    numbers = [f"- {say_metric(name, value)}" for name, value in logged.items() if name not in CONSTANT_METRICS]
+    if not numbers:
+        return ["The log of the run was not beside the checkpoint, so none are known here."]
+    return ["As the run measured them last, on the images that it was validated on:", "", *numbers]
+
+
+def _limits(config: Mapping[str, Any]) -> list[str]:
+    dataset = _section(config, "train_dataloader", "dataset")
+    drawn = ["- It saw drawn pictures only: its numbers say nothing about photographs."]
+    return [
+        *(drawn if dataset.get("type") in _DRAWN else []),
+        "- What the training images lack or show too often, the features lack or stress too; that was not measured.",
+        "- Positions are fitted to images of another size; other channels and patch sizes are adapted on request only.",
+        "- Normalise with the mean and deviation above: with others the features are others, and nothing says so.",
+    ]
+
+
+def _licence(meta: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    known = "Weights converted from other projects keep their owner's licence. " if "format" in meta else ""
+    if config.get("init_from"):
+        known += "The weights that it began with keep their owner's licence. "
+    return [
+        f"{known}The checkpoint says neither what its training images may be used for nor under which licence the "
+        "weights are given: whoever hands them on has to say both here. maetool's own code is Apache-2.0."
+    ]
+
+
+def _table(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
+    yield "| | |"
+    yield "|---|---|"
+    yield from (f"| {label} | {value} |" for label, value in rows)
+
+
+def _part(cfg: Mapping[str, Any]) -> str:
+    arguments = [f"{name}={_value(value)}" for name, value in cfg.items() if name != "type" and value is not None]
+    return f"{cfg.get('type')}({', '.join(arguments)})"
+
+
+def _value(value: Any) -> str:
+    """Say a value of a config; of a path its last part, because the rest is nobody's business."""
+    if isinstance(value, Mapping) and "type" in value:
+        return _part(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_value(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return Path(value).name if isinstance(value, str) and "/" in value else str(value)

@@ -1,0 +1,92 @@
+"""A checkpoint in the format of another project, or of ours."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maetool.errors import UsageError
+from maetool.metadata.provenance import versions
+from maetool.weights.formats.table import FORMATS, left_out, recognise
+from maetool.weights.read import named_weights, read_checkpoint, weights_of
+
+from .export import describe, write_weights
+from .frozen import section_of
+from .initial import named
+
+OURS = "maetool"
+
+
+@dataclass
+class Conversion:
+    """A converted checkpoint.
+
+    Attributes:
+        content: what to write: `state_dict`, or the key of the other project, and `meta`.
+        tensors: how many were converted.
+        lost: our names of those for which the other format has no place.
+        source: name of the format that was read.
+    """
+
+    content: dict[str, Any]
+    tensors: int
+    lost: list[str]
+    source: str
+
+    def __str__(self) -> str:
+        lost = f"{len(self.lost)} left out, because there is no place for them{named(self.lost)}" if self.lost else ""
+        return f"{self.tensors} tensors of {self.source} converted{'; ' if lost else ', none left out'}{lost}."
+
+
+def convert(path: str | Path, to: str, num_heads: int | None = None, section: Any = None) -> Conversion:
+    """Return a checkpoint of any format in another one.
+
+    Args:
+        path: the checkpoint.
+        to: a name of `maetool.weights.formats.table.FORMATS`, or "maetool".
+        num_heads: attention heads of the encoder, which weights do not say.
+        section: `encoder` and `data_preprocessor` of a config, where nothing else says what the encoder is.
+
+    Raises:
+        UsageError: an unknown format, a file of nothing recognisable or of two models, an encoder for which the other
+            format has no place, or one of which nothing says what it is.
+    """
+    if to not in (OURS, *FORMATS):
+        raise UsageError(f"There is no format {to!r}: take {OURS}, {', '.join(FORMATS)}.")
+    state = read_checkpoint(path)
+    source = recognise(named_weights(state, path), str(path)) or OURS
+    weights = weights_of(state, path)
+    meta = {name: value for name, value in (state.get("meta") or {}).items() if name in ("cfg", "epoch", "versions")}
+    if not any(name.startswith("encoder.") for name in weights):
+        raise UsageError(
+            f"{path} holds nothing recognisable: its names, such as {next(iter(weights))}, are of none of the formats "
+            f"{OURS}, {', '.join(FORMATS)}."
+        )
+    section = section or section_of(state, weights, path, num_heads)
+    meta |= {"source": str(path), "format": source, "converted_by": versions(), **describe(section)}
+    lost = [] if to == OURS else left_out(weights, to)
+    _check_encoder(lost, to, path)
+    converted = weights if to == OURS else FORMATS[to].from_ours(weights)
+    return Conversion({"state_dict": converted, "meta": meta}, len(weights) - len(lost), lost, source)
+
+
+def write_conversion(conversion: Conversion, to: str, path: Path) -> None:
+    """Write a converted checkpoint where that project looks for its weights; .safetensors holds the weights alone.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    content = conversion.content
+    if path.suffix == ".safetensors" or to == OURS:
+        write_weights(content, path)
+        return
+    key = FORMATS[to].key
+    write_weights({key: content["state_dict"], "meta": content["meta"]} if key else content["state_dict"], path)
+
+
+def _check_encoder(lost: list[str], to: str, path: str | Path) -> None:
+    encoder = [name for name in lost if name.startswith("encoder.") and name != "encoder.mask_token"]
+    if encoder:
+        raise UsageError(
+            f"The encoder of {path} has {len(encoder)} tensors for which {to} has no place{named(encoder)}: it is "
+            "not the plain ViT that can be written there."
+        )

@@ -1,0 +1,146 @@
+"""Features of a user's images: the datasets, the loading, and the files they are written to."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from mmengine.device import get_device
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from maetool.compat import usable_cores
+from maetool.config.user_data import whole
+from maetool.data import KeyedSampler, collate_samples
+from maetool.data.workers import ignore_signals_in_workers
+from maetool.errors import UsageError
+from maetool.evaluation import Features, collect_features
+from maetool.registry import DATASETS
+from maetool.weights.checksums import CHECKSUM, UNSEALED, sealed
+from maetool.writing import check_file, write_file
+
+FORMATS = (".npz", ".parquet")
+
+
+def build_for(model: nn.Module, place: Mapping[str, Any], size: Sequence[int] | None = None) -> Dataset:
+    """Return the dataset of images at `place`, resized and cut as in validation.
+
+    Args:
+        model: with an `encoder`.
+        place: the arguments that say where the images are.
+        size: (H, W) of what is cut; None, the size of the model's encoder.
+    """
+    encoder = model.encoder
+    pipeline = [{"type": "ResizeCenterCrop", "size": tuple(size or encoder.img_size)}]
+    return DATASETS.build({**place, "in_chans": encoder.in_chans, "pipeline": pipeline})
+
+
+def build_whole(model: nn.Module, data: str, max_pixels: int | None = None) -> Dataset:
+    """Return the dataset of all images of the user; with labels where each lies in one of several class folders.
+
+    Args:
+        model: with an `encoder`.
+        data: folder, text list, csv table or folder of shards.
+        max_pixels: most pixels of an image; None for the default.
+    """
+    place = {**whole(data), **({"max_pixels": max_pixels} if max_pixels else {})}
+    try:
+        return build_for(model, place)
+    except UsageError:
+        if not place.get("with_labels"):
+            raise
+        return build_for(model, {**place, "with_labels": False})  # the folders are no classes
+
+
+def extract(
+    model: nn.Module,
+    dataset: Dataset,
+    features: Mapping[str, Features],
+    title: str = "",
+    batch_size: int = 64,
+    workers: int | None = None,
+) -> dict[str, Tensor]:
+    """Return what `collect_features` gives for a dataset, on the best device there is, with a progress bar.
+
+    Args:
+        model: what `load_frozen` returned.
+        dataset: the images.
+        features: name to function of (model, images).
+        title: stands in front of the bar.
+        batch_size: images at a time.
+        workers: processes that load; as many as there are cores by default.
+
+    Raises:
+        UsageError: none of the images can be read.
+    """
+    workers = min(usable_cores() if workers is None else workers, -(-len(dataset) // batch_size))
+    loader = DataLoader(
+        dataset,
+        batch_size,
+        sampler=KeyedSampler(dataset, shuffle=False),
+        num_workers=workers,
+        collate_fn=collate_samples,
+        worker_init_fn=ignore_signals_in_workers(),
+    )
+    model = model.to(get_device()).eval()
+    return collect_features(model, tqdm(loader, desc=title or None, unit="batch", dynamic_ncols=True), features)
+
+
+def check_out(out: str) -> Path:
+    """Return the path of a file of features, whose ending says its format.
+
+    Raises:
+        UsageError: another ending, or pyarrow is needed and not installed.
+    """
+    path = Path(out)
+    if path.suffix not in FORMATS:
+        raise UsageError(f"--out is {out}, but must end in {' or '.join(FORMATS)}.")
+    if path.suffix == ".parquet" and not find_spec("pyarrow"):
+        raise UsageError("Parquet files are written by pyarrow, which is not installed: pip install pyarrow, or .npz.")
+    return check_file(path, "--out")
+
+
+def write_features(path: Path, features: np.ndarray, names: Sequence[str], labels: Any, classes: Sequence[str]) -> None:
+    """Write features with the paths of their images, and labels where there are any.
+
+    `.npz` holds the arrays `features` float32 (N, D) or (N, L, D), `path` (N,), and with labels `label`, int64 (N,) or
+    (N, K) of zeros and ones, and `classes` (K,). Parquet has a row for each image with the columns `path`, `features`,
+    a list, and with labels `label`, the name of the class or a list of names. Both carry checksums: NumPy compares
+    those of `.npz`; of Parquet, those of the values with `page_checksum_verification=True` of `pyarrow`, and that of
+    the file as a whole in `maetool.weights.checksums.is_broken`.
+
+    Args:
+        path: the file, see `check_out`.
+        features: one array for each of N images.
+        names: their paths.
+        labels: a tensor (N,) or (N, K), or None.
+        classes: names of the K classes.
+    """
+    write: Callable[..., None] = _write_npz if path.suffix == ".npz" else _write_parquet
+    values = None if labels is None else labels.numpy().astype(np.int64)
+    write_file(path, lambda file: write(file, features, list(names), values, list(classes)))
+
+
+def _write_npz(file: IO[bytes], features: np.ndarray, names: list[str], labels: Any, classes: list[str]) -> None:
+    more = {} if labels is None else {"label": labels, "classes": np.array(classes)}
+    np.savez(file, features=features, path=np.array(names), **more)
+
+
+def _write_parquet(file: IO[bytes], features: np.ndarray, names: list[str], labels: Any, classes: list[str]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = {"path": pyarrow.array(names), "features": pyarrow.array(features.reshape(len(names), -1).tolist())}
+    columns["features"] = columns["features"].cast(pyarrow.list_(pyarrow.float32()))
+    if labels is not None and labels.ndim == 1:
+        columns["label"] = pyarrow.array([classes[label] for label in labels])
+    elif labels is not None:
+        columns["label"] = pyarrow.array([[classes[i] for i in np.flatnonzero(row)] for row in labels])
+    # The checksums of pages do not cover the schema, in which a changed bit is another name or type.
+    table = pyarrow.table(columns).replace_schema_metadata({CHECKSUM: UNSEALED})
+    content = io.BytesIO()
+    parquet.write_table(table, content, write_page_checksum=True)
+    file.write(sealed(content.getvalue()))

@@ -1,0 +1,127 @@
+"""What a checkpoint says about its encoder beside the weights: its metadata, and Hugging Face's files in its folder."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mmengine import ConfigDict
+from torch import Tensor
+
+from maetool.annotations import describe, fits
+from maetool.config.load import stated
+from maetool.config.trust import trusted
+from maetool.errors import UsageError
+from maetool.metadata.stored_config import read_section
+from maetool.ops.geometry import grid_of, to_size
+from maetool.reading import read_file
+from maetool.registry import ENCODERS
+
+_KERNEL = "encoder.patch_embed.proj.weight"
+_MOST_BYTES = 2**24  # of the files beside a checkpoint, which have some kilobytes
+_KINDS: dict[str, Any] = {
+    "num_heads": int,
+    "img_size": int | Sequence[int],
+    "mean": Sequence[float],
+    "std": Sequence[float],
+}
+
+
+def facts_beside(path: Path) -> dict[str, Any]:
+    """Return what the files of Hugging Face beside a checkpoint say.
+
+    These are `num_heads`, `img_size`, and `mean` and `std`, in 0 to 255.
+    """
+    folder = path if path.is_dir() else path.parent
+    config, images = (_read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
+    facts = {"num_heads": config.get("num_attention_heads"), "img_size": config.get("image_size")}
+    facts |= {name: images.get(f"image_{name}") for name in ("mean", "std")}
+    for name, hint in _KINDS.items():
+        if facts[name] and not fits(facts[name], hint):
+            raise UsageError(
+                f"config.json or preprocessor_config.json in {folder} says that {name} is {str(facts[name])[:80]}, but "
+                f"it must be {describe(hint)}: correct it, or pass a config with --config."
+            )
+    facts |= {name: [255 * value for value in facts[name] or ()] for name in ("mean", "std")}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_file(path, _MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def section_in(meta: Any) -> ConfigDict | None:
+    """Return `encoder` and what else a checkpoint's metadata says of its model; None where it says no encoder.
+
+    Raises:
+        UsageError: what it says is no section of a config.
+    """
+    if not isinstance(meta, Mapping):
+        return None
+    # An exported encoder may be for another size than the run, whose config goes along.
+    exported = {name: meta[name] for name in ("encoder", "data_preprocessor") if meta.get(name)}
+    section = {**(read_section(meta, "model") or {}), **exported}
+    for name in ("encoder", "data_preprocessor"):
+        if not isinstance(section.get(name, {}), Mapping | None):
+            raise UsageError(
+                f"The checkpoint says that its {name} is {str(section[name])[:80]!r}, but it must be a dict of a type "
+                "and its arguments: pass a config that says it with --config."
+            )
+    return ConfigDict(section) if section.get("encoder") else None
+
+
+def names_of_classes(meta: Any) -> list[str]:
+    """Return the names of the classes that a checkpoint was trained on; an empty list where it does not say them.
+
+    Raises:
+        UsageError: what it says are no names.
+    """
+    facts = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    classes = facts.get("classes") if isinstance(facts, Mapping) else None
+    if not isinstance(classes or [], list | tuple) or not all(isinstance(name, str) for name in classes or ()):
+        raise UsageError(
+            f"The checkpoint says that its classes are {str(classes)[:80]!r}, but they must be a list of names: pass a "
+            "checkpoint that training wrote."
+        )
+    return list(classes or ())
+
+
+def recorded_grid(state: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> tuple[int, ...] | None:
+    """Return the grid of patches that a checkpoint says its encoder has; None where it does not say one.
+
+    Args:
+        state: what `read_checkpoint` returned.
+        weights: what `weights_of` returned.
+        path: the file.
+    """
+    section = section_in(state.get("meta"))
+    if section is None:
+        return requested_grid(weights, facts_beside(path).get("img_size"))
+    return requested_grid(weights, *(_stated(section.encoder, name) for name in ("img_size", "patch_size")))
+
+
+def requested_grid(weights: Mapping[str, Tensor], img_size: Any, patch_size: Any = None) -> tuple[int, ...] | None:
+    """Return the grid of images of `img_size` in patches of `patch_size`, or those of the weights; None if unknown."""
+    kernel = weights.get(_KERNEL)
+    return _grid(img_size, patch_size if patch_size or kernel is None else kernel.shape[2:])
+
+
+def _stated(encoder: ConfigDict, name: str) -> Any:
+    """Return an argument of an encoder, or its default where its class is known; of another nothing is imported."""
+    if name in encoder:
+        return encoder[name]
+    with suppress(UsageError, KeyError):
+        return stated(trusted(encoder, "The checkpoint"), ENCODERS, name)
+    return None
+
+
+def _grid(size: Any, patch: Any) -> tuple[int, ...] | None:
+    try:
+        return grid_of(to_size(size, "img_size"), to_size(patch, "patch_size"))
+    except UsageError:
+        return None

@@ -1,0 +1,165 @@
+"""An encoder out of a checkpoint, for features; nothing is masked and nothing is trained."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine import Config, ConfigDict
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from maetool.config.earlier import as_trained, check_as_trained
+from maetool.config.load import takes
+from maetool.config.trust import build_trusted, check_stored, trusted
+from maetool.errors import UsageError
+from maetool.evaluation import Features, token_features
+from maetool.models.pooling import FirstToken, PatchMean
+from maetool.parallel.loading import load_weights
+from maetool.registry import ENCODERS, MODELS, Registry
+from maetool.weights.formats.architecture import describe_encoder
+from maetool.weights.read import local_file, read_checkpoint, weights_of
+
+from .facts import facts_beside, recorded_grid, section_in
+from .initial import load_initial
+
+
+class FrozenEncoder(nn.Module):
+    """An encoder with the preprocessing it was trained with, in evaluation mode and without gradients.
+
+    Args:
+        encoder: module that gives tokens (B, T + L, D) of images.
+        data_preprocessor: see `maetool.data.ImagePreprocessor`.
+        section: the config of both.
+    """
+
+    def __init__(self, encoder: nn.Module, data_preprocessor: nn.Module, section: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.encoder, self.data_preprocessor, self.section = encoder, data_preprocessor, section
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor, mode: str = "tensor") -> Tensor:
+        """Return the tokens (B, T + L, D) of whole images (B, C, H, W), normalised."""
+        return self.encoder(images)  # (B, T + L, D)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """C, H and W of the images that the encoder is made for."""
+        return self.encoder.in_chans, *self.encoder.img_size
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return images (B, C, H, W) of stored values, 0 to 255 for photographs, as `forward` takes them."""
+        return self.data_preprocessor({"inputs": images})["images"]
+
+
+def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = True) -> nn.Module:
+    """Return the model of a checkpoint that gives features: a classifier with its pooling, else the encoder alone.
+
+    Args:
+        path: a checkpoint of pretraining, of a classifier or of an exported encoder, of ours or of another project.
+        cfg: says what the encoder is; by default the checkpoint does.
+        trained: False gives the same encoder as it is before training, to compare with.
+
+    Raises:
+        UsageError: a file that cannot be read, has no encoder, does not say what it is, or is another encoder than that
+            of `cfg`.
+    """
+    state = read_checkpoint(path)
+    weights = weights_of(state, path)
+    section = cfg.model if cfg is not None else section_of(state, weights, path)
+    if trained and "type" in section and takes(section, MODELS, "num_classes") and "head.weight" in weights:
+        model = MODELS.build(section) if cfg is not None else build_trusted(section, MODELS, weights, path)
+        check_as_trained(model, state.get("meta"), path)
+        load_weights(model, weights, path)
+        return model.requires_grad_(False).eval()
+    return build_frozen(section, path if trained else None, stored=None if cfg is not None else state)
+
+
+def build_frozen(
+    section: Mapping[str, Any],
+    path: str | Path | None = None,
+    adapt: Collection[str] = (),
+    stored: Mapping[str, Any] | None = None,
+) -> FrozenEncoder:
+    """Return the encoder of a section of a config, with the weights of a checkpoint, and tell what was loaded.
+
+    Args:
+        section: `encoder` and `data_preprocessor`.
+        path: the checkpoint; None leaves the weights random, the same at every call.
+        adapt: see `load_initial`.
+        stored: what `read_checkpoint` returned of the checkpoint that the section is from; None, the section is of a
+            config of the user.
+    """
+    build: Callable[..., Any] = Registry.build
+    if stored is not None:
+        source = path or "The checkpoint"
+        weights = weights_of(stored, source)
+        build = lambda registry, part, **facts: build_trusted(part, registry, weights, source, **facts)  # noqa: E731
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = build(ENCODERS, section["encoder"])
+    preprocessor = section.get("data_preprocessor") or {"type": "ImagePreprocessor"}
+    preprocessor = build(MODELS, preprocessor, default_args={"in_chans": encoder.in_chans})
+    model = FrozenEncoder(encoder, preprocessor, section)
+    if path is not None:
+        report = load_initial(model, path, adapt=adapt, state=stored)
+        print_log(f"{path}: {report}", logger="current")
+    return model
+
+
+def section_of(
+    state: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    path: str | Path,
+    num_heads: int | None = None,
+    requested: Sequence[int] | None = None,
+) -> ConfigDict:
+    """Return `encoder` and `data_preprocessor` of a checkpoint, and what else its config says of the model.
+
+    What a checkpoint of another project does not say is read off its weights and the files of Hugging Face beside it.
+
+    Args:
+        state: what `read_checkpoint` returned.
+        weights: what `weights_of` returned.
+        path: the file.
+        num_heads: where nothing else says it.
+        requested: the grid of patches that it is wanted for, which counts as that of the file's positions where nothing
+            else says it and their number fits.
+
+    Raises:
+        UsageError: nothing says what the encoder is, it is a class that is not registered, or a file or an address is
+            named for it.
+    """
+    section = section_in(state.get("meta"))
+    if section is None:
+        file = local_file(path)
+        beside, grid = facts_beside(file), recorded_grid(state, weights, file)
+        encoder = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
+        images = {name: beside[name] for name in ("mean", "std") if name in beside}
+        section = ConfigDict(encoder=encoder, data_preprocessor={"type": "ImagePreprocessor", **images})
+    section = as_trained(trusted(section, path), state.get("meta"))
+    for name, registry in (("encoder", ENCODERS), ("data_preprocessor", MODELS)):
+        if section.get(name):
+            check_stored(section[name], registry, path)
+    return section
+
+
+def features_of(model: nn.Module, pool: str | None = None) -> Features:
+    """Return the function of (model, images) that gives one array for each image.
+
+    Args:
+        model: what `load_frozen` returned.
+        pool: "mean" of the patch tokens (D,), "cls", the first token (D,), or "tokens", those of the patches (L, D);
+            by default a classifier's own pooling, and "mean" of other models.
+
+    Raises:
+        UsageError: another name, or "cls" of an encoder without such a token.
+    """
+    if pool is None:
+        return token_features
+    prefix = model.encoder.num_prefix_tokens
+    choices = {"mean": PatchMean, "cls": FirstToken, "tokens": lambda prefix: lambda tokens: tokens[:, prefix:]}
+    if pool not in choices:
+        raise UsageError(f'pool is {pool!r}, but must be "mean", "cls" or "tokens".')
+    pooled = choices[pool](prefix)
+    return lambda model, images: pooled(model.encoder(images)).float()

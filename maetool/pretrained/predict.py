@@ -1,0 +1,172 @@
+"""What a trained model says about image files: a picture of each, and what JSON can hold."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine import Config
+from torch import Tensor, nn
+
+from maetool.annotations import fits
+from maetool.data.codecs.image_size import MAX_PIXELS, chosen_limit
+from maetool.data.codecs.images import UnreadableImage, read_image
+from maetool.data.transforms.mmcv_transforms import build_transform
+from maetool.errors import UsageError
+from maetool.evaluation.confusion import predict_classes
+from maetool.registry import TRANSFORMS
+from maetool.visualization.overlays import overlay, palette_of, picture_of, with_legend
+from maetool.weights.read import read_checkpoint
+
+from .facts import names_of_classes
+from .model import load_model
+from .predict_objects import predict_objects
+
+_TOP = 5  # classes of an image that are told
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about an image.
+
+    Attributes:
+        picture: uint8 (height, width, 3).
+        told: what JSON can hold.
+        maps: name to uint8 (H, W), for files of their own.
+    """
+
+    picture: np.ndarray
+    told: dict[str, Any]
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and what belongs to it.
+
+    Attributes:
+        model: in evaluation mode.
+        classes: their names.
+        transforms: those of its validation.
+        palette: colours of the classes, uint8 (K, 3).
+        threshold: least score of an object that is drawn and told.
+        max_pixels: most pixels of an image, see `maetool.data.codecs.images.decode_image`.
+    """
+
+    model: nn.Module
+    classes: Sequence[str]
+    transforms: Sequence[Callable[[Any], Any]]
+    palette: np.ndarray
+    threshold: float = 0.5
+    max_pixels: int = MAX_PIXELS
+
+
+def load_trained(cfg: Config, checkpoint: str) -> Trained:
+    """Return the model of a config with the weights of a checkpoint, which also names the classes.
+
+    Raises:
+        UsageError: a checkpoint that does not fit, or a model that nothing is known to predict with.
+    """
+    if cfg.model.type not in PREDICTORS:
+        raise UsageError(
+            f"{cfg.model.type} predicts nothing about an image: take a config of {', '.join(PREDICTORS)}; "
+            "`maetool visualize_reconstruction` draws what pretraining learnt."
+        )
+    model = load_model(cfg, checkpoint)
+    meta = read_checkpoint(checkpoint).get("meta", {})
+    classes = names_of_classes(meta) or [f"class {number}" for number in range(model.num_classes)]
+    if len(classes) < model.num_classes:
+        raise UsageError(
+            f"{checkpoint} names {len(classes)} classes, but tells {model.num_classes} apart: pass a checkpoint that "
+            "training wrote."
+        )
+    validation = cfg.val_dataloader.dataset if cfg.get("val_dataloader") else {}
+    transforms = [build_transform(dict(transform)) for transform in validation.get("pipeline", [])]
+    limit = chosen_limit(validation.get("max_pixels"))
+    return Trained(model, classes, transforms, _palette(meta, len(classes)), max_pixels=limit)
+
+
+def _palette(meta: Any, classes: int) -> np.ndarray:
+    """Return the colours (K, 3) that a checkpoint gives its classes, or others where it gives none."""
+    facts = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    colors = facts.get("palette") if isinstance(facts, Mapping) else None
+    if not colors:
+        return palette_of(classes)
+    fit = fits(colors, Sequence[tuple[int, int, int]]) and all(0 <= value < 256 for each in colors for value in each)
+    if not fit or len(colors) < classes:
+        raise UsageError(
+            f"The checkpoint says that the colours of its {classes} classes are {str(colors)[:80]}, but they must be a "
+            "list of three numbers from 0 to 255 for each: pass a checkpoint that training wrote."
+        )
+    return np.array(colors, np.uint8)
+
+
+@torch.no_grad()
+def predict(trained: Trained, path: str | Path) -> Prediction:
+    """Return what a model says about an image file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    return PREDICTORS[type(trained.model).__name__](trained, Path(path))
+
+
+def _read(trained: Trained, path: Path) -> Tensor:
+    try:
+        return read_image(path, trained.model.encoder.in_chans, trained.max_pixels)
+    except UnreadableImage as error:
+        raise UsageError(f"The image cannot be read: {error}.") from error
+
+
+def _classify(trained: Trained, path: Path) -> Prediction:
+    image, model = _read(trained, path), trained.model
+    seen = image
+    for transform in trained.transforms or [TRANSFORMS.build({"type": "ResizeCenterCrop", "size": _size(model)})]:
+        seen = transform(seen)
+    logits = model(model.data_preprocessor({"inputs": seen[None]})["images"], mode="predict")[0]
+    scores = logits.sigmoid() if model.multi_label else logits.softmax(dim=0)
+    best = scores.topk(min(_TOP, len(scores)))
+    rows = [
+        {"class": trained.classes[number], "probability": round(score, 4)}
+        for score, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+    lines = [f"{row['class']} {row['probability']:.1%}" for row in rows]
+    picture = with_legend(picture_of(image, image.shape[1:]), lines, trained.palette[best.indices.cpu().numpy()])
+    return Prediction(picture, {"image": str(path), "classes": rows})
+
+
+def _size(model: nn.Module) -> tuple[int, int]:
+    return tuple(model.encoder.img_size)
+
+
+def _segment(trained: Trained, path: Path) -> Prediction:
+    image = _read(trained, path)
+    size = tuple(image.shape[1:])
+    sample = {"inputs": image, "semantic": torch.zeros(size, dtype=torch.int64)}
+    for transform in trained.transforms:
+        sample = transform(sample)
+    semantic = predict_classes(trained.model, {"inputs": sample["inputs"][None]}, size)[0].numpy()
+    counts = np.bincount(semantic.ravel(), minlength=len(trained.classes))
+    found = np.flatnonzero(counts)[np.argsort(-counts[counts > 0], kind="stable")]  # the largest first
+    rows = [
+        {"class": trained.classes[number], "number": int(number), "share": round(counts[number] / semantic.size, 4)}
+        for number in found
+    ]
+    lines = [f"{row['class']} {row['share']:.1%}" for row in rows]
+    drawn = overlay(picture_of(image, size), semantic, trained.palette)
+    told = {"image": str(path), "height": size[0], "width": size[1], "classes": rows}
+    return Prediction(with_legend(drawn, lines, trained.palette[found]), told, {"classes": semantic.astype(np.uint8)})
+
+
+def _find(trained: Trained, path: Path) -> Prediction:
+    return Prediction(*predict_objects(trained.model, path, trained.classes, trained.threshold, trained.max_pixels))
+
+
+# Name of a model to what predicts with it.
+PREDICTORS: dict[str, Callable[[Trained, Path], Prediction]] = {
+    "ImageClassifier": _classify,
+    "Segmentor": _segment,
+    "ObjectDetector": _find,
+}

@@ -1,0 +1,103 @@
+"""Pictures of objects: boxes, names, scores and masks over the image."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+from torchvision.utils import draw_segmentation_masks
+
+from .pictures import caption_font
+from .reconstruction import displayable
+
+# Colours that are told apart beside each other (Okabe and Ito, 2008), without black.
+_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+_MIN_SIDE, _GAP = 256, 6
+
+
+def draw_objects(image: Tensor, objects: Mapping[str, Tensor], classes: Sequence[str]) -> np.ndarray:
+    """Return the image with its objects as uint8 RGB (rows, columns, 3); a small one is enlarged to be legible.
+
+    Args:
+        image: uint8 (3, H, W).
+        objects: `boxes` (N, 4) in pixels and `labels` (N,), and where there are any `scores` (N,) and `masks`, bool
+            (N, H, W).
+        classes: names of the labels.
+    """
+    scale = max(1, _MIN_SIDE // min(image.shape[1:]))
+    labels, masks = objects["labels"].tolist(), objects.get("masks")
+    colours = [_COLOURS[label % len(_COLOURS)] for label in labels]
+    if masks is not None and len(masks):
+        image = draw_segmentation_masks(image, masks.cpu(), alpha=0.5, colors=colours)
+    canvas = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
+    canvas = canvas.resize((canvas.width * scale, canvas.height * scale), Image.Resampling.NEAREST)
+    pen, font = ImageDraw.Draw(canvas), caption_font(12)
+    scores = objects["scores"].tolist() if "scores" in objects else [None] * len(labels)
+    boxes = (objects["boxes"] * scale).tolist()
+    # The surest is drawn last, over the others.
+    for box, label, score, colour in reversed(list(zip(boxes, labels, scores, colours, strict=True))):
+        pen.rectangle(_inside(box, canvas.size), outline=colour, width=2)
+        said = classes[label] if score is None else f"{classes[label]} {score:.2f}"
+        _write(pen, (box[0], box[1]), said, colour, font, canvas.size)
+    return np.asarray(canvas)
+
+
+def _inside(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    right, bottom = min(right - 1, size[0] - 1), min(bottom - 1, size[1] - 1)
+    return min(left, right), min(top, bottom), right, bottom
+
+
+def _write(
+    pen: ImageDraw.ImageDraw, corner: tuple[float, float], said: str, colour: Any, font: Any, size: tuple[int, int]
+) -> None:
+    _, _, width, height = pen.textbbox((0, 0), said, font=font)
+    left = max(0.0, min(corner[0], size[0] - width - 4))
+    top = max(0.0, min(corner[1], size[1] - height - 4))
+    pen.rectangle((left, top, left + width + 4, top + height + 2), fill=colour)
+    pen.text((left + 2, top), said, fill="black", font=font)
+
+
+@torch.no_grad()
+def objects_panel(
+    model: nn.Module, batch: Mapping[str, Any], classes: Sequence[str], threshold: float = 0.5
+) -> np.ndarray:
+    """Draw a row for each image of a batch, uint8 RGB (rows, columns, 3): the true objects, then those that are found.
+
+    Args:
+        model: a detector with a data preprocessor.
+        batch: what the loader gives, see `maetool.data.datasets.detection.collate_objects`.
+        classes: names of the labels.
+        threshold: least score of what is drawn.
+    """
+    training = model.training
+    model.eval()
+    data = model.data_preprocessor(batch)
+    samples = {name: value for name, value in data["data_samples"].items() if name != "original_size"}
+    detections = model(data["images"], samples, mode="predict")
+    model.train(training)
+    images = displayable(batch["inputs"].float(), batch["inputs"]).permute(0, 3, 1, 2)
+    rows = []
+    for image, true, found, content in zip(
+        images, batch["targets"], detections, batch["content"].tolist(), strict=True
+    ):
+        shown = image[:, : content[0], : content[1]]
+        true = {name: v[:, : content[0], : content[1]] if name == "masks" else v for name, v in true.items()}
+        found = {name: v.cpu() for name, v in found.items()}
+        sure = found["scores"] >= threshold
+        pictures = [true, {name: value[sure] for name, value in found.items()}]
+        rows.append([draw_objects(shown, each, classes) for each in pictures])
+    return _grid(rows)
+
+
+def _grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Lay pictures of any sizes out in rows and columns on white."""
+    height, width = (max(picture.shape[axis] for row in rows for picture in row) + _GAP for axis in (0, 1))
+    canvas = np.full((height * len(rows) + _GAP, width * len(rows[0]) + _GAP, 3), 255, np.uint8)
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            top, left = y * height + _GAP, x * width + _GAP
+            canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return canvas

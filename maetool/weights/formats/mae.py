@@ -1,0 +1,45 @@
+"""Names of facebookresearch/mae checkpoints and ours.
+
+Weights converted from the published files keep their owner's licence, which is non-commercial.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from .key_map import KeyMap
+from .positions import with_fixed
+
+_DECODER = {
+    "mask_token": "decoder.mask_token",
+    "decoder_pos_embed": "decoder.pos_embed",
+    "decoder_embed.{p}": "decoder.embed.{p}",
+    "decoder_blocks.{rest}": "decoder.blocks.{rest}",
+    "decoder_norm.{p}": "decoder.norm.{p}",
+    "decoder_pred.{p}": "decoder.pred.{p}",
+}
+_HEADS = {"fc_norm.{p}": "fc_norm.{p}", "head.{p}": "head.{p}"}
+_ENCODER = {"{rest}": "encoder.{rest}"}  # whose names are timm's on both sides
+NAMES = KeyMap(_DECODER | _HEADS | _ENCODER)
+# The linear probe there has its normalisation and its layer in one sequence.
+PROBE_NAMES = KeyMap(_DECODER | {"head.0.{rest}": "head_norm.{rest}", "head.1.{p}": "head.{p}"} | _ENCODER)
+
+
+def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict of a `MaskedImageModel` or an `ImageClassifier` under the published names.
+
+    The decoder's positions are computed where older checkpoints of ours do not hold them.
+    """
+    probe = any(name.startswith("head_norm.") for name in state)
+    return (PROBE_NAMES if probe else NAMES).to_theirs(with_fixed(state))
+
+
+def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a published state dict under our names: the inverse of `to_published`."""
+    names = PROBE_NAMES if "head.1.weight" in state else NAMES
+    return names.to_ours(state)
+
+
+def is_published(state: Mapping[str, Tensor]) -> bool:
+    """Return whether the names are the published ones, which are also timm's: those of an encoder have no prefix."""
+    return any(name.startswith(("patch_embed.proj.", "blocks.0.")) for name in state)

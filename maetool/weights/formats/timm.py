@@ -1,0 +1,20 @@
+"""Names of timm's `VisionTransformer`: the encoder's are ours without their prefix."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from .key_map import KeyMap
+from .mae import from_published
+
+_NAMES = KeyMap({name: name for name in ("fc_norm.{p}", "head.{p}")} | {"{rest}": "encoder.{rest}"})
+
+
+def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the encoder and a classifier's head under timm's names; there is no place for a decoder or mask token."""
+    return _NAMES.to_theirs({name: value for name, value in state.items() if name != "encoder.mask_token"})
+
+
+def from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return timm's state dict under our names: the inverse of `to_timm`. They are those of facebookresearch/mae."""
+    return from_published(state)

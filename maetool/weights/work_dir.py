@@ -1,0 +1,79 @@
+"""The checkpoints in the folder of a run, and the pointer to the last one."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from maetool.errors import UsageError
+from maetool.reading import read_file
+from maetool.writing import failures_told, replace_file
+
+from .read import read_checkpoint
+
+POINTER = "last_checkpoint"
+_LONGEST_NAME = 2**12  # bytes
+
+
+def save_as_last(path: Path) -> None:
+    """Let the pointer of a work folder name the checkpoint `path`; called only after that file is complete.
+
+    Raises:
+        UsageError: the pointer cannot be written; it names the checkpoint before.
+    """
+    pointer = path.with_name(POINTER)
+    with failures_told(pointer):
+        replace_file(pointer, lambda file: file.write(path.name.encode()))
+
+
+def checkpoints_in(work_dir: Path) -> list[Path]:
+    """Return the checkpoints of a work folder, the newest first; the one that the pointer names leads."""
+    files = [path for path in work_dir.glob("*.pth") if path.is_file()]  # a link may lead nowhere
+    found = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+    last = _named_by(work_dir / POINTER)
+    return [last, *(path for path in found if path != last)] if last in found else found
+
+
+def _named_by(pointer: Path) -> Path | None:
+    try:
+        # By its name: MMEngine's hook writes the path, which a folder that is moved leaves behind.
+        return pointer.parent / Path(os.fsdecode(read_file(pointer, _LONGEST_NAME).strip())).name
+    except OSError:
+        return None  # absent, or no file: the newest checkpoint counts
+
+
+def newest_readable(work_dir: Path, warn: Any) -> Path | None:
+    """Return the newest checkpoint that can be read, telling `warn` about those that cannot; None if there is none.
+
+    Those that hold weights alone come last.
+
+    Raises:
+        UsageError: there are checkpoints, but none can be read.
+    """
+    candidates, weights = checkpoints_in(work_dir), None
+    for path in candidates:
+        try:
+            if "optimizer" in read_checkpoint(path, "meta"):
+                return path
+            weights = weights or path  # such as the best one, from which no training goes on
+        except UsageError as error:
+            warn(f"{error} Trying the checkpoint before it.")
+    if weights:
+        return weights
+    if candidates:
+        raise UsageError(f"None of the {len(candidates)} checkpoints in {work_dir} can be read: start anew elsewhere.")
+    return None
+
+
+def trained_seed(work_dir: str | Path, path: str | Path | None) -> int | None:
+    """Return the seed in the checkpoint that a run would go on from; None where that cannot be read, or has none.
+
+    Args:
+        work_dir: where the newest checkpoint counts if no path is given.
+        path: the checkpoint, or None.
+    """
+    with suppress(UsageError):  # loading it says so
+        path = path or newest_readable(Path(work_dir), lambda _: None)
+        seed = (read_checkpoint(path, "meta").get("meta") or {}).get("seed") if path else None
+        return seed if type(seed) is int else None
+    return None
