@@ -188,14 +188,17 @@ def _check_part(part: Mapping, parts: engine.Registry, extras: Iterable[str] = (
     taken = parameters_of(cls)
     if taken is not None:
         check_arguments(cls.__name__, arguments, taken)
-    for name, nested in parts_inside(cls).items():
+    inside = parts_inside(cls)
+    for name, nested in inside.items():
         # A subclass from outside may mean something else by a name, such as pipeline="rgb".
         if registry.is_own(cls) or isinstance(arguments.get(name), Mapping | list | tuple):
             _check_nested(f"{cls.__name__}.{name}", arguments.get(name), nested)
     for name, value in arguments.items() if parts is registry.LOOPS else ():
         if isinstance(value, Mapping) and "dataset" in value:
             _check_loader(f"{cls.__name__}.{name}", value)
-    check_values(cls.__name__, cls, arguments)
+    # Of a part that is None `check_ranges` says where it stands.
+    given = {name: value for name, value in arguments.items() if value is not None or name not in inside}
+    check_values(cls.__name__, cls, given)
 
 
 def _check_nested(place: str, value: Any, parts: engine.Registry | Mapping, extras: Iterable[str] = ()) -> None:

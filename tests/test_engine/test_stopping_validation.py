@@ -170,8 +170,11 @@ def test_a_used_up_budget_ends_a_validation_too(repository, tmp_path, monkeypatc
 class Freezes(Hook):
     """Stops the processes that load, as a disk that hangs does, and gets a signal later."""
 
+    def before_run(self, runner):
+        self.others = multiprocessing.active_children()  # of tests before
+
     def before_val_iter(self, runner, batch_idx, data_batch=None):
-        self.workers = multiprocessing.active_children()
+        self.workers = [child for child in multiprocessing.active_children() if child not in self.others]
         for worker in self.workers:
             os.kill(worker.pid, signal.SIGSTOP)
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1)).start()
