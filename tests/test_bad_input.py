@@ -1,11 +1,9 @@
 """Everything that a person can get wrong gets one sentence: what was found, what was expected, what to do."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from PIL import Image
+from warm import run_warm
 
 from maetool.config.load import load_config, load_for
 from maetool.engine import launch
@@ -193,8 +191,7 @@ def test_given_masks_with_unequal_counts():
 
 
 def tool(repository, *arguments):
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=120)
+    return run_warm(arguments, repository, 120)
 
 
 def assert_one_sentence(result, *words):

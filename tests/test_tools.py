@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from warm import run_warm
 
 SHAPES = "configs/mae/vit-t_shapes.py"
 CONFIG = "vit-t_shapes.py"  # as training left it in the work folder
@@ -20,8 +21,7 @@ SMALL += ["train_dataloader.batch_size=4", "effective_batch_size=8", "param_sche
 
 
 def tool(repository, *arguments):
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300)
+    return run_warm(arguments, repository)
 
 
 def fine(result):

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, default_collate
+from warm import run_warm
 
 from maetool.data import ImageFolderDataset, RandomResizedCrop, ShardDataset
 from maetool.data.codecs.images import decode_image
@@ -303,9 +304,9 @@ def test_the_table_says_where_the_bytes_are(shards):
 
 
 def test_training_takes_a_folder_of_shards(source, shards, repository, tmp_path):
-    command = [sys.executable, "tools/train.py", "configs/mae/vit-t_shapes.py", "--debug", "--data", shards]
+    command = ["tools/train.py", "configs/mae/vit-t_shapes.py", "--debug", "--data", shards]
     command += ["--work-dir", tmp_path / "run", "--cfg-options", "train_dataloader.batch_size=2"]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=120)
+    done = run_warm(command, repository)
     assert done.returncode == 0, done.stderr[-2000:]
     config = (tmp_path / "run_debug/vit-t_shapes.py").read_text()
     assert "ShardDataset" in config

@@ -1,11 +1,9 @@
 """Tokenizer files, from the commands that make them to a training that takes them."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from runs import make_runner
+from warm import run_warm
 
 from maetool.config.load import load_config
 from maetool.engine.centroids import fit_centroids
@@ -18,8 +16,8 @@ SMALL = ["train_dataloader.dataset.num_samples=40"]
 
 def test_the_tool_writes_what_the_config_takes(repository, tmp_path):
     out = tmp_path / "tokens" / "centroids.pth"
-    command = [sys.executable, "tools/fit_centroids.py", CONFIG, "--out", out, "--centroids", "12", "--patches", "20"]
-    done = subprocess.run([*map(str, command), "--cfg-options", *SMALL], cwd=repository, capture_output=True, text=True)
+    command = ["tools/fit_centroids.py", CONFIG, "--out", out, "--centroids", "12", "--patches", "20"]
+    done = run_warm([*command, "--cfg-options", *SMALL], repository)
     assert done.returncode == 0, done.stderr
     assert "240 patches of 48 numbers." in done.stdout
     assert f"{out}: 12 centroids of 48 numbers." in done.stdout
@@ -44,8 +42,8 @@ def test_a_published_tokenizer_is_converted(repository, tmp_path):
     names = {"encoder.fc_norm.weight": (4,), "encode_task_layer.2.weight": (2, 4), "decoder.norm.weight": (4,)}
     state = {name: torch.randn(shape) for name, shape in names.items()}
     torch.save({"model": {**state, "quantize.embedding.weight": torch.randn(6, 2)}}, tmp_path / "theirs.pth")
-    command = [sys.executable, "tools/convert_tokenizer.py", tmp_path / "theirs.pth", "--out", tmp_path / "ours.pth"]
-    done = subprocess.run([*map(str, command)], cwd=repository, capture_output=True, text=True)
+    command = ["tools/convert_tokenizer.py", tmp_path / "theirs.pth", "--out", tmp_path / "ours.pth"]
+    done = run_warm(command, repository)
     assert done.returncode == 0, done.stderr
     assert "3 tensors, 6 codes of 2 numbers" in done.stdout
     assert set(read_checkpoint(tmp_path / "ours.pth")["state_dict"]) == {

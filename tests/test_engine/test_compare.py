@@ -1,12 +1,11 @@
 """tools/compare.py: trains what is missing, goes on where it stopped, tells what came out."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from warm import run_warm
 
 from maetool.engine.sweep import METRICS, Row, collect, label_curves, over_labels, rows_of, run_all, to_markdown
 from maetool.errors import UsageError
@@ -23,9 +22,8 @@ MAE, MASKDISTILL = "configs/mae/vit-t_shapes.py", "configs/maskdistill/vit-t_sha
 
 
 def compare(repository, out, *arguments, configs=(MAE,)):
-    command = [sys.executable, "tools/compare.py", *configs, "--out", str(out), "--seeds", "1"]
-    command += ["--common", *COMMON, *arguments]
-    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=200)
+    command = ["tools/compare.py", *configs, "--out", out, "--seeds", "1", "--common", *COMMON, *arguments]
+    return run_warm(command, repository)
 
 
 def test_compare_goes_on_where_it_stopped(repository, tmp_path):
@@ -166,9 +164,9 @@ def test_accuracy_over_the_number_of_labels(repository, tmp_path):
     finished(tmp_path, "scratch_0.1", seed_0=30.0, seed_1=34.0)
     finished(tmp_path, "scratch_1", seed_0=80.0, seed_1=81.0)
     labels = ["0.1 train_cfg.max_epochs=50", "1"]
-    command = [sys.executable, "tools/compare.py", config, "--out", str(tmp_path), "--seeds", "2", "--run", "scratch"]
+    command = ["tools/compare.py", config, "--out", str(tmp_path), "--seeds", "2", "--run", "scratch"]
     command += ["--run", "pretrained init_from=x.pth", "--labels", *labels]
-    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100)
+    result = run_warm(command, repository)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "| pretrained_0.1 | 2 | 72.0 (70.0 to 74.0) |" in result.stdout
     assert "validation loss" not in result.stdout  # which these results do not have

@@ -1,13 +1,12 @@
 """Steps whose loss or gradient is not finite are left out, written down, and can be repeated."""
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 from runs import StopAt, assert_same, final_state, make_runner
+from warm import run_warm
 
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.engine.repeat import RepeatedStep
@@ -104,8 +103,7 @@ def test_a_step_can_be_repeated(repository, tmp_path):
     repaired = RepeatedStep(str(path))
     repaired.batch = step.batch
     assert repaired.run() | {"loss": 0} == {"loss": 0, "first": "", "gradients": [], "samples": []}
-    command = [sys.executable, "-m", "maetool", "repeat_step", str(path)]
-    out = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout
+    out = run_warm(["-m", "maetool", "repeat_step", path], repository).stdout
     assert "Iteration 5 of epoch 2, process 0: the loss is nan" in out
     assert f"Images whose own loss is not finite: {int(step.batch['index'][1])} " in out
 

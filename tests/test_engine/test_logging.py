@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from runs import make_runner, stopped_run
+from warm import run_warm
 
 from maetool import __version__
 from maetool.engine.hooks import LogHook, ReconstructionHook
@@ -144,8 +143,7 @@ def test_runs_are_drawn_together(repository, logged, tmp_path):
 def test_the_encoder_alone_loads_in_timm(repository, logged, tmp_path):
     timm = pytest.importorskip("timm")
     out = tmp_path / "encoder.pth"
-    command = [sys.executable, "tools/export_encoder.py", str(logged / "epoch_3.pth"), "--out", str(out)]
-    said = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout
+    said = run_warm(["tools/export_encoder.py", logged / "epoch_3.pth", "--out", out], repository).stdout
     assert "names as in timm" in said
     exported = read_checkpoint(out)
     encoder = exported["meta"]["encoder"]

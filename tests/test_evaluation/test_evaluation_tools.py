@@ -2,13 +2,12 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from warm import run_warm
 
 from maetool.config.load import complete_config, load_config
 from maetool.data import ShapesDataset
@@ -21,8 +20,7 @@ SMALL += ["model.encoder.patch_size=8", "val_dataloader.dataset.num_samples=40"]
 
 
 def tool(repository, *arguments, code=0):
-    command = [sys.executable, *map(str, arguments)]
-    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=200)
+    result = run_warm(arguments, repository)
     assert result.returncode == code, result.stderr[-3000:]
     assert code == 0 or "Traceback" not in result.stderr
     return result.stdout if code == 0 else result.stderr.strip().splitlines()[-1]
