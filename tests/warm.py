@@ -7,30 +7,46 @@ import atexit
 import multiprocessing
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 IMPORTED = ["torch", "torchvision", "cv2", "mmengine.runner", "matplotlib.figure", "maetool.engine.launch"]
 KILLED_AFTER = 300  # seconds
 
 
-def run_warm(arguments, cwd, timeout=KILLED_AFTER):
+def run_job(arguments, cwd, number=2):
+    """Return what each of the processes of a job comes to, as torchrun would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number}
+    shared |= {"TORCHELASTIC_RUN_ID": "none", "GROUP_RANK": 0}
+    with ThreadPoolExecutor(number) as pool:
+        ranks = [{**shared, "RANK": rank, "LOCAL_RANK": rank} for rank in range(number)]
+        return list(pool.map(lambda variables: run_warm(arguments, cwd, **variables), ranks))
+
+
+def run_warm(arguments, cwd, timeout=KILLED_AFTER, **variables):
     """Return what `subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True)` does.
 
     Args:
         arguments: a file, or "-m" and a module, and their arguments; what is no text is made one.
         cwd: folder that the command runs in.
         timeout: seconds.
+        variables: of its environment, beside those of the tests.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
     words = [str(word) for word in arguments]
+    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("stdout", "stderr")]
-        child = context.Process(target=_run, args=(words, str(cwd), dict(os.environ), *map(str, files)))
+        child = context.Process(target=_run, args=(words, str(cwd), environment, *map(str, files)))
         child.start()
         child.join(timeout)
         if child.exitcode is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from runs import EPOCHS, make_runner, stopped_run
+from warm import run_job
 
 from maetool.errors import UsageError
 from maetool.visualization.curves import read_logs
@@ -24,8 +25,16 @@ ALONE = {"sgd": True, "options": OPTIONS}
 HALVES = {"sgd": True, "options": [*OPTIONS, "train_dataloader.batch_size=2"]}
 
 
-def launch(repository, work_dir, code=0, **said):
-    """Train in two processes."""
+def train(repository, work_dir, **said):
+    """Train in two processes, and return what they print."""
+    said = {**HALVES, **said, "repository": str(repository), "work_dir": str(work_dir)}
+    results = run_job([Path(__file__).parent / "runs.py", json.dumps(said)], repository)
+    assert [result.returncode for result in results] == [0, 0], results[0].stderr[-2000:] + results[1].stderr[-2000:]
+    return "".join(result.stdout + result.stderr for result in results)
+
+
+def launch(repository, work_dir, code, **said):
+    """Train in two processes that torchrun starts."""
     said = {**HALVES, **said, "repository": str(repository), "work_dir": str(work_dir)}
     command = [sys.executable, "-m", "maetool.engine.processes", "--standalone", "--nproc-per-node", "2"]
     command += [str(Path(__file__).parent / "runs.py"), json.dumps(said)]
@@ -60,7 +69,7 @@ def assert_as_alone(alone, work_dir):
 
 @pytest.mark.parametrize("fsdp", [False, True])
 def test_two_processes_equal_one(repository, alone, tmp_path, fsdp):
-    output = launch(repository, tmp_path, options=[*HALVES["options"], f"fsdp={fsdp}"])
+    output = train(repository, tmp_path, options=[*HALVES["options"], f"fsdp={fsdp}"])
     assert "2 process(es) x 2 images" in output
     assert_as_alone(alone, tmp_path)
     assert (tmp_path / "reconstructions" / f"epoch_{EPOCHS}.png").is_file()
@@ -69,7 +78,7 @@ def test_two_processes_equal_one(repository, alone, tmp_path, fsdp):
 def test_the_averaged_encoder_of_two_processes_is_that_of_one(repository, tmp_path):
     config = "configs/maskdistill/vit-t_shapes.py"
     make_runner(repository, tmp_path / "alone", config=config, **ALONE).train()
-    launch(repository, tmp_path / "two", config=config, options=[*HALVES["options"], "fsdp=True"])
+    train(repository, tmp_path / "two", config=config, options=[*HALVES["options"], "fsdp=True"])
     assert_as_alone(tmp_path / "alone", tmp_path / "two")
 
 
@@ -83,7 +92,7 @@ def test_what_two_wrote_one_resumes(repository, alone, tmp_path, fsdp):
 @pytest.mark.parametrize("fsdp", [False, True])
 def test_what_one_wrote_two_resume(repository, alone, tmp_path, fsdp):
     stopped_run(repository, tmp_path, stop=6, **ALONE)
-    launch(repository, tmp_path, resume=True, options=[*HALVES["options"], f"fsdp={fsdp}"])
+    train(repository, tmp_path, resume=True, options=[*HALVES["options"], f"fsdp={fsdp}"])
     assert_as_alone(alone, tmp_path)
 
 
