@@ -1,0 +1,35 @@
+"""Patches to tokens."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from maetool.ops.linear import linear
+from maetool.ops.patches import take_patches
+
+
+class PatchEmbed(nn.Module):
+    """Patches to tokens by one linear map, stored as the convolution `proj` as in timm.
+
+    Args:
+        patch_size: pixels of a patch along each axis.
+        in_chans: C.
+        embed_dim: D.
+    """
+
+    def __init__(self, patch_size: Sequence[int], in_chans: int, embed_dim: int) -> None:
+        super().__init__()
+        self.patch_size = tuple(patch_size)
+        self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=self.patch_size, stride=self.patch_size)
+
+    def forward(self, images: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Embed all patches of images (B, C, H, W) as (B, L, D), or only the patches `ids` (B, N) as (B, N, D)."""
+        if ids is None:
+            return self.proj(images).flatten(2).transpose(1, 2)  # (B, L, D)
+        return embed_patches(self.proj, images, ids)  # (B, N, D)
+
+
+def embed_patches(proj: nn.Conv2d, images: Tensor, ids: Tensor) -> Tensor:
+    """Return the tokens (B, N, D) that a convolution, its kernel being its stride, gives the patches `ids` (B, N)."""
+    patches = take_patches(images, proj.kernel_size, ids).flatten(2)  # (B, N, C * ph * pw)
+    return linear(patches, proj.weight.flatten(1), proj.bias)
