@@ -23,7 +23,7 @@ from maetool.config.load import complete_config, load_config
 from maetool.config.paths import configs_folder, find_config
 from maetool.engine.optim.param_groups import decay_groups
 from maetool.layers import Block
-from maetool.ops.linear import linear
+from maetool.ops.cpu import product
 from maetool.registry import MODELS
 
 from . import overhead, peers
@@ -221,13 +221,13 @@ def _peak(dtype: str, seconds: float = 1.0) -> float:
     side = 8192 if torch.cuda.is_available() else 2048
     a, b = (torch.randn(side, side, device=device(), dtype=getattr(torch, dtype)) for _ in range(2))
     best = 0.0
-    for product in (torch.matmul, linear):
-        product(a, b)
+    for multiply in (torch.matmul, product):
+        multiply(a, b)
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             _synchronise()
             start = time.perf_counter()
-            product(a, b)
+            multiply(a, b)
             _synchronise()
             best = max(best, 2 * side**3 / (time.perf_counter() - start))
     return best

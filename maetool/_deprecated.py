@@ -87,6 +87,8 @@ _MODULES = {
     "visualization.segmentation": "visualization.overlays",
     "visualization.objects": "visualization.boxes",
     "engine.files": "writing",
+    "ops.attention": "ops.cpu",
+    "ops.linear": "ops.cpu",
 }
 _REMOVED_IN = "0.3.0"
 

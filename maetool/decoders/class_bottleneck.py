@@ -8,7 +8,7 @@ from timm.models.beit import Block as BeitBlock
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.layers import Block, LayerNorm, Linear, check_heads, find_layers, init_as_mae, run_blocks_at
+from maetool.layers import Block, LayerNorm, call_linear, check_heads, find_layers, init_as_mae, run_blocks_at
 from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -82,7 +82,7 @@ class ClassBottleneckDecoder(nn.Module):
         self._encoder = (encoder,) if block == "beit" and hasattr(encoder, "shared_positions") else ()
         self._output = _shared_output(encoder_norm, main_decoder, out_dim) if share_output else ()
         if not share_output:
-            self.norm, self.pred = LayerNorm(encoder_dim), Linear(encoder_dim, out_dim)
+            self.norm, self.pred = LayerNorm(encoder_dim), nn.Linear(encoder_dim, out_dim)
         init_as_mae(self)
         if block == "beit":
             _init_as_beit(self, self.layers[0])
@@ -102,7 +102,7 @@ class ClassBottleneckDecoder(nn.Module):
         prefix = self.num_prefix_tokens
         x = torch.cat([last[:, :prefix], early[:, prefix:]], dim=1)  # (B, T + L, D)
         norm, pred = self._output or (self.norm, self.pred)
-        return pred(norm(self._decode(x, plan.ids_predict + prefix)))  # (B, M, P)
+        return call_linear(pred, norm(self._decode(x, plan.ids_predict + prefix)))  # (B, M, P)
 
     def _decode(self, x: Tensor, ids: Tensor) -> Tensor:
         """Return the tokens `ids` (B, M) of x (B, T + L, D) after all blocks, (B, M, D)."""

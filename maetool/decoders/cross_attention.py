@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maetool.layers import LayerNorm, Linear, Mlp, check_heads, find_layers, init_as_mae
-from maetool.ops.attention import attention
+from maetool.layers import LayerNorm, Mlp, call_linear, check_heads, find_layers, init_as_mae, is_plain, pre_norm
+from maetool.ops.cpu import attention, autocast_dtype
 from maetool.ops.geometry import to_size
-from maetool.ops.linear import autocast_dtype
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.positions import keep_positions
 from maetool.registry import DECODERS
@@ -28,15 +27,15 @@ class CrossAttention(nn.Module):
     def __init__(self, embed_dim: int, memory_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.q = Linear(embed_dim, embed_dim)
-        self.kv = Linear(memory_dim, 2 * embed_dim)
-        self.proj = Linear(embed_dim, embed_dim)
+        self.q = nn.Linear(embed_dim, embed_dim)
+        self.kv = nn.Linear(memory_dim, 2 * embed_dim)
+        self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Return what x (B, M, E) finds among memory (B, N, D), as (B, M, E)."""
-        q = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, M, d)
-        k, v = self.kv(memory).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return self.proj(attention(q, k, v).transpose(1, 2).flatten(2))
+        q = call_linear(self.q, x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, M, d)
+        k, v = call_linear(self.kv, memory).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return call_linear(self.proj, attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class CrossBlock(nn.Module):
@@ -59,7 +58,7 @@ class CrossBlock(nn.Module):
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Return x (B, M, E) after asking memory (B, N, D)."""
         x = x + self.cross_attn(self.norm1(x), self.memory_norm(memory))
-        return x + self.mlp(x, self.norm2)
+        return x + pre_norm(self.norm2, self.mlp, x)
 
 
 @DECODERS.register_module()
@@ -110,7 +109,7 @@ class CrossAttentionDecoder(nn.Module):
         self.mix = nn.Linear(len(self.layers), depth, bias=False)
         self.blocks = nn.ModuleList(CrossBlock(embed_dim, encoder_dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = LayerNorm(embed_dim)
-        self.pred = Linear(embed_dim, out_dim)
+        self.pred = nn.Linear(embed_dim, out_dim)
         init_as_mae(self)
 
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
@@ -120,10 +119,12 @@ class CrossAttentionDecoder(nn.Module):
         x = functional.embedding(plan.ids_predict, table) + self.mask_token  # (B, M, E)
         for block, memory in zip(self.blocks, memories, strict=True):
             x = block(x, memory)
-        return self.pred(self.norm(x))  # (B, M, P)
+        return call_linear(self.pred, self.norm(x))  # (B, M, P)
 
     def mixtures(self, latent: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return for each block the weighted sum (B, N, D) of the layers' tokens that it asks."""
+        if not is_plain(self.mix, nn.Linear):
+            return self.mix(torch.stack(list(latent), dim=-1)).unbind(-1)
         # One product for all blocks; layers come first, so that nothing is transposed.
         dtype = autocast_dtype(latent[0]) or latent[0].dtype  # rounded before they are stacked: half the copy
         stacked = torch.stack([tokens.to(dtype) for tokens in latent]).flatten(1)  # (k, B * N * D)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maetool.layers import LayerNorm, Linear, find_layers, init_as_mae
+from maetool.layers import LayerNorm, call_linear, find_layers, init_as_mae
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -46,7 +46,7 @@ class LayerFusionDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = find_layers(layers, num_layers)
-        self.projections = nn.ModuleList(Linear(encoder_dim, encoder_dim) for _ in self.layers[:-1])
+        self.projections = nn.ModuleList(nn.Linear(encoder_dim, encoder_dim) for _ in self.layers[:-1])
         self.layer_weights = nn.Parameter(torch.ones(len(self.layers), 1, 1, 1))
         if encoder_norm is None:
             self.norm = LayerNorm(encoder_dim)
@@ -68,7 +68,7 @@ class LayerFusionDecoder(nn.Module):
 
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return the predictions (B, M, P) of the decoder from the tokens (B, N, D) of each of `layers`."""
-        mapped = [project(x) for project, x in zip(self.projections, latent[:-1], strict=True)]
+        mapped = [call_linear(project, x) for project, x in zip(self.projections, latent[:-1], strict=True)]
         weights = self.layer_weights.softmax(dim=0)
         fused = sum(weight * x for weight, x in zip(weights, [*mapped, latent[-1]], strict=True))  # (B, N, D)
         return self.decoder(self.encoder_norm(fused), plan)  # (B, M, P)

@@ -5,7 +5,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from maetool.layers import Linear, init_as_mae
+from maetool.layers import call_linear, init_as_mae
 from maetool.ops.geometry import to_size
 from maetool.ops.patches import unpatchify
 from maetool.registry import DECODERS
@@ -39,14 +39,14 @@ class LinearDecoder(nn.Module):
         super().__init__()
         self.num_prefix_tokens = num_prefix_tokens
         self.patches_per_token = to_size(patches_per_token, "patches_per_token")
-        self.pred = Linear(encoder_dim, prod(self.patches_per_token) * out_dim)
+        self.pred = nn.Linear(encoder_dim, prod(self.patches_per_token) * out_dim)
         init_as_mae(self)
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + N, D), N of them on the grid."""
         x = latent[:, self.num_prefix_tokens :]  # (B, N, D)
         if prod(self.patches_per_token) == 1:
-            return self.pred(plan.take_predicted(x))  # (B, M, P)
+            return call_linear(self.pred, plan.take_predicted(x))  # (B, M, P)
         grid = [side // unit for side, unit in zip(plan.grid, self.patches_per_token, strict=True)]
-        cells = unpatchify(self.pred(x), grid, self.patches_per_token)  # (B, P, h, w)
+        cells = unpatchify(call_linear(self.pred, x), grid, self.patches_per_token)  # (B, P, h, w)
         return plan.take_predicted(cells.flatten(2).transpose(1, 2))  # (B, M, P)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.layers import LayerNorm, Linear, find_layers, init_as_mae
+from maetool.layers import LayerNorm, call_linear, find_layers, init_as_mae
 from maetool.ops.geometry import by, to_size
 from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
@@ -27,14 +27,24 @@ class _Finer(nn.Module):
 
     def __init__(self, dim: int, shared_bias: bool) -> None:
         super().__init__()
-        self.split = Linear(dim, 2 * dim, bias=not shared_bias)
+        self.split = nn.Linear(dim, 2 * dim, bias=not shared_bias)
         self.bias = nn.Parameter(torch.zeros(dim // 2)) if shared_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., 2 rows, 2 columns, dim / 2) of (..., rows, columns, dim)."""
-        cells = self.split(x).unflatten(-1, (2, 2, -1))  # (..., rows, columns, 2, 2, dim / 2)
+        cells = call_linear(self.split, x).unflatten(-1, (2, 2, -1))  # (..., rows, columns, 2, 2, dim / 2)
         cells = cells if self.bias is None else cells + self.bias
         return cells.transpose(-4, -3).flatten(-5, -4).flatten(-3, -2)
+
+
+class _Steps(nn.Sequential):
+    """Modules one after another, their linear maps by the quicker product."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what leaves the last step."""
+        for step in self:
+            x = call_linear(step, x)
+        return x
 
 
 @DECODERS.register_module()
@@ -109,12 +119,12 @@ class ScaledDecoder(TransformerDecoder):
         x = self.encoder_norm(latent[0])
         if self.scale >= 1:
             x = self.decode(x, plan, plan.ids_predict)  # (B, M, E)
-            return self.pred(x[:, :, None, None]).flatten(2, 3).transpose(2, 3).flatten(2)  # (B, M, P)
+            return call_linear(self.pred, x[:, :, None, None]).flatten(2, 3).transpose(2, 3).flatten(2)  # (B, M, P)
         everywhere = torch.arange(plan.mask.shape[1], device=x.device).expand(len(x), -1)
         x = self.decode(x, plan, everywhere).unflatten(1, plan.grid)  # (B, h, w, E)
         coarse = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean(dim=(2, 4)).flatten(1, 2)  # (B, L / 4, E)
         row, column = torch.unravel_index(plan.ids_predict, plan.grid)
-        return self.pred(take_tokens(coarse, row // 2 * (plan.grid[1] // 2) + column // 2))  # (B, M, P)
+        return call_linear(self.pred, take_tokens(coarse, row // 2 * (plan.grid[1] // 2) + column // 2))  # (B, M, P)
 
 
 def _check_scale(scale: float, out_dim: int, grid: Sequence[int]) -> None:
@@ -138,10 +148,10 @@ def _check_even(scale: float, grid: Sequence[int]) -> None:
 
 def _head(dim: int, out_dim: int, scale: float, shared_bias: bool) -> nn.Module:
     if scale <= 1:
-        return Linear(dim, out_dim)
+        return nn.Linear(dim, out_dim)
     steps: list[nn.Module] = []
     for number in range(round(log2(scale))):
         width = dim // 2**number
         steps += [LayerNorm(width), nn.GELU()] if number else []
         steps += [_Finer(width, shared_bias)]
-    return nn.Sequential(*steps, Linear(dim // scale, out_dim // scale**2))
+    return _Steps(*steps, nn.Linear(dim // scale, out_dim // scale**2))

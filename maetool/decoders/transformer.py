@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.layers import LayerNorm, Linear, init_as_mae, run_blocks_at, transformer_blocks
+from maetool.layers import LayerNorm, call_linear, init_as_mae, run_blocks_at, transformer_blocks
 from maetool.ops.geometry import to_size
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.positions import keep_positions
@@ -64,12 +64,12 @@ class TransformerDecoder(nn.Module):
         if pos_embed not in ("sincos", "learned"):
             raise UsageError(f"pos_embed is {pos_embed!r}, but must be 'sincos' or 'learned'.")
         self.embed_dim, self.grid, self.num_prefix_tokens = embed_dim, to_size(grid, "grid"), num_prefix_tokens
-        self.embed = Linear(encoder_dim, embed_dim)
+        self.embed = nn.Linear(encoder_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         keep_positions(self, sincos_pos_embed(embed_dim, self.grid, num_prefix_tokens), pos_embed == "learned")
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
         self.norm = LayerNorm(embed_dim)
-        self.pred = Linear(embed_dim, out_dim)
+        self.pred = nn.Linear(embed_dim, out_dim)
         init_as_mae(self)
 
     def no_weight_decay(self) -> set[str]:
@@ -81,14 +81,14 @@ class TransformerDecoder(nn.Module):
 
         With `predict_prefix` they are (B, T + M, P), those of the prefix first.
         """
-        return self.pred(self.decode(latent, plan, plan.ids_predict, self.predicted_prefix))
+        return call_linear(self.pred, self.decode(latent, plan, plan.ids_predict, self.predicted_prefix))
 
     def decode(self, latent: Tensor, plan: MaskPlan, ids: Tensor, prefix: int = 0) -> Tensor:
         """Return the normalised tokens (B, M, E) of the patches `ids` (B, M) from tokens (B, T + V, D).
 
         The first `prefix` tokens of the prefix come before them.
         """
-        x = self.embed(latent)  # (B, T + V, E)
+        x = call_linear(self.embed, latent)  # (B, T + V, E)
         x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
         x = x + positions_on(self.pos_embed, self.grid, plan.grid, self.num_prefix_tokens)
         ids = ids + self.num_prefix_tokens

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from maetool.layers import Linear, find_layers, init_as_mae
+from maetool.layers import call_linear, find_layers, init_as_mae
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -35,10 +35,10 @@ class VisibleDecoder(nn.Module):
         super().__init__()
         self.num_prefix_tokens = num_prefix_tokens
         self.layers = None if layer is None else find_layers([layer], num_layers)
-        self.pred = Linear(encoder_dim, out_dim)
+        self.pred = nn.Linear(encoder_dim, out_dim)
         init_as_mae(self)
 
     def forward(self, latent: Tensor | Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict`, all visible, from tokens (B, T + V, D) or [those]."""
         latent = latent[0] if self.layers else latent
-        return self.pred(plan.take_seen(latent[:, self.num_prefix_tokens :]))  # (B, M, P)
+        return call_linear(self.pred, plan.take_seen(latent[:, self.num_prefix_tokens :]))  # (B, M, P)

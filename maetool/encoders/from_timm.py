@@ -119,7 +119,8 @@ class TimmEncoder(nn.Module):
             x, kept = self.vit.patch_embed(images), None  # (B, L, D)
         else:
             check_plan(plan, grid)
-            x = self.vit.patch_embed.norm(embed_patches(self.vit.patch_embed.proj, images, plan.ids_keep))  # (B, V, D)
+            x = embed_patches(self.vit.patch_embed.proj, images, plan.ids_keep, self.patch_size)
+            x = self.vit.patch_embed.norm(x)  # (B, V, D)
             # Each timm model adds its positions to whole pictures, in its own way; what is dropped leaves after that.
             x = plan.restore(x, self.mask_token if self.sees == "all" else x.new_zeros(1, 1, 1))  # (B, L, D)
             kept = None if self.sees == "all" else plan.ids_keep

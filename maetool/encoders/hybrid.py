@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maetool.errors import UsageError
-from maetool.layers import LayerNorm, Linear, Mlp, init_as_mae, run_blocks, transformer_blocks
+from maetool.layers import LayerNorm, Mlp, call_linear, init_as_mae, pre_norm, run_blocks, transformer_blocks
 from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.patches import patchify, take_patches, unpatchify
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
@@ -33,19 +33,19 @@ class MaskedConvBlock(nn.Module):
         super().__init__()
         self.cells = (cells, cells)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)  # PyTorch's epsilon, 1e-5, as published
-        self.conv1, self.conv2 = Linear(dim, dim), Linear(dim, dim)
+        self.conv1, self.conv2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.attn = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor, plan: MaskPlan | None, grid: tuple[int, int]) -> Tensor:
         """Return (B, V, cells of a patch, channels) of the same."""
-        near = self.conv1(self.norm1(x)).flatten(2)  # (B, V, cells * channels)
+        near = call_linear(self.conv1, self.norm1(x)).flatten(2)  # (B, V, cells * channels)
         if plan is not None:
             near = plan.restore(near, near.new_zeros(1, 1, 1))  # (B, L, cells * channels)
         near = patchify(self.attn(unpatchify(near, grid, self.cells)), self.cells)
         near = near if plan is None else plan.keep(near)
-        x = x + self.conv2(near.view_as(x))
-        return x + self.mlp(x, self.norm2)
+        x = x + call_linear(self.conv2, near.view_as(x))
+        return x + pre_norm(self.norm2, self.mlp, x)
 
 
 class MaskedConvStage(nn.Module):
@@ -61,12 +61,12 @@ class MaskedConvStage(nn.Module):
     def __init__(self, in_dim: int, dim: int, cells: int, depth: int, mlp_ratio: float) -> None:
         super().__init__()
         self.cells = cells
-        self.proj, self.norm = Linear(in_dim, dim), nn.LayerNorm(dim)
+        self.proj, self.norm = nn.Linear(in_dim, dim), nn.LayerNorm(dim)
         self.blocks = nn.ModuleList(MaskedConvBlock(dim, cells, mlp_ratio) for _ in range(depth))
 
     def forward(self, cells: Tensor, plan: MaskPlan | None, grid: tuple[int, int]) -> Tensor:
         """Return (B, V, cells of a patch, dim) of pictures (B, V, C, rows, columns), one for each patch."""
-        x = functional.gelu(self.norm(self.proj(_join(cells, self.cells))))  # (B, V, cells^2, dim)
+        x = functional.gelu(self.norm(call_linear(self.proj, _join(cells, self.cells))))  # (B, V, cells^2, dim)
         for block in self.blocks:
             x = block(x, plan, grid)
         return x
@@ -147,8 +147,8 @@ class HybridTransformer(nn.Module):
         self.stage1 = MaskedConvStage(in_chans * pixels, first, 4, conv_depths[0], mlp_ratio)
         self.stage2 = MaskedConvStage(4 * first, second, 2, conv_depths[1], mlp_ratio)
         self.stage3 = MaskedConvStage(4 * second, embed_dim, 1, 0, mlp_ratio)
-        self.proj = Linear(embed_dim, embed_dim)
-        self.fuse1, self.fuse2 = Linear(16 * first, embed_dim), Linear(4 * second, embed_dim)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+        self.fuse1, self.fuse2 = nn.Linear(16 * first, embed_dim), nn.Linear(4 * second, embed_dim)
         keep_positions(self, sincos_pos_embed(embed_dim, self.grid))
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
         self.norm = LayerNorm(embed_dim)
@@ -179,11 +179,11 @@ class HybridTransformer(nn.Module):
         fine = self.stage1(take_patches(images, self.patch_size, ids), plan, grid)  # (B, V, 16, C1)
         fine = _picture(fine, 4)  # (B, V, C1, 4, 4)
         coarse = _picture(self.stage2(fine, plan, grid), 2)  # (B, V, C2, 2, 2)
-        x = self.proj(self.stage3(coarse, plan, grid)[:, :, 0])  # (B, V, D)
+        x = call_linear(self.proj, self.stage3(coarse, plan, grid)[:, :, 0])  # (B, V, D)
         x = x + functional.embedding(ids, positions_on(self.pos_embed, self.grid, grid)[0])
         x = run_blocks(self.blocks, x, nn.Identity())
         if self.fuse == "always" or ids.shape[1] < grid[0] * grid[1]:
-            x = x + self.fuse1(fine.flatten(2)) + self.fuse2(coarse.flatten(2))  # (B, V, D)
+            x = x + call_linear(self.fuse1, fine.flatten(2)) + call_linear(self.fuse2, coarse.flatten(2))  # (B, V, D)
         return self.norm(x)
 
     def grid_of(self, images: Tensor) -> tuple[int, int]:

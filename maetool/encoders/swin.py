@@ -90,7 +90,8 @@ class SwinTransformer(nn.Module):
             x = self.patch_embed(images)  # (B, h, w, C0)
         else:
             check_plan(plan, grid)
-            x = self.patch_embed.norm(embed_patches(self.patch_embed.proj, images, plan.ids_keep))  # (B, V, C0)
+            x = embed_patches(self.patch_embed.proj, images, plan.ids_keep, self.patch_size)
+            x = self.patch_embed.norm(x)  # (B, V, C0)
             x = plan.restore(x, self.mask_token).unflatten(1, grid)  # (B, h, w, C0)
         return self.norm(self.layers(x)).flatten(1, 2)  # (B, N, D)
 

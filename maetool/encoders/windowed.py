@@ -7,8 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.layers import Attention, Block, LayerNorm, PatchEmbed, check_heads, init_as_mae, run_blocks
-from maetool.ops.attention import attention
+from maetool.layers import (
+    Attention,
+    Block,
+    LayerNorm,
+    PatchEmbed,
+    call_linear,
+    check_heads,
+    init_as_mae,
+    pre_norm,
+    run_blocks,
+)
+from maetool.ops.cpu import attention
 from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.pos_embed import positions_on, relative_positions, sincos_pos_embed
 from maetool.ops.windows import from_windows, to_windows
@@ -41,10 +51,10 @@ class MapAttention(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Return what each place of x (B, h, w, D) finds in all of them, as (B, h, w, D)."""
         size = x.shape[1:3]
-        q, k, v = self._heads(self.qkv(x.flatten(1, 2)), 3)  # (B, heads, h * w, d)
+        q, k, v = self._heads(call_linear(self.qkv, x.flatten(1, 2)), 3)  # (B, heads, h * w, d)
         if self.rel_pos_h is not None:
             q, k = self._placed(q, k, size)
-        return self.proj(attention(q, k, v).transpose(1, 2).flatten(2)).unflatten(1, size)
+        return call_linear(self.proj, attention(q, k, v).transpose(1, 2).flatten(2)).unflatten(1, size)
 
     def _placed(self, q: Tensor, k: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return queries and keys (B, heads, N, d + h + w) whose products are the scores with their positions.
@@ -93,7 +103,7 @@ class MapBlock(Block):
         else:
             attended = from_windows(self.attn(to_windows(normed, self.window)), x.shape[1:3])
         x = x + self.drop_path(self.ls1(attended))
-        return x + self.drop_path(self.ls2(self.mlp(x, self.norm2)))
+        return x + self.drop_path(self.ls2(pre_norm(self.norm2, self.mlp, x)))
 
 
 @ENCODERS.register_module()

@@ -1,11 +1,13 @@
 """Building blocks that several parts share."""
 
+from maetool._deprecated import moved
+
 from .attention import Attention
-from .block import Block, LayerScale, check_heads, transformer_blocks
+from .block import Block, LayerScale, check_heads, pre_norm, transformer_blocks
+from .calls import call_gelu_linear, call_linear, call_norm_linear, is_plain
 from .drop_path import DropPath
 from .embed import PatchEmbed, embed_patches
 from .init import init_as_mae
-from .linear import GeluLinear, Linear
 from .mlp import Mlp
 from .norm import LayerNorm, LayerNorm2d
 from .stack import find_layers, run_blocks, run_blocks_at
@@ -14,18 +16,22 @@ __all__ = [
     "Attention",
     "Block",
     "DropPath",
-    "GeluLinear",
     "LayerNorm",
     "LayerNorm2d",
     "LayerScale",
-    "Linear",
     "Mlp",
     "PatchEmbed",
+    "call_gelu_linear",
+    "call_linear",
+    "call_norm_linear",
     "check_heads",
     "embed_patches",
     "find_layers",
     "init_as_mae",
+    "is_plain",
+    "pre_norm",
     "run_blocks",
     "run_blocks_at",
     "transformer_blocks",
 ]
+__getattr__ = moved(__name__, {"Linear": "torch.nn.Linear"}, "0.3.0")

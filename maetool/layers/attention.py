@@ -2,10 +2,9 @@
 
 from torch import Tensor, nn
 
-from maetool.ops.attention import attention
-from maetool.ops.linear import linear
+from maetool.ops.cpu import attention, linear
 
-from .linear import Linear
+from .calls import call_linear, call_norm_linear, is_plain
 
 
 class Attention(nn.Module):
@@ -19,8 +18,8 @@ class Attention(nn.Module):
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = Linear(embed_dim, 3 * embed_dim)
-        self.proj = Linear(embed_dim, embed_dim)
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
+        self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor, queries: Tensor | None = None, norm: nn.Module | None = None) -> Tensor:
         """Return what the queries (B, M, D) find among x (B, N, D), as (B, M, D).
@@ -28,12 +27,19 @@ class Attention(nn.Module):
         Without queries, x asks itself, normalised by `norm` where there is one.
         """
         if queries is None:
-            q, k, v = self._heads(self.qkv(x, norm), 3)
+            q, k, v = self._heads(call_norm_linear(norm, self.qkv, x), 3)
         else:
-            (to_q, to_kv), (q_bias, kv_bias) = (p.tensor_split([x.shape[2]]) for p in (self.qkv.weight, self.qkv.bias))
-            (q,) = self._heads(linear(queries, to_q, q_bias), 1)
-            k, v = self._heads(linear(x, to_kv, kv_bias), 2)
-        return self.proj(attention(q, k, v).transpose(1, 2).flatten(2))
+            queries, pairs = self._apart(queries, x)
+            (q,), (k, v) = self._heads(queries, 1), self._heads(pairs, 2)
+        return call_linear(self.proj, attention(q, k, v).transpose(1, 2).flatten(2))
+
+    def _apart(self, queries: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the queries (B, M, D) of one input, and keys and values (B, N, 2 D) of the other."""
+        width = queries.shape[2]
+        if not is_plain(self.qkv, nn.Linear) or self.qkv.bias is None:
+            return self.qkv(queries)[..., :width], self.qkv(x)[..., width:]
+        (to_q, to_kv), (q_bias, kv_bias) = (p.tensor_split([width]) for p in (self.qkv.weight, self.qkv.bias))
+        return linear(queries, to_q, q_bias), linear(x, to_kv, kv_bias)
 
     def _heads(self, x: Tensor, number: int) -> tuple[Tensor, ...]:
         """Split (B, N, number * D) into `number` tensors (B, heads, N, d)."""

@@ -4,9 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
+from maetool.ops import cpu
 from maetool.ops.patches import take_tokens
 
 from .attention import Attention
+from .calls import is_plain
 from .drop_path import DropPath
 from .mlp import Mlp
 from .norm import LayerNorm
@@ -64,12 +66,28 @@ class Block(nn.Module):
         All tokens give keys and values; queries, projection and hidden layer are computed for the returned ones.
         """
         if ids is None:
-            found = self.attn(x, norm=self.norm1)
+            attended = pre_norm(self.norm1, self.attn, x)
         else:
-            normed = self.norm1(x)
-            x, found = take_tokens(x, ids), self.attn(normed, take_tokens(normed, ids))
-        x = x + self.drop_path(self.ls1(found))
-        return x + self.drop_path(self.ls2(self.mlp(x, self.norm2)))
+            x, attended = take_tokens(x, ids), self._attend_from(self.norm1(x), ids)
+        x = x + self.drop_path(self.ls1(attended))
+        return x + self.drop_path(self.ls2(pre_norm(self.norm2, self.mlp, x)))
+
+    def _attend_from(self, x: Tensor, ids: Tensor) -> Tensor:
+        if isinstance(self.attn, Attention):
+            return self.attn(x, take_tokens(x, ids))
+        return take_tokens(self.attn(x), ids)  # what replaces it may know nothing of queries
+
+
+def pre_norm(norm: nn.Module, branch: nn.Module, x: Tensor) -> Tensor:
+    """Return `branch(norm(x))`, of x (..., D).
+
+    On a CPU, where nothing watches or replaces them, the norm is left to the first linear map of the branch, so that
+    its output is not kept for the backward pass.
+    """
+    kind = type(branch)
+    if kind in (Attention, Mlp) and is_plain(branch, kind) and is_plain(norm, nn.LayerNorm) and cpu.takes(x):
+        return branch(x, norm=norm)
+    return branch(norm(x))
 
 
 def transformer_blocks(

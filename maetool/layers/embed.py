@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from maetool.ops.linear import linear
+from maetool.ops.cpu import linear
 from maetool.ops.patches import take_patches
+
+from .calls import is_plain
 
 
 class PatchEmbed(nn.Module):
@@ -26,10 +28,19 @@ class PatchEmbed(nn.Module):
         """Embed all patches of images (B, C, H, W) as (B, L, D), or only the patches `ids` (B, N) as (B, N, D)."""
         if ids is None:
             return self.proj(images).flatten(2).transpose(1, 2)  # (B, L, D)
-        return embed_patches(self.proj, images, ids)  # (B, N, D)
+        return embed_patches(self.proj, images, ids, self.patch_size)  # (B, N, D)
 
 
-def embed_patches(proj: nn.Conv2d, images: Tensor, ids: Tensor) -> Tensor:
-    """Return the tokens (B, N, D) that a convolution, its kernel being its stride, gives the patches `ids` (B, N)."""
-    patches = take_patches(images, proj.kernel_size, ids).flatten(2)  # (B, N, C * ph * pw)
-    return linear(patches, proj.weight.flatten(1), proj.bias)
+def embed_patches(proj: nn.Module, images: Tensor, ids: Tensor, patch_size: Sequence[int] | None = None) -> Tensor:
+    """Return the tokens (B, N, D) that a convolution, its kernel being its stride, gives the patches `ids` (B, N).
+
+    Args:
+        proj: an `nn.Conv2d`, or what replaces it.
+        images: (B, C, H, W).
+        ids: of the patches.
+        patch_size: (ph, pw), which is the kernel; None asks `proj`.
+    """
+    patches = take_patches(images, patch_size or proj.kernel_size, ids)  # (B, N, C, ph, pw)
+    if is_plain(proj, nn.Conv2d):
+        return linear(patches.flatten(2), proj.weight.flatten(1), proj.bias)
+    return proj(patches.flatten(0, 1)).flatten(1).unflatten(0, ids.shape)

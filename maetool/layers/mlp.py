@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .linear import GeluLinear, Linear
+from .calls import call_gelu_linear, call_norm_linear
 
 
 class Mlp(nn.Module):
@@ -15,9 +15,10 @@ class Mlp(nn.Module):
 
     def __init__(self, embed_dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.fc1 = Linear(embed_dim, hidden_dim)
-        self.fc2 = GeluLinear(hidden_dim, embed_dim)
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
 
     def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
         """Map x (..., D), normalised by `norm` where there is one, to (..., D)."""
-        return self.fc2(self.fc1(x, norm))
+        return call_gelu_linear(self.act, self.fc2, call_norm_linear(norm, self.fc1, x))

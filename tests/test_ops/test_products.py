@@ -5,9 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from maetool.ops import attention as attention_module
-from maetool.ops.attention import attention
-from maetool.ops.linear import gelu_linear, linear, norm_linear
+from maetool.ops import cpu
+from maetool.ops.cpu import attention, gelu_linear, linear, norm_linear
 from maetool.ops.patches import take_tokens
 
 
@@ -99,13 +98,13 @@ def test_another_norm_is_simply_called(norm):
 @pytest.mark.parametrize("queries", [7, 5])
 @pytest.mark.parametrize("width", [4, 2])  # with few keys for their width, whose probabilities are kept, and with many
 def test_attention(monkeypatch, scores_at_once, queries, width):
-    monkeypatch.setattr(attention_module, "_SCORES", scores_at_once)
+    monkeypatch.setattr(cpu, "_SCORES", scores_at_once)
     inputs = leaves((5, 3, queries, width), (5, 3, 7, width), (5, 3, 7, 4))
     compare(attention(*inputs), functional.scaled_dot_product_attention(*inputs), inputs, 1e-5)
 
 
 def test_attention_to_very_many_tokens_never_stores_the_scores(monkeypatch):
-    monkeypatch.setattr(attention_module, "_MOST_SCORES", 10)
+    monkeypatch.setattr(cpu, "_MOST_SCORES", 10)
     inputs = leaves(*[(2, 3, 7, 4)] * 3)
     assert "ScaledDotProduct" in attention(*inputs).grad_fn.name()
 
