@@ -4,7 +4,7 @@ Whatever watches or replaces a module (hooks, LoRA, parametrisations, quantisati
 because the module is then simply called; so it is on every other device.
 """
 
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
@@ -12,11 +12,12 @@ from torch.nn.modules.module import _has_any_global_hook
 from maetool.ops import cpu
 
 _WATCHED = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
+Kind = TypeVar("Kind", bound=nn.Module)
 # As they were before anybody replaced them.
 _FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (nn.Linear, nn.LayerNorm, nn.GELU, nn.Conv2d)}
 
 
-def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+def is_plain(module: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
     """Return whether a call of a module is the forward of exactly this kind on plain weights, and nothing else.
 
     Args:
@@ -33,15 +34,14 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 def call_linear(module: nn.Module, x: Tensor) -> Tensor:
     """Return `module(x)`, where it is an `nn.Linear` by the quicker product if x is on a CPU."""
-    if is_plain(module, nn.Linear) and cpu.takes(x, module.weight, module.bias):
+    if is_plain(module, nn.Linear) and cpu.takes(x):
         return cpu.linear(x, module.weight, module.bias)
     return module(x)
 
 
 def call_gelu_linear(act: nn.Module, module: nn.Module, x: Tensor) -> Tensor:
     """Return `module(act(x))`, on a CPU without keeping what `act`, an exact GELU, returns for the backward pass."""
-    both = is_plain(act, nn.GELU) and act.approximate == "none" and is_plain(module, nn.Linear)
-    if both and cpu.takes(x, module.weight, module.bias):
+    if is_plain(act, nn.GELU) and act.approximate == "none" and is_plain(module, nn.Linear) and cpu.takes(x):
         return cpu.gelu_linear(x, module.weight, module.bias)
     return call_linear(module, act(x))
 
@@ -50,7 +50,6 @@ def call_norm_linear(norm: nn.Module | None, module: nn.Module, x: Tensor) -> Te
     """Return `module(norm(x))`, on a CPU without keeping what `norm`, an `nn.LayerNorm`, returns; None is no norm."""
     if norm is None:
         return call_linear(module, x)
-    both = is_plain(norm, nn.LayerNorm) and is_plain(module, nn.Linear)
-    if both and cpu.takes(x, norm.weight, norm.bias, module.weight, module.bias):
+    if is_plain(norm, nn.LayerNorm) and is_plain(module, nn.Linear) and cpu.takes(x):
         return cpu.norm_linear(x, norm, module.weight, module.bias)
     return call_linear(module, norm(x))

@@ -1,6 +1,7 @@
 """Patches to tokens."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,7 +22,8 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, patch_size: Sequence[int], in_chans: int, embed_dim: int) -> None:
         super().__init__()
-        self.patch_size = tuple(patch_size)
+        height, width = patch_size
+        self.patch_size = (height, width)
         self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=self.patch_size, stride=self.patch_size)
 
     def forward(self, images: Tensor, ids: Tensor | None = None) -> Tensor:
@@ -31,7 +33,7 @@ class PatchEmbed(nn.Module):
         return embed_patches(self.proj, images, ids, self.patch_size)  # (B, N, D)
 
 
-def embed_patches(proj: nn.Module, images: Tensor, ids: Tensor, patch_size: Sequence[int] | None = None) -> Tensor:
+def embed_patches(proj: Any, images: Tensor, ids: Tensor, patch_size: Sequence[int] | None = None) -> Tensor:
     """Return the tokens (B, N, D) that a convolution, its kernel being its stride, gives the patches `ids` (B, N).
 
     Args:

@@ -46,7 +46,7 @@ def _transformed() -> bool:
 def _intercepted() -> bool:
     if torch.compiler.is_compiling() or torch.compiler.is_exporting():
         return torch.compiler.is_exporting()
-    return torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack() > 0
+    return torch._C._get_tracing_state() is not None or torch._C._len_torch_dispatch_stack() > 0
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
