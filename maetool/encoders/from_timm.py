@@ -157,9 +157,9 @@ class TimmEncoder(nn.Module):
         BEiT's and SimMIM's code decays the relative positions, so that those of timm's list are left out here. An
         encoder of visible patches decays the class token, as MAE's pretraining does.
         """
-        own = {name for name, _ in self.vit.named_parameters(recurse=False)}
-        skipped = {"cls_token"} if self.sees == "visible" else set()
-        return {f"vit.{name}" for name in (own & self.vit.no_weight_decay()) - skipped}
+        own = {name for name, _ in self.vit.named_parameters()}
+        decayed = {*relative_tables(self.vit), *(["cls_token"] if self.sees == "visible" else [])}
+        return {f"vit.{name}" for name in (own & self.vit.no_weight_decay()) - decayed}
 
 
 def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
