@@ -14,7 +14,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
 from maetool.registry import find_part
 
-from .facts import datasets_in, loaders_of, schedulers_in, stated, takes
+from .facts import datasets_in, loaders_of, schedulers_in, stated, takes, task_in
 
 _LOG_BACKENDS = {
     "tensorboard": {"type": "TensorboardVisBackend"},
@@ -72,11 +72,12 @@ def _complete_datasets(cfg: Config) -> None:
     encoder = cfg.model.encoder
     img_size = to_size(stated(encoder, registry.ENCODERS, "img_size"), "encoder.img_size")
     in_chans = stated(encoder, registry.ENCODERS, "in_chans")
-    masks = takes(cfg.model, registry.MODELS, "with_masks") and stated(cfg.model, registry.MODELS, "with_masks")
+    finds_objects = task_in(cfg.model) == "detection" and takes(cfg.model, registry.MODELS, "with_masks")
     for name, dataset in [(name, each) for name, loader in loaders_of(cfg) for each in datasets_in(loader.dataset)]:
         _fill_size(name, dataset, img_size)
         _fill(f"{name}.dataset", dataset, registry.DATASETS, "in_chans", in_chans)
-        if takes(cfg.model, registry.MODELS, "with_masks"):
+        if finds_objects:
+            masks = stated(cfg.model, registry.MODELS, "with_masks")
             _fill(f"{name}.dataset", dataset, registry.DATASETS, "with_masks", masks, "model")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from maetool.errors import UsageError
 from maetool.registry import ENCODERS, MODELS, find_part
 
-from .facts import takes
+from .facts import has_classes, takes, task_in
 
 
 def as_trained(section: ConfigDict, meta: Any) -> ConfigDict:
@@ -25,7 +25,7 @@ def as_trained(section: ConfigDict, meta: Any) -> ConfigDict:
     if "type" not in section or "type" not in section.get("encoder", {}):
         return section
     with suppress(UsageError):
-        if takes(section, MODELS, "num_classes"):
+        if _has_classes(section):
             options = _options_of(find_part(section.encoder["type"], ENCODERS), _version_of(meta))
             return ConfigDict({**section, "encoder": {**options, **section.encoder}})
     return section
@@ -43,7 +43,7 @@ def check_as_trained(model: nn.Module, meta: Any, source: Any) -> None:
         UsageError: an earlier version of maetool computed something else; the message says what to add to the config.
     """
     version, encoder = _version_of(meta), getattr(model, "encoder", None)
-    if not hasattr(model, "num_classes"):
+    if not has_classes(model):
         return
     for name, value in _options_of(encoder, version).items():
         if getattr(encoder, name) != value:
@@ -51,6 +51,11 @@ def check_as_trained(model: nn.Module, meta: Any, source: Any) -> None:
                 f"{source} was trained with maetool {version}, whose {type(encoder).__name__} always worked as with "
                 f"{name}={value!r}: add --cfg-options model.encoder.{name}={value}."
             )
+
+
+def _has_classes(section: Mapping[str, Any]) -> bool:
+    task = task_in(section)
+    return takes(section, MODELS, "num_classes") if task is None else task != "pretraining"
 
 
 def _options_of(encoder: Any, version: str) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ _WRAPPERS = {
     ClassBalancedDataset: {"dataset": registry.DATASETS},
 }
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+TASKS = ("pretraining", "classification", "segmentation", "detection")  # that a model may state
 
 
 def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
@@ -85,6 +86,26 @@ def stated(part: Mapping, parts: registry.Registry, name: str) -> Any:
 def takes(part: Mapping, parts: registry.Registry, argument: str) -> bool:
     """Return whether the class that a part's config names has this argument."""
     return argument in inspect.signature(find_part(part["type"], parts)).parameters
+
+
+def task_of(model: Any) -> str | None:
+    """Return the `task` that a model, or its class, states: what it is trained for; None where it states none.
+
+    maetool knows those of `TASKS`; a plugin may have others.
+    """
+    task = getattr(model, "task", None)
+    return task if isinstance(task, str) else None
+
+
+def has_classes(model: Any) -> bool:
+    """Return whether a model tells classes apart: by its task, or where it states none by its `num_classes`."""
+    task = task_of(model)
+    return hasattr(model, "num_classes") if task is None else task in TASKS[1:]
+
+
+def task_in(section: Mapping) -> str | None:
+    """Return the task of the model of a config, see `task_of`."""
+    return task_of(find_part(section["type"], registry.MODELS))
 
 
 def classes_of(name: Any) -> list[Any]:

@@ -11,10 +11,10 @@ from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
 from maetool.data.sources.shards import has_classes, is_shard_folder
 from maetool.errors import UsageError
-from maetool.registry import DATASETS, ENCODERS, MODELS
+from maetool.registry import DATASETS, ENCODERS, MODELS, find_part
 
 from .coco_places import coco_places
-from .facts import loaders_of, stated, takes
+from .facts import TASKS, loaders_of, stated, takes, task_in
 
 _FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "CocoDataset")
 _WHERE = ("type", "root", "csv_file", "with_labels", "annotations")
@@ -59,13 +59,14 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
             own dataset is; None, as it is now.
     """
     _put_back_datasets(cfg, before or cfg)
-    if takes(cfg.model, MODELS, "decode_head"):
+    task = _task(cfg)
+    if task == "segmentation":
         _use_pixels(cfg, data)
         return
-    labelled, finds_objects = (takes(cfg.model, MODELS, name) for name in ("num_classes", "with_masks"))
-    train, val = coco_places(Path(data)) if finds_objects else places(Path(data), labelled)
-    for place in (train, val) if finds_objects else ():
-        place["with_masks"] = stated(cfg.model, MODELS, "with_masks")
+    train, val = coco_places(Path(data)) if task == "detection" else places(Path(data), task == "classification")
+    if task == "detection" and takes(cfg.model, MODELS, "with_masks"):
+        masks = stated(cfg.model, MODELS, "with_masks")
+        train, val = ({**place, "with_masks": masks} for place in (train, val))
     cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
     if cfg.get("val_dataloader"):
         cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")
@@ -74,6 +75,18 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
             labels = {"with_labels": True} if "root" in train else {}
             bank.dataset = _dataset(bank.dataset, {**train, **labels}, "val")
             cfg.val_cfg.bank_dataloader = bank
+
+
+def _task(cfg: Config) -> str:
+    task = task_in(cfg.model)
+    if task not in TASKS:
+        name, known = getattr(find_part(cfg.model.type, MODELS), "__name__", cfg.model.type), ", ".join(TASKS)
+        states = "does not state its task" if task is None else f"is for the task {task}"
+        raise UsageError(
+            f"--data is laid out by the task of the model, but {name} {states}: add `task = ...` to the class, one of "
+            f"{known}, or write the data into the config."
+        )
+    return task
 
 
 def _put_back_datasets(cfg: Config, before: Config) -> None:
@@ -159,12 +172,19 @@ def adopt_classes(cfg: Config) -> None:
     Raises:
         UsageError: the data cannot be read, or has several labels for an image, which the model does not take.
     """
-    if takes(cfg.model, MODELS, "decode_head"):
+    task = task_in(cfg.model)
+    if task == "segmentation":
         root = Path(cfg.train_dataloader.dataset.get("root", ""))
         if (root / CLASSES_FILE).is_file():
-            cfg.model.num_classes = len(read_classes(root))
-    elif takes(cfg.model, MODELS, "num_classes"):
+            set_classes(cfg, len(read_classes(root)))
+    elif task in ("classification", "detection"):
         _adopt_labels(cfg)
+
+
+def set_classes(cfg: Config, number: int) -> None:
+    """Let a model that tells classes apart have so many, if it takes them from its config; others are left alone."""
+    if task_in(cfg.model) in TASKS[1:] and takes(cfg.model, MODELS, "num_classes"):
+        cfg.model.num_classes = number
 
 
 def _adopt_labels(cfg: Config) -> None:
@@ -172,7 +192,7 @@ def _adopt_labels(cfg: Config) -> None:
     facts = {"in_chans": stated(encoder, ENCODERS, "in_chans")} if encoder else {}
     dataset = DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": [], **facts})
     labels = labels_of(dataset)
-    cfg.model.num_classes = len(labels.classes)
+    set_classes(cfg, len(labels.classes))
     several = labels.values is not None and labels.values.ndim == 2
     if takes(cfg.model, MODELS, "multi_label"):
         cfg.model.multi_label = several

@@ -15,6 +15,7 @@ from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.registry import RUNNERS
 
 from maetool.config.earlier import check_as_trained
+from maetool.config.facts import has_classes
 from maetool.config.prepare import prepare_run
 from maetool.metadata.stored_config import config_file_of, stored_facts
 from maetool.models import start_parts
@@ -154,7 +155,7 @@ class MaetoolRunner(BuildingRunner):
             self._has_loaded = True
             return
         start_parts(self.bare_model)
-        if hasattr(self.bare_model, "num_classes"):
+        if has_classes(self.bare_model):
             self.logger.info("The encoder begins with random weights; --init CHECKPOINT gives it pretrained ones.")
 
     def load_checkpoint(

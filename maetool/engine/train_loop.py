@@ -7,6 +7,7 @@ import torch
 from mmengine.hooks import DistSamplerSeedHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
+from maetool.config.facts import has_classes
 from maetool.data.datasets.labels import describe
 from maetool.engine.optim.wrapper import report_of
 from maetool.errors import UsageError
@@ -75,7 +76,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         runner.logger.info(runner.rate)
         runner.logger.info(self._describe())
-        if hasattr(runner.bare_model, "num_classes"):
+        if has_classes(runner.bare_model):
             runner.logger.info(describe(self.dataloader.dataset))
         with self.stop:
             runner.call_hook("before_train")

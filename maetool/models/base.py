@@ -1,7 +1,7 @@
 """What all models of maetool share: their loss is the key `loss`, and their parts take part in training."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.model import BaseModel
@@ -17,7 +17,13 @@ class TrainableModel(BaseModel):
 
     `forward(..., mode="loss")` returns a dict of tensors. What is trained on is exactly its key `loss`; everything else
     is logged, whatever its name, where MMEngine's `BaseModel` adds up all keys that contain the word "loss".
+
+    Attributes:
+        task: what the model is trained for: "pretraining", "classification", "segmentation" or "detection". It decides
+            how `--data` is laid out and what `maetool predict` does; see docs/plugins.md.
     """
+
+    task: ClassVar[str | None] = None
 
     def parse_losses(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, a scalar, and what is logged, scalars without gradient.

@@ -42,6 +42,7 @@ class ImageClassifier(DownstreamModel):
         UsageError: an argument out of range, or a class token wanted of an encoder without one.
     """
 
+    task = "classification"
     part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS}
 
     def __init__(

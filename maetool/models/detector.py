@@ -1,6 +1,6 @@
 """The object detector: an encoder, a pyramid, and two stages on it."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 from torch.nn import functional
@@ -51,7 +51,11 @@ class ObjectDetector(TrainableModel):
         UsageError: no class, patches that are not square or no power of two, or an encoder whose tokens cover several.
     """
 
+    task = "detection"
     part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS}
+    debug_arguments: ClassVar = {
+        **{"channels": 16, "hidden_dim": 32, "anchors_sampled": 16, "regions_sampled": 16, "num_proposals": 16}
+    }
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class MaskedImageModel(TrainableModel):
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
     """
 
+    task = "pretraining"
     _parts = {"decoder": DECODERS, "target": TARGETS, "head": HEADS}
     part_registries = {"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS, "advisors": MODELS}
     part_registries |= {**_parts, "tasks": _parts}

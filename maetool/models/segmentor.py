@@ -48,6 +48,7 @@ class Segmentor(DownstreamModel):
         UsageError: an argument out of range, or an encoder whose tokens cover several patches.
     """
 
+    task = "segmentation"
     part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS, "pyramid": MODELS}
     part_registries |= {"decode_head": MODELS, "auxiliary_head": MODELS}
 

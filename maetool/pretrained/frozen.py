@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from maetool.config.earlier import as_trained, check_as_trained
-from maetool.config.load import takes
+from maetool.config.facts import task_in
 from maetool.config.trust import build_trusted, check_stored, trusted
 from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
@@ -67,7 +67,7 @@ def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = Tru
     state = read_checkpoint(path)
     weights = weights_of(state, path)
     section = cfg.model if cfg is not None else section_of(state, weights, path)
-    if trained and "type" in section and takes(section, MODELS, "num_classes") and "head.weight" in weights:
+    if trained and "type" in section and task_in(section) == "classification" and "head.weight" in weights:
         model = MODELS.build(section) if cfg is not None else build_trusted(section, MODELS, weights, path)
         check_as_trained(model, state.get("meta"), path)
         load_weights(model, weights, path)

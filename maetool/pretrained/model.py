@@ -5,7 +5,9 @@ from torch import nn
 
 from maetool.config.earlier import check_as_trained
 from maetool.config.prepare import prepare_config
+from maetool.errors import UsageError
 from maetool.metadata.stored_config import config_file_of
+from maetool.ops.geometry import to_size
 from maetool.parallel.loading import load_weights
 from maetool.registry import MODELS
 from maetool.weights.read import read_checkpoint, weights_of
@@ -23,3 +25,20 @@ def load_model(cfg: Config, checkpoint: str) -> nn.Module:
     check_as_trained(model, state.get("meta"), checkpoint)
     load_weights(model, weights_of(state, checkpoint), checkpoint, config_file_of(state.get("meta"), checkpoint))
     return model.eval()
+
+
+def image_shape_of(model: nn.Module) -> tuple[int, ...]:
+    """Return C, H and W of the images that a model is made for: its `image_shape`, or else what its encoder states.
+
+    Raises:
+        UsageError: it has neither.
+    """
+    shape, encoder = getattr(model, "image_shape", None), getattr(model, "encoder", None)
+    if shape is not None:
+        return tuple(shape)
+    if not hasattr(encoder, "in_chans") or not hasattr(encoder, "img_size"):
+        raise UsageError(
+            f"{type(model).__name__} does not state the size of its images: give it `image_shape` (channels, height, "
+            "width), or an `encoder` with `in_chans` and `img_size`."
+        )
+    return encoder.in_chans, *to_size(encoder.img_size, "img_size")

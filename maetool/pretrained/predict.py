@@ -11,17 +11,18 @@ from mmengine import Config
 from torch import Tensor, nn
 
 from maetool.annotations import fits
+from maetool.config.facts import task_of
 from maetool.data.codecs.image_size import MAX_PIXELS, chosen_limit
 from maetool.data.codecs.images import UnreadableImage, read_image
 from maetool.data.transforms.mmcv_transforms import build_transform
 from maetool.errors import UsageError
 from maetool.evaluation.confusion import predict_classes
-from maetool.registry import TRANSFORMS
+from maetool.registry import MODELS, TRANSFORMS, find_part
 from maetool.visualization.overlays import overlay, palette_of, picture_of, with_legend
 from maetool.weights.read import read_checkpoint
 
 from .facts import names_of_classes
-from .model import load_model
+from .model import image_shape_of, load_model
 from .predict_objects import predict_objects
 
 _TOP = 5  # classes of an image that are told
@@ -67,14 +68,11 @@ def load_trained(cfg: Config, checkpoint: str) -> Trained:
     """Return the model of a config with the weights of a checkpoint, which also names the classes.
 
     Raises:
-        UsageError: a checkpoint that does not fit, or a model that nothing is known to predict with.
+        UsageError: a checkpoint that does not fit, or a model that does not state its task, see `predictor_of`.
     """
-    if cfg.model.type not in PREDICTORS:
-        raise UsageError(
-            f"{cfg.model.type} predicts nothing about an image: take a config of {', '.join(PREDICTORS)}; "
-            "`maetool visualize_reconstruction` draws what pretraining learnt."
-        )
+    predictor_of(find_part(cfg.model.type, MODELS))
     model = load_model(cfg, checkpoint)
+    _check_model(model)
     meta = read_checkpoint(checkpoint).get("meta", {})
     classes = names_of_classes(meta) or [f"class {number}" for number in range(model.num_classes)]
     if len(classes) < model.num_classes:
@@ -110,12 +108,12 @@ def predict(trained: Trained, path: str | Path) -> Prediction:
     Raises:
         UsageError: the file cannot be read.
     """
-    return PREDICTORS[type(trained.model).__name__](trained, Path(path))
+    return predictor_of(type(trained.model))(trained, Path(path))
 
 
 def _read(trained: Trained, path: Path) -> Tensor:
     try:
-        return read_image(path, trained.model.encoder.in_chans, trained.max_pixels)
+        return read_image(path, image_shape_of(trained.model)[0], trained.max_pixels)
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
 
@@ -123,10 +121,11 @@ def _read(trained: Trained, path: Path) -> Tensor:
 def _classify(trained: Trained, path: Path) -> Prediction:
     image, model = _read(trained, path), trained.model
     seen = image
-    for transform in trained.transforms or [TRANSFORMS.build({"type": "ResizeCenterCrop", "size": _size(model)})]:
+    resize = {"type": "ResizeCenterCrop", "size": image_shape_of(model)[1:]}
+    for transform in trained.transforms or [TRANSFORMS.build(resize)]:
         seen = transform(seen)
     logits = model(model.data_preprocessor({"inputs": seen[None]})["images"], mode="predict")[0]
-    scores = logits.sigmoid() if model.multi_label else logits.softmax(dim=0)
+    scores = logits.sigmoid() if getattr(model, "multi_label", False) else logits.softmax(dim=0)
     best = scores.topk(min(_TOP, len(scores)))
     rows = [
         {"class": trained.classes[number], "probability": round(score, 4)}
@@ -135,10 +134,6 @@ def _classify(trained: Trained, path: Path) -> Prediction:
     lines = [f"{row['class']} {row['probability']:.1%}" for row in rows]
     picture = with_legend(picture_of(image, image.shape[1:]), lines, trained.palette[best.indices.cpu().numpy()])
     return Prediction(picture, {"image": str(path), "classes": rows})
-
-
-def _size(model: nn.Module) -> tuple[int, int]:
-    return tuple(model.encoder.img_size)
 
 
 def _segment(trained: Trained, path: Path) -> Prediction:
@@ -164,9 +159,33 @@ def _find(trained: Trained, path: Path) -> Prediction:
     return Prediction(*predict_objects(trained.model, path, trained.classes, trained.threshold, trained.max_pixels))
 
 
-# Name of a model to what predicts with it.
-PREDICTORS: dict[str, Callable[[Trained, Path], Prediction]] = {
-    "ImageClassifier": _classify,
-    "Segmentor": _segment,
-    "ObjectDetector": _find,
-}
+Predictor = Callable[[Trained, Path], Prediction]
+# The `task` of a model to what predicts with it.
+PREDICTORS: dict[str, Predictor] = {"classification": _classify, "segmentation": _segment, "detection": _find}
+_NEEDED = ("num_classes", "data_preprocessor")
+
+
+def predictor_of(model: type) -> Predictor:
+    """Return what predicts with the models of a class, by the `task` that the class states.
+
+    Raises:
+        UsageError: it states none, or one that nothing is known to predict for.
+    """
+    name, task = model.__name__, task_of(model)
+    if task in PREDICTORS:
+        return PREDICTORS[task]
+    known = ", ".join(PREDICTORS)
+    if task is None:
+        raise UsageError(f"{name} does not state its task: add `task = ...` to the class, one of {known}.")
+    raise UsageError(
+        f"{name} predicts nothing about an image, because its task is {task}: take a config of a model for one of "
+        f"{known}; `maetool visualize_reconstruction` draws what pretraining learnt."
+    )
+
+
+def _check_model(model: nn.Module) -> None:
+    image_shape_of(model)
+    if missing := [name for name in _NEEDED if getattr(model, name, None) is None]:
+        raise UsageError(
+            f"{type(model).__name__} has no {' and no '.join(missing)}, which predictions need: give them to the model."
+        )

@@ -17,19 +17,21 @@ from maetool.errors import UsageError
 from maetool.visualization.boxes import draw_objects
 from maetool.visualization.reconstruction import displayable
 
+from .model import image_shape_of
+
 
 @torch.no_grad()
 def find_objects(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
     """Return the objects that a detector finds in an image (C, H, W), in pixels of it, on the CPU.
 
-    The image is resized to fit into the size that the model's encoder was built for, as in the evaluation.
+    The image is resized to fit into the size that the model was built for, as in the evaluation.
 
     Returns:
         `boxes` (N, 4), `labels` (N,), `scores` (N,), highest first, and with masks `masks`, bool (N, H, W).
     """
     size = (image.shape[1], image.shape[2])
     nothing = Objects(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), None)
-    picture = FitObjects(model.encoder.img_size)(Picture(image, nothing, size))
+    picture = FitObjects(image_shape_of(model)[1:])(Picture(image, nothing, size))
     batch = {
         "inputs": picture.image[None],
         "content": torch.tensor([picture.content]),
@@ -68,7 +70,7 @@ def predict_objects(
     if len(classes) != model.num_classes:
         raise UsageError(f"There are names for {len(classes)} classes, but the model tells {model.num_classes} apart.")
     try:
-        image = read_image(path, model.encoder.in_chans, max_pixels)
+        image = read_image(path, image_shape_of(model)[0], max_pixels)
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
     found = find_objects(model, image)

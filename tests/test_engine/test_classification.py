@@ -21,6 +21,8 @@ from maetool.visualization.curves import read_logs
 class SmallClassifier(BaseModel):
     """A classifier of the shape that the validation expects."""
 
+    task = "classification"
+
     def __init__(self, encoder, num_classes, multi_label=False, data_preprocessor=None):
         super().__init__(MODELS.build(data_preprocessor))
         self.encoder = ENCODERS.build(encoder)
