@@ -15,7 +15,7 @@ PARTS = {"maskers", "encoders", "decoders", "targets", "heads"}
 DATA = {"errors", "ops", "compat", "reading", "writing", "registry", "_lazy"}
 DENSE = {*DATA, "data.keys", "data.objects", "data.collate", "data.codecs", "data.sources", "data.transforms"}
 LOADING = {"data.workers", "data.samplers", "data.keys", "data.objects", "data.collate", "data.codecs", "data.datasets"}
-ABOVE = {*BASICS, "annotations", "compat", "metadata", "plugins", "_deprecated", "_lazy"}
+ABOVE = {*BASICS, "annotations", "protocols", "compat", "metadata", "plugins", "_deprecated", "_lazy"}
 # A room to those that it may import from; what a room has no use for is not in its list.
 FLOORS = {
     "errors": set(),
@@ -24,6 +24,7 @@ FLOORS = {
     "arguments": set(),
     "_deprecated": set(),
     "_lazy": set(),
+    "protocols": set(),
     "annotations": {"errors"},
     "cli": {"errors"},
     "reading": {"errors"},

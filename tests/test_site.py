@@ -9,9 +9,11 @@ import sys
 
 import pytest
 import yaml
-from doc_pages import PAGES, ROOT
+from doc_pages import PAGES, ROOT, blocks_of, page_id
 
 PACKAGE = ROOT / "maetool"
+# Characters of a line of code that fit into the column of text, 748 pixels wide where the window has 1,280.
+WIDTH = 100
 
 
 class Loader(yaml.SafeLoader):
@@ -38,6 +40,22 @@ def leaves(node):
 def test_every_page_is_in_the_navigation(navigation):
     pages = [str(page.relative_to(ROOT)).removeprefix("docs/") for page in PAGES]
     assert sorted(navigation) == sorted(pages)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_code_fits_the_page(path):
+    """Longer lines wrap, so nothing is cut off; what a program prints may, but a command reads better in one piece."""
+    for block in blocks_of(path):
+        for number, line in enumerate(block.text.splitlines(), block.line):
+            assert block.kind == "text" or len(line) <= WIDTH, f"{page_id(path)}:{number}: {len(line)} characters"
+
+
+def test_code_wraps_where_it_does_not_fit():
+    rule = re.search(r"\.md-typeset pre > code \{(.*?)\}", (ROOT / "docs" / "site.css").read_text())[1]
+    assert "white-space: pre-wrap" in rule
+    assert "overflow-wrap: anywhere" in rule
+    size = float(re.search(r"font-size: ([\d.]+)em", rule)[1]) * 16  # pixels
+    assert WIDTH * size * 0.6021 <= 748 - 2 * 1.1765 * size
 
 
 def test_every_room_has_its_api(navigation):

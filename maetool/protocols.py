@@ -1,0 +1,138 @@
+"""What hooks, loops and checkpoints may rely on: the part of the runner that they use."""
+
+from logging import Logger
+from typing import Any, Protocol, runtime_checkable
+
+from torch import nn
+
+
+@runtime_checkable
+class RunnerLike(Protocol):
+    """The runner as hooks, loops and checkpoints see it; `MaetoolRunner` is one.
+
+    Attributes:
+        bare_model: the model without the wrapper of several processes, whose methods and attributes are its own.
+        stopped: why training ended before its time; empty if it did not.
+        saved_on_stop: whether the last iteration before that is in a checkpoint.
+        last_saved: iterations that are over in the last checkpoint that can be resumed, and its name.
+        rate: a sentence on the learning rate.
+    """
+
+    model: nn.Module
+    optim_wrapper: Any
+    param_schedulers: Any
+    cfg: Any
+    logger: Logger
+    message_hub: Any
+    visualizer: Any
+    log_processor: Any
+    stopped: str
+    saved_on_stop: bool
+    last_saved: tuple[int, str]
+    rate: str
+    _train_loop: Any
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without the wrapper of several processes."""
+
+    @property
+    def hooks(self) -> list[Any]:
+        """All hooks, those of highest priority first."""
+
+    @property
+    def train_loop(self) -> Any:
+        """The training loop, built when it is first asked for."""
+
+    @property
+    def val_loop(self) -> Any:
+        """The validation loop; None without validation data."""
+
+    @property
+    def test_loop(self) -> Any:
+        """The test loop; None without test data."""
+
+    @property
+    def train_dataloader(self) -> Any:
+        """The loader of the training loop."""
+
+    @property
+    def val_dataloader(self) -> Any:
+        """The loader of the validation loop."""
+
+    @property
+    def test_dataloader(self) -> Any:
+        """The loader of the test loop."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are over."""
+
+    @property
+    def iter(self) -> int:
+        """Iterations that are over; in `after_train_iter`, the one in progress is not counted yet."""
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the run."""
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the run."""
+
+    @property
+    def work_dir(self) -> str:
+        """The folder of the run."""
+
+    @property
+    def experiment_name(self) -> str:
+        """The name of the run in its logs."""
+
+    @property
+    def model_name(self) -> str:
+        """The class of the model."""
+
+    @property
+    def rank(self) -> int:
+        """The number of this process, from 0."""
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train together."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+
+    @property
+    def trained_classes(self) -> Any:
+        """Names of the classes that the model is or was trained on; empty where nothing says so."""
+
+    @property
+    def config_facts(self) -> dict[str, str]:
+        """The config as a checkpoint holds it."""
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call a method of all hooks."""
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Add a hook."""
+
+    def build_dataloader(self, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
+        """Build a loader with its dataset and sampler."""
+
+    def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
+        """Return the model's state dict, gathered where it is sharded; all processes call it together."""
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: Any = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: Any = None,
+    ) -> None:
+        """Write a checkpoint; all processes call it together."""
