@@ -10,6 +10,7 @@ from mmengine.runner import LogProcessor
 
 from maetool import compat
 from maetool.engine.optim.wrapper import report_of
+from maetool.protocols import RunnerLike
 from maetool.registry import LOG_PROCESSORS
 
 _KEPT = 1000  # values of a history; MMEngine keeps a million and copies them all at every step
@@ -28,7 +29,7 @@ class PretrainLogProcessor(LogProcessor):
         averaged += "|objectness|boxes|classes|masks"  # parts of a detector's loss
         super().__init__(window_size=window_size, mean_pattern=f".*({averaged}).*")
 
-    def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict[str, Any], str]:
+    def get_log_after_iter(self, runner: RunnerLike, batch_idx: int, mode: str) -> tuple[dict[str, Any], str]:
         """Return the values for the JSON log and the line."""
         tag, plain = super().get_log_after_iter(runner, batch_idx, mode)
         if mode != "train":
@@ -46,7 +47,7 @@ class PretrainLogProcessor(LogProcessor):
         return tag, line
 
 
-def _add_speed(tag: dict[str, Any], runner: Any) -> None:
+def _add_speed(tag: dict[str, Any], runner: RunnerLike) -> None:
     if "time" in tag:  # a config may leave out IterTimerHook
         images = runner.train_dataloader.batch_size * runner.world_size
         tag["images_per_second"] = images / max(tag["time"], 1e-9)
@@ -59,7 +60,7 @@ def _speed(tag: dict[str, Any]) -> str:
     return f" | {tag['images_per_second']:,.0f} images/s, {tag['waiting_share']:.0%} waiting for data"
 
 
-def _time_left(runner: Any) -> str:
+def _time_left(runner: RunnerLike) -> str:
     seconds = runner.message_hub.runtime_info.get("eta")
     return "" if seconds is None else f" | {datetime.timedelta(seconds=int(seconds))} left"
 

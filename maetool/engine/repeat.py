@@ -14,6 +14,7 @@ from maetool.errors import UsageError
 from maetool.metadata.provenance import versions
 from maetool.metadata.stored_config import read_section
 from maetool.parallel.loading import load_weights
+from maetool.protocols import RunnerLike
 from maetool.registry import MODELS
 from maetool.structures import MaskPlan
 from maetool.weights.read import read_checkpoint
@@ -25,7 +26,7 @@ _PARTS: dict[str, Any] = {"meta": Mapping, "batch": Mapping, "plan": Mapping | N
 _FACTS = {"iter": int, "epoch": int, "seed": int, "process": int, "fault": str, "dtype": str}
 
 
-def describe_step(runner: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return what repeats the step of a batch, all but the weights."""
     step = report_of(runner.optim_wrapper)
     meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}

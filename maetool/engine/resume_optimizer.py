@@ -9,13 +9,14 @@ from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from maetool.annotations import parameters_of
 from maetool.engine.optim.schedules import WarmupSchedule, state_of
 from maetool.errors import UsageError
+from maetool.protocols import RunnerLike
 
 State = Mapping[str, Any]
 _POSITION = ("last_step", "_global_step", "_last_value", "verbose")  # of a scheduler; the rest is its shape
 
 
 def restore_optimizer(
-    runner: Any,
+    runner: RunnerLike,
     saved: Mapping[str, Any],
     schedules: Sequence[Mapping[str, Any]],
     epoch: int,

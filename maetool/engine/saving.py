@@ -8,6 +8,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 
 from maetool.errors import UsageError
+from maetool.protocols import RunnerLike
 from maetool.weights.work_dir import save_as_last
 from maetool.weights.write import write_checkpoint
 
@@ -16,7 +17,7 @@ from .state import training_state
 _ONLY_TRAINING = ("optimizer", "param_schedulers")
 
 
-def save(runner: Any, path: Path, meta: dict[str, Any], complete: bool = True) -> None:
+def save(runner: RunnerLike, path: Path, meta: dict[str, Any], complete: bool = True) -> None:
     """Write everything that training needs to go on, and let the pointer name it; all processes must call together.
 
     Args:
@@ -47,14 +48,14 @@ def save(runner: Any, path: Path, meta: dict[str, Any], complete: bool = True) -
         runner.last_saved = (meta["iter"], path.name)
 
 
-def _position(runner: Any, epoch: int, iteration: int) -> tuple[int, int]:
+def _position(runner: RunnerLike, epoch: int, iteration: int) -> tuple[int, int]:
     """Return epochs and iterations that are over; MMEngine counts no epochs in a run of iterations."""
     length = len(runner.train_dataloader)
     inside = 0 <= iteration - epoch * length <= length
     return (epoch if inside else iteration // length), iteration
 
 
-def save_on_stop(runner: Any) -> None:
+def save_on_stop(runner: RunnerLike) -> None:
     """Let the hooks save a run that is asked to stop, and add to `runner.stopped` what is saved.
 
     A hook saves in `before_stop`; for MMEngine's `CheckpointHook`, which knows no stop, a checkpoint is written here.
@@ -77,7 +78,7 @@ class EarlyEndHook(Hook):
 
     priority = "LOW"  # before the hook itself publishes its last checkpoint
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerLike) -> None:
         """Save, unless the last iteration is saved or the hooks shall not save the last one."""
         savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_last]
         if savers and runner.train_loop.stop_training and runner.last_saved[0] != runner.iter:

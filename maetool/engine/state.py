@@ -14,6 +14,7 @@ from maetool.errors import UsageError
 from maetool.metadata.provenance import versions as versions
 from maetool.metadata.stored_config import read_config
 from maetool.ops.random import sample_keys
+from maetool.protocols import RunnerLike
 
 from .histories import history_from_plain, plain_histories
 from .resume_changes import changes_since, data_fingerprint, describe_changes, refuse_changes
@@ -25,7 +26,7 @@ _OWED = "owes_validation"  # of a loop and of a checkpoint: the validation after
 _COUNTS = ("seed", "num_images", "epoch", "iter", "epoch_length", "images_per_iter", "accumulation")
 
 
-def training_state(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
+def training_state(runner: RunnerLike, epoch: int, iteration: int) -> dict[str, Any]:
     """Return everything that training needs to go on; all processes must call it together.
 
     Args:
@@ -44,7 +45,7 @@ def training_state(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
     return state
 
 
-def schedulers_of(runner: Any) -> list[Any]:
+def schedulers_of(runner: RunnerLike) -> list[Any]:
     """Return the schedules of a run, where there are several optimisers those of one after the other."""
     schedulers = runner.param_schedulers or ()
     if isinstance(schedulers, Mapping):
@@ -52,7 +53,7 @@ def schedulers_of(runner: Any) -> list[Any]:
     return list(schedulers)
 
 
-def _facts(runner: Any) -> dict[str, Any]:
+def _facts(runner: RunnerLike) -> dict[str, Any]:
     return {
         "seed": runner.seed,
         "num_images": len(runner.train_dataloader.dataset),
@@ -74,17 +75,17 @@ def step_seed(seed: int, iteration: int, process: int) -> int:
     return int(sample_keys(seed, iteration, torch.tensor(process)))
 
 
-def images_per_iter(runner: Any) -> int:
+def images_per_iter(runner: RunnerLike) -> int:
     """Return how many images all processes together see in an iteration."""
     return runner.train_dataloader.batch_size * runner.world_size
 
 
-def accumulation_of(runner: Any) -> int:
+def accumulation_of(runner: RunnerLike) -> int:
     """Return how many iterations make one optimiser step."""
     return runner.cfg.optim_wrapper.get("accumulative_counts", 1)
 
 
-def check_resumable(runner: Any, state: dict[str, Any], source: str) -> None:
+def check_resumable(runner: RunnerLike, state: dict[str, Any], source: str) -> None:
     """Check that a run can go on from a checkpoint.
 
     Raises:
@@ -119,7 +120,7 @@ def _check_kinds(state: Mapping[str, Any], source: str) -> None:
         )
 
 
-def _check_length(runner: Any, meta: dict[str, Any], source: str) -> None:
+def _check_length(runner: RunnerLike, meta: dict[str, Any], source: str) -> None:
     unit, name, done, last = "epochs", "max_epochs", meta["epoch"], runner.max_epochs
     if isinstance(runner.train_loop, IterBasedTrainLoop):  # it has one epoch, however often it passes over the data
         unit, name, done, last = "iterations", "max_iters", position(runner, meta)[1], runner.max_iters
@@ -129,7 +130,7 @@ def _check_length(runner: Any, meta: dict[str, Any], source: str) -> None:
         )
 
 
-def _fixed_facts(runner: Any, meta: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _fixed_facts(runner: RunnerLike, meta: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Yield name, old and new value of what cannot change in a run; a fact that an old checkpoint lacks is left out."""
     dataset = runner.train_dataloader.dataset
     yield "seed", f"{meta['seed']:,}", f"{runner.seed:,}"
@@ -147,7 +148,7 @@ def _first_difference(names: list[str], others: list[str]) -> str:
     return f"{len(names)} ({differs[0]}, ...)" if differs else str(len(names))
 
 
-def restore(runner: Any, state: dict[str, Any]) -> list[str]:
+def restore(runner: RunnerLike, state: dict[str, Any]) -> list[str]:
     """Put optimiser, schedules, histories and position of a checkpoint into a runner whose weights are loaded.
 
     Learning rate, weight decay and all other options are those of the runner's config, also where the checkpoint was
@@ -169,7 +170,7 @@ def restore(runner: Any, state: dict[str, Any]) -> list[str]:
     return list(describe_changes(changes))
 
 
-def _restore_histories(runner: Any, saved: dict[str, Any]) -> None:
+def _restore_histories(runner: RunnerLike, saved: dict[str, Any]) -> None:
     scalars, facts = saved.get("log_scalars", {}), saved.get("runtime_info", {})
     scalars.update({name: history_from_plain(value) for name, value in scalars.items()})
     own = runner.message_hub.runtime_info
@@ -177,7 +178,7 @@ def _restore_histories(runner: Any, saved: dict[str, Any]) -> None:
     runner.message_hub.load_state_dict(saved)
 
 
-def position(runner: Any, meta: dict[str, Any]) -> tuple[int, int]:
+def position(runner: RunnerLike, meta: dict[str, Any]) -> tuple[int, int]:
     """Return epochs and iterations that are over, counted in the iterations of this run.
 
     A checkpoint counts in its own iterations, of more or fewer images where the number of processes or the batch size
@@ -199,7 +200,7 @@ def position(runner: Any, meta: dict[str, Any]) -> tuple[int, int]:
     return meta["epoch"], meta["epoch"] * len(runner.train_dataloader) + seen // now
 
 
-def _aligned(runner: Any, state: dict[str, Any], iteration: int) -> dict[str, Any]:
+def _aligned(runner: RunnerLike, state: dict[str, Any], iteration: int) -> dict[str, Any]:
     """Return the optimiser's state, without gradients that were gathered for a step of other images."""
     meta, saved = state["meta"], dict(state["optimizer"])
     gathered = meta["iter"] % meta["accumulation"] * meta["images_per_iter"]

@@ -12,6 +12,7 @@ from maetool.data.datasets.labels import describe
 from maetool.engine.optim.wrapper import report_of
 from maetool.errors import UsageError
 from maetool.evaluation.loop import KnnValLoop, PretrainValLoop, ValLoop, check_runner
+from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS
 
 from .saving import save_on_stop
@@ -50,7 +51,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerLike,
         dataloader: Any,
         max_epochs: int | None = None,
         val_interval: int | None = None,

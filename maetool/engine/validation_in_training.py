@@ -9,11 +9,12 @@ import torch
 from mmengine.hooks import EMAHook
 
 from maetool.evaluation.loop import ValLoop
+from maetool.protocols import RunnerLike
 
 from .stopping import PassEndedError, StopRequest
 
 
-def validate(runner: Any, stop: StopRequest) -> str:
+def validate(runner: RunnerLike, stop: StopRequest) -> str:
     """Validate in the middle of training, as long as the run is not asked to stop; all processes call it together.
 
     Args:

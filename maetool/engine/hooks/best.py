@@ -7,6 +7,7 @@ from mmengine.dist import is_main_process
 
 from maetool.errors import UsageError
 from maetool.evaluation.names import is_better_when
+from maetool.protocols import RunnerLike
 from maetool.writing import remove_file
 
 from .tolerance import training_goes_on
@@ -30,7 +31,7 @@ class BestCheckpoint:
             raise UsageError(f'rule is {rule!r}, but must be "greater" or "less", or None for a metric of maetool.')
         self.metric, self.rule = metric, rule
 
-    def update(self, runner: Any, metrics: dict[str, Any]) -> None:
+    def update(self, runner: RunnerLike, metrics: dict[str, Any]) -> None:
         """Write a checkpoint if the metric is better than before, and remove the one before.
 
         Raises:

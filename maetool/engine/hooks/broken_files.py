@@ -5,6 +5,7 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from maetool.data.datasets.broken_files import BrokenFiles
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 
 
@@ -20,26 +21,26 @@ class BrokenFilesHook(Hook):
     def __init__(self) -> None:
         self.files: dict[str, BrokenFiles] = {}  # of each stage that counts
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerLike) -> None:
         """Start counting."""
         self._start(runner, "train", runner.train_dataloader)
 
-    def before_val(self, runner: Any) -> None:
+    def before_val(self, runner: RunnerLike) -> None:
         """Start counting where the loop does not."""
         if not hasattr(runner.val_loop, "batches") and "val" not in self.files:
             self._start(runner, "val", runner.val_dataloader)
 
-    def before_test(self, runner: Any) -> None:
+    def before_test(self, runner: RunnerLike) -> None:
         """Start counting where the loop does not."""
         if not hasattr(runner.test_loop, "batches"):
             self._start(runner, "test", runner.test_dataloader)
 
-    def _start(self, runner: Any, stage: str, loader: Any) -> None:
+    def _start(self, runner: RunnerLike, stage: str, loader: Any) -> None:
         dataset = loader.dataset
         self.files[stage] = BrokenFiles(getattr(dataset, "max_broken", 1.0), runner.logger, len(dataset))
 
     def _after_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = "train"
+        self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = "train"
     ) -> None:
         """Count what the batch passed over.
 
@@ -49,18 +50,18 @@ class BrokenFilesHook(Hook):
         if mode in self.files and "skipped" in data_batch:
             self.files[mode].update(data_batch["skipped"], len(data_batch["skipped"]))
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerLike) -> None:
         """Say how many there were."""
         self._sum_up(runner, "train")
 
-    def after_val(self, runner: Any) -> None:
+    def after_val(self, runner: RunnerLike) -> None:
         """Say how many there were."""
         self._sum_up(runner, "val")
 
-    def after_test(self, runner: Any) -> None:
+    def after_test(self, runner: RunnerLike) -> None:
         """Say how many there were."""
         self._sum_up(runner, "test")
 
-    def _sum_up(self, runner: Any, stage: str) -> None:
+    def _sum_up(self, runner: RunnerLike, stage: str) -> None:
         if stage in self.files and self.files[stage].files:
             runner.logger.info(self.files[stage].summary())

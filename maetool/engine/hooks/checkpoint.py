@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from maetool.errors import UsageError
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 from maetool.weights.work_dir import POINTER, checkpoints_in
 from maetool.writing import remove_file, remove_leftovers
@@ -61,7 +62,7 @@ class SafeCheckpointHook(Hook):
         self._written: list[Path] = []
         self._failures = 0
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerLike) -> None:
         """Take over the checkpoints of the run that is resumed, and remove what a killed write left."""
         if is_main_process():
             folder = Path(runner.work_dir)
@@ -70,12 +71,12 @@ class SafeCheckpointHook(Hook):
             remove_leftovers(folder, POINTER)
             warn_if_little_room(runner, 2)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save inside an epoch, if that was asked for."""
         if self.every_n_iters and self.every_n_train_iters(runner, self.every_n_iters):
             self._try(runner, f"iter_{runner.iter + 1}.pth", runner.epoch, runner.iter + 1)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerLike) -> None:
         """Save at the end of an epoch; a run of iterations may end inside of one."""
         whole = runner.iter == (runner.epoch + 1) * len(runner.train_dataloader)
         name = f"epoch_{runner.epoch + 1}.pth" if whole else f"iter_{runner.iter}.pth"
@@ -84,22 +85,22 @@ class SafeCheckpointHook(Hook):
         elif self.every_n_epochs(runner, self.interval):
             self._try(runner, name, runner.epoch + whole, runner.iter)
 
-    def before_stop(self, runner: Any) -> None:
+    def before_stop(self, runner: RunnerLike) -> None:
         """Save after the last iteration of a run that is told to stop, unless that was just done."""
         if runner.last_saved[0] != runner.iter:
             self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerLike) -> None:
         """Save the last iteration of a run that a hook such as `EarlyStoppingHook` ended."""
         if runner.train_loop.stop_training and runner.last_saved[0] != runner.iter:
             self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, Any] | None = None) -> None:
         """Keep the weights if they are the best so far; they are not those of a run that only validates."""
         if self._best is not None and not isinstance(runner._train_loop, Mapping | None):
             self._best.update(runner, metrics or {})
 
-    def _try(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
+    def _try(self, runner: RunnerLike, name: str, epoch: int, iteration: int) -> None:
         try:
             self._save(runner, name, epoch, iteration)
         except UsageError as error:
@@ -110,7 +111,7 @@ class SafeCheckpointHook(Hook):
         else:
             self._failures = 0
 
-    def _save(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
+    def _save(self, runner: RunnerLike, name: str, epoch: int, iteration: int) -> None:
         path = Path(runner.work_dir) / name
         runner.save_checkpoint(runner.work_dir, name, meta={"epoch": epoch, "iter": iteration})
         if is_main_process():
@@ -121,7 +122,7 @@ class SafeCheckpointHook(Hook):
                     remove_file(old)
 
 
-def warn_if_little_room(runner: Any, number: int) -> None:
+def warn_if_little_room(runner: RunnerLike, number: int) -> None:
     """Warn if the disk has no room for `number` checkpoints: weights and two averages of the gradients each."""
     # Not from the state dict: taking it in one process alone would upset a sharded model.
     size = 3 * sum(value.numel() * value.element_size() for value in runner.bare_model.parameters())

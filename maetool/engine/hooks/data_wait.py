@@ -4,6 +4,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 
 
@@ -20,7 +21,7 @@ class DataWaitHook(Hook):
         self.threshold, self.window = threshold, window
         self._seen = 0
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Look, at the end of each window."""
         self._seen += 1
         timed = "train/data_time" in runner.message_hub.log_scalars  # not without IterTimerHook

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from maetool.engine.optim.wrapper import report_of
 from maetool.engine.repeat import describe_step
 from maetool.errors import UsageError
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 from maetool.weights.write import write_checkpoint
 
@@ -36,7 +37,7 @@ class NonFiniteHook(Hook):
         self._suspect: dict[str, Any] = {}
         self._file = "none written"
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Keep the batch that went wrong; once its step is left out, write it down.
 
         Raises:
@@ -50,7 +51,7 @@ class NonFiniteHook(Hook):
         if step.skipping:
             self._report(runner)
 
-    def _report(self, runner: Any) -> None:
+    def _report(self, runner: RunnerLike) -> None:
         wrapper, suspect = report_of(runner.optim_wrapper), self._suspect
         self._suspect = {}
         if wrapper.skipped <= self.max_files:
@@ -70,7 +71,7 @@ class NonFiniteHook(Hook):
                 f"values. The step can be repeated with `maetool repeat_step {self._file}`."
             )
 
-    def _write(self, runner: Any, step: dict[str, Any]) -> str:
+    def _write(self, runner: RunnerLike, step: dict[str, Any]) -> str:
         path = Path(runner.work_dir) / "broken_steps" / f"iter_{runner.iter + 1}_process_{runner.rank}.pth"
         try:
             write_checkpoint(step, path)
@@ -80,7 +81,7 @@ class NonFiniteHook(Hook):
         return str(path)
 
 
-def _check_loss(runner: Any, outputs: Any) -> None:
+def _check_loss(runner: RunnerLike, outputs: Any) -> None:
     """End the run at a loss that is not finite: this wrapper has made the step, and the weights are spoilt."""
     loss = float(torch.as_tensor(outputs.get("loss", 0.0)).detach())
     if not math.isfinite(loss):

@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.hooks import LoggerHook
 
 from maetool.evaluation.names import CONSTANT_METRICS, say_metric
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 
 from .tolerance import training_goes_on
@@ -22,7 +23,7 @@ class LogHook(LoggerHook):
     def __init__(self, interval: int = 50) -> None:
         super().__init__(interval=interval, log_metric_by_epoch=False)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report, marked so that the progress bar can stand for it on the terminal."""
         due = runner.iter == 0 or self.is_last_train_iter(runner)
         if due or self.every_n_train_iters(runner, self.interval):
@@ -30,27 +31,27 @@ class LogHook(LoggerHook):
             runner.logger.info(line, extra={"shown_by_progress_bar": True})
             self._store(runner, tag, runner.iter + 1)
 
-    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report nothing: a validation is reported as a whole."""
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, Any] | None = None) -> None:
         """Report the metrics of a validation, each as it is: MMEngine would average over earlier validations."""
         self._report(runner, "val", "validation", metrics or {})
 
-    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_test_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report nothing: a test is reported as a whole."""
 
-    def after_test_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
+    def after_test_epoch(self, runner: RunnerLike, metrics: dict[str, Any] | None = None) -> None:
         """Report the metrics of a test."""
         self._report(runner, "test", "test", metrics or {})
 
-    def _report(self, runner: Any, stage: str, title: str, metrics: dict[str, Any]) -> None:
+    def _report(self, runner: RunnerLike, stage: str, title: str, metrics: dict[str, Any]) -> None:
         shown = [say_metric(name, value) for name, value in metrics.items() if name not in CONSTANT_METRICS]
         runner.logger.info("%s | %s", title, ", ".join(shown) or "no metrics")
         step = 0 if isinstance(runner._train_loop, Mapping | None) else runner.iter
         scalars = {f"{stage}/{name}": value for name, value in metrics.items() if isinstance(value, int | float)}
         self._store(runner, scalars, step)
 
-    def _store(self, runner: Any, scalars: dict[str, float], step: int) -> None:
+    def _store(self, runner: RunnerLike, scalars: dict[str, float], step: int) -> None:
         with training_goes_on(runner, "Writing the log"):
             runner.visualizer.add_scalars(scalars, step=step, file_path=self.json_log_path)

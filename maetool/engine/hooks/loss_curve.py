@@ -1,11 +1,11 @@
 """Draws the loss curve."""
 
 from pathlib import Path
-from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 from maetool.visualization.curves import draw_curves, read_logs
 
@@ -26,12 +26,12 @@ class LossCurveHook(Hook):
         self.interval = interval
         self._warned = False
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerLike) -> None:
         """Draw."""
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
             self.after_train(runner)
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerLike) -> None:
         """Draw again: the last validation comes after the last epoch."""
         if not is_main_process():
             return

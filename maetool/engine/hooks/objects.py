@@ -1,7 +1,5 @@
 """Draws what a detector finds during training."""
 
-from typing import Any
-
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -9,6 +7,7 @@ from mmengine.hooks import Hook
 from maetool.data.datasets.detection import collate_objects
 from maetool.ops.random import sample_keys
 from maetool.parallel.sharding import gathered
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 from maetool.visualization.boxes import objects_panel
 
@@ -30,7 +29,7 @@ class ObjectsHook(Hook):
     def __init__(self, interval: int = 1, num_images: int = 4, threshold: float = 0.5) -> None:
         self.interval, self.num_images, self.threshold = interval, num_images, threshold
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerLike) -> None:
         """Draw; all processes take part, because the weights may be spread over them."""
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from torch.utils.data import default_collate
 
 from maetool.evaluation.confusion import predict_classes
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 from maetool.visualization.overlays import overlay, palette_of, picture_of, side_by_side
 
@@ -29,7 +30,7 @@ class OverlayHook(Hook):
     def __init__(self, interval: int = 1, num_images: int = 4) -> None:
         self.interval, self.num_images = interval, num_images
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerLike) -> None:
         """Draw; all processes take part, because the weights may be spread over them."""
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return

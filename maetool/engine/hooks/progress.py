@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 
 
@@ -26,7 +27,7 @@ class ProgressHook(Hook):
         self._open = ExitStack()
         self._bar: tqdm | None = None
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerLike) -> None:
         """Show the bar, on the terminal of the first process only."""
         if runner.rank == 0 and sys.stderr is not None and sys.stderr.isatty():  # None is a closed stream
             self._open.enter_context(logging_redirect_tqdm([runner.logger]))
@@ -36,7 +37,7 @@ class ProgressHook(Hook):
             bar = tqdm(total=runner.max_iters, initial=runner.iter, unit="step", dynamic_ncols=True)
             self._bar = self._open.enter_context(bar)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Move the bar."""
         if self._bar is None:
             return
@@ -44,14 +45,14 @@ class ProgressHook(Hook):
             self._bar.set_postfix_str(self._numbers(runner), refresh=False)
         self._bar.update()
 
-    def _numbers(self, runner: Any) -> str:
+    def _numbers(self, runner: RunnerLike) -> str:
         recent = {name: values.mean(self.refresh) for name, values in runner.message_hub.log_scalars.items()}
         loss = f"loss {recent['train/loss']:.3f}" if "train/loss" in recent else ""
         if "train/time" not in recent:  # a config may leave out IterTimerHook
             return loss
         return f"{loss}, {runner.train_dataloader.batch_size * runner.world_size / recent['train/time']:,.0f} images/s"
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerLike) -> None:
         """Close the bar."""
         self._open.close()
         self._bar = None

@@ -1,11 +1,11 @@
 """Draws reconstructions during training."""
 
 from pathlib import Path
-from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 from maetool.visualization.pictures import save_picture
 from maetool.visualization.reconstruction import Statistics, first_samples, reconstruction_panel
@@ -32,12 +32,12 @@ class ReconstructionHook(Hook):
     def __init__(self, interval: int | None = None, num_images: int = 8, statistics: Statistics = "true") -> None:
         self.interval, self.num_images, self.statistics = interval, num_images, statistics
 
-    def is_due(self, runner: Any) -> bool:
+    def is_due(self, runner: RunnerLike) -> bool:
         """Return whether this epoch gets a picture; the last one always does."""
         interval = self.interval or -(-runner.max_epochs // _MOST)
         return self.every_n_epochs(runner, interval) or self.is_last_train_epoch(runner)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerLike) -> None:
         """Draw; all processes take part, because the weights may be spread over them."""
         if not self.is_due(runner) or not hasattr(runner.bare_model, "reconstruct"):
             return

@@ -7,6 +7,7 @@ from mmengine.optim import OptimWrapperDict
 from torch.optim import Optimizer
 
 from maetool.models import has_following_parts, parts_after_step
+from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 
 
@@ -25,7 +26,7 @@ class TeacherHook(Hook):
         self._handles: list[Any] = []
         self._steps: list[Any] = []  # of this iteration: what says on the device that nothing was finite, or None
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerLike) -> None:
         """Listen to the optimisers, unless nothing follows them or another hook of this kind listens."""
         self.after_train(runner)
         first = next(hook for hook in runner.hooks if isinstance(hook, TeacherHook))
@@ -39,14 +40,14 @@ class TeacherHook(Hook):
         # A fused optimiser is called for every step of a loss scale and leaves out the broken ones itself.
         self._steps.append(getattr(optimizer, "found_inf", None))
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Call the parts, if any optimiser made a step in this iteration."""
         made = any(found is None or not bool(found) for found in self._steps)
         self._steps = []
         if made:
             parts_after_step(runner.bare_model, runner.iter / runner.max_iters)
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerLike) -> None:
         """Stop listening."""
         for handle in self._handles:
             handle.remove()

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from maetool.errors import OutputError
+from maetool.protocols import RunnerLike
 
 
 @contextmanager
-def training_goes_on(runner: Any, what: str) -> Iterator[None]:
+def training_goes_on(runner: RunnerLike, what: str) -> Iterator[None]:
     """Turn a full disk, or a folder that cannot be written, into a warning."""
     try:
         yield
