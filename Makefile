@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := work_dirs/demo_$(shell date +%Y%m%d_%H%M%S)
 
-.PHONY: demo test test-fast fuzz lint format typecheck docs clean
+.PHONY: demo test test-fast test-wheel fuzz lint format typecheck docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python tools/train.py configs/mae/vit-t_shapes.py --work-dir $(RUN)
@@ -14,6 +14,10 @@ test: $(VENV)/.installed
 
 test-fast: $(VENV)/.installed
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
+
+# The wheel, installed alone and used from an empty folder.
+test-wheel: $(VENV)/.installed
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_install.py
 
 # FUZZ="--rounds 100 --kinds coco" chooses; see tests/fuzz/fuzz_run.py.
 fuzz: $(VENV)/.installed

@@ -11,6 +11,8 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "maetool" / "__init__.py").read_text(encoding="utf-8"))[1]
 MMCV = "onedl-mmcv>=2.3.6"
 ONNX = ["onnx>=1.18", "onnxscript>=0.6.2", "onnxruntime>=1.22"]
+# Exact, so that a new release changes no formatting and no finding between two commits.
+LINT = ["ruff==0.17.6", "codespell==2.4.3"]
 # Before 70.1 setuptools builds no wheel by itself, and a test builds that of the example plugin.
 TEST = ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9", "setuptools>=70.1", MMCV, *ONNX]
 
@@ -103,10 +105,10 @@ setup(
         "test": TEST,
         "mmcv": [MMCV],
         "onnx": ONNX,
-        "dev": [*TEST, "ruff>=0.6", "codespell>=2.3", "pyarrow>=15"],
+        "dev": [*TEST, *LINT, "pyarrow>=15"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=1.0", "ruff>=0.6"],
         "parquet": ["pyarrow>=15"],
-        "typecheck": ["mypy>=2.4"],
+        "typecheck": ["mypy==2.4.1"],
         "bench": ["transformers>=4.50", "lightly>=1.6", "scikit-image>=0.22"],
         "tensorboard": ["tensorboard>=2.16"],
     },
