@@ -39,7 +39,7 @@ def checksum_of(weights: Mapping[str, Tensor], facts: str = "") -> str:
         if rows > 1:
             digest.update(np.bitwise_xor.reduce(data[: rows * 8 * _ROW].view(np.uint64).reshape(rows, _ROW), axis=0))
             data = data[rows * 8 * _ROW :]
-        digest.update(data)
+        digest.update(data.data)
     return f"parity509-blake2b:{digest.hexdigest()}"
 
 

@@ -37,7 +37,7 @@ def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a tokenizer under the published names: the inverse of `from_published`."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, value in state.items():
         if name.endswith("attn.qkv.bias"):
             q, _, v = value.chunk(3)

@@ -76,11 +76,12 @@ def fuse_qkv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             fused[name] = value
         elif match[2] == "q":
             parts = [state.get(f"{match[1]}{which}{match[3]}") for which in "qkv"]
-            if any(part is None for part in parts):
+            present = [part for part in parts if part is not None]
+            if len(present) < len(parts):
                 raise UsageError(
                     f"The checkpoint holds {name}, but not the keys and values beside it: it is incomplete."
                 )
-            fused[f"{match[1]}qkv{match[3]}"] = torch.cat(parts)
+            fused[f"{match[1]}qkv{match[3]}"] = torch.cat(present)
     return fused
 
 
