@@ -1,6 +1,6 @@
 """Regression of the target."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,5 +62,5 @@ class RegressionHead(nn.Module):
             # Half the squared distance of the unit vectors is 1 - cosine, and exactly 0 for equal ones.
             difference = functional.normalize(pred, dim=-1) - functional.normalize(target, dim=-1)
             return 0.5 * difference.square().sum(dim=-1)
-        options = {"beta": self.beta} if self.loss == "smooth_l1" else {}
+        options: dict[str, Any] = {"beta": self.beta} if self.loss == "smooth_l1" else {}
         return _LOSSES[self.loss](pred, target, reduction="none", **options).mean(dim=-1)

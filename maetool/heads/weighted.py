@@ -1,6 +1,7 @@
 """The losses of several heads as one."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +18,9 @@ def weighted_sum(losses: Mapping[str, Mapping[str, Tensor]], weights: Mapping[st
         loss of each head as it came; and what single heads return beside, as `<name>_<what>`.
     """
     shared = set.intersection(*(set(part) for part in losses.values()))
-    total = {key: sum(weights.get(name, 1.0) * part[key] for name, part in losses.items()) for key in sorted(shared)}
+    total: dict[str, Any] = {
+        key: sum(weights.get(name, 1.0) * part[key] for name, part in losses.items()) for key in sorted(shared)
+    }
     parts = {name: part["loss"].detach() for name, part in losses.items()}
     others = {f"{name}_{key}": part[key] for name, part in losses.items() for key in part if key not in shared}
     return {**total, **parts, **others}
