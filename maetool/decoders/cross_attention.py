@@ -87,6 +87,7 @@ class CrossAttentionDecoder(nn.Module):
     reads = ("visible", "all")
     any_stride = True
     layers: Sequence[int] = ()
+    pos_embed: Tensor
 
     def __init__(
         self,

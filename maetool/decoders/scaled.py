@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import log2
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,11 @@ from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
 from .transformer import TransformerDecoder
+
+if TYPE_CHECKING:  # for which a fraction is no literal
+    Scale = float
+else:
+    Scale = Literal[0.5, 1, 2, 4]
 
 
 class _Finer(nn.Module):
@@ -85,7 +90,7 @@ class ScaledDecoder(TransformerDecoder):
         grid: int | Sequence[int],
         num_layers: int,
         layer: int = -1,
-        scale: Literal[0.5, 1, 2, 4] = 1,
+        scale: Scale = 1,
         num_prefix_tokens: int = 1,
         embed_dim: int = 256,
         depth: int = 1,
@@ -97,9 +102,10 @@ class ScaledDecoder(TransformerDecoder):
         _check_scale(scale, out_dim, to_size(grid, "grid"))
         super().__init__(encoder_dim, out_dim, grid, num_prefix_tokens, embed_dim, depth, num_heads, mlp_ratio)
         self.layers, self.scale = find_layers([layer], num_layers), scale
-        shared = self.layers == [num_layers] and encoder_norm is not None
-        self._shared = (encoder_norm,) if shared else ()  # in a tuple, where it is not registered a second time
-        if not shared:
+        shared = None if self.layers != [num_layers] else encoder_norm
+        # In a tuple, where it is not registered a second time.
+        self._shared: tuple[nn.Module, ...] = () if shared is None else (shared,)
+        if shared is None:
             self.layer_norm = LayerNorm(encoder_dim)
         self.pred = _head(embed_dim, out_dim, scale, shared_bias)
         init_as_mae(self)
@@ -109,8 +115,8 @@ class ScaledDecoder(TransformerDecoder):
         """The norm that the layer passes first."""
         return self._shared[0] if self._shared else self.layer_norm
 
-    def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, T + V, D) of the one layer.
+    def forward(self, latent: Tensor | Sequence[Tensor], plan: MaskPlan) -> Tensor:
+        """Return predictions (B, M, P) at `plan.ids_predict` from the tokens of the one layer, [(B, T + V, D)].
 
         Raises:
             UsageError: a scale of 1/2 on a grid with an odd side.
@@ -154,4 +160,4 @@ def _head(dim: int, out_dim: int, scale: float, shared_bias: bool) -> nn.Module:
         width = dim // 2**number
         steps += [LayerNorm(width), nn.GELU()] if number else []
         steps += [_Finer(width, shared_bias)]
-    return _Steps(*steps, nn.Linear(dim // scale, out_dim // scale**2))
+    return _Steps(*steps, nn.Linear(dim // int(scale), out_dim // int(scale) ** 2))

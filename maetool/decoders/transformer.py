@@ -42,6 +42,8 @@ class TransformerDecoder(nn.Module):
     """
 
     reads = ("visible",)
+    pos_embed: Tensor  # a parameter if it is learned, else a buffer
+    pred: nn.Module
 
     def __init__(
         self,

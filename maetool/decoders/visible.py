@@ -40,5 +40,5 @@ class VisibleDecoder(nn.Module):
 
     def forward(self, latent: Tensor | Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict`, all visible, from tokens (B, T + V, D) or [those]."""
-        latent = latent[0] if self.layers else latent
-        return call_linear(self.pred, plan.take_seen(latent[:, self.num_prefix_tokens :]))  # (B, M, P)
+        tokens = latent if isinstance(latent, Tensor) else latent[0]
+        return call_linear(self.pred, plan.take_seen(tokens[:, self.num_prefix_tokens :]))  # (B, M, P)
