@@ -29,7 +29,7 @@ class TeacherTarget(nn.Module):
     model, because in float32 it would cost more than the model; its features are normalised in float32.
 
     Args:
-        teacher: the encoder.
+        teacher: the encoder, a module.
         layers: whose tokens are averaged, 0 being what enters the first block and -1 what leaves the last; None takes
             what the encoder returns, after its final norm.
         normalise: each token of each layer: "token", to mean 0 and deviation 1 (unbiased; dBOT, MaskDistill);
@@ -50,7 +50,7 @@ class TeacherTarget(nn.Module):
 
     def __init__(
         self,
-        teacher: nn.Module,
+        teacher: Any,
         layers: Sequence[int] | None,
         normalise: Normalisation,
         sees: Literal["all", "visible"] = "all",
@@ -132,6 +132,8 @@ class FeatureTarget(TeacherTarget):
     """
 
     part_registries = {"teacher": ENCODERS}
+    scale: Tensor
+    shift: Tensor
 
     def __init__(
         self,
@@ -205,12 +207,13 @@ class MomentumFeatureTarget(TeacherTarget):
     @torch.no_grad()
     def start(self, model: nn.Module) -> None:
         """Copy the weights of `model.encoder`; called once, when the weights that training begins with are in."""
-        for average, value in zip(self._tensors(self.teacher), self._tensors(model.encoder), strict=True):
+        trained = model.get_submodule("encoder")
+        for average, value in zip(self._tensors(self.teacher), self._tensors(trained), strict=True):
             average.copy_(value)
 
     def after_step(self, model: nn.Module, progress: float) -> None:
         """Follow `model.encoder`; called after each optimiser step, `progress` of training in [0, 1] being over."""
-        self.follow(model.encoder, progress)
+        self.follow(model.get_submodule("encoder"), progress)
 
     @torch.no_grad()
     def follow(self, encoder: nn.Module, progress: float) -> None:
@@ -232,7 +235,7 @@ def _check_made(checkpoint: str, made_by: str | None) -> None:
         )
 
 
-def _check_teacher(teacher: nn.Module, grid: tuple[int, ...], patch_size: tuple[int, ...], resize: bool) -> None:
+def _check_teacher(teacher: Any, grid: tuple[int, ...], patch_size: tuple[int, ...], resize: bool) -> None:
     if resize and teacher.grid != grid:
         size = by(tuple(g * p for g, p in zip(grid, teacher.patch_size, strict=True)))
         raise UsageError(
@@ -255,13 +258,12 @@ def _renormalisation(
     """Return scale and shift (C, 1, 1) that turn images normalised by the first pair into those of the second."""
     if teacher_mean is None and teacher_std is None:
         return torch.ones(1, 1, 1), torch.zeros(1, 1, 1)
-    if None in (mean, std, teacher_mean, teacher_std) or len({*map(len, (mean, std, teacher_mean, teacher_std))}) > 1:
+    given = [values for values in (mean, std, teacher_mean, teacher_std) if values is not None]
+    if len(given) < 4 or len({len(values) for values in given}) > 1:
         raise UsageError(
             f"The images have mean {mean} and std {std}, the teacher wants {teacher_mean} and {teacher_std}: give both "
             "of the teacher's, one number for each channel, or neither."
         )
-    check_deviations(teacher_std, "the teacher (teacher_std)")
-    wants_mean, wants_std, mean, std = (
-        torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (teacher_mean, teacher_std, mean, std)
-    )
-    return std / wants_std, (mean - wants_mean) / wants_std
+    check_deviations(given[3], "the teacher (teacher_std)")
+    own_mean, own_std, its_mean, its_std = (torch.tensor(v, dtype=torch.float32).view(-1, 1, 1) for v in given)
+    return own_std / its_std, (own_mean - its_mean) / its_std

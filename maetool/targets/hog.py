@@ -41,6 +41,7 @@ class HOGTarget(nn.Module):
     """
 
     invertible = False
+    gaussian: Tensor
 
     def __init__(
         self,

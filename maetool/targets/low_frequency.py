@@ -31,6 +31,9 @@ class LowFrequencyTarget(PixelTarget):
         UsageError: a radius that is not positive, or other numbers of means or deviations than channels.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         patch_size: int | Sequence[int],

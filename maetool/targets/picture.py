@@ -33,6 +33,8 @@ class PictureTarget(PixelTarget):
     """
 
     units = "picture"
+    shift: Tensor
+    scale: Tensor
 
     def __init__(
         self,

@@ -44,6 +44,7 @@ class TokenTarget(nn.Module):
 
     invertible = False
     gives_tokens = True
+    codebook: Tensor
 
     def __init__(
         self,
