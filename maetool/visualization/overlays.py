@@ -1,6 +1,6 @@
 """Pictures of the classes of pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -63,7 +63,7 @@ def with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Seq
     return np.asarray(canvas)
 
 
-def side_by_side(columns: dict[str, Sequence[np.ndarray]]) -> np.ndarray:
+def side_by_side(columns: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
     """Return a table of pictures with a title above each column; uint8 (height, width, 3).
 
     Args:
