@@ -20,14 +20,15 @@ def coco_places(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     own = [(root / part / "images", root / part / "annotations.json") for part in ("train", "val")]
     for layout in (published, own):
         if all(annotations.is_file() for _, annotations in layout):
-            return tuple(_coco(*place) for place in layout)
+            train, val = (_coco(*place) for place in layout)
+            return train, val
     whole = (root / "images", root / "annotations.json")
     if not whole[1].is_file():
         raise UsageError(
             f"{root} holds no COCO annotations: expected are {root}/annotations.json with {root}/images, the same in "
             f"train and val of it, or {published[0][1]} with {published[0][0]}."
         )
-    return tuple({**_coco(*whole), "part": part} for part in ("train", "val"))
+    return {**_coco(*whole), "part": "train"}, {**_coco(*whole), "part": "val"}
 
 
 def _coco(images: Path, annotations: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from maetool.registry import find_part
 
 from .facts import datasets_in, loaders_of, schedulers_in, stated, takes, task_in
 
-_LOG_BACKENDS = {
+_LOG_BACKENDS: dict[str, dict[str, Any]] = {
     "tensorboard": {"type": "TensorboardVisBackend"},
     "wandb": {"type": "WandbVisBackend", "init_kwargs": {"project": "maetool"}},
 }
@@ -96,7 +96,7 @@ def _log_backends(wanted: str | Sequence[str]) -> dict[str, Any]:
 
 def _fill_size(name: str, dataset: Any, img_size: tuple[int, ...]) -> None:
     pipeline = dataset.get("pipeline") if _has_transforms(dataset) else ()
-    sized = [t for t in pipeline or () if isinstance(t, Mapping) and takes(t, registry.TRANSFORMS, "size")]
+    sized: list[Any] = [t for t in pipeline or () if isinstance(t, Mapping) and takes(t, registry.TRANSFORMS, "size")]
     for transform in sized[:-1]:
         transform.setdefault("size", img_size)
     if sized:  # the last one decides the size of the images that the encoder gets
@@ -141,24 +141,25 @@ def _complete_rate(cfg: Config, world_size: int) -> str:
     wrapper, loader = cfg.get("optim_wrapper"), cfg.get("train_dataloader")
     if not isinstance(wrapper, Mapping) or "optimizer" not in wrapper or not isinstance(loader, Mapping):
         return ""  # nothing is trained, or by objects that are built already
+    optimizer = cfg.optim_wrapper.optimizer
     at_once = world_size * (loader.get("batch_size") or 1)
     accumulation = _complete_accumulation(cfg, at_once, world_size)
     base = cfg.get("base_lr")
     if base is None:
-        return f"Learning rate {wrapper.optimizer.get('lr')} as stated."
+        return f"Learning rate {optimizer.get('lr')} as stated."
     if (cfg.get("auto_scale_lr") or {}).get("enable"):
         raise UsageError(
             "The config has base_lr, which is scaled by the effective batch, and auto_scale_lr, which would scale the "
             "rate once more: remove auto_scale_lr, or write optim_wrapper.optimizer.lr instead of base_lr."
         )
     rate = base * at_once * accumulation / 256
-    if wrapper.optimizer.setdefault("lr", rate) != rate:  # equal in the config that a run leaves in its work folder
+    if optimizer.setdefault("lr", rate) != rate:  # equal in the config that a run leaves in its work folder
         raise UsageError(
-            f"The config says base_lr={base} and optimizer.lr={wrapper.optimizer.lr}: state only one of them; "
+            f"The config says base_lr={base} and optimizer.lr={optimizer.lr}: state only one of them; "
             "base_lr is per 256 images and scaled by the effective batch."
         )
     return (
-        f"Learning rate {wrapper.optimizer.lr:.3g} = {base:.3g} per 256 images x {at_once * accumulation} / 256; "
+        f"Learning rate {optimizer.lr:.3g} = {base:.3g} per 256 images x {at_once * accumulation} / 256; "
         f"effective batch {at_once * accumulation} = {world_size} process(es) x {at_once // world_size} images x "
         f"{accumulation} accumulated."
     )

@@ -76,14 +76,14 @@ def metrics_in(evaluator: Any, name: str = "val_evaluator") -> Any:
     return evaluator["metrics"]
 
 
-def stated(part: Mapping, parts: registry.Registry, name: str) -> Any:
+def stated(part: Mapping[str, Any], parts: registry.Registry, name: str) -> Any:
     """Return the argument `name` of a part: the config's, or else the default of its class; None where it has none."""
     parameters = inspect.signature(find_part(part["type"], parts)).parameters
     default = parameters[name].default if name in parameters else None
     return part.get(name, None if default is inspect.Parameter.empty else default)
 
 
-def takes(part: Mapping, parts: registry.Registry, argument: str) -> bool:
+def takes(part: Mapping[str, Any], parts: registry.Registry, argument: str) -> bool:
     """Return whether the class that a part's config names has this argument."""
     return argument in inspect.signature(find_part(part["type"], parts)).parameters
 

@@ -106,8 +106,9 @@ def load_for(
         check_training(cfg)
         check_config(cfg)  # of what is of another kind nothing can be shrunk
     sentences = shrink(cfg) if debug else []
-    if debug and (flags or {}).get("optim_wrapper.dtype"):  # asked for in so many words
-        cfg.optim_wrapper.dtype = flags["optim_wrapper.dtype"]
+    dtype = (flags or {}).get("optim_wrapper.dtype")
+    if debug and dtype:  # asked for in so many words
+        cfg.optim_wrapper.dtype = dtype
     repeat_options(cfg, options, given)
     return cfg, sentences
 
@@ -158,5 +159,5 @@ def _importable(value: Any) -> Any:
     """Return a class or function in MMEngine's form: itself for whoever asks, its path in the text of a config."""
     if not inspect.isclass(value) and not inspect.isfunction(value):
         return value
-    current = getattr(sys.modules.get(value.__module__), value.__qualname__, None)
-    return LazyObject(value.__module__, value.__qualname__) if current is value else value
+    module, name = value.__module__, value.__qualname__
+    return LazyObject(module, name) if getattr(sys.modules.get(module), name, None) is value else value

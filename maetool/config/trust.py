@@ -254,7 +254,7 @@ def _sides(size: Any) -> list[int]:
 
 def _size_of(func: Any, args: Any, kwargs: Mapping[str, Any]) -> int:
     """Return the numbers of the largest tensor that an operation would give, which is not carried out."""
-    there = {"device": torch.device("meta")} if "device" in kwargs else {}
+    there: dict[str, Any] = {"device": torch.device("meta")} if "device" in kwargs else {}
     if "generator" in kwargs:
         there["generator"] = None
     try:
