@@ -7,7 +7,8 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import DropPath, PatchEmbed
+from timm.layers.drop import DropPath
+from timm.layers.patch_embed import PatchEmbed
 from timm.models.beit import Attention as BeitAttention
 from timm.models.beit import Beit
 from timm.models.eva import Eva
@@ -55,6 +56,7 @@ class TimmEncoder(nn.Module):
         UsageError: an unknown name, a model that is no plain ViT, or arguments that it does not take.
     """
 
+    vit: Any  # timm's classes have no common base with the attributes that are read here
     can_see = ("visible", "all")
     one_size = True  # of the images that it takes
 
@@ -74,7 +76,12 @@ class TimmEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.sees, self.img_size = check_choice("sees", sees, self.can_see), to_size(img_size, "img_size")
-        stated = {"patch_size": patch_size, "embed_dim": embed_dim, "depth": depth, "num_heads": num_heads}
+        stated: dict[str, Any] = {
+            "patch_size": patch_size,
+            "embed_dim": embed_dim,
+            "depth": depth,
+            "num_heads": num_heads,
+        }
         stated = {key: value for key, value in stated.items() if value is not None}
         stated |= {"img_size": self.img_size, "in_chans": in_chans, "drop_path_rate": drop_path_rate}
         self.vit = vit = _create(name, {**stated, **(options or {})})
@@ -127,7 +134,7 @@ class TimmEncoder(nn.Module):
         x, blocks = self._enter(self.vit, x, kept)  # (B, T + V, D)
         return run_blocks(blocks, x, self.norm, layers)
 
-    def grid_of(self, images: Tensor) -> tuple[int, int]:
+    def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid (h, w) of images (B, C, H, W).
 
         Raises:
@@ -137,7 +144,7 @@ class TimmEncoder(nn.Module):
         check_size(images, self.img_size)
         return self.grid
 
-    def relative_windows(self, grid: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    def relative_windows(self, grid: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the window of each table of relative positions on a grid (h, w): all of it, as BEiT has it."""
         return dict.fromkeys(relative_tables(self.vit), tuple(grid))
 
@@ -162,7 +169,7 @@ class TimmEncoder(nn.Module):
         return {f"vit.{name}" for name in (own & self.vit.no_weight_decay()) - decayed}
 
 
-def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
+def _create(name: str, options: Mapping[str, Any]) -> Any:
     if not isinstance(name, str) or not timm.is_model(name):
         near = difflib.get_close_matches(str(name), timm.list_models(), n=3)
         raise UsageError(f"timm has no model called {name!r}; near names: {', '.join(near) or 'none'}.")
@@ -183,7 +190,8 @@ def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
     for module in vit.modules():
         if isinstance(module, BeitAttention) and module.relative_position_bias_table is not None:
             # The bias of each block enters by the argument for the shared one, which can be that of some patches only.
-            module._get_rel_pos_bias = partial(torch.zeros, (), device="cpu")
+            attention: Any = module
+            attention._get_rel_pos_bias = partial(torch.zeros, (), device="cpu")
     return vit
 
 
@@ -204,12 +212,12 @@ def _with_prefix(kept: Tensor, prefix: int) -> Tensor:
     return torch.cat([first, kept + prefix], dim=1)  # (B, T + V)
 
 
-def _enter_vit(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
+def _enter_vit(vit: Any, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
     x = _keep(vit._pos_embed(x), kept, vit.num_prefix_tokens)
     return vit.norm_pre(x), list(vit.blocks)
 
 
-def _enter_eva(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
+def _enter_eva(vit: Any, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
     x, rope = vit._pos_embed(x)
     x = vit.norm_pre(_keep(x, kept, vit.num_prefix_tokens))
     if rope is None:
@@ -221,7 +229,7 @@ def _enter_eva(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor, 
     return x, [partial(block, rope=each) for block, each in zip(vit.blocks, ropes, strict=True)]
 
 
-def _enter_beit(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
+def _enter_beit(vit: Any, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Blocks]:
     x = torch.cat([vit.cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
     x = vit.pos_drop(x if vit.pos_embed is None else x + vit.pos_embed)
     ids = None if kept is None else _with_prefix(kept, 1)
@@ -229,7 +237,7 @@ def _enter_beit(vit: nn.Module, x: Tensor, kept: Tensor | None) -> tuple[Tensor,
     return _keep(x, kept, 1), [partial(_beit_block, block, shared, ids) for block in vit.blocks]
 
 
-def _beit_block(block: nn.Module, shared: Tensor | None, ids: Tensor | None, x: Tensor) -> Tensor:
+def _beit_block(block: Any, shared: Tensor | None, ids: Tensor | None, x: Tensor) -> Tensor:
     if block.attn.relative_position_bias_table is None:
         return block(x, shared_rel_pos_bias=shared)
     own = _pick(BeitAttention._get_rel_pos_bias(block.attn), ids)
@@ -250,7 +258,7 @@ def _to_timm(module: nn.Module, state: dict[str, Any], prefix: str, metadata: An
         state[prefix + name.removeprefix(f"{prefix}vit.")] = state.pop(name)
 
 
-def _from_timm(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+def _from_timm(module: Any, state: dict[str, Any], prefix: str, *rest: Any) -> None:
     own = {name for name, _ in module.vit.named_parameters()} | {name for name, _ in module.vit.named_buffers()}
     for name in own:
         if prefix + name in state:

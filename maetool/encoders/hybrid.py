@@ -119,6 +119,8 @@ class HybridTransformer(nn.Module):
     sees, can_see = "visible", ("visible",)
     earlier_options: ClassVar = {"0.1.0": {"fuse": "always"}}
 
+    pos_embed: Tensor
+
     def __init__(
         self,
         img_size: int | Sequence[int] = 224,
@@ -181,12 +183,12 @@ class HybridTransformer(nn.Module):
         coarse = _picture(self.stage2(fine, plan, grid), 2)  # (B, V, C2, 2, 2)
         x = call_linear(self.proj, self.stage3(coarse, plan, grid)[:, :, 0])  # (B, V, D)
         x = x + functional.embedding(ids, positions_on(self.pos_embed, self.grid, grid)[0])
-        x = run_blocks(self.blocks, x, nn.Identity())
+        x = run_blocks(list(self.blocks), x, nn.Identity())
         if self.fuse == "always" or ids.shape[1] < grid[0] * grid[1]:
             x = x + call_linear(self.fuse1, fine.flatten(2)) + call_linear(self.fuse2, coarse.flatten(2))  # (B, V, D)
         return self.norm(x)
 
-    def grid_of(self, images: Tensor) -> tuple[int, int]:
+    def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid (h, w) of images (B, C, H, W).
 
         Raises:

@@ -1,9 +1,10 @@
 """Swin with mask tokens, out of timm's stages."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from timm.layers import DropPath as TimmDropPath
+from timm.layers.drop import DropPath as TimmDropPath
 from timm.models.swin_transformer import SwinTransformer as TimmSwin
 from torch import Tensor, nn
 
@@ -42,6 +43,7 @@ class SwinTransformer(nn.Module):
     num_prefix_tokens, num_layers = 0, 0
     sees, can_see = "all", ("all",)
     one_size = True  # of the images that it takes
+    patch_embed: Any  # timm's
 
     def __init__(
         self,
@@ -60,9 +62,9 @@ class SwinTransformer(nn.Module):
         self.grid, self.in_chans = grid_of(self.img_size, self.patch_size), in_chans
         self.stride = tuple(side * 2 ** (len(depths) - 1) for side in self.patch_size)
         check_stride(self.img_size, self.stride)
+        sizes: dict[str, Any] = {"img_size": self.img_size, "patch_size": self.patch_size}
         swin = TimmSwin(
-            img_size=self.img_size,
-            patch_size=self.patch_size,
+            **sizes,
             in_chans=in_chans,
             num_classes=0,
             embed_dim=embed_dim,
@@ -95,7 +97,7 @@ class SwinTransformer(nn.Module):
             x = plan.restore(x, self.mask_token).unflatten(1, grid)  # (B, h, w, C0)
         return self.norm(self.layers(x)).flatten(1, 2)  # (B, N, D)
 
-    def grid_of(self, images: Tensor) -> tuple[int, int]:
+    def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid (h, w) of the patches of images (B, C, H, W).
 
         Raises:

@@ -105,9 +105,9 @@ class VisionTransformer(nn.Module):
             else:
                 x = plan.restore(x, self.mask_token) + cells  # (B, L, D)
         x = torch.cat([(self.cls_token + prefix).expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)  # (B, T + V, D)
-        return run_blocks(self.blocks, x, self.norm, layers)
+        return run_blocks(list(self.blocks), x, self.norm, layers)
 
-    def grid_of(self, images: Tensor) -> tuple[int, int]:
+    def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid (h, w) of images (B, C, H, W).
 
         Raises:

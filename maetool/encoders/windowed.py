@@ -43,7 +43,7 @@ class MapAttention(Attention):
 
     def __init__(self, embed_dim: int, num_heads: int, rel_grid: Sequence[int] | None) -> None:
         super().__init__(embed_dim, num_heads)
-        tables = [None, None]
+        tables: list[nn.Parameter | None] = [None, None]
         if rel_grid is not None:
             tables = [nn.Parameter(torch.zeros(2 * side - 1, embed_dim // num_heads)) for side in rel_grid]
         self.rel_pos_h, self.rel_pos_w = tables
@@ -63,7 +63,10 @@ class MapAttention(Attention):
         scores of N x N pairs are never stored, and any kernel of attention will do.
         """
         (height, width), scale = size, q.shape[3] ** -0.5
-        rows, columns = relative_positions(self.rel_pos_h, height), relative_positions(self.rel_pos_w, width)
+        rows, columns = (
+            relative_positions(self.get_parameter(f"rel_pos_{axis}"), side)
+            for axis, side in zip("hw", size, strict=True)
+        )
         places = q.unflatten(2, size)  # (B, heads, h, w, d)
         to_rows = torch.einsum("bnhwd,hkd->bnhwk", places, rows.to(q.dtype)).flatten(2, 3)
         to_columns = torch.einsum("bnhwd,wkd->bnhwk", places, columns.to(q.dtype)).flatten(2, 3)
@@ -188,10 +191,10 @@ class WindowedTransformer(nn.Module):
             x = self.patch_embed(images, plan.ids_keep)  # (B, V, D)
             x = plan.restore(x, x.new_zeros(1, 1, 1))  # (B, L, D)
         x = (x + positions_on(self.pos_embed, self.grid, grid)).unflatten(1, grid)  # (B, h, w, D)
-        found = run_blocks(self.blocks, x, self.norm, layers)
-        return found.flatten(1, 2) if layers is None else [one.flatten(1, 2) for one in found]
+        found = run_blocks(list(self.blocks), x, self.norm, layers)
+        return found.flatten(1, 2) if isinstance(found, Tensor) else [one.flatten(1, 2) for one in found]
 
-    def grid_of(self, images: Tensor) -> tuple[int, int]:
+    def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid (h, w) of images (B, C, H, W).
 
         Raises:
