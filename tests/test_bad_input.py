@@ -73,7 +73,7 @@ def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
         (["custom_hooks=3"], r"custom_hooks is 3, but must be a list of hooks"),
         (
             ["custom_hooks.1=2.0"],
-            r"custom_hooks is .*2.0.*, but must be a list, each a dict",
+            r"custom_hooks.masker_progress is 2.0, but must be a dict with the name of a hook",
         ),
         (["default_hooks.logger=2"], r"default_hooks.logger is 2, but must be a dict with the name of a part"),
         (["model.encoder=2"], r"MaskedImageModel.encoder is 2, but must be a dict with the name of a part"),

@@ -20,7 +20,5 @@ effective_batch_size = 8
 train_dataloader = dict(
     dataset=dict(pipeline=[dict(type="FlipObjects", p=0.5), dict(type="LargeScaleJitter", scale=(0.5, 2.0))])
 )
-param_scheduler = [
-    dict(type="WarmupStepLR", warmup_epochs=1, milestones=(8 / 9, 26 / 27), gamma=0.1, convert_to_iter_based=True)
-]
+param_scheduler = [dict(type="WarmupStepLR", warmup_epochs=1, milestones=(8 / 9, 26 / 27), gamma=0.1)]
 train_cfg = dict(max_epochs=50, val_interval=5)

@@ -15,4 +15,4 @@ _base_ = [
 model = dict(pooling="avg", own_norm=True, head_std=2e-5)
 train_dataloader = dict(dataset=dict(labels_fraction=0.1))
 train_cfg = dict(max_epochs=25, val_interval=25)
-param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=5, min_lr=1e-6, convert_to_iter_based=True)]
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=5, min_lr=1e-6)]

@@ -16,4 +16,4 @@ model = dict(pooling="avg", own_norm=True, head_std=2e-5)
 train_dataloader = dict(batch_size=20, dataset=dict(labels_fraction=0.01))
 effective_batch_size = 20
 train_cfg = dict(max_epochs=100, val_interval=100)
-param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=5, min_lr=1e-6, convert_to_iter_based=True)]
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=5, min_lr=1e-6)]

@@ -16,5 +16,5 @@ _base_ = [
 
 base_lr = 2e-4  # per 256 images
 effective_batch_size = 2048
-param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=40, min_lr=1e-6, convert_to_iter_based=True)]
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=40, min_lr=1e-6)]
 train_cfg = dict(max_epochs=1600)

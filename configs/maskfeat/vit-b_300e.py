@@ -31,5 +31,5 @@ train_dataloader = dict(
 base_lr = 2e-4
 effective_batch_size = 2048
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.999)), clip_grad=dict(max_norm=0.02))
-param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=30, min_lr=1e-6, convert_to_iter_based=True)]
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=30, min_lr=1e-6)]
 train_cfg = dict(max_epochs=300)

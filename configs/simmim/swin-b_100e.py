@@ -16,5 +16,5 @@ _base_ = [
 ]
 
 base_lr = 1e-4  # per 256 images
-param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=10, min_lr=4e-5, convert_to_iter_based=True)]
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=10, min_lr=4e-5)]
 train_cfg = dict(max_epochs=100)

@@ -94,7 +94,10 @@ _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         f"a whole number from 0 to {_LARGEST_SEED:,}",
         lambda value: _from_zero(value) and (value or 0) <= _LARGEST_SEED,
     ),
-    "custom_hooks": ("a list of hooks", lambda value: value is None or isinstance(value, list | tuple)),
+    "custom_hooks": (
+        "a list of hooks or a dict of names to hooks",
+        lambda value: value is None or isinstance(value, list | tuple),
+    ),
     "mp_cfg": _A_DICT,
     "dist_cfg": _A_DICT,
     "mp_start_method": ("fork, spawn or forkserver", lambda value: value in ("fork", "spawn", "forkserver")),

@@ -29,7 +29,8 @@ def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
     for name in LOADERS:
         if cfg.get(name):
             yield name, cfg[name]
-    bank = (cfg.get("val_cfg") or {}).get("bank_dataloader")
+    loop = cfg.get("val_cfg")
+    bank = loop.get("bank_dataloader") if isinstance(loop, Mapping) else None
     if isinstance(bank, Mapping) and "dataset" in bank:
         yield "val_cfg.bank_dataloader", bank
 

@@ -43,6 +43,7 @@ _FRAMEWORK = {
 }
 # Every key to the kinds of value that it may have.
 KEYS = {name: hint for name, hint in hints_of(Runner).items() if name != "cfg"} | _FRAMEWORK | _OWN
+KEYS["custom_hooks"] |= dict[str, Any]  # by name
 
 
 def check_keys(cfg: Config) -> None:

@@ -20,9 +20,11 @@ from .checks import check_config, check_sections
 from .complete import complete_config as complete_config  # also the names that engine users look for here
 from .complete import move_preprocessor
 from .debug import shrink
+from .defaults import fill_defaults
 from .facts import loaders_of as loaders_of
 from .facts import stated as stated
 from .facts import takes as takes
+from .hooks import hook_names, list_hooks, name_in_option
 from .keys import check_keys
 from .options import change_config as change_config
 from .options import parse_runs as parse_runs
@@ -47,6 +49,23 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         UsageError: no such file, a file that is not a config, a key at its top that nothing reads, or an option for a
             key that does not exist.
     """
+    cfg = read_config(path)
+    fill_defaults(cfg)  # before the options, which may change what is filled in
+    names = hook_names(cfg)
+    change_config(cfg, [name_in_option(option, names) for option in options])
+    cfg = with_names(cfg) if options else cfg
+    list_hooks(cfg)
+    move_preprocessor(cfg)
+    cfg.setdefault("work_dir", default_work_dir(Path(cfg.filename)))
+    return cfg
+
+
+def read_config(path: str | Path) -> Config:
+    """Return a config as its files state it, its parts named; see `load_config`.
+
+    Raises:
+        UsageError: no such file, a file that is not a config, or a key at its top that nothing reads.
+    """
     path = find_config(path)
     try:
         cfg = with_names(Config.fromfile(path))
@@ -55,10 +74,6 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     except (Exception, SystemExit) as error:  # a config is code, so anything can go wrong in it
         raise UsageError(f"The config {path} cannot be read ({_reason(error)}).") from error
     check_keys(cfg)
-    change_config(cfg, options)
-    cfg = with_names(cfg) if options else cfg
-    move_preprocessor(cfg)
-    cfg.setdefault("work_dir", default_work_dir(path))
     return cfg
 
 

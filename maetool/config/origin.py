@@ -1,13 +1,14 @@
 """Where each value of a config comes from: the file and line that state it, an option, or maetool itself."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from .files import trees_of
-from .load import complete_config, load_config, load_for
+from .hooks import hook_names
+from .load import complete_config, load_config, load_for, read_config
 from .names import Key, flatten, name_of
 from .paths import find_config, short_name
 
@@ -25,13 +26,13 @@ def trace(path: str | Path, options: list[str] | None = None, data: str | None =
     Raises:
         UsageError: what `load_for` and `complete_config` raise.
     """
-    stated = dict(stated_in(find_config(path)))
     values = flatten(load_config(path))
-    origins = {key: _origin(key, stated) for key in values}
+    origins = _origins(path, values)
     cfg, _ = load_for(path, options or (), data)
     complete = deepcopy(cfg)
     complete_config(complete)
-    typed = [tuple(option.split("=")[0].split(".")) for option in options or ()]
+    paths = [tuple(option.split("=")[0].split(".")) for option in options or ()]
+    typed = [path[:1] if path[0] == "custom_hooks" else path for path in paths]  # a hook's position is not its name
     for later, name in ((cfg, "--data"), (complete, COMPUTED)):
         now = flatten(later)
         changed = [key for key, value in now.items() if key not in values or values[key] != value]
@@ -41,18 +42,36 @@ def trace(path: str | Path, options: list[str] | None = None, data: str | None =
     return [(name_of(key), value, origins[key]) for key, value in values.items()]
 
 
+def _origins(path: str | Path, values: Collection[Key]) -> dict[Key, str]:
+    """Return the path of every value of a loaded config to its origin; what no file states is filled in."""
+    stated = dict(stated_in(find_config(path)))
+    written = read_config(path)
+    names, in_files = hook_names(written), flatten(written)
+    origins = {}
+    for key in values:
+        of_hook = key[0] == "custom_hooks" and names and len(key) > 1
+        in_file = (key[0], names[int(key[1])], *key[2:]) if of_hook else key
+        origins[key] = _origin(in_file, stated) if in_file in in_files else COMPUTED
+    return origins
+
+
 def stated_in(path: Path) -> Iterator[tuple[Key, str]]:
     """Yield the path of every key that a config file states, and its file and line; what it builds on comes first.
 
     In pure Python style a file may also change what it imports: `model.encoder.depth = 3`, `model.update(...)`.
     """
+    seen: dict[Key, str] = {}
     for file, tree in trees_of(path):
         for node in tree.body:
+            found: list[tuple[Key, ast.expr]] = []
             if isinstance(node, ast.Assign) and (key := _target(node.targets[0])) not in (None, ("_base_",)):
-                yield from _keys(node.value, key, file)
+                found = [(key, node.value)]
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and (key := _changed(node.value)):
-                for value in node.value.args or [node.value]:
-                    yield from _keys(value, key, file)
+                found = [(key, value) for value in node.value.args or [node.value]]
+            for key, value in found:
+                stated = list(_keys(value, key, file, seen))
+                seen.update(stated)
+                yield from stated
 
 
 def _target(node: ast.expr) -> Key | None:
@@ -73,20 +92,32 @@ def _changed(call: ast.Call) -> Key | None:
     return _target(function.value) if changes else None
 
 
-def _keys(node: ast.expr, key: Key, path: Path) -> Iterator[tuple[Key, str]]:
+def _keys(node: ast.expr, key: Key, path: Path, seen: Mapping[Key, str]) -> Iterator[tuple[Key, str]]:
+    """Yield what a value states; of a variable of the base, such as `_base_.encoder`, what `seen` says."""
     yield key, f"{short_name(path)}:{node.lineno}"
+    alias = _of_base(node)
+    for known, where in seen.items() if alias else ():
+        if len(known) > len(alias) and known[: len(alias)] == alias:
+            yield key + known[len(alias) :], where
+    named: list[tuple[Any, ast.expr]] = []
     if isinstance(node, ast.Call):
-        named = [(keyword.arg, keyword.value) for keyword in node.keywords]
+        named = [*((None, value) for value in node.args), *((keyword.arg, keyword.value) for keyword in node.keywords)]
     elif isinstance(node, ast.Dict):
         keys = [name.value if isinstance(name, ast.Constant) else None for name in node.keys]
         named = list(zip(keys, node.values, strict=True))
     elif isinstance(node, ast.List | ast.Tuple):
         named = list(enumerate(node.elts))
-    else:
-        named = []
     for name, value in named:
         if name is not None:
-            yield from _keys(value, (*key, name), path)
+            yield from _keys(value, (*key, name), path, seen)
+        elif _of_base(value):  # dict(_base_.encoder, depth=6)
+            yield from _keys(value, key, path, seen)
+
+
+def _of_base(node: ast.expr) -> Key:
+    """Return the path of what `_base_.encoder` names; empty for any other value."""
+    place = _target(node) or ()
+    return place[1:] if place[:1] == ("_base_",) else ()
 
 
 def _origin(key: Key, stated: Mapping[Key, str]) -> str:

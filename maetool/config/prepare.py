@@ -10,6 +10,8 @@ from maetool.errors import UsageError
 
 from .checks import check_config
 from .complete import complete_config
+from .defaults import fill_defaults
+from .hooks import list_hooks
 from .load import default_work_dir, with_names
 from .values import check_training
 
@@ -27,6 +29,8 @@ def prepare_config(cfg: Config) -> str:
     """
     for name, value in with_names(cfg).items():
         cfg[name] = value
+    fill_defaults(cfg)
+    list_hooks(cfg)
     check_config(cfg)
     rate = complete_config(cfg, number_of_processes(cfg.get("launcher", "none")))
     if not cfg.get("val_dataloader"):

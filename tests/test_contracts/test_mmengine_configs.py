@@ -352,10 +352,10 @@ def test_a_dict_replaces_what_is_no_dict(write, option, key, value):
 
 
 @pytest.mark.parametrize("option", ["param_scheduler.type=ConstantLR", "custom_hooks.interval=3"])
-def test_an_option_for_a_key_of_a_list(repository, option):
+def test_an_option_for_a_key_of_a_list(write, option):
     place, name = option.split("=")[0].split(".")
     with pytest.raises(UsageError, match=rf"{place} holds a list of \d: name an item of it, such as {place}.0.{name}"):
-        load_config(repository / SHAPES, [option])
+        load_config(write("custom_hooks = [dict(type='EMAHook')]\n"), [option])
 
 
 def test_options_win_over_data_debug_and_flags(repository, tmp_path):

@@ -8,13 +8,13 @@ _eval = dict(
 )
 
 train_dataloader = dict(
-    batch_size=128,  # of one process; effective_batch_size says how many are accumulated
+    # Changes no result:
     num_workers="auto",  # cores / processes
     persistent_workers=True,
     prefetch_factor=4,
+    # Changes results:
+    batch_size=128,  # of one process; effective_batch_size says how many are accumulated
     drop_last=True,
-    sampler=dict(type="KeyedSampler", shuffle=True),
-    collate_fn=dict(type="collate_samples"),
     dataset=dict(
         type="ImageFolderDataset",
         root="data/imagenet/train",

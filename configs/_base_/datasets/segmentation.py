@@ -1,12 +1,13 @@
 # What folders of images and index PNGs share; a data set adds where they are, its classes, and other sizes.
-_loader = dict(num_workers="auto", persistent_workers=True, collate_fn=dict(type="collate_samples"))
+# Changes no result:
+_loader = dict(num_workers="auto", persistent_workers=True)  # cores / processes
 
+# Changes results:
 train_dataloader = dict(
     **_loader,
     prefetch_factor=4,
     batch_size=4,  # of one process; effective_batch_size says how many are accumulated
     drop_last=True,
-    sampler=dict(type="KeyedSampler", shuffle=True),
     dataset=dict(
         type="SegmentationDataset",
         pipeline=[

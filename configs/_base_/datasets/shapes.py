@@ -10,8 +10,6 @@ train_dataloader = dict(
     batch_size=64,
     num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
     drop_last=True,
-    sampler=dict(type="KeyedSampler", shuffle=True),
-    collate_fn=dict(type="collate_samples"),
     dataset=dict(type="ShapesDataset", num_samples=16000, seed=0),  # no flip: it would swap two of the classes
 )
 val_dataloader = dict(**_eval, dataset=dict(type="ShapesDataset", num_samples=1000, seed=1))

@@ -3,8 +3,6 @@ train_dataloader = dict(
     batch_size=50,
     num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
     drop_last=True,
-    sampler=dict(type="KeyedSampler", shuffle=True),
-    collate_fn=dict(type="collate_samples"),
     dataset=dict(
         type="ShapesDataset",
         num_samples=4000,

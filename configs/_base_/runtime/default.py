@@ -1,6 +1,11 @@
+# What surrounds training. Hooks are named, so that a config can change one, or take it out with None.
+
+# Changes results:
+randomness = dict(seed=0, diff_rank_seed=False)  # the keys of the samples differ, so the processes need not
+
+# Changes no result: reports, safety and speed.
 default_scope = "maetool"
 runner_type = "maetool.engine.runner.MaetoolRunner"  # for scripts of MMEngine's kind, which build what this names
-randomness = dict(seed=0, diff_rank_seed=False)  # the keys of the samples differ, so the processes need not
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
@@ -11,18 +16,16 @@ log_to = "auto"  # TensorBoard where it is installed; or a list of "tensorboard"
 default_hooks = dict(
     logger=dict(type="LogHook", interval=50),
     checkpoint=dict(type="SafeCheckpointHook", interval=1, keep=2),
-    sampler_seed=None,  # ResumableTrainLoop tells the sampler where it is
 )
-custom_hooks = [
-    dict(type="ProgressHook"),
-    dict(type="MaskerProgressHook"),
-    dict(type="BrokenFilesHook"),
-    dict(type="NonFiniteHook", max_in_a_row=5),
-    dict(type="DataWaitHook", threshold=0.3),
-    dict(type="ReconstructionHook"),
-    dict(type="LossCurveHook"),
-]
-# Switches that change speed and memory, not results:
+custom_hooks = dict(
+    progress=dict(type="ProgressHook"),
+    masker_progress=dict(type="MaskerProgressHook"),  # results follow it where a masker has a schedule
+    broken_files=dict(type="BrokenFilesHook"),
+    non_finite=dict(type="NonFiniteHook", max_in_a_row=5),
+    data_wait=dict(type="DataWaitHook", threshold=0.3),
+    pictures=dict(type="ReconstructionHook"),
+    loss_curve=dict(type="LossCurveHook"),
+)
 gradient_checkpointing = False
 # compile = True  # or the arguments of torch.compile, such as dict(mode="max-autotune")
 fsdp = False  # True splits weights and optimiser over the processes, for encoders too large for one device

@@ -1,11 +1,4 @@
-# default.py for targets that cannot be turned back into pixels: without ReconstructionHook.
+# default.py for targets that cannot be turned back into pixels.
 _base_ = "default.py"
 
-custom_hooks = [
-    dict(type="ProgressHook"),
-    dict(type="MaskerProgressHook"),
-    dict(type="BrokenFilesHook"),
-    dict(type="NonFiniteHook", max_in_a_row=5),
-    dict(type="DataWaitHook", threshold=0.3),
-    dict(type="LossCurveHook"),
-]
+custom_hooks = dict(pictures=None)

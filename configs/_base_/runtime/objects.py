@@ -1,11 +1,4 @@
-# default.py for detectors: pictures of what is found.
+# default.py for detectors: pictures of the objects that are predicted.
 _base_ = "default.py"
 
-custom_hooks = [
-    dict(type="ProgressHook"),
-    dict(type="BrokenFilesHook"),
-    dict(type="NonFiniteHook", max_in_a_row=5),
-    dict(type="DataWaitHook", threshold=0.3),
-    dict(type="ObjectsHook", interval=1),
-    dict(type="LossCurveHook"),
-]
+custom_hooks = dict(masker_progress=None, pictures=dict(_delete_=True, type="ObjectsHook", interval=1))

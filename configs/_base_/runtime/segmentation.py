@@ -1,11 +1,4 @@
-# default.py with pictures of the classes of pixels instead of reconstructions.
+# default.py for segmentors: pictures of the classes of pixels.
 _base_ = "default.py"
 
-custom_hooks = [
-    dict(type="ProgressHook"),
-    dict(type="BrokenFilesHook"),
-    dict(type="NonFiniteHook", max_in_a_row=5),
-    dict(type="DataWaitHook", threshold=0.3),
-    dict(type="OverlayHook", interval=10),
-    dict(type="LossCurveHook"),
-]
+custom_hooks = dict(masker_progress=None, pictures=dict(_delete_=True, type="OverlayHook", interval=10))

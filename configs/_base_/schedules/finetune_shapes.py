@@ -8,5 +8,5 @@ optim_wrapper = dict(
     paramwise_cfg=dict(layer_decay=0.65),
     optimizer=dict(type="AdamW", betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05, fused=True),
 )
-param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=1, min_lr=1e-6, convert_to_iter_based=True)]
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=1, min_lr=1e-6)]
 train_cfg = dict(type="ResumableTrainLoop", max_epochs=5, val_interval=5)

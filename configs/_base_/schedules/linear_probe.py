@@ -7,5 +7,5 @@ optim_wrapper = dict(
     constructor="DecayGroupsConstructor",
     optimizer=dict(type="LARS", momentum=0.9, weight_decay=0.0, trust_coefficient=0.001),
 )
-param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=10, min_lr=0.0, convert_to_iter_based=True)]
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=10, min_lr=0.0)]
 train_cfg = dict(type="ResumableTrainLoop", max_epochs=90, val_interval=10)

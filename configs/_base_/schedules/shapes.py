@@ -7,5 +7,5 @@ optim_wrapper = dict(
     constructor="DecayGroupsConstructor",
     optimizer=dict(type="AdamW", betas=(0.9, 0.95), eps=1e-8, weight_decay=0.05, fused=True),
 )
-param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=1, min_lr=0.0, convert_to_iter_based=True)]
+param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=1, min_lr=0.0)]
 train_cfg = dict(type="ResumableTrainLoop", max_epochs=10, val_interval=2, val_at_start=True)

@@ -10,6 +10,6 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     # The published run takes 184,375 steps, warms up over 250 and lowers the rate at 163,889 and 177,546.
-    dict(type="WarmupStepLR", warmup_epochs=0.135, milestones=(8 / 9, 26 / 27), gamma=0.1, convert_to_iter_based=True)
+    dict(type="WarmupStepLR", warmup_epochs=0.135, milestones=(8 / 9, 26 / 27), gamma=0.1)
 ]
 train_cfg = dict(type="ResumableTrainLoop", max_epochs=100, val_interval=5)

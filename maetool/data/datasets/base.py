@@ -39,11 +39,14 @@ class ImageDataset(Dataset):
     Attributes:
         classes: names of the K classes; empty without labels.
         labels: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several; None without labels.
+        collate: name of the function that makes a batch of samples, for a loader that names none.
     """
 
     part_registries = {"pipeline": TRANSFORMS}
 
     metainfo: dict[str, Any] = {}
+
+    collate = "collate_samples"
 
     def __init__(self, pipeline: Sequence[Any] = (), seed: int = 0) -> None:
         self.transforms = [self.accepted(build_transform(transform)) for transform in pipeline]

@@ -28,6 +28,7 @@ class ObjectDataset(ImageDataset):
     """
 
     with_masks = True
+    collate = "collate_objects"
 
     def accepted(self, transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return a transform of the pipeline.

@@ -1,0 +1,77 @@
+"""Fills in what is the same in every config, so that none need write it; what a config does write stays."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from mmengine import Config
+from mmengine.registry import Registry
+
+from maetool.engine.optim.schedules import WarmupSchedule
+from maetool.errors import UsageError
+from maetool.registry import DATASETS, MODELS, PARAM_SCHEDULERS, find_part
+
+from .facts import loaders_of, schedulers_in
+
+
+def fill_defaults(cfg: Config) -> None:
+    """Fill in, in place, the samplers and collate functions of loaders, and what schedules, hooks and validation need.
+
+    Loaders are sampled by keys, that of training in a new order each epoch. The dataset says what makes batches of its
+    samples, for a model whose preprocessor is one of maetool's. A warm-up counts iterations. `ResumableTrainLoop` tells
+    the sampler its epoch, so that MMEngine's hook need not. Validation has no metrics beside those of its loop.
+
+    Sections of another kind are left to the checks.
+    """
+    for name, loader in loaders_of(cfg):
+        if isinstance(loader, Mapping):
+            _fill_loader(loader, name == "train_dataloader", _takes_stacked(cfg))
+    for scheduler in schedulers_in(cfg) if isinstance(cfg.get("param_scheduler"), list | tuple | Mapping) else ():
+        if _is(scheduler, PARAM_SCHEDULERS, WarmupSchedule) and not {"epochs", "by_epoch"} & set(scheduler):
+            scheduler.setdefault("convert_to_iter_based", True)
+    if _is_resumable(cfg.get("train_cfg")) and isinstance(cfg.setdefault("default_hooks", {}), Mapping):
+        cfg.default_hooks.setdefault("sampler_seed", None)
+    for stage in ("val", "test"):
+        if cfg.get(f"{stage}_dataloader") and cfg.get(f"{stage}_evaluator") is None:
+            cfg[f"{stage}_evaluator"] = []
+
+
+def _fill_loader(loader: Any, training: bool, stacked: bool) -> None:
+    if not loader.get("batch_sampler"):
+        _fill(loader, "sampler", {"type": "KeyedSampler", "shuffle": training})
+    collate = getattr(_class_of(loader.get("dataset"), DATASETS), "collate", None)
+    if collate and stacked:
+        _fill(loader, "collate_fn", {"type": collate})
+
+
+def _fill(section: Any, key: str, part: Mapping[str, Any]) -> None:
+    """Fill in a part, or its type and arguments where the config gives arguments alone."""
+    given = section.get(key, {})
+    if isinstance(given, Mapping) and "type" not in given:
+        section[key] = {**part, **given}
+
+
+def _takes_stacked(cfg: Config) -> bool:
+    """Return whether the model takes a batch as one tensor; MMEngine's preprocessors also take lists, its default."""
+    model = cfg.get("model")
+    inside = model.get("data_preprocessor") if isinstance(model, Mapping) else None
+    kind = _class_of(inside or cfg.get("data_preprocessor"), MODELS)
+    return any(base.__module__.startswith("maetool.") for base in getattr(kind, "__mro__", ()))
+
+
+def _is_resumable(loop: Any) -> bool:
+    named = loop.get("type") if isinstance(loop, Mapping) else None
+    return named == "ResumableTrainLoop" or (isinstance(loop, Mapping) and not named and loop.get("by_epoch") is None)
+
+
+def _is(part: Any, parts: Registry, parent: type) -> bool:
+    kind = _class_of(part, parts)
+    return isinstance(kind, type) and issubclass(kind, parent)
+
+
+def _class_of(part: Any, parts: Registry) -> Any:
+    if not isinstance(part, Mapping):
+        return type(part)
+    with suppress(UsageError):  # the check of the part says what is wrong with it
+        return find_part(part.get("type"), parts)
+    return None
