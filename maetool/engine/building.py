@@ -27,6 +27,7 @@ from maetool.parallel.sharding import is_sharded, shard
 from maetool.pretrained.initial import check_classes
 from maetool.registry import LOOPS, MODELS, refusals_told
 
+from .hooks.best import with_rule
 from .loaders import with_parts
 from .saving import EarlyEndHook, check_checkpoint_hook
 from .train_loop import renew_epochs
@@ -172,13 +173,13 @@ class BuildingRunner(Runner):
                 self.register_hook({"type": name})
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
-        """Register a hook.
+        """Register a hook; one of MMEngine's that follows a metric gets its rule from the table of names.
 
         Raises:
             UsageError: a value that the hook refuses.
         """
         with refusals_told(f"The hook {hook}"):
-            super().register_hook(hook, priority)
+            super().register_hook(with_rule(hook), priority)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call a method of all hooks; in `before_run`, some build what they need.

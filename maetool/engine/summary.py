@@ -2,25 +2,26 @@
 
 from pathlib import Path
 
-from maetool.visualization.curves import Logs, read_logs
+from maetool.evaluation.names import MetricName, headlines
+from maetool.visualization.curves import read_logs
 from maetool.weights.work_dir import checkpoints_in
+
+_LOSSES = ("loss", "constant_predictor")  # whose lines say which loss it is
+_NUMBER = MetricName("loss")
 
 
 def summarise(work_dir: Path) -> str:
     """Return the first and last loss, the accuracies and where the files of a run are."""
     logs = read_logs(work_dir)
     lines = [
-        _change("training loss", logs, "loss", ".3f"),
-        _change("validation loss" + ", same masks" * ("val/masked_fraction" in logs), logs, "val/loss", ".3f"),
-        _last("loss of a constant predictor", logs, "constant_predictor", ".3f"),
-        _change(f"kNN accuracy, {_first(logs)} -> trained", logs, "val/knn", ".1f", " %"),
-        _last("kNN accuracy on raw pixels", logs, "val/knn_pixels", ".1f", " %"),
-        _change("mean IoU", logs, "val/mean_iou", ".1f", " %"),
-        _change("top-1 accuracy", logs, "val/top1", ".1f", " %"),
-        _change("mean average precision", logs, "val/mean_average_precision", ".1f", " %"),
-        _change("average precision of boxes", logs, "val/box_ap", ".1f", " %"),
-        _change("average precision of masks", logs, "val/mask_ap", ".1f", " %"),
+        _change("training loss", logs.get("loss", {})),
+        _change("validation loss" + ", same masks" * ("val/masked_fraction" in logs), logs.get("val/loss", {})),
+        _last("loss of a constant predictor", logs.get("constant_predictor", {})),
     ]
+    validated = [name.removeprefix("val/") for name in logs if name.startswith("val/")]
+    for name, entry in headlines(validated, ("headline", "reference")).items():
+        if name not in _LOSSES:
+            lines.append(_of_metric(entry, logs[f"val/{name}"]))
     pictures = sorted((work_dir / "reconstructions").glob("*.png"), key=lambda path: path.stat().st_mtime)
     files = {"reconstruction": pictures[-1:], "loss curve": work_dir.glob("loss_curve.png")}
     files["checkpoint"] = checkpoints_in(work_dir)[:1]
@@ -28,18 +29,19 @@ def summarise(work_dir: Path) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _first(logs: Logs) -> str:
-    return "untrained" if 0 in logs.get("val/knn", {}) else "first validation"
+def _of_metric(entry: MetricName, values: dict[int, float]) -> str:
+    if entry.role == "reference":
+        return _last(entry.words, values, entry)
+    first = "untrained" if 0 in values else "first validation"
+    return _change(entry.words + f", {first} -> trained" * entry.features, values, entry)
 
 
-def _change(title: str, logs: Logs, name: str, form: str, unit: str = "") -> str:
-    values = logs.get(name, {})
+def _change(title: str, values: dict[int, float], entry: MetricName = _NUMBER) -> str:
     if not values:
         return ""
-    first, last = values[min(values)], values[max(values)]
-    return f"{title:<36} {first:{form}}{unit} -> {last:{form}}{unit}"
+    first, last = (entry.say(float(values[step]), 3) for step in (min(values), max(values)))
+    return f"{title:<36} {first} -> {last}"
 
 
-def _last(title: str, logs: Logs, name: str, form: str, unit: str = "") -> str:
-    values = logs.get(name, {})
-    return f"{title:<36} {values[max(values)]:{form}}{unit}" if values else ""
+def _last(title: str, values: dict[int, float], entry: MetricName = _NUMBER) -> str:
+    return f"{title:<36} {entry.say(float(values[max(values)]), 3)}" if values else ""

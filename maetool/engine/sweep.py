@@ -1,8 +1,6 @@
 """Trains several configs, or one under several changes, with a few seeds each, and tells what came out."""
 
-import json
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,28 +18,16 @@ from maetool.config.load import complete_config, load_config, takes
 from maetool.config.paths import find_config
 from maetool.engine.launch import build_dataset
 from maetool.errors import UsageError
-from maetool.reading import read_file
+from maetool.evaluation.names import name_evaluators
 from maetool.registry import LOOPS
-from maetool.visualization.curves import read_logs
-from maetool.weights.checksums import is_broken, sealed_json
-from maetool.writing import write_file
 
 from .rehearsal import what_hinders
+from .sweep_results import METRICS, RESULT, collect, read_result, write_result
 
-METRICS = {
-    "top-1 %": "val/top1",
-    "mean average precision %": "val/mean_average_precision",
-    "kNN %": "val/knn",
-    "untrained kNN %": "val/knn",
-    "linear probe %": "val/linear_probe",
-    "untrained linear probe %": "val/linear_probe",
-    "validation loss": "val/loss",
-    "constant predictor": "val/constant_predictor",
-    "images/s": "images_per_second",
-}
-_TRAINED = {"kNN %": "untrained kNN %", "linear probe %": "untrained linear probe %"}
-_RESULT = "result.json"
-_CLEAR = 3.0  # points; two standard errors of an accuracy that 1,000 images are asked for
+__all__ = [
+    *("METRICS", "Row", "Run", "collect", "label_curves", "over_labels"),
+    *("read_result", "rows_of", "run_all", "to_markdown"),
+]
 
 
 @dataclass(frozen=True)
@@ -107,10 +93,10 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
         if value < 1:
             raise UsageError(f"--{name} is {value}, but must be at least 1.")
     planned = [Run(name, row, seed, out / name / f"seed_{seed}") for seed in range(seeds) for name, row in rows.items()]
-    waiting = [run for run in planned if not (run.folder / _RESULT).is_file()]
+    waiting = [run for run in planned if not (run.folder / RESULT).is_file()]
     for run in planned:
         if run not in waiting:
-            read_result(run.folder / _RESULT)
+            read_result(run.folder / RESULT)
     _refuse_hindered(waiting, len(rows))
     out.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
@@ -146,9 +132,18 @@ def _refuse_hindered(waiting: Sequence[Run], rows: int) -> None:
 
 
 def _options(run: Run) -> list[str]:
-    validation = load_config(run.row.config, run.row.options).get("val_cfg")
-    probe = ["val_cfg.linear_probe=True"] if validation and takes(validation, LOOPS, "linear_probe") else []
-    return [f"randomness.seed={run.seed}", *probe, *run.row.options]
+    loop = load_config(run.row.config, run.row.options).get("val_cfg") or {}
+    return [f"randomness.seed={run.seed}", *_probe(loop), *run.row.options]
+
+
+def _probe(loop: Mapping[str, Any]) -> list[str]:
+    """Return the option that lets a validation with labelled neighbours fit a linear probe too."""
+    if loop and takes({"type": "ValLoop", **loop}, LOOPS, "linear_probe"):
+        return ["val_cfg.linear_probe=True"]
+    kinds = [each.get("type") for each in (loop.get("evaluators") or {}).values() if each]
+    if not loop.get("bank_dataloader") or "KnnEvaluator" not in kinds or "LinearProbeEvaluator" in kinds:
+        return []
+    return ["val_cfg.evaluators.linear_probe={'type': 'LinearProbeEvaluator', 'optional': True}"]
 
 
 def _train(run: Run, jobs: int) -> tuple[int, str]:
@@ -161,85 +156,9 @@ def _train(run: Run, jobs: int) -> tuple[int, str]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
         return done.returncode, last.removeprefix("error: ")
-    logs = read_logs(run.folder)
-    result = {title: _result(title, logs[name]) for title, name in METRICS.items() if name in logs}
-    result = {title: value for title, value in result.items() if value is not None}
-    content = {"options": list(run.row.options), **result}
-    write_file(run.folder / _RESULT, sealed_json(content))
+    name_evaluators(load_config(run.row.config, run.row.options).get("val_cfg"))
+    write_result(run.folder, run.row.options)
     return 0, ""
-
-
-def _result(title: str, values: Mapping[int, float]) -> float | None:
-    if title in _TRAINED.values():
-        return values.get(0)
-    # A speed is best told by its middle; everything else by where it ended.
-    return statistics.median(values.values()) if title == "images/s" else values[max(values)]
-
-
-def collect(out: Path, names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """Return name to metric to the values of the seeds that are finished."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for name in names:
-        results = [read_result(path) for path in sorted((out / name).glob(f"seed_*/{_RESULT}"))]
-        found[name] = {title: [r[title] for r in results if title in r] for title in METRICS}
-    return found
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """Return what a finished run measured, by the titles of `METRICS`, and its options; the checksum is compared.
-
-    Raises:
-        UsageError: it is damaged; results written before there was a checksum are checked for their kind only.
-    """
-    try:
-        content = read_file(path)
-        result = json.loads(content)
-    except (OSError, ValueError, RecursionError):
-        content, result = b"", None
-    numbers = [value for title, value in result.items() if title in METRICS] if isinstance(result, dict) else [None]
-    if is_broken(content) or not all(isinstance(value, int | float) for value in numbers):
-        raise UsageError(
-            f"{path} is damaged: delete it and run the same command again; it takes the numbers from that run's logs."
-        )
-    return result
-
-
-def to_markdown(found: Mapping[str, Mapping[str, Sequence[float]]], failed: Mapping[str, str] | None = None) -> str:
-    """Return a table of what any row measured: mean and, in brackets where they differ, lowest to highest of the seeds.
-
-    The last column says of which row a run failed, and which is no better than its encoder was before training; it is
-    left out where there is nothing to say.
-
-    Args:
-        found: what `collect` returned.
-        failed: what `run_all` returned.
-    """
-    titles = [title for title in METRICS if any(metrics.get(title) for metrics in found.values())]
-    notes = {name: (failed or {}).get(name) or _verdict(metrics) for name, metrics in found.items()}
-    heads = ["run", "seeds", *titles, *(["note"] if any(notes.values()) else [])]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for name, metrics in found.items():
-        cells = [name, str(max(map(len, metrics.values()))), *(_cell(title, metrics[title]) for title in titles)]
-        cells += [notes[name].replace("|", "/")] if "note" in heads else []
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _verdict(metrics: Mapping[str, Sequence[float]]) -> str:
-    """Return what is to be said of a row that learned nothing useful, or nothing."""
-    pairs = [(metrics[after], metrics[before]) for after, before in _TRAINED.items()]
-    gains = [statistics.mean(after) - statistics.mean(before) for after, before in pairs if after and before]
-    if not gains or max(gains) >= _CLEAR:
-        return ""
-    return "**worse than untrained**" if max(gains) < 0 else "**not clearly better than untrained**"
-
-
-def _cell(title: str, values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    form = "{:.0f}" if title == "images/s" else "{:.1f}" if "%" in title else "{:.3f}"
-    mean, low, high = (form.format(v) for v in (statistics.mean(values), min(values), max(values)))
-    return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def over_labels(rows: Mapping[str, Row], shares: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Row]]:
@@ -281,10 +200,10 @@ def label_curves(
         found = collect(out, list(planned))
         for name, (full, row) in zip(rows, planned.items(), strict=True):
             number = _count_images(row)
-            for title in METRICS:
-                if found[full][title]:
-                    curves.setdefault(title, {}).setdefault(name, {})[number] = found[full][title]
-    return next(((title, curves[title]) for title in METRICS if title in curves), ("", {}))
+            for title, values in found[full].items():
+                if values:
+                    curves.setdefault(title, {}).setdefault(name, {})[number] = values
+    return next(((title, curves[title]) for title in (*METRICS, *curves) if title in curves), ("", {}))
 
 
 def _count_images(row: Row) -> int:

@@ -1,36 +1,198 @@
-"""What metrics are called in words, and which of two values is the better one."""
+"""The one table of metric names: what each is called in words, its unit, and which of two values is better.
 
-from typing import Any
+The log, the curves, the summary of a run, `maetool compare`, model cards, `save_best` and early stopping read it.
+"""
 
-_FORMS = {
-    "knn": "kNN accuracy {:.1f} %",
-    "knn_pixels": "kNN on raw pixels {:.1f} %",
-    "linear_probe": "linear probe {:.1f} %",
-    "mean_iou": "mean IoU {:.1f} %",
-    "pixel_accuracy": "pixel accuracy {:.1f} %",
-    "mean_pixel_accuracy": "mean pixel accuracy {:.1f} %",
-    "top1": "top-1 {:.1f} %",
-    "top5": "top-5 {:.1f} %",
-    "mean_class_accuracy": "mean class accuracy {:.1f} %",
-    "mean_average_precision": "mean average precision {:.1f} %",
-    "mean_auroc": "mean AUROC {:.1f} %",
-    "calibration_error": "calibration error {:.1f} %",
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from maetool.errors import UsageError
+from maetool.registry import METRICS, find_part
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """What is known of a metric.
+
+    Attributes:
+        words: its name, as in "kNN accuracy 71.6 %".
+        unit: "%" for a value from 0 to 100; empty for a plain number.
+        better: "greater" or "less", when the metric is better; empty where neither is.
+        title: its name in a table; empty, the words.
+        role: "headline" is in the log, the curves, the summary of a run and the table of `maetool compare`; "detail" is
+            in the log and on model cards only; "reference" is a detail that others are compared with, so that the
+            summary has it too; "constant" is the same in every validation, and nowhere but in the JSON logs.
+        features: whether it says what the features are worth, so that its value before training is shown beside.
+    """
+
+    words: str
+    unit: Literal["", "%"] = ""
+    better: Literal["", "greater", "less"] = ""
+    title: str = ""
+    role: Literal["headline", "detail", "reference", "constant"] = "headline"
+    features: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values that a plugin gives.
+
+        Raises:
+            UsageError: a unit, a direction or a role of another kind.
+        """
+        for name, known in (("unit", _UNITS), ("better", _BETTER), ("role", _ROLES)):
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"The metric {self.words!r} has {name}={getattr(self, name)!r}, but it must be one of "
+                    f"{', '.join(map(repr, known))}."
+                )
+
+    @property
+    def heading(self) -> str:
+        """What a column of its values is called, such as "kNN %"."""
+        return f"{self.title or self.words} {self.unit}".strip()
+
+    def say(self, value: Any, decimals: int = 4) -> str:
+        """Return a value with its unit; `decimals` are those of a number without one."""
+        if self.unit and isinstance(value, int | float):
+            return f"{value:.1f} {self.unit}"
+        return f"{value:.{decimals}f}" if isinstance(value, float) else f"{value}"
+
+
+_UNITS, _BETTER = ("", "%"), ("", "greater", "less")
+_ROLES = ("headline", "detail", "reference", "constant")
+
+
+def _accuracy(words: str, title: str = "", role: Any = "headline", features: bool = False) -> MetricName:
+    return MetricName(words, "%", "greater", title, role, features)
+
+
+# In the order of tables; the first percentages that a run has are drawn beside its loss.
+METRIC_NAMES = {
+    "top1": _accuracy("top-1 accuracy", "top-1"),
+    "mean_average_precision": _accuracy("mean average precision"),
+    "mean_iou": _accuracy("mean IoU"),
+    "box_ap": _accuracy("box AP"),
+    "mask_ap": _accuracy("mask AP"),
+    "knn": _accuracy("kNN accuracy", "kNN", features=True),
+    "linear_probe": _accuracy("linear probe", features=True),
+    "loss": MetricName("loss", better="less", title="validation loss"),
+    "constant_predictor": MetricName("constant predictor"),
+    "knn_pixels": _accuracy("kNN on raw pixels", role="reference"),
+    "top5": _accuracy("top-5 accuracy", role="detail"),
+    "mean_class_accuracy": _accuracy("mean class accuracy", role="detail"),
+    "mean_auroc": _accuracy("mean AUROC", role="detail"),
+    "calibration_error": MetricName("calibration error", "%", "less", role="detail"),
+    "pixel_accuracy": _accuracy("pixel accuracy", role="detail"),
+    "mean_pixel_accuracy": _accuracy("mean pixel accuracy", role="detail"),
+    "masked_fraction": MetricName("masked fraction", role="constant"),
 }
-_AP = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "AP small", "ap_medium": "AP medium"}
-_AP |= {"ap_large": "AP large", "recall": "recall"}
-_FORMS |= {f"{kind}_{name}": f"{kind} {said} {{:.1f}} %" for kind in ("box", "mask") for name, said in _AP.items()}
+_AP = {"ap50": "AP50", "ap75": "AP75", "ap_small": "AP small", "ap_medium": "AP medium", "ap_large": "AP large"}
+_AP |= {"recall": "recall"}
+METRIC_NAMES |= {
+    f"{kind}_{name}": _accuracy(f"{kind} {words}", role="detail")
+    for kind in ("box", "mask")
+    for name, words in _AP.items()
+}
+_registered: dict[str, MetricName] = {}
+_classes: dict[Any, None] = {}  # metrics that were built, which need not be registered
 
-CONSTANT_METRICS = ("masked_fraction",)  # the same in every validation
+CONSTANT_METRICS = tuple(name for name, entry in METRIC_NAMES.items() if entry.role == "constant")
+
+
+def register_metric_name(name: str, entry: MetricName) -> None:
+    """Let a metric of a plugin have a name in words, a unit and a direction, wherever maetool's own have.
+
+    A metric or evaluator may say the same in a class attribute: `metric_names = {"score": MetricName("my score")}`.
+
+    Args:
+        name: the metric, as the validation gives it, with its prefix where it has one.
+        entry: what is known of it.
+
+    Raises:
+        UsageError: the name is one of maetool's own, and means something else there.
+    """
+    own = METRIC_NAMES.get(name)
+    if own is not None and own != entry:
+        raise UsageError(f"`{name}` is a metric of maetool, {own.words}: give yours another name, or a prefix.")
+    _registered[name] = entry
+
+
+def register_metric(cls: Any) -> None:
+    """Let the names that a class of metrics has in `metric_names` be known, though the class is not registered."""
+    _classes[cls] = None
+
+
+def register_prefixed(prefix: str, names: Mapping[str, MetricName]) -> None:
+    """Let the metrics of an evaluator be known as "prefix/name" too, with the prefix in brackets after the words."""
+    for name, entry in names.items():
+        words, title = (f"{text} ({prefix})" if text else "" for text in (entry.words, entry.title))
+        _registered[f"{prefix}/{name}"] = replace(entry, words=words, title=title)
+
+
+def named(*names: str) -> dict[str, MetricName]:
+    """Return entries of the table by their names."""
+    return {name: METRIC_NAMES[name] for name in names}
+
+
+def known_metrics() -> dict[str, MetricName]:
+    """Return every metric that has a name: maetool's own, then those of plugins."""
+    return {**dict(_of_classes()), **_registered, **METRIC_NAMES}
+
+
+def _of_classes() -> Iterator[tuple[str, MetricName]]:
+    for cls in (*METRICS.parent.module_dict.values(), *METRICS.module_dict.values(), *_classes):
+        prefix = getattr(cls, "default_prefix", None)
+        for name, entry in getattr(cls, "metric_names", {}).items():
+            yield name, entry
+            if prefix:
+                yield f"{prefix}/{name}", entry
+
+
+def metric_name(name: str) -> MetricName | None:
+    """Return what is known of a metric; None of one that nobody named."""
+    return METRIC_NAMES.get(name) or known_metrics().get(name)
+
+
+def headlines(names: Iterable[str], roles: Iterable[str] = ("headline",)) -> dict[str, MetricName]:
+    """Return those of the metrics that have one of the `roles`, maetool's own first, in the order of the table."""
+    names, roles, known = set(names), set(roles), known_metrics()
+    order = [*METRIC_NAMES, *(name for name in known if name not in METRIC_NAMES)]
+    return {name: known[name] for name in order if name in names and known[name].role in roles}
+
+
+def is_constant(name: str) -> bool:
+    """Return whether a metric is the same in every validation, so that nobody needs to read it."""
+    entry = metric_name(name)
+    return entry is not None and entry.role == "constant"
 
 
 def say_metric(name: str, value: Any) -> str:
     """Return a metric of a validation in words, such as "kNN accuracy 71.6 %"."""
-    other = name.replace("_", " ") + (" {:.4f}" if isinstance(value, float) else " {}")
-    return _FORMS.get(name, other).format(value)
+    entry = metric_name(name)
+    if entry is None:
+        entry = MetricName(name.replace("_", " "))
+    return f"{entry.words} {entry.say(value)}"
 
 
 def is_better_when(metric: str) -> str:
-    """Return "greater" or "less" for a metric of maetool, and an empty string for one that it does not know."""
-    if any(word in metric for word in ("loss", "error")):
-        return "less"
-    return "greater" if metric in _FORMS else ""
+    """Return "greater" or "less" for a metric that has a name; an empty string for one of which nothing is known.
+
+    Of a metric without a name, "loss" or "error" in it says "less".
+    """
+    entry = metric_name(metric)
+    if entry is not None:
+        return entry.better
+    return "less" if any(word in metric for word in ("loss", "error")) else ""
+
+
+def name_evaluators(loop: Any) -> None:
+    """Let the metrics of the evaluators of a config's `val_cfg` be known with the names that it gives them as prefixes.
+
+    Args:
+        loop: the config; one without evaluators, or None, changes nothing.
+    """
+    evaluators = loop.get("evaluators") if isinstance(loop, Mapping) else None
+    for name, cfg in (evaluators if isinstance(evaluators, Mapping) else {}).items():
+        if isinstance(cfg, Mapping) and "type" in cfg:
+            names = getattr(find_part(cfg["type"], METRICS), "metric_names", {})
+            register_prefixed(cfg.get("prefix") or name, names)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from maetool.config.load import stated
-from maetool.evaluation.names import CONSTANT_METRICS, say_metric
+from maetool.evaluation.names import is_constant, say_metric
 from maetool.metadata.stored_config import read_config
 from maetool.ops.geometry import by
 from maetool.registry import ENCODERS
@@ -128,7 +128,7 @@ def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
         for name, values in read_logs(source.parent).items()
         if name.startswith("val/") and min(values) <= last
     }
-    numbers = [f"- {say_metric(name, value)}" for name, value in logged.items() if name not in CONSTANT_METRICS]
+    numbers = [f"- {say_metric(name, value)}" for name, value in logged.items() if not is_constant(name)]
     if not numbers:
         return ["The log of the run was not beside the checkpoint, so none are known here."]
     return ["As the run measured them last, on the images that it was validated on:", "", *numbers]

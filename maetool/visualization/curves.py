@@ -12,11 +12,6 @@ from maetool.reading import read_file
 from .pictures import new_figure, save_figure
 
 _logger = logging.getLogger("maetool")
-_ACCURACIES = {
-    "val/top1": "top-1 accuracy",
-    "val/mean_average_precision": "mean average precision",
-    "val/knn": "kNN accuracy",
-}
 
 Logs = dict[str, dict[int, float]]
 
@@ -57,10 +52,28 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and isinstance(record.get("step", 0), int | float) else None
 
 
-def draw_curves(logs: Logs, path: Path) -> None:
-    """Draw the loss beside that of a constant predictor, and the first accuracy that there is, as a PNG."""
-    figure = new_figure(8, 4.5)
-    axes = figure.add_subplot()
+def draw_curves(logs: Logs, path: Path, metrics: Mapping[str, Any] | None = None) -> None:
+    """Draw the loss beside that of a constant predictor and what was measured, as a PNG.
+
+    Args:
+        logs: what `read_logs` returned.
+        path: where.
+        metrics: name in the logs, such as "val/knn", to its `maetool.evaluation.names.MetricName`: percentages are
+            drawn beside the loss on an axis of their own, other numbers below, a panel each.
+    """
+    metrics = {name: entry for name, entry in (metrics or {}).items() if logs.get(name)}
+    others = {name: entry for name, entry in metrics.items() if entry.unit != "%"}
+    figure = new_figure(8, 4.5 + 2.5 * len(others))
+    first, *panels = figure.subplots(1 + len(others), squeeze=False, height_ratios=[4.5] + [2.5] * len(others))[:, 0]
+    _draw_losses(first, logs, {name: entry for name, entry in metrics.items() if name not in others})
+    for axes, (name, entry) in zip(panels, others.items(), strict=True):
+        axes.plot(*_points(logs[name]), "s-", markersize=3)
+        axes.set(xlabel="step", ylabel=entry.words)
+        axes.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def _draw_losses(axes: Any, logs: Logs, percentages: Mapping[str, Any]) -> None:
     lines = {
         "loss": ("training loss", "C0", "-"),
         "val/loss": ("validation loss" + " (fixed masks)" * ("val/masked_fraction" in logs), "C1", "o-"),
@@ -71,16 +84,16 @@ def draw_curves(logs: Logs, path: Path) -> None:
             axes.plot(*_points(logs[name]), style, color=colour, label=label, markersize=3)
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
     handles, labels = axes.get_legend_handles_labels()
-    name = next((name for name in _ACCURACIES if logs.get(name)), None)
-    if name:
+    if percentages:
         right = axes.twinx()
-        right.plot(*_points(logs[name]), "s-", color="C2", markersize=3, label=_ACCURACIES[name])
-        right.set(ylabel=f"{_ACCURACIES[name]} (%)", ylim=(0, 100))
+        for number, (name, entry) in enumerate(percentages.items(), start=2):
+            right.plot(*_points(logs[name]), "s-", color=f"C{number}", markersize=3, label=entry.words)
+        only = next(iter(percentages.values())).words
+        right.set(ylabel=f"{only} (%)" if len(percentages) == 1 else "%", ylim=(0, 100))
         more = right.get_legend_handles_labels()
         handles, labels = handles + more[0], labels + more[1]
     axes.legend(handles, labels, loc="best", fontsize=8)
     axes.grid(alpha=0.3)
-    save_figure(figure, path)
 
 
 def read_runs(folders: Sequence[Path], keys: Sequence[str]) -> dict[str, Logs]:

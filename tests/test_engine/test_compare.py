@@ -12,7 +12,7 @@ from maetool.errors import UsageError
 from maetool.visualization.comparison import draw
 from maetool.visualization.curves import read_logs
 
-CLASSIFIER = {"top-1 %", "mean average precision %"}
+CLASSIFIER = {"top-1 %", "mean average precision %", "mean IoU %", "box AP %", "mask AP %"}
 
 COMMON = ["train_dataloader.dataset.num_samples=128", "train_cfg.max_epochs=2", "train_cfg.val_interval=2"]
 COMMON += ["val_dataloader.dataset.num_samples=40", "val_cfg.bank_dataloader.dataset.num_samples=40"]

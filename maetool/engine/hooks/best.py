@@ -1,18 +1,20 @@
 """Keeps the weights that did best in validation."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 
 from maetool.errors import UsageError
-from maetool.evaluation.names import is_better_when
+from maetool.evaluation.names import is_better_when, metric_name
 from maetool.protocols import RunnerLike
 from maetool.writing import remove_file
 
 from .tolerance import training_goes_on
 
 _SCORE, _FILE = "best_score", "best_ckpt"  # in the message hub, as MMEngine's CheckpointHook has them
+_WATCHED = {"EarlyStoppingHook": "monitor", "CheckpointHook": "save_best"}  # hooks of MMEngine
 
 
 class BestCheckpoint:
@@ -70,3 +72,16 @@ class BestCheckpoint:
                 'rule="less".'
             )
         return name, rule
+
+
+def with_rule(hook: Any) -> Any:
+    """Return the config of a hook of MMEngine's that follows a metric with its rule, where only the table of names has it.
+
+    MMEngine infers it from parts of the name, and knows neither kNN nor a metric of a plugin.
+    """
+    if not isinstance(hook, Mapping) or hook.get("rule") is not None:
+        return hook
+    kind = hook.get("type")
+    metric = hook.get(_WATCHED.get(getattr(kind, "__name__", str(kind)).rpartition(".")[2], ""))
+    entry = metric_name(metric) if isinstance(metric, str) else None
+    return {**hook, "rule": entry.better} if entry is not None and entry.better else hook

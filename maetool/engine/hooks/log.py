@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.hooks import LoggerHook
 
-from maetool.evaluation.names import CONSTANT_METRICS, say_metric
+from maetool.evaluation.names import is_constant, say_metric
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 
@@ -46,7 +46,7 @@ class LogHook(LoggerHook):
         self._report(runner, "test", "test", metrics or {})
 
     def _report(self, runner: RunnerLike, stage: str, title: str, metrics: dict[str, Any]) -> None:
-        shown = [say_metric(name, value) for name, value in metrics.items() if name not in CONSTANT_METRICS]
+        shown = [say_metric(name, value) for name, value in metrics.items() if not is_constant(name)]
         runner.logger.info("%s | %s", title, ", ".join(shown) or "no metrics")
         step = 0 if isinstance(runner._train_loop, Mapping | None) else runner.iter
         scalars = {f"{stage}/{name}": value for name, value in metrics.items() if isinstance(value, int | float)}

@@ -5,9 +5,10 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from maetool.evaluation.names import MetricName, headlines
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
-from maetool.visualization.curves import draw_curves, read_logs
+from maetool.visualization.curves import Logs, draw_curves, read_logs
 
 from .tolerance import training_goes_on
 
@@ -38,10 +39,17 @@ class LossCurveHook(Hook):
         with training_goes_on(runner, "Drawing the loss curve"):
             logs = read_logs(Path(runner.work_dir))
             if logs:
-                draw_curves(logs, Path(runner.work_dir) / "loss_curve.png")
+                draw_curves(logs, Path(runner.work_dir) / "loss_curve.png", measured(logs))
             elif runner.iter and not self._warned:
                 self._warned = True
                 runner.logger.warning(
                     "There is no loss curve, because the visualizer writes no JSON logs: add dict(type="
                     '"LocalVisBackend") to visualizer.vis_backends.'
                 )
+
+
+def measured(logs: Logs) -> dict[str, MetricName]:
+    """Return the headlines of the validations in a log, but for the losses: name in the log to what is known of it."""
+    names = [name.removeprefix("val/") for name in logs if name.startswith("val/")]
+    drawn = {name: entry for name, entry in headlines(names).items() if name not in ("loss", "constant_predictor")}
+    return {f"val/{name}": entry for name, entry in drawn.items()}
