@@ -75,7 +75,7 @@ class BestCheckpoint:
 
 
 def with_rule(hook: Any) -> Any:
-    """Return the config of a hook of MMEngine's that follows a metric with its rule, where only the table of names has it.
+    """Return the config of a hook of MMEngine's that follows a metric with its rule, where the table of names has it.
 
     MMEngine infers it from parts of the name, and knows neither kNN nor a metric of a plugin.
     """
