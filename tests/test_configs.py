@@ -1,5 +1,6 @@
 """Every leaf config trains in a shrunk form, and the full-size ones say what the paper says."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,23 @@ def leaf_id(path):
     return str(path.relative_to(CONFIGS))
 
 
+def parts_of(section, place="model"):
+    """Return the name of every part in a section, by its place; but for teachers, which are made like the encoder."""
+    inside = {name: value for name, value in section.items() if isinstance(value, Mapping) and name != "teacher"}
+    below = [parts_of(value, f"{place}.{name}") for name, value in inside.items()]
+    return dict({place: section.get("type")}.items() | {item for parts in below for item in parts.items()})
+
+
 @pytest.mark.parametrize("path", LEAVES, ids=leaf_id)
 def test_runs_in_a_tiny_form(path, tmp_path):
     cfg = load_config(path)
+    parts = parts_of(cfg.model)
     shrink(cfg)
+    assert parts_of(cfg.model) == parts
     cfg.work_dir = str(tmp_path)
     runner = launch.build_runner(cfg)
+    assert sum(parameter.numel() for parameter in runner.bare_model.parameters()) < 7_000_000
+    assert len(runner.train_dataloader.dataset) == 8
     runner.train()
     assert runner.iter == 4
     assert read_logs(tmp_path)["loss"][4] > 0

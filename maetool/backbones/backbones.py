@@ -153,3 +153,8 @@ class UPerNetBackbone(Backbone):
     def __init__(self, encoder: Any, layers: Sequence[int] | None = None, init_cfg: Any = None) -> None:
         super().__init__(encoder, init_cfg)
         self.pyramid = LayerPyramid(self.encoder.embed_dim, self.encoder.num_layers, layers)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return LayerPyramid.debug_arguments(arguments)

@@ -1,6 +1,7 @@
 """Pyramids: maps of one stride to maps of four."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -105,6 +106,12 @@ class LayerPyramid(nn.Module):
         up4 = nn.Sequential(*up4, nn.ConvTranspose2d(embed_dim, embed_dim, 2, 2))
         up2 = nn.ConvTranspose2d(embed_dim, embed_dim, 2, 2)
         self.rescale = nn.ModuleList([up4, up2, nn.Identity(), _halve()])
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        layers = arguments["layers"]
+        return {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Return four maps (B, D, rows, columns), the finest first, of four maps (B, D, h, w)."""

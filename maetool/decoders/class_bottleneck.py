@@ -1,7 +1,7 @@
 """A decoder that sees the image only through the class token."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from timm.models.beit import Block as BeitBlock
@@ -45,6 +45,7 @@ class ClassBottleneckDecoder(nn.Module):
 
     reads = ("all",)
     layers: Sequence[int] = ()
+    debug_arguments: ClassVar = {"early_layer": 1, "depth": 2, "num_heads": 2}
 
     def __init__(
         self,

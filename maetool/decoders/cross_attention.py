@@ -1,6 +1,7 @@
 """The decoder of CrossMAE: predicted patches ask the encoder's tokens, and nothing else is computed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +113,13 @@ class CrossAttentionDecoder(nn.Module):
         self.norm = LayerNorm(embed_dim)
         self.pred = nn.Linear(embed_dim, out_dim)
         init_as_mae(self)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        layers = arguments["layers"]
+        small = {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
+        return {"embed_dim": 16 * arguments["num_heads"], "depth": 2, **small}
 
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, N, D) of each of `layers`."""

@@ -56,6 +56,11 @@ class LayerFusionDecoder(nn.Module):
         self.reads = self.decoder.reads
         self.predicted_prefix = getattr(self.decoder, "predicted_prefix", 0)
 
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {"layers": [min(layer, 2) for layer in arguments["layers"]]}
+
     @property
     def encoder_norm(self) -> nn.Module:
         """The norm that the sum passes."""

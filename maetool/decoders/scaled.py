@@ -1,8 +1,8 @@
 """A small decoder on one layer of the encoder, for targets that are finer or coarser than patches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log2
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +109,11 @@ class ScaledDecoder(TransformerDecoder):
             self.layer_norm = LayerNorm(encoder_dim)
         self.pred = _head(embed_dim, out_dim, scale, shared_bias)
         init_as_mae(self)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {**super().debug_arguments(arguments), "layer": min(arguments["layer"], 2)}
 
     @property
     def encoder_norm(self) -> nn.Module:

@@ -1,7 +1,7 @@
 """The transformer decoder of MAE."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,11 @@ class TransformerDecoder(nn.Module):
         self.norm = LayerNorm(embed_dim)
         self.pred = nn.Linear(embed_dim, out_dim)
         init_as_mae(self)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {"embed_dim": 16 * arguments["num_heads"], "depth": 2}
 
     def no_weight_decay(self) -> set[str]:
         """Return the parameters without weight decay: learned positions. MAE decays the mask token."""

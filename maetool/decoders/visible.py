@@ -1,6 +1,7 @@
 """A linear map as decoder of what is visible."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -37,6 +38,11 @@ class VisibleDecoder(nn.Module):
         self.layers = None if layer is None else find_layers([layer], num_layers)
         self.pred = nn.Linear(encoder_dim, out_dim)
         init_as_mae(self)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {} if arguments["layer"] is None else {"layer": min(arguments["layer"], 2)}
 
     def forward(self, latent: Tensor | Sequence[Tensor], plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict`, all visible, from tokens (B, T + V, D) or [those]."""

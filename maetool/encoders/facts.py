@@ -1,12 +1,12 @@
 """What the encoders check alike: choices, images, plans; and where their parameters lie."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by
+from maetool.ops.geometry import by, to_size
 from maetool.structures import MaskPlan
 
 # "visible": removed patches are dropped; "all": every place has a token, the removed ones a mask token.
@@ -62,6 +62,16 @@ def check_stride(img_size: Sequence[int], stride: Sequence[int]) -> None:
             f"The last tokens of the encoder cover {by(stride)} pixels, which does not divide an image of "
             f"{by(img_size)}: the nearest size that fits is {by(fits)}."
         )
+
+
+def small_vit(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the small form of a plain encoder: an image of 4 x 4 patches, two blocks, 16 channels a head."""
+    patch_size = to_size(arguments["patch_size"], "patch_size")
+    return {
+        "img_size": tuple(4 * side for side in patch_size),
+        "embed_dim": 16 * arguments["num_heads"],
+        "depth": 2,
+    }
 
 
 def layer_in_blocks(name: str, before: Sequence[str], after: Sequence[str] = ("norm",)) -> int:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import timm
 import torch
@@ -59,6 +59,7 @@ class TimmEncoder(nn.Module):
     vit: Any  # timm's classes have no common base with the attributes that are read here
     can_see = ("visible", "all")
     one_size = True  # of the images that it takes
+    debug_arguments: ClassVar = {"img_size": (32, 32), "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 
     def __init__(
         self,

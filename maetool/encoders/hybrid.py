@@ -1,7 +1,7 @@
 """Convolutions that keep removed patches out, and then a transformer: the encoder of ConvMAE."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from maetool.positions import keep_positions
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import check_choice, check_images, check_plan, layer_in_blocks
+from .facts import check_choice, check_images, check_plan, layer_in_blocks, small_vit
 
 
 class MaskedConvBlock(nn.Module):
@@ -207,3 +207,8 @@ class HybridTransformer(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Return the parameters without weight decay: none beside biases and norms, positions being fixed."""
         return set()
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {**small_vit(arguments), "conv_dims": [8] * len(arguments["conv_dims"])}

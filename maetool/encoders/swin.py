@@ -1,6 +1,6 @@
 """Swin with mask tokens, out of timm's stages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -129,3 +129,13 @@ class SwinTransformer(nn.Module):
             sides = zip(grid, self.window_size, strict=True)
             windows[name] = tuple(min(side // 2**stage, window) for side, window in sides)
         return windows
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        patch_size, stages = to_size(arguments["patch_size"], "patch_size"), len(arguments["depths"])
+        return {
+            "img_size": tuple(4 * side * 2 ** (stages - 1) for side in patch_size),
+            "embed_dim": 16 * arguments["num_heads"][0],
+            "depths": [1] * stages,
+        }

@@ -1,7 +1,7 @@
 """The plain vision transformer, which drops the removed patches or puts a mask token in their place."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import Sees, check_choice, check_images, check_plan, layer_in_blocks
+from .facts import Sees, check_choice, check_images, check_plan, layer_in_blocks, small_vit
 
 
 @ENCODERS.register_module()
@@ -130,3 +130,8 @@ class VisionTransformer(nn.Module):
         pretraining decays the class token; its positions are fixed.
         """
         return {"pos_embed", "cls_token"} if self.sees == "all" else {"pos_embed"}
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return small_vit(arguments)

@@ -1,7 +1,7 @@
 """The plain vision transformer with attention in windows, for images of many tokens."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from maetool.ops.windows import from_windows, to_windows
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
-from .facts import Sees, check_choice, check_images, check_plan, layer_in_blocks
+from .facts import Sees, check_choice, check_images, check_plan, layer_in_blocks, small_vit
 
 
 class MapAttention(Attention):
@@ -210,6 +210,11 @@ class WindowedTransformer(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Return the parameters without weight decay: as ViTDet's, which decays the relative positions."""
         return {"pos_embed"}
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {**small_vit(arguments), "global_blocks": [1], "window_size": 2}
 
 
 def _check_windows(window_size: int, global_blocks: Sequence[int], depth: int) -> None:

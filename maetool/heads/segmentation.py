@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ class UPerHead(nn.Module):
         pool_scales: cells along each axis that the coarsest map is pooled to.
         dropout: share of the channels that training leaves out in front of the classifier.
     """
+
+    debug_arguments: ClassVar = {"width": 8}
 
     def __init__(
         self,
@@ -97,6 +100,8 @@ class FCNHead(nn.Module):
     Raises:
         UsageError: a map that there is not.
     """
+
+    debug_arguments: ClassVar = {"width": 8}
 
     def __init__(
         self,

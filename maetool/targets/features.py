@@ -1,7 +1,7 @@
 """Features of a teacher as target."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Literal
 
@@ -95,6 +95,15 @@ class TeacherTarget(nn.Module):
         take = plan.take_seen if self.sees == "visible" else plan.take_predicted
         patches = take(tokens[:, self.teacher.num_prefix_tokens :])
         return torch.cat([tokens[:, : self.predicted_prefix], patches], dim=1) if self.predicted_prefix else patches
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`: a teacher of the encoder's own kind and size."""
+        layers = arguments["layers"]
+        small = {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
+        if arguments["encoder"]:
+            small |= {"teacher": arguments["encoder"], "checkpoint": None, "resize": ...}
+        return small
 
     def prepare(self, images: Tensor) -> Tensor:
         """Return images (B, C, H, W) as the teacher wants them."""

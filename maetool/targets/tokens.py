@@ -1,7 +1,7 @@
 """The nearest code of a codebook as target."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class TokenTarget(nn.Module):
     """
 
     part_registries = {"source": TARGETS}
+    debug_arguments: ClassVar = {"codebook": 8}  # drawn, because a file's would not fit
 
     invertible = False
     gives_tokens = True

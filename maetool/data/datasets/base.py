@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cache
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import torch
@@ -18,6 +18,8 @@ from maetool.data.keys import keyed_rng as keyed_rng
 from maetool.data.transforms.mmcv_transforms import build_transform
 from maetool.ops.random import sample_keys
 from maetool.registry import TRANSFORMS
+
+DEBUG_SAMPLES = 8  # of a dataset in its small form, see docs/plugins.md
 
 
 @cache
@@ -45,6 +47,7 @@ class ImageDataset(Dataset):
     part_registries = {"pipeline": TRANSFORMS}
 
     metainfo: dict[str, Any] = {}
+    files_in: ClassVar[str | None] = None  # the argument that says where the files are, of a dataset that reads some
 
     collate = "collate_samples"
 

@@ -1,7 +1,7 @@
 """What the datasets of files share: broken files are passed over and reported, labels come from the folders."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from maetool.data.codecs.images import UnreadableImage, check_backend
 from maetool.data.sources.file_index import Files
 from maetool.errors import UsageError
 
-from .base import ImageDataset
+from .base import DEBUG_SAMPLES, ImageDataset
 from .broken_files import too_many
 from .labels import Labels
 from .subsets import Subset, evenly_spaced
@@ -48,6 +48,10 @@ class FileDataset(ImageDataset):
     Raises:
         UsageError: a nonsensical argument, or more broken files than `max_broken` in a probe of the files.
     """
+
+    files_in = "root"
+    # Of so few images nothing would be left to choose among labels.
+    debug_arguments: ClassVar = {"limit": DEBUG_SAMPLES, "labels_fraction": ..., "labels_per_class": ...}
 
     def __init__(
         self,

@@ -1,13 +1,13 @@
 """Pictures drawn on the fly, so that every part of the toolbox can be tried without downloading anything."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maetool.data.datasets.base import ImageDataset
+from maetool.data.datasets.base import DEBUG_SAMPLES, ImageDataset
 from maetool.data.datasets.subsets import Subset
 from maetool.errors import UsageError
 from maetool.ops.geometry import to_size
@@ -43,6 +43,7 @@ class ShapesDataset(ImageDataset):
     """
 
     metainfo = {"classes": tuple(TEXTURES), "object_classes": tuple(OUTLINES)}
+    debug_arguments: ClassVar = {"num_samples": DEBUG_SAMPLES, "labels_fraction": ..., "labels_per_class": ...}
 
     def __init__(
         self,

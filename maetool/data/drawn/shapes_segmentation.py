@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from maetool.data.datasets.base import DEBUG_SAMPLES
 from maetool.data.datasets.dense import DenseDataset
 from maetool.data.datasets.segmentation import CLASSES_FILE
 from maetool.registry import DATASETS
@@ -30,6 +31,7 @@ class ShapesSegmentation(DenseDataset):
     """
 
     metainfo = {"classes": CLASSES}
+    debug_arguments: ClassVar = {"num_samples": DEBUG_SAMPLES}
 
     def __init__(
         self,

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from .preprocessor import IMAGENET_MEAN
 
 Sample = dict[str, Tensor]
 _TRIES = 10
+_SMALL = {"long_side": 128, "short_side": 64}
 
 
 def resize_image(image: Tensor, size: Sequence[int]) -> Tensor:
@@ -65,6 +67,7 @@ class RandomScale:
     """
 
     takes_truth = True
+    debug_arguments: ClassVar = _SMALL
 
     def __init__(self, long_side: int = 2048, short_side: int = 512, ratio: Sequence[float] = (0.5, 2.0)) -> None:
         _check_sides("RandomScale", long_side, short_side)
@@ -94,6 +97,7 @@ class FitSize:
     """
 
     takes_truth = True
+    debug_arguments: ClassVar = _SMALL
 
     def __init__(self, long_side: int = 2048, short_side: int = 512) -> None:
         _check_sides("FitSize", long_side, short_side)

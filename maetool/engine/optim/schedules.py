@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.optim import _ParamScheduler
 from mmengine.runner import IterBasedTrainLoop
@@ -42,6 +42,8 @@ class WarmupSchedule(_ParamScheduler):
         super().__init__(optimizer, "lr", by_epoch=False)
         # MMEngine would warn that the schedule runs ahead of the optimiser, which accumulation makes it do.
         self.optimizer._global_step = 0
+
+    debug_arguments: ClassVar = {"warmup_epochs": 1}
 
     @classmethod
     def build_iter_from_epoch(cls, optimizer: Any, epoch_length: int, end: float, **shape: Any) -> "WarmupSchedule":

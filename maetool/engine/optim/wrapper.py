@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -80,6 +80,8 @@ class AutocastOptimWrapper(OptimWrapper):
     Raises:
         UsageError: an unknown dtype, or an option of clipping that does not exist.
     """
+
+    debug_arguments: ClassVar = {"dtype": "float32"}
 
     def __init__(
         self,
