@@ -57,7 +57,7 @@ FLOORS = {
     "data.prepare": {*DATA, "data.codecs", "data.sources"},
     "visualization": {"errors", "ops", "reading", "writing"},
     "engine.optim": {"errors", "compat", "parallel", "registry"},
-    "config": {*ABOVE, "data.datasets", "data.sources"},
+    "config": {*ABOVE, "engine.optim", "data.datasets", "data.sources"},
     "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "visualization"},
     "pretrained": {
         *{*ABOVE, *LOADING, "data", "data.transforms", "weights.formats"},
