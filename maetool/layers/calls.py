@@ -25,7 +25,8 @@ def is_plain(module: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
         kind: a class, such as `nn.Linear`. A subclass is another kind: LoRA, parametrisations and quantisation make
             subclasses, or tensors of a subclass.
     """
-    if type(module) is not kind or getattr(module.forward, "__func__", None) is not _FORWARDS.get(kind, kind.forward):
+    own = kind.forward is _FORWARDS.get(kind, kind.forward) and "forward" not in module.__dict__
+    if type(module) is not kind or not own:
         return False
     watched = any(getattr(module, name) for name in _WATCHED) or bool(_has_any_global_hook())
     weights = module._parameters.values()

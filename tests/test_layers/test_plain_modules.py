@@ -365,3 +365,17 @@ def test_a_compiled_block_runs_its_hooks(hooked):
     torch.testing.assert_close(block(x), expected, rtol=1e-5, atol=1e-5)
     assert len(graphs) == 1
     torch._dynamo.reset()
+
+
+@pytest.mark.skipif(not cpu._ONEDNN, reason="no oneDNN")
+def test_a_compiled_block_computes_by_the_same_products():
+    def products(block, x):
+        block(x).sum().backward()
+        with torch.profiler.profile() as found:
+            block(x).sum().backward()
+        return sum(event.count for event in found.key_averages() if event.key == "mkldnn::_linear_pointwise")
+
+    torch._dynamo.reset()
+    block, x = Block(24, 2), torch.randn(2, 5, 24, requires_grad=True)
+    assert products(block, x) == products(torch.compile(block, backend="aot_eager"), x) == 4 * 3
+    torch._dynamo.reset()
