@@ -1,11 +1,16 @@
 """What no config need write: it is filled in, and what is written stays."""
 
+from pathlib import Path
+
 import pytest
+from doc_pages import blocks_of
 from mmengine import Config
+from PIL import Image
 
 from maetool.config.load import load_config
 from maetool.config.origin import COMPUTED, trace
 from maetool.config.prepare import prepare_config
+from maetool.engine.launch import build_runner
 from maetool.errors import UsageError
 
 SHAPES = "configs/mae/vit-t_shapes.py"
@@ -145,6 +150,23 @@ def test_what_is_filled_in_is_said(repository):
     for name in ("train_dataloader.sampler.type", "param_scheduler.0.convert_to_iter_based"):
         assert origins[name] == COMPUTED
     assert origins["custom_hooks.3.max_in_a_row"].startswith("configs/_base_/runtime/default.py:")
+
+
+def test_the_smallest_config_trains(repository, tmp_path, monkeypatch):
+    """That of the page, on a folder of images; only its sizes are others."""
+    text = next(block.text for block in blocks_of(repository / "docs/configs.md") if "ImageFolderDataset" in block.text)
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    for number in range(8):
+        Image.new("RGB", (40, 30), (number * 30, 90, 200)).save(f"images/{number}.png")
+    options = ["model.encoder.img_size=32", "model.encoder.depth=1", "model.decoder.depth=1", "train_cfg.max_epochs=1"]
+    options += ["train_dataloader.batch_size=4", "train_dataloader.num_workers=0"]
+    for name, written in (("mine", text), ("alone", text.replace(', "maetool::_base_/runtime/default.py"', ""))):
+        Path(f"{name}.py").write_text(written)
+        runner = build_runner(load_config(f"{name}.py", [*options, f"work_dir={name}"]))
+        runner.train()
+        assert (runner.iter, Path(name, "epoch_1.pth").is_file()) == (2, True)
+        assert Path(name, "reconstructions").is_dir() == (name == "mine")
 
 
 # Hooks by name

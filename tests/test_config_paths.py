@@ -55,7 +55,7 @@ def test_configs_of_another_package(package, tmp_path, monkeypatch, place):
     origins = {name: origin for name, _, origin in trace("mine.py")}
     assert origins["train_cfg.max_epochs"] == "mine.py:2"
     assert origins["model.masker.mask_ratio"].startswith(f"my_package/{place}/own/half.py:")
-    assert origins["model.encoder.depth"].startswith("maetool::_base_/models/mae_vit-t_shapes.py:")
+    assert origins["model.encoder.depth"].startswith("maetool::_base_/encoders/vit-t_shapes.py:")
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_recipe_is_that_of_the_paper(path, world_size):
 
 @pytest.mark.parametrize(("arch", "count"), [("b", 111_907_840), ("l", 329_541_888), ("h", 657_074_508)])
 def test_parameter_counts_are_the_published_ones(arch, count):
-    cfg = load_config(CONFIGS / f"mae/vit-{arch}_800e.py")
+    cfg = load_config(CONFIGS / f"mae/vit-{arch}_1600e.py")
     complete_config(cfg)
     with torch.device("meta"):
         model = _on_meta(cfg)

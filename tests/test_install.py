@@ -145,7 +145,7 @@ def test_an_editable_installation_reads_the_checkout(source, tmp_path):
 
 def test_it_is_the_wheel_that_runs(maetool, site, place):
     out = maetool("print_config", SHAPES, "--only", "model.masker")
-    assert "maetool::_base_/models/mae_vit-t_shapes.py:" in out
+    assert "maetool::_base_/models/mae.py:" in out
     assert "There is no config configs/mae/vit-t_shapes.py: near names: maetool::mae/vit-t_shapes.py" in maetool(
         "print_config", "configs/mae/vit-t_shapes.py", code=2
     )

@@ -8,11 +8,12 @@ One learned query attends to all tokens; then comes the head of the linear probe
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-l.py",
+    "../_base_/encoders/vit-l.py",
+    "../_base_/models/classifier.py",
     "../_base_/datasets/imagenet_probe.py",
     "../_base_/schedules/linear_probe.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(pooling="attention", frozen=True, batch_norm=True)
+model = dict(encoder=_base_.encoder, pooling="attention", frozen=True, batch_norm=True)
 effective_batch_size = 4096

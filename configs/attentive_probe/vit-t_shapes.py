@@ -5,10 +5,11 @@ Hardware: a CPU, a minute or two with one thread. Measured in docs/classificatio
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/classifier_shapes.py",
     "../_base_/datasets/shapes_labels.py",
     "../_base_/schedules/linear_probe_shapes.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(pooling="attention", frozen=True, batch_norm=True)
+model = dict(encoder=_base_.encoder, pooling="attention", frozen=True, batch_norm=True)

@@ -11,13 +11,15 @@ Deviations from Cakeyan/CCViT_Public: no visible patches are replaced by their c
 """
 
 _base_ = [
-    "../_base_/models/beit_vit-b.py",
+    "../_base_/encoders/beit-b.py",
+    "../_base_/models/beit.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/beitv2.py",
     "../_base_/runtime/no_pictures.py",
 ]
 
 model = dict(
+    encoder=_base_.encoder,
     target=dict(
         _delete_=True,
         type="TokenTarget",

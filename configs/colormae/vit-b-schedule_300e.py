@@ -10,18 +10,20 @@ Deviations from carlosh93/ColorMAE: the noise is made here from the seed, with o
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/mae.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
 model = dict(
+    encoder=_base_.encoder,
     masker=dict(
         _delete_=True,
         type="ScheduledMasker",
         starts=[0, 200 / 300, 250 / 300, 275 / 300],  # epochs 0, 200, 250, 275
         maskers=[dict(type="ColorNoiseMasker", color=color) for color in ("green", "blue", "red", "purple")],
-    )
+    ),
 )
 train_cfg = dict(max_epochs=300)

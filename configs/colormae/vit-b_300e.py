@@ -10,11 +10,12 @@ Deviations from carlosh93/ColorMAE: the noise is made here from the seed, with o
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/mae.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(masker=dict(type="ColorNoiseMasker", color="green"))
+model = dict(encoder=_base_.encoder, masker=dict(type="ColorNoiseMasker", color="green"))
 train_cfg = dict(max_epochs=300)

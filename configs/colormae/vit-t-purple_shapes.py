@@ -5,10 +5,11 @@ Hardware: two CPU cores, some three minutes. Measured beside the others of its k
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/mae_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(masker=dict(type="ColorNoiseMasker", color="purple"))
+model = dict(encoder=_base_.encoder, masker=dict(type="ColorNoiseMasker", color="purple"))

@@ -5,17 +5,19 @@ Hardware: two CPU cores, some three minutes. Measured beside the others of its k
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/mae_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/default.py",
 ]
 
 model = dict(
+    encoder=_base_.encoder,
     masker=dict(
         _delete_=True,
         type="ScheduledMasker",
         starts=[0, 200 / 300, 250 / 300, 275 / 300],
         maskers=[dict(type="ColorNoiseMasker", color=color) for color in ("green", "blue", "red", "purple")],
-    )
+    ),
 )

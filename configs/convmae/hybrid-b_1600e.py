@@ -8,12 +8,12 @@ Deviations from Alpha-VL/ConvMAE: bfloat16 where the device has it, instead of f
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-b.py",
+    "../_base_/models/mae.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(encoder=dict(_delete_=True, type="HybridTransformer", embed_dim=768, depth=11, num_heads=12))
+model = dict(encoder=dict(type="HybridTransformer", embed_dim=768, depth=11, num_heads=12))
 effective_batch_size = 3072
 train_cfg = dict(max_epochs=1600)

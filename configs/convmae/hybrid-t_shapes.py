@@ -5,7 +5,7 @@ Hardware: two CPU cores, some minutes. As measured: docs/methods/README.md.
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-t_shapes.py",
+    "../_base_/models/mae_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/default.py",
@@ -13,7 +13,6 @@ _base_ = [
 
 model = dict(
     encoder=dict(
-        _delete_=True,
         type="HybridTransformer",
         img_size=32,
         patch_size=4,

@@ -8,13 +8,14 @@ Deviations from TonyLianLong/CrossMAE: bfloat16 where the device has it, instead
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-l.py",
+    "../_base_/encoders/vit-l.py",
+    "../_base_/models/mae.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
 model = dict(
-    encoder=dict(final_norm=False),
+    encoder=dict(_base_.encoder, final_norm=False),
     decoder=dict(_delete_=True, type="CrossAttentionDecoder", embed_dim=512, depth=12, num_heads=16),
 )

@@ -5,7 +5,8 @@ Hardware: two CPU cores, some minutes. Measured beside the others of its kind in
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/mae_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/default.py",
@@ -13,6 +14,6 @@ _base_ = [
 
 model = dict(
     masker=dict(predict_ratio=0.25),
-    encoder=dict(final_norm=False),
+    encoder=dict(_base_.encoder, final_norm=False),
     decoder=dict(_delete_=True, type="CrossAttentionDecoder", embed_dim=96, depth=2, num_heads=4),
 )

@@ -11,19 +11,20 @@ Deviations from liuxingbin/dbot: a stage is a run of its own, so that the optimi
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/mae.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/no_pictures.py",
 ]
 
 model = dict(
-    encoder=dict(drop_path_rate=0.2),
+    encoder=dict(_base_.encoder, drop_path_rate=0.2),
     decoder=dict(drop_path_rate=0.2, predict_prefix=True),
     target=dict(
         _delete_=True,
         type="FeatureTarget",
-        teacher=dict(type="VisionTransformer", img_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12),
+        teacher=_base_.encoder,
         layers=[-1],
         predict_prefix=True,
     ),

@@ -6,18 +6,20 @@ Hardware: two CPU cores. As measured: docs/methods/README.md.
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/mae_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/no_pictures.py",
 ]
 
 model = dict(
+    encoder=_base_.encoder,
     decoder=dict(predict_prefix=True),
     target=dict(
         _delete_=True,
         type="FeatureTarget",
-        teacher=dict(type="VisionTransformer", img_size=32, patch_size=4, embed_dim=128, depth=4, num_heads=4),
+        teacher=_base_.encoder,
         layers=[-1],
         predict_prefix=True,
     ),

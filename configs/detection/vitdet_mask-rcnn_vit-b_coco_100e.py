@@ -8,8 +8,11 @@ Deviations from projects/ViTDet of mmdetection: torchvision's losses (smooth L1 
     without objects stay; warm-up from 0; bfloat16 where the device has it, instead of float16."""
 
 _base_ = [
-    "../_base_/models/vitdet_vit-b.py",
+    "../_base_/encoders/vitdet-b.py",
+    "../_base_/models/vitdet.py",
     "../_base_/datasets/coco.py",
     "../_base_/schedules/vitdet.py",
     "../_base_/runtime/objects.py",
 ]
+
+model = dict(encoder=_base_.encoder)

@@ -8,13 +8,14 @@ Deviations from vitdet_mask-rcnn_vit-b_coco_100e.py: 512 pixels, a batch of 8, a
     of the classes are those of --data."""
 
 _base_ = [
-    "../_base_/models/vitdet_vit-b.py",
+    "../_base_/encoders/vitdet-b.py",
+    "../_base_/models/vitdet.py",
     "../_base_/datasets/coco.py",
     "../_base_/schedules/vitdet.py",
     "../_base_/runtime/objects.py",
 ]
 
-model = dict(encoder=dict(img_size=512))
+model = dict(encoder=dict(_base_.encoder, img_size=512))
 base_lr = 3.2e-3  # 1e-4 at the batch of 8
 effective_batch_size = 8
 train_dataloader = dict(

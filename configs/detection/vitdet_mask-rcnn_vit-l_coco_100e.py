@@ -8,10 +8,12 @@ Deviations from projects/ViTDet of mmdetection: torchvision's losses (smooth L1 
     without objects stay; warm-up from 0; bfloat16 where the device has it, instead of float16."""
 
 _base_ = [
-    "../_base_/models/vitdet_vit-l.py",
+    "../_base_/encoders/vitdet-l.py",
+    "../_base_/models/vitdet.py",
     "../_base_/datasets/coco.py",
     "../_base_/schedules/vitdet.py",
     "../_base_/runtime/objects.py",
 ]
 
+model = dict(encoder=dict(_base_.encoder, drop_path_rate=0.4))
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay=0.8))

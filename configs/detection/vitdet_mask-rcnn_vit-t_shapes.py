@@ -7,8 +7,11 @@ Deviations from vitdet_mask-rcnn_vit-b_coco_100e.py: images of 32 pixels, patche
 """
 
 _base_ = [
-    "../_base_/models/vitdet_vit-t_shapes.py",
+    "../_base_/encoders/vitdet-t_shapes.py",
+    "../_base_/models/vitdet_shapes.py",
     "../_base_/datasets/shapes_objects.py",
     "../_base_/schedules/vitdet_shapes.py",
     "../_base_/runtime/objects.py",
 ]
+
+model = dict(encoder=_base_.encoder)

@@ -6,13 +6,14 @@ Deviations from configs/finetune/vit-t_shapes.py: more epochs, for as many steps
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/classifier_shapes.py",
     "../_base_/datasets/shapes_labels.py",
     "../_base_/schedules/finetune_shapes.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(pooling="avg", own_norm=True, head_std=2e-5)
+model = dict(encoder=_base_.encoder, pooling="avg", own_norm=True, head_std=2e-5)
 train_dataloader = dict(dataset=dict(labels_fraction=0.1))
 train_cfg = dict(max_epochs=25, val_interval=25)
 param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=5, min_lr=1e-6)]

@@ -8,17 +8,11 @@ Deviations from facebookresearch/mae: bfloat16 where the device has it, instead 
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/finetune.py",
     "../_base_/datasets/imagenet_finetune.py",
     "../_base_/schedules/finetune.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(
-    encoder=dict(drop_path_rate=0.1),
-    pooling="avg",
-    own_norm=True,
-    head_std=2e-5,
-    label_smoothing=0.1,
-    data_preprocessor=dict(type="AugmentingPreprocessor", mixup_alpha=0.8, cutmix_alpha=1.0, erase_prob=0.25),
-)
+model = dict(encoder=dict(_base_.encoder, drop_path_rate=0.1))

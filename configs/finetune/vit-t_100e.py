@@ -9,16 +9,11 @@ Deviations from facebookresearch/mae: bfloat16 where the device has it, instead 
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-t.py",
+    "../_base_/encoders/vit-t.py",
+    "../_base_/models/finetune.py",
     "../_base_/datasets/imagenet_finetune.py",
     "../_base_/schedules/finetune.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(
-    pooling="avg",
-    own_norm=True,
-    head_std=2e-5,
-    label_smoothing=0.1,
-    data_preprocessor=dict(type="AugmentingPreprocessor", mixup_alpha=0.8, cutmix_alpha=1.0, erase_prob=0.25),
-)
+model = dict(encoder=_base_.encoder)

@@ -7,10 +7,11 @@ Deviations from configs/finetune/vit-b_100e.py: no colours, erasing, mixing or s
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/classifier_shapes.py",
     "../_base_/datasets/shapes_labels.py",
     "../_base_/schedules/finetune_shapes.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(pooling="avg", own_norm=True, head_std=2e-5)
+model = dict(encoder=_base_.encoder, pooling="avg", own_norm=True, head_std=2e-5)

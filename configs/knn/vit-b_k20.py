@@ -7,11 +7,12 @@ k is 20 and the temperature 0.07, not swept, because choosing them on the valida
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/classifier.py",
     "../_base_/datasets/imagenet_knn.py",
     "../_base_/schedules/knn.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(pooling="cls", frozen=True)
+model = dict(encoder=_base_.encoder, pooling="cls", frozen=True)
 val_cfg = dict(type="KnnValLoop", k=20, temperature=0.07)

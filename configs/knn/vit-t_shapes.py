@@ -5,11 +5,12 @@ Hardware: a CPU, half a minute. Measured in docs/classification.md.
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/classifier_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/knn.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(pooling="avg", frozen=True)
+model = dict(encoder=_base_.encoder, pooling="avg", frozen=True)
 val_cfg = dict(type="KnnValLoop", k=20, temperature=0.07)

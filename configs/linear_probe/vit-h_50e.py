@@ -8,11 +8,12 @@ Deviations from facebookresearch/mae: bfloat16 where the device has it, instead 
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-h.py",
+    "../_base_/encoders/vit-h.py",
+    "../_base_/models/classifier.py",
     "../_base_/datasets/imagenet_probe.py",
     "../_base_/schedules/linear_probe.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(pooling="cls", frozen=True, batch_norm=True)
+model = dict(encoder=_base_.encoder, pooling="cls", frozen=True, batch_norm=True)
 train_cfg = dict(max_epochs=50)

@@ -7,10 +7,11 @@ Deviation from configs/linear_probe/vit-b_90e.py: the mean of the patch tokens, 
 """
 
 _base_ = [
-    "../_base_/models/classifier_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/classifier_shapes.py",
     "../_base_/datasets/shapes_labels.py",
     "../_base_/schedules/linear_probe_shapes.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(pooling="avg", frozen=True, batch_norm=True)
+model = dict(encoder=_base_.encoder, pooling="avg", frozen=True, batch_norm=True)

@@ -8,12 +8,14 @@ Deviations from Haoqing-Wang/LocalMIM: bfloat16 where the device has it, instead
 """
 
 _base_ = [
-    "../_base_/models/localmim_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/localmim.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/no_pictures.py",
 ]
 
+model = dict(encoder=_base_.encoder)
 base_lr = 2e-4  # per 256 images
 effective_batch_size = 2048
 param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=40, min_lr=1e-6)]

@@ -5,8 +5,11 @@ Hardware: two CPU cores, some minutes. Measured beside the others of its kind in
 """
 
 _base_ = [
-    "../_base_/models/localmim_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/localmim_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/no_pictures.py",
 ]
+
+model = dict(encoder=_base_.encoder)

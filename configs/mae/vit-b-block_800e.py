@@ -7,11 +7,12 @@ Deviations from the paper: ViT-B instead of ViT-L; those of vit-b_800e.py.
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/mae.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(masker=dict(type="BlockMasker", mask_ratio=0.75))
+model = dict(encoder=_base_.encoder, masker=dict(type="BlockMasker", mask_ratio=0.75))
 train_cfg = dict(max_epochs=800)

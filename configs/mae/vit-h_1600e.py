@@ -9,10 +9,12 @@ Deviations from facebookresearch/mae: bfloat16 where the device has it, instead 
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-h.py",
+    "../_base_/encoders/vit-h.py",
+    "../_base_/models/mae.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
+model = dict(encoder=_base_.encoder)
 train_cfg = dict(max_epochs=1600)

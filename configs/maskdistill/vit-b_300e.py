@@ -9,7 +9,8 @@ Deviations: no code is published; settings are those on which two re-implementat
 """
 
 _base_ = [
-    "../_base_/models/beit_vit-b.py",
+    "../_base_/encoders/beit-b.py",
+    "../_base_/models/beit.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/beitv2.py",
     "../_base_/runtime/no_pictures.py",
@@ -17,7 +18,7 @@ _base_ = [
 
 model = dict(
     masker=dict(mask_ratio=78 / 196),
-    encoder=dict(drop_path_rate=0.1),
+    encoder=dict(_base_.encoder, drop_path_rate=0.1),
     target=dict(
         _delete_=True,
         type="FeatureTarget",

@@ -9,13 +9,15 @@ Deviations from facebookresearch/SlowFast: MAE's initialisation instead of a tru
 """
 
 _base_ = [
-    "../_base_/models/linear_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/mask_tokens.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/no_pictures.py",
 ]
 
 model = dict(
+    encoder=_base_.encoder,
     masker=dict(mask_ratio=78 / 196, min_patches=15),
     target=dict(type="HOGTarget", nbins=9, cell_size=8),
     head=dict(type="RegressionHead", loss="l2"),

@@ -5,10 +5,11 @@ Hardware: two CPU cores. Measured beside the others in docs/methods/README.md.
 """
 
 _base_ = [
-    "../_base_/models/linear_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/mask_tokens_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/no_pictures.py",
 ]
 
-model = dict(target=dict(_delete_=True, type="HOGTarget"))
+model = dict(encoder=_base_.encoder, target=dict(_delete_=True, type="HOGTarget"))

@@ -8,10 +8,12 @@ Deviations from mmpretrain: bfloat16 where the device has it, instead of float16
 """
 
 _base_ = [
-    "../_base_/models/mff_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/mff.py",
     "../_base_/datasets/imagenet_whole.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
+model = dict(encoder=_base_.encoder)
 train_cfg = dict(max_epochs=800)

@@ -5,17 +5,19 @@ Hardware: two CPU cores, some minutes. Measured beside the others of its kind in
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/mae_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/default.py",
 ]
 
 model = dict(
+    encoder=_base_.encoder,
     decoder=dict(
         _delete_=True,
         type="LayerFusionDecoder",
         layers=[1, 2, 3, 4],
         decoder=dict(type="TransformerDecoder", embed_dim=96, depth=1, num_heads=4),
-    )
+    ),
 )

@@ -10,13 +10,15 @@ Deviations: no code is published. The mimic head is one linear map, its loss 1 -
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/mae.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
 model = dict(
+    encoder=_base_.encoder,
     tasks=dict(
         mimic=dict(
             at="visible",

@@ -8,11 +8,12 @@ Deviations from open-mmlab/mmselfsup: the crops are resized bicubically instead 
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/mae.py",
     "../_base_/datasets/imagenet_whole.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(target=dict(type="LowFrequencyTarget", radius=40.0))
+model = dict(encoder=_base_.encoder, target=dict(type="LowFrequencyTarget", radius=40.0))
 train_cfg = dict(max_epochs=800)

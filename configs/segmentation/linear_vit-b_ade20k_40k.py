@@ -7,14 +7,15 @@ One linear layer on the normalised last tokens, standardised over the batch: our
 """
 
 _base_ = [
-    "../_base_/models/upernet_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/upernet.py",
     "../_base_/datasets/ade20k.py",
     "../_base_/schedules/segmentation.py",
     "../_base_/runtime/segmentation.py",
 ]
 
 model = dict(
-    encoder=dict(drop_path_rate=0.0, layer_scale=None, final_norm=True),
+    encoder=dict(_base_.encoder, img_size=512, drop_path_rate=0.0, layer_scale=None, final_norm=True),
     pyramid=None,
     decode_head=dict(_delete_=True, type="LinearMapHead"),
     auxiliary_head=None,

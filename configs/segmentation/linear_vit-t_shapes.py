@@ -5,14 +5,15 @@ Hardware: two CPU cores.
 """
 
 _base_ = [
-    "../_base_/models/upernet_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/upernet_shapes.py",
     "../_base_/datasets/shapes_segmentation.py",
     "../_base_/schedules/segmentation_shapes.py",
     "../_base_/runtime/segmentation.py",
 ]
 
 model = dict(
-    encoder=dict(final_norm=True),
+    encoder=dict(_base_.encoder, final_norm=True),
     pyramid=None,
     decode_head=dict(_delete_=True, type="LinearMapHead"),
     auxiliary_head=None,

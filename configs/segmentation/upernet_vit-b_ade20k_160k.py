@@ -8,8 +8,11 @@ Deviations from mmsegmentation 1.1.2: an epoch of warm-up (1,263 steps) instead 
 """
 
 _base_ = [
-    "../_base_/models/upernet_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/upernet.py",
     "../_base_/datasets/ade20k.py",
     "../_base_/schedules/segmentation.py",
     "../_base_/runtime/segmentation.py",
 ]
+
+model = dict(encoder=dict(_base_.encoder, img_size=512))

@@ -7,13 +7,14 @@ The recipe is that of upernet_vit-b_ade20k_160k.py with larger crops, half the b
 """
 
 _base_ = [
-    "../_base_/models/upernet_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/upernet.py",
     "../_base_/datasets/cityscapes.py",
     "../_base_/schedules/segmentation.py",
     "../_base_/runtime/segmentation.py",
 ]
 
-model = dict(num_classes=19, encoder=dict(img_size=768), stride=512)
+model = dict(num_classes=19, encoder=dict(_base_.encoder, img_size=768), stride=512)
 effective_batch_size = 8
 base_lr = 3.2e-3  # 1e-4 at the batch of 8
 train_cfg = dict(max_epochs=216)  # of 371 steps

@@ -7,11 +7,12 @@ The recipe is that of upernet_vit-b_ade20k_160k.py with fewer steps, on the 1,46
 """
 
 _base_ = [
-    "../_base_/models/upernet_vit-b.py",
+    "../_base_/encoders/vit-b.py",
+    "../_base_/models/upernet.py",
     "../_base_/datasets/voc.py",
     "../_base_/schedules/segmentation.py",
     "../_base_/runtime/segmentation.py",
 ]
 
-model = dict(num_classes=21)
+model = dict(encoder=dict(_base_.encoder, img_size=512), num_classes=21)
 train_cfg = dict(max_epochs=220)  # of 91 steps

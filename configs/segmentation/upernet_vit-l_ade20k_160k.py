@@ -8,11 +8,17 @@ Deviations from mmsegmentation 1.1.2: an epoch of warm-up (1,263 steps) instead 
 """
 
 _base_ = [
-    "../_base_/models/upernet_vit-l.py",
+    "../_base_/encoders/vit-l.py",
+    "../_base_/models/upernet.py",
     "../_base_/datasets/ade20k.py",
     "../_base_/schedules/segmentation.py",
     "../_base_/runtime/segmentation.py",
 ]
 
+model = dict(
+    encoder=dict(_base_.encoder, img_size=512, drop_path_rate=0.2),
+    pyramid=dict(layers=[8, 12, 16, 24]),
+    decode_head=dict(width=1024),
+)
 base_lr = 1.44e-3  # 9e-5 at the batch of 16
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay=0.75))

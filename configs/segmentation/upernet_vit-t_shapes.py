@@ -7,8 +7,11 @@ Deviations from upernet_vit-b_ade20k_160k.py: narrow heads with a larger rate, t
 """
 
 _base_ = [
-    "../_base_/models/upernet_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/upernet_shapes.py",
     "../_base_/datasets/shapes_segmentation.py",
     "../_base_/schedules/segmentation_shapes.py",
     "../_base_/runtime/segmentation.py",
 ]
+
+model = dict(encoder=_base_.encoder)

@@ -9,12 +9,14 @@ Deviations from microsoft/SimMIM: the warm-up starts at 0 instead of 4e-6; the c
 """
 
 _base_ = [
-    "../_base_/models/simmim_swin-b.py",
+    "../_base_/encoders/swin-b.py",
+    "../_base_/models/simmim.py",
     "../_base_/datasets/imagenet_large_crops.py",
     "../_base_/schedules/simmim.py",
     "../_base_/runtime/default.py",
 ]
 
+model = dict(encoder=_base_.encoder, masker=dict(unit=8))  # 8 patches: 32 pixels
 base_lr = 1e-4  # per 256 images
 param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=10, min_lr=4e-5)]
 train_cfg = dict(max_epochs=100)

@@ -8,10 +8,12 @@ Deviations from microsoft/SimMIM: the crop is bicubic instead of bilinear; table
 """
 
 _base_ = [
-    "../_base_/models/simmim_swin-b.py",
+    "../_base_/encoders/swin-b.py",
+    "../_base_/models/simmim.py",
     "../_base_/datasets/imagenet_large_crops.py",
     "../_base_/schedules/simmim.py",
     "../_base_/runtime/default.py",
 ]
 
+model = dict(encoder=_base_.encoder, masker=dict(unit=8))  # 8 patches: 32 pixels
 train_cfg = dict(max_epochs=800)

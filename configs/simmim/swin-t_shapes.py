@@ -5,7 +5,7 @@ Hardware: two CPU cores, some minutes. As measured: docs/methods/README.md.
 """
 
 _base_ = [
-    "../_base_/models/simmim_swin-b.py",
+    "../_base_/models/simmim.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/default.py",
@@ -13,5 +13,7 @@ _base_ = [
 
 model = dict(
     masker=dict(unit=2),
-    encoder=dict(img_size=32, patch_size=2, embed_dim=64, depths=[1, 3], num_heads=[2, 4], window_size=4),
+    encoder=dict(
+        type="SwinTransformer", img_size=32, patch_size=2, embed_dim=64, depths=[1, 3], num_heads=[2, 4], window_size=4
+    ),
 )

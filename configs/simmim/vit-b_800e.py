@@ -9,10 +9,15 @@ Deviations from microsoft/SimMIM: the class token and the position tables are de
 """
 
 _base_ = [
-    "../_base_/models/simmim_vit-b.py",
+    "../_base_/encoders/beit-b.py",
+    "../_base_/models/simmim.py",
     "../_base_/datasets/imagenet_large_crops.py",
     "../_base_/schedules/simmim.py",
     "../_base_/runtime/default.py",
 ]
 
+model = dict(
+    encoder=dict(_base_.encoder, drop_path_rate=0.1),
+    masker=dict(unit=2),  # 2 patches: 32 pixels
+)
 train_cfg = dict(max_epochs=800)

@@ -5,7 +5,8 @@ Hardware: two CPU cores, some minutes. As measured: docs/methods/README.md.
 """
 
 _base_ = [
-    "../_base_/models/mae_vit-t_shapes.py",
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/mae_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/default.py",
@@ -13,7 +14,7 @@ _base_ = [
 
 model = dict(
     masker=dict(_delete_=True, type="AlignedMasker", mask_ratio=0.6, unit=1),
-    encoder=dict(sees="all", pos_embed="learned"),
+    encoder=dict(_base_.encoder, sees="all", pos_embed="learned"),
     decoder=dict(_delete_=True, type="LinearDecoder"),
     target=dict(norm_pix_loss=False),
     head=dict(loss="l1"),

@@ -19,10 +19,12 @@ def fill_defaults(cfg: Config) -> None:
 
     Loaders are sampled by keys, that of training in a new order each epoch. The dataset says what makes batches of its
     samples, for a model whose preprocessor is one of maetool's. A warm-up counts iterations. `ResumableTrainLoop` tells
-    the sampler its epoch, so that MMEngine's hook need not. Validation has no metrics beside those of its loop.
+    the sampler its epoch, so that no hook need. Validation has no metrics beside those of its loop. The names
+    of parts are maetool's.
 
     Sections of another kind are left to the checks.
     """
+    cfg.setdefault("default_scope", "maetool")
     for name, loader in loaders_of(cfg):
         if isinstance(loader, Mapping):
             _fill_loader(loader, name == "train_dataloader", _takes_stacked(cfg))

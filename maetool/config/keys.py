@@ -71,5 +71,7 @@ def check_keys(cfg: Config) -> None:
 
 
 def _meant(name: str) -> str:
+    if name == "encoder":  # of _base_/encoders
+        return " (did you mean `model = dict(encoder=_base_.encoder)`?)"
     near = difflib.get_close_matches(name, KEYS, n=3)
     return f" (did you mean {' or '.join(f'`{one}`' for one in near)}?)" if near else ""

@@ -10,6 +10,8 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from maetool.errors import UsageError
 
+from .removed import instead_of
+
 OWN = "maetool"
 _SEPARATOR = "::"
 _NEAR = 3
@@ -22,7 +24,7 @@ def find_config(name: str | Path) -> Path:
         name: a path, or `package::path` for a config that an installed package ships; both with or without `.py`.
 
     Raises:
-        UsageError: no such file, or no such package.
+        UsageError: no such file, or no such package; or a config that a former version of maetool had.
     """
     package, separator, inner = str(name).rpartition(_SEPARATOR)
     if separator:
@@ -31,8 +33,20 @@ def find_config(name: str | Path) -> Path:
     else:
         found = _with_ending(Path(name))
     if found is None:
+        _check_removed(str(name), package)
         raise UsageError(f"There is no config {name}: {_advice(str(name), package)}")
     return found
+
+
+def _check_removed(name: str, package: str) -> None:
+    """Check that a config that is not there is none that maetool once had.
+
+    Raises:
+        UsageError: it is; the message says what to write instead.
+    """
+    instead = instead_of(name) if package in ("", OWN) else ""
+    if instead:
+        raise UsageError(f"There is no config {name} any more: {instead}.")
 
 
 def names_config(source: str | Path) -> bool:
@@ -125,7 +139,10 @@ def _base_path(base: str, filename: str) -> tuple[str, str | None]:
     """Return the file and the scope of a `_base_`; MMEngine itself knows the packages of OpenMMLab only."""
     package, separator, _ = base.rpartition(_SEPARATOR)
     if not separator or package in MODULE2PACKAGE:
-        return _of_mmengine(base, filename)
+        path, scope = _of_mmengine(base, filename)
+        if not separator and not Path(path).is_file():
+            _check_removed(base, package)
+        return path, scope
     return str(find_config(base)), None
 
 

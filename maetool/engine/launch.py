@@ -89,7 +89,7 @@ def _check_pictures(runner: MaetoolRunner) -> None:
     if not getattr(target, "invertible", True) and any(isinstance(hook, ReconstructionHook) for hook in runner.hooks):
         raise UsageError(
             f"The config draws reconstructions, but {type(target).__name__} cannot be turned back into pixels: take "
-            "maetool::_base_/runtime/no_pictures.py as its runtime, or a pixel target."
+            "the hook out, custom_hooks = dict(pictures=None) with maetool's runtime, or choose a pixel target."
         )
 
 

@@ -32,9 +32,9 @@ def line_of(repository, path, text):
 
 def test_where_values_come_from(repository, origins):
     found = origins("configs/colormae/vit-t_shapes.py", options=["model.encoder.depth=3"])
-    own, base = "configs/colormae/vit-t_shapes.py", "configs/_base_/models/mae_vit-t_shapes.py"
+    own, base = "configs/colormae/vit-t_shapes.py", "configs/_base_/encoders/vit-t_shapes.py"
     assert found["model.masker.type"] == ("ColorNoiseMasker", line_of(repository, own, "ColorNoiseMasker"))
-    assert found["model.encoder.num_heads"] == (4, line_of(repository, base, "VisionTransformer"))
+    assert found["model.encoder.num_heads"] == (4, line_of(repository, base, "num_heads"))
     assert found["model.encoder.depth"] == (3, "--cfg-options")
     assert found["train_dataloader.dataset.img_size"] == ((32, 32), COMPUTED)
     assert found["custom_hooks.0.type"][1].startswith("configs/_base_/runtime/default.py:")

@@ -32,7 +32,7 @@ def log_of(work_dir):
 
 def test_fine_tuning_goes_on_exactly(repository, tmp_path):
     """With accumulated gradients and averaged weights, and another number of workers before the stop than after it."""
-    make_runner(repository, tmp_path / "pretrained", config="configs/mae/vit-s_400e.py").train()
+    make_runner(repository, tmp_path / "pretrained", config="configs/mae/vit-s_800e.py").train()
     recipe = {
         "config": WHOLE_RECIPE,
         "options": [

@@ -1,4 +1,5 @@
-_base_ = "mae_vit-b.py"
+# MAE whose decoder reads six layers of a ViT-B.
+_base_ = "mae.py"
 
 model = dict(
     decoder=dict(

@@ -1,5 +1,5 @@
-# The tiny encoder with mask tokens in the place of removed patches, and a linear map as decoder.
-_base_ = "mae_vit-t_shapes.py"
+# Mask tokens and a linear map for the drawn shapes.
+_base_ = "mae_shapes.py"
 
 model = dict(
     masker=dict(_delete_=True, type="BlockMasker", mask_ratio=0.4, min_patches=5),

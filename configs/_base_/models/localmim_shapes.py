@@ -1,5 +1,5 @@
 # Three small decoders on three layers of the tiny ViT.
-_base_ = "mae_vit-t_shapes.py"
+_base_ = "mae_shapes.py"
 
 _decoder = dict(type="ScaledDecoder", embed_dim=64, depth=1, num_heads=4, shared_bias=True)
 _head = dict(type="RegressionHead", loss="l2")

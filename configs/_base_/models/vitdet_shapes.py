@@ -1,3 +1,4 @@
+# ViTDet for the drawn shapes: narrow heads, few regions.
 model = dict(
     type="ObjectDetector",
     num_classes=7,
@@ -10,14 +11,6 @@ model = dict(
     num_found=20,
     data_preprocessor=dict(type="ImagePreprocessor"),
     encoder=dict(
-        type="WindowedTransformer",
-        img_size=32,
-        patch_size=4,
-        embed_dim=128,
-        depth=4,
-        num_heads=4,
-        window_size=4,
-        global_blocks=(1, 3),
         pos_embed="learned",  # from the checkpoint's
         final_norm=False,
     ),

@@ -1,14 +1,9 @@
+# UPerNet for ViT-B; for another depth or width, the leaf says the pyramid's layers and the heads' width.
 model = dict(
     type="Segmentor",
     num_classes=150,
     data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation
     encoder=dict(
-        type="VisionTransformer",
-        img_size=512,  # crops of training, and windows of validation
-        patch_size=16,
-        embed_dim=768,
-        depth=12,
-        num_heads=12,
         drop_path_rate=0.1,
         pos_embed="learned",  # from the checkpoint's
         layer_scale=1.0,  # begins without effect

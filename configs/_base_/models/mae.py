@@ -1,8 +1,8 @@
+# MAE without its encoder, which is one of encoders/: model = dict(encoder=_base_.encoder).
 model = dict(
     type="MaskedImageModel",
     data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation
     masker=dict(type="RandomMasker", mask_ratio=0.75),
-    encoder=dict(type="VisionTransformer", img_size=224, patch_size=16, embed_dim=384, depth=12, num_heads=6),
     decoder=dict(type="TransformerDecoder", embed_dim=512, depth=8, num_heads=16),
     target=dict(type="PixelTarget", norm_pix_loss=True),
     head=dict(type="RegressionHead", loss="l2"),

@@ -1,5 +1,5 @@
-# Four small decoders on four layers: lower ones predict finer histograms of gradients.
-_base_ = "mae_vit-b.py"
+# Four small decoders on four layers of a ViT-B: lower ones predict finer histograms of gradients.
+_base_ = "mae.py"
 
 _decoder = dict(type="ScaledDecoder", embed_dim=256, depth=1, num_heads=8, shared_bias=True)
 _head = dict(type="RegressionHead", loss="l2")

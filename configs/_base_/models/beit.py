@@ -1,5 +1,5 @@
-# ViT-B with mask tokens, relative positions and layer scale as in SimMIM, and block-wise masks of 75 patches.
-_base_ = "simmim_vit-b.py"
+# Block-wise masks of 75 patches and a linear map, for an encoder with mask tokens such as encoders/beit-b.py.
+_base_ = "simmim.py"
 
 model = dict(
     masker=dict(_delete_=True, type="BlockMasker", mask_ratio=75 / 196, min_patches=16),

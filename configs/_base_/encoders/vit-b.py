@@ -1,0 +1,9 @@
+# ViT-B/16.
+encoder = dict(
+    type="VisionTransformer",
+    img_size=224,
+    patch_size=16,
+    embed_dim=768,
+    depth=12,
+    num_heads=12,
+)

@@ -1,0 +1,9 @@
+# ViT-S/16.
+encoder = dict(
+    type="VisionTransformer",
+    img_size=224,
+    patch_size=16,
+    embed_dim=384,
+    depth=12,
+    num_heads=6,
+)

@@ -1,9 +1,0 @@
-model = dict(
-    type="MaskedImageModel",
-    data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation
-    masker=dict(type="RandomMasker", mask_ratio=0.75),
-    encoder=dict(type="VisionTransformer", img_size=224, patch_size=16, embed_dim=192, depth=12, num_heads=3),
-    decoder=dict(type="TransformerDecoder", embed_dim=512, depth=8, num_heads=16),
-    target=dict(type="PixelTarget", norm_pix_loss=True),
-    head=dict(type="RegressionHead", loss="l2"),
-)
