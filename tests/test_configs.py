@@ -1,5 +1,6 @@
 """Every leaf config trains in a shrunk form, and the full-size ones say what the paper says."""
 
+import ast
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,6 +52,29 @@ def test_opens_with_a_docstring_that_names_its_command(path):
     text = path.read_text()
     assert text.startswith('"""')
     assert f"python tools/train.py {path.relative_to(CONFIGS.parent)}" in text
+
+
+def test_what_all_recipes_share_stands_once():
+    """On a page, which the docstrings of recipes with deviations name."""
+    page = (CONFIGS.parent / "docs/methods/README.md").read_text()
+    section = page.partition("## What all recipes share\n")[2].partition("\n## ")[0]
+    assert "bfloat16" in section and "(seed, epoch, image)" in section
+    docstrings = {leaf_id(path): " ".join(ast.get_docstring(ast.parse(path.read_text())).split()) for path in LEAVES}
+    assert [name for name, text in docstrings.items() if "bfloat16" in text or "(seed, epoch, image)" in text] == []
+    deviations = {name: text.partition("Deviations")[2] for name, text in docstrings.items()}
+    of_published_code = {name: text for name, text in deviations.items() if text and ".py" not in text}
+    shared = "those that all recipes share (docs/methods/README.md)"
+    assert [name for name, text in of_published_code.items() if shared not in text] == []
+    assert of_published_code
+
+
+def test_what_has_no_published_number_is_not_quoted():
+    texts = {leaf_id(path): path.read_text() for path in LEAVES}
+    expected = {
+        name: " ".join(text.partition("\nExpect: ")[2].partition("\nDev")[0].split()) for name, text in texts.items()
+    }
+    assert [n for n, text in expected.items() if "quoted" in text and not any(map(str.isdigit, text))] == []
+    assert "quoted" not in expected["finetune/vit-t_100e.py"]
 
 
 @pytest.mark.parametrize("path", FULL, ids=leaf_id)

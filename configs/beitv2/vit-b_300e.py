@@ -5,9 +5,10 @@ Command: python tools/train.py configs/beitv2/vit-b_300e.py [--data FOLDER], aft
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: no published number of 300 epochs is at hand: 85.5 % top-1 fine-tuned, 53.1 mIoU on ADE20K are of 1600
     (microsoft/unilm); quoted, not run by us.
-Deviations from microsoft/unilm: the tokenizer sees the same crop as the encoder instead of a second one of the same box
-    without colour jitter, and there is no colour jitter; timm's initialisation, which is not cut at 0.02; the tables
-    of relative positions and the mask token are decayed; the warm-up starts at 0; bfloat16 instead of float16.
+Deviations from microsoft/unilm: those that all recipes share (docs/methods/README.md); the tokenizer sees the same crop
+    as the encoder instead of a second one of the same box without colour jitter, and there is no colour jitter; timm's
+    initialisation, which is not cut at 0.02; the tables of relative positions and the mask token are decayed; the
+    warm-up starts at 0.
 """
 
 _base_ = [

@@ -3,10 +3,10 @@
 Command: python tools/train.py configs/colormae/vit-b-purple_300e.py [--data FOLDER]
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: 82.39 % top-1 fine-tuned, 43.85 mIoU on ADE20K (published table); quoted, not run by us.
-Deviations from carlosh93/ColorMAE: the noise is made here from the seed, with our ranges of the Gaussians' deviations,
-    because the published banks' are not stated (model.masker.bank_file takes a published bank); each sample draws its
-    own window (per_sample=False is the published behaviour); the class and mask tokens are decayed, as in MAE; bfloat16
-    instead of float16.
+Deviations from carlosh93/ColorMAE: those that all recipes share (docs/methods/README.md); the noise is made here from
+    the seed, with our ranges of the Gaussians' deviations, because the published banks' are not stated
+    (model.masker.bank_file takes a published bank); each sample draws its own window (per_sample=False is the published
+    behaviour); the class and mask tokens are decayed, as in MAE.
 """
 
 _base_ = [

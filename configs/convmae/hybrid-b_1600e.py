@@ -3,8 +3,7 @@
 Command: python tools/train.py configs/convmae/hybrid-b_1600e.py [--data FOLDER]
 Hardware: any; the effective batch of 3072 is accumulated. Hours: not measured by us.
 Expect: 85.0 % top-1 fine-tuned and 70.9 % linear on ImageNet-1K (Alpha-VL/ConvMAE); quoted, not run by us.
-Deviations from Alpha-VL/ConvMAE: bfloat16 where the device has it, instead of float16 with a loss scale; masks and
-    crops are a function of (seed, epoch, image).
+Deviations from Alpha-VL/ConvMAE: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

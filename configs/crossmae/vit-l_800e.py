@@ -3,8 +3,7 @@
 Command: python tools/train.py configs/crossmae/vit-l_800e.py [--data FOLDER]
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: 85.43 % top-1 fine-tuned on ImageNet-1K (TonyLianLong/CrossMAE); quoted, not run by us.
-Deviations from TonyLianLong/CrossMAE: bfloat16 where the device has it, instead of float16 with a loss scale; masks
-    and crops are a function of (seed, epoch, image).
+Deviations from TonyLianLong/CrossMAE: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

@@ -6,8 +6,8 @@ Command: python tools/train.py configs/dbot/vit-b_800e.py [--data FOLDER], whose
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: 84.5 % top-1 fine-tuned, 52.7 box AP (Cascade) on COCO, 49.5 mIoU on ADE20K after two stages (liuxingbin/dbot);
     quoted, not run by us.
-Deviations from liuxingbin/dbot: a stage is a run of its own, so that the optimiser starts anew too; bfloat16 instead
-    of float16.
+Deviations from liuxingbin/dbot: those that all recipes share (docs/methods/README.md); a stage is a run of its own, so
+    that the optimiser starts anew too.
 """
 
 _base_ = [

@@ -3,9 +3,9 @@
 Command: python tools/train.py configs/detection/vitdet_faster-rcnn_vit-b_coco_100e.py --init CHECKPOINT [--data FOLDER]
 Hardware: any; the effective batch of 64 is accumulated from 1 image a process. Hours: not measured by us.
 Expect: no published number; the Mask R-CNN beside it is quoted with 51.6 % box AP.
-Deviations from projects/ViTDet of mmdetection: torchvision's losses (smooth L1 with a width of 1/9, where it takes L1)
-    and region pooling (cells not shifted by half a pixel); bicubic resizing; masks, not polygons, are resized; images
-    without objects stay; warm-up from 0; bfloat16 where the device has it, instead of float16."""
+Deviations from projects/ViTDet of mmdetection: those that all recipes share (docs/methods/README.md); torchvision's
+    losses (smooth L1 with a width of 1/9, where it takes L1) and region pooling (cells not shifted by half a pixel);
+    bicubic resizing; masks, not polygons, are resized; images without objects stay; warm-up from 0."""
 
 _base_ = [
     "../_base_/encoders/vitdet-b.py",

@@ -3,8 +3,7 @@
 Command: python tools/train.py configs/finetune/vit-b_100e.py --init CHECKPOINT [--data FOLDER]
 Hardware: any; the effective batch of 1024 is accumulated. Hours: not measured by us at this size.
 Expect: 83.66 % top-1 from the published weights; four seeds gave 83.46 to 83.66; quoted, not run by us.
-Deviations from facebookresearch/mae: bfloat16 where the device has it, instead of float16 with a loss scale; crops,
-    colours, erasing and mixing are a function of the keys of the samples instead of the process's random state.
+Deviations from facebookresearch/mae: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

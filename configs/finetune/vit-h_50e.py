@@ -3,8 +3,7 @@
 Command: python tools/train.py configs/finetune/vit-h_50e.py --init CHECKPOINT [--data FOLDER]
 Hardware: any; the effective batch of 1024 is accumulated. Hours: not measured by us at this size.
 Expect: 86.93 % top-1 from the published weights; quoted, not run by us.
-Deviations from facebookresearch/mae: bfloat16 where the device has it, instead of float16 with a loss scale; crops,
-    colours, erasing and mixing are a function of the keys of the samples instead of the process's random state.
+Deviations from facebookresearch/mae: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

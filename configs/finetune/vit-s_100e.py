@@ -4,8 +4,7 @@ Command: python tools/train.py configs/finetune/vit-s_100e.py --init CHECKPOINT 
 Hardware: any; the effective batch of 1024 is accumulated. Hours: not measured by us at this size.
 Expect: 79.3 % top-1 after CrossMAE's pretraining of 800 epochs (its README); quoted, not run by us.
 The size is not in the paper; the recipe is that of ViT-B.
-Deviations from facebookresearch/mae: bfloat16 where the device has it, instead of float16 with a loss scale; crops,
-    colours, erasing and mixing are a function of the keys of the samples instead of the process's random state.
+Deviations from facebookresearch/mae: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

@@ -3,8 +3,7 @@
 Command: python tools/train.py configs/linear_probe/vit-h_50e.py --init CHECKPOINT [--data FOLDER]
 Hardware: any; the effective batch of 16384 is accumulated. Hours: not measured by us at this size.
 Expect: 77.2 % top-1 from the published weights; quoted, not run by us.
-Deviations from facebookresearch/mae: bfloat16 where the device has it, instead of float16 with a loss scale; crops are
-    a function of (seed, epoch, image) instead of the process's random state.
+Deviations from facebookresearch/mae: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

@@ -4,8 +4,7 @@ Command: python tools/train.py configs/linear_probe/vit-s_90e.py --init CHECKPOI
 Hardware: any; the effective batch of 16384 is accumulated. Hours: not measured by us at this size.
 Expect: 47.1 % top-1 (billpsomas/efficient-probing, batch 4096, best epoch); quoted, not run by us.
 The size is not in the paper; the recipe is that of ViT-B.
-Deviations from facebookresearch/mae: bfloat16 where the device has it, instead of float16 with a loss scale; crops are
-    a function of (seed, epoch, image) instead of the process's random state.
+Deviations from facebookresearch/mae: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

@@ -3,8 +3,7 @@
 Command: python tools/train.py configs/localmim/vit-b_1600e.py [--data FOLDER]
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 84.0 % top-1 fine-tuned on ImageNet-1K (Haoqing-Wang/LocalMIM); quoted, not run by us.
-Deviations from Haoqing-Wang/LocalMIM: bfloat16 where the device has it, instead of float16 with a loss scale; masks and
-    crops are a function of (seed, epoch, image).
+Deviations from Haoqing-Wang/LocalMIM: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

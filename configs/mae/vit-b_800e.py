@@ -4,8 +4,7 @@ Command: python tools/train.py configs/mae/vit-b_800e.py [--data FOLDER]; severa
     tools/train.py configs/mae/vit-b_800e.py --launcher pytorch
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us at this size.
 Expect: 83.3 % top-1 fine-tuned and 65.1 % linear (mmpretrain) on ImageNet-1K; quoted, not run by us.
-Deviations from facebookresearch/mae: bfloat16 where the device has it, instead of float16 with a loss scale, because
-    it cannot overflow; masks and crops are a function of (seed, epoch, image) instead of the process's random state.
+Deviations from facebookresearch/mae: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

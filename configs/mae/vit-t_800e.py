@@ -5,8 +5,7 @@ Command: python tools/train.py configs/mae/vit-t_800e.py [--data FOLDER]; severa
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us at this size.
 Expect: no published number for this size and length; not run by us.
 The size is not in the paper; decoder and recipe are those of ViT-B.
-Deviations from facebookresearch/mae: bfloat16 where the device has it, instead of float16 with a loss scale, because
-    it cannot overflow; masks and crops are a function of (seed, epoch, image) instead of the process's random state.
+Deviations from facebookresearch/mae: those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

@@ -3,9 +3,9 @@
 Command: python tools/train.py configs/maskfeat/vit-b_300e.py [--data FOLDER]
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 83.4 % top-1 fine-tuned (mmpretrain) on ImageNet-1K; quoted, not run by us.
-Deviations from facebookresearch/SlowFast: MAE's initialisation instead of a truncated normal one; the warm-up starts at
-    0 instead of 1e-6; masks of exactly 78 patches, where the published ones may hold fewer; bfloat16 instead of
-    float16. `gaussian_window` is 0 as in SlowFast; mmpretrain, whose number is quoted, takes 16.
+Deviations from facebookresearch/SlowFast: those that all recipes share (docs/methods/README.md); MAE's initialisation
+    instead of a truncated normal one; the warm-up starts at 0 instead of 1e-6; masks of exactly 78 patches, where the
+    published ones may hold fewer. `gaussian_window` is 0 as in SlowFast; mmpretrain, whose number is quoted, takes 16.
 """
 
 _base_ = [

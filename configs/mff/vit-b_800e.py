@@ -3,8 +3,8 @@
 Command: python tools/train.py configs/mff/vit-b_800e.py [--data FOLDER]
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: 83.7 % top-1 fine-tuned and 68.3 % linear on ImageNet-1K (mmpretrain); quoted, not run by us.
-Deviations from mmpretrain: bfloat16 where the device has it, instead of float16 with a loss scale; masks and crops
-    are a function of (seed, epoch, image); positions encode the column first, as in facebookresearch/mae.
+Deviations from mmpretrain: those that all recipes share (docs/methods/README.md); positions encode the column first, as
+    in facebookresearch/mae.
 """
 
 _base_ = [

@@ -3,8 +3,8 @@
 Command: python tools/train.py configs/pixmim/vit-b_300e.py [--data FOLDER]
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: 83.1 % top-1 fine-tuned and 63.3 % linear (mmselfsup) on ImageNet-1K; quoted, not run by us.
-Deviations from open-mmlab/mmselfsup: the crops are resized bicubically instead of bilinearly; the class and mask tokens
-    are decayed, as in MAE; bfloat16 instead of float16.
+Deviations from open-mmlab/mmselfsup: those that all recipes share (docs/methods/README.md); the crops are resized
+    bicubically instead of bilinearly; the class and mask tokens are decayed, as in MAE.
 """
 
 _base_ = [

@@ -3,8 +3,8 @@
 Command: python tools/train.py configs/simmim/swin-b_800e.py [--data FOLDER]
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 84.0 % top-1 fine-tuned at 224 pixels on ImageNet-1K (microsoft/SimMIM); quoted, not run by us.
-Deviations from microsoft/SimMIM: the crop is bicubic instead of bilinear; tables of relative positions and the mask
-    token are decayed; bfloat16 instead of float16; masks and crops are a function of (seed, epoch, image).
+Deviations from microsoft/SimMIM: those that all recipes share (docs/methods/README.md); the crop is bicubic instead of
+    bilinear; tables of relative positions and the mask token are decayed.
 """
 
 _base_ = [

@@ -3,9 +3,9 @@
 Command: python tools/train.py configs/simmim/vit-b_800e.py [--data FOLDER]
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 83.8 % top-1 fine-tuned on ImageNet-1K (microsoft/SimMIM); quoted, not run by us.
-Deviations from microsoft/SimMIM: the class token and the position tables are decayed; the crop is bicubic instead of
-    bilinear; tables of relative positions and the mask token are decayed; bfloat16 instead of float16; masks and
-    crops are a function of (seed, epoch, image).
+Deviations from microsoft/SimMIM: those that all recipes share (docs/methods/README.md); the class token and the
+    position tables are decayed; the crop is bicubic instead of bilinear; tables of relative positions and the mask
+    token are decayed.
 """
 
 _base_ = [
