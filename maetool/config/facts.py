@@ -104,7 +104,7 @@ def has_classes(model: Any) -> bool:
     return hasattr(model, "num_classes") if task is None else task in TASKS[1:]
 
 
-def task_in(section: Mapping) -> str | None:
+def task_in(section: Mapping[str, Any]) -> str | None:
     """Return the task of the model of a config, see `task_of`."""
     return task_of(find_part(section["type"], registry.MODELS))
 
