@@ -22,7 +22,7 @@ from maetool.annotations import check_values, parameters_of
 from maetool.errors import UsageError
 from maetool.registry import check_arguments, find_part
 
-from .facts import LOADERS, loaders_of, metrics_in, parts_inside, schedulers_in
+from .facts import LOADERS, evaluation_loop, loaders_of, metrics_in, parts_inside, schedulers_in
 from .keys import check_keys
 from .values import check_ranges
 
@@ -128,6 +128,7 @@ def check_config(cfg: Config) -> None:
     for name, (parts, default, extras) in _SECTIONS.items():
         value = metrics_in(cfg.get(name), name) if name.endswith("_evaluator") else cfg.get(name)
         for part in _parts_in(name, value):
+            part = evaluation_loop(part, str(default)) if name in ("val_cfg", "test_cfg") else part
             _check_part(_with_type(part, default), parts, extras)
     for name, hook in (cfg.get("default_hooks") or {}).items():
         _check_nested(f"default_hooks.{name}", hook, registry.HOOKS, ("priority",))
@@ -196,7 +197,7 @@ def _check_part(part: Mapping, parts: engine.Registry, extras: Iterable[str] = (
         # A subclass from outside may mean something else by a name, such as pipeline="rgb".
         if registry.is_own(cls) or isinstance(arguments.get(name), Mapping | list | tuple):
             _check_nested(f"{cls.__name__}.{name}", arguments.get(name), nested)
-    for name, value in arguments.items() if parts is registry.LOOPS else ():
+    for name, value in arguments.items() if parts in (registry.LOOPS, registry.METRICS) else ():
         if isinstance(value, Mapping) and "dataset" in value:
             _check_loader(f"{cls.__name__}.{name}", value)
     # Of a part that is None `check_ranges` says where it stands.
@@ -209,12 +210,17 @@ def _check_nested(place: str, value: Any, parts: engine.Registry | Mapping, extr
         for key, item in value.items() if isinstance(value, Mapping) else ():
             for name, nested in parts.items() if isinstance(item, Mapping) else ():
                 _check_nested(f"{place}.{key}.{name}", item.get(name), nested)
-    elif isinstance(value, Mapping) and "type" not in value and all(isinstance(v, Mapping) for v in value.values()):
-        for item in value.values():
+    elif isinstance(value, Mapping) and "type" not in value and all(_is_item(v, parts) for v in value.values()):
+        for item in filter(_is_dict, value.values()):
             _check_part(item, parts, extras)
     else:
         for item in _parts_in(place, value):
             _check_part(item, parts, extras)
+
+
+def _is_item(value: Any, parts: engine.Registry) -> bool:
+    # None takes out an evaluator that a base of the config has.
+    return isinstance(value, Mapping) or (value is None and parts is registry.METRICS)
 
 
 def _check_loader(name: str, loader: Any) -> None:

@@ -29,10 +29,27 @@ def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
     for name in LOADERS:
         if cfg.get(name):
             yield name, cfg[name]
-    loop = cfg.get("val_cfg")
-    bank = loop.get("bank_dataloader") if isinstance(loop, Mapping) else None
-    if isinstance(bank, Mapping) and "dataset" in bank:
-        yield "val_cfg.bank_dataloader", bank
+    for name in ("val_cfg", "test_cfg"):
+        yield from _loaders_in(name, cfg.get(name))
+
+
+def _loaders_in(name: str, loop: Any) -> Iterator[tuple[str, Any]]:
+    """Yield name and config of every loader of a validation loop: its own, and those of its evaluators."""
+    evaluators = loop.get("evaluators") if isinstance(loop, Mapping) else None
+    evaluators = evaluators if isinstance(evaluators, Mapping) else {}
+    places = {name: loop, **{f"{name}.evaluators.{key}": each for key, each in evaluators.items()}}
+    for place, part in places.items():
+        for key, value in part.items() if isinstance(part, Mapping) else ():
+            if isinstance(value, Mapping) and "dataset" in value:
+                yield f"{place}.{key}", value
+
+
+def evaluation_loop(loop: Any, default: str) -> Any:
+    """Return the config of a loop with its type; a `ValLoop` without evaluators is MMEngine's."""
+    if not isinstance(loop, Mapping):
+        return loop
+    loop = {"type": default, **loop}
+    return {**loop, "type": "mmengine.ValLoop"} if loop["type"] == "ValLoop" and "evaluators" not in loop else loop
 
 
 def parts_inside(cls: Any) -> Mapping[str, Any]:

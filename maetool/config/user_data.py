@@ -1,6 +1,6 @@
 """A config pointed at a user's images."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
       draws its data; a `classes.txt` in it replaces the classes of the config,
     - otherwise any folder or text list: 1,000 of the images that are trained on.
 
+    Evaluators learn from the training images, where there are labels; one with a `dataloader` of its own keeps that.
+
     Args:
         cfg: the config, changed in place.
         data: folder, text list or csv table.
@@ -70,11 +72,20 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
     cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
     if cfg.get("val_dataloader"):
         cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")
-        bank = cfg.val_cfg.pop("bank_dataloader", None)
-        if bank and (val.get("with_labels") or "csv_file" in val):
-            labels = {"with_labels": True} if "root" in train else {}
-            bank.dataset = _dataset(bank.dataset, {**train, **labels}, "val")
-            cfg.val_cfg.bank_dataloader = bank
+        for owner, key in _banks(cfg.val_cfg):
+            bank = owner.pop(key, None)
+            if bank and (val.get("with_labels") or "csv_file" in val):
+                labels = {"with_labels": True} if "root" in train else {}
+                bank.dataset = _dataset(bank.dataset, {**train, **labels}, "val")
+                owner[key] = bank
+
+
+def _banks(loop: Any) -> Iterator[tuple[Any, str]]:
+    """Yield what holds labelled images that features are compared with, and under which key: a loop, its evaluators."""
+    yield loop, "bank_dataloader"
+    for each in (loop.get("evaluators") or {}).values():
+        if isinstance(each, Mapping) and "bank" in each:
+            yield each, "bank"
 
 
 def _task(cfg: Config) -> str:

@@ -18,6 +18,7 @@ from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import Runner
 
 from maetool.compat import keep_freed_memory
+from maetool.config.facts import evaluation_loop
 from maetool.config.values import tell_unmatched
 from maetool.engine.optim.schedules import fit_to_loop
 from maetool.errors import UsageError
@@ -208,7 +209,7 @@ class BuildingRunner(Runner):
         return loop
 
     def build_val_loop(self, loop: Any) -> Any:
-        """Build the validation loop; MMEngine's `ValLoop` where the config names none."""
+        """Build the validation loop; MMEngine's `ValLoop` where the config names neither another nor evaluators."""
         return self._build_evaluation(loop, "ValLoop", self._val_dataloader, self._val_evaluator)
 
     def build_test_loop(self, loop: Any) -> Any:
@@ -219,8 +220,9 @@ class BuildingRunner(Runner):
         if not isinstance(loop, Mapping):
             return loop
         facts = {"runner": self, "dataloader": dataloader, "evaluator": build_evaluator(evaluator)}
-        with refusals_told(f"The evaluation loop {_shown({'type': default, **loop})}"):
-            return LOOPS.build({"type": default, **loop}, default_args=facts)
+        loop = evaluation_loop(loop, default)
+        with refusals_told(f"The evaluation loop {_shown(loop)}"):
+            return LOOPS.build(loop, default_args=facts)
 
 
 def _try_conv_bn(model: torch.nn.Module, names: Any) -> None:

@@ -3,12 +3,16 @@
 from maetool._lazy import lazily
 
 _PLACES = {
-    "classes": ("ClassificationValLoop",),
+    "base": ("BaseEvaluator", "EvaluationData"),
+    "classes": ("ClassificationEvaluator", "ClassificationValLoop"),
     "features": ("Features", "collect_features", "pixel_features", "token_features"),
     "knn": ("knn_accuracy", "knn_predict", "knn_scores"),
     "loop": ("KnnValLoop", "PretrainValLoop", "ValLoop"),
-    "objects": ("DetectionValLoop",),
-    "pixels": ("SegmentationValLoop",),
+    "losses": ("LossEvaluator",),
+    "names": ("MetricName", "register_metric_name"),
+    "objects": ("DetectionEvaluator", "DetectionValLoop"),
+    "on_features": ("FeatureEvaluator", "KnnEvaluator", "LinearProbeEvaluator"),
+    "pixels": ("SegmentationEvaluator", "SegmentationValLoop"),
     "linear_probe": ("linear_probe_predict", "linear_probe_scores"),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

@@ -1,5 +1,6 @@
-"""Validation of a classifier."""
+"""What a classifier is worth."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,56 +8,93 @@ from torch import Tensor, nn
 
 from maetool.data.datasets.labels import Labels, aligned, labels_of
 from maetool.errors import UsageError
-from maetool.evaluation import collect_features
-from maetool.registry import LOOPS
+from maetool.registry import LOOPS, METRICS
 
+from .base import BaseEvaluator, EvaluationData
+from .earlier import evaluators_of
 from .loop import ValLoop
+from .names import named
 
 if TYPE_CHECKING:
     from maetool.evaluation.metrics import Predictions
 
 
-@LOOPS.register_module()
-class ClassificationValLoop(ValLoop):
+@METRICS.register_module()
+class ClassificationEvaluator(BaseEvaluator):
     """Accuracies, average precision and calibration of a classifier; see `maetool.evaluation.metrics.summarise`.
 
-    Each image counts once, however many processes there are; one that replaces a broken file does not count. Classes
-    are matched by name with those that were trained on, so that a validation set may lack some.
+    The model has `num_classes`, `multi_label`, and logits (B, K) in the mode "predict". Each image counts once, however
+    many processes there are; one that replaces a broken file does not count. Classes are matched by name with those
+    that were trained on, so that a validation set may lack some.
 
     Args:
-        runner: the runner; its model has `num_classes`, `multi_label`, and logits (B, K) in the mode "predict".
-        dataloader: loader or config of the labelled validation data.
-        evaluator: further metrics, see `ValLoop`.
+        dataloader, every, prefix: see `BaseEvaluator`; the images have labels.
 
     Attributes:
-        predictions: those of the last validation.
+        predictions: those of the last measurement.
 
     Raises:
         UsageError: data without labels, or of other classes than the model's.
     """
 
+    metric_names = named(
+        *("loss", "top1", "top5", "mean_class_accuracy", "mean_average_precision", "mean_auroc", "calibration_error")
+    )
+    files = ("predictions.csv", "reliability.png", "confusion_matrix.png", "confusion_matrix.csv")
     predictions: "Predictions"
+    _dataset: Any
 
-    def measure(self) -> dict[str, float]:
+    def __init__(self, dataloader: Any = None, every: int = 1, prefix: str | None = None) -> None:
+        super().__init__(dataloader, every, prefix)
+
+    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
         """Return the metrics."""
         # Imported here because scikit-learn takes a second to import, which pretraining need not wait for.
         from maetool.evaluation.metrics import Predictions, summarise
 
-        dataset, model = self.dataloader.dataset, self.runner.bare_model
-        own = labels_of(dataset).classes
-        classes = list(self.runner.trained_classes or own)
-        _check(model, dataset.labels, classes)
-        found = collect_features(model, self.batches, {"logits": _logits})
+        own = labels_of(data.dataset).classes
+        classes = list(data.trained_classes or own)
+        _check(model, data.dataset.labels, classes)
+        found = data.features({"logits": _logits})
         labels = aligned(Labels(own, found["label"]), classes)
-        self.predictions = Predictions(found["logits"].float(), labels, classes, found["index"])
+        self.predictions, self._dataset = (
+            Predictions(found["logits"].float(), labels, classes, found["index"]),
+            data.dataset,
+        )
         return summarise(self.predictions)
 
     def report(self, folder: Path) -> dict[str, Any]:
-        """Write tables and pictures of the last validation; see `maetool.evaluation.report.write_report`."""
+        """Write tables and pictures of the last measurement; see `maetool.evaluation.report.write_report`."""
         from maetool.evaluation.report import write_report
 
-        names = [self.dataloader.dataset.name_of(i) for i in self.predictions.index.tolist()]
+        names = [self._dataset.name_of(i) for i in self.predictions.index.tolist()]
         return write_report(self.predictions, names, folder)
+
+
+@LOOPS.register_module()
+class ClassificationValLoop(ValLoop):
+    """`ValLoop` with the evaluator `classes`, a `ClassificationEvaluator`, as configs of 0.1 name it.
+
+    Args:
+        runner, dataloader, evaluator: see `ValLoop`.
+        evaluators: not used; a config that inherits from one with evaluators has them.
+        bank_dataloader: not used, as `evaluators`.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        evaluator: Any = None,
+        evaluators: Mapping[str, Any] | None = None,
+        bank_dataloader: Any = None,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, evaluators_of(type(self), {}, evaluators))
+
+    @property
+    def predictions(self) -> "Predictions":
+        """Those of the last validation."""
+        return self.evaluators["classes"].predictions
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from maetool.errors import UsageError
 
 KINDS = {"box": "bbox", "mask": "segm"}
 # Places of the numbers that are told in `COCOeval_faster.stats`.
-_TOLD = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "recall": 8}
+TOLD = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "recall": 8}
 
 
 def to_coco(found: Mapping[str, Tensor], image_id: int, category_ids: Sequence[int | None]) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ class CocoScores:
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
-        told = {f"{kind}_{name}": float(evaluator.stats[place]) * 100 for name, place in _TOLD.items()}
+        told = {f"{kind}_{name}": float(evaluator.stats[place]) * 100 for name, place in TOLD.items()}
         self.metrics = {name: value for name, value in told.items() if value >= 0}
         precision = evaluator.eval["precision"][:, :, :, 0, -1]  # (overlaps, recalls, classes): all areas, 100 found
         names = {entry["id"]: str(entry["name"]) for entry in truth["categories"]}

@@ -58,7 +58,7 @@ def compute(evaluator: Evaluator, size: int, measured: Mapping[str, Any]) -> dic
                 raise UsageError(
                     f"{owner} gives `{name}`, which is there already: give it a prefix, such as prefix='my'."
                 )
-            metrics[name] = _plain(owner, name, value)
+            metrics[name] = plain_value(owner, name, value)
     return metrics
 
 
@@ -74,7 +74,12 @@ def _of_all_processes(metric: BaseMetric, size: int) -> dict[str, Any]:
     return {f"{metric.prefix}/{name}" if metric.prefix else name: value for name, value in found[0].items()}
 
 
-def _plain(owner: str, name: str, value: Any) -> Any:
+def plain_value(owner: str, name: str, value: Any) -> Any:
+    """Return the value of a metric as checkpoints and logs hold it.
+
+    Raises:
+        UsageError: a value of another kind; the message names its `owner`.
+    """
     try:
         value = to_plain(value)
     except TypeError as error:

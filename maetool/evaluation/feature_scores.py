@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .knn import knn_scores
-from .linear_probe import linear_probe_scores
 from .metrics import Predictions, summarise
+from .on_features import KnnEvaluator, LinearProbeEvaluator
 
 _TOLD = ("top1", "mean_class_accuracy", "mean_average_precision", "mean_auroc")
 
@@ -23,10 +22,8 @@ def evaluate_features(
         name: of the features.
         k: neighbours that vote.
     """
-    found = {
-        "kNN": knn_scores(bank[name], bank["label"], query[name], k),
-        "linear probe": linear_probe_scores(bank[name], bank["label"], query[name]),
-    }
+    evaluators = {"kNN": KnnEvaluator(k=k), "linear probe": LinearProbeEvaluator()}
+    found = {title: each.scores(bank[name], bank["label"], query[name]) for title, each in evaluators.items()}
     return {title: _metrics(scores, query, classes) for title, scores in found.items()}
 
 

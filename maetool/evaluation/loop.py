@@ -1,63 +1,90 @@
-"""Validation: what every loop of it shares, and the loops of pretraining."""
+"""The loop of validation, which runs evaluators, and the loops of pretraining that configs of 0.1 name."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.runner import BaseLoop
-from torch import Tensor
 
 from maetool.data.datasets.broken_files import own_part
-from maetool.data.datasets.labels import Labels, aligned
 from maetool.errors import UsageError
-from maetool.evaluation import (
-    collect_features,
-    knn_accuracy,
-    linear_probe_predict,
-    pixel_features,
-    token_features,
-)
 from maetool.parallel.sharding import gathered
-from maetool.registry import LOOPS
+from maetool.registry import LOOPS, METRICS
 
+from .base import BaseEvaluator, EvaluationData, Shared
+from .cadence import is_due
 from .counted import CountedBatches
-from .evaluator import build_evaluator, compute
+from .earlier import evaluators_of
+from .evaluator import build_evaluator, compute, plain_value
+from .prefixes import build_evaluators, folder_of, full_names
 
 
+@LOOPS.register_module()
 class ValLoop(BaseLoop):
-    """What every validation does around its metrics; a subclass writes `measure`.
+    """Measures what its evaluators measure, and returns their metrics as one dict.
 
     No metric counts an image that replaces a broken file. Each broken file is named once in the log, and more than the
     dataset's `max_broken` end the run.
 
-    Metrics of `val_evaluator` are computed besides: in a second pass over the data, each gets the batch as the loader
+    In training an evaluator with `every=n` measures where the number of epochs, or iterations, that are over is a
+    multiple of n validation intervals, which includes the validation before the first step, and after the last; so a
+    run that is resumed measures at the same places. Outside of training all of them measure.
+
+    Metrics of `val_evaluator` are computed besides: in a further pass over the data, each gets the batch as the loader
     gives it and, as `data_samples`, what the model's `val_step` predicts: a list with an entry for each image.
 
     Args:
         runner: the runner.
         dataloader: loader or config of the validation data.
         evaluator: metrics registered in `METRICS` as MMEngine's users write them: a config, a list, or an `Evaluator`.
+        evaluators: name to evaluator, a `BaseEvaluator` or its config, in the order in which they measure; None in the
+            place of one leaves it out.
+        bank_dataloader: loader or config of labelled images that features are compared with, for all evaluators that
+            have none of their own.
 
     Attributes:
-        batches: what a subclass reads the data from, as often as it needs.
+        batches: those of the validation data, which can be read as often as needed.
         read: returns the batches of a loader, for one pass; during training, one that ends when the run is to stop.
+        resting: names of the evaluators that the last validation left out, because it was not their turn.
 
     Raises:
-        UsageError: a metric that does not exist, or a runner of another kind.
+        UsageError: a metric or an evaluator that does not exist, or a runner of another kind.
     """
 
-    def __init__(self, runner: Any, dataloader: Any, evaluator: Any = None) -> None:
+    part_registries: ClassVar[Mapping[str, Any]] = {"evaluators": METRICS}
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        evaluator: Any = None,
+        evaluators: Mapping[str, Any] | None = None,
+        bank_dataloader: Any = None,
+    ) -> None:
         check_runner(type(self).__name__, runner)
         super().__init__(runner, dataloader)
         self.evaluator = build_evaluator(evaluator)
         self.evaluator.dataset_meta = getattr(self.dataloader.dataset, "metainfo", None)
+        self.evaluators = build_evaluators(evaluators or {})
+        self.bank_dataloader = bank_dataloader
         self.read: Callable[[Any], Iterable[Any]] = iter
         self.batches = self._counted(self.dataloader, "Validation")
+        self.resting: tuple[str, ...] = ()
+        self._opened: list[tuple[Any, CountedBatches]] = []
 
     def _counted(self, loader: Any, title: str) -> CountedBatches:
         return CountedBatches(loader, self.runner.logger, title, lambda each: self.read(each))
+
+    def _open(self, loader: Any, title: str) -> CountedBatches:
+        """Return the batches of a loader or its config; of the same one, always the same object."""
+        for known, batches in self._opened:
+            if known is loader or (isinstance(loader, Mapping) and known == loader):
+                return batches
+        runner = self.runner
+        built = runner.build_dataloader(loader, seed=runner.seed) if isinstance(loader, Mapping) else loader
+        self._opened.append((loader, self._counted(built, title)))
+        return self._opened[-1][1]
 
     @torch.no_grad()
     def run(self) -> dict[str, Any]:
@@ -76,7 +103,32 @@ class ValLoop(BaseLoop):
         hook(f"after_{stage}")
         return metrics
 
-    def _with_evaluator(self, measured: dict[str, float]) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
+        """Return what the evaluators measure of the model, which is in evaluation mode; all processes call it together.
+
+        Raises:
+            UsageError: two metrics of one name, or a value that a checkpoint could not hold.
+        """
+        due = {name: each for name, each in self.evaluators.items() if is_due(each.every, self.runner, self)}
+        self.resting = tuple(name for name in self.evaluators if name not in due)
+        runner, metrics = self.runner, {}
+        shared = Shared(runner.bare_model, self._open, runner.trained_classes, self.bank_dataloader, runner.call_hook)
+        for name, evaluator in due.items():
+            found = evaluator.measure(runner.bare_model, self._data_of(name, evaluator, shared))
+            for metric, value in full_names(self.evaluators, name, found).items():
+                if metric in metrics:
+                    raise UsageError(
+                        f"The evaluator {name} gives `{metric}`, which is there already: give it a prefix, such as "
+                        f"val_cfg.evaluators.{name}.prefix={name}."
+                    )
+                metrics[metric] = plain_value(name, metric, value)
+        return metrics
+
+    def _data_of(self, name: str, evaluator: BaseEvaluator, shared: Shared) -> EvaluationData:
+        loader = evaluator.dataloader
+        return EvaluationData(self.batches if loader is None else self._open(loader, f"Data of {name}"), shared)
+
+    def _with_evaluator(self, measured: dict[str, Any]) -> dict[str, Any]:
         if not self.evaluator.metrics:
             return measured
         for data in map(own_part, self.batches):
@@ -85,21 +137,25 @@ class ValLoop(BaseLoop):
                 self.evaluator.process(data_samples=predicted, data_batch=data)
         return compute(self.evaluator, len(self.dataloader.dataset), measured)
 
-    def measure(self) -> dict[str, float]:
-        """Return the metrics of the model, which is in evaluation mode; all processes call it together."""
-        raise NotImplementedError(f"{type(self).__name__} must say what it measures: write `measure`.")
-
     def report_broken(self) -> None:
         """Log the broken files that were met; all processes call it together.
 
         Raises:
             UsageError: there are too many.
         """
-        self.batches.report()
+        for batches in (self.batches, *(each for _, each in self._opened)):
+            batches.report()
 
     def report(self, folder: Path) -> dict[str, Any]:
-        """Write to a folder what the metrics leave out, and return what JSON can hold of it."""
-        return {}
+        """Write to a folder what the metrics leave out, and return what JSON can hold of it.
+
+        An evaluator whose files another one writes too has a folder of its own there, called by its prefix.
+        """
+        found: dict[str, Any] = {}
+        for name, evaluator in self.evaluators.items():
+            written = evaluator.report(folder_of(self.evaluators, name, folder))
+            found |= full_names(self.evaluators, name, written)
+        return found
 
 
 def check_runner(loop: str, runner: Any) -> None:
@@ -117,20 +173,16 @@ def check_runner(loop: str, runner: Any) -> None:
 
 @LOOPS.register_module()
 class PretrainValLoop(ValLoop):
-    """Loss under masks that never change, and kNN accuracy where the data has labels.
-
-    The metrics are `loss`, `constant_predictor` (see `RegressionHead`), and with labels `knn`, the accuracy in percent
-    of a k-nearest-neighbour classifier on the encoder's features of whole images, and once a run `knn_pixels`, that on
-    the pixels themselves.
+    """`ValLoop` with the evaluators `loss` and `knn`, as configs of 0.1 name it; see `LossEvaluator`, `KnnEvaluator`.
 
     Args:
         runner: the runner.
         dataloader: loader or config of the validation data.
         bank_dataloader: loader or config of the labelled neighbours; None leaves kNN out.
-        k: neighbours that vote.
-        temperature: of the weights exp(similarity / temperature) of the votes.
-        linear_probe: fit a linear classifier on the features of the bank too, and report its accuracy in percent.
+        k, temperature: see `KnnEvaluator`.
+        linear_probe: add a `LinearProbeEvaluator`.
         evaluator: further metrics, see `ValLoop`.
+        evaluators: not used; a config that inherits from one with evaluators has them.
     """
 
     def __init__(
@@ -142,93 +194,17 @@ class PretrainValLoop(ValLoop):
         temperature: float = 0.07,
         linear_probe: bool = False,
         evaluator: Any = None,
+        evaluators: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(runner, dataloader, evaluator)
-        self.bank_dataloader = bank_dataloader
-        self.k, self.temperature, self.linear_probe = k, temperature, linear_probe
-        self._pixels_done = False
-        self._bank: CountedBatches | None = None
-
-    def measure(self) -> dict[str, float]:
-        """Return the metrics."""
-        return {**self._losses(), **self._knn()}
-
-    def _losses(self) -> dict[str, float]:
-        model, totals, count = self.runner.bare_model, {}, 0
-        for batch_idx, data in enumerate(map(own_part, self.batches)):
-            if data is None:
-                continue
-            self.runner.call_hook("before_val_iter", batch_idx=batch_idx, data_batch=data)
-            batch = model.data_preprocessor(data)
-            losses, size = model(**batch, mode="loss"), len(batch["images"])
-            for name, value in losses.items():
-                totals[name] = totals.get(name, 0.0) + value.double() * size
-            count += size
-            self.runner.call_hook("after_val_iter", batch_idx=batch_idx, data_batch=data, outputs=losses)
-        return {name: self._mean(total, count) for name, total in totals.items()}
-
-    @staticmethod
-    def _mean(total: Tensor, count: int) -> float:
-        both = torch.stack([total.cpu(), torch.tensor(float(count), dtype=torch.float64)])
-        all_reduce(both)
-        return (both[0] / both[1]).item()
-
-    def _knn(self) -> dict[str, float]:
-        if self.bank_dataloader is None:
-            return {}
-        if isinstance(self.bank_dataloader, Mapping):
-            self.bank_dataloader = self.runner.build_dataloader(self.bank_dataloader, seed=self.runner.seed)
-        known, classes = (_classes_of(loader.dataset) for loader in (self.bank_dataloader, self.dataloader))
-        if not known or not classes:
-            return {}
-        features = (
-            {"knn": token_features} if self._pixels_done else {"knn": token_features, "knn_pixels": pixel_features}
-        )
-        self._pixels_done = True
-        self._bank = self._bank or self._counted(self.bank_dataloader, "Neighbours of kNN")
-        bank = collect_features(self.runner.bare_model, self._bank, features)
-        query = collect_features(self.runner.bare_model, self.batches, features)
-        query["label"] = aligned(Labels(classes, query["label"]), known)
-        metrics = {name: knn_accuracy(bank, query, name, self.k, self.temperature) for name in features}
-        if self.linear_probe:
-            predicted = linear_probe_predict(bank["knn"], bank["label"], query["knn"])
-            metrics["linear_probe"] = (predicted == query["label"]).float().mean().item() * 100
-        return metrics
-
-    def report_broken(self) -> None:
-        """Log the broken files among the validation data and the neighbours, see `ValLoop`."""
-        super().report_broken()
-        if self._bank is not None:
-            self._bank.report()
+        own = {"k": k, "temperature": temperature, "linear_probe": linear_probe}
+        chosen = evaluators_of(type(self), own, evaluators)
+        super().__init__(runner, dataloader, evaluator, chosen, bank_dataloader)
 
 
 @LOOPS.register_module()
 class KnnValLoop(PretrainValLoop):
-    """Only the kNN accuracy of `PretrainValLoop`, and with `linear_probe` that of a linear classifier.
-
-    The pixels are left out, because those of a million neighbours would not fit into memory.
+    """`ValLoop` with the evaluator `knn`, as configs of 0.1 name it.
 
     Args:
-        runner, dataloader, bank_dataloader, k, temperature, linear_probe, evaluator: see `PretrainValLoop`.
+        runner, dataloader, bank_dataloader, k, temperature, linear_probe, evaluator, evaluators: see `PretrainValLoop`.
     """
-
-    def measure(self) -> dict[str, float]:
-        """Return the metrics.
-
-        Raises:
-            UsageError: no neighbours, or data without labels.
-        """
-        self._pixels_done = True
-        metrics = self._knn()
-        if not metrics:
-            raise UsageError(
-                "kNN needs labelled neighbours in val_cfg.bank_dataloader and labelled images in val_dataloader: give "
-                "a folder with train/ and val/, each with a folder for each class."
-            )
-        return metrics
-
-
-def _classes_of(dataset: Any) -> list[str]:
-    # Several labels for an image have no accuracy.
-    labels = getattr(dataset, "labels", None)
-    return dataset.classes if labels is not None and labels.ndim == 1 else []

@@ -1,48 +1,56 @@
-"""Validation of a detector."""
+"""What a detector is worth."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import all_gather_object
+from torch import nn
 
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.detection import ObjectDataset
 from maetool.errors import UsageError
-from maetool.evaluation.coco import CocoScores, to_coco
-from maetool.registry import LOOPS
+from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv, write_text
 
+from .base import BaseEvaluator, EvaluationData
+from .coco import KINDS, TOLD, CocoScores, to_coco
+from .earlier import evaluators_of
 from .loop import ValLoop
+from .names import named
 
 
-@LOOPS.register_module()
-class DetectionValLoop(ValLoop):
+@METRICS.register_module()
+class DetectionEvaluator(BaseEvaluator):
     """COCO's average precision of boxes and, where the model predicts them, of masks; see `CocoScores`.
 
-    Each image counts once, however many processes there are; a broken file does not count. Classes are matched by name
-    with those that were trained on, so that a validation set may lack some.
+    The model has `with_masks`, and detections in the mode "predict". Each image counts once, however many processes
+    there are; a broken file does not count. Classes are matched by name with those that were trained on, so that a
+    validation set may lack some.
 
     Args:
-        runner: the runner; its model has `with_masks`, and detections in the mode "predict".
-        dataloader: loader or config of the validation data, an `ObjectDataset`.
-        evaluator: further metrics, see `ValLoop`.
+        dataloader, every, prefix: see `BaseEvaluator`; of an `ObjectDataset`.
 
     Attributes:
-        found: the detections of the last validation in COCO's format.
+        found: the detections of the last measurement in COCO's format.
         scores: "box" and "mask" to what they are worth.
 
     Raises:
         UsageError: data without objects, or of classes that the model was not trained on.
     """
 
+    metric_names = named(*(f"{kind}_{name}" for kind in KINDS for name in TOLD))
+    files = ("detections.json", "classes.csv")
     found: list[dict[str, Any]]
     scores: dict[str, CocoScores]
 
-    def measure(self) -> dict[str, float]:
+    def __init__(self, dataloader: Any = None, every: int = 1, prefix: str | None = None) -> None:
+        super().__init__(dataloader, every, prefix)
+
+    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
         """Return the metrics."""
-        dataset, model = self.dataloader.dataset, self.runner.bare_model
+        dataset = data.dataset
         if not isinstance(dataset, ObjectDataset):
             raise UsageError(
                 f"The validation data is a {type(dataset).__name__}, which has no objects: take a CocoDataset."
@@ -52,24 +60,11 @@ class DetectionValLoop(ValLoop):
             raise UsageError(
                 "The validation data has boxes without masks: set with_masks alike there and in the model."
             )
-        ids = _category_ids(self.runner.trained_classes or dataset.classes, dataset)
-        self.found, seen = self._collect(ids)
+        ids = _category_ids(data.trained_classes or dataset.classes, dataset)
+        self.found, seen = _collect(model, data, ids)
         truth = dataset.coco()
         self.scores = {kind: CocoScores(truth, self.found, kind, seen) for kind in kinds}
         return {name: value for scores in self.scores.values() for name, value in scores.metrics.items()}
-
-    def _collect(self, category_ids: Sequence[int | None]) -> tuple[list[dict[str, Any]], list[int]]:
-        """Return the detections of all processes, and the ids of their images."""
-        model, dataset, entries, seen = self.runner.bare_model, self.dataloader.dataset, [], []
-        for data in self.batches:
-            detections = model(**model.data_preprocessor(data), mode="predict")
-            own = own_samples(data).tolist()
-            for found, index, valid in zip(detections, data["index"].tolist(), own, strict=True):
-                if valid:
-                    seen.append(dataset.image_id(index))
-                    entries += to_coco(found, seen[-1], category_ids)
-        parts = all_gather_object((entries, seen))
-        return [entry for part, _ in parts for entry in part], sorted(each for _, part in parts for each in part)
 
     def report(self, folder: Path) -> dict[str, Any]:
         """Write `detections.json`, COCO's result file, and `classes.csv`, the average precision of each class."""
@@ -79,6 +74,53 @@ class DetectionValLoop(ValLoop):
             rows.append([name, *(f"{scores.classes[name]:.2f}" for scores in self.scores.values())])
         write_csv(folder / "classes.csv", rows)
         return {}
+
+
+@LOOPS.register_module()
+class DetectionValLoop(ValLoop):
+    """`ValLoop` with the evaluator `objects`, a `DetectionEvaluator`, as configs of 0.1 name it.
+
+    Args:
+        runner, dataloader, evaluator: see `ValLoop`.
+        evaluators: not used; a config that inherits from one with evaluators has them.
+        bank_dataloader: not used, as `evaluators`.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        evaluator: Any = None,
+        evaluators: Mapping[str, Any] | None = None,
+        bank_dataloader: Any = None,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, evaluators_of(type(self), {}, evaluators))
+
+    @property
+    def found(self) -> list[dict[str, Any]]:
+        """The detections of the last validation in COCO's format."""
+        return self.evaluators["objects"].found
+
+    @property
+    def scores(self) -> dict[str, CocoScores]:
+        """Of the last validation, "box" and "mask" to what they are worth."""
+        return self.evaluators["objects"].scores
+
+
+def _collect(
+    model: nn.Module, data: EvaluationData, category_ids: Sequence[int | None]
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """Return the detections of all processes, and the ids of their images."""
+    entries, seen = [], []
+    for batch in data:
+        detections = model(**model.data_preprocessor(batch), mode="predict")
+        own = own_samples(batch).tolist()
+        for found, index, valid in zip(detections, batch["index"].tolist(), own, strict=True):
+            if valid:
+                seen.append(data.dataset.image_id(index))
+                entries += to_coco(found, seen[-1], category_ids)
+    parts = all_gather_object((entries, seen))
+    return [entry for part, _ in parts for entry in part], sorted(each for _, part in parts for each in part)
 
 
 def _category_ids(trained: Sequence[str], dataset: ObjectDataset) -> list[int | None]:

@@ -183,7 +183,7 @@ class Freezes(Hook):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="stops a process")
-@pytest.mark.parametrize("loop", ["PretrainValLoop", "ValLoop"])  # the latter is MMEngine's
+@pytest.mark.parametrize("loop", ["PretrainValLoop", "ValLoop"])  # the latter, without evaluators, is MMEngine's
 def test_a_process_that_loads_for_a_validation_may_hang(repository, tmp_path, loop):
     options = [*BY_EPOCH, "val_dataloader.num_workers=1", "val_dataloader.batch_size=1"]
     sections = {"val_evaluator": {"type": "MeanPixel"}, "val_cfg": {"type": loop}, "custom_hooks": []}

@@ -14,6 +14,7 @@ from maetool.writing import remove_file
 from .tolerance import training_goes_on
 
 _SCORE, _FILE = "best_score", "best_ckpt"  # in the message hub, as MMEngine's CheckpointHook has them
+_NAME = "best_metric"  # what "auto" chose
 _WATCHED = {"EarlyStoppingHook": "monitor", "CheckpointHook": "save_best"}  # hooks of MMEngine
 
 
@@ -36,16 +37,23 @@ class BestCheckpoint:
     def update(self, runner: RunnerLike, metrics: dict[str, Any]) -> None:
         """Write a checkpoint if the metric is better than before, and remove the one before.
 
+        A validation in which it is not the turn of the evaluator that gives the metric changes nothing.
+
         Raises:
             UsageError: the validation has no such metric, or it is not known when that is better.
         """
-        name, rule = self._choose(metrics)
-        hub, value = runner.message_hub, metrics[name]
+        hub, chosen = runner.message_hub, self._chosen(runner)
+        if chosen not in metrics and chosen != "auto" and _may_come(chosen, runner.val_loop):
+            return
+        name, rule = self._choose(chosen, metrics)
+        value = metrics[name]
         before = hub.runtime_info.get(_SCORE)
         if before is not None and not (value > before if rule == "greater" else value < before):
             return
         old = hub.runtime_info.get(_FILE)
         hub.update_info(_SCORE, value)
+        if self.metric == "auto":
+            hub.update_info(_NAME, name)
         loop = runner.train_loop
         place = f"epoch_{runner.epoch}" if getattr(loop, "by_epoch", True) else f"iter_{runner.iter}"
         path = Path(runner.work_dir) / f"best_{name.replace('/', '_')}_{place}.pth"
@@ -57,12 +65,16 @@ class BestCheckpoint:
             with training_goes_on(runner, f"Removing {old}"):
                 remove_file(path.with_name(old))
 
-    def _choose(self, metrics: dict[str, Any]) -> tuple[str, str]:
+    def _chosen(self, runner: Any) -> str:
+        """Return the metric; "auto" until it has chosen one, which it then keeps."""
+        return runner.message_hub.runtime_info.get(_NAME, "auto") if self.metric == "auto" else self.metric
+
+    def _choose(self, chosen: str, metrics: dict[str, Any]) -> tuple[str, str]:
         given = ", ".join(metrics) or "none"
-        if self.metric == "auto":
+        if chosen == "auto":
             name = next((name for name in metrics if self.rule or is_better_when(name)), None)
         else:
-            name = self.metric if self.metric in metrics else None
+            name = chosen if chosen in metrics else None
         if name is None:
             raise UsageError(f"save_best is {self.metric!r}, but the validation gives {given}: name one of these.")
         rule = self.rule or is_better_when(name)
@@ -74,8 +86,16 @@ class BestCheckpoint:
         return name, rule
 
 
+def _may_come(metric: str, loop: Any) -> bool:
+    """Return whether a metric may be one of an evaluator whose turn it was not in the last validation of a loop."""
+    resting = [(name, loop.evaluators[name]) for name in getattr(loop, "resting", ())]
+    names = [(each.metric_names, (name, each.prefix, "")) for name, each in resting]
+    prefix, _, tail = f"/{metric}".rpartition("/")
+    return any(not known or (tail in known and prefix.strip("/") in prefixes) for known, prefixes in names)
+
+
 def with_rule(hook: Any) -> Any:
-    """Return the config of a hook of MMEngine's that follows a metric with its rule, where the table of names has it.
+    """Return the config of a hook of MMEngine's that follows a metric, with the rule of the table of names.
 
     MMEngine infers it from parts of the name, and knows neither kNN nor a metric of a plugin.
     """
