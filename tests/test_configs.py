@@ -11,10 +11,12 @@ from mmengine import Config
 from maetool.config.debug import shrink
 from maetool.config.load import complete_config, load_config
 from maetool.engine import launch
+from maetool.errors import UsageError
 from maetool.visualization.curves import read_logs
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 LEAVES = sorted(path for path in CONFIGS.rglob("*.py") if "_base_" not in path.parts)
+MEASURE = [path for path in LEAVES if path.parent.name == "knn"]  # and train nothing
 FULL = [path for path in LEAVES if path.parent.name in ("mae", "colormae") and path.stem.endswith("0e")]
 
 
@@ -29,7 +31,7 @@ def parts_of(section, place="model"):
     return dict({place: section.get("type")}.items() | {item for parts in below for item in parts.items()})
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=leaf_id)
+@pytest.mark.parametrize("path", [path for path in LEAVES if path not in MEASURE], ids=leaf_id)
 def test_runs_in_a_tiny_form(path, tmp_path):
     cfg = load_config(path)
     parts = parts_of(cfg.model)
@@ -47,11 +49,22 @@ def test_runs_in_a_tiny_form(path, tmp_path):
     assert (tmp_path / "reconstructions" / "epoch_2.png").is_file() == draws
 
 
+@pytest.mark.parametrize("path", MEASURE, ids=leaf_id)
+def test_an_evaluation_measures_and_trains_nothing(path, tmp_path):
+    cfg = load_config(path)
+    shrink(cfg)
+    cfg.work_dir = str(tmp_path)
+    runner = launch.build_runner(cfg)
+    assert 0 <= runner.val().pop("knn") <= 100
+    with pytest.raises(UsageError, match=f"{path} trains nothing, it measures a checkpoint: maetool test "):
+        launch.need_training(cfg)
+
+
 @pytest.mark.parametrize("path", LEAVES, ids=leaf_id)
 def test_opens_with_a_docstring_that_names_its_command(path):
     text = path.read_text()
     assert text.startswith('"""')
-    assert f"python tools/train.py {path.relative_to(CONFIGS.parent)}" in text
+    assert f"python tools/{'test' if path in MEASURE else 'train'}.py {path.relative_to(CONFIGS.parent)}" in text
 
 
 def test_what_all_recipes_share_stands_once():

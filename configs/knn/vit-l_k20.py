@@ -1,6 +1,6 @@
 """kNN on the class token of ViT-L/16, ImageNet-1K at 224 pixels; nothing is trained.
 
-Command: python tools/train.py configs/knn/vit-l_k20.py --init CHECKPOINT [--data FOLDER]
+Command: python tools/test.py configs/knn/vit-l_k20.py CHECKPOINT [--data FOLDER]
 Hardware: any. Hours: not measured by us at this size.
 Expect: 48.1 % with the best of several k and temperatures (billpsomas/efficient-probing); quoted, not run by us.
 k is 20 and the temperature 0.07, not swept, because choosing them on the validation set flatters.
@@ -10,9 +10,9 @@ _base_ = [
     "../_base_/encoders/vit-l.py",
     "../_base_/models/classifier.py",
     "../_base_/datasets/imagenet_knn.py",
-    "../_base_/schedules/knn.py",
     "../_base_/runtime/default.py",
 ]
 
 model = dict(encoder=_base_.encoder, pooling="cls", frozen=True)
-val_cfg = dict(type="KnnValLoop", k=20, temperature=0.07)
+train_dataloader = None
+val_cfg = dict(evaluators=dict(_delete_=True, knn=dict(type="KnnEvaluator", k=20, temperature=0.07)))

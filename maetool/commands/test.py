@@ -1,9 +1,9 @@
-"""Validate a checkpoint.
+"""Measure a checkpoint by what the config validates with.
 
 Of pretraining: loss under fixed masks, and kNN accuracy where the data has labels. Of a classifier: accuracies, average
 precision and calibration; tables and pictures beside metrics.json, and predictions.csv for every image. Of a segmentor:
 mean IoU and accuracies of pixels, with tables of the classes. A config with a test_dataloader is tested on that, unless
---data names other images.
+--data names other images. A config of kNN or of another measurement of features takes the encoder of any checkpoint.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from pathlib import Path
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="the config that the checkpoint was trained with")
-    parser.add_argument("checkpoint", help="path of a .pth file")
+    parser.add_argument("config", help="the config that the checkpoint was trained with, or one of configs/knn")
+    parser.add_argument("checkpoint", nargs="?", help="path of a .pth file; without one, random weights are measured")
     parser.add_argument(
         "--data",
         metavar="FOLDER",
@@ -36,15 +36,19 @@ def main() -> None:
     from maetool.weights.read import local_file
     from maetool.writing import write_text
 
-    work_dir = args.work_dir or str(local_file(args.checkpoint).parent / "test")
+    beside = str(local_file(args.checkpoint).parent / "test") if args.checkpoint else None
+    work_dir = args.work_dir or beside
     flags = {"work_dir": work_dir, "launcher": args.launcher}
     cfg, _ = load_for(args.config, args.cfg_options, args.data, flags, adopt=False)
     cfg.load_from, cfg.resume = args.checkpoint, False
     on_test_data = bool(cfg.get("test_dataloader")) and not args.data
     runner = launch.build_runner(cfg if on_test_data else launch.need_validation(cfg))
+    loop = runner.test_loop if on_test_data else runner.val_loop
+    if args.checkpoint:
+        runner.measure_from(args.checkpoint, loop)
     metrics = runner.test() if on_test_data else runner.val()
     if runner.rank == 0:
-        folder, loop = Path(cfg.work_dir), runner.test_loop if on_test_data else runner.val_loop
+        folder = Path(runner.work_dir)
         write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")  # a report that fails leaves these
         found = {**metrics, **(loop.report(folder) if hasattr(loop, "report") else {})}
         write_text(folder / "metrics.json", json.dumps(found, indent=2) + "\n")

@@ -52,7 +52,7 @@ def main() -> None:
     """Build the runner and train."""
     args = parse_args()
     # Imported here so that --help answers at once.
-    from maetool.config.load import load_for
+    from maetool.config.load import load_config, load_for
     from maetool.engine import launch
     from maetool.engine.run_lock import only_run_in
     from maetool.engine.summary import summarise
@@ -61,6 +61,7 @@ def main() -> None:
     flags = {"work_dir": args.work_dir, "init_from": args.init, "optim_wrapper.dtype": args.amp}
     flags |= {"train_cfg.max_hours": args.max_hours, "launcher": args.launcher, "resume": bool(args.resume) or None}
     flags["load_from"] = None if args.resume == "auto" else args.resume
+    launch.need_training(load_config(args.config, args.cfg_options))
     cfg, said = load_for(args.config, args.cfg_options, args.data, flags, args.debug)
     if args.debug and not any(option.startswith("work_dir=") for option in args.cfg_options):
         cfg.work_dir += "_debug"

@@ -39,7 +39,8 @@ def shrink(cfg: Config) -> list[str]:
             set_classes(cfg, len(metainfo["classes"]))
     if cfg.pop("init_from", None):
         said.append("DEBUG: the encoder begins with random weights, because a tiny one fits no checkpoint.")
-    _shorten(cfg)
+    if cfg.get("train_cfg"):
+        _shorten(cfg)
     return said
 
 

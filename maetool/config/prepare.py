@@ -11,6 +11,7 @@ from maetool.errors import UsageError
 from .checks import check_config
 from .complete import complete_config
 from .defaults import fill_defaults
+from .earlier_loops import move_earlier_keys
 from .hooks import list_hooks
 from .load import default_work_dir, with_names
 from .values import check_training
@@ -31,6 +32,7 @@ def prepare_config(cfg: Config) -> str:
         cfg[name] = value
     fill_defaults(cfg)
     list_hooks(cfg)
+    move_earlier_keys(cfg)
     check_config(cfg)
     rate = complete_config(cfg, number_of_processes(cfg.get("launcher", "none")))
     if not cfg.get("val_dataloader"):

@@ -69,7 +69,8 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
     if task == "detection" and takes(cfg.model, MODELS, "with_masks"):
         masks = stated(cfg.model, MODELS, "with_masks")
         train, val = ({**place, "with_masks": masks} for place in (train, val))
-    cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
+    if cfg.get("train_dataloader"):
+        cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
     if cfg.get("val_dataloader"):
         cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")
         for owner, key in _banks(cfg.val_cfg):

@@ -23,6 +23,7 @@ __all__ = [
     "build_dataset",
     "build_runner",
     "drop_missing_validation",
+    "need_training",
     "need_validation",
     "refuse_to_overwrite",
     "use_data",
@@ -49,6 +50,21 @@ def need_validation(cfg: Config) -> Config:
     return cfg
 
 
+def need_training(cfg: Config) -> Config:
+    """Return the config itself if it says how to train.
+
+    Raises:
+        UsageError: it is an evaluation.
+    """
+    if cfg.get("train_dataloader") is None and cfg.get("train_cfg") is None:
+        path = cfg.filename or "CONFIG"
+        raise UsageError(
+            f"{path} trains nothing, it measures a checkpoint: maetool test {path} CHECKPOINT, with the same --data, "
+            "--work-dir and --cfg-options."
+        )
+    return cfg
+
+
 def build_runner(cfg: Config) -> MaetoolRunner:
     """Check and complete a config and build its runner.
 
@@ -66,7 +82,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
             runner.model_name,
             parameters / 1e6,
             _device(runner),
-            precision_of(cfg.optim_wrapper),
+            precision_of(cfg.get("optim_wrapper") or {}),
         ),
     )
     found = ", ".join(f"{name} {version}" for name, version in versions().items())

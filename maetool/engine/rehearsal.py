@@ -15,7 +15,7 @@ from maetool.compat import start_of_helpers
 from maetool.config.load import load_for
 from maetool.errors import UsageError
 
-from .launch import build_runner, drop_missing_validation
+from .launch import build_runner, drop_missing_validation, need_training
 
 
 def what_hinders(runs: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
@@ -45,7 +45,7 @@ def _hindrance(config: str, options: Sequence[str]) -> str:
             cfg, _ = load_for(config, options, flags={"work_dir": folder})
             cfg.work_dir = folder
             drop_missing_validation(cfg)
-            runner = build_runner(cfg)
+            runner = build_runner(need_training(cfg))
             loop = runner.train_loop
             loop.run = lambda: runner.model  # all is built by then
             runner.train()

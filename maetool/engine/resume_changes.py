@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from maetool.config.earlier_loops import as_val_loop
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import read_config
 
@@ -81,7 +82,7 @@ def changes_since(meta: Mapping[str, Any], facts: Mapping[str, str]) -> list[Cha
         silent.append(_ROOT)
     if new.get("effective_batch_size"):
         silent.append("optim_wrapper.accumulative_counts")
-    changes = _compare("", _hooks_by_type(old), _hooks_by_type(new))
+    changes = _compare("", _in_present_form(old), _in_present_form(new))
     return [change for change in changes if not change.is_at(*silent)]
 
 
@@ -89,12 +90,16 @@ def _begins(parts: Sequence[str], section: Sequence[str]) -> bool:
     return len(parts) >= len(section) and all(one in (other, "*") for one, other in zip(section, parts, strict=False))
 
 
-def _hooks_by_type(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config whose custom hooks are a mapping, so that one put in front of the others changes one entry."""
-    hooks = cfg.get("custom_hooks") or ()
+def _in_present_form(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with the evaluators of a validation loop of 0.1, and with its custom hooks by their types.
+
+    So one hook that is put in front of the others changes one entry.
+    """
+    hooks, loop = cfg.get("custom_hooks") or (), cfg.get("val_cfg")
     return {
         **cfg,
         "custom_hooks": {hook["type"]: hook for hook in hooks if isinstance(hook, Mapping) and "type" in hook},
+        "val_cfg": as_val_loop(loop) if isinstance(loop, Mapping) else loop,
     }
 
 

@@ -17,6 +17,7 @@ from mmengine.registry import RUNNERS
 from maetool.config.earlier import check_as_trained
 from maetool.config.facts import has_classes
 from maetool.config.prepare import prepare_run
+from maetool.evaluation.loop import needs_features_alone
 from maetool.metadata.stored_config import config_file_of, stored_facts
 from maetool.models import start_parts
 from maetool.parallel.loading import load_weights
@@ -24,7 +25,7 @@ from maetool.parallel.sharding import full_weights, is_sharded, read_on_first
 from maetool.pretrained.facts import names_of_classes
 from maetool.pretrained.initial import load_initial
 from maetool.registry import refusals_told
-from maetool.weights.read import read_checkpoint, weights_of
+from maetool.weights.read import named_weights, read_checkpoint, weights_of
 from maetool.weights.work_dir import newest_readable, trained_seed
 
 from .building import BuildingRunner
@@ -142,6 +143,22 @@ class MaetoolRunner(BuildingRunner):
         if self._load_from is None and not self._has_loaded:
             self._load_initial()
         super().load_or_resume()
+
+    def measure_from(self, filename: str, loop: Any) -> None:
+        """Let a loop measure the weights of a checkpoint, or where that is all it needs, those of its encoder.
+
+        Args:
+            filename: the checkpoint; one without all of the model's weights gives its encoder to a loop of features.
+            loop: what measures.
+
+        Raises:
+            UsageError: the checkpoint cannot be read.
+        """
+        self._load_from = filename
+        if needs_features_alone(loop):
+            held = set(named_weights(read_checkpoint(filename), filename))
+            if not set(self.bare_model.state_dict()) <= held:
+                self._load_from, self.cfg.init_from = None, filename
 
     def _load_initial(self) -> None:
         """Begin with the encoder that the config names, where it names one."""

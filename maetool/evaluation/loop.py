@@ -17,6 +17,7 @@ from .cadence import is_due
 from .counted import CountedBatches
 from .earlier import evaluators_of
 from .evaluator import build_evaluator, compute, plain_value
+from .on_features import FeatureEvaluator
 from .prefixes import build_evaluators, folder_of, full_names
 
 
@@ -169,6 +170,13 @@ def check_runner(loop: str, runner: Any) -> None:
             f"{loop} runs under MaetoolRunner, but this is a {type(runner).__name__}: add runner_type="
             '"MaetoolRunner" to the config and build it with RUNNERS.build(cfg), or take the loops of MMEngine.'
         )
+
+
+def needs_features_alone(loop: Any) -> bool:
+    """Return whether all that a loop measures are features, so that the encoder is all that counts of a checkpoint."""
+    evaluators = getattr(loop, "evaluators", {}).values()
+    on_features = all(isinstance(each, FeatureEvaluator) for each in evaluators)
+    return bool(evaluators) and on_features and not loop.evaluator.metrics
 
 
 @LOOPS.register_module()

@@ -4,6 +4,7 @@ The log, the curves, the summary of a run, `maetool compare`, model cards, `save
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -193,6 +194,7 @@ def name_evaluators(loop: Any) -> None:
     """
     evaluators = loop.get("evaluators") if isinstance(loop, Mapping) else None
     for name, cfg in (evaluators if isinstance(evaluators, Mapping) else {}).items():
-        if isinstance(cfg, Mapping) and "type" in cfg:
-            names = getattr(find_part(cfg["type"], METRICS), "metric_names", {})
-            register_prefixed(cfg.get("prefix") or name, names)
+        with suppress(UsageError):  # of one that is not installed here
+            if isinstance(cfg, Mapping) and "type" in cfg:
+                names = getattr(find_part(cfg["type"], METRICS), "metric_names", {})
+                register_prefixed(cfg.get("prefix") or name, names)

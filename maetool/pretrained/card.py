@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from maetool.config.load import stated
-from maetool.evaluation.names import is_constant, say_metric
+from maetool.evaluation.names import is_constant, name_evaluators, say_metric
 from maetool.metadata.stored_config import read_config
 from maetool.ops.geometry import by
-from maetool.registry import ENCODERS
+from maetool.registry import ENCODERS, no_imports
 from maetool.visualization.curves import read_logs
 from maetool.writing import write_text
 
@@ -46,6 +46,8 @@ def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -
         name: of the encoder's file.
     """
     config = read_config(run)
+    with no_imports():  # whoever made the checkpoint may have named anything
+        name_evaluators(config.get("val_cfg"))
     sections = {
         f"# {name}": [
             f"The encoder of a {exported['meta']['encoder']['type']}: images into tokens of features, not classes."

@@ -88,9 +88,10 @@ def build(repository, work_dir, config=MAE, resume=False, hooks=(), **changes):
     """Return a runner of 3 epochs of 4 iterations, validated never, with top-level keys of the config replaced."""
     cfg = load_config(repository / config)
     shrink(cfg)
-    cfg.train_dataloader.dataset.num_samples = IMAGES
-    cfg.train_dataloader.num_workers = cfg.val_dataloader.num_workers = 0
-    cfg.train_cfg = {"type": "ResumableTrainLoop", "max_epochs": 3, "val_interval": 100}
+    cfg.val_dataloader.num_workers = 0
+    if cfg.train_dataloader:
+        cfg.train_dataloader.dataset.num_samples, cfg.train_dataloader.num_workers = IMAGES, 0
+        cfg.train_cfg = {"type": "ResumableTrainLoop", "max_epochs": 3, "val_interval": 100}
     cfg.custom_hooks = [{"type": "NonFiniteHook"}]
     cfg.log_to = []
     cfg.work_dir, cfg.resume = str(work_dir), resume
@@ -259,7 +260,7 @@ def test_metrics_run_in_each_validation_loop(repository, tmp_path, config):
     images = len(runner.val_dataloader.dataset)
     assert metrics["counted/images"] == metrics["again/images"] == images
     assert metrics["counted/numbers"] > 0
-    assert len(metrics) > 4, "the metrics of the loop are there too"
+    assert any("/" not in name for name in metrics), "the metrics of the loop are there too"
     log = next(tmp_path.glob("*/*.log")).read_text()
     assert f"counted/images {images}.0000" in log
     assert any(record.get("val/counted/images") == images for record in scalars_of(tmp_path))

@@ -53,9 +53,10 @@ def make_runner(
 ):
     cfg = load_config(repository / config)
     shrink(cfg)
-    cfg.train_dataloader.dataset.num_samples = 4 * ITERS
-    cfg.train_dataloader.num_workers = workers
-    cfg.train_cfg.max_epochs = EPOCHS
+    if cfg.get("train_dataloader"):
+        cfg.train_dataloader.dataset.num_samples = 4 * ITERS
+        cfg.train_dataloader.num_workers = workers
+        cfg.train_cfg.max_epochs = EPOCHS
     cfg.default_hooks.checkpoint.every_n_iters = 1
     cfg.work_dir, cfg.resume = str(work_dir), resume
     cfg.custom_hooks += list(hooks)

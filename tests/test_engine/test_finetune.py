@@ -1,10 +1,17 @@
 """Fine-tuning and probing as runs: where they begin, what they leave alone, and that they go on exactly."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 from runs import EPOCHS, assert_same, final_state, make_runner, stopped_run
 
+from maetool.config.debug import shrink
+from maetool.config.load import load_config
 from maetool.errors import UsageError
+from maetool.metadata.stored_config import read_config
 from maetool.visualization.curves import read_logs
 from maetool.weights.read import read_checkpoint
 
@@ -79,19 +86,66 @@ def test_a_probe_leaves_the_encoder_as_it_was_and_goes_on_exactly(repository, tm
     assert len(final_state(tmp_path / "unbroken")[1]) == 2  # the optimiser knows weight and bias of the head
 
 
-def test_knn_trains_nothing(repository, tmp_path, pretrained):
-    options = [f"init_from={pretrained}", "train_cfg.max_epochs=0"]
-    runner = make_runner(repository, tmp_path, config=KNN, options=options)
-    runner.train()
-    assert runner.iter == 0
+def test_knn_takes_the_encoder_of_a_checkpoint_and_trains_nothing(repository, tmp_path, pretrained):
+    runner = make_runner(repository, tmp_path, config=KNN)
+    runner.measure_from(str(pretrained), runner.val_loop)
+    metrics = runner.val()
     assert [name for name in read_logs(tmp_path) if name.startswith("val/")] == ["val/knn"]
     assert_same(encoder_in(pretrained), {n: v for n, v in runner.bare_model.state_dict().items() if "encoder." in n})
+    assert metrics == as_in_0_1(repository, tmp_path / "old", pretrained)
+
+
+def as_in_0_1(repository, work_dir, pretrained):
+    """Return what a config of 0.1 measures, whose kNN is a training of no epochs."""
+    sections = {
+        "train_dataloader": load_config(repository / "configs/mae/vit-t_shapes.py").train_dataloader,
+        "train_cfg": {"type": "ResumableTrainLoop", "max_epochs": 0, "val_at_start": True},
+        "optim_wrapper": {"type": "AutocastOptimWrapper", "optimizer": {"type": "SGD", "lr": 0.0}},
+    }
+    cfg = load_config(repository / KNN)
+    shrink(cfg)
+    sections["val_cfg"] = {"type": "KnnValLoop", "k": 20, "bank_dataloader": cfg.val_cfg.bank_dataloader}
+    runner = make_runner(repository, work_dir, config=KNN, options=[f"init_from={pretrained}"], sections=sections)
+    runner.train()
+    assert runner.iter == 0
+    return {name.removeprefix("val/"): v[0] for name, v in read_logs(work_dir).items() if name.startswith("val/")}
+
+
+def test_knn_takes_all_of_a_checkpoint_that_has_all(repository, tmp_path, pretrained):
+    """Features may pass a layer that only the classifier has."""
+    make_runner(repository, tmp_path / "a", config=FINETUNE, options=[f"init_from={pretrained}"]).train()
+    sections = {"val_cfg": load_config(repository / KNN).val_cfg, "train_dataloader": None}
+    sections |= {"train_cfg": None, "optim_wrapper": None, "param_scheduler": None}
+    runner = make_runner(repository, tmp_path / "b", config=FINETUNE, sections=sections)
+    runner.measure_from(str(tmp_path / "a" / f"epoch_{EPOCHS}.pth"), runner.val_loop)
+    runner.val()
+    expected = read_checkpoint(tmp_path / "a" / f"epoch_{EPOCHS}.pth")["state_dict"]
+    assert_same(dict(expected), dict(runner.bare_model.state_dict()))
+
+
+def test_the_command_measures_features_and_the_old_one_names_it(repository, tmp_path, pretrained):
+    small = ["--cfg-options", "val_dataloader.dataset.num_samples=16", "val_cfg.bank_dataloader.dataset.num_samples=16"]
+    small += [f"model.encoder.{name}={read_config_of(pretrained)[name]}" for name in ("depth", "embed_dim", "img_size")]
+    for number, checkpoint in enumerate(([str(pretrained)], [])):
+        place = tmp_path / str(number)
+        command = [sys.executable, "tools/test.py", KNN, *checkpoint, "--work-dir", str(place), *small]
+        result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100)
+        assert result.returncode == 0, result.stderr[-2000:]
+        assert list(json.loads((place / "metrics.json").read_text())) == ["knn"]
+        assert ("of the encoder is filled" in result.stdout + result.stderr) == bool(checkpoint)
+    command = [sys.executable, "tools/train.py", KNN, "--init", str(pretrained), "--work-dir", str(tmp_path / "x")]
+    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 2
+    assert f"{KNN} trains nothing, it measures a checkpoint: maetool test {KNN} CHECKPOINT" in result.stderr
+
+
+def read_config_of(checkpoint):
+    return read_config(read_checkpoint(checkpoint)["meta"])["model"]["encoder"]
 
 
 def test_knn_needs_neighbours(repository, tmp_path):
-    options = ["train_cfg.max_epochs=0", "val_cfg.bank_dataloader=None"]
     with pytest.raises(UsageError, match="kNN needs labelled neighbours"):
-        make_runner(repository, tmp_path, config=KNN, options=options).train()
+        make_runner(repository, tmp_path, config=KNN, options=["val_cfg.bank_dataloader=None"]).val()
 
 
 def test_data_of_other_classes_is_refused(repository, tmp_path):

@@ -278,6 +278,16 @@ def test_a_larger_batch_at_the_end_of_an_epoch_goes_on_there(repository, tmp_pat
     assert sorted(seen) == list(range(ITERS // 2, EPOCHS * ITERS // 2))
 
 
+BANK = "bank_dataloader=dict(batch_size=2)"
+OBJECTS = "dict(type='ValLoop', evaluators=dict(objects=dict(type='DetectionEvaluator')))"
+EVALUATORS = (
+    f"dict(type='ValLoop', {BANK}, evaluators=dict(loss=dict(type='LossEvaluator'), "
+    "knn=dict(type='KnnEvaluator', pixels=True, optional=True), "
+    "linear_probe=dict(type='LinearProbeEvaluator', optional=True)))"
+)
+PROBE = "val_cfg.evaluators.linear_probe not set -> LinearProbeEvaluator"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
@@ -298,6 +308,9 @@ def test_a_larger_batch_at_the_end_of_an_epoch_goes_on_there(repository, tmp_pat
         ),
         ("train_cfg = dict(val_interval=1)", "train_cfg = dict(val_interval=2)", "train_cfg.val_interval 1 -> 2"),
         ("val_cfg = dict(type='V', k=20)", "val_cfg = dict(type='V', k=10)", "val_cfg.k 20 -> 10"),
+        (f"val_cfg = dict(type='PretrainValLoop', {BANK}, linear_probe=True)", f"val_cfg = {EVALUATORS}", None),
+        ("val_cfg = dict(type='DetectionValLoop')", f"val_cfg = {OBJECTS}", None),
+        (f"val_cfg = dict(type='PretrainValLoop', {BANK})", f"val_cfg = {EVALUATORS}", PROBE),
         ("val_evaluator = [dict(type='A')]", "val_evaluator = [dict(type='B')]", "val_evaluator.0.type A -> B"),
         (
             "val_dataloader = dict(batch_size=2)",

@@ -10,7 +10,7 @@ import pytest
 from mmengine.hooks import Hook
 
 from maetool.errors import UsageError
-from maetool.evaluation import BaseEvaluator, EvaluationData, MetricName
+from maetool.evaluation import BaseEvaluator, MetricName
 from maetool.evaluation.names import is_better_when, name_evaluators, say_metric
 from maetool.registry import LOOPS, METRICS
 from maetool.visualization.curves import read_logs
@@ -273,10 +273,24 @@ def test_old_loops_leave_out_the_evaluators_of_a_base(repository, tmp_path):
     )
 
 
+def test_what_0_1_wrote_of_neighbours_reaches_the_evaluators(repository, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("maetool.config.earlier_loops.print_log", lambda text, *_: said.append(text))
+    options = ["val_cfg.k=3", "val_cfg.linear_probe=True", "val_cfg.bank_dataloader.dataset.num_samples=30"]
+    new = make_runner(repository, tmp_path / "new", options=options)
+    loop = {"type": "PretrainValLoop", "k": 3, "linear_probe": True, "bank_dataloader": drawn(30, 2)}
+    old = make_runner(repository, tmp_path / "old", sections={"val_cfg": loop})
+    assert new.val() == old.val()
+    assert list(new.val_loop.evaluators) == list(old.val_loop.evaluators) == ["loss", "knn", "linear_probe"]
+    assert said == [
+        "val_cfg.k is now val_cfg.evaluators.knn.k, and was put there.",
+        "val_cfg.linear_probe is now val_cfg.evaluators.linear_probe, and was put there.",
+    ]
+
+
 def test_a_loop_by_itself_is_found_by_its_name():
     assert LOOPS.get("ValLoop").__module__ == "maetool.evaluation.loop"
     assert issubclass(LOOPS.get("PretrainValLoop"), LOOPS.get("ValLoop"))
-    assert EvaluationData.__doc__
 
 
 def test_every_image_counts_once_in_two_processes(repository, tmp_path):

@@ -26,5 +26,5 @@ val_dataloader = dict(
         pipeline=[dict(type="FitObjects")],
     ),
 )
-val_cfg = dict(type="DetectionValLoop")
+val_cfg = dict(type="ValLoop", evaluators=dict(objects=dict(type="DetectionEvaluator")))
 val_evaluator = []

@@ -35,7 +35,7 @@ val_dataloader = dict(
     ),
 )
 val_cfg = dict(
-    type="PretrainValLoop",
+    type="ValLoop",
     bank_dataloader=dict(
         **_eval,
         dataset=dict(
@@ -45,6 +45,10 @@ val_cfg = dict(
             limit=50000,
             pipeline=[dict(type="ResizeCenterCrop", resize_ratio=256 / 224)],
         ),
+    ),
+    evaluators=dict(
+        loss=dict(type="LossEvaluator"),
+        knn=dict(type="KnnEvaluator", pixels=True, optional=True),  # where the images have labels
     ),
 )
 val_evaluator = []

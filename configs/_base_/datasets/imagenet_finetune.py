@@ -30,5 +30,5 @@ val_dataloader = dict(
         pipeline=[dict(type="ResizeCenterCrop", resize_ratio=256 / 224)],
     ),
 )
-val_cfg = dict(type="ClassificationValLoop")
+val_cfg = dict(type="ValLoop", evaluators=dict(classes=dict(type="ClassificationEvaluator")))
 val_evaluator = []

@@ -1,6 +1,5 @@
 # Every labelled image as neighbour or as question.
 _base_ = "imagenet.py"
 
-train_dataloader = dict(dataset=dict(with_labels=True))  # not read
 val_dataloader = dict(dataset=dict(limit=None))  # all 50,000
 val_cfg = dict(bank_dataloader=dict(dataset=dict(limit=None)))  # all 1,281,167

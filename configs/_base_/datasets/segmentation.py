@@ -27,5 +27,5 @@ val_dataloader = dict(
         pipeline=[dict(type="FitSize", long_side=2048, short_side=512)],
     ),
 )
-val_cfg = dict(type="SegmentationValLoop")
+val_cfg = dict(type="ValLoop", evaluators=dict(pixels=dict(type="SegmentationEvaluator")))
 val_evaluator = []

@@ -14,7 +14,11 @@ train_dataloader = dict(
 )
 val_dataloader = dict(**_eval, dataset=dict(type="ShapesDataset", num_samples=1000, seed=1))
 val_cfg = dict(
-    type="PretrainValLoop",
+    type="ValLoop",
     bank_dataloader=dict(**_eval, dataset=dict(type="ShapesDataset", num_samples=1000, seed=2)),
+    evaluators=dict(
+        loss=dict(type="LossEvaluator"),
+        knn=dict(type="KnnEvaluator", pixels=True, optional=True),
+    ),
 )
 val_evaluator = []

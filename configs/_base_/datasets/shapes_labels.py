@@ -17,5 +17,5 @@ val_dataloader = dict(
     collate_fn=dict(type="collate_samples"),
     dataset=dict(type="ShapesDataset", num_samples=1000, seed=1),
 )
-val_cfg = dict(type="ClassificationValLoop")
+val_cfg = dict(type="ValLoop", evaluators=dict(classes=dict(type="ClassificationEvaluator")))
 val_evaluator = []

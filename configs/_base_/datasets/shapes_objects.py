@@ -17,5 +17,5 @@ val_dataloader = dict(
     collate_fn=dict(type="collate_objects"),
     dataset=dict(type="ObjectShapesDataset", num_samples=200, seed=1, pipeline=[dict(type="FitObjects")]),
 )
-val_cfg = dict(type="DetectionValLoop")
+val_cfg = dict(type="ValLoop", evaluators=dict(objects=dict(type="DetectionEvaluator")))
 val_evaluator = []

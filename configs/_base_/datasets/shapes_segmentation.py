@@ -21,5 +21,5 @@ val_dataloader = dict(
     collate_fn=dict(type="collate_samples"),
     dataset=dict(type="ShapesSegmentation", num_samples=500, seed=1),
 )
-val_cfg = dict(type="SegmentationValLoop")
+val_cfg = dict(type="ValLoop", evaluators=dict(pixels=dict(type="SegmentationEvaluator")))
 val_evaluator = []

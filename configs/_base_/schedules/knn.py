@@ -1,4 +1,4 @@
-# Nothing is trained: one validation, and the run is over. The optimiser is what a run needs to start.
+# For configs of 0.1 that measure kNN by a training of no epochs; those of configs/knn need none, see maetool test.
 optim_wrapper = dict(
     type="AutocastOptimWrapper",
     dtype="auto",
