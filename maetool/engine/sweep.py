@@ -25,16 +25,8 @@ from .rehearsal import what_hinders
 from .sweep_results import METRICS, RESULT, collect, read_result, write_result
 
 __all__ = [
-    "METRICS",
-    "Row",
-    "Run",
-    "collect",
-    "label_curves",
-    "over_labels",
-    "read_result",
-    "rows_of",
-    "run_all",
-    "to_markdown",
+    *("METRICS", "Row", "Run", "collect", "label_curves", "over_labels"),
+    *("read_result", "rows_of", "run_all", "to_markdown"),
 ]
 
 

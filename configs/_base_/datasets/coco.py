@@ -18,7 +18,6 @@ train_dataloader = dict(
 val_dataloader = dict(
     **_loader,
     batch_size=1,
-    sampler=dict(type="KeyedSampler", shuffle=False),
     dataset=dict(
         type="CocoDataset",
         root="data/coco/val2017",
@@ -27,4 +26,3 @@ val_dataloader = dict(
     ),
 )
 val_cfg = dict(type="ValLoop", evaluators=dict(objects=dict(type="DetectionEvaluator")))
-val_evaluator = []

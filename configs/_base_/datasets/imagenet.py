@@ -3,8 +3,6 @@ _eval = dict(
     batch_size=128,
     num_workers="auto",
     persistent_workers=True,
-    sampler=dict(type="KeyedSampler", shuffle=False),
-    collate_fn=dict(type="collate_samples"),
 )
 
 train_dataloader = dict(
@@ -51,4 +49,3 @@ val_cfg = dict(
         knn=dict(type="KnnEvaluator", pixels=True, optional=True),  # where the images have labels
     ),
 )
-val_evaluator = []

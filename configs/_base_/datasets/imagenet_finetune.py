@@ -22,7 +22,6 @@ train_dataloader = dict(
 val_dataloader = dict(
     **_loader,
     batch_size=128,
-    sampler=dict(type="KeyedSampler", shuffle=False),
     dataset=dict(
         type="ImageFolderDataset",
         root="data/imagenet/val",
@@ -31,4 +30,3 @@ val_dataloader = dict(
     ),
 )
 val_cfg = dict(type="ValLoop", evaluators=dict(classes=dict(type="ClassificationEvaluator")))
-val_evaluator = []

@@ -21,11 +21,9 @@ train_dataloader = dict(
 val_dataloader = dict(
     **_loader,
     batch_size=1,  # the images have different sizes
-    sampler=dict(type="KeyedSampler", shuffle=False),
     dataset=dict(
         type="SegmentationDataset",
         pipeline=[dict(type="FitSize", long_side=2048, short_side=512)],
     ),
 )
 val_cfg = dict(type="ValLoop", evaluators=dict(pixels=dict(type="SegmentationEvaluator")))
-val_evaluator = []

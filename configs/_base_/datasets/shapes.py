@@ -1,10 +1,5 @@
 # Pictures drawn from (seed, index): nothing to download.
-_eval = dict(
-    batch_size=250,
-    num_workers=0,
-    sampler=dict(type="KeyedSampler", shuffle=False),
-    collate_fn=dict(type="collate_samples"),
-)
+_eval = dict(batch_size=250, num_workers=0)
 
 train_dataloader = dict(
     batch_size=64,
@@ -21,4 +16,3 @@ val_cfg = dict(
         knn=dict(type="KnnEvaluator", pixels=True, optional=True),
     ),
 )
-val_evaluator = []

@@ -13,9 +13,6 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=250,
     num_workers=0,
-    sampler=dict(type="KeyedSampler", shuffle=False),
-    collate_fn=dict(type="collate_samples"),
     dataset=dict(type="ShapesDataset", num_samples=1000, seed=1),
 )
 val_cfg = dict(type="ValLoop", evaluators=dict(classes=dict(type="ClassificationEvaluator")))
-val_evaluator = []

@@ -13,9 +13,6 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=50,
     num_workers=0,
-    sampler=dict(type="KeyedSampler", shuffle=False),
-    collate_fn=dict(type="collate_objects"),
     dataset=dict(type="ObjectShapesDataset", num_samples=200, seed=1, pipeline=[dict(type="FitObjects")]),
 )
 val_cfg = dict(type="ValLoop", evaluators=dict(objects=dict(type="DetectionEvaluator")))
-val_evaluator = []

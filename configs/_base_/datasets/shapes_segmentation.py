@@ -17,9 +17,6 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=100,
     num_workers=0,
-    sampler=dict(type="KeyedSampler", shuffle=False),
-    collate_fn=dict(type="collate_samples"),
     dataset=dict(type="ShapesSegmentation", num_samples=500, seed=1),
 )
 val_cfg = dict(type="ValLoop", evaluators=dict(pixels=dict(type="SegmentationEvaluator")))
-val_evaluator = []
