@@ -1,9 +1,9 @@
 """What mkdocs calls while it builds the site: pages from outside of docs/ join it, and links lead to them.
 
 On GitHub a link is a path in the repository, and so it is in the sources: `../configs/mae/vit-t_shapes.py` in a page of
-docs/, `docs/faq.md` in the README. In the site README.md, CONTRIBUTING.md and the README of the example plugin are
-pages, any other file that a page links to becomes one that shows its text, and a folder one that lists its files. A
-link to what is not there stays as it is, so that the strict build refuses it.
+docs/, `docs/faq.md` in the README. In the site the files of `PULLED_IN` are pages, any other file that a page links to
+becomes one that shows its text, and a folder one that lists its files. A link to what is not there stays as it is, so
+that the strict build refuses it.
 """
 
 import re
@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-PULLED_IN = ("README.md", "CONTRIBUTING.md", "examples/plugin/README.md")
+PULLED_IN = ("README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "examples/plugin/README.md")
 # Fences, indented blocks and code in a line are left alone: `blocks[0](images)` is no link.
 CODE = re.compile(r"(^```.*?^```$|^ {4}.*?$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?P<before>\]\(|<(?:img|a)\b[^>]*? (?:src|href)=\")(?P<path>[^)#\s\":]+)(?P<after>[#)\"])")

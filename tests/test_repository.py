@@ -45,6 +45,16 @@ def test_ranges_begin_where_the_weekly_script_can_read_it():
     assert {"torch", "timm", "numpy", "opencv-python"} <= names
 
 
+def test_mypy_checks_rooms_that_are_there():
+    section = re.search(r"\[tool\.mypy\]\nfiles = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1]
+    files = re.findall(r'"(.+?)"', section)
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    rooms = {"ops", "structures.py", "maskers", "encoders", "decoders", "targets", "heads", "weights", "engine/hooks"}
+    assert {f"maetool/{room}" for room in rooms} <= set(files)
+    source = [path for path in (ROOT / "maetool").rglob("*.py") if "type: ignore" in path.read_text()]
+    assert source == []
+
+
 def test_slow_tests_are_tests():
     assert [name for name in FILES if not (ROOT / "tests" / name).is_file()] == []
     for file, names in TESTS.items():
