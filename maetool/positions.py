@@ -48,7 +48,7 @@ def with_tables(model: nn.Module, weights: Weights) -> dict[str, Tensor]:
     return {**weights, **lacking}
 
 
-def _parts(model: nn.Module) -> dict[str, nn.Module]:
+def _parts(model: nn.Module) -> dict[str, Any]:
     """Return the name of each table of positions in the state dict of a model, and the part that it belongs to."""
     names = {f"{path}.{_TABLE}" if path else _TABLE: part for path, part in model.named_modules()}
     return {name: part for name, part in names.items() if hasattr(part, "grid")}

@@ -161,13 +161,13 @@ def check_sections(cfg: Config) -> None:
                 find_part(loader["dataset"].get("type"), registry.DATASETS)
 
 
-def _check_dataset(name: str, loader: Mapping) -> None:
+def _check_dataset(name: str, loader: Mapping[str, Any]) -> None:
     _parts_in(f"{name}.dataset", loader.get("dataset"))
     if loader.get("dataset") is None or isinstance(loader["dataset"], list | tuple):
         raise UsageError(f"{name} has no dataset: add dataset=dict(type=..., ...).")
 
 
-def _parts_in(place: str, value: Any) -> list[Mapping]:
+def _parts_in(place: str, value: Any) -> list[Mapping[str, Any]]:
     """Return the configs of the parts at a place, one or a list; what is built already needs no check.
 
     Raises:
@@ -181,11 +181,11 @@ def _parts_in(place: str, value: Any) -> list[Mapping]:
     return [part for part in (value if several else [value]) if isinstance(part, Mapping)]
 
 
-def _with_type(part: Mapping, default: str | None) -> Mapping:
+def _with_type(part: Mapping[str, Any], default: str | None) -> Mapping[str, Any]:
     return {"type": default, **part} if default else part
 
 
-def _check_part(part: Mapping, parts: engine.Registry, extras: Iterable[str] = ()) -> None:
+def _check_part(part: Mapping[str, Any], parts: engine.Registry, extras: Iterable[str] = ()) -> None:
     """Check the name and the arguments of one part, and of the parts that it says it builds."""
     arguments = {name: value for name, value in part.items() if name not in ("type", "_scope_", *extras)}
     cls = registry.check_part({"type": part["type"]} if "type" in part else part, parts)
@@ -205,7 +205,9 @@ def _check_part(part: Mapping, parts: engine.Registry, extras: Iterable[str] = (
     check_values(cls.__name__, cls, given)
 
 
-def _check_nested(place: str, value: Any, parts: engine.Registry | Mapping, extras: Iterable[str] = ()) -> None:
+def _check_nested(
+    place: str, value: Any, parts: engine.Registry | Mapping[str, Any], extras: Iterable[str] = ()
+) -> None:
     if isinstance(parts, Mapping):  # a dict of names to items, each with parts of several kinds
         for key, item in value.items() if isinstance(value, Mapping) else ():
             for name, nested in parts.items() if isinstance(item, Mapping) else ():

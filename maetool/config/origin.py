@@ -78,18 +78,20 @@ def _target(node: ast.expr) -> Key | None:
     """Return the path of what an assignment changes: a variable, or something below one."""
     if isinstance(node, ast.Name):
         return (node.id,)
-    inner = _target(node.value) if isinstance(node, ast.Attribute | ast.Subscript) else None
-    if inner is None:
+    if not isinstance(node, ast.Attribute | ast.Subscript):
         return None
+    inner = _target(node.value)
     if isinstance(node, ast.Attribute):
-        return (*inner, node.attr)
-    return (*inner, node.slice.value) if isinstance(node.slice, ast.Constant) else None
+        return inner and (*inner, node.attr)
+    name = node.slice.value if isinstance(node.slice, ast.Constant) else None
+    return (*inner, name) if inner and isinstance(name, str | int) else None
 
 
 def _changed(call: ast.Call) -> Key | None:
     function = call.func
-    changes = isinstance(function, ast.Attribute) and function.attr in ("update", "merge")
-    return _target(function.value) if changes else None
+    if not isinstance(function, ast.Attribute) or function.attr not in ("update", "merge"):
+        return None
+    return _target(function.value)
 
 
 def _keys(node: ast.expr, key: Key, path: Path, seen: Mapping[Key, str]) -> Iterator[tuple[Key, str]]:

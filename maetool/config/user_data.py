@@ -1,6 +1,6 @@
 """A config pointed at a user's images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -123,12 +123,12 @@ def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         return whole(str(train)), whole(str(val))
     root = train if train.is_file() else root
     if root.suffix.lower() == ".csv":
-        return tuple({**whole(str(root)), "part": part} for part in ("train", "val"))
+        return {**whole(str(root)), "part": "train"}, {**whole(str(root)), "part": "val"}
     if (root / "train").is_dir() and (root / "val").is_dir():
         classes = labelled or has_classes(root / "val")
         return _folder(root / "train", labelled), _folder(root / "val", classes)
     if labelled:
-        return tuple({**_folder(root, True), "part": part} for part in ("train", "val"))
+        return {**_folder(root, True), "part": "train"}, {**_folder(root, True), "part": "val"}
     return _folder(root, False), {**_folder(root, False), "limit": 1000}
 
 
@@ -212,7 +212,7 @@ def _adopt_labels(cfg: Config) -> None:
         raise UsageError(f"{cfg.model.type} takes one label for each image, but the data has several.")
 
 
-def limit_pixels(dataset: Mapping[str, Any], max_pixels: int | None) -> None:
+def limit_pixels(dataset: MutableMapping[str, Any], max_pixels: int | None) -> None:
     """Let the dataset of a loader read images of up to `max_pixels` pixels; None leaves it as it is.
 
     Raises:

@@ -98,7 +98,7 @@ def tell_unmatched(wrapper: Any, model: nn.Module) -> list[str]:
     ]
 
 
-def _parts(node: Any, place: str) -> Iterator[tuple[str, Mapping]]:
+def _parts(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if isinstance(node, Config | Mapping) and ("type" in node or place == "log_processor"):
         yield place, node
     items: Any = node.items() if isinstance(node, Config | Mapping) else ()
@@ -107,7 +107,7 @@ def _parts(node: Any, place: str) -> Iterator[tuple[str, Mapping]]:
         yield from _parts(item, f"{place}.{name}".lstrip("."))
 
 
-def _check_sizes(place: str, part: Mapping) -> None:
+def _check_sizes(place: str, part: Mapping[str, Any]) -> None:
     classes = classes_of(part.get("type", "LogProcessor"))
     if not classes or classes[0].__module__.split(".")[0] not in ("maetool", "mmengine"):
         return
@@ -124,7 +124,7 @@ def _check_sizes(place: str, part: Mapping) -> None:
             _expect(f"{place}.{name}", part[name], right, f"a number {least}")
 
 
-def _check_inside(place: str, part: Mapping) -> None:
+def _check_inside(place: str, part: Mapping[str, Any]) -> None:
     """Check that what a part cannot do without is not None, and that what holds parts by name holds dicts."""
     for cls in classes_of(part.get("type"))[:1]:
         parameters = parameters_of(cls) or {}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maetool.errors import UsageError
-from maetool.layers import LayerNorm, Mlp, call_linear, init_as_mae, pre_norm, run_blocks, transformer_blocks
+from maetool.layers import LayerNorm, Mlp, call_linear, init_as_mae, pre_norm, transformer_blocks
 from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.patches import patchify, take_patches, unpatchify
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
@@ -183,7 +183,8 @@ class HybridTransformer(nn.Module):
         coarse = _picture(self.stage2(fine, plan, grid), 2)  # (B, V, C2, 2, 2)
         x = call_linear(self.proj, self.stage3(coarse, plan, grid)[:, :, 0])  # (B, V, D)
         x = x + functional.embedding(ids, positions_on(self.pos_embed, self.grid, grid)[0])
-        x = run_blocks(list(self.blocks), x, nn.Identity())
+        for block in self.blocks:
+            x = block(x)
         if self.fuse == "always" or ids.shape[1] < grid[0] * grid[1]:
             x = x + call_linear(self.fuse1, fine.flatten(2)) + call_linear(self.fuse2, coarse.flatten(2))  # (B, V, D)
         return self.norm(x)

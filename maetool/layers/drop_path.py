@@ -1,5 +1,7 @@
 """Stochastic depth."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -48,4 +50,5 @@ def replace_drop_path(model: nn.Module, kind: type[nn.Module]) -> None:
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, kind):
-                setattr(module, name, DropPath(child.drop_prob))
+                rate: Any = child.drop_prob
+                setattr(module, name, DropPath(rate))
