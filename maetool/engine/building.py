@@ -1,4 +1,4 @@
-"""How MMEngine's runner builds its parts here: with maetool's checks, a quiet start, and without CUDA."""
+"""Building the runner's parts: MMEngine's builders with maetool's checks, quiet startup and CPU support."""
 
 import inspect
 import logging
@@ -86,7 +86,7 @@ class BuildingRunner(Runner):
         return built
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
-        """Switch on what the config asks of the blocks, move the model to its device, and join the processes."""
+        """Apply activation checkpointing and compilation, move the model to its device, and wrap it for DDP or FSDP."""
         if names := checkpointing_of(self.cfg):
             number = checkpoint_blocks(model, names)
             self.logger.info("Recomputing the activations of %d modules in the backward pass.", number)
@@ -104,14 +104,14 @@ class BuildingRunner(Runner):
                 return super().wrap_model(model_wrapper_cfg, model)
 
     def _init_model_weights(self) -> None:
-        """Give all processes the weights of the first; sharding has seen to that already."""
+        """Broadcast the weights of rank 0 to all ranks; a sharded model has them already."""
         if names := self.cfg.get("efficient_conv_bn_eval"):
             _try_conv_bn(self.bare_model, names)
         if not is_sharded(self.model):
             super()._init_model_weights()
 
     def _maybe_compile(self, target: str) -> None:
-        """Nothing: MMEngine would compile the optimiser and the logging too; see `wrap_model`."""
+        """Do nothing: MMEngine would compile the optimiser and the logging too; `wrap_model` compiles the blocks."""
 
     @staticmethod
     def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
@@ -160,7 +160,7 @@ class BuildingRunner(Runner):
             return super()._build_param_scheduler(scheduler, optim_wrapper)
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
-        """Register the hooks of the config, and those that parts of the model cannot do without."""
+        """Register the hooks of the config, and those that the model's parts require."""
         stated = (default_hooks or {}).items()
         stated = {name: hook for name, hook in stated if hook is not None or name in _MMENGINES_HOOKS}
         super().register_hooks(stated, custom_hooks)
@@ -183,7 +183,7 @@ class BuildingRunner(Runner):
             super().register_hook(with_rule(hook), priority)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call a method of all hooks; in `before_run`, some build what they need.
+        """Call a method of all hooks; in `before_run`, some hooks build parts of their own.
 
         Raises:
             UsageError: a value that a hook refuses there.
@@ -226,7 +226,7 @@ class BuildingRunner(Runner):
 
 
 def _try_conv_bn(model: torch.nn.Module, names: Any) -> None:
-    """Trace the modules as MMEngine is about to.
+    """Check that the modules can be traced, which MMEngine is about to do.
 
     Raises:
         UsageError: there is no such module, or it cannot be traced.
@@ -242,7 +242,7 @@ def _try_conv_bn(model: torch.nn.Module, names: Any) -> None:
 
 
 def _check_preprocessor(model: torch.nn.Module) -> None:
-    """Check that a model whose `forward` takes `images` has what makes them of the loader's `inputs`.
+    """Check that a model whose `forward` takes `images` has a preprocessor that makes them from `inputs`.
 
     Raises:
         UsageError: it has MMEngine's data preprocessor, which is its default and gives the batch as it is.
@@ -263,6 +263,6 @@ def _check_timeout(timeout: Any) -> None:
 
 
 def _shown(part: object) -> str:
-    """Return the type in a part's config, empty where it has none, or else that of the object itself."""
+    """Return the name of a part's type: from its config, or else from the object; empty if the config has none."""
     kind = part.get("type", "") if isinstance(part, Mapping) else type(part)
     return getattr(kind, "__name__", str(kind))

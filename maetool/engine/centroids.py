@@ -1,4 +1,4 @@
-"""Centroids of what a target gives, for targets of tokens."""
+"""Fitting the codebook of a token target by k-means."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Log histories in a checkpoint, where they are plain tensors."""
+"""Log histories as plain tensors, the form in which checkpoints hold them."""
 
 from collections.abc import Mapping
 from typing import Any

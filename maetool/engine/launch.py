@@ -1,4 +1,4 @@
-"""From a config to a runner, a model or a dataset: what the tools call."""
+"""Builds a runner, a model or a dataset from a config; the commands call this."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def drop_missing_validation(cfg: Config) -> str | None:
-    """Train without validation where its folder is missing but the training data is there; return what was said."""
+    """Switch validation off if its data folder does not exist; return a sentence that says so, or None."""
     root = cfg.val_dataloader.dataset.get("root") if cfg.get("val_dataloader") else None
     if root is None or Path(root).exists():
         return None
@@ -40,7 +40,7 @@ def drop_missing_validation(cfg: Config) -> str | None:
 
 
 def need_validation(cfg: Config) -> Config:
-    """Return the config itself if it has validation data.
+    """Return the config, after checking that it has validation data.
 
     Raises:
         UsageError: it has none.
@@ -115,7 +115,7 @@ def _device(runner: MaetoolRunner) -> str:
 
 
 def refuse_to_overwrite(work_dir: str) -> None:
-    """Keep an earlier run from being overwritten.
+    """Refuse to overwrite an earlier run.
 
     Raises:
         UsageError: the folder holds checkpoints.

@@ -1,4 +1,4 @@
-"""From the config of a loader to its dataset and sampler."""
+"""Builds the dataset and the sampler of a loader from its config."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from maetool.registry import DATA_SAMPLERS, DATASETS, check_part
 
 
 def with_parts(dataloader: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of a loader with its dataset built; its workers ignore the signals of schedulers.
+    """Return the config of a loader with its dataset built; its workers ignore a job scheduler's signals.
 
     A sampler that knows no keys, such as MMEngine's `DefaultSampler`, is wrapped in `KeyedOrder`.
 

@@ -1,4 +1,4 @@
-"""What a person reads while training runs, and what goes to the JSON logs."""
+"""Formats the progress lines of training, and collects the values for the JSON logs."""
 
 import datetime
 from math import nan

@@ -1,4 +1,4 @@
-"""Whether configs can be trained, found out without a step."""
+"""Checks that configs can be trained, by building everything and making no step."""
 
 import gc
 import io

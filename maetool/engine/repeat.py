@@ -1,4 +1,4 @@
-"""A step that went wrong, written down and done again."""
+"""Stores a step whose loss or gradient was not finite, and repeats it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ _FACTS = {"iter": int, "epoch": int, "seed": int, "process": int, "fault": str, 
 
 
 def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what repeats the step of a batch, all but the weights."""
+    """Return everything needed to repeat the step of a batch, except the weights."""
     step = report_of(runner.optim_wrapper)
     meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
     meta |= {"fault": step.fault, "dtype": name_of(step.dtype), "versions": versions()}
@@ -41,7 +41,7 @@ def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any
 
 @torch.no_grad()
 def _plan_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the plan that hides what the step hid; None of a model that hides nothing."""
+    """Return the mask plan of the step; None for a model without masking."""
     if not hasattr(model, "make_plan"):
         return None
     data = model.data_preprocessor(dict(batch))
@@ -49,7 +49,7 @@ def _plan_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any] | Non
 
 
 class RepeatedStep:
-    """A step read from the file that `NonFiniteHook` wrote; `run` does it again.
+    """A step from a file that `NonFiniteHook` wrote; `run` repeats it.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""What of a config may differ when a run is resumed: a new value takes effect and is logged, or it is refused."""
+"""Compares the config of a resumed run with its checkpoint's: each changed value is logged or refused."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,7 +132,7 @@ def _show(value: Any) -> str:
 
 
 def refuse_changes(changes: Sequence[Change], source: str, inside_epoch: bool) -> None:
-    """Refuse the changes that would leave optimiser or position in the data without a meaning.
+    """Refuse changes under which the optimiser state or the position in the data would be invalid.
 
     Args:
         changes: see `changes_since`.

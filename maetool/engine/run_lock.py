@@ -1,4 +1,4 @@
-"""One run in a work folder at a time: a lock on a file in it that the system releases with the process that has it."""
+"""One run per work folder: a file lock, which the operating system releases when its process ends."""
 
 import logging
 import os

@@ -18,7 +18,7 @@ _ONLY_TRAINING = ("optimizer", "param_schedulers")
 
 
 def save(runner: RunnerLike, path: Path, meta: dict[str, Any], complete: bool = True) -> None:
-    """Write everything that training needs to go on, and let the pointer name it; all processes must call together.
+    """Write a checkpoint and move the pointer `last_checkpoint` to it; all ranks must call this together.
 
     Args:
         runner: the runner.
@@ -56,7 +56,7 @@ def _position(runner: RunnerLike, epoch: int, iteration: int) -> tuple[int, int]
 
 
 def save_on_stop(runner: RunnerLike) -> None:
-    """Let the hooks save a run that is asked to stop, and add to `runner.stopped` what is saved.
+    """Call the hooks' `before_stop`, and add to `runner.stopped` whether the last iteration is saved.
 
     A hook saves in `before_stop`; for MMEngine's `CheckpointHook`, which knows no stop, a checkpoint is written here.
     """
@@ -87,7 +87,7 @@ class EarlyEndHook(Hook):
 
 
 def check_checkpoint_hook(hook: CheckpointHook, work_dir: str) -> None:
-    """Check that MMEngine's hook asks for nothing that a checkpoint here cannot have.
+    """Check that the options of MMEngine's `CheckpointHook` are supported.
 
     Raises:
         UsageError: another folder than that of the run, storage that is no local disk, or an argument that nobody
@@ -109,7 +109,7 @@ def check_checkpoint_hook(hook: CheckpointHook, work_dir: str) -> None:
 
 
 def check_local(folder: Any, backend: Mapping[str, Any] | None) -> None:
-    """Check that checkpoints go to a disk, where a file can be replaced in one step.
+    """Check that checkpoints go to a local disk, where a file can be replaced atomically.
 
     Raises:
         UsageError: another kind of storage.

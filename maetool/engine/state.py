@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and how a run goes on from one, on whatever number of processes."""
+"""The training state in a checkpoint: collecting it, and restoring it on any number of ranks."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _COUNTS = ("seed", "num_images", "epoch", "iter", "epoch_length", "images_per_it
 
 
 def training_state(runner: RunnerLike, epoch: int, iteration: int) -> dict[str, Any]:
-    """Return everything that training needs to go on; all processes must call it together.
+    """Return the complete training state; all ranks must call this together.
 
     Args:
         runner: the runner.
@@ -71,7 +71,7 @@ def _facts(runner: RunnerLike) -> dict[str, Any]:
 
 
 def step_seed(seed: int, iteration: int, process: int) -> int:
-    """Return the seed of what draws from torch's generator in a step: drop path, dropout."""
+    """Return the seed for torch's generator in one step, from which drop path and dropout draw."""
     return int(sample_keys(seed, iteration, torch.tensor(process)))
 
 

@@ -1,4 +1,4 @@
-"""Being told to stop: by a signal, or by a budget of time."""
+"""Stop requests: signals of a job scheduler, or a wall-clock budget."""
 
 import signal
 import threading
@@ -36,7 +36,7 @@ class PassEndedError(BaseException):
 
 
 class StopRequest:
-    """Whether the run was asked to stop; a context in which the signals of schedulers are noted and not obeyed.
+    """Records stop requests while it is entered; the training loop finishes its iteration, saves and ends.
 
     Args:
         max_hours: wall-clock budget from the start of the program; None for none.

@@ -1,4 +1,4 @@
-"""What a run came to, in a few lines."""
+"""Summarises a finished run in a few lines."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Trains several configs, or one under several changes, with a few seeds each, and tells what came out."""
+"""Trains several configs, or variants of one, with a few seeds each, and tabulates the results."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the trainings of a sweep came to: their result files, and the table of them."""
+"""The result files of a sweep, and the table made from them."""
 
 import json
 import statistics

@@ -27,7 +27,7 @@ _FEW_STEPS = 5000
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
-    """Training that a resume enters at the very iteration where the run stopped.
+    """A training loop that resumes at the exact iteration where the run stopped.
 
     SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress, without waiting for the next
     batch; then `runner.stopped` says why, and `runner.saved_on_stop` whether that iteration is in a checkpoint. They
@@ -97,7 +97,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return (over and not self.owes_validation) or self.stop_training or bool(self.runner.stopped)
 
     def _validate(self, done: int, last: int) -> None:
-        """Validate where that is due after `done` of `last` epochs, or iterations."""
+        """Validate if that is due after `done` of `last` epochs, or iterations."""
         self._decide_current_val_interval()
         due = done >= self.val_begin and (done % self.val_interval == 0 or done == last)
         if due:
@@ -189,7 +189,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.stop.end_loading()
 
     def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
-        """Run one iteration; one that is not finite has no outputs, so that it does not enter the averages."""
+        """Run one iteration; if it is not finite, hooks get no outputs, so that logged averages leave it out."""
         runner = self.runner
         # What draws from the global generator (drop path, dropout) is a function of the iteration and the process.
         torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
@@ -213,7 +213,7 @@ def _check_length(max_epochs: int | None, max_iters: int | None) -> None:
 
 
 def enter(dataloader: Any, epoch: int, start: int) -> None:
-    """Let the next pass over a loader be that of `epoch`, without its first `start` batches.
+    """Set a loader to begin its next pass at batch `start` of `epoch`.
 
     Raises:
         UsageError: a loader that was built elsewhere, with a sampler that cannot do that.
@@ -231,7 +231,7 @@ def enter(dataloader: Any, epoch: int, start: int) -> None:
 
 
 class EndlessBatches:
-    """The batches of one epoch after the other, from any iteration on; what `IterBasedTrainLoop` iterates over.
+    """An iterator over the batches of successive epochs, from any iteration; used by `IterBasedTrainLoop`.
 
     MMEngine's own iterator waits two seconds between epochs, and after a resume gives epochs their first numbers.
 
@@ -256,12 +256,12 @@ class EndlessBatches:
         return batch
 
     def skip_iter(self, num_iters: int) -> None:
-        """Go on after `num_iters` further iterations; no image is read for them."""
+        """Skip `num_iters` iterations without reading their images."""
         self.iteration += num_iters
 
 
 def renew_epochs(loop: Any) -> None:
-    """See to it that a loop of MMEngine gives each epoch an order and keys of its own; ours does so by itself.
+    """Make a training loop of MMEngine's give each epoch its own sample order and keys.
 
     Raises:
         UsageError: an endless sampler in a loop of epochs, the first of which would never end.
@@ -283,7 +283,7 @@ def renew_epochs(loop: Any) -> None:
 
 
 def enter_loop(loop: Any) -> None:
-    """Let a loop of MMEngine that is resumed go on inside the epoch where the run stopped; ours does so by itself."""
+    """Make a resumed training loop of MMEngine's continue inside the epoch where the run stopped."""
     if isinstance(loop, IterBasedTrainLoop):
         loop._epoch = 0  # it has one epoch, however often it passes over the data
     elif not isinstance(loop, ResumableTrainLoop) and hasattr(loop.dataloader.sampler, "set_position"):

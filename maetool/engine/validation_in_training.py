@@ -1,4 +1,4 @@
-"""Validation in the middle of training, which does not keep the run from stopping."""
+"""Validation during training, which a stop request interrupts."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What happens at a moment of training, one file each."""
+"""Hooks, one per file."""
 
 from maetool._lazy import lazily
 

@@ -1,4 +1,4 @@
-"""Keeps the weights that did best in validation."""
+"""Keeps the checkpoint with the best value of a validation metric."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Counts the broken image files that the loader passed over."""
+"""Counts broken image files."""
 
 from typing import Any
 
@@ -26,12 +26,12 @@ class BrokenFilesHook(Hook):
         self._start(runner, "train", runner.train_dataloader)
 
     def before_val(self, runner: RunnerLike) -> None:
-        """Start counting where the loop does not."""
+        """Start counting, unless the loop counts itself."""
         if not hasattr(runner.val_loop, "batches") and "val" not in self.files:
             self._start(runner, "val", runner.val_dataloader)
 
     def before_test(self, runner: RunnerLike) -> None:
-        """Start counting where the loop does not."""
+        """Start counting, unless the loop counts itself."""
         if not hasattr(runner.test_loop, "batches"):
             self._start(runner, "test", runner.test_dataloader)
 
@@ -42,7 +42,7 @@ class BrokenFilesHook(Hook):
     def _after_iter(
         self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = "train"
     ) -> None:
-        """Count what the batch passed over.
+        """Count the broken files of a batch.
 
         Raises:
             UsageError: too many files are broken.
@@ -51,15 +51,15 @@ class BrokenFilesHook(Hook):
             self.files[mode].update(data_batch["skipped"], len(data_batch["skipped"]))
 
     def after_train(self, runner: RunnerLike) -> None:
-        """Say how many there were."""
+        """Log the number of broken files."""
         self._sum_up(runner, "train")
 
     def after_val(self, runner: RunnerLike) -> None:
-        """Say how many there were."""
+        """Log the number of broken files."""
         self._sum_up(runner, "val")
 
     def after_test(self, runner: RunnerLike) -> None:
-        """Say how many there were."""
+        """Log the number of broken files."""
         self._sum_up(runner, "test")
 
     def _sum_up(self, runner: RunnerLike, stage: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes checkpoints, and removes an old one only when a newer one is safe."""
+"""Writes checkpoints atomically, and removes an old one only after a newer one is complete."""
 
 import re
 import shutil
@@ -63,7 +63,7 @@ class SafeCheckpointHook(Hook):
         self._failures = 0
 
     def before_train(self, runner: RunnerLike) -> None:
-        """Take over the checkpoints of the run that is resumed, and remove what a killed write left."""
+        """Find the checkpoints of a resumed run, and remove the leftovers of interrupted writes."""
         if is_main_process():
             folder = Path(runner.work_dir)
             self._written = [path for path in checkpoints_in(folder)[::-1] if _OURS.fullmatch(path.name)]
@@ -72,7 +72,7 @@ class SafeCheckpointHook(Hook):
             warn_if_little_room(runner, 2)
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Save inside an epoch, if that was asked for."""
+        """Save inside an epoch, every `every_n_iters` iterations."""
         if self.every_n_iters and self.every_n_train_iters(runner, self.every_n_iters):
             self._try(runner, f"iter_{runner.iter + 1}.pth", runner.epoch, runner.iter + 1)
 
@@ -86,7 +86,7 @@ class SafeCheckpointHook(Hook):
             self._try(runner, name, runner.epoch + whole, runner.iter)
 
     def before_stop(self, runner: RunnerLike) -> None:
-        """Save after the last iteration of a run that is told to stop, unless that was just done."""
+        """Save when the run is asked to stop, unless its last iteration is saved already."""
         if runner.last_saved[0] != runner.iter:
             self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
 

@@ -1,4 +1,4 @@
-"""Tells when the model waits for its data."""
+"""Warns when data loading is the bottleneck."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class DataWaitHook(Hook):
         self._seen = 0
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Look, at the end of each window."""
+        """Compare waiting and total time at the end of each window."""
         self._seen += 1
         timed = "train/data_time" in runner.message_hub.log_scalars  # not without IterTimerHook
         if self._seen < 2 * self.window or self._seen % self.window or self.threshold > 1 or not timed:

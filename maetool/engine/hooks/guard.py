@@ -1,4 +1,4 @@
-"""What becomes of steps whose loss or gradient is not finite."""
+"""Handles optimiser steps whose loss or gradient is not finite."""
 
 import math
 from pathlib import Path
@@ -17,7 +17,7 @@ from maetool.weights.write import write_checkpoint
 
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
-    """Writes down a step that the optimiser wrapper left out, and ends the run after too many in a row.
+    """Stores each step that the optimiser wrapper skipped, and ends the run after too many in a row.
 
     The file `broken_steps/iter_N_process_R.pth` holds weights, batch, plan and seeds; `maetool repeat_step` repeats
     it. Weights and optimiser stay as they were before the step.
@@ -38,7 +38,7 @@ class NonFiniteHook(Hook):
         self._file = "none written"
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Keep the batch that went wrong; once its step is left out, write it down.
+        """Remember the first batch that was not finite; once its step is skipped, write it to a file.
 
         Raises:
             UsageError: too many steps in a row were left out, or a loss is not finite and the wrapper leaves none out.
@@ -82,7 +82,7 @@ class NonFiniteHook(Hook):
 
 
 def _check_loss(runner: RunnerLike, outputs: Any) -> None:
-    """End the run at a loss that is not finite: this wrapper has made the step, and the weights are spoilt."""
+    """End the run at a loss that is not finite: without a guard, the step has damaged the weights."""
     loss = float(torch.as_tensor(outputs.get("loss", 0.0)).detach())
     if not math.isfinite(loss):
         raise UsageError(

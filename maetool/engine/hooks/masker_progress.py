@@ -1,4 +1,4 @@
-"""Tells the maskers how far training is."""
+"""Updates the training progress of the maskers."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from maetool.registry import HOOKS
 
 @HOOKS.register_module()
 class MaskerProgressHook(Hook):
-    """Sets `progress` of every masker to the share of the iterations that are done: what schedules go by."""
+    """Sets `progress` of every masker to the share of iterations that are over, which schedules read."""
 
     def before_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None) -> None:
-        """Tell."""
+        """Set it before each iteration."""
         for module in runner.bare_model.modules():
             if isinstance(module, Masker):
                 module.progress = runner.iter / runner.max_iters

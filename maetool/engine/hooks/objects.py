@@ -1,4 +1,4 @@
-"""Draws what a detector finds during training."""
+"""Draws a detector's predictions during training."""
 
 import torch
 from mmengine.dist import is_main_process
@@ -16,7 +16,7 @@ from .tolerance import training_goes_on
 
 @HOOKS.register_module()
 class ObjectsHook(Hook):
-    """Hands the visualiser a picture `objects`: always the same images, true objects on the left, found on the right.
+    """Hands the visualiser a picture `objects`: the same images each time, true objects left, predicted ones right.
 
     The images are the first of the validation data, or of the training data where there is none.
 

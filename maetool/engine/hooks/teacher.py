@@ -1,4 +1,4 @@
-"""Tells the parts of the model of each optimiser step."""
+"""Calls the model's parts after each optimiser step, which updates an EMA teacher."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class TeacherHook(Hook):
         self._steps: list[Any] = []  # of this iteration: what says on the device that nothing was finite, or None
 
     def before_train(self, runner: RunnerLike) -> None:
-        """Listen to the optimisers, unless nothing follows them or another hook of this kind listens."""
+        """Register with the optimisers, if a part has `after_step` and no other hook of this class is registered."""
         self.after_train(runner)
         first = next(hook for hook in runner.hooks if isinstance(hook, TeacherHook))
         if first is not self or not has_following_parts(runner.bare_model):
@@ -41,14 +41,14 @@ class TeacherHook(Hook):
         self._steps.append(getattr(optimizer, "found_inf", None))
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Call the parts, if any optimiser made a step in this iteration."""
+        """Call `after_step` of the parts, if an optimiser made a step in this iteration."""
         made = any(found is None or not bool(found) for found in self._steps)
         self._steps = []
         if made:
             parts_after_step(runner.bare_model, runner.iter / runner.max_iters)
 
     def after_train(self, runner: RunnerLike) -> None:
-        """Stop listening."""
+        """Unregister from the optimisers."""
         for handle in self._handles:
             handle.remove()
         self._handles = []

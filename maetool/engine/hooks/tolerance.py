@@ -1,4 +1,4 @@
-"""Pictures and logs are not worth a run."""
+"""Turns failures to write pictures and logs into warnings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The optimiser of linear probing."""
+"""LARS, the optimiser of linear probing."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Learning rates that fall from the head to the patch embedding."""
+"""Layer-wise decay of the learning rate, from the head down to the patch embedding."""
 
 from collections.abc import Iterator
 from typing import Any

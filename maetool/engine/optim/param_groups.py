@@ -1,4 +1,4 @@
-"""Which parameters are decayed."""
+"""Parameter groups with and without weight decay."""
 
 from collections.abc import Set
 from typing import Any

@@ -1,4 +1,4 @@
-"""The learning rate over training."""
+"""Learning rate schedules with warm-up."""
 
 import math
 from collections.abc import Mapping, Sequence

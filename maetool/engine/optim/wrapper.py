@@ -21,7 +21,7 @@ Precision = Literal["auto", "bfloat16", "float16", "float32"]
 
 
 class StepReport(NamedTuple):
-    """What an optimiser wrapper says about the last iteration: the one protocol that loops, hooks and logs read.
+    """An optimiser wrapper's report on the last iteration, which loops, hooks and logs read.
 
     A wrapper states what it knows as attributes of these names. `AutocastOptimWrapper` has all of them; MMEngine's
     wrappers have none, which means that every step is made.
@@ -43,7 +43,7 @@ class StepReport(NamedTuple):
 
 
 def report_of(wrapper: Any) -> StepReport:
-    """Return what a wrapper says about the last iteration, with the defaults of `StepReport` for what it leaves out."""
+    """Return a wrapper's report on the last iteration; attributes that it lacks have the defaults of `StepReport`."""
     stated = {name: getattr(wrapper, name) for name in StepReport._fields if hasattr(wrapper, name)}
     return StepReport(**{**stated, "dtype": getattr(wrapper, "dtype", None) or _cast_dtype(wrapper)})
 
@@ -69,8 +69,8 @@ class AutocastOptimWrapper(OptimWrapper):
         dtype: "bfloat16"; "float16", whose loss is scaled on CUDA; "float32", no mixed precision; or "auto": bfloat16
             where the device computes it, else float16 on CUDA and float32 elsewhere.
         accumulative_counts: iterations that make one optimiser step.
-        clip_grad: None, or dict(max_norm=1.0): gradients of a larger Euclidean norm are shortened to it.
-        guard: leave out broken steps.
+        clip_grad: None, or dict(max_norm=1.0): clip gradients to this L2 norm.
+        guard: skip steps whose loss or gradient is not finite.
 
     Attributes:
         fault: what was not finite in this iteration of this process; None if all was well.
@@ -114,7 +114,7 @@ class AutocastOptimWrapper(OptimWrapper):
             yield
 
     def update_params(self, loss: Tensor, step_kwargs: Any = None, zero_kwargs: Any = None) -> None:
-        """Add the gradients of a scalar loss; when enough are gathered, update the parameters or leave the step out."""
+        """Accumulate the gradients of a scalar loss; when the step is due, make it, or skip it if it is not finite."""
         self.backward(self.scale_loss(loss))
         due = self.should_update()
         if due and self.loss_scaler.is_enabled():
@@ -227,7 +227,7 @@ def choose_dtype(dtype: Precision) -> torch.dtype:
 
 
 def precision_of(wrapper: Mapping[str, Any]) -> str:
-    """Return the precision that the config of an optimiser wrapper asks for, for a person to read."""
+    """Return the precision that the config of an optimiser wrapper asks for, as text."""
     kind = find_part(wrapper.get("type", "OptimWrapper"), OPTIM_WRAPPERS)
     if issubclass(kind, AutocastOptimWrapper):
         return name_of(choose_dtype(wrapper.get("dtype", "auto")))
