@@ -1,4 +1,4 @@
-"""The only file that asks which version or ability of a dependency, or of the system, this is."""
+"""The only file that depends on the version or the abilities of a dependency or of the operating system."""
 
 import ctypes
 import errno

@@ -1,4 +1,4 @@
-"""The one exception for input that a person can get wrong, and what other errors are about."""
+"""The exception for mistakes of a user, and the context of other errors."""
 
 import errno
 import re

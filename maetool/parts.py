@@ -1,4 +1,4 @@
-"""How a part is found by its name and built from its config, with sentences on what is wrong in it."""
+"""Finds parts by name and builds them from configs, with readable errors."""
 
 import difflib
 import inspect

@@ -1,4 +1,4 @@
-"""The tables of positions of a model's parts: how each is kept, and what a file's becomes on another grid."""
+"""Position embeddings of a model's parts: how they are stored, and how a file's are resized to another grid."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Files that strangers made: opened without waiting, read no further than a bound, arrays without trust in headers."""
+"""Bounded reading of untrusted files: never blocks, limits bytes, and does not trust array headers."""
 
 import errno
 import io

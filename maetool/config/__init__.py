@@ -1,1 +1,1 @@
-"""Configs: loaded, changed by the command line, checked, completed, and read from the files of strangers."""
+"""Configs: loading, command-line options, validation, completion, and configs from untrusted checkpoints."""

@@ -1,4 +1,4 @@
-"""What is checked of a config before anything is built: names, arguments and kinds of values, at any depth.
+"""Config validation before anything is built: names, arguments and types of values, at any depth.
 
 Which registry a part is looked up in follows from the section that holds it, and inside of a part from what its class
 says in `part_registries`: a dict of arguments to the registry of what they hold, which may be one part, a list of parts
@@ -148,7 +148,7 @@ def check_config(cfg: Config) -> None:
 
 
 def check_sections(cfg: Config) -> None:
-    """Check the keys at the top and that loaders have datasets, which is what other data can be put into.
+    """Check the top-level keys, and that each loader has a dataset, which `--data` can replace.
 
     Raises:
         UsageError: a section or a dataset of another kind.
@@ -168,7 +168,7 @@ def _check_dataset(name: str, loader: Mapping[str, Any]) -> None:
 
 
 def _parts_in(place: str, value: Any) -> list[Mapping[str, Any]]:
-    """Return the configs of the parts at a place, one or a list; what is built already needs no check.
+    """Return the configs of the parts at a place, which holds one or a list; objects are left out.
 
     Raises:
         UsageError: a number, a word, or None or a list within the list.
@@ -186,7 +186,7 @@ def _with_type(part: Mapping[str, Any], default: str | None) -> Mapping[str, Any
 
 
 def _check_part(part: Mapping[str, Any], parts: engine.Registry, extras: Iterable[str] = ()) -> None:
-    """Check the name and the arguments of one part, and of the parts that it says it builds."""
+    """Check the name and the arguments of a part, and of the parts in its `part_registries`."""
     arguments = {name: value for name, value in part.items() if name not in ("type", "_scope_", *extras)}
     cls = registry.check_part({"type": part["type"]} if "type" in part else part, parts)
     taken = parameters_of(cls)

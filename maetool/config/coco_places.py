@@ -1,4 +1,4 @@
-"""Where the images and the annotations of a user's COCO files are."""
+"""Locates images and annotations in a folder of COCO files."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Fills in what follows from what a config states, so that each fact is written once."""
+"""Config completion: fills in values that follow from others, so that a config states each fact once."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ _LOG_BACKENDS: dict[str, dict[str, Any]] = {
 
 
 def complete_config(cfg: Config, world_size: int = 1) -> str:
-    """Fill in what follows from what the config states, and return the sentence on the learning rate.
+    """Fill in the values that follow from others, and return a sentence on the learning rate.
 
     The image size and the channels come from the encoder, whether there are masks from the model; workers and pinned
     memory from the machine; accumulation and learning rate from `effective_batch_size` and `base_lr`. A config that is
@@ -108,7 +108,7 @@ def _fill_size(name: str, dataset: Any, img_size: tuple[int, ...]) -> None:
 
 
 def _has_transforms(dataset: Any) -> bool:
-    """Whether what a dataset calls its pipeline is a list of transforms as maetool's datasets take them."""
+    """Return whether `pipeline` of a dataset is a list of maetool's transforms."""
     known = getattr(find_part(dataset["type"], registry.DATASETS), "part_registries", {})
     return known.get("pipeline") is registry.TRANSFORMS and isinstance(dataset.get("pipeline"), list | tuple)
 

@@ -1,4 +1,4 @@
-"""Fills in what is the same in every config, so that none need write it; what a config does write stays."""
+"""Config defaults: fills in values that are the same in nearly all configs, and keeps those that are given."""
 
 from collections.abc import Mapping
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Encoders that computed something else in an earlier version of maetool, under models that were trained with that."""
+"""Compatibility: encoders whose computation changed since the version that trained a model."""
 
 from collections.abc import Mapping
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What the parts of a config are: their classes' arguments and the defaults that the config leaves out."""
+"""Facts about the parts of a config: their classes, arguments and defaults."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -95,7 +95,7 @@ def metrics_in(evaluator: Any, name: str = "val_evaluator") -> Any:
 
 
 def stated(part: Mapping[str, Any], parts: registry.Registry, name: str) -> Any:
-    """Return the argument `name` of a part: the config's, or else the default of its class; None where it has none."""
+    """Return the value of an argument: from the config, else the class's default; None if it has no such argument."""
     parameters = inspect.signature(find_part(part["type"], parts)).parameters
     default = parameters[name].default if name in parameters else None
     return part.get(name, None if default is inspect.Parameter.empty else default)

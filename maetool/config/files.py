@@ -1,4 +1,4 @@
-"""The files that a config is written in: itself and those it builds on."""
+"""The files of a config: itself and its bases."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`custom_hooks` as a dict by name, of which a config changes one hook without repeating the others."""
+"""`custom_hooks` as a dict of names, so that a config can change one hook without repeating the others."""
 
 import difflib
 from collections.abc import Mapping, Sequence

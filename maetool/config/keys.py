@@ -1,4 +1,4 @@
-"""The keys that a config may have at its top, and what to say of others."""
+"""The top-level keys of a config."""
 
 import difflib
 from collections.abc import Sequence

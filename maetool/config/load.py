@@ -1,4 +1,4 @@
-"""Configs: loaded from a file, changed by what the command line says, in one order for all tools."""
+"""Loads configs from files and applies command-line options, in one order for all commands."""
 
 import inspect
 import sys

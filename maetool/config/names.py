@@ -1,4 +1,4 @@
-"""What the values of a config are called, as in `--cfg-options`, and which of them a mistaken name may have meant."""
+"""Paths of config values as `--cfg-options` writes them, and suggestions for misspelt ones."""
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""`--cfg-options`: values as they are typed, put into a config."""
+"""`--cfg-options`: parses values and applies them to a config."""
 
 import ast
 import re
@@ -200,7 +200,7 @@ def _literal(text: str) -> Any:
 
 
 def _items(text: str) -> list[str] | None:
-    """Return what stands between the commas outside of brackets; None where brackets do not match."""
+    """Split a text at commas outside brackets; None if the brackets do not match."""
     items, open_ones = [""], []
     for sign in text:
         if sign in _BRACKETS:

@@ -1,4 +1,4 @@
-"""Where each value of a config comes from: the file and line that state it, an option, or maetool itself."""
+"""The origin of each config value: a file and line, an option, or maetool's completion."""
 
 import ast
 from collections.abc import Collection, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Where a config lies: a path, or a name such as `maetool::mae/vit-t_shapes.py` of a config that a package ships."""
+"""Finds config files, by path or by a name such as `maetool::mae/vit-t_shapes.py`."""
 
 import ast
 import difflib
@@ -50,7 +50,7 @@ def _check_removed(name: str, package: str) -> None:
 
 
 def names_config(source: str | Path) -> bool:
-    """Return whether what may be a config or a checkpoint is written as a config is."""
+    """Return whether a source, a config or a checkpoint, is written like a config."""
     return Path(source).suffix == ".py" or _SEPARATOR in str(source)
 
 

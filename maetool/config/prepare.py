@@ -1,4 +1,4 @@
-"""Makes a config ready for building: named, checked, completed, in this order, and again without harm."""
+"""Prepares a config for building: names, checks, completion, in this order; doing it twice changes nothing."""
 
 import os
 from pathlib import Path
@@ -52,7 +52,7 @@ def prepare_run(cfg: Config) -> str:
 
 
 def number_of_processes(launcher: str) -> int:
-    """Return how many processes train together, as the launcher says it in the environment.
+    """Return the number of training processes, from the environment that the launcher sets.
 
     Raises:
         UsageError: torchrun started several, but the launcher is "none".

@@ -1,4 +1,4 @@
-"""Sections of a config that a checkpoint holds, which may be a stranger's: checked, and built without any harm.
+"""Configs from untrusted checkpoints: checked, and built without running code or taking unbounded memory.
 
 What a file says is built of registered parts alone, it names no file and no address, and it becomes no larger than the
 weights beside it call for. Whatever reads a model's description from a file builds it here.
@@ -253,7 +253,7 @@ def _sides(size: Any) -> list[int]:
 
 
 def _size_of(func: Any, args: Any, kwargs: Mapping[str, Any]) -> int:
-    """Return the numbers of the largest tensor that an operation would give, which is not carried out."""
+    """Return the size in numbers of the largest tensor that an operation would give, without running it."""
     there: dict[str, Any] = {"device": torch.device("meta")} if "device" in kwargs else {}
     if "generator" in kwargs:
         there["generator"] = None

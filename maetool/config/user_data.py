@@ -1,4 +1,4 @@
-"""A config pointed at a user's images."""
+"""`--data`: rewrites a config's dataloaders for the user's dataset."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from copy import deepcopy

@@ -49,7 +49,7 @@ def check_ranges(cfg: Config) -> None:
 
 
 def check_training(cfg: Config) -> None:
-    """Check that what a run trains by is there, or all of it missing.
+    """Check that a config has either all of the sections that training needs, or none.
 
     Raises:
         UsageError: one of the three sections without another.

@@ -1,4 +1,4 @@
-"""What a checkpoint records of its encoder, for parts that may not import the engine."""
+"""The encoder's grid as a checkpoint records it, readable without the engine."""
 
 import inspect
 from collections.abc import Mapping

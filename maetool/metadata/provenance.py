@@ -1,4 +1,4 @@
-"""Where a result comes from."""
+"""Versions and revision that produced a result."""
 
 import platform
 import subprocess

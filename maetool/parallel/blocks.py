@@ -1,4 +1,4 @@
-"""Switches on the transformer blocks: recompute activations, compile."""
+"""Activation checkpointing and compilation, block by block."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Weights into a model, sharded or not."""
+"""Loads weights into a model, sharded or not."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The model card of an exported encoder: what its checkpoint and the log of its run say, and what they do not."""
+"""The model card of an exported encoder, from its checkpoint and the log of its run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An encoder in one line, for a notebook."""
+"""`load_encoder`: an encoder in one line, for a notebook."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy

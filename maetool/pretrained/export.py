@@ -1,4 +1,4 @@
-"""The encoder alone, out of a checkpoint, for users of timm, safetensors or ONNX."""
+"""Exports the encoder of a checkpoint for timm, safetensors or ONNX."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

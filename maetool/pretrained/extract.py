@@ -1,4 +1,4 @@
-"""Features of a user's images: the datasets, the loading, and the files they are written to."""
+"""Extracts the features of a user's images and writes them to a file."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence

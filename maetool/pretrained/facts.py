@@ -1,4 +1,4 @@
-"""What a checkpoint says about its encoder beside the weights: its metadata, and Hugging Face's files in its folder."""
+"""Facts about an encoder beside its weights: a checkpoint's metadata, and Hugging Face's files in its folder."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""An encoder out of a checkpoint, for features; nothing is masked and nothing is trained."""
+"""Loads a frozen encoder for feature extraction."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path

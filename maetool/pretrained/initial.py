@@ -1,4 +1,4 @@
-"""The weights that a model begins with: those of an earlier training that fit, and a report of what became of each."""
+"""Initialises a model from a checkpoint, and reports what was loaded, resized and skipped."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The model of a config with the weights of a checkpoint, to be used."""
+"""Builds the model of a config and loads a checkpoint, for inference."""
 
 from mmengine import Config
 from torch import nn

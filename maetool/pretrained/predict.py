@@ -1,4 +1,4 @@
-"""What a trained model says about image files: a picture of each, and what JSON can hold."""
+"""Predictions of a trained model for image files: a picture of each, and a JSON record."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

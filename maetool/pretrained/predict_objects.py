@@ -1,4 +1,4 @@
-"""The objects in an image file: found, drawn and told."""
+"""Object detections for image files: predicted, drawn and recorded."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files of weights: read without running code, written whole or not at all, compared with what they are for."""
+"""Weight files: loading that never executes code, atomic writes, checks against the model."""
 
 from .read import (
     check_archive,

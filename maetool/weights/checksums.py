@@ -1,4 +1,4 @@
-"""A checksum of weights, for formats that hold none: whether a file is as it was written."""
+"""Checksums of weights, for formats that have none."""
 
 import hashlib
 import json

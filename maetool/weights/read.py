@@ -1,4 +1,4 @@
-"""Files of weights: read without running code, and compared with what they are for."""
+"""Reads weight files without executing code, and checks them against the model."""
 
 import argparse
 import json

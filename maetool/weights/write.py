@@ -1,4 +1,4 @@
-"""Checkpoints written: all of a file or nothing, and tensors and plain containers alone."""
+"""Atomic writes of checkpoints, which hold tensors and plain containers only."""
 
 from collections.abc import Mapping
 from pathlib import Path
