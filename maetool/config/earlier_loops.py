@@ -1,6 +1,6 @@
 """The validation loops of 0.1, one for each task, as configs of `ValLoop` and its evaluators."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from mmengine import Config
@@ -43,7 +43,7 @@ def move_earlier_keys(cfg: Config) -> None:
     """Move what configs written for 0.1 say of kNN in `val_cfg` to its evaluators, where a base brings these now."""
     loop = cfg.get("val_cfg")
     evaluators = loop.get("evaluators") if isinstance(loop, Mapping) else None
-    if not isinstance(evaluators, Mapping) or loop.get("type", "ValLoop") != "ValLoop":
+    if not isinstance(evaluators, MutableMapping) or loop.get("type", "ValLoop") != "ValLoop":
         return
     for key in [key for key in _KEYS if key in loop]:
         value, place = loop.pop(key), f"evaluators.knn.{key}"

@@ -100,7 +100,7 @@ class TeacherTarget(nn.Module):
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the small form for `--debug`: a teacher of the encoder's own kind and size."""
         layers = arguments["layers"]
-        small = {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
+        small: dict[str, Any] = {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
         if arguments["encoder"]:
             small |= {"teacher": arguments["encoder"], "checkpoint": None, "resize": ...}
         return small

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.hooks import LoggerHook
 
+from maetool._deprecated import moved
 from maetool.evaluation.names import is_constant, say_metric
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
@@ -55,3 +56,6 @@ class LogHook(LoggerHook):
     def _store(self, runner: RunnerLike, scalars: dict[str, float], step: int) -> None:
         with training_goes_on(runner, "Writing the log"):
             runner.visualizer.add_scalars(scalars, step=step, file_path=self.json_log_path)
+
+
+__getattr__ = moved(__name__, {"CONSTANT_METRICS": "maetool.evaluation.names.CONSTANT_METRICS"}, "0.3.0")
