@@ -1,11 +1,11 @@
 # COCO 2017 as it is published: --data FOLDER, with annotations/, train2017/ and val2017/ inside.
-# Changes no result:
 _loader = dict(num_workers="auto", persistent_workers=True)  # cores / processes
 
-# Changes results:
 train_dataloader = dict(
+    # Changes no result:
     **_loader,
     prefetch_factor=2,
+    # Changes results:
     batch_size=1,  # of one process; effective_batch_size says how many are accumulated
     drop_last=True,
     dataset=dict(

@@ -1,11 +1,11 @@
 # Folders of classes: --data FOLDER, with train/ and val/ inside.
-# Changes no result:
 _loader = dict(num_workers="auto", persistent_workers=True)  # cores / processes
 
-# Changes results:
 train_dataloader = dict(
+    # Changes no result:
     **_loader,
     prefetch_factor=4,
+    # Changes results:
     batch_size=128,  # of one process; effective_batch_size says how many are accumulated
     drop_last=True,
     dataset=dict(

@@ -1,11 +1,11 @@
 # What folders of images and index PNGs share; a data set adds where they are, its classes, and other sizes.
-# Changes no result:
 _loader = dict(num_workers="auto", persistent_workers=True)  # cores / processes
 
-# Changes results:
 train_dataloader = dict(
+    # Changes no result:
     **_loader,
     prefetch_factor=4,
+    # Changes results:
     batch_size=4,  # of one process; effective_batch_size says how many are accumulated
     drop_last=True,
     dataset=dict(

@@ -2,8 +2,10 @@
 _eval = dict(batch_size=250, num_workers=0)
 
 train_dataloader = dict(
-    batch_size=64,
+    # Changes no result:
     num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
+    # Changes results:
+    batch_size=64,
     drop_last=True,
     dataset=dict(type="ShapesDataset", num_samples=16000, seed=0),  # no flip: it would swap two of the classes
 )

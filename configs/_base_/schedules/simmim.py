@@ -2,8 +2,10 @@
 base_lr = 5e-5  # per 256 images
 effective_batch_size = 2048
 optim_wrapper = dict(
+    # Changes results within rounding:
     type="AutocastOptimWrapper",
     dtype="auto",
+    # Changes results:
     constructor="DecayGroupsConstructor",
     optimizer=dict(type="AdamW", betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=5.0),

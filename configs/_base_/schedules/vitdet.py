@@ -2,8 +2,10 @@
 base_lr = 4e-4  # per 256 images, at the heads: 1e-4 at the batch of 64
 effective_batch_size = 64  # processes x batch x accumulation; the accumulation follows
 optim_wrapper = dict(
+    # Changes results within rounding:
     type="AutocastOptimWrapper",
     dtype="auto",
+    # Changes results:
     constructor="LayerDecayConstructor",
     paramwise_cfg=dict(layer_decay=0.7),
     optimizer=dict(type="AdamW", betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1, fused=True),
