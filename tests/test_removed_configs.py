@@ -2,9 +2,12 @@
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
+from mmengine import Config
 
+from maetool.config.keys import check_keys
 from maetool.config.load import load_config
 from maetool.config.paths import find_config
 from maetool.config.removed import instead_of
@@ -85,10 +88,45 @@ def test_the_package_of_somebody_else_is_left_alone(tmp_path, monkeypatch):
     assert load_config("mae/vit-s_400e").base_lr == 1.0
 
 
-def test_an_encoder_of_the_bases_that_no_model_takes(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text("_base_ = ['maetool::_base_/encoders/vit-b.py', 'maetool::_base_/models/mae.py']\n")
+ENCODER, MAE = "maetool::_base_/encoders/vit-b.py", "maetool::mae/vit-b_800e.py"
+FAMILY = "maetool::_base_/models/mae.py"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"_base_ = [{ENCODER!r}, {FAMILY!r}]",
+        f"_base_ = {MAE!r}\nencoder = dict(depth=6)",
+        "encoder = dict(depth=6)\nmodel = dict(encoder=dict(type='VisionTransformer'))",
+        "encoder = dict(type='VisionTransformer')\nmodel = dict(type='X')",
+    ],
+)
+def test_an_encoder_that_no_model_takes_is_refused(tmp_path, text):
+    (tmp_path / "mine.py").write_text(text)
     with pytest.raises(
         UsageError, match=r"Nothing reads .*`encoder` \(did you mean `model = dict\(encoder=_base_.encoder\)`"
     ):
-        load_config(path)
+        load_config(tmp_path / "mine.py")
+
+
+def test_an_encoder_that_a_model_has_taken(tmp_path, monkeypatch):
+    """By a file, by the file that MMEngine writes of it, and by a script that has no file any more."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(f"_base_ = {MAE!r}\nmodel = dict(encoder=dict(_base_.encoder, depth=6))\n")
+    expected = load_config("mine.py")
+    assert (expected.model.encoder.depth, expected.model.encoder.num_heads, "encoder" in expected) == (6, 12, False)
+    cfg = Config.fromfile("mine.py")
+    cfg.dump("written.py")
+    assert load_config("written.py").model == expected.model
+    for without in (Config(cfg.to_dict()), Config(cfg.to_dict(), cfg_text="gone", filename="gone/mine.py")):
+        check_keys(without)
+        assert "encoder" not in without
+
+
+def test_a_variable_that_is_stated_after_it_was_read_is_refused(tmp_path):
+    (tmp_path / "base.py").write_text("size = 32\nmodel = dict(encoder=dict(img_size=size))\n")
+    (tmp_path / "mine.py").write_text("_base_ = 'base.py'\nsize = 64\n")
+    with pytest.raises(UsageError, match="Nothing reads the config's `size`"):
+        load_config(tmp_path / "mine.py")
+    (tmp_path / "mine.py").write_text("_base_ = 'base.py'\nsize = 64\nmodel = dict(encoder=dict(img_size=size))\n")
+    assert load_config(tmp_path / "mine.py").model.encoder.img_size == 64

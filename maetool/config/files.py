@@ -53,14 +53,29 @@ def _variable(node: ast.Assign) -> str | None:
 
 
 def names_read(path: Path) -> set[str]:
-    """Return the variables that a config's files read: helpers, which other values are computed from."""
+    """Return the variables that a config's files read: helpers, which other values are computed from.
+
+    What a file assigns is read by itself or by a file that builds on it; its own bases are through by then.
+    """
     names: set[str] = set()
     for _, tree in trees_of(path):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                names.add(node.id)
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_base_":
-                names.add(node.attr)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "{{" in node.value:
-                names.update(part.strip(" {}").removeprefix("_base_.").split(".")[0] for part in [node.value])
+        names -= {name for node in tree.body if isinstance(node, ast.Assign) and (name := _variable(node))}
+        names |= _names_in(tree)
     return names
+
+
+def _names_in(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_base_":
+            names.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "{{" in node.value:
+            names.update(part.strip(" {}").removeprefix("_base_.").split(".")[0] for part in [node.value])
+    return names
+
+
+def is_one_file(path: Path) -> bool:
+    """Return whether a config builds on no other file, or is in none that can be read."""
+    return len(list(trees_of(path))) <= 1

@@ -1,7 +1,7 @@
 """The top-level keys of a config."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from maetool.annotations import check_value, hints_of
 from maetool.errors import UsageError
 
-from .files import names_read
+from .files import is_one_file, names_read
 
 Adaptable = Literal["channels", "patch_size"]  # what is changed in a checkpoint only on request
 _OWN = {
@@ -56,8 +56,10 @@ def check_keys(cfg: Config) -> None:
         UsageError: a key that nothing reads, or a value of another kind; the message gives near names.
     """
     unknown = [name for name in cfg if name not in KEYS and not name.startswith("_")]
-    filename = getattr(cfg, "filename", None)
-    helpers = names_read(Path(filename)) if unknown and filename else ()
+    path = Path(getattr(cfg, "filename", None) or "")
+    helpers = names_read(path) if unknown else set()
+    if "encoder" in unknown and is_one_file(path) and _has_joined(cfg):
+        helpers.add("encoder")  # of a config that MMEngine wrote or a script loaded, whose bases are not here
     for name in unknown:
         if name not in helpers:
             raise UsageError(
@@ -70,8 +72,15 @@ def check_keys(cfg: Config) -> None:
             check_value(name, value, KEYS[name])
 
 
+def _has_joined(cfg: Config) -> bool:
+    """Return whether the model has taken the encoder of a file in `_base_/encoders`."""
+    model = cfg.get("model")
+    encoder = model.get("encoder") if isinstance(model, Mapping) else None
+    return isinstance(encoder, Mapping) and isinstance(cfg.encoder, Mapping) and {"type", *cfg.encoder} <= set(encoder)
+
+
 def _meant(name: str) -> str:
     if name == "encoder":  # of _base_/encoders
-        return " (did you mean `model = dict(encoder=_base_.encoder)`?)"
+        return " (did you mean `model = dict(encoder=_base_.encoder)`, or dict(_base_.encoder, depth=6) in it?)"
     near = difflib.get_close_matches(name, KEYS, n=3)
     return f" (did you mean {' or '.join(f'`{one}`' for one in near)}?)" if near else ""
