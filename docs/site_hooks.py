@@ -17,10 +17,18 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-PULLED_IN = ("README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "examples/plugin/README.md")
+PULLED_IN = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CODE_OF_CONDUCT.md",
+    "SECURITY.md",
+    "examples/plugin/README.md",
+)
 # Fences, indented blocks and code in a line are left alone: `blocks[0](images)` is no link.
 CODE = re.compile(r"(^```.*?^```$|^ {4}.*?$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"(?P<before>\]\(|<(?:img|a)\b[^>]*? (?:src|href)=\")(?P<path>[^)#\s\":]+)(?P<after>[#)\"])")
+LINK = re.compile(
+    r"(?P<before>\]\(|<(?:img|a)\b[^>]*? (?:src|href)=\")(?P<path>[^)#\s\":]+)(?P<after>[#)\"])"
+)
 LANGUAGES = {".py": "python", ".sh": "bash", ".yml": "yaml", ".cff": "yaml", ".toml": "toml"}
 
 
@@ -47,7 +55,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for path in sorted(shown):
         files.append(
-            File.generated(config, f"{path}.md", content=shown_as_page(path), inclusion=InclusionLevel.NOT_IN_NAV)
+            File.generated(
+                config,
+                f"{path}.md",
+                content=shown_as_page(path),
+                inclusion=InclusionLevel.NOT_IN_NAV,
+            )
         )
     return files
 
@@ -66,7 +79,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{link['before']}{relpath(site_path(path), here)}{link['after']}"
 
     parts = CODE.split(markdown)
-    return "".join(part if number % 2 else LINK.sub(moved, part) for number, part in enumerate(parts))
+    return "".join(
+        part if number % 2 else LINK.sub(moved, part) for number, part in enumerate(parts)
+    )
 
 
 def folder_of(file: File) -> str:
@@ -95,7 +110,9 @@ def shown_as_page(path: str) -> str:
     """Return the page that shows a file, or lists a folder, of the repository."""
     source = ROOT / path
     if source.is_dir():
-        text = "\n".join(sorted(str(file.relative_to(source)) for file in source.rglob("*") if file.is_file()))
+        text = "\n".join(
+            sorted(str(file.relative_to(source)) for file in source.rglob("*") if file.is_file())
+        )
     else:
         text = source.read_text()
     return f"# {path}\n\n````{LANGUAGES.get(source.suffix, 'text')}\n{text.rstrip()}\n````\n"

@@ -30,7 +30,8 @@ class RunnerLike(Protocol):
     saved_on_stop: bool
     last_saved: tuple[int, str]
     rate: str
-    _train_loop: Any
+    _train_loop: Any  # MMEngine's: None or a config as long as nobody has asked for the loop
+    _test_loop: Any
 
     @property
     def bare_model(self) -> nn.Module:

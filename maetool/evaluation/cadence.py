@@ -5,8 +5,10 @@ from typing import Any
 
 from mmengine.runner import IterBasedTrainLoop
 
+from maetool.protocols import RunnerLike
 
-def is_due(every: int, runner: Any, loop: Any) -> bool:
+
+def is_due(every: int, runner: RunnerLike, loop: Any) -> bool:
     """Return whether an evaluator measures in this validation; it depends on nothing but how far training is.
 
     Args:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from maetool.data.datasets.labels import Labels, aligned, labels_of
 from maetool.errors import UsageError
+from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS, METRICS
 
 from .base import BaseEvaluator, EvaluationData
@@ -83,7 +84,7 @@ class ClassificationValLoop(ValLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerLike,
         dataloader: Any,
         evaluator: Any = None,
         evaluators: Mapping[str, Any] | None = None,

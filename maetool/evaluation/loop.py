@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop
 from maetool.data.datasets.broken_files import own_part
 from maetool.errors import UsageError
 from maetool.parallel.sharding import gathered
+from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS, METRICS
 
 from .base import BaseEvaluator, EvaluationData, Shared
@@ -57,7 +58,7 @@ class ValLoop(BaseLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerLike,
         dataloader: Any,
         evaluator: Any = None,
         evaluators: Mapping[str, Any] | None = None,
@@ -195,7 +196,7 @@ class PretrainValLoop(ValLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerLike,
         dataloader: Any,
         bank_dataloader: Any = None,
         k: int = 20,

@@ -11,6 +11,7 @@ from torch import nn
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.detection import ObjectDataset
 from maetool.errors import UsageError
+from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv, write_text
 
@@ -88,7 +89,7 @@ class DetectionValLoop(ValLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerLike,
         dataloader: Any,
         evaluator: Any = None,
         evaluators: Mapping[str, Any] | None = None,

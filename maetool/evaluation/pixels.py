@@ -11,6 +11,7 @@ from torch import nn
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.dense import DenseDataset
 from maetool.errors import UsageError
+from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv
 
@@ -86,7 +87,7 @@ class SegmentationValLoop(ValLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerLike,
         dataloader: Any,
         evaluator: Any = None,
         evaluators: Mapping[str, Any] | None = None,

@@ -65,7 +65,7 @@ class BestCheckpoint:
             with training_goes_on(runner, f"Removing {old}"):
                 remove_file(path.with_name(old))
 
-    def _chosen(self, runner: Any) -> str:
+    def _chosen(self, runner: RunnerLike) -> str:
         """Return the metric; "auto" until it has chosen one, which it then keeps."""
         return runner.message_hub.runtime_info.get(_NAME, "auto") if self.metric == "auto" else self.metric
 
