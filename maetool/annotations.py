@@ -1,7 +1,10 @@
-"""Whether values are of the kinds that the annotations of a class name."""
+"""Whether values are of the kinds, and within the bounds, that the annotations of a class name."""
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+import math
+import operator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from numbers import Number
 from pathlib import PurePath
@@ -16,7 +19,35 @@ _PLAIN = (NoneType, bool, int, float, str, list, tuple, Mapping)
 _WORDS = {NoneType: "None", bool: "True or False", int: "an integer", float: "a number", str: "a string"}
 # Where the classes are that a config gives as a dict.
 _PARTS = ("maetool.", "mmengine.", "torch.nn.", "torch.optim.", "torch.utils.data.")
+# Of a bound, the word and the test.
+_TESTS = {
+    "ge": ("from", operator.ge),
+    "gt": ("above", operator.gt),
+    "le": ("to", operator.le),
+    "lt": ("below", operator.lt),
+}
 _FRAMEWORKS = ("mmengine", "torch")  # whose classes hand **kwargs on to their base class, and nowhere else
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The range of a number, for `Annotated`, with the names that `annotated_types` has, whose own bounds work too.
+
+    Attributes:
+        ge, gt: it is at least, or above, this.
+        le, lt: it is at most, or below, this.
+    """
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+
+Count = Annotated[int, Bounds(ge=1)]
+FromZero = Annotated[int, Bounds(ge=0)]
+Positive = Annotated[float, Bounds(gt=0, lt=math.inf)]
+Size = Count | Sequence[Count]  # along each axis, or one number for all
 
 
 @cache
@@ -45,7 +76,7 @@ def hints_of(part: Callable) -> dict[str, Any]:
     for function in reversed(list(_constructors(part))):
         own = function.__init__ if inspect.isclass(function) else function
         try:
-            resolved = get_type_hints(own)
+            resolved = get_type_hints(own, include_extras=True)
         except Exception:  # an annotation of somebody else's class can name anything
             resolved = {}
         hints |= {name: resolved.get(name, Any) for name in inspect.signature(own).parameters}
@@ -119,6 +150,46 @@ def _fits_class(value: Any, base: type, inner: tuple[Any, ...]) -> bool:
 
 def _is_list(base: Any) -> bool:
     return isinstance(base, type) and issubclass(base, Collection) and not issubclass(base, str | bytes | Mapping)
+
+
+def range_of(hint: Any) -> str | None:
+    """Return the bounds in an annotation, of a number or of those in a list, for a sentence; None without any."""
+    if get_origin(hint) is Annotated:
+        return _say_range(get_args(hint)[1:])
+    return next((found for one in get_args(hint) if (found := range_of(one))), None)
+
+
+def _say_range(notes: Sequence[Any]) -> str | None:
+    said = []
+    for note in notes:
+        for name, (word, _) in _TESTS.items():
+            limit = getattr(note, name, None)
+            if isinstance(limit, Number) and abs(limit) < math.inf:
+                said.append(f"{word} {limit}")
+    return " ".join(said) or None
+
+
+def is_within(value: Any, hint: Any) -> bool:
+    """Return whether the numbers of a value, one or a list, are within the bounds of an annotation.
+
+    What is no number, or of another kind than the annotation names, is not judged; see `fits`.
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounded = type(value) not in (int, float) or all(_respects(value, note) for note in inner[1:])
+        return bounded and is_within(value, inner[0])
+    if origin in (Union, UnionType):
+        fitting = [one for one in inner if fits(value, one)]
+        return not fitting or any(is_within(value, one) for one in fitting)
+    if not isinstance(value, list | tuple) or not inner or not _is_list(origin):
+        return True
+    each = inner if origin is tuple and Ellipsis not in inner else inner[:1] * len(value)
+    return all(map(is_within, value, each))
+
+
+def _respects(number: float, note: Any) -> bool:
+    limits = {name: getattr(note, name, None) for name in _TESTS}
+    return all(_TESTS[name][1](number, limit) for name, limit in limits.items() if isinstance(limit, Number))
 
 
 def describe(hint: Any) -> str:

@@ -95,10 +95,15 @@ def _tell_of_default(cls: Any, name: str, fact: Any) -> None:
         print_log(f"{cls.__name__} gets {name}={fact!r} instead of its default {default!r}.", logger="current")
 
 
-def is_own(cls: Any) -> bool:
-    """Return whether the arguments of a class are maetool's: those of the constructor that it has or inherits."""
+def home_of(cls: Any) -> str:
+    """Return the package whose arguments a class takes: that of the constructor that it has or inherits."""
     owner = next((base for base in getattr(cls, "__mro__", ()) if "__init__" in vars(base)), cls)
-    return owner.__module__.split(".")[0] == "maetool"
+    return owner.__module__.split(".")[0]
+
+
+def is_own(cls: Any) -> bool:
+    """Return whether the arguments of a class are maetool's."""
+    return home_of(cls) == "maetool"
 
 
 def check_part(cfg: Mapping, registry: engine.Registry) -> Any:

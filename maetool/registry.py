@@ -18,6 +18,7 @@ from .parts import build_part as build_part  # also the names that users of regi
 from .parts import check_arguments as check_arguments
 from .parts import check_part as check_part
 from .parts import find_part as find_part
+from .parts import home_of as home_of
 from .parts import inherited
 from .parts import is_own as is_own
 from .parts import no_imports as no_imports

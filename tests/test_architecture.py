@@ -10,9 +10,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maetool"
 INNER = {"data", "engine", "weights"}  # rooms with rooms of their own
-BASICS = {"_lazy", "errors", "ops", "positions", "reading", "weights", "writing", "registry"}
+BASICS = {"_lazy", "annotations", "errors", "ops", "positions", "reading", "weights", "writing", "registry"}
 PARTS = {"maskers", "encoders", "decoders", "targets", "heads"}
-DATA = {"errors", "ops", "compat", "reading", "writing", "registry", "_lazy"}
+DATA = {"annotations", "errors", "ops", "compat", "reading", "writing", "registry", "_lazy"}
 DENSE = {*DATA, "data.keys", "data.objects", "data.collate", "data.codecs", "data.sources", "data.transforms"}
 LOADING = {"data.workers", "data.samplers", "data.keys", "data.objects", "data.collate", "data.codecs", "data.datasets"}
 ABOVE = {*BASICS, "annotations", "protocols", "compat", "metadata", "plugins", "_deprecated", "_lazy"}
@@ -56,7 +56,7 @@ FLOORS = {
     "data.drawn": {*DENSE, "data.datasets"},
     "data.prepare": {*DATA, "data.codecs", "data.sources"},
     "visualization": {"errors", "ops", "reading", "writing"},
-    "engine.optim": {"errors", "compat", "parallel", "registry"},
+    "engine.optim": {"annotations", "errors", "compat", "parallel", "registry"},
     "config": {*ABOVE, "engine.optim", "data.datasets", "data.sources"},
     "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "visualization"},
     "pretrained": {

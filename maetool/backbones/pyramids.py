@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from maetool.annotations import Count
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm2d, find_layers
 from maetool.registry import MODELS
@@ -49,7 +50,7 @@ class SimpleFeaturePyramid(nn.Module):
 
     layers = (-1,)
 
-    def __init__(self, embed_dim: int, out_channels: int = 256) -> None:
+    def __init__(self, embed_dim: Count, out_channels: int = 256) -> None:
         super().__init__()
         half, quarter = embed_dim // 2, embed_dim // 4
         self.channels = [out_channels] * len(SCALES)
@@ -95,7 +96,7 @@ class LayerPyramid(nn.Module):
         UsageError: not four layers, or one that there is not.
     """
 
-    def __init__(self, embed_dim: int, num_layers: int, layers: Sequence[int] | None = None) -> None:
+    def __init__(self, embed_dim: Count, num_layers: int, layers: Sequence[int] | None = None) -> None:
         super().__init__()
         if layers is None:
             layers = [max(1, round(num_layers * quarter / 4)) for quarter in range(1, 5)]
@@ -132,7 +133,7 @@ class LastMap(nn.Module):
 
     layers = None
 
-    def __init__(self, embed_dim: int) -> None:
+    def __init__(self, embed_dim: Count) -> None:
         super().__init__()
         self.channels = [embed_dim]
 

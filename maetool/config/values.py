@@ -1,28 +1,30 @@
 """What is checked of values in a config beyond their kind: ranges, names that other names must match, wrappers."""
 
 import difflib
+import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from maetool.annotations import parameters_of
+from maetool.annotations import Count, FromZero, hints_of, is_within, parameters_of, range_of
 from maetool.data.datasets.base import ImageDataset
 from maetool.errors import UsageError
-from maetool.registry import DATASETS, ENCODERS, RUNNERS, check_arguments, find_part, is_own
+from maetool.registry import DATASETS, RUNNERS, check_arguments, find_part, home_of, is_own
 
 from .facts import classes_of, datasets_in, loaders_of, parts_inside
 
 _CUSTOM = ("lr_mult", "decay_mult")  # what MMEngine's constructor reads of a custom key
 _HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")  # MMEngine's names
-# Arguments of maetool's and MMEngine's classes that count something.
-_COUNTS = {"embed_dim", "num_heads", "in_chans", "img_size", "patch_size", "k", "window_size", "num_samples"}
-_COUNTS |= {"accumulative_counts"}
-_FROM_ZERO = {"depth", "depths", "max_epochs", "max_iters"}  # of 0 epochs, what is left is the evaluation
-_ABOVE_ZERO = {"temperature", "mlp_ratio"}
+# The bounds of arguments of MMEngine's classes, which do not state them.
+_THEIRS: dict[str, Any] = {
+    "window_size": Count,
+    "accumulative_counts": Count,
+    **dict.fromkeys(("max_epochs", "max_iters"), FromZero),  # of 0 epochs, what is left is the evaluation
+}
 
 
 def check_ranges(cfg: Config) -> None:
@@ -38,7 +40,7 @@ def check_ranges(cfg: Config) -> None:
     _expect("init_share", share, 0 <= share <= 1, "a number from 0 to 1")
     _check_rates(cfg)
     for place, part in _parts(cfg, ""):
-        _check_sizes(place, part)
+        _check_bounds(place, part)
         _check_inside(place, part)
     for name, loader in loaders_of(cfg):
         _check_wrapped(name, loader.get("dataset"))
@@ -107,21 +109,12 @@ def _parts(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from _parts(item, f"{place}.{name}".lstrip("."))
 
 
-def _check_sizes(place: str, part: Mapping[str, Any]) -> None:
-    classes = classes_of(part.get("type", "LogProcessor"))
-    if not classes or classes[0].__module__.split(".")[0] not in ("maetool", "mmengine"):
-        return
-    blocks = {"depth", "depths"} if ENCODERS.find(str(part.get("type"))) else set()
-    kinds: list[tuple[set[str], Callable[[Any], bool], str]] = [
-        (_COUNTS | blocks, lambda value: value >= 1, "from 1"),
-        (_FROM_ZERO, lambda value: value >= 0, "from 0"),
-        (_ABOVE_ZERO, lambda value: 0 < value < math.inf, "above 0"),
-    ]
-    for names, fits, least in kinds:
-        for name in names & part.keys():
-            values = part[name] if isinstance(part[name], list | tuple) else [part[name]]
-            right = all(fits(value) for value in values if type(value) in (int, float))
-            _expect(f"{place}.{name}", part[name], right, f"a number {least}")
+def _check_bounds(place: str, part: Mapping[str, Any]) -> None:
+    """Check the numbers of a part against the bounds in the annotations of its class."""
+    for cls in filter(inspect.isclass, classes_of(part.get("type", "LogProcessor"))[:1]):
+        for name, hint in {**hints_of(cls), **(_THEIRS if home_of(cls) == "mmengine" else {})}.items():
+            value, expected = part.get(name), range_of(hint)
+            _expect(f"{place}.{name}", value, not expected or is_within(value, hint), f"a number {expected}")
 
 
 def _check_inside(place: str, part: Mapping[str, Any]) -> None:

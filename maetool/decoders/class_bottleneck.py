@@ -7,6 +7,7 @@ import torch
 from timm.models.beit import Block as BeitBlock
 from torch import Tensor, nn
 
+from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import Block, LayerNorm, call_linear, check_heads, find_layers, init_as_mae, run_blocks_at
 from maetool.ops.patches import take_tokens
@@ -54,9 +55,9 @@ class ClassBottleneckDecoder(nn.Module):
         num_layers: int,
         num_prefix_tokens: int = 1,
         early_layer: int | None = None,
-        depth: int = 2,
-        num_heads: int = 12,
-        mlp_ratio: float = 4.0,
+        depth: FromZero = 2,
+        num_heads: Count = 12,
+        mlp_ratio: Positive = 4.0,
         block: Literal["vit", "beit"] = "vit",
         layer_scale: float | None = None,
         drop_path_rate: float = 0.0,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maetool.annotations import Count, FromZero, Positive
 from maetool.layers import LayerNorm, Mlp, call_linear, check_heads, find_layers, init_as_mae, is_plain, pre_norm
 from maetool.ops.cpu import attention, autocast_dtype
 from maetool.ops.geometry import to_size
@@ -97,10 +98,10 @@ class CrossAttentionDecoder(nn.Module):
         grid: int | Sequence[int],
         num_layers: int,
         layers: Sequence[int] | None = None,
-        embed_dim: int = 512,
-        depth: int = 12,
-        num_heads: int = 16,
-        mlp_ratio: float = 4.0,
+        embed_dim: Count = 512,
+        depth: FromZero = 12,
+        num_heads: Count = 16,
+        mlp_ratio: Positive = 4.0,
     ) -> None:
         super().__init__()
         check_heads(embed_dim, num_heads)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, find_layers, init_as_mae
 from maetool.ops.geometry import by, to_size
@@ -92,10 +93,10 @@ class ScaledDecoder(TransformerDecoder):
         layer: int = -1,
         scale: Scale = 1,
         num_prefix_tokens: int = 1,
-        embed_dim: int = 256,
-        depth: int = 1,
-        num_heads: int = 8,
-        mlp_ratio: float = 4.0,
+        embed_dim: Count = 256,
+        depth: FromZero = 1,
+        num_heads: Count = 8,
+        mlp_ratio: Positive = 4.0,
         shared_bias: bool = False,
         encoder_norm: nn.Module | None = None,
     ) -> None:

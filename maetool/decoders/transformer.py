@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, init_as_mae, run_blocks_at, transformer_blocks
 from maetool.ops.geometry import to_size
@@ -51,10 +52,10 @@ class TransformerDecoder(nn.Module):
         out_dim: int,
         grid: int | Sequence[int],
         num_prefix_tokens: int = 1,
-        embed_dim: int = 512,
-        depth: int = 8,
-        num_heads: int = 16,
-        mlp_ratio: float = 4.0,
+        embed_dim: Count = 512,
+        depth: FromZero = 8,
+        num_heads: Count = 16,
+        mlp_ratio: Positive = 4.0,
         pos_embed: Literal["sincos", "learned"] = "sincos",
         drop_path_rate: float = 0.0,
         predict_prefix: bool = False,

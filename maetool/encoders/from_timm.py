@@ -15,6 +15,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from maetool.annotations import Count, Size
 from maetool.errors import UsageError
 from maetool.layers import embed_patches, run_blocks
 from maetool.layers.drop_path import replace_drop_path
@@ -65,12 +66,12 @@ class TimmEncoder(nn.Module):
         self,
         name: str = "vit_base_patch16_224",
         sees: Sees = "visible",
-        img_size: int | Sequence[int] = 224,
-        patch_size: int | Sequence[int] | None = None,
-        in_chans: int = 3,
-        embed_dim: int | None = None,
-        depth: int | None = None,
-        num_heads: int | None = None,
+        img_size: Size = 224,
+        patch_size: Size | None = None,
+        in_chans: Count = 3,
+        embed_dim: Count | None = None,
+        depth: Count | None = None,
+        num_heads: Count | None = None,
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
         options: Mapping[str, Any] | None = None,

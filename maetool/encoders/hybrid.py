@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maetool.annotations import Count, Positive, Size
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, Mlp, call_linear, init_as_mae, pre_norm, transformer_blocks
 from maetool.ops.geometry import grid_of, to_size
@@ -123,13 +124,13 @@ class HybridTransformer(nn.Module):
 
     def __init__(
         self,
-        img_size: int | Sequence[int] = 224,
-        patch_size: int | Sequence[int] = 16,
-        in_chans: int = 3,
-        embed_dim: int = 768,
-        depth: int = 11,
-        num_heads: int = 12,
-        mlp_ratio: float = 4.0,
+        img_size: Size = 224,
+        patch_size: Size = 16,
+        in_chans: Count = 3,
+        embed_dim: Count = 768,
+        depth: Count = 11,
+        num_heads: Count = 12,
+        mlp_ratio: Positive = 4.0,
         conv_dims: Sequence[int] = (256, 384),
         conv_depths: Sequence[int] = (2, 2),
         drop_path_rate: float = 0.0,

@@ -8,6 +8,7 @@ from timm.layers.drop import DropPath as TimmDropPath
 from timm.models.swin_transformer import SwinTransformer as TimmSwin
 from torch import Tensor, nn
 
+from maetool.annotations import Count, Positive, Size
 from maetool.layers import embed_patches
 from maetool.layers.drop_path import replace_drop_path
 from maetool.ops.geometry import grid_of, to_size
@@ -47,14 +48,14 @@ class SwinTransformer(nn.Module):
 
     def __init__(
         self,
-        img_size: int | Sequence[int] = 192,
-        patch_size: int | Sequence[int] = 4,
-        in_chans: int = 3,
-        embed_dim: int = 128,
-        depths: Sequence[int] = (2, 2, 18, 2),
-        num_heads: Sequence[int] = (4, 8, 16, 32),
-        window_size: int = 6,
-        mlp_ratio: float = 4.0,
+        img_size: Size = 192,
+        patch_size: Size = 4,
+        in_chans: Count = 3,
+        embed_dim: Count = 128,
+        depths: Sequence[Count] = (2, 2, 18, 2),
+        num_heads: Sequence[Count] = (4, 8, 16, 32),
+        window_size: Count = 6,
+        mlp_ratio: Positive = 4.0,
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maetool.annotations import Count, Positive, Size
 from maetool.layers import LayerNorm, PatchEmbed, init_as_mae, run_blocks, transformer_blocks
 from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
@@ -50,13 +51,13 @@ class VisionTransformer(nn.Module):
 
     def __init__(
         self,
-        img_size: int | Sequence[int] = 224,
-        patch_size: int | Sequence[int] = 16,
-        in_chans: int = 3,
-        embed_dim: int = 768,
-        depth: int = 12,
-        num_heads: int = 12,
-        mlp_ratio: float = 4.0,
+        img_size: Size = 224,
+        patch_size: Size = 16,
+        in_chans: Count = 3,
+        embed_dim: Count = 768,
+        depth: Count = 12,
+        num_heads: Count = 12,
+        mlp_ratio: Positive = 4.0,
         drop_path_rate: float = 0.0,
         pos_embed: Literal["sincos", "learned"] = "sincos",
         sees: Sees = "visible",

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from maetool.annotations import Count, Positive, Size
 from maetool.errors import UsageError
 from maetool.layers import (
     Attention,
@@ -136,15 +137,15 @@ class WindowedTransformer(nn.Module):
 
     def __init__(
         self,
-        img_size: int | Sequence[int] = 1024,
-        patch_size: int | Sequence[int] = 16,
-        in_chans: int = 3,
-        embed_dim: int = 768,
-        depth: int = 12,
-        num_heads: int = 12,
-        mlp_ratio: float = 4.0,
+        img_size: Size = 1024,
+        patch_size: Size = 16,
+        in_chans: Count = 3,
+        embed_dim: Count = 768,
+        depth: Count = 12,
+        num_heads: Count = 12,
+        mlp_ratio: Positive = 4.0,
         drop_path_rate: float = 0.0,
-        window_size: int = 14,
+        window_size: Count = 14,
         global_blocks: Sequence[int] = (2, 5, 8, 11),
         rel_pos: bool = True,
         pos_embed: Literal["learned", "sincos"] = "learned",

@@ -9,6 +9,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import LogProcessor
 
 from maetool import compat
+from maetool.annotations import Count
 from maetool.engine.optim.wrapper import report_of
 from maetool.protocols import RunnerLike
 from maetool.registry import LOG_PROCESSORS
@@ -24,7 +25,7 @@ class PretrainLogProcessor(LogProcessor):
         window_size: iterations that the loss and the times are averaged over.
     """
 
-    def __init__(self, window_size: int = 50) -> None:
+    def __init__(self, window_size: Count = 50) -> None:
         averaged = "loss|constant_predictor|time|grad_norm|masked_fraction|accuracy"
         averaged += "|objectness|boxes|classes|masks"  # parts of a detector's loss
         super().__init__(window_size=window_size, mean_pattern=f".*({averaged}).*")

@@ -7,6 +7,7 @@ import torch
 from mmengine.hooks import DistSamplerSeedHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
+from maetool.annotations import FromZero
 from maetool.config.facts import has_classes
 from maetool.data.datasets.labels import describe
 from maetool.engine.optim.wrapper import report_of
@@ -53,11 +54,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self,
         runner: RunnerLike,
         dataloader: Any,
-        max_epochs: int | None = None,
+        max_epochs: FromZero | None = None,
         val_interval: int | None = None,
         val_at_start: bool = False,
         max_hours: float | None = None,
-        max_iters: int | None = None,
+        max_iters: FromZero | None = None,
         val_begin: int = 1,
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:

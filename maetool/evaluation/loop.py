@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from mmengine.runner import BaseLoop
 
+from maetool.annotations import Count, Positive
 from maetool.data.datasets.broken_files import own_part
 from maetool.errors import UsageError
 from maetool.parallel.sharding import gathered
@@ -199,8 +200,8 @@ class PretrainValLoop(ValLoop):
         runner: RunnerLike,
         dataloader: Any,
         bank_dataloader: Any = None,
-        k: int = 20,
-        temperature: float = 0.07,
+        k: Count = 20,
+        temperature: Positive = 0.07,
         linear_probe: bool = False,
         evaluator: Any = None,
         evaluators: Mapping[str, Any] | None = None,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maetool.annotations import Size
 from maetool.errors import UsageError
 from maetool.layers import find_layers
 from maetool.ops.geometry import by, to_size
@@ -148,7 +149,7 @@ class FeatureTarget(TeacherTarget):
         self,
         teacher: Any,
         grid: int | Sequence[int],
-        patch_size: int | Sequence[int],
+        patch_size: Size,
         checkpoint: str | None = None,
         made_by: str | None = None,
         layers: Sequence[int] | None = None,

@@ -6,6 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from maetool.annotations import Count, Size
 from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
 from maetool.ops.hog import gaussian_window as gaussian
@@ -45,8 +46,8 @@ class HOGTarget(nn.Module):
 
     def __init__(
         self,
-        patch_size: int | Sequence[int],
-        in_chans: int = 3,
+        patch_size: Size,
+        in_chans: Count = 3,
         nbins: int = 9,
         cell_size: int | Sequence[int] | None = None,
         gaussian_window: int = 0,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from maetool.annotations import Count, Size
 from maetool.errors import UsageError
 from maetool.ops.stats import along_channels
 from maetool.registry import TARGETS
@@ -36,8 +37,8 @@ class LowFrequencyTarget(PixelTarget):
 
     def __init__(
         self,
-        patch_size: int | Sequence[int],
-        in_chans: int = 3,
+        patch_size: Size,
+        in_chans: Count = 3,
         norm_pix_loss: bool = True,
         radius: float = 40.0,
         mean: Sequence[float] | None = None,

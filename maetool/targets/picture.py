@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from maetool.annotations import Count, Size
 from maetool.errors import UsageError
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
@@ -38,8 +39,8 @@ class PictureTarget(PixelTarget):
 
     def __init__(
         self,
-        patch_size: int | Sequence[int],
-        in_chans: int = 3,
+        patch_size: Size,
+        in_chans: Count = 3,
         norm_pix_loss: bool = True,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from maetool.annotations import Count, Size
 from maetool.errors import UsageError
 from maetool.ops.geometry import to_size
 from maetool.ops.patches import take_patches
@@ -40,7 +41,7 @@ class PixelTarget(nn.Module):
     invertible = True
     units = "normalised"
 
-    def __init__(self, patch_size: int | Sequence[int], in_chans: int = 3, norm_pix_loss: bool = True) -> None:
+    def __init__(self, patch_size: Size, in_chans: Count = 3, norm_pix_loss: bool = True) -> None:
         super().__init__()
         self.patch_size = to_size(patch_size, "patch_size")
         self.norm_pix_loss = norm_pix_loss

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maetool.annotations import Count, Size
 from maetool.errors import UsageError
 from maetool.ops.kmeans import nearest_centroids
 from maetool.registry import TARGETS
@@ -51,8 +52,8 @@ class TokenTarget(nn.Module):
         self,
         codebook: str | int,
         source: Any,
-        patch_size: int | Sequence[int],
-        in_chans: int = 3,
+        patch_size: Size,
+        in_chans: Count = 3,
         grid: int | Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from maetool.annotations import Count
 from maetool.data.codecs.encoded import size_of
 from maetool.data.codecs.image_size import DECODED_BYTES, MAX_PIXELS, RAISE_LIMIT
 from maetool.data.codecs.images import UnreadableImage
@@ -48,7 +49,7 @@ class CocoDataset(ObjectDataset, FileDataset):
         self,
         root: str | Path,
         annotations: str | Path,
-        in_chans: int = 3,
+        in_chans: Count = 3,
         pipeline: Sequence[Any] = (),
         with_masks: bool = True,
         max_broken: float = 0.1,

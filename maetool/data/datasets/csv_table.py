@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from maetool.annotations import Count
 from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.sources.file_index import FileIndex
 from maetool.data.sources.packed_names import Names
@@ -51,7 +52,7 @@ class CsvDataset(FileDataset):
         self,
         csv_file: str | Path,
         root: str | Path | None = None,
-        in_chans: int = 3,
+        in_chans: Count = 3,
         pipeline: Sequence[Any] = (),
         max_broken: float = 0.1,
         limit: int | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maetool.annotations import Count
 from maetool.data.codecs.encoded import decoded
 from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.sources.file_index import index_files
@@ -40,7 +41,7 @@ class ImageFolderDataset(FileDataset):
     def __init__(
         self,
         root: str | Path,
-        in_chans: int = 3,
+        in_chans: Count = 3,
         pipeline: Sequence[Any] = (),
         with_labels: bool = False,
         max_broken: float = 0.1,

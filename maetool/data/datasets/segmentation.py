@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maetool.annotations import Count
 from maetool.data.codecs.encoded import size_of
 from maetool.data.codecs.image_size import MAX_PIXELS, Refused, most_bytes, open_by_pillow, photo_size
 from maetool.data.codecs.images import UnreadableImage, read_bytes
@@ -64,7 +65,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         palette: Sequence[Sequence[int]] | None = None,
         zero_is_ignored: bool = False,
         ignore_index: int = 255,
-        in_chans: int = 3,
+        in_chans: Count = 3,
         pipeline: Sequence[Any] = (),
         max_broken: float = 0.1,
         limit: int | None = None,

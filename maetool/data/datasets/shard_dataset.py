@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from maetool.annotations import Count
 from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.sources.shards import ShardFiles, ShardTable
 from maetool.registry import DATASETS
@@ -29,7 +30,7 @@ class ShardDataset(FileDataset):
     def __init__(
         self,
         root: str | Path,
-        in_chans: int = 3,
+        in_chans: Count = 3,
         pipeline: Sequence[Any] = (),
         with_labels: bool = False,
         max_broken: float = 0.1,

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from maetool.annotations import Count, Size
 from maetool.data.datasets.detection import ObjectDataset
 from maetool.data.objects import Objects
 from maetool.registry import DATASETS
@@ -29,9 +30,9 @@ class ObjectShapesDataset(ObjectDataset, ShapesDataset):
 
     def __init__(
         self,
-        num_samples: int,
-        img_size: int | Sequence[int],
-        in_chans: int = 3,
+        num_samples: Count,
+        img_size: Size,
+        in_chans: Count = 3,
         seed: int = 0,
         pipeline: Sequence[Any] = (),
         cache: bool = True,

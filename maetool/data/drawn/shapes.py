@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maetool.annotations import Count, Size
 from maetool.data.datasets.base import DEBUG_SAMPLES, ImageDataset
 from maetool.data.datasets.subsets import Subset
 from maetool.errors import UsageError
@@ -47,9 +48,9 @@ class ShapesDataset(ImageDataset):
 
     def __init__(
         self,
-        num_samples: int,
-        img_size: int | Sequence[int],
-        in_chans: int = 3,
+        num_samples: Count,
+        img_size: Size,
+        in_chans: Count = 3,
         seed: int = 0,
         pipeline: Sequence[Any] = (),
         cache: bool = True,

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from maetool.annotations import Count, Size
 from maetool.data.datasets.base import DEBUG_SAMPLES
 from maetool.data.datasets.dense import DenseDataset
 from maetool.data.datasets.segmentation import CLASSES_FILE
@@ -35,8 +36,8 @@ class ShapesSegmentation(DenseDataset):
 
     def __init__(
         self,
-        num_samples: int,
-        img_size: int | Sequence[int],
+        num_samples: Count,
+        img_size: Size,
         seed: int = 0,
         pipeline: Sequence[Any] = (),
         cache: bool = True,

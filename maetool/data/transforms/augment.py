@@ -15,6 +15,7 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.nn import functional
 
+from maetool.annotations import Count
 from maetool.data.keys import keyed_rng
 from maetool.errors import UsageError
 from maetool.ops.random import mix
@@ -105,7 +106,7 @@ class AugmentingPreprocessor(ImagePreprocessor):
         erase_prob: float = 0.25,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        in_chans: int | None = None,
+        in_chans: Count | None = None,
     ) -> None:
         super().__init__(mean, std, in_chans)
         shares = {"mix_prob": mix_prob, "switch_prob": switch_prob, "erase_prob": erase_prob}

@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from maetool.annotations import Count
 from maetool.errors import UsageError
 from maetool.ops.stats import along_channels, check_deviations
 from maetool.registry import MODELS
@@ -34,7 +35,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        in_chans: int | None = None,
+        in_chans: Count | None = None,
     ) -> None:
         super().__init__(non_blocking=True)
         channels = in_chans or len(mean)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from maetool.annotations import Count
 from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
 from maetool.parallel.sharding import check_optimizer_state, full_on_first, shard_optimizer_state, spread_gradients
@@ -87,7 +88,7 @@ class AutocastOptimWrapper(OptimWrapper):
         self,
         optimizer: torch.optim.Optimizer,
         dtype: Precision = "auto",
-        accumulative_counts: int = 1,
+        accumulative_counts: Count = 1,
         clip_grad: dict[str, Any] | None = None,
         guard: bool = True,
     ) -> None:
