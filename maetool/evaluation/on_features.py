@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from maetool.annotations import Count, Positive
 from maetool.data.datasets.labels import Labels, aligned
 from maetool.errors import UsageError
 from maetool.registry import METRICS
@@ -93,8 +94,8 @@ class KnnEvaluator(FeatureEvaluator):
     def __init__(
         self,
         bank: Any = None,
-        k: int = 20,
-        temperature: float = 0.07,
+        k: Count = 20,
+        temperature: Positive = 0.07,
         pixels: bool = False,
         optional: bool = False,
         dataloader: Any = None,
