@@ -20,7 +20,7 @@ from .counted import CountedBatches
 from .earlier import evaluators_of
 from .evaluator import build_evaluator, compute, plain_value
 from .on_features import FeatureEvaluator
-from .prefixes import build_evaluators, folder_of, full_names
+from .prefixes import build_evaluators, folder_of, full_names, must_wait
 
 
 @LOOPS.register_module()
@@ -102,7 +102,12 @@ class ValLoop(BaseLoop):
             metrics = self._with_evaluator(self.measure())
         self.report_broken()
         model.train(training)
-        hook(f"after_{stage}_epoch", metrics=metrics)
+        hooks = self.runner._hooks
+        self.runner._hooks = [each for each in hooks if not must_wait(each, metrics, self)]
+        try:
+            hook(f"after_{stage}_epoch", metrics=metrics)
+        finally:
+            self.runner._hooks = hooks
         hook(f"after_{stage}")
         return metrics
 

@@ -48,6 +48,25 @@ def full_names(evaluators: Mapping[str, BaseEvaluator], name: str, found: Mappin
     }
 
 
+def may_come(metric: Any, loop: Any) -> bool:
+    """Return whether a metric may be one of an evaluator whose turn it was not in the last validation of a loop."""
+    if not isinstance(metric, str):
+        return False
+    resting = [(name, loop.evaluators[name]) for name in getattr(loop, "resting", ())]
+    prefix, _, tail = metric.rpartition("/")
+    return any(
+        not each.metric_names or (tail in each.metric_names and prefix in (name, each.prefix, ""))
+        for name, each in resting
+    )
+
+
+def must_wait(hook: Any, metrics: Mapping[str, Any], loop: Any) -> bool:
+    """Return whether a hook of MMEngine's follows a metric that will be there once it is its evaluator's turn."""
+    followed = getattr(hook, "monitor", None) or getattr(hook, "save_best", None)
+    names = followed if isinstance(followed, list | tuple) else [followed]
+    return any(name not in metrics and name != "auto" and may_come(name, loop) for name in names)
+
+
 def folder_of(evaluators: Mapping[str, BaseEvaluator], name: str, folder: Path) -> Path:
     """Return where an evaluator writes its report: a folder of its own where another one writes files of such names."""
     one, others = evaluators[name], _others(evaluators, name)

@@ -228,6 +228,25 @@ def test_the_best_checkpoint_of_a_metric_that_is_not_always_measured(repository,
         run_with(repository, tmp_path / "b", evaluators, options=[options[0][:-1], *options[1:]]).train()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"default_hooks": {"checkpoint": {"type": "CheckpointHook", "interval": 1, "save_best": "feature_scale"}}},
+        {"custom_hooks": [{"type": "EarlyStoppingHook", "monitor": "feature_scale", "strict": True, "patience": 9}]},
+    ],
+)
+def test_hooks_of_mmengine_wait_for_their_metric(repository, tmp_path, settings):
+    evaluators = {"loss": {"type": "LossEvaluator"}, "scale": {"type": "FeatureScale", "every": 2}}
+    record = Record()
+    runner = run_with(
+        repository, tmp_path, evaluators, options=["train_cfg.val_interval=1"], sections=settings, hooks=[record]
+    )
+    runner.train()
+    assert steps_of(record, "loss") == [0, 4, 8, 12][-len(record.found) :]
+    assert steps_of(record, "feature_scale")[-2:] == [8, 12]
+    assert bool(list(tmp_path.glob("best_feature_scale*"))) == ("default_hooks" in settings)
+
+
 def test_the_automatic_choice_of_the_best_stays_with_its_metric(repository, tmp_path):
     evaluators = {"scale": {"type": "FeatureScale", "every": 2}, "loss": {"type": "LossEvaluator"}}
     options = ["default_hooks.checkpoint.save_best=auto", "train_cfg.val_at_start=False", "train_cfg.val_interval=1"]

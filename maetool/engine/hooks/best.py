@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 
 from maetool.errors import UsageError
 from maetool.evaluation.names import is_better_when, metric_name
+from maetool.evaluation.prefixes import may_come
 from maetool.protocols import RunnerLike
 from maetool.writing import remove_file
 
@@ -43,7 +44,7 @@ class BestCheckpoint:
             UsageError: the validation has no such metric, or it is not known when that is better.
         """
         hub, chosen = runner.message_hub, self._chosen(runner)
-        if chosen not in metrics and chosen != "auto" and _may_come(chosen, runner.val_loop):
+        if chosen not in metrics and chosen != "auto" and may_come(chosen, runner.val_loop):
             return
         name, rule = self._choose(chosen, metrics)
         value = metrics[name]
@@ -84,14 +85,6 @@ class BestCheckpoint:
                 'rule="less".'
             )
         return name, rule
-
-
-def _may_come(metric: str, loop: Any) -> bool:
-    """Return whether a metric may be one of an evaluator whose turn it was not in the last validation of a loop."""
-    resting = [(name, loop.evaluators[name]) for name in getattr(loop, "resting", ())]
-    names = [(each.metric_names, (name, each.prefix, "")) for name, each in resting]
-    prefix, _, tail = f"/{metric}".rpartition("/")
-    return any(not known or (tail in known and prefix.strip("/") in prefixes) for known, prefixes in names)
 
 
 def with_rule(hook: Any) -> Any:
