@@ -15,7 +15,9 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="the config that the checkpoint was trained with, or one of configs/knn")
-    parser.add_argument("checkpoint", nargs="?", help="path of a .pth file; without one, random weights are measured")
+    parser.add_argument(
+        "checkpoint", nargs="?", help="path of a .pth file; features alone are measured without one too"
+    )
     parser.add_argument(
         "--data",
         metavar="FOLDER",
@@ -44,8 +46,7 @@ def main() -> None:
     on_test_data = bool(cfg.get("test_dataloader")) and not args.data
     runner = launch.build_runner(cfg if on_test_data else launch.need_validation(cfg))
     loop = runner.test_loop if on_test_data else runner.val_loop
-    if args.checkpoint:
-        runner.measure_from(args.checkpoint, loop)
+    runner.measure_from(args.checkpoint, loop)
     metrics = runner.test() if on_test_data else runner.val()
     if runner.rank == 0:
         folder = Path(runner.work_dir)

@@ -17,6 +17,7 @@ from mmengine.registry import RUNNERS
 from maetool.config.earlier import check_as_trained
 from maetool.config.facts import has_classes
 from maetool.config.prepare import prepare_run
+from maetool.errors import UsageError
 from maetool.evaluation.loop import needs_features_alone
 from maetool.metadata.stored_config import config_file_of, stored_facts
 from maetool.models import start_parts
@@ -144,18 +145,23 @@ class MaetoolRunner(BuildingRunner):
             self._load_initial()
         super().load_or_resume()
 
-    def measure_from(self, filename: str, loop: Any) -> None:
+    def measure_from(self, filename: str | None, loop: Any) -> None:
         """Let a loop measure the weights of a checkpoint, or where that is all it needs, those of its encoder.
 
         Args:
             filename: the checkpoint; one without all of the model's weights gives its encoder to a loop of features.
+                None lets such a loop measure the weights that the config begins with, random ones or `init_from`.
             loop: what measures.
 
         Raises:
-            UsageError: the checkpoint cannot be read.
+            UsageError: the checkpoint cannot be read, or there is none and more than features is measured.
         """
         self._load_from = filename
-        if needs_features_alone(loop):
+        if filename is None and not needs_features_alone(loop):
+            raise UsageError(
+                "There is no checkpoint to measure: give one after the config, maetool test CONFIG CHECKPOINT."
+            )
+        if filename is not None and needs_features_alone(loop):
             held = set(named_weights(read_checkpoint(filename), filename))
             if not set(self.bare_model.state_dict()) <= held:
                 self._load_from, self.cfg.init_from = None, filename

@@ -22,11 +22,19 @@ from maetool.evaluation.names import name_evaluators
 from maetool.registry import LOOPS
 
 from .rehearsal import what_hinders
-from .sweep_results import METRICS, RESULT, collect, read_result, write_result
+from .sweep_results import METRICS, RESULT, collect, read_result, to_markdown, write_result
 
 __all__ = [
-    *("METRICS", "Row", "Run", "collect", "label_curves", "over_labels"),
-    *("read_result", "rows_of", "run_all", "to_markdown"),
+    "METRICS",
+    "Row",
+    "Run",
+    "collect",
+    "label_curves",
+    "over_labels",
+    "read_result",
+    "rows_of",
+    "run_all",
+    "to_markdown",
 ]
 
 

@@ -139,6 +139,12 @@ def test_the_command_measures_features_and_the_old_one_names_it(repository, tmp_
     assert f"{KNN} trains nothing, it measures a checkpoint: maetool test {KNN} CHECKPOINT" in result.stderr
 
 
+def test_nothing_but_features_is_measured_of_random_weights(repository, tmp_path):
+    runner = make_runner(repository, tmp_path, config=FINETUNE)
+    with pytest.raises(UsageError, match="There is no checkpoint to measure: give one after the config"):
+        runner.measure_from(None, runner.val_loop)
+
+
 def read_config_of(checkpoint):
     return read_config(read_checkpoint(checkpoint)["meta"])["model"]["encoder"]
 
