@@ -1,5 +1,7 @@
 """What a config is pointed at, for every form of a user's data."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -101,6 +103,20 @@ def test_pretraining(repository, folder, name, lengths, labelled):
     if labelled:
         assert cfg.val_cfg.bank_dataloader.dataset.with_labels
         assert cfg.val_cfg.bank_dataloader.dataset.limit == 50000
+
+
+@pytest.mark.parametrize(("name", "labelled"), [("split", True), ("all/a", False)])
+def test_evaluators_learn_from_the_training_images_and_keep_their_own(repository, folder, name, labelled):
+    cfg = load_config(repository / "configs/mae/vit-b_800e.py")
+    own = {"type": "LossEvaluator", "dataloader": deepcopy(cfg.val_dataloader.to_dict())}
+    cfg.val_cfg.evaluators = {
+        "loss": own,
+        "knn": {"type": "KnnEvaluator", "bank": deepcopy(cfg.val_cfg.bank_dataloader)},
+    }
+    use_data(cfg, str(folder / name))
+    bank = cfg.val_cfg.evaluators.knn.get("bank")
+    assert (bank.dataset.root if bank else None) == (str(folder / name / "train") if labelled else None)
+    assert cfg.val_cfg.evaluators.loss.dataloader.dataset.root == "data/imagenet/val"
 
 
 def test_pretraining_on_a_table(repository, folder):
