@@ -257,9 +257,11 @@ def test_the_automatic_choice_of_the_best_stays_with_its_metric(repository, tmp_
 
 
 def test_a_metric_of_a_plugin_from_the_config_to_the_end(repository, tmp_path):
-    """Words in the log, early stopping without a rule in the config, the summary and the table."""
+    """Early stopping without a rule in the config; words in log, summary, curves, card and table."""
+    from maetool.engine.hooks.loss_curve import measured
     from maetool.engine.summary import summarise
     from maetool.engine.sweep_results import collect, to_markdown, write_result
+    from maetool.pretrained.card import _numbers
 
     stop = {"type": "EarlyStoppingHook", "monitor": "feature_scale", "min_delta": 1e6, "patience": 1}
     work_dir = tmp_path / "row" / "seed_0"
@@ -274,6 +276,8 @@ def test_a_metric_of_a_plugin_from_the_config_to_the_end(repository, tmp_path):
     assert f"length of the features, untrained -> trained {values[0]:.3f} -> {values[4]:.3f}" in " ".join(
         summarise(work_dir).split()
     )
+    assert list(measured(read_logs(work_dir))) == ["val/feature_scale"], "the curves draw it"
+    assert _numbers({"iter": 4}, work_dir / "epoch_1.pth")[-1] == f"- length of the features {values[4]:.4f}"
     write_result(work_dir, [])
     table = to_markdown(collect(tmp_path, ["row"]))
     assert "| length of the features | untrained length of the features |" in table
