@@ -111,7 +111,8 @@ def _parts(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _check_bounds(place: str, part: Mapping[str, Any]) -> None:
     """Check the numbers of a part against the bounds in the annotations of its class."""
-    for cls in filter(inspect.isclass, classes_of(part.get("type", "LogProcessor"))[:1]):
+    classes: list[Any] = [cls for cls in classes_of(part.get("type", "LogProcessor"))[:1] if inspect.isclass(cls)]
+    for cls in classes:
         for name, hint in {**hints_of(cls), **(_THEIRS if home_of(cls) == "mmengine" else {})}.items():
             value, expected = part.get(name), range_of(hint)
             _expect(f"{place}.{name}", value, not expected or is_within(value, hint), f"a number {expected}")
