@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 GROUP = "maetool.plugins"
 
@@ -33,7 +33,7 @@ def load_plugins() -> PluginReport:
     return _report
 
 
-def _load(entry, report: PluginReport) -> None:
+def _load(entry: EntryPoint, report: PluginReport) -> None:
     try:
         entry.load()
         report.loaded.append(entry.name)
