@@ -33,7 +33,7 @@ def _leaf(gone: str, left: str) -> str:
     folder, stem = gone.removesuffix(".py").split("/")
     epochs = stem.split("_")[1].removesuffix("e")
     return (
-        f"it differed from maetool::{left} in its number of epochs alone: use that one with --cfg-options "
+        f"it differed from maetool::{left} in its number of epochs alone; use that one with --cfg-options "
         f"train_cfg.max_epochs={epochs}, in a config that builds on it train_cfg = dict(max_epochs={epochs}); a run of "
         f"the former goes on with --work-dir work_dirs/{folder}_{stem} too"
     )
