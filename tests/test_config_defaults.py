@@ -3,15 +3,18 @@
 from pathlib import Path
 
 import pytest
+import torch
 from doc_pages import blocks_of
 from mmengine import Config
 from PIL import Image
+from torch.utils.data import Dataset
 
 from maetool.config.load import load_config
 from maetool.config.origin import COMPUTED, trace
 from maetool.config.prepare import prepare_config
 from maetool.engine.launch import build_runner
 from maetool.errors import UsageError
+from maetool.registry import DATASETS
 
 SHAPES = "configs/mae/vit-t_shapes.py"
 LOADER = {"batch_size": 2, "dataset": {"type": "ShapesDataset", "num_samples": 8}}
@@ -43,6 +46,35 @@ def test_loaders(write, dataset, collate):
     assert cfg.train_dataloader.collate_fn == {"type": collate}
     assert cfg.val_evaluator == []
     assert "test_evaluator" not in cfg
+
+
+class Plain(Dataset):
+    """Somebody else's, which takes indices and nothing else."""
+
+    def __init__(self, num_samples):
+        self.images = torch.arange(num_samples * 3 * 8 * 8, dtype=torch.uint8).view(num_samples, 3, 8, 8)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return {"inputs": self.images[index], "index": index}
+
+
+def test_the_dataset_of_somebody_else(write, tmp_path):
+    DATASETS.register_module(module=Plain)
+    try:
+        loader = {"batch_size": 4, "num_workers": 0, "dataset": {"type": "Plain", "num_samples": 8}}
+        options = [f"work_dir={tmp_path}", "val_dataloader=None", "train_cfg.max_epochs=2", "effective_batch_size=4"]
+        options += ["model.encoder.img_size=8", "train_dataloader.collate_fn.type=default_collate"]
+        options += ["custom_hooks.pictures=None"]
+        cfg = write(f"train_dataloader = dict(_delete_=True, **{loader})", options)
+        assert cfg.train_dataloader.sampler == {"type": "DefaultSampler", "shuffle": True}
+        runner = build_runner(cfg)
+        runner.train()
+        assert runner.iter == 4
+    finally:
+        DATASETS.module_dict.pop("Plain")
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from .facts import loaders_of, schedulers_in
 def fill_defaults(cfg: Config) -> None:
     """Fill in, in place, the samplers and collate functions of loaders, and what schedules, hooks and validation need.
 
-    Loaders are sampled by keys, that of training in a new order each epoch. The dataset says what makes batches of its
-    samples, for a model whose preprocessor is one of maetool's. A warm-up counts iterations. `ResumableTrainLoop` tells
-    the sampler its epoch, so that no hook need. Validation has no metrics beside those of its loop. The names
-    of parts are maetool's.
+    Loaders are sampled by keys where the dataset takes them, that of training in a new order each epoch. The dataset
+    says what makes batches of its samples, for a model whose preprocessor is one of maetool's. A warm-up counts
+    iterations. `ResumableTrainLoop` tells the sampler its epoch, so that no hook need. Validation has no metrics beside
+    those of its loop. The names of parts are maetool's.
 
     Sections of another kind are left to the checks.
     """
@@ -39,9 +39,13 @@ def fill_defaults(cfg: Config) -> None:
 
 
 def _fill_loader(loader: Any, training: bool, stacked: bool) -> None:
+    kind = _class_of(loader.get("dataset"), DATASETS)
+    sampler = (
+        "KeyedSampler" if kind is None or hasattr(kind, "key_of") else "DefaultSampler"
+    )  # which gives plain indices
     if not loader.get("batch_sampler"):
-        _fill(loader, "sampler", {"type": "KeyedSampler", "shuffle": training})
-    collate = getattr(_class_of(loader.get("dataset"), DATASETS), "collate", None)
+        _fill(loader, "sampler", {"type": sampler, "shuffle": training})
+    collate = getattr(kind, "collate", None)
     if collate and stacked:
         _fill(loader, "collate_fn", {"type": collate})
 

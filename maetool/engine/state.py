@@ -64,7 +64,7 @@ def _facts(runner: RunnerLike) -> dict[str, Any]:
         **runner.config_facts,
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": versions(),
-        "dataset_meta": runner.train_dataloader.dataset.metainfo,
+        "dataset_meta": getattr(runner.train_dataloader.dataset, "metainfo", {}),
         "data_names": data_fingerprint(runner.train_dataloader.dataset),
         **({_OWED: True} if getattr(runner.train_loop, _OWED, False) else {}),
     }
