@@ -7,6 +7,8 @@ maetool runs them over its registries; a plugin runs them over its own parts:
         check_masker(StripeMasker(mask_ratio=0.5))
 """
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
@@ -51,6 +53,7 @@ def check_masker(masker: nn.Module, grids: tuple[tuple[int, int], ...] = GRIDS, 
         _require(not torch.equal(plan.mask, other.mask), "another epoch gives other masks")
         given = _plan(grid, batch_size).mask
         _require(torch.equal(masker(images, grid, given=given).mask, given), "a given mask wins")
+    _check_form(masker)
 
 
 def check_encoder(encoder: nn.Module) -> None:
@@ -83,6 +86,15 @@ def check_encoder(encoder: nn.Module) -> None:
         torch.allclose(whole, encoder(images, everything), atol=1e-4), "a plan that keeps everything hides nothing"
     )
     _check_training(encoder)
+    _check_form(encoder)
+
+
+def _check_form(part: nn.Module) -> None:
+    """The small form that a part's own class states, if it is a dict, is of arguments that the class has."""
+    form = vars(type(part)).get("debug_arguments")
+    if isinstance(form, Mapping):
+        taken = inspect.signature(type(part)).parameters
+        _require(set(form) <= set(taken), "debug_arguments names arguments of the class")
 
 
 def _check_training(encoder: nn.Module) -> None:
@@ -115,6 +127,7 @@ def check_decoder(decoder: nn.Module, encoder_dim: int, out_dim: int, grid: tupl
         _require(level.grad is not None and level.grad.abs().sum() > 0, "the gradient reaches the encoder")
     few = replace(plan, ids_predict=plan.ids_predict[:, :2])
     _require(decoder(latent, few).shape == (3, 2, out_dim), "fewer patches can be asked for")
+    _check_form(decoder)
 
 
 def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> None:
@@ -143,6 +156,7 @@ def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> No
         exact = target.invert(target(images, plan), images, plan)
         _require(torch.allclose(pixels, exact), "invert is deterministic")
         _require(_round_trip(target, pixels, images, plan), "invert(target(x)) gives the pixels of picture(x)")
+    _check_form(target)
 
 
 def _round_trip(target: nn.Module, pixels: Tensor, images: Tensor, plan: MaskPlan) -> bool:
@@ -172,3 +186,4 @@ def check_head(head: nn.Module, out_dim: int = 12) -> None:
     _require(low.isfinite() and low.dtype is torch.float32, "the loss is float32 and finite under autocast")
     flat = torch.zeros(*shape, out_dim)
     _require(head(flat, target, plan)["loss"].isfinite(), "the loss of a constant prediction is finite")
+    _check_form(head)

@@ -30,6 +30,10 @@ class Peeking(VisionTransformer):
         return super().forward(images, plan) + images.mean()
 
 
+class Misnamed(VisionTransformer):
+    debug_arguments = {"dept": 1}
+
+
 class Constant(RegressionHead):
     def forward(self, pred, target, plan):
         return {"loss": super().forward(pred, target, plan)["loss"] + 1}
@@ -51,6 +55,11 @@ def test_masker_contract_fails(masker, promise):
 def test_encoder_contract_fails():
     with pytest.raises(AssertionError, match="removed pixels"):
         check_encoder(Peeking(img_size=16, patch_size=4, embed_dim=16, depth=1, num_heads=2))
+
+
+def test_a_small_form_of_arguments_that_there_are_not():
+    with pytest.raises(AssertionError, match="debug_arguments names arguments of the class"):
+        check_encoder(Misnamed(img_size=16, patch_size=4, embed_dim=16, depth=1, num_heads=2))
 
 
 def test_head_contract_fails():
