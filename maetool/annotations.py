@@ -119,7 +119,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (Union, UnionType):
         return any(fits(value, one) for one in inner)
     if origin is Literal:
-        return any(value == one and type(value) is type(one) for one in inner)
+        return any(_fits_class(value, type(one), ()) and value == one for one in inner)
     base = NoneType if hint is None else origin or hint
     if not isinstance(base, type) or base in (Any, object) or not isinstance(value, _PLAIN):
         return True
@@ -128,9 +128,9 @@ def fits(value: Any, hint: Any) -> bool:
 
 def _fits_class(value: Any, base: type, inner: tuple[Any, ...]) -> bool:
     if base is float:
-        return type(value) in (int, float)
+        return _is_number(value)
     if base in (NoneType, bool, int, str):
-        return type(value) is base
+        return isinstance(value, base) and (base is bool or not isinstance(value, bool))
     if issubclass(base, Number):
         return isinstance(value, base)
     if issubclass(base, Mapping):
@@ -148,8 +148,23 @@ def _fits_class(value: Any, base: type, inner: tuple[Any, ...]) -> bool:
     return value is not None  # another class, which a config gives as a name, or in a form of its own
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)  # also one of NumPy's
+
+
 def _is_list(base: Any) -> bool:
     return isinstance(base, type) and issubclass(base, Collection) and not issubclass(base, str | bytes | Mapping)
+
+
+def check_bounds(owner: str, hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Check the numbers among the values of arguments against the bounds in their annotations.
+
+    Raises:
+        UsageError: one out of its range.
+    """
+    for name, hint in hints.items():
+        if not is_within(values.get(name), hint):
+            raise UsageError(f"{owner}.{name} is {values[name]!r}, but must be a number {range_of(hint)}.")
 
 
 def range_of(hint: Any) -> str | None:
@@ -176,7 +191,7 @@ def is_within(value: Any, hint: Any) -> bool:
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        bounded = type(value) not in (int, float) or all(_respects(value, note) for note in inner[1:])
+        bounded = not _is_number(value) or all(_respects(value, note) for note in inner[1:])
         return bounded and is_within(value, inner[0])
     if origin in (Union, UnionType):
         fitting = [one for one in inner if fits(value, one)]

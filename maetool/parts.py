@@ -13,6 +13,7 @@ import torch
 from mmengine import registry as engine
 from mmengine.logging import print_log
 
+from .annotations import check_bounds, check_values, hints_of
 from .errors import UsageError, tells_of_killed_loader
 from .plugins import describe_plugins, load_plugins
 
@@ -41,12 +42,16 @@ def build_part(cfg: Any, registry: engine.Registry, default_args: Mapping | None
             of value, or has a default of its own for are left out, see `Registry.asks_for`.
 
     Raises:
-        UsageError: unknown type, unknown or missing argument; the message names the nearest ones.
+        UsageError: unknown type, unknown or missing argument; the message names the nearest ones. Or, where
+            the arguments are maetool's, a value of another kind or out of the bounds that their annotations name.
     """
     if not isinstance(cfg, Mapping):
         return cfg
     cls = check_part(cfg, registry)
     args = {name: value for name, value in cfg.items() if name not in ("type", "_scope_")}
+    if is_own(cls):  # annotations of other toolboxes may be wrong
+        check_values(cls.__name__, cls, args)
+        check_bounds(cls.__name__, hints_of(cls), args)
     accepted = inspect.signature(cls).parameters
     for name, value in (default_args or {}).items():
         if registry.asks_for(cls, name, value):  # else the class means something else by the name

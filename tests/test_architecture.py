@@ -30,7 +30,7 @@ FLOORS = {
     "reading": {"errors"},
     "writing": {"errors"},
     "ops": {"errors"},
-    "parts": {"errors", "plugins"},
+    "parts": {"annotations", "errors", "plugins"},
     "registry": {"errors", "annotations", "parts"},
     "positions": {"errors", "ops"},
     "structures": {"errors", "ops"},

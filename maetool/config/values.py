@@ -10,7 +10,7 @@ from mmengine import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from maetool.annotations import Count, FromZero, hints_of, is_within, parameters_of, range_of
+from maetool.annotations import Count, FromZero, check_bounds, hints_of, parameters_of
 from maetool.data.datasets.base import ImageDataset
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, RUNNERS, check_arguments, find_part, home_of, is_own
@@ -113,9 +113,7 @@ def _check_bounds(place: str, part: Mapping[str, Any]) -> None:
     """Check the numbers of a part against the bounds in the annotations of its class."""
     classes: list[Any] = [cls for cls in classes_of(part.get("type", "LogProcessor"))[:1] if inspect.isclass(cls)]
     for cls in classes:
-        for name, hint in {**hints_of(cls), **(_THEIRS if home_of(cls) == "mmengine" else {})}.items():
-            value, expected = part.get(name), range_of(hint)
-            _expect(f"{place}.{name}", value, not expected or is_within(value, hint), f"a number {expected}")
+        check_bounds(place, {**hints_of(cls), **(_THEIRS if home_of(cls) == "mmengine" else {})}, part)
 
 
 def _check_inside(place: str, part: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
 import pytest
 
 from maetool import registry
@@ -72,6 +73,8 @@ CASES = [
     (tuple[Annotated[int, Bounds(ge=5)], Annotated[int, Bounds(le=1)]], (5, 2), False),
     (Count, "many", True),  # of another kind, which is told by its kind
     (int, -3, True),
+    (Positive, np.float64(0), False),
+    (Count, True, True),
 ]
 
 
@@ -83,6 +86,7 @@ def test_values_and_bounds(hint, value, within):
 def test_how_bounds_are_described():
     assert range_of(Annotated[float, Bounds(ge=0, lt=1)]) == "from 0 below 1"
     assert range_of(Size | None) == "from 1" and range_of(int | None) is None and range_of(Positive) == "above 0"
+    assert fits(1, Literal[1]) and not fits(True, Literal[1]) and not fits(1, Literal[True])
     assert describe(Size) == describe(int | Sequence[int]) and fits(0, Count) and not fits(2.5, Count)
 
 
@@ -141,3 +145,32 @@ def test_ranges_are_those_that_a_class_states(repository, ranged, option, senten
         return
     with pytest.raises(UsageError, match=sentence):
         check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ({"type": "SameEncoder", "depth": 0}, "SameEncoder.depth is 0, but must be a number from 1"),
+        ({"type": "VisionTransformer", "patch_size": [8, 0]}, "VisionTransformer.patch_size is .8, 0., .* from 1"),
+        ({"type": "VisionTransformer", "depth": "two"}, "VisionTransformer.depth is 'two', but must be an integer"),
+        (
+            {"type": "VisionTransformer", "pos_embed": "sine"},
+            "pos_embed is 'sine', but must be 'sincos' or 'learned'",
+        ),
+        ({"type": "VisionTransformer", "final_norm": 1}, "final_norm is 1, but must be True or False"),
+    ],
+)
+def test_what_a_registry_builds_is_checked_too(ranged, part, sentence):
+    """In a notebook nobody checks a config; of a class that is called directly, the constructor checks what it can."""
+    with pytest.raises(UsageError, match=sentence):
+        ENCODERS.build(part)
+
+
+def test_numbers_and_words_of_numpy_are_numbers_and_words():
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3}
+    encoder = ENCODERS.build(
+        {"type": "VisionTransformer", **sizes, "mlp_ratio": np.float64(2), "pos_embed": np.str_("learned")}
+    )
+    assert encoder.grid == (4, 4) and encoder.pos_embed.requires_grad
+    with pytest.raises(UsageError, match=r"mlp_ratio is .*0.*, but must be a number above 0"):
+        ENCODERS.build({"type": "VisionTransformer", **sizes, "mlp_ratio": np.float64(0)})
