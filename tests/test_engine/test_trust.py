@@ -286,7 +286,7 @@ BAD_FACTS = {
 IMPOSSIBLE = ("a ratio that is no number", "a negative ratio", "many blocks", "more blocks", "a wide encoder")
 IMPOSSIBLE += ("large images", "larger images", "wide layers", "many channels", "many means", "a deviation of zero")
 IMPOSSIBLE += ("a giant of timm",)
-UNUSED = dict.fromkeys(("load_encoder", "load_frozen"), ["many codes", "many classes"])
+UNUSED = {loader: ["many codes", "many classes"] for loader in ("load_encoder", "load_frozen")}
 UNUSED |= {loader: ["many codes", "many classes", *IMPOSSIBLE] for loader in ("export", "to ours")}
 
 
