@@ -44,6 +44,13 @@ class BaseEvaluator:
             )
         self.dataloader, self.every, self.prefix = dataloader, every, prefix
 
+    def check_dataset(self, dataset: Any) -> None:
+        """Check that there is something to measure on a dataset; called before training begins.
+
+        Raises:
+            UsageError: there is not.
+        """
+
     def measure(self, model: nn.Module, data: "EvaluationData") -> dict[str, Any]:
         """Return name to value; all processes call it together, and each returns the same.
 

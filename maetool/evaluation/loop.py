@@ -70,6 +70,9 @@ class ValLoop(BaseLoop):
         self.evaluator = build_evaluator(evaluator)
         self.evaluator.dataset_meta = getattr(self.dataloader.dataset, "metainfo", None)
         self.evaluators = build_evaluators(evaluators or {})
+        for each in self.evaluators.values():
+            if each.dataloader is None:
+                each.check_dataset(self.dataloader.dataset)
         self.bank_dataloader = bank_dataloader
         self.read: Callable[[Any], Iterable[Any]] = iter
         self.batches = self._counted(self.dataloader, "Validation")

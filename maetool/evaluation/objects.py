@@ -49,13 +49,21 @@ class DetectionEvaluator(BaseEvaluator):
     def __init__(self, dataloader: Any = None, every: int = 1, prefix: str | None = None) -> None:
         super().__init__(dataloader, every, prefix)
 
-    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
-        """Return the metrics."""
-        dataset = data.dataset
+    def check_dataset(self, dataset: Any) -> None:
+        """Check that a dataset has objects.
+
+        Raises:
+            UsageError: it has none.
+        """
         if not isinstance(dataset, ObjectDataset):
             raise UsageError(
                 f"The validation data is a {type(dataset).__name__}, which has no objects: take a CocoDataset."
             )
+
+    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
+        """Return the metrics."""
+        dataset = data.dataset
+        self.check_dataset(dataset)
         kinds = ("box", "mask") if model.with_masks else ("box",)
         if model.with_masks and not dataset.with_masks:
             raise UsageError(

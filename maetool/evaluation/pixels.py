@@ -48,9 +48,21 @@ class SegmentationEvaluator(BaseEvaluator):
     def __init__(self, dataloader: Any = None, every: int = 1, prefix: str | None = None) -> None:
         super().__init__(dataloader, every, prefix)
 
+    def check_dataset(self, dataset: Any) -> None:
+        """Check that a dataset has classes of pixels.
+
+        Raises:
+            UsageError: it has none.
+        """
+        if not isinstance(dataset, DenseDataset):
+            raise UsageError(
+                f"The validation data is a {type(dataset).__name__}, which has no classes of pixels: take a "
+                "SegmentationDataset."
+            )
+
     def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
         """Return the metrics."""
-        check_dataset(data.dataset)
+        self.check_dataset(data.dataset)
         _check_classes(data, model)
         scores = no_scores(model.num_classes)
         for batch in data:
@@ -94,25 +106,11 @@ class SegmentationValLoop(ValLoop):
         bank_dataloader: Any = None,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, evaluators_of(type(self), {}, evaluators))
-        check_dataset(self.dataloader.dataset)
 
     @property
     def scores(self) -> SegmentationScores:
         """Those of the last validation."""
         return self.evaluators["pixels"].scores
-
-
-def check_dataset(dataset: Any) -> None:
-    """Check that a dataset has classes of pixels.
-
-    Raises:
-        UsageError: it has none.
-    """
-    if not isinstance(dataset, DenseDataset):
-        raise UsageError(
-            f"The validation data is a {type(dataset).__name__}, which has no classes of pixels: take a "
-            "SegmentationDataset."
-        )
 
 
 def _check_classes(data: EvaluationData, model: nn.Module) -> None:

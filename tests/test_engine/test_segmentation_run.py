@@ -45,7 +45,7 @@ def test_a_folder_is_trained_on_and_measured(trained):
     dataset = runner.val_dataloader.dataset
     assert runner.bare_model.num_classes == len(dataset.classes) == 8
     assert runner.train_dataloader.dataset.zero_is_ignored and dataset.zero_is_ignored
-    scores = runner.val_loop.scores
+    scores = runner.val_loop.evaluators["pixels"].scores
     assert scores.confusion.sum() == 8 * 40 * 24
     assert metrics == scores.metrics
     assert list(told["class_iou"]) == dataset.classes
@@ -65,7 +65,7 @@ def test_damaged_files_do_not_end_a_run(repository, tmp_path):
     runner = launch.build_runner(cfg)
     runner.train()
     assert f"Broken file passed over: {damaged[0]}: " in next((tmp_path / "run").glob("*/*.log")).read_text()
-    assert runner.val_loop.scores.confusion.sum() == 7 * 40 * 24
+    assert runner.val_loop.evaluators["pixels"].scores.confusion.sum() == 7 * 40 * 24
 
 
 def test_the_visualiser_gets_pictures_of_the_classes(trained):
