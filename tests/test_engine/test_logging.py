@@ -183,3 +183,12 @@ def test_a_card_says_what_nobody_knows(logged, tmp_path):
 def test_what_has_no_encoder_cannot_be_exported():
     with pytest.raises(UsageError, match=r"no encoder: none of its 1 tensors is called .*first is head.weight"):
         encoder_of({"state_dict": {"head.weight": torch.zeros(1)}}, "x.pth")
+
+
+@pytest.mark.parametrize(("seconds", "drawings"), [(0.0, 4), (3600.0, 1)])
+def test_short_epochs_do_not_draw_the_curve_each_time(repository, tmp_path, monkeypatch, seconds, drawings):
+    drawn = []
+    monkeypatch.setattr("maetool.engine.hooks.loss_curve.draw_curves", lambda *arguments: drawn.append(arguments))
+    hooks = [{"type": "LossCurveHook", "seconds": seconds}]
+    make_runner(repository, tmp_path, sections={"custom_hooks": hooks}).train()
+    assert len(drawn) == drawings  # after each of three epochs, and at the end

@@ -1,5 +1,6 @@
 """Draws the loss curve."""
 
+import time
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -15,27 +16,31 @@ from .tolerance import training_goes_on
 
 @HOOKS.register_module()
 class LossCurveHook(Hook):
-    """Writes `loss_curve.png` to the work folder at the end of every `interval`-th epoch, from the JSON logs.
+    """Writes `loss_curve.png` to the work folder at the end of every `interval`-th epoch and of training.
+
+    It is drawn from the JSON logs, which takes as long as some steps of a small model.
 
     Args:
         interval: epochs between drawings.
+        seconds: least time between drawings; short epochs in between draw nothing.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, interval: int = 1) -> None:
-        self.interval = interval
-        self._warned = False
+    def __init__(self, interval: int = 1, seconds: float = 10.0) -> None:
+        self.interval, self.seconds = interval, seconds
+        self._warned, self._drawn = False, time.monotonic()
 
     def after_train_epoch(self, runner: RunnerLike) -> None:
         """Draw."""
-        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+        if self.every_n_epochs(runner, self.interval) and time.monotonic() - self._drawn >= self.seconds:
             self.after_train(runner)
 
     def after_train(self, runner: RunnerLike) -> None:
         """Draw again: the last validation comes after the last epoch."""
         if not is_main_process():
             return
+        self._drawn = time.monotonic()
         with training_goes_on(runner, "Drawing the loss curve"):
             logs = read_logs(Path(runner.work_dir))
             if logs:
