@@ -42,6 +42,8 @@ def main(arguments: list[str]) -> int:
         try:
             torchrun.run(_share_cores(torchrun.parse_args(arguments)))
         except ChildFailedError as error:
+            if (Path(folder) / STOPPED).exists() and _left_as_asked(error):
+                return STOPPED_EXIT
             return _explain(error)
         except SignalException as stop:
             if (Path(folder) / STOPPED).exists():
@@ -61,6 +63,11 @@ def _share_cores(arguments: Any) -> Any:
         os.environ.setdefault("OMP_NUM_THREADS", threads)
         os.environ.setdefault("MKL_NUM_THREADS", threads)
     return arguments
+
+
+def _left_as_asked(error: ChildFailedError) -> bool:
+    """Return whether all processes left after the job was saved; torchrun sends SIGTERM to those that take longer."""
+    return {failure.exitcode for failure in error.failures.values()} <= {STOPPED_EXIT, -signal.SIGTERM}
 
 
 def _explain(error: ChildFailedError) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from runs import EPOCHS, make_runner, stopped_run
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from warm import run_job
 
+from maetool.engine import processes
 from maetool.errors import UsageError
 from maetool.visualization.curves import read_logs
 from maetool.weights.read import read_checkpoint
@@ -162,3 +165,28 @@ def test_processes_that_would_train_alone_are_told(repository, tmp_path, monkeyp
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     with pytest.raises(UsageError, match="torchrun started 2 processes, but the launcher is none"):
         make_runner(repository, tmp_path, options=["launcher=none"])
+
+
+@pytest.mark.parametrize(
+    ("codes", "saved", "code"),
+    [
+        ((75, -signal.SIGTERM), True, 75),  # which takes longer to leave
+        ((75, -signal.SIGTERM), False, 1),
+        ((75, -signal.SIGKILL), True, 1),
+        ((-signal.SIGTERM, 1), True, 1),
+    ],
+)
+def test_a_process_that_takes_longer_to_leave_a_stopped_job(monkeypatch, codes, saved, code):
+    """torchrun ends the others by SIGTERM as soon as one has left."""
+
+    def run(_):
+        if saved:
+            Path(os.environ["MAETOOL_NOTES"], "stopped").touch()
+        failures = {rank: ProcessFailure(rank, 10 + rank, exitcode, "none") for rank, exitcode in enumerate(codes)}
+        raise ChildFailedError("runs.py", failures)
+
+    monkeypatch.setenv("MAETOOL_NOTES", "")
+    monkeypatch.setattr(processes.torchrun, "run", run)
+    monkeypatch.setattr(processes, "secure_streams", lambda: None)
+    monkeypatch.setattr(processes.signal, "signal", lambda *_: None)
+    assert processes.main(["--nproc-per-node", "2", "runs.py"]) == code
