@@ -1,6 +1,5 @@
 """What a classifier is worth."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +7,10 @@ from torch import Tensor, nn
 
 from maetool.data.datasets.labels import Labels, aligned, labels_of
 from maetool.errors import UsageError
-from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS, METRICS
 
 from .base import BaseEvaluator, EvaluationData
-from .earlier import evaluators_of
-from .loop import ValLoop
+from .loop import EarlierValLoop
 from .names import named
 
 if TYPE_CHECKING:
@@ -73,24 +70,12 @@ class ClassificationEvaluator(BaseEvaluator):
 
 
 @LOOPS.register_module()
-class ClassificationValLoop(ValLoop):
+class ClassificationValLoop(EarlierValLoop):
     """`ValLoop` with the evaluator `classes`, a `ClassificationEvaluator`, as configs of 0.1 name it.
 
     Args:
-        runner, dataloader, evaluator: see `ValLoop`.
-        evaluators: not used; a config that inherits from one with evaluators has them.
-        bank_dataloader: not used, as `evaluators`.
+        runner, dataloader, evaluator, evaluators, bank_dataloader: see `EarlierValLoop`.
     """
-
-    def __init__(
-        self,
-        runner: RunnerLike,
-        dataloader: Any,
-        evaluator: Any = None,
-        evaluators: Mapping[str, Any] | None = None,
-        bank_dataloader: Any = None,
-    ) -> None:
-        super().__init__(runner, dataloader, evaluator, evaluators_of(type(self), {}, evaluators))
 
     @property
     def predictions(self) -> "Predictions":

@@ -169,6 +169,26 @@ class ValLoop(BaseLoop):
         return found
 
 
+class EarlierValLoop(ValLoop):
+    """Base of the loops of 0.1 that measure with one evaluator of their own; a subclass has the name of one.
+
+    Args:
+        runner, dataloader, evaluator: see `ValLoop`.
+        evaluators: not used; a config that inherits from one with evaluators has them.
+        bank_dataloader: not used, as `evaluators`.
+    """
+
+    def __init__(
+        self,
+        runner: RunnerLike,
+        dataloader: Any,
+        evaluator: Any = None,
+        evaluators: Mapping[str, Any] | None = None,
+        bank_dataloader: Any = None,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, evaluators_of(type(self), {}, evaluators))
+
+
 def check_runner(loop: str, runner: Any) -> None:
     """Check that a loop of maetool runs under a runner of maetool.
 

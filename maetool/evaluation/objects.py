@@ -1,7 +1,7 @@
 """What a detector is worth."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,12 @@ from torch import nn
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.detection import ObjectDataset
 from maetool.errors import UsageError
-from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv, write_text
 
 from .base import BaseEvaluator, EvaluationData
 from .coco import KINDS, TOLD, CocoScores, to_coco
-from .earlier import evaluators_of
-from .loop import ValLoop
+from .loop import EarlierValLoop
 from .names import named
 
 
@@ -86,24 +84,12 @@ class DetectionEvaluator(BaseEvaluator):
 
 
 @LOOPS.register_module()
-class DetectionValLoop(ValLoop):
+class DetectionValLoop(EarlierValLoop):
     """`ValLoop` with the evaluator `objects`, a `DetectionEvaluator`, as configs of 0.1 name it.
 
     Args:
-        runner, dataloader, evaluator: see `ValLoop`.
-        evaluators: not used; a config that inherits from one with evaluators has them.
-        bank_dataloader: not used, as `evaluators`.
+        runner, dataloader, evaluator, evaluators, bank_dataloader: see `EarlierValLoop`.
     """
-
-    def __init__(
-        self,
-        runner: RunnerLike,
-        dataloader: Any,
-        evaluator: Any = None,
-        evaluators: Mapping[str, Any] | None = None,
-        bank_dataloader: Any = None,
-    ) -> None:
-        super().__init__(runner, dataloader, evaluator, evaluators_of(type(self), {}, evaluators))
 
     @property
     def found(self) -> list[dict[str, Any]]:

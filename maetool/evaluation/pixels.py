@@ -1,6 +1,5 @@
 """What a segmentor is worth."""
 
-from collections.abc import Mapping
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ from torch import nn
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.dense import DenseDataset
 from maetool.errors import UsageError
-from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv
 
 from .base import BaseEvaluator, EvaluationData
 from .confusion import SegmentationScores, no_scores, pixel_confusion, predict_classes
-from .earlier import evaluators_of
-from .loop import ValLoop
+from .loop import EarlierValLoop
 from .names import named
 
 
@@ -88,24 +85,12 @@ class SegmentationEvaluator(BaseEvaluator):
 
 
 @LOOPS.register_module()
-class SegmentationValLoop(ValLoop):
+class SegmentationValLoop(EarlierValLoop):
     """`ValLoop` with the evaluator `pixels`, a `SegmentationEvaluator`, as configs of 0.1 name it.
 
     Args:
-        runner, dataloader, evaluator: see `ValLoop`.
-        evaluators: not used; a config that inherits from one with evaluators has them.
-        bank_dataloader: not used, as `evaluators`.
+        runner, dataloader, evaluator, evaluators, bank_dataloader: see `EarlierValLoop`.
     """
-
-    def __init__(
-        self,
-        runner: RunnerLike,
-        dataloader: Any,
-        evaluator: Any = None,
-        evaluators: Mapping[str, Any] | None = None,
-        bank_dataloader: Any = None,
-    ) -> None:
-        super().__init__(runner, dataloader, evaluator, evaluators_of(type(self), {}, evaluators))
 
     @property
     def scores(self) -> SegmentationScores:
