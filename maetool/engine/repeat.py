@@ -16,7 +16,7 @@ from maetool.metadata.stored_config import read_section
 from maetool.parallel.loading import load_weights
 from maetool.protocols import RunnerLike
 from maetool.registry import MODELS
-from maetool.structures import MaskPlan
+from maetool.structures import part_of_plan, plan_from_dict, plan_to_dict
 from maetool.weights.read import read_checkpoint
 
 from .state import step_seed
@@ -45,7 +45,7 @@ def _plan_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any] | Non
     if not hasattr(model, "make_plan"):
         return None
     data = model.data_preprocessor(dict(batch))
-    return vars(model.make_plan(data["images"], data["data_samples"]).to("cpu"))
+    return plan_to_dict(model.make_plan(data["images"], data["data_samples"]))
 
 
 class RepeatedStep:
@@ -115,8 +115,7 @@ class RepeatedStep:
         batch = {name: value[part] for name, value in self.batch.items()}
         data = self.model.data_preprocessor(batch, self.model.training)
         if self.plan is not None:
-            plan = {name: value[part] if isinstance(value, Tensor) else value for name, value in self.plan.items()}
-            data["plan"] = MaskPlan(**{**plan, "grid": tuple(plan["grid"])})
+            data["plan"] = part_of_plan(plan_from_dict(self.plan), part)
         with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
             losses = self.model(**data, mode="loss")
         return self.model.parse_losses(losses)[0]

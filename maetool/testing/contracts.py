@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from maetool.ops.random import sample_keys
-from maetool.structures import MaskPlan
+from maetool.structures import Layout, MaskPlan
 
 GRIDS = ((4, 4), (2, 8), (14, 14), (7, 5))
 
@@ -76,7 +76,7 @@ def check_encoder(encoder: nn.Module) -> None:
     changed = torch.where(hidden, torch.full_like(images, 1e3), images)
     _require(torch.equal(latent, encoder(changed, plan)), "changing removed pixels changes nothing")
     everything = MaskPlan(
-        grid=tuple(grid),
+        layout=Layout.of(grid),
         ids_keep=torch.arange(prod(grid)).expand(batch_size, -1),
         ids_predict=torch.arange(prod(grid)).expand(batch_size, -1),
         ids_restore=torch.arange(prod(grid)).expand(batch_size, -1),

@@ -1,0 +1,20 @@
+"""What travels between the parts: where the tokens lie, and the plan of what is hidden and predicted."""
+
+from .layout import Layout, tensors_of
+from .plan import MaskPlan
+from .several import join_plans, plan_of_counts, plan_of_stream, scores_without_padding, tokens_of_stream
+from .stored import part_of_plan, plan_from_dict, plan_to_dict
+
+__all__ = [
+    "Layout",
+    "MaskPlan",
+    "join_plans",
+    "part_of_plan",
+    "plan_from_dict",
+    "plan_of_counts",
+    "plan_of_stream",
+    "plan_to_dict",
+    "scores_without_padding",
+    "tensors_of",
+    "tokens_of_stream",
+]
