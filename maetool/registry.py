@@ -1,7 +1,7 @@
 """The registries.
 
-`MASKERS`, `ENCODERS`, `DECODERS`, `TARGETS` and `HEADS` are roots of scope `maetool`; the others are children of
-MMEngine's, because a parent takes one child per scope.
+`MASKERS`, `ENCODERS`, `DECODERS`, `TARGETS`, `HEADS`, `TEACHERS` and `CORRUPTIONS` are roots of scope `maetool`; the
+others are children of MMEngine's, because a parent takes one child per scope.
 """
 
 import inspect
@@ -91,6 +91,8 @@ ENCODERS = Registry("encoder", locations=("maetool.encoders",))
 DECODERS = Registry("decoder", locations=("maetool.decoders",))
 TARGETS = Registry("target", locations=("maetool.targets",))
 HEADS = Registry("head", locations=("maetool.heads",))
+TEACHERS = Registry("teacher", locations=("maetool.teachers",))
+CORRUPTIONS = Registry("corruption", locations=("maetool.corruptions",))
 
 MODELS = Registry(
     "model",
@@ -122,7 +124,7 @@ VISUALIZERS = Registry("visualizer", parent=engine.VISUALIZERS, locations=("maet
 RUNNERS = Registry("runner", parent=engine.RUNNERS, locations=("maetool.engine.runner",))
 FUNCTIONS = Registry("function", parent=engine.FUNCTIONS, locations=("maetool.data.collate", "maetool.data.datasets"))
 
-PART_REGISTRIES = (MASKERS, ENCODERS, DECODERS, TARGETS, HEADS)
+PART_REGISTRIES = (MASKERS, ENCODERS, DECODERS, TARGETS, HEADS, TEACHERS, CORRUPTIONS)
 _ALL = tuple(parts for parts in list(vars().values()) if isinstance(parts, Registry))
 
 

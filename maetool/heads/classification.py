@@ -40,13 +40,14 @@ class ClassificationHead(nn.Module):
             `loss`, and without gradient `constant_predictor`: the same loss of the best constant logits, those of the
             frequencies of the tokens in the batch, and `token_accuracy`, the share of patches told right.
         """
-        each = self._each(pred, target)
+        errors = self.errors(pred, target, plan)
         with torch.no_grad():
             right = plan.average((pred.argmax(dim=-1) == target).float())
             reference = plan.average(self._constant(target, pred.shape[-1]))
-        return {"loss": plan.average(each), "constant_predictor": reference, "token_accuracy": right}
+        return {"loss": plan.average(errors), "constant_predictor": reference, "token_accuracy": right}
 
-    def _each(self, pred: Tensor, target: Tensor) -> Tensor:
+    def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
+        """Return the cross entropy float32 (B, M) of each predicted patch, of logits (B, M, P) and tokens (B, M)."""
         with torch.autocast(pred.device.type, enabled=False):
             logits = pred.float().flatten(0, 1)  # (B * M, P)
             return functional.cross_entropy(

@@ -50,12 +50,13 @@ class RegressionHead(nn.Module):
         """
         constant = target.float().mean(dim=(0, 1), keepdim=True)
         with torch.no_grad():
-            reference = self._error(constant.expand_as(target), target, plan)
-        return {"loss": self._error(pred, target, plan), "constant_predictor": reference}
+            reference = plan.average(self.errors(constant.expand_as(target), target, plan))
+        return {"loss": plan.average(self.errors(pred, target, plan)), "constant_predictor": reference}
 
-    def _error(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
+    def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
+        """Return the error float32 (B, M) of each predicted patch, of predictions and a target (B, M, P)."""
         with torch.autocast(pred.device.type, enabled=False):
-            return plan.average(self._each(pred.float(), target.float()))  # of (B, M)
+            return self._each(pred.float(), target.float())
 
     def _each(self, pred: Tensor, target: Tensor) -> Tensor:
         if self.loss == "cosine":

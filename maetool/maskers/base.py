@@ -1,7 +1,8 @@
 """What every masker shares: from scores, or from a given mask, to a plan."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +10,19 @@ from torch import Tensor, nn
 from maetool.errors import UsageError
 from maetool.ops.geometry import count_kept
 from maetool.ops.masking import to_grid
-from maetool.ops.random import KeyedRandom
-from maetool.structures import MaskPlan
-
-Advisor = Callable[[Tensor], Tensor]
+from maetool.ops.random import KeyedRandom, mix
+from maetool.structures import Layout, MaskPlan, join_plans, scores_without_padding, tensors_of
 
 
 class Masker(nn.Module):
     """Base of the maskers; a subclass usually writes `scores` and nothing else.
 
     A masker that needs more than a grid names it in `needs`, and `scores` gets it as an argument of that name:
-    "images", or whatever the model has an advisor for, such as "attention" of a teacher or predicted "losses".
+    "images"; "tokens" (B, L, D), the encoder's embedding of every patch before positions, with gradient; what a teacher
+    gives, such as "attention"; or whatever the model has an advisor for.
+
+    A masker that learns has a method `loss(plan, errors)`, which returns a scalar from the errors (B, M), without
+    gradient, of the predicted patches; `plan.aux` holds what the masker put there. The model adds it to its loss.
 
     Args:
         mask_ratio: share of the patches that is removed, in (0, 1).
@@ -51,40 +54,75 @@ class Masker(nn.Module):
 
     def forward(
         self,
-        images: Tensor,
-        grid: Sequence[int],
-        given: Tensor | None = None,
+        images: Any,
+        grid: Layout | Mapping[str, Sequence[int]] | Sequence[int],
+        given: Any = None,
         keys: Tensor | None = None,
-        weight: Tensor | None = None,
-        advisors: Mapping[str, Advisor] | None = None,
+        weight: Any = None,
+        clues: Mapping[str, Any] | None = None,
     ) -> MaskPlan:
         """Return the plan of a batch.
 
         Args:
-            images: (B, C, H, W); most maskers only look at their number and device.
-            grid: patches along each axis.
+            images: (B, C, *size), or a mapping from streams to tensors; most maskers only look at their number and
+                device.
+            grid: patches along each axis, or the layout of several streams.
             given: a mask, 1 = removed, that wins over the masker's own choice: (B, L), (B, *grid) or, in pixels,
-                (B, H, W), where a patch is removed as soon as one of its pixels is.
+                (B, *size), where a patch is removed as soon as one of its pixels is; of several streams a mapping.
             keys: int64 (B,), the key of each sample: equal keys, equal plans, whatever batch, process or device they
                 come in. Without keys they are drawn from torch's default generator.
             weight: how much each patch counts in the loss, in the shapes of `given`; of pixels the mean is taken. Give
                 0 to regions without data and to padding.
-            advisors: name to function of the images, for maskers that need more.
+            clues: name to what a masker needs beside the grid, see `needs`.
 
         Raises:
-            UsageError: the ratio leaves no patch visible, a given mask or weight does not fit, or no advisor is there.
+            UsageError: the ratio leaves no patch visible, a given mask or weight does not fit, or a clue is missing.
         """
-        grid = tuple(grid)
+        layout, like = Layout.of(grid), tensors_of(images)[0]
         if weight is not None:
-            weight = to_grid(weight.to(images.device).float(), grid, "weight", "mean").flatten(1)
+            weight = _over_streams(weight, layout, like.device, "weight")
         if given is not None:
-            mask = to_grid(given.to(images.device).float(), grid, "mask", "any")
-            return MaskPlan.from_mask(mask, grid, weight)
+            return MaskPlan.from_mask(_over_streams(given, layout, like.device, "mask"), layout, weight)
         if keys is None:
-            keys = torch.randint(2**62, (len(images),))
-        asked = {name: self._ask(name, images, advisors or {}) for name in self.needs}
-        scores = self.scores(KeyedRandom(keys.to(images.device)), grid, **asked)
-        return MaskPlan.from_scores(scores, self.num_keep(grid), grid, self.num_predict(grid), weight)
+            keys = torch.randint(2**62, (len(like),))
+        asked = {name: self._clue(name, images, clues or {}) for name in self.needs}
+        return self.plan(KeyedRandom(keys.to(like.device)), layout, weight, **asked)
+
+    def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
+        """Return the plan of a batch of `len(rng)` samples: of several streams, each has a plan of its own.
+
+        Written by maskers whose plans are not made of scores of one grid; see `scores`.
+
+        Args:
+            rng: random numbers of each sample.
+            layout: of the patches.
+            weight: (B, L), of the patches in the loss.
+            clues: what the masker needs.
+        """
+        if len(layout.grids) > 1:
+            parts = {}
+            for i, (name, place) in enumerate(layout.slices.items()):
+                own = None if weight is None else weight[:, place]
+                asked = {clue: _of_stream(value, name, place, layout.length) for clue, value in clues.items()}
+                parts[name] = self.plan(KeyedRandom(mix(rng.keys, i)), layout.only(name), own, **asked)
+            return join_plans(parts, layout)
+        counts = self.counts(rng, layout.grid)
+        scores = self.scores(rng, layout.grid, **clues)
+        if layout.valid is not None:
+            scores, counts = self._without_padding(scores, layout.valid)
+        return MaskPlan.from_scores(scores, grid=layout, weight=weight, **counts)
+
+    def counts(self, rng: KeyedRandom, grid: tuple[int, ...]) -> dict[str, Any]:
+        """Return `num_keep`, `num_predict` and `num_blank` of `MaskPlan.from_scores`, as numbers or int64 (B,)."""
+        return {"num_keep": self.num_keep(grid), "num_predict": self.num_predict(grid)}
+
+    def _without_padding(self, scores: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Return scores (B, L) and counts of samples that differ in length."""
+        length = valid.sum(dim=1)
+        keep = (length * (1 - self.mask_ratio) + 1e-6).long().clamp(min=1)
+        hidden = self.mask_ratio - (self.predict_ratio or self.mask_ratio)
+        predict = length - keep - (length * hidden + 1e-6).long()
+        return scores_without_padding(scores, valid, keep), {"num_keep": keep, "num_predict": predict}
 
     def num_keep(self, grid: Sequence[int]) -> int:
         """Return how many patches of a grid stay visible.
@@ -105,13 +143,35 @@ class Masker(nn.Module):
         """Return the scores (B, L) of a batch of `len(rng)` samples; the patches of smallest score stay visible."""
         raise NotImplementedError(f"{type(self).__name__} must say what it hides: write `scores`.")
 
-    def _ask(self, name: str, images: Tensor, advisors: Mapping[str, Advisor]) -> Tensor:
+    def _clue(self, name: str, images: Any, clues: Mapping[str, Any]) -> Any:
         if name == "images":
             return images
-        if name not in advisors:
+        if name not in clues:
             raise UsageError(
                 f"{type(self).__name__} needs `{name}`, but the model has advisors for "
-                f"{', '.join(advisors) or 'nothing'}: add model.advisors.{name}, which gives one number a patch."
+                f"{', '.join(clues) or 'nothing'}: add model.advisors.{name}, which gives one number a patch, or a "
+                "model.teacher that gives it."
             )
-        with torch.no_grad():
-            return advisors[name](images)
+        return clues[name]
+
+
+def _over_streams(values: Any, layout: Layout, device: torch.device, name: str) -> Tensor:
+    """Return a mask or a weight of all streams, float (B, L), in the shapes that `Masker.forward` takes."""
+    pool: Any = "any" if name == "mask" else "mean"
+    if not isinstance(values, Mapping):
+        grid = layout.grid if len(layout.grids) == 1 else (layout.length,)
+        return to_grid(values.to(device).float(), grid, name, pool).flatten(1)
+    if set(values) != set(layout.grids):
+        raise UsageError(
+            f"The {name} is given for {', '.join(values)}, but the streams are {', '.join(layout.grids)}: give one for "
+            "each."
+        )
+    parts = [to_grid(values[one].to(device).float(), grid, name, pool) for one, grid in layout.grids.items()]
+    return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+
+def _of_stream(clue: Any, stream: str, place: slice, length: int) -> Any:
+    """Return what a clue says about one stream: an entry of a mapping, or the rows of a tensor (B, L, ...)."""
+    if isinstance(clue, Mapping):
+        return clue[stream]
+    return clue[:, place] if isinstance(clue, Tensor) and clue.ndim > 1 and clue.shape[1] == length else clue

@@ -41,13 +41,18 @@ def _is_own(part: Any, registry: Registry) -> bool:
     return isinstance(part, Mapping) and "type" in part and is_own(find_part(part["type"], registry))
 
 
-def build_decoder(decoder: Any, facts: Mapping[str, Any], out_dim: int) -> Any:
-    """Build a decoder for a target of width `out_dim`; it is told all facts as `facts`, for a decoder inside of it.
+def build_optional(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
+    """Build a part with the facts it leaves out; None stays None."""
+    return None if part is None else build_with(registry, part, facts)
+
+
+def build_decoder(decoder: Any, facts: Mapping[str, Any], target: Any) -> Any:
+    """Build a decoder for a target; it is handed all facts as `facts`, for a decoder inside of it.
 
     Raises:
         UsageError: see `build_with`.
     """
-    facts = {**facts, "out_dim": out_dim}
+    facts = {**facts, "out_dim": target.out_dim, "out_dims": getattr(target, "out_dims", None)}
     return build_with(DECODERS, decoder, {**facts, "facts": facts})
 
 

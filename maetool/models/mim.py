@@ -1,25 +1,27 @@
-"""The masked image model: five parts and one plan."""
+"""The masked image model: the parts, and one plan that travels between them."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from maetool.errors import UsageError
-from maetool.heads import weighted_sum
-from maetool.ops.patches import patchify, unpatchify
-from maetool.registry import DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS
+from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS, TEACHERS
 from maetool.structures import MaskPlan
 
-from .base import TrainableModel, check_loss
-from .build import Part, build_decoder, build_with, facts_of_images
-from .pairing import check_pairing, facts_of
-from .task import build_tasks, check_pair, check_place
+from .base import check_loss
+from .build import Part, build_decoder, build_optional, build_with, facts_of_images
+from .clues import Clues
+from .fit import check_model
+from .pairing import facts_of, layout_of
+from .reconstruction import ReconstructingModel
+from .seen import Seen, Views, corrupted, decode, latents_of
+from .task import At, build_tasks
 
 
 @MODELS.register_module()
-class MaskedImageModel(TrainableModel):
+class MaskedImageModel(ReconstructingModel):
     """Joins a masker, an encoder, a decoder, a target and a head.
 
     Facts flow one way: the encoder's patch size, channels, grid and width fill what the target and the decoder leave
@@ -33,6 +35,12 @@ class MaskedImageModel(TrainableModel):
             than a grid; see `Masker.needs`.
         tasks: name to what else is predicted: decoder, head and target (by default the same), `at` which patches, and
             the `weight` of its loss, where that of `head` has 1; see `PredictionTask`.
+        teacher: config or module; what it gives, maskers and targets name in their `needs`. See `Teacher`.
+        corruption: config or module that changes the pixels which the encoder sees; see `Corruption`.
+        at: which patches are predicted: "planned", those of the plan; "visible"; or "all".
+        view: name of the view that is masked, where a batch is a mapping of views; None, it is not.
+        context: name of another view, which the encoder sees whole for a decoder that takes a memory.
+        masker_weight: of the loss of a masker that has one, where that of `head` has 1.
 
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
@@ -41,7 +49,7 @@ class MaskedImageModel(TrainableModel):
     task = "pretraining"
     _parts = {"decoder": DECODERS, "target": TARGETS, "head": HEADS}
     part_registries = {"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS, "advisors": MODELS}
-    part_registries |= {**_parts, "tasks": _parts}
+    part_registries |= {"teacher": TEACHERS, "corruption": CORRUPTIONS, **_parts, "tasks": _parts}
 
     def __init__(
         self,
@@ -53,26 +61,35 @@ class MaskedImageModel(TrainableModel):
         data_preprocessor: Part | None = None,
         advisors: Mapping[str, Any] | None = None,
         tasks: Mapping[str, Any] | None = None,
+        teacher: Part | None = None,
+        corruption: Part | None = None,
+        at: At = "planned",
+        view: str | None = None,
+        context: str | None = None,
+        masker_weight: float = 1.0,
     ) -> None:
         encoder = ENCODERS.build(encoder)
         facts = facts_of(encoder)
         super().__init__(build_with(MODELS, data_preprocessor, facts))
         facts |= {**facts_of_images(self.data_preprocessor), "encoder": encoder}
+        self.teacher = build_optional(TEACHERS, teacher, facts)
+        facts |= {"model_teacher": self.teacher}
         self.masker = build_with(MASKERS, masker, facts)
         self.encoder = encoder
+        self.corruption = build_optional(CORRUPTIONS, corruption, facts)
         self.target = build_with(TARGETS, target, facts)
-        self.decoder = build_decoder(decoder, facts, self.target.out_dim)
-        self.head = build_with(HEADS, head, facts)
+        self.decoder = build_decoder(decoder, facts, self.target)
+        self.head = build_with(HEADS, head, {**facts, "out_dim": self.target.out_dim})
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
         self.tasks = build_tasks(tasks or {}, {**facts, "main_decoder": self.decoder}, self.target)
-        check_pair(self.target, self.head)
-        check_place(self.decoder, self.target, "planned")
-        check_pairing(encoder, self.decoders, self.masker, tuple(self.advisors))
-        self.masker.num_keep(encoder.grid)  # an impossible ratio is told now, not at the first step
+        self.at, self.view, self.context, self.masker_weight = at, view, context, masker_weight
+        check_model(self)
+        if hasattr(self.teacher, "attach"):
+            self.teacher.attach(self)
 
     def forward(
         self,
-        images: Tensor,
+        images: Any,
         data_samples: dict[str, Any] | None = None,
         mode: Literal["loss", "predict", "tensor"] = "loss",
         plan: MaskPlan | None = None,
@@ -81,7 +98,7 @@ class MaskedImageModel(TrainableModel):
         """Return the losses, the reconstruction or the tokens of a batch.
 
         Args:
-            images: (B, C, H, W), normalised.
+            images: (B, C, *size), normalised, or a mapping from streams or views to tensors.
             data_samples: what else the batch holds: `key` (B,) makes masks repeatable, `mask` replaces them and
                 `weight` weighs the loss, of patches or of pixels; see `Masker`.
             mode: "loss" gives a dict of scalars, the head's and the share of the patches that is removed, and with
@@ -93,89 +110,34 @@ class MaskedImageModel(TrainableModel):
         Raises:
             UsageError: an unknown mode, or images that do not fit the encoder.
         """
+        views = Views(self, images, data_samples or {}, plan)
         if mode == "tensor":
-            return self.encoder(images)  # (B, T + L, D)
-        plan = plan or self.make_plan(images, data_samples)
-        latent, *latents = self.read(images, plan)  # (B, T + V, D)
-        pred = self.decoder(latent, plan)  # (B, M, P)
+            return self.encoder(views.images(self.view))  # (B, T + L, D)
+        seen = views.seen(self.view)
+        plan = seen.plan.predicting(self.at)
+        pred = decode(self.decoder, seen.latents["main"], plan, views.memory(self.context))  # (B, M, P)
         if mode == "predict":
-            return self.reconstruct(images, pred, plan, statistics)
+            return self.reconstruct(seen.images, pred, plan, statistics)
         if mode != "loss":
             raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
-        target = self.target(images, plan)  # (B, M, P)
+        target = self.target(seen.images, plan, **seen.clues.of(self.target))  # (B, M, P)
         losses = self.head(pred, target, plan)
         check_loss(losses, type(self.head).__name__)
-        if self.tasks:
-            losses = self._with_tasks(losses, latents, images, plan, target)
-        return {**losses, "masked_fraction": torch.tensor(plan.mask_ratio)}
+        if self.tasks or hasattr(self.masker, "loss"):
+            losses = views.with_others(losses, pred, target, plan)
+        return {**losses, "masked_fraction": torch.tensor(seen.plan.mask_ratio)}
 
-    def val_step(self, data: Any) -> list[dict[str, Tensor]]:
-        """Return what metrics see of a batch, for each image.
+    def see(
+        self, images: Any, samples: Mapping[str, Any], plan: MaskPlan | None = None, view: str | None = None
+    ) -> Seen:
+        """Return what the encoder makes of the images of one view, and what was hidden from it."""
+        layout = layout_of(self.encoder, images)  # where the tokens lie; no pixel is touched
+        clues = Clues(images, layout, self.encoder, self.teacher, self.advisors)  # computed when somebody asks
+        plan = plan or self.hide(images, samples, clues)  # who is hidden, who is predicted
+        shown = images if self.corruption is None else corrupted(self.corruption, images, plan, samples)
+        return Seen(images, plan, clues, latents_of(self.encoder, shown, plan, self.decoders_of(view)))
 
-        Args:
-            data: the batch as the loader gives it.
-
-        Returns:
-            B dicts: `pred` (M, P), `mask` bool (L,), True (1) = removed, and of an invertible target `reconstruction`
-            (C, H, W), normalised as the images are.
-        """
-        batch = self.data_preprocessor(data, False)
-        plan = self.make_plan(batch["images"], batch["data_samples"])
-        pred = self.decoder(self.read(batch["images"], plan)[0], plan)
-        found = {"pred": pred, "mask": plan.mask}
-        if self.target.invertible:
-            found["reconstruction"] = self.reconstruct(batch["images"], pred, plan)["reconstruction"]
-        return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
-
-    def test_step(self, data: Any) -> list[dict[str, Tensor]]:
-        """Return what `val_step` returns."""
-        return self.val_step(data)
-
-    def _with_tasks(
-        self, losses: dict[str, Tensor], latents: list[Any], images: Tensor, plan: MaskPlan, target: Tensor
-    ) -> dict[str, Tensor]:
-        named = zip(self.tasks.items(), latents, strict=True)
-        parts = {name: task(latent, images, plan, target) for (name, task), latent in named}
-        return weighted_sum({"main": losses, **parts}, {name: task.weight for name, task in self.tasks.items()})
-
-    @property
-    def decoders(self) -> list[nn.Module]:
-        """The decoder, and those of the tasks."""
-        return [self.decoder, *(task.decoder for task in self.tasks.values())]
-
-    def make_plan(self, images: Tensor, data_samples: dict[str, Any] | None = None) -> MaskPlan:
-        """Ask the masker what to hide in images (B, C, H, W)."""
-        samples = data_samples or {}
-        grid = self.encoder.grid_of(images)
-        given, keys, weight = (samples.get(name) for name in ("mask", "key", "weight"))
-        return self.masker(images, grid, given, keys, weight, self.advisors)
-
-    def read(self, images: Tensor, plan: MaskPlan) -> list[Any]:
-        """Return what each of `decoders` reads of images (B, C, H, W): the last tokens, or a list of some layers'."""
-        wanted = [getattr(decoder, "layers", None) for decoder in self.decoders]
-        if not any(wanted):
-            return [self.encoder(images, plan)] * len(wanted)
-        last = [self.encoder.num_layers]
-        numbers = sorted({number for layers in wanted for number in layers or last})
-        level = dict(zip(numbers, self.encoder(images, plan, numbers), strict=True))
-        return [
-            [level[number] for number in layers] if layers else self.encoder.norm(level[last[0]]) for layers in wanted
-        ]
-
-    @torch.no_grad()
-    def reconstruct(
-        self, images: Tensor, pred: Tensor, plan: MaskPlan, statistics: Literal["true", "visible"] = "true"
-    ) -> dict[str, Any]:
-        """Return `pred` (B, M, P), `plan` and `reconstruction` (B, C, H, W): the images with predictions pasted in.
-
-        Raises:
-            UsageError: the target cannot be turned back into pixels.
-        """
-        if not self.target.invertible:
-            raise UsageError(
-                f"{type(self.target).__name__} cannot be turned back into pixels: "
-                "use a pixel target to see reconstructions."
-            )
-        pixels = self.target.invert(pred, images, plan, statistics)
-        patches = plan.scatter(pixels, patchify(images.float(), self.encoder.patch_size))
-        return {"pred": pred, "plan": plan, "reconstruction": unpatchify(patches, plan.grid, self.encoder.patch_size)}
+    def hide(self, images: Any, samples: Mapping[str, Any], clues: Clues) -> MaskPlan:
+        """Ask the masker what to hide in the images of one view."""
+        given = (samples.get(name) for name in ("mask", "key", "weight"))
+        return self.masker(images, clues.layout, *given, clues.of(self.masker))

@@ -8,26 +8,59 @@ from torch import nn
 from maetool.errors import UsageError
 from maetool.ops.geometry import by
 from maetool.registry import DECODERS, ENCODERS
+from maetool.structures import Layout
+from maetool.structures.layout import ONLY
 
-_SEES = {"visible": "only the visible patches", "all": "every place, the removed ones as mask tokens"}
+_SEES = {
+    "visible": "only the visible patches",
+    "all": "every place, the removed ones as mask tokens",
+    "blank": "the visible patches, and mask tokens in some of the removed places",
+}
 
 
-def facts_of(encoder: Any) -> dict[str, Any]:
-    """Return what the other parts are told about the encoder, where they do not state it themselves."""
-    stride, patch_size = _stride(encoder), encoder.patch_size
-    return {
-        "patch_size": patch_size,
-        "in_chans": encoder.in_chans,
-        "grid": encoder.grid,
+def facts_of(encoder: Any, stream: str | None = None) -> dict[str, Any]:
+    """Return what the other parts are told about the encoder, where they do not state it themselves.
+
+    Args:
+        encoder: of one stream, or of several.
+        stream: of several, the one that a part is for; None is all.
+
+    Raises:
+        UsageError: the encoder has no such stream.
+    """
+    facts = {
+        "grids": grids_of(encoder),
         "encoder_dim": encoder.embed_dim,
         "num_prefix_tokens": encoder.num_prefix_tokens,
         "num_layers": getattr(encoder, "num_layers", 0),
         "encoder_norm": getattr(encoder, "norm", None),
-        "patches_per_token": tuple(s // p for s, p in zip(stride, patch_size, strict=True)),
     }
+    streams = getattr(encoder, "streams", None)
+    if streams is None:
+        stride, patch_size = _stride(encoder), encoder.patch_size
+        own = {"patch_size": patch_size, "in_chans": encoder.in_chans, "grid": encoder.grid}
+        return {**facts, **own, "patches_per_token": tuple(s // p for s, p in zip(stride, patch_size, strict=True))}
+    if stream is None:
+        return facts
+    if stream not in streams:
+        raise UsageError(f"There is no stream {stream!r}, only {', '.join(streams)}: name one of these.")
+    return {**facts, **streams[stream]}
 
 
-def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any, advisors: Sequence[str] = ()) -> None:
+def grids_of(encoder: Any) -> dict[str, tuple[int, ...]]:
+    """Return the grid of each stream that an encoder is trained on."""
+    streams = getattr(encoder, "streams", None)
+    return {ONLY: encoder.grid} if streams is None else {name: own["grid"] for name, own in streams.items()}
+
+
+def layout_of(encoder: Any, batch: Any) -> Layout:
+    """Return where the tokens of a batch lie, from shapes alone."""
+    if hasattr(encoder, "layout_of"):
+        return encoder.layout_of(batch)
+    return Layout.of(encoder.grid_of(batch))
+
+
+def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any) -> None:
     """Check that decoders can read what an encoder gives, and that a masker can hide what it needs hidden.
 
     A part of a stranger that declares nothing is taken for one of MAE's kind: an encoder that drops removed patches, a
@@ -50,11 +83,11 @@ def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any, advisors: 
             f"{type(raw[0]).__name__} reads raw tokens, so that the norm of {ours} would never be trained: "
             "set encoder.final_norm=False."
         )
-    _check_masker(encoder, masker, advisors)
+    _check_masker(encoder, masker)
 
 
-def _check_masker(encoder: Any, masker: Any, advisors: Sequence[str]) -> None:
-    needed = facts_of(encoder)["patches_per_token"]
+def _check_masker(encoder: Any, masker: Any) -> None:
+    needed = facts_of(encoder).get("patches_per_token", ())
     for part in getattr(masker, "maskers", [masker]):
         unit = getattr(part, "unit", 1)
         unit = tuple(unit) if isinstance(unit, Sequence) else (unit,) * len(needed)
@@ -63,19 +96,13 @@ def _check_masker(encoder: Any, masker: Any, advisors: Sequence[str]) -> None:
                 f"{type(part).__name__} hides {by(unit)} patches at a time, but a token of {type(encoder).__name__} "
                 f"covers {by(needed)} and is either seen or hidden: take the masker AlignedMasker, unit={needed[0]}."
             )
-    missing = [name for name in getattr(masker, "needs", ()) if name not in ("images", *advisors)]
-    if missing:
-        raise UsageError(
-            f"{type(masker).__name__} needs {', '.join(missing)}, but the model has advisors for "
-            f"{', '.join(advisors) or 'nothing'}: add model.advisors.{missing[0]}, which gives one number a patch."
-        )
 
 
 def _reads(decoder: Any, encoder: Any) -> bool:
     """Whether a decoder, or a class of decoders, reads what an encoder gives."""
     return (
         getattr(encoder, "sees", "visible") in getattr(decoder, "reads", ("visible",))
-        and (getattr(decoder, "any_stride", False) or _stride(encoder) == encoder.patch_size)
+        and (getattr(decoder, "any_stride", False) or not _strides(encoder))
         and (getattr(decoder, "layers", None) is None or getattr(encoder, "num_layers", 0) > 0)
     )
 
@@ -85,6 +112,8 @@ def _stride(encoder: Any) -> tuple[int, ...]:
 
 
 def _strides(encoder: Any) -> str:
+    if hasattr(encoder, "streams"):
+        return ""  # each token is a patch
     stride, patch = _stride(encoder), encoder.patch_size
     return "" if stride == patch else f" in tokens of {by(stride)} pixels, patches being {by(patch)}"
 

@@ -7,12 +7,15 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.registry import HEADS, TARGETS
-from maetool.structures import MaskPlan
+from maetool.structures import MaskPlan, tokens_of_stream
 
 from .base import check_loss
 from .build import build_decoder, build_with
+from .pairing import facts_of
+from .seen import Seen, decode
 
-_TAKEN = ("main", "loss", "constant_predictor", "masked_fraction")
+At = Literal["planned", "visible", "all"]
+_TAKEN = ("main", "loss", "constant_predictor", "masked_fraction", "masker")
 
 
 class PredictionTask(nn.Module):
@@ -25,6 +28,8 @@ class PredictionTask(nn.Module):
         facts: what the encoder and the preprocessor say, for what the parts leave out; see `MaskedImageModel`.
         at: the patches: "planned", those of the plan; "visible"; or "all". See `MaskPlan.predicting`.
         weight: of the loss in the sum of all.
+        stream: of an encoder of several streams, the one that is predicted; None is all.
+        view, context: as of `MaskedImageModel`; None takes the model's.
 
     Raises:
         UsageError: parts that contradict each other, a head for another kind of target, or a weight that is not
@@ -38,8 +43,11 @@ class PredictionTask(nn.Module):
         head: Any,
         facts: Mapping[str, Any],
         own: nn.Module,
-        at: Literal["planned", "visible", "all"] = "planned",
+        at: At = "planned",
         weight: float = 1.0,
+        stream: str | None = None,
+        view: str | None = None,
+        context: str | None = None,
     ) -> None:
         super().__init__()
         if at not in ("planned", "visible", "all") or not weight > 0:
@@ -49,27 +57,46 @@ class PredictionTask(nn.Module):
             )
         if target is None and at != "planned":
             raise UsageError(f'A task at="{at}" has no target, but the model\'s own is for planned patches: state one.')
+        if stream is not None:
+            facts = {**facts, **facts_of(facts["encoder"], stream)}
         self.target = None if target is None else build_with(TARGETS, target, facts)
-        self.decoder = build_decoder(decoder, facts, (self.target or own).out_dim)
-        self.head = build_with(HEADS, head, facts)
-        self.at, self.weight = at, weight
+        self.decoder = build_decoder(decoder, facts, self.target or own)
+        self.head = build_with(HEADS, head, {**facts, "out_dim": (self.target or own).out_dim})
+        self.at, self.weight, self.stream, self.view, self.context = at, weight, stream, view, context
+        self._num_prefix_tokens = facts["num_prefix_tokens"]
         check_pair(self.target or own, self.head)
         check_place(self.decoder, self.target or own, at)
 
-    def forward(self, latent: Any, images: Tensor, plan: MaskPlan, own: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, latent: Any, seen: Seen, own: Tensor, memory: Tensor | None = None, errors: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the losses of the head.
 
         Args:
             latent: what the decoder reads, tokens (B, T + V, D) or those of several layers.
-            images: (B, C, H, W).
-            plan: the plan of the batch.
+            seen: images, plan and clues of the view.
             own: what the model's own target gave, which a task without a target learns too.
+            memory: (B, N, D), for a decoder that takes one.
+            errors: (B, M), of the model's own prediction, for a target that needs them.
         """
-        plan = plan.predicting(self.at)
-        pred = self.decoder(latent, plan)  # (B, M, P)
-        losses = self.head(pred, own if self.target is None else self.target(images, plan), plan)
+        images, plan = seen.images, seen.plan.predicting(self.at)
+        if self.stream is not None:
+            images = images[self.stream] if isinstance(images, Mapping) else images
+            latent = latent if getattr(self.decoder, "reads_streams", False) else self._of_stream(latent, plan)
+            plan = plan.only(self.stream)
+        pred = decode(self.decoder, latent, plan, memory)  # (B, M, P)
+        if self.target is not None:
+            clues = seen.clues.of(self.target)
+            clues |= {"errors": errors} if "errors" in getattr(self.target, "needs", ()) else {}
+            own = self.target(images, plan, **clues)
+        losses = self.head(pred, own, plan)
         check_loss(losses, type(self.head).__name__)
         return losses
+
+    def _of_stream(self, latent: Any, plan: MaskPlan) -> Any:
+        levels = [latent] if isinstance(latent, Tensor) else latent
+        parts = [tokens_of_stream(plan, str(self.stream), level, self._num_prefix_tokens) for level in levels]
+        return parts[0] if isinstance(latent, Tensor) else parts
 
 
 def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Module) -> nn.ModuleDict:
@@ -79,14 +106,14 @@ def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Modu
         UsageError: a name that means something else in the logs, an argument that there is not, or see
             `PredictionTask`.
     """
-    known = {"decoder", "target", "head", "at", "weight"}
+    known = {"decoder", "target", "head", "at", "weight", "stream", "view", "context"}
     for name, task in tasks.items():
         if name in _TAKEN:
             raise UsageError(f"A task is called {name!r}, but {', '.join(_TAKEN)} are taken in the logs: rename it.")
         if not {"decoder", "head"} <= set(task) <= known:
             raise UsageError(
-                f"The task {name} says {', '.join(task)}, but must say decoder and head, and may say target, at and "
-                "weight."
+                f"The task {name} says {', '.join(task)}, but must say decoder and head, and may say target, at, "
+                "weight, stream, view and context."
             )
     return nn.ModuleDict(
         {name: PredictionTask(**{"target": None, **task}, facts=facts, own=own) for name, task in tasks.items()}

@@ -3,7 +3,7 @@
 from maetool._lazy import lazily
 
 _PLACES = {
-    "features": ("FeatureTarget", "MomentumFeatureTarget", "TeacherTarget"),
+    "features": ("FeatureTarget", "MomentumFeatureTarget", "TeacherFeatureTarget", "TeacherTarget"),
     "hog": ("HOGTarget",),
     "low_frequency": ("LowFrequencyTarget",),
     "picture": ("PictureTarget",),

@@ -268,7 +268,7 @@ def test_a_masker_may_ask_for_images_and_advisors():
 
     attention = torch.rand(4, 16)
     images = torch.rand(4, 3, 8, 8)
-    plan = Dark(0.5)(images, (4, 4), advisors={"attention": lambda x: attention})
+    plan = Dark(0.5)(images, (4, 4), clues={"attention": attention})
     assert torch.equal(plan.ids_keep, attention.argsort(dim=1)[:, :8])
     with pytest.raises(UsageError, match="needs `attention`, but the model has advisors for nothing"):
         Dark(0.5)(images, (4, 4))

@@ -57,7 +57,7 @@ def test_a_masker_is_told_early_that_nobody_advises_it():
     class Attentive(RandomMasker):
         needs = ("attention",)
 
-    with pytest.raises(UsageError, match=r"Attentive needs attention, but the model has advisors for nothing: add"):
+    with pytest.raises(UsageError, match=r"Attentive needs attention, but .* for nothing and no teacher: add"):
         tiny_model(masker={"type": Attentive})
 
 

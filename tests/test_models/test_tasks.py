@@ -6,6 +6,8 @@ import torch
 from maetool.decoders import VisibleDecoder
 from maetool.errors import UsageError
 from maetool.heads import ClassificationHead, RegressionHead, weighted_sum
+from maetool.models.clues import Clues
+from maetool.models.seen import Seen
 from maetool.ops.patches import patchify
 from maetool.registry import DECODERS, MODELS, build_part
 from maetool.structures import MaskPlan
@@ -49,7 +51,8 @@ def test_a_task_at_visible_patches_is_about_them():
     tokens = model.encoder(images, plan)[:, 1:]  # in the order of ids_keep
     patches = plan.keep(patchify(images, (8, 4)))
     wanted = (task.decoder.pred(tokens) - patches).square().mean()
-    assert torch.allclose(task(model.encoder(images, plan), images, plan, None)["loss"], wanted, rtol=1e-4)
+    seen = Seen(images, plan, Clues(images, plan.layout, model.encoder, None, {}), {})
+    assert torch.allclose(task(model.encoder(images, plan), seen, None)["loss"], wanted, rtol=1e-4)
 
 
 def test_predicting_chooses_the_patches():
@@ -83,7 +86,10 @@ def test_weighted_sum_by_hand():
 @pytest.mark.parametrize(
     ("tasks", "sentence"),
     [
-        ({"loss": MIMIC}, r"called 'loss', but main, loss, constant_predictor, masked_fraction are taken in the logs"),
+        (
+            {"loss": MIMIC},
+            r"called 'loss', but main, loss, constant_predictor, masked_fraction, masker are taken",
+        ),
         ({"main": MIMIC}, r"called 'main'"),
         ({"a": {**MIMIC, "weight": 0}}, r"weight=0"),
         ({"a": {**MIMIC, "at": "hidden"}}, r"at='hidden'.*must be \"planned\", \"visible\" or \"all\""),

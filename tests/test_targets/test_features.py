@@ -40,7 +40,7 @@ def test_tokens_of_one_number_cannot_be_normalised():
     teacher = {**TEACHER, "embed_dim": 4, "num_heads": 1}  # the narrowest with positions in two dimensions
     assert target(teacher=teacher).out_dim == 4
     narrow = nn.Module()
-    narrow.embed_dim = 1
+    narrow.embed_dim, narrow.num_prefix_tokens = 1, 1
     with pytest.raises(UsageError, match=r"normalise=\"token\" subtracts the mean .* set target.normalise=\"none\""):
         TeacherTarget(narrow, None, "token")
     assert TeacherTarget(narrow, None, "length").out_dim == 1
@@ -121,7 +121,10 @@ def test_an_own_checkpoint_is_a_teacher(tmp_path):
     ("options", "sentence"),
     [
         ({"teacher": {**TEACHER, "patch_size": (4, 4)}}, r"teacher has patches of 4x4 pixels and the encoder of 8x4"),
-        ({"teacher": {**TEACHER, "patch_size": 4}, "resize": True}, r"4x8 patches.*the encoder 2x8.*img_size to 8x32"),
+        (
+            {"teacher": {**TEACHER, "patch_size": 4}, "resize": True},
+            r"4x8 patches.*the encoder 2x8.*img_size of .* to 8x32",
+        ),
         ({"layers": [3]}, r"layers is \[3\], but an encoder of 2 blocks has the layers 0"),
         ({"layers": []}, r"layers is \[\]"),
         ({"normalise": "batch"}, r"normalise is 'batch', but must be"),
@@ -214,7 +217,7 @@ def test_learned_positions_of_another_grid_are_resized_from_the_recorded_one(tmp
 
 def test_what_becomes_of_a_teachers_positions_is_logged(tmp_path, monkeypatch):
     lines = []
-    monkeypatch.setattr("maetool.targets.teacher_weights.print_log", lambda line, logger: lines.append(line))
+    monkeypatch.setattr("maetool.teachers.weights.print_log", lambda line, logger: lines.append(line))
     source = VisionTransformer(**{**SIZES, "img_size": (32, 16)}, pos_embed="learned")
     nn.init.normal_(source.pos_embed)
     path = tmp_path / "teacher.pth"

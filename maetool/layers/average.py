@@ -1,0 +1,51 @@
+"""Moving averages of modules."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+
+Schedule = Literal["cosine", "linear", "constant"]
+
+
+def check_momentum(momentum: float, schedule: str = "cosine") -> None:
+    """Check the arguments of `momentum_at`.
+
+    Raises:
+        UsageError: a momentum outside [0, 1], or an unknown schedule.
+    """
+    if not 0 <= momentum <= 1:
+        raise UsageError(f"momentum is {momentum!r}, but must be from 0 (a copy) to 1 (never moves).")
+    if schedule not in ("cosine", "linear", "constant"):
+        raise UsageError(f'schedule is {schedule!r}, but must be "cosine", "linear" or "constant".')
+
+
+def momentum_at(progress: float, momentum: float, schedule: Schedule = "cosine") -> float:
+    """Return the share of an average that stays in a step, `progress` of training in [0, 1] being over.
+
+    It rises from `momentum` to 1 by half a cosine (BYOL), linearly (I-JEPA), or stays constant.
+    """
+    rest = {"cosine": (1 + math.cos(math.pi * progress)) / 2, "linear": 1 - progress, "constant": 1.0}[schedule]
+    return 1 - (1 - momentum) * rest
+
+
+@torch.no_grad()
+def copy_weights(average: nn.Module, trained: nn.Module) -> None:
+    """Copy the parameters and buffers of `trained` into `average`, a copy of it."""
+    for own, value in zip(_tensors(average), _tensors(trained), strict=True):
+        own.copy_(value)
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, trained: nn.Module, stays: float) -> None:
+    """Move the parameters of `average` towards those of `trained`, of which 1 - `stays` enters; buffers are copied."""
+    torch._foreach_lerp_([*average.parameters()], [*trained.parameters()], 1 - stays)
+    for own, value in zip(average.buffers(), trained.buffers(), strict=True):
+        own.copy_(value)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]

@@ -1,0 +1,78 @@
+"""What maskers and targets ask for beside images and grid: found once a step, and shared."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from maetool.errors import UsageError
+from maetool.structures import Layout
+
+LATER = ("errors",)  # what only tasks can ask for, because it is known after the main prediction
+
+
+class Clues:
+    """Gives the clues of a batch by name, each computed at most once, and none that nobody asks for.
+
+    Args:
+        batch: one tensor, or a mapping from streams to tensors.
+        layout: of its patches.
+        encoder: gives "tokens", with gradient.
+        teacher: gives what it names in `gives`, without gradient; or None.
+        advisors: name to module from the batch to numbers (B, L), called without gradient.
+    """
+
+    def __init__(
+        self, batch: Any, layout: Layout, encoder: Any, teacher: Any, advisors: Mapping[str, Callable[[Any], Any]]
+    ) -> None:
+        self._batch, self.layout, self._encoder = batch, layout, encoder
+        self._teacher, self._advisors = teacher, advisors
+        self._known: dict[str, Any] = {"images": batch}
+
+    def of(self, part: Any) -> dict[str, Any]:
+        """Return what a part names in its `needs`."""
+        return {name: self[name] for name in getattr(part, "needs", ()) if name not in LATER}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._known:
+            self._known[name] = self._compute(name)
+        return self._known[name]
+
+    def _compute(self, name: str) -> Any:
+        if name == "tokens":
+            return self._encoder.tokens(self._batch)  # (B, L, D)
+        with torch.no_grad():
+            if name in self._advisors:
+                return self._advisors[name](self._batch)  # (B, L)
+            return self._teacher(self._batch, self.layout, name)
+
+
+def check_needs(
+    parts: Sequence[Any], encoder: Any, teacher: Any, advisors: Mapping[str, Any], later: bool = False
+) -> None:
+    """Check that somebody gives what the parts of a model name in their `needs`.
+
+    Raises:
+        UsageError: nobody does, or the encoder has no tokens to give.
+    """
+    gives = tuple(getattr(teacher, "gives", ()))
+    for part in parts:
+        for name in getattr(part, "needs", ()):
+            if name == "tokens" and not callable(getattr(encoder, "tokens", None)):
+                raise UsageError(
+                    f"{type(part).__name__} needs the tokens before positions, but {type(encoder).__name__} has no "
+                    "method `tokens`: take VisionTransformer or StreamTransformer."
+                )
+            if name not in ("images", "tokens", *advisors, *gives, *(LATER if later else ())):
+                raise UsageError(
+                    f"{type(part).__name__} needs {name}, but the model has advisors for "
+                    f"{', '.join(advisors) or 'nothing'} and {_described(teacher)}: add model.advisors.{name}, which "
+                    "gives one number a patch, or a model.teacher that gives it."
+                )
+
+
+def _described(teacher: nn.Module | None) -> str:
+    if teacher is None:
+        return "no teacher"
+    return f"a teacher that gives {', '.join(getattr(teacher, 'gives', ())) or 'nothing'}"

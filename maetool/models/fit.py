@@ -1,0 +1,23 @@
+"""Whether the parts of a model fit together."""
+
+from typing import Any
+
+from .clues import check_needs
+from .pairing import check_pairing, grids_of
+from .task import check_pair, check_place
+
+
+def check_model(model: Any) -> None:
+    """Check that the parts of a masked image model fit together.
+
+    Raises:
+        UsageError: they contradict each other, somebody needs what nobody gives, or a mask ratio is impossible.
+    """
+    tasks = list(model.tasks.values())
+    check_pair(model.target, model.head)
+    check_place(model.decoder, model.target, model.at)
+    check_pairing(model.encoder, model.decoders, model.masker)
+    check_needs([model.masker, model.target], model.encoder, model.teacher, model.advisors)
+    check_needs([task.target for task in tasks], model.encoder, model.teacher, model.advisors, later=True)
+    for grid in grids_of(model.encoder).values():
+        model.masker.num_keep(grid)  # an impossible ratio is noticed now, not at the first step

@@ -1,0 +1,83 @@
+"""What others ask of a masked image model: its plans and tokens, what metrics see, predictions as pixels."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.ops.patches import patchify, unpatchify
+from maetool.structures import MaskPlan
+
+from .base import TrainableModel
+from .seen import Views, decode, latents_of
+
+
+class ReconstructingModel(TrainableModel):
+    """Base of `MaskedImageModel`: what is asked of it beside its losses."""
+
+    encoder: Any
+    decoder: Any
+    target: Any
+    tasks: Any
+    view: str | None
+
+    def make_plan(self, images: Any, data_samples: dict[str, Any] | None = None) -> MaskPlan:
+        """Ask the masker what to hide in images (B, C, *size)."""
+        return Views(self, images, data_samples or {}, None).plan(self.view)
+
+    def decoders_of(self, view: str | None) -> dict[str, nn.Module]:
+        """Return the decoders that read a view, by the name of their task."""
+        main = {"main": self.decoder} if view == self.view else {}
+        return {**main, **{name: task.decoder for name, task in self.tasks.items() if (task.view or self.view) == view}}
+
+    def read(self, images: Any, plan: MaskPlan) -> list[Any]:
+        """Return what each of `decoders` reads of images (B, C, *size): the last tokens, or a list of some layers'."""
+        return list(latents_of(self.encoder, images, plan, dict(enumerate(self.decoders))).values())
+
+    @property
+    def decoders(self) -> list[nn.Module]:
+        """The decoder, and those of the tasks."""
+        return [self.decoder, *(task.decoder for task in self.tasks.values())]
+
+    def val_step(self, data: Any) -> list[dict[str, Tensor]]:
+        """Return what metrics see of a batch, for each image.
+
+        Args:
+            data: the batch as the loader gives it.
+
+        Returns:
+            B dicts: `pred` (M, P), `mask` bool (L,), True (1) = removed, and of an invertible target `reconstruction`
+            (C, *size), normalised as the images are.
+        """
+        batch = self.data_preprocessor(data, False)
+        views: Any = Views(self, batch["images"], batch["data_samples"], None)
+        seen = views.seen(self.view)
+        plan = seen.plan.predicting(self.at)
+        pred = decode(self.decoder, seen.latents["main"], plan, views.memory(self.context))
+        values = {"pred": pred, "mask": plan.mask}
+        if self.target.invertible:
+            values["reconstruction"] = self.reconstruct(seen.images, pred, plan)["reconstruction"]
+        return [dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)]
+
+    def test_step(self, data: Any) -> list[dict[str, Tensor]]:
+        """Return what `val_step` returns."""
+        return self.val_step(data)
+
+    @torch.no_grad()
+    def reconstruct(
+        self, images: Tensor, pred: Tensor, plan: MaskPlan, statistics: Literal["true", "visible"] = "true"
+    ) -> dict[str, Any]:
+        """Return `pred` (B, M, P), `plan` and `reconstruction` (B, C, *size): the images with predictions pasted in.
+
+        Raises:
+            UsageError: the target cannot be turned back into pixels.
+        """
+        if not self.target.invertible:
+            raise UsageError(
+                f"{type(self.target).__name__} cannot be turned back into pixels: "
+                "use a pixel target to see reconstructions."
+            )
+        pixels = self.target.invert(pred, images, plan, statistics)
+        patches = plan.scatter(pixels, patchify(images.float(), self.encoder.patch_size))
+        return {"pred": pred, "plan": plan, "reconstruction": unpatchify(patches, plan.grid, self.encoder.patch_size)}

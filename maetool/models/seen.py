@@ -1,0 +1,165 @@
+"""The views of a batch in one step: what is hidden in each, and what the encoder makes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.heads import weighted_sum
+from maetool.ops.random import KeyedRandom, mix
+from maetool.structures import MaskPlan, tensors_of
+
+from .clues import Clues
+from .pairing import layout_of
+
+_CORRUPTION = 1 << 40  # the keys of corruptions are others than those of masks and views
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One view of a batch after the encoder.
+
+    Attributes:
+        images: (B, C, *size), or a mapping from streams to tensors, as they are for the targets.
+        plan: what was hidden, and what is predicted.
+        clues: what masker and targets ask for.
+        latents: name of a task, or "main", to what its decoder reads: tokens (B, T + V, D), or those of some layers.
+    """
+
+    images: Any
+    plan: MaskPlan
+    clues: Clues
+    latents: Mapping[str, Any]
+
+
+class Views:
+    """The views of a batch; each is masked and encoded at most once, and only when somebody asks.
+
+    Args:
+        model: the masked image model.
+        images: a tensor or a mapping from streams to tensors, or where the model or a task names a view, a mapping from
+            views to these.
+        samples: `key`, `mask` and `weight` of the batch. A mask or weight is that of the model's own view, or a mapping
+            from views. Other views have masks of their own keys.
+        plan: of the model's own view; None asks the masker.
+    """
+
+    def __init__(self, model: Any, images: Any, samples: Mapping[str, Any], plan: MaskPlan | None) -> None:
+        self._model, self._images, self._samples, self._plan = model, images, samples, plan
+        self._seen: dict[str | None, Seen] = {}
+        self._memory: dict[str, Tensor] = {}
+
+    def images(self, view: str | None) -> Any:
+        """Return the images of a view.
+
+        Raises:
+            UsageError: the batch has no such view.
+        """
+        if view is None:
+            return self._images
+        if not isinstance(self._images, Mapping) or view not in self._images:
+            has = ", ".join(self._images) if isinstance(self._images, Mapping) else "one tensor"
+            raise UsageError(
+                f"The model looks at the view {view!r}, but the batch has {has}: let the dataset give a mapping of "
+                "views as `inputs`, or name another view."
+            )
+        return self._images[view]
+
+    def seen(self, view: str | None) -> Seen:
+        """Return a view after the encoder."""
+        if view not in self._seen:
+            plan = self._plan if view == self._model.view else None
+            self._seen[view] = self._model.see(self.images(view), self._samples_of(view), plan, view)
+        return self._seen[view]
+
+    def plan(self, view: str | None) -> MaskPlan:
+        """Return what the masker hides in a view, without encoding it."""
+        model, images = self._model, self.images(view)
+        clues = Clues(images, layout_of(model.encoder, images), model.encoder, model.teacher, model.advisors)
+        return model.hide(images, self._samples_of(view), clues)
+
+    def memory(self, context: str | None) -> Tensor | None:
+        """Return the tokens (B, T + L, D) of a view that nothing is hidden from; None for no view."""
+        if context is None:
+            return None
+        if context not in self._memory:
+            self._memory[context] = self._model.encoder(self.images(context))
+        return self._memory[context]
+
+    def with_others(self, losses: dict[str, Tensor], pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
+        """Return the losses of the model's own head, and of the tasks and of a masker that learns, as those of one.
+
+        Args:
+            losses: of the head.
+            pred, target: (B, M, P), what the model's own decoder and target gave.
+            plan: with the patches that these are of.
+        """
+        model = self._model
+        learns = hasattr(model.masker, "loss")
+        asked = learns or any("errors" in getattr(task.target, "needs", ()) for task in model.tasks.values())
+        errors = self._errors(pred, target, plan) if asked else None
+        parts = {name: self._task(name, target, errors) for name in model.tasks}
+        if parts:
+            losses = weighted_sum({"main": losses, **parts}, {name: task.weight for name, task in model.tasks.items()})
+        if learns:
+            own = model.masker.loss(plan, errors)
+            losses = {**losses, "loss": losses["loss"] + model.masker_weight * own, "masker": own.detach()}
+        return losses
+
+    def _task(self, name: str, target: Tensor, errors: Tensor | None) -> dict[str, Tensor]:
+        model, task = self._model, self._model.tasks[name]
+        seen = self.seen(model.view if task.view is None else task.view)
+        memory = self.memory(model.context if task.context is None else task.context)
+        return task(seen.latents[name], seen, target, memory, errors)
+
+    def _errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
+        head = self._model.head
+        if not hasattr(head, "errors"):
+            raise UsageError(
+                f"A masker or a target learns from the error of each patch, but {type(head).__name__} has no method "
+                "`errors`: write it, from pred, target and plan to (B, M)."
+            )
+        with torch.no_grad():
+            return head.errors(pred, target, plan)
+
+    def _samples_of(self, view: str | None) -> Mapping[str, Any]:
+        if view == self._model.view:
+            number, default = 0, self._samples
+        else:
+            number, default = 1 + list(self._images).index(view), {}
+        found = {}
+        for name in ("mask", "weight"):
+            value = self._samples.get(name)
+            of_views = view is not None and isinstance(value, Mapping) and set(value) <= set(self._images)
+            found[name] = value.get(view) if of_views else default.get(name)
+        keys = self._samples.get("key")
+        return {**found, "key": keys if keys is None or not number else mix(keys, number)}
+
+
+def latents_of(encoder: Any, images: Any, plan: MaskPlan, decoders: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Return what each decoder reads of images (B, C, *size): the last tokens, or a list of those of some layers."""
+    asked = {name: getattr(decoder, "layers", None) for name, decoder in decoders.items()}
+    if not any(asked.values()):
+        return dict.fromkeys(asked, encoder(images, plan))
+    last = [encoder.num_layers]
+    numbers = sorted({number for layers in asked.values() for number in layers or last})
+    level = dict(zip(numbers, encoder(images, plan, numbers), strict=True))
+    return {
+        name: [level[number] for number in layers] if layers else encoder.norm(level[last[0]])
+        for name, layers in asked.items()
+    }
+
+
+def decode(decoder: Any, latent: Any, plan: MaskPlan, memory: Tensor | None) -> Tensor:
+    """Return the predictions (B, M, P) of a decoder, which gets the memory if it takes one."""
+    return decoder(latent, plan, memory=memory) if getattr(decoder, "takes_memory", False) else decoder(latent, plan)
+
+
+def corrupted(corruption: Any, images: Any, plan: MaskPlan, samples: Mapping[str, Any]) -> Any:
+    """Return the pixels that the encoder sees, a function of images, plan and the keys of the samples."""
+    like, keys = tensors_of(images)[0], samples.get("key")
+    keys = torch.randint(2**62, (len(like),)) if keys is None else keys
+    return corruption(images, plan, KeyedRandom(mix(keys.to(like.device), _CORRUPTION)))

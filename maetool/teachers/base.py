@@ -1,0 +1,86 @@
+"""What every teacher shares."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.layers import find_layers
+from maetool.structures import Layout
+
+
+class Teacher(nn.Module):
+    """Base of the teachers: an encoder that learns nothing by gradients, and what it says about a batch.
+
+    The model asks a teacher for each clue at most once a step, and shares it between the masker and the targets. The
+    teacher sees the whole batch, draws nothing at random, and travels in the checkpoint.
+
+    Args:
+        encoder: the encoder, a module.
+        layers: whose tokens are "features", 0 being what enters the first block and -1 what leaves the last; None
+            takes what the encoder returns, after its final norm.
+
+    Attributes:
+        gives: the clues that parts can name in their `needs`: "features", a list of tokens (B, T + L, D), one of each
+            layer; "attention" (B, heads, T + L, T + L), of the last block, queries in rows, each summing to 1.
+    """
+
+    gives: tuple[str, ...] = ("features", "attention")
+
+    def __init__(self, encoder: Any, layers: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False).eval()
+        self.layers = None if layers is None else find_layers(layers, getattr(encoder, "num_layers", 0))
+
+    @property
+    def out_dim(self) -> int:
+        """D, the width of the features."""
+        return self.encoder.embed_dim
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """T, the tokens that come before those of the patches."""
+        return self.encoder.num_prefix_tokens
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Return self; the teacher stays in evaluation mode whatever the model does."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, batch: Any, layout: Layout, name: str) -> Any:
+        """Return one of the clues that the teacher `gives`.
+
+        Args:
+            batch: images (B, C, *size), normalised, or a mapping from streams to tensors.
+            layout: of its patches.
+            name: of the clue.
+
+        Raises:
+            UsageError: it gives no such clue, or its encoder cannot.
+        """
+        if name not in self.gives:
+            raise UsageError(f"{type(self).__name__} gives {', '.join(self.gives)}, but is asked for {name}.")
+        return getattr(self, name)(self.prepare(batch), layout)
+
+    def prepare(self, batch: Any) -> Any:
+        """Return a batch as the teacher expects it."""
+        return batch
+
+    def features(self, batch: Any, layout: Layout) -> list[Tensor]:
+        """Return the tokens (B, T + L, D) of each layer."""
+        return [self.encoder(batch)] if self.layers is None else self.encoder(batch, None, self.layers)
+
+    def attention(self, batch: Any, layout: Layout) -> Tensor:
+        """Return the attention (B, heads, T + L, T + L) of the last block.
+
+        Raises:
+            UsageError: the encoder has none to give.
+        """
+        if not callable(getattr(self.encoder, "attention", None)):
+            raise UsageError(
+                f"{type(self.encoder).__name__} gives no attention, because it has no method `attention`: take "
+                "VisionTransformer or a plain ViT of timm as the teacher's encoder."
+            )
+        return self.encoder.attention(batch)
