@@ -67,7 +67,7 @@ def test_padding_is_not_restored():
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ({"num_keep": torch.tensor([0, 4, 3])}, "keep at least one"),
+        ({"num_keep": torch.tensor([0, 4, 3])}, "let at least one enter"),
         ({"num_keep": torch.tensor([2, 4, 3]), "num_predict": 9}, "predict at most those removed"),
         ({"num_keep": torch.tensor([10, 10, 10])}, "No sample of the batch has a patch to predict"),
         ({"num_keep": 4, "num_blank": torch.tensor([0, 7, 0])}, "leave blank"),

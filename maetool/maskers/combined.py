@@ -13,6 +13,7 @@ from maetool.ops.random import KeyedRandom, mix
 from maetool.registry import MASKERS
 
 from .base import Masker
+from .reduced import inner_masker
 
 
 @MASKERS.register_module()
@@ -37,19 +38,7 @@ def _build(maskers: Sequence[Any]) -> Sequence[Masker]:
     if not maskers:
         raise UsageError("A masker of several maskers got an empty list: name at least one.")
     # A ModuleList is a sequence of what is put into it, but torch declares its members as modules only.
-    built = cast(Sequence[Masker], nn.ModuleList(MASKERS.build(masker) for masker in maskers))
-    special = [type(one).__name__ for one in built if _is_special(type(one))]
-    if special:
-        raise UsageError(
-            f"{special[0]} makes more than scores (plans, counts or a loss of its own), so it cannot be one of several "
-            "maskers: use it alone."
-        )
-    return built
-
-
-def _is_special(kind: type) -> bool:
-    own = any(getattr(kind, name, None) is not getattr(Masker, name) for name in ("plan", "counts"))
-    return own or hasattr(kind, "loss")
+    return cast(Sequence[Masker], nn.ModuleList(inner_masker(masker, "a masker of several") for masker in maskers))
 
 
 def _needs(maskers: Sequence[Masker]) -> tuple[str, ...]:

@@ -31,13 +31,14 @@ def plan_of_counts(
     length = layout.length
     keep, predict, blank = (_per_sample(counts[name], scores) for name in ("keep", "predict", "blank"))  # each (B, 1)
     removed = length - keep
-    if bool(((keep < 1) | (removed < 0) | (predict < 0) | (predict > removed) | (blank < 0) | (blank > removed)).any()):
+    entering = keep + blank
+    wrong = (entering < 1) | (keep < 0) | (removed < 0) | (predict < 0) | (predict > removed) | (blank < 0)
+    if bool((wrong | (blank > removed)).any()):
         raise UsageError(
             f"The samples of a batch keep {keep.flatten().tolist()}, predict {predict.flatten().tolist()} and leave "
-            f"blank {blank.flatten().tolist()} of {length} patches: keep at least one, and predict at most those "
+            f"blank {blank.flatten().tolist()} of {length} patches: let at least one enter, and predict at most those "
             "removed."
         )
-    entering = keep + blank
     numbers = int(entering.max()), int(predict.max())
     if numbers[1] < 1:
         raise UsageError("No sample of the batch has a patch to predict: let at least one remove some.")

@@ -1,0 +1,184 @@
+"""Maskers that predict other patches than those that are removed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from maetool.errors import UsageError
+from maetool.ops.geometry import by, to_size
+from maetool.ops.masking import rectangles
+from maetool.ops.random import KeyedRandom
+from maetool.registry import MASKERS
+from maetool.structures import Layout, MaskPlan, plan_of_counts
+
+from .base import Masker
+
+_TRIES = 20  # of a context for each number of targets that it must leave free
+
+
+@MASKERS.register_module()
+class AlsoVisibleMasker(Masker):
+    """Predicts some visible patches too, at random, beside those that another masker removes.
+
+    With `NearestCodeCorruption` the encoder sees their nearest codes. Source: CCViT (Cakeyan/CCViT_Public), with 20 of
+    196 patches. A mask that is given wins, and then nothing visible is predicted.
+
+    Args:
+        masker: config or module of the masker.
+        number: visible patches of each sample that are predicted.
+
+    Raises:
+        UsageError: a number that is not positive.
+    """
+
+    part_registries = {"masker": MASKERS}
+
+    def __init__(self, masker: Any, number: int = 20) -> None:
+        built = MASKERS.build(masker)
+        super().__init__(built.mask_ratio)
+        if type(number) is not int or number < 1:
+            raise UsageError(f"number is {number!r}, but must be a number of visible patches, at least 1.")
+        self.masker, self.number = built, number
+        self.needs, self.unit = built.needs, built.unit
+
+    def num_keep(self, grid: Sequence[int]) -> int:
+        """Return how many patches stay visible.
+
+        Raises:
+            UsageError: fewer than are to be predicted.
+        """
+        kept = self.masker.num_keep(grid)
+        if kept < self.number:
+            raise UsageError(f"{self.number} visible patches are to be predicted, but only {kept} stay visible.")
+        return kept
+
+    def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
+        """Return the plan of the masker, with more patches to predict."""
+        plan = self.masker.plan(rng, layout, weight, **clues)
+        if plan.blank is not None or plan.keep_valid is not None:
+            raise UsageError(
+                f"{type(self.masker).__name__} keeps different numbers of patches, but AlsoVisibleMasker needs equal "
+                "ones: take another masker."
+            )
+        order = rng.order(plan.num_keep).argsort(dim=1)[:, : self.number]
+        ids = torch.cat([plan.ids_predict, plan.ids_keep.gather(1, order)], dim=1).sort(dim=1).values
+        return replace(plan, ids_predict=ids, weight=None if weight is None else weight.gather(1, ids))
+
+
+@MASKERS.register_module()
+class MultiBlockMasker(Masker):
+    """Predicts some blocks of the image, each by itself, from a large block without them.
+
+    Blocks may overlap. A context that leaves too little is drawn again, and after 20 draws it may overlap the last
+    block, after 20 more the last two, and so on. Source: I-JEPA (facebookresearch/ijepa, `src/masks/multiblock.py`),
+    which cuts the contexts of a batch to the shortest; here they are padded.
+
+    Args:
+        blocks: number of blocks to predict.
+        scale: range of a block's share of the patches.
+        aspect: range of its height over its width. Scale and aspect are drawn with one number, as published.
+        context_scale: range of the share of the context before the blocks are taken out of it; it is square.
+        min_keep: patches that the context must have more than.
+        per: each "batch" draws the size of its blocks, as published, or each "sample".
+
+    Raises:
+        UsageError: ranges that make no sense.
+    """
+
+    def __init__(
+        self,
+        blocks: int = 4,
+        scale: Sequence[float] = (0.15, 0.2),
+        aspect: Sequence[float] = (0.75, 1.5),
+        context_scale: Sequence[float] = (0.85, 1.0),
+        min_keep: int = 10,
+        per: Literal["batch", "sample"] = "batch",
+    ) -> None:
+        super().__init__(0.5)
+        for name, limits in {"scale": scale, "context_scale": context_scale}.items():
+            if len(limits) != 2 or not 0 < limits[0] <= limits[1] <= 1:
+                raise UsageError(f"{name} is {limits!r}, but must be a range of shares above 0 and at most 1.")
+        if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1]:
+            raise UsageError(f"aspect is {aspect!r}, but must be a range of height over width, such as (0.75, 1.5).")
+        if blocks < 1 or min_keep < 0 or per not in ("batch", "sample"):
+            raise UsageError(
+                f"blocks is {blocks!r}, min_keep {min_keep!r} and per {per!r}, but must be at least 1, at least 0, and "
+                '"batch" or "sample".'
+            )
+        self.blocks, self.min_keep, self.per = blocks, min_keep, per
+        self.scale, self.aspect, self.context_scale = tuple(scale), tuple(aspect), tuple(context_scale)
+
+    def num_keep(self, grid: Sequence[int]) -> int:
+        """Return about how many patches the context has; each sample has its own number.
+
+        Raises:
+            UsageError: a grid that is not two-dimensional, or too small for the context.
+        """
+        h, w = to_size(tuple(grid), "grid")
+        if h * w * self.context_scale[0] <= self.min_keep:
+            raise UsageError(
+                f"A context of more than {self.min_keep} patches does not fit a grid of {by(grid)}: set min_keep lower."
+            )
+        return max(1, int(h * w * sum(self.context_scale) / 2 * (1 - self.scale[1]) ** self.blocks))
+
+    def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
+        """Return the plan: a group for each block, and the context in raster order."""
+        grid = to_size(layout.grid, "grid")
+        share = rng.uniform(2)  # of the blocks and of the context
+        share = share[:1].expand_as(share) if self.per == "batch" else share
+        sides = _sides(share[:, 0], self.scale, self.aspect, grid)
+        targets = self._placed(rng, sides, grid, self.blocks)  # bool (B, blocks, L)
+        context = self._context(rng, _sides(share[:, 1], self.context_scale, (1.0, 1.0), grid), targets, grid)
+        size = sides[0] * sides[1]  # (B,)
+        number = int(size.max())
+        ids = targets.int().argsort(dim=2, descending=True, stable=True)[:, :, :number]  # (B, blocks, m), ascending
+        asked = torch.arange(number, device=ids.device) < size[:, None, None]
+        ids = torch.where(asked, ids, ids.amax(dim=2, keepdim=True))
+        own = (
+            torch.ones_like(ids, dtype=torch.float32)
+            if weight is None
+            else weight.gather(1, ids.flatten(1)).view(ids.shape)
+        )
+        group = torch.arange(self.blocks, device=ids.device)[:, None].expand_as(ids)
+        counts = {"keep": context.sum(dim=1), "predict": 1, "blank": 0}
+        plan = plan_of_counts((~context).float(), layout, counts)
+        ragged = weight is not None or not bool(asked.all())
+        return replace(
+            plan,
+            ids_predict=ids.flatten(1),
+            weight=own * asked if ragged else None,
+            group=group.flatten(1),
+        )
+
+    def _placed(self, rng: KeyedRandom, sides: tuple[Tensor, Tensor], grid: Sequence[int], number: int) -> Tensor:
+        """Return `number` blocks of each sample at random places, bool (B, number, L); none touches the last row."""
+        height, width = (side[:, None].expand(-1, number).flatten() for side in sides)
+        place = rng.uniform(2, number).double()
+        top = (place[:, 0].flatten() * (grid[0] - height).clamp(min=1)).long()
+        left = (place[:, 1].flatten() * (grid[1] - width).clamp(min=1)).long()
+        return rectangles(top, left, height, width, grid).flatten(1).view(-1, number, prod(grid))
+
+    def _context(self, rng: KeyedRandom, sides: tuple[Tensor, Tensor], targets: Tensor, grid: Sequence[int]) -> Tensor:
+        """Return the first context that is large enough, bool (B, L)."""
+        tries = self._placed(rng, sides, grid, _TRIES * (self.blocks + 1))  # (B, N, L)
+        free = torch.stack([~targets[:, :number].any(dim=1) for number in range(self.blocks, 0, -1)], dim=1)
+        free = torch.cat(
+            [free, torch.ones_like(free[:, :1])], dim=1
+        )  # (B, blocks + 1, L): at last nothing is left free
+        tries = tries & free.repeat_interleave(_TRIES, dim=1)
+        first = (tries.sum(dim=2) > self.min_keep).int().argmax(dim=1)  # (B,)
+        return tries[torch.arange(len(tries), device=tries.device), first]
+
+
+def _sides(
+    share: Tensor, scale: Sequence[float], aspect: Sequence[float], grid: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return height and width int64 (B,) of blocks, smaller than the grid along both axes."""
+    area = ((scale[0] + share.double() * (scale[1] - scale[0])) * prod(grid)).long()
+    ratio = aspect[0] + share.double() * (aspect[1] - aspect[0])
+    height, width = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
+    return height.clamp(1, max(1, grid[0] - 1)), width.clamp(1, max(1, grid[1] - 1))
