@@ -8,36 +8,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maetool.annotations import Count, FromZero, Positive
-from maetool.layers import LayerNorm, Mlp, call_linear, check_heads, find_layers, init_as_mae, is_plain, pre_norm
-from maetool.ops.cpu import attention, autocast_dtype
+from maetool.layers import (
+    CrossAttention,
+    LayerNorm,
+    Mlp,
+    call_linear,
+    check_heads,
+    find_layers,
+    init_as_mae,
+    is_plain,
+    pre_norm,
+)
+from maetool.ops.cpu import autocast_dtype
 from maetool.ops.geometry import to_size
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.positions import keep_positions
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
-
-
-class CrossAttention(nn.Module):
-    """Multi-head attention of queries over other tokens.
-
-    Args:
-        embed_dim: E, of the queries.
-        memory_dim: D, of the tokens that are asked.
-        num_heads: heads, each of E / num_heads channels.
-    """
-
-    def __init__(self, embed_dim: int, memory_dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.q = nn.Linear(embed_dim, embed_dim)
-        self.kv = nn.Linear(memory_dim, 2 * embed_dim)
-        self.proj = nn.Linear(embed_dim, embed_dim)
-
-    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """Return what x (B, M, E) finds among memory (B, N, D), as (B, M, E)."""
-        q = call_linear(self.q, x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, M, d)
-        k, v = call_linear(self.kv, memory).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return call_linear(self.proj, attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class CrossBlock(nn.Module):

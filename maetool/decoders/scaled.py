@@ -11,7 +11,7 @@ from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, find_layers, init_as_mae
 from maetool.ops.geometry import by, to_size
-from maetool.ops.patches import take_tokens
+from maetool.ops.patches import take_tokens, unravel
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -135,7 +135,7 @@ class ScaledDecoder(TransformerDecoder):
         everywhere = torch.arange(plan.mask.shape[1], device=x.device).expand(len(x), -1)
         x = self.decode(x, plan, everywhere).unflatten(1, plan.grid)  # (B, h, w, E)
         coarse = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean(dim=(2, 4)).flatten(1, 2)  # (B, L / 4, E)
-        row, column = torch.unravel_index(plan.ids_predict, plan.grid)
+        row, column = unravel(plan.ids_predict, plan.grid)
         return call_linear(self.pred, take_tokens(coarse, row // 2 * (plan.grid[1] // 2) + column // 2))  # (B, M, P)
 
 

@@ -2,25 +2,28 @@
 
 from maetool._deprecated import moved
 
-from .attention import Attention
+from .attention import Attention, CrossAttention, attend
 from .block import Block, LayerScale, check_heads, pre_norm, transformer_blocks
 from .calls import call_gelu_linear, call_linear, call_norm_linear, is_plain
 from .drop_path import DropPath
 from .embed import PatchEmbed, embed_patches
 from .init import init_as_mae
 from .mlp import Mlp
-from .norm import LayerNorm, LayerNorm2d
+from .norm import LayerNorm, LayerNorm2d, RMSNorm
 from .stack import find_layers, run_blocks, run_blocks_at
 
 __all__ = [
     "Attention",
     "Block",
+    "CrossAttention",
     "DropPath",
     "LayerNorm",
     "LayerNorm2d",
     "LayerScale",
     "Mlp",
     "PatchEmbed",
+    "RMSNorm",
+    "attend",
     "call_gelu_linear",
     "call_linear",
     "call_norm_linear",

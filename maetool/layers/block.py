@@ -1,17 +1,20 @@
 """The transformer block."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops import cpu
 from maetool.ops.patches import take_tokens
+from maetool.ops.rotary import Rope
 
-from .attention import Attention
+from .attention import Attention, QkvBias
 from .calls import is_plain
 from .drop_path import DropPath
 from .mlp import Mlp
-from .norm import LayerNorm
+from .norm import NormKind, norm_of
 
 
 class LayerScale(nn.Module):
@@ -34,7 +37,7 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block with timm's names, which can compute only the tokens that somebody asks for.
+    """Pre-norm transformer block with timm's names, which can compute a subset of its output tokens.
 
     Args:
         embed_dim: D.
@@ -42,6 +45,8 @@ class Block(nn.Module):
         mlp_ratio: width of the hidden layer over D.
         drop_path: share of the samples for which a branch is left out in training.
         layer_scale: where the factors of the two branches' channels begin; None, there are none.
+        qkv_bias, qk_norm: see `Attention`.
+        norm_layer: "layer", layer norm; or "rms", its form without mean and bias.
     """
 
     def __init__(
@@ -51,31 +56,56 @@ class Block(nn.Module):
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
         layer_scale: float | None = None,
+        qkv_bias: QkvBias = True,
+        qk_norm: bool = False,
+        norm_layer: NormKind = "layer",
     ) -> None:
         super().__init__()
+        norm = norm_of(norm_layer)
         scales = [nn.Identity() if layer_scale is None else LayerScale(embed_dim, layer_scale) for _ in range(2)]
         self.ls1, self.ls2 = scales
-        self.norm1, self.norm2 = LayerNorm(embed_dim), LayerNorm(embed_dim)
-        self.attn = Attention(embed_dim, num_heads)
+        self.norm1, self.norm2 = norm(embed_dim), norm(embed_dim)
+        self.attn = Attention(embed_dim, num_heads, qkv_bias, qk_norm, norm)
         self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor, ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, ids: Tensor | None = None, keep: Tensor | None = None, rope: Rope | None = None
+    ) -> Tensor:
         """Return tokens (B, N, D) of x (B, N, D), or only those at `ids` (B, M) as (B, M, D): equal values, less work.
 
         All tokens give keys and values; queries, projection and hidden layer are computed for the returned ones.
+
+        Args:
+            x: (B, N, D).
+            ids: of the tokens to return.
+            keep: bool (B, N) or (B, N, N), False = this token does not see that one.
+            rope: rotary positions of x.
         """
-        if ids is None:
+        if ids is not None:
+            x, attended = take_tokens(x, ids), self._attend_from(self.norm1(x), ids, keep, rope)
+        elif keep is None and rope is None:
             attended = pre_norm(self.norm1, self.attn, x)
         else:
-            x, attended = take_tokens(x, ids), self._attend_from(self.norm1(x), ids)
+            attended = self.attn(self.norm1(x), keep=keep, rope=rope)
         x = x + self.drop_path(self.ls1(attended))
         return x + self.drop_path(self.ls2(pre_norm(self.norm2, self.mlp, x)))
 
-    def _attend_from(self, x: Tensor, ids: Tensor) -> Tensor:
-        if isinstance(self.attn, Attention):
-            return self.attn(x, take_tokens(x, ids))
-        return take_tokens(self.attn(x), ids)  # what replaces it may know nothing of queries
+    def probabilities(self, x: Tensor, keep: Tensor | None = None, rope: Rope | None = None) -> Tensor:
+        """Return how much each token of x (B, N, D) attends to each, (B, heads, N, N), queries in rows."""
+        return self.attn.probabilities(self.norm1(x), keep, rope)
+
+    def _attend_from(self, x: Tensor, ids: Tensor, keep: Tensor | None, rope: Rope | None) -> Tensor:
+        context: dict[str, Any] = {}
+        if keep is not None or rope is not None:
+            context = {"keep": keep, "rope": rope}
+        if not isinstance(self.attn, Attention):
+            return take_tokens(self.attn(x, **context), ids)  # what replaces it may know nothing of queries
+        if keep is not None and keep.ndim == 3:
+            context["keep"] = keep.gather(1, ids[..., None].expand(-1, -1, keep.shape[2]))
+        if rope is not None:
+            context["queries_rope"] = rope.take(ids)
+        return self.attn(x, take_tokens(x, ids), **context)
 
 
 def pre_norm(norm: nn.Module, branch: nn.Module, x: Tensor) -> Tensor:
@@ -97,15 +127,21 @@ def transformer_blocks(
     mlp_ratio: float = 4.0,
     drop_path_rate: float = 0.0,
     layer_scale: float | None = None,
+    qkv_bias: QkvBias = True,
+    qk_norm: bool = False,
+    norm_layer: NormKind = "layer",
 ) -> nn.ModuleList:
-    """Return `depth` pre-norm ViT blocks, their drop path rising linearly from 0 to `drop_path_rate`.
+    """Return `depth` pre-norm ViT blocks, their drop path rising linearly from 0 to `drop_path_rate`; see `Block`.
 
     Raises:
-        UsageError: `embed_dim` is not a multiple of `num_heads`.
+        UsageError: `embed_dim` is not a multiple of `num_heads`, or a choice that there is not.
     """
     check_heads(embed_dim, num_heads)
+    if qkv_bias not in (True, False, "qv"):
+        raise UsageError(f"qkv_bias is {qkv_bias!r}, but must be True, False or 'qv', of queries and values only.")
     rates = [drop_path_rate * i / max(1, depth - 1) for i in range(depth)]
-    return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, rate, layer_scale) for rate in rates)
+    options = (layer_scale, qkv_bias, qk_norm, norm_layer)
+    return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, rate, *options) for rate in rates)
 
 
 def check_heads(embed_dim: int, num_heads: int) -> None:

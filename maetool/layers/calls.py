@@ -13,8 +13,9 @@ from maetool.ops import cpu
 
 _WATCHED = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
 Kind = TypeVar("Kind", bound=nn.Module)
+_KINDS = (nn.Linear, nn.LayerNorm, nn.GELU, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # As they were before anybody replaced them.
-_FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (nn.Linear, nn.LayerNorm, nn.GELU, nn.Conv2d)}
+_FORWARDS: dict[type, Any] = {kind: kind.forward for kind in _KINDS}
 
 
 def is_plain(module: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:

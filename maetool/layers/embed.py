@@ -10,24 +10,26 @@ from maetool.ops.patches import take_patches
 
 from .calls import is_plain
 
+CONVOLUTIONS: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
 
 class PatchEmbed(nn.Module):
     """Patches to tokens by one linear map, stored as the convolution `proj` as in timm.
 
     Args:
-        patch_size: pixels of a patch along each axis.
+        patch_size: pixels of a patch along each axis, of which there are 1 to 3.
         in_chans: C.
         embed_dim: D.
     """
 
     def __init__(self, patch_size: Sequence[int], in_chans: int, embed_dim: int) -> None:
         super().__init__()
-        height, width = patch_size
-        self.patch_size = (height, width)
-        self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=self.patch_size, stride=self.patch_size)
+        self.patch_size = tuple(patch_size)
+        convolution: Any = CONVOLUTIONS[len(self.patch_size)]  # each takes a tuple of its own length
+        self.proj = convolution(in_chans, embed_dim, kernel_size=self.patch_size, stride=self.patch_size)
 
     def forward(self, images: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Embed all patches of images (B, C, H, W) as (B, L, D), or only the patches `ids` (B, N) as (B, N, D)."""
+        """Embed all patches of images (B, C, *size) as (B, L, D), or only the patches `ids` (B, N) as (B, N, D)."""
         if ids is None:
             return self.proj(images).flatten(2).transpose(1, 2)  # (B, L, D)
         return embed_patches(self.proj, images, ids, self.patch_size)  # (B, N, D)
@@ -37,12 +39,12 @@ def embed_patches(proj: Any, images: Tensor, ids: Tensor, patch_size: Sequence[i
     """Return the tokens (B, N, D) that a convolution, its kernel being its stride, gives the patches `ids` (B, N).
 
     Args:
-        proj: an `nn.Conv2d`, or what replaces it.
-        images: (B, C, H, W).
+        proj: a convolution such as `nn.Conv2d`, or what replaces it.
+        images: (B, C, *size).
         ids: of the patches.
-        patch_size: (ph, pw), which is the kernel; None asks `proj`.
+        patch_size: such as (ph, pw), which is the kernel; None asks `proj`.
     """
-    patches = take_patches(images, patch_size or proj.kernel_size, ids)  # (B, N, C, ph, pw)
-    if is_plain(proj, nn.Conv2d):
+    patches = take_patches(images, patch_size or proj.kernel_size, ids)  # (B, N, C, *patch_size)
+    if is_plain(proj, CONVOLUTIONS[patches.ndim - 3]):
         return linear(patches.flatten(2), proj.weight.flatten(1), proj.bias)
     return proj(patches.flatten(0, 1)).flatten(1).unflatten(0, ids.shape)

@@ -1,15 +1,22 @@
 """Blocks one after another."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.patches import take_tokens
+from maetool.ops.rotary import Rope
 
 
 def run_blocks(
-    blocks: Sequence[Callable[[Tensor], Tensor]], x: Tensor, norm: nn.Module, layers: Sequence[int] | None = None
+    blocks: Sequence[Callable[..., Tensor]],
+    x: Tensor,
+    norm: nn.Module,
+    layers: Sequence[int] | None = None,
+    keep: Tensor | None = None,
+    rope: Rope | None = None,
 ) -> Tensor | list[Tensor]:
     """Return the normalised tokens of the last block, or a list of the raw tokens of some `layers`.
 
@@ -20,25 +27,49 @@ def run_blocks(
         x: (B, N, D).
         norm: what the last tokens pass; not those of `layers`.
         layers: which ones; may repeat.
+        keep: bool (B, N), False = padding, which no token sees; or (B, N, N). Every block gets it if it is there.
+        rope: rotary positions; so with these.
     """
+    blocks = _with_context(blocks, keep, rope)
     if layers is None:
         for block in blocks:
             x = block(x)  # (B, N, D)
         return norm(x)
     numbers = find_layers(layers, len(blocks))
     found = {0: x}
-    for number, block in enumerate(list(blocks)[: max(numbers)], start=1):
+    for number, block in enumerate(blocks[: max(numbers)], start=1):
         x = block(x)  # (B, N, D)
         if number in numbers:
             found[number] = x
     return [found[number] for number in numbers]
 
 
-def run_blocks_at(blocks: nn.ModuleList, x: Tensor, ids: Tensor) -> Tensor:
-    """Return the tokens `ids` (B, M) of x (B, N, D) after all blocks, (B, M, D); the last one computes only those."""
-    for block in blocks[:-1]:
+def run_blocks_at(
+    blocks: nn.ModuleList, x: Tensor, ids: Tensor, keep: Tensor | None = None, rope: Rope | None = None
+) -> Tensor:
+    """Return the tokens `ids` (B, M) of x (B, N, D) after all blocks, (B, M, D); the last one computes only those.
+
+    Args:
+        blocks: see `Block`.
+        x: (B, N, D).
+        ids: of the tokens to return.
+        keep, rope: see `run_blocks`.
+    """
+    if not len(blocks):
+        return take_tokens(x, ids)
+    *first, last = _with_context(blocks, keep, rope)
+    for block in first:
         x = block(x)
-    return blocks[-1](x, ids) if len(blocks) else take_tokens(x, ids)
+    return last(x, ids)
+
+
+def _with_context(
+    blocks: Sequence[Callable[..., Tensor]] | nn.ModuleList, keep: Tensor | None, rope: Rope | None
+) -> Sequence[Callable[..., Tensor]]:
+    """Return blocks that need no more than tokens; those of strangers get nothing that is not there."""
+    if keep is None and rope is None:
+        return list(blocks)
+    return [partial(block, keep=keep, rope=rope) for block in blocks]
 
 
 def find_layers(layers: Sequence[int], num_layers: int) -> list[int]:

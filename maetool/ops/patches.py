@@ -44,7 +44,7 @@ def take_patches(images: Tensor, patch_size: Sequence[int], ids: Tensor) -> Tens
     grid = grid_of(images.shape[2:], patch_size)
     batch = torch.arange(images.shape[0], device=images.device)[:, None]
     index: tuple[Tensor | slice, ...] = (batch, slice(None))
-    for axis in torch.unravel_index(ids, grid):
+    for axis in unravel(ids, grid):
         index += (axis, slice(None))
     return _split(images, grid, patch_size)[index]  # (B, N, C, ph, pw)
 
@@ -62,10 +62,24 @@ def take_windows(images: Tensor, patch_size: Sequence[int], ids: Tensor, border:
     for axis, side in enumerate(patch_size, start=2):
         windows = windows.unfold(axis, side + 2 * border, side)  # a view: (B, C, h, w, ph + 2b, pw + 2b)
     batch = torch.arange(images.shape[0], device=images.device)[:, None]
-    index: tuple[Tensor | slice, ...] = (batch, slice(None), *torch.unravel_index(ids, grid))
+    index: tuple[Tensor | slice, ...] = (batch, slice(None), *unravel(ids, grid))
     windows = windows[index]
     # In memory the pixels of a window come first, so that arithmetic runs along the windows and not along a few pixels.
     return windows.movedim((-2, -1), (0, 1)).contiguous().movedim((0, 1), (-2, -1))
+
+
+def unravel(ids: Tensor, grid: Sequence[int]) -> list[Tensor]:
+    """Return the coordinates along each axis of flat indices, as `torch.unravel_index` without waiting for the device.
+
+    Args:
+        ids: int64, of any shape.
+        grid: places along each axis; the index runs in C order.
+    """
+    axes: list[Tensor] = []
+    for side in reversed(grid[1:]):
+        axes.append(ids % side)
+        ids = ids // side
+    return [ids, *reversed(axes)]
 
 
 def take_tokens(tokens: Tensor, ids: Tensor) -> Tensor:

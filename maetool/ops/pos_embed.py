@@ -14,24 +14,43 @@ from maetool.errors import UsageError
 def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int = 0) -> Tensor:
     """Return the float32 table (1, T + L, D) of a grid, its prefix rows zero.
 
-    The channels are shared equally by the axes, the last axis first: for (h, w), the first half encodes the column and
-    the second the row. Each share holds sin(x / 10000**(k / n)) and then cos(...), k = 0..n-1, where x counts cells.
+    The channels are shared by the axes, the last axis first: for (h, w), the first half encodes the column and the
+    second the row. Each share holds sin(x / 10000**(k / n)) and then cos(...), k = 0..n-1, where x counts cells. Where
+    the D / 2 pairs of channels do not divide by the axes, those that come first have one pair more.
     Source: MAE, `util/pos_embed.py` (facebookresearch/mae), whose numbers it gives on a square grid.
 
     Raises:
-        UsageError: `embed_dim` is not a multiple of 2 x the number of axes.
+        UsageError: `embed_dim` is odd, or too small for a pair of channels on each axis.
     """
-    if embed_dim % (2 * len(grid)):
+    rank = len(grid)
+    if embed_dim % 2 or embed_dim < 2 * rank:
         raise UsageError(
-            f"embed_dim is {embed_dim}, but sine-cosine positions on a grid of {len(grid)} axes need a multiple of "
-            f"{2 * len(grid)}: take {round(embed_dim / (2 * len(grid))) * 2 * len(grid)}."
+            f"embed_dim is {embed_dim}, but sine-cosine positions on a grid of {rank} axes need an even number, at "
+            f"least {2 * rank}: take {max(2 * rank, embed_dim + 1)}."
         )
-    bands = embed_dim // (2 * len(grid))
-    omega = 1.0 / 10000 ** (np.arange(bands, dtype=np.float64) / bands)
+    pairs, left = divmod(embed_dim // 2, rank)
     axes = np.meshgrid(*(np.arange(side, dtype=np.float64) for side in grid), indexing="ij")
-    angles = [axis.reshape(-1, 1) * omega for axis in reversed(axes)]
-    table = np.concatenate([part for angle in angles for part in (np.sin(angle), np.cos(angle))], axis=1)
-    table = np.concatenate([np.zeros((num_prefix_tokens, embed_dim)), table]).astype(np.float32)
+    parts = []
+    for number, axis in enumerate(reversed(axes)):
+        bands = pairs + (number < left)
+        angle = axis.reshape(-1, 1) * (1.0 / 10000 ** (np.arange(bands, dtype=np.float64) / bands))
+        parts += [np.sin(angle), np.cos(angle)]
+    return _as_table(np.concatenate(parts, axis=1), num_prefix_tokens)
+
+
+def flat_pos_embed(embed_dim: int, length: int, num_prefix_tokens: int = 0) -> Tensor:
+    """Return the float32 table (1, T + L, D) of the flat index of `length` places, its prefix rows zero.
+
+    Channels 2j and 2j + 1 hold the sine and the cosine of x / 10000**(2j / D) at place x.
+    Source: VideoMAE, `modeling_finetune.py` (MCG-NJU/VideoMAE).
+    """
+    channel = np.arange(embed_dim)
+    angle = np.arange(length, dtype=np.float64)[:, None] / 10000 ** (2 * (channel // 2) / embed_dim)
+    return _as_table(np.where(channel % 2, np.cos(angle), np.sin(angle)), num_prefix_tokens)
+
+
+def _as_table(cells: np.ndarray, num_prefix_tokens: int) -> Tensor:
+    table = np.concatenate([np.zeros((num_prefix_tokens, cells.shape[1])), cells]).astype(np.float32)
     # Always a new tensor: a cached one would be a fake one for everybody after torch.export, or one of inference mode.
     return torch.as_tensor(table)[None]
 
@@ -49,12 +68,25 @@ def positions_on(table: Tensor, own: tuple[int, ...], grid: tuple[int, ...], num
 def resize_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_prefix_tokens: int = 0) -> Tensor:
     """Resize a table (1, T + L, D) of positions from the grid `old` to `new`, its T prefix rows untouched.
 
-    Bicubic in float32 without antialiasing, as in MAE's fine-tuning (`util/pos_embed.py`, facebookresearch/mae).
+    Two axes are resized bicubically in float32 without antialiasing, as in MAE's fine-tuning (`util/pos_embed.py`,
+    facebookresearch/mae); the only axis, and the first of three, linearly.
     """
     prefix, cells = table[:, :num_prefix_tokens], table[:, num_prefix_tokens:]
-    picture = cells.float().transpose(1, 2).unflatten(2, tuple(old))  # (1, D, h, w)
-    picture = functional.interpolate(picture, size=tuple(new), mode="bicubic", align_corners=False)
+    picture = cells.float().transpose(1, 2).unflatten(2, tuple(old))  # (1, D, *old)
+    if len(old) != 2:
+        picture = _resize_first(picture, new[0])
+    if len(old) > 1:
+        frames = picture if len(old) == 2 else picture.flatten(1, 2)  # (1, D * t, h, w)
+        frames = functional.interpolate(frames, size=tuple(new[-2:]), mode="bicubic", align_corners=False)
+        picture = frames.unflatten(1, (picture.shape[1], -1))  # (1, D, *new), of two axes (1, D, 1, h, w)
     return torch.cat([prefix, picture.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+
+
+def _resize_first(picture: Tensor, new: int) -> Tensor:
+    """Return (1, D, old, ...) as (1, D, new, ...), linearly."""
+    lines = picture.movedim(2, -1).flatten(1, -2)  # (1, D * rest, old)
+    lines = functional.interpolate(lines, size=new, mode="linear", align_corners=False)
+    return lines.unflatten(1, (picture.shape[1], *picture.shape[3:])).movedim(-1, 2)
 
 
 def fit_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_prefix_tokens: int = 0) -> Tensor:
@@ -70,7 +102,7 @@ def fit_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_pre
 def grid_of_table(table: Tensor, num_prefix_tokens: int = 0) -> tuple[int, int] | None:
     """Return the grid (h, w) whose fixed table `table` (1, T + L, D) is, to the precision of halves; None if none."""
     length, width = table.shape[1] - num_prefix_tokens, table.shape[2]
-    if width % 4 or length < 1:
+    if width % 2 or width < 4 or length < 1:
         return None
 
     def begins_as(grid: tuple[int, int]) -> bool:

@@ -11,7 +11,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
 from maetool.ops.hog import gaussian_window as gaussian
 from maetool.ops.hog import gradients, orientation_histograms
-from maetool.ops.patches import take_patches, take_windows
+from maetool.ops.patches import take_patches, take_windows, unravel
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
 
@@ -84,7 +84,7 @@ class HOGTarget(nn.Module):
     def _window_ids(self, plan: MaskPlan) -> Tensor:
         """Return which window holds each predicted patch, (B, M)."""
         patches = [w // p for w, p in zip(self.window, self.patch_size, strict=True)]
-        row, column = torch.unravel_index(plan.ids_predict, plan.grid)
+        row, column = unravel(plan.ids_predict, plan.grid)
         return row // patches[0] * (plan.grid[1] // patches[1]) + column // patches[1]
 
     def _weight(self, images: Tensor, ids: Tensor) -> Tensor:

@@ -5,7 +5,16 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from maetool.encoders import VisionTransformer
-from maetool.ops.pos_embed import fit_pos_embed, grid_of_table, positions_on, resize_pos_embed, sincos_pos_embed
+from maetool.errors import UsageError
+from maetool.ops.patches import unravel
+from maetool.ops.pos_embed import (
+    fit_pos_embed,
+    flat_pos_embed,
+    grid_of_table,
+    positions_on,
+    resize_pos_embed,
+    sincos_pos_embed,
+)
 
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 1, "num_heads": 3}
 
@@ -106,3 +115,48 @@ def test_exported_for_every_batch_and_size(pos_embed, size):
     for shape in ((2, 3, *size), (5, 3, 32, 32), (1, 3, 40, 64)):
         images = torch.randn(shape)
         torch.testing.assert_close(program(images), encoder(images), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [16, 512, 1024, 1408])
+def test_three_axes_at_every_width(width):
+    """Each axis has its own channels, the last axis first, and the first of them have a pair more."""
+    grid, pairs = (2, 3, 4), width // 2
+    table = sincos_pos_embed(width, grid)[0].unflatten(0, grid)
+    assert table.shape[-1] == width and table.isfinite().all()
+    shares = [2 * (pairs // 3 + (number < pairs % 3)) for number in range(3)]
+    for axis, channels in zip((2, 1, 0), table.split(shares, dim=-1), strict=True):
+        moved = channels.movedim(axis, 0).flatten(1, 2)  # (side, places of the others, channels)
+        assert torch.equal(moved, moved[:, :1].expand_as(moved)), "these channels tell this axis only"
+        assert moved[:, 0].diff(dim=0).abs().amax(dim=1).min() > 0.1
+    with pytest.raises(UsageError, match="need an even number, at least 6: take 16"):
+        sincos_pos_embed(15, grid)
+
+
+def test_flat_positions_interleave_sine_and_cosine():
+    expected = [0.841471, 0.540302, 0.0998334, 0.995004, 0.00999983, 0.99995, 0.001, 0.9999995]
+    torch.testing.assert_close(flat_pos_embed(8, 2, 1)[0, 2], torch.tensor(expected))
+    assert flat_pos_embed(8, 2, 1)[0, 0].count_nonzero() == 0
+
+
+@pytest.mark.parametrize(("own", "grid"), [((4,), (6,)), ((4, 4, 4), (2, 8, 4)), ((3, 4, 5), (3, 4, 5))])
+def test_tables_of_one_and_three_axes_are_resized_axis_by_axis(own, grid):
+    axes = [torch.arange(side, dtype=torch.float32) for side in own]
+    table = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)[None]  # counts along each axis
+    prefixed = torch.cat([torch.full((1, 2, len(own)), 7.0), table], dim=1)
+    resized = resize_pos_embed(prefixed, own, grid, 2)
+    assert torch.equal(resized[:, :2], prefixed[:, :2])
+    cells = resized[0, 2:].unflatten(0, grid)
+    for axis, (old, new) in enumerate(zip(own, grid, strict=True)):
+        expected = ((torch.arange(new) + 0.5) * old / new - 0.5).clamp(0, old - 1)
+        lines = cells[..., axis].movedim(axis, 0).reshape(new, -1)
+        assert (lines - expected[:, None]).abs().max() < 0.3, "bicubic is not exact at the border"
+        assert (lines - lines[:, :1]).abs().max() < 1e-5
+    if own == grid:
+        torch.testing.assert_close(resized, prefixed)
+
+
+def test_indices_become_coordinates_without_the_device_being_waited_for():
+    for grid in ((7,), (3, 5), (2, 3, 4)):
+        ids = torch.arange(torch.Size(grid).numel()).view(1, -1)
+        for ours, theirs in zip(unravel(ids, grid), torch.unravel_index(ids, grid), strict=True):
+            assert torch.equal(ours, theirs)
