@@ -50,10 +50,12 @@ class AdaptiveMasker(Masker):
         super().__init__(mask_ratio, predict_ratio)
         if encoder_dim % num_heads:
             raise UsageError(f"The encoder is {encoder_dim} wide, which does not divide into {num_heads} heads.")
-        self.grid = tuple(grid)
+        self.grid, self.encoder_dim = tuple(grid), encoder_dim
         self.pos_embed = nn.Parameter(torch.zeros(1, prod(self.grid), encoder_dim))
         self.block = Block(encoder_dim, num_heads, qkv_bias=False)
-        self.block.norm1.eps = self.block.norm2.eps = 1e-5  # PyTorch's, as published
+        for norm in self.block.modules():
+            if isinstance(norm, nn.LayerNorm):
+                norm.eps = 1e-5  # PyTorch's, as published
         self.logits = nn.Linear(encoder_dim, 1)
         init_as_mae(self)
 
@@ -113,11 +115,11 @@ class ChangeMasker(Masker):
         """Return how many patches are predicted: those that changed and are not visible."""
         return int(prod(grid) * (1 - self.redundancy) + 1e-6) - self.num_keep(grid)
 
-    def scores(self, rng: KeyedRandom, grid: tuple[int, ...], tokens: Tensor) -> Tensor:
+    def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **clues: Tensor) -> Tensor:
         """Return scores (B, L): the patches to see first, the redundant ones between, those to predict last."""
         if grid[0] < 2:
             raise UsageError(f"ChangeMasker compares slices, but a grid of {by(grid)} has one: give clips.")
-        slices = tokens.detach().unflatten(1, (grid[0], -1))  # (B, t, places, D)
+        slices = clues["tokens"].detach().unflatten(1, (grid[0], -1))  # (B, t, places, D)
         change = (slices[:, 1:] - slices[:, :-1]).float().norm(dim=-1)  # (B, t - 1, places)
         change = torch.cat([change[:, :1], change], dim=1).flatten(1)  # (B, L)
         rank = change.argsort(dim=1, descending=True, stable=True)

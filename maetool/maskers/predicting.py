@@ -137,14 +137,11 @@ class MultiBlockMasker(Masker):
         number = int(size.max())
         ids = targets.int().argsort(dim=2, descending=True, stable=True)[:, :, :number]  # (B, blocks, m), ascending
         asked = torch.arange(number, device=ids.device) < size[:, None, None]
-        ids = torch.where(asked, ids, ids.amax(dim=2, keepdim=True))
-        own = (
-            torch.ones_like(ids, dtype=torch.float32)
-            if weight is None
-            else weight.gather(1, ids.flatten(1)).view(ids.shape)
-        )
+        ids, order = ids.sort(dim=2)
+        asked = asked.expand_as(ids).gather(2, order).flatten(1)
+        own = torch.ones_like(asked, dtype=torch.float32) if weight is None else weight.gather(1, ids.flatten(1))
         group = torch.arange(self.blocks, device=ids.device)[:, None].expand_as(ids)
-        counts = {"keep": context.sum(dim=1), "predict": 1, "blank": 0}
+        counts: dict[str, int | Tensor] = {"keep": context.sum(dim=1), "predict": 1, "blank": 0}
         plan = plan_of_counts((~context).float(), layout, counts)
         ragged = weight is not None or not bool(asked.all())
         return replace(

@@ -44,8 +44,31 @@ def masker_config(name, ratio):
     if name in ("MixedMasker", "ScheduledMasker"):
         parts = [{"type": "RandomMasker", "mask_ratio": ratio}, {"type": "BlockMasker", "mask_ratio": ratio}]
         return {"type": name, "maskers": parts}
-    small = {"ColorNoiseMasker": {"bank_size": (64, 32, 32)}}
+    plans = {  # whose ratio is not one number
+        "AlsoVisibleMasker": {"masker": {"type": "RandomMasker", "mask_ratio": ratio}, "number": 1},
+        "AttentionMasker": {"ratios": (ratio / 2, ratio), "per": "sample", "hint": 0.1},
+        "MultiBlockMasker": {"per": "sample", "min_keep": 2},
+        "VariableMasker": {"ratios": (ratio, 1.0), "drop_ratio": ratio},
+    }
+    if name in plans:
+        return {"type": name, **plans[name]}
+    small = {"ColorNoiseMasker": {"bank_size": (64, 32, 32)}, "AdaptiveMasker": {"encoder_dim": 16, "grid": (7, 5)}}
+    small["ChangeMasker"] = {"redundancy": ratio / 2}
     return {"type": name, "mask_ratio": ratio, **small.get(name, {})}
+
+
+MASKER_GRIDS = {
+    "AlignedMasker": ((8, 8), (14, 14), (6, 20), (6, 6, 4), (40,)),
+    "AdaptiveMasker": ((7, 5),),
+    "AlsoVisibleMasker": ((14, 14), (4, 3, 5)),
+    "ChangeMasker": ((14, 14), (4, 3, 5)),
+    "GridMasker": ((4, 4), (7, 5), (3, 4, 5), (40,)),
+    "MultiBlockMasker": ((14, 14), (7, 9)),
+    "RandomMasker": ((4, 4), (7, 5), (3, 4, 5), (40,), {"a": (4, 4), "b": (3, 2, 4)}),
+    "StreamMasker": ((7, 5), {"a": (4, 4), "b": (3, 2, 4)}),
+    "TubeMasker": ((14, 14), (4, 5, 5), {"a": (2, 4, 4), "b": (3, 9)}),
+    "VariableMasker": ((14, 14), (3, 4, 5)),
+}
 
 
 @pytest.mark.parametrize("name", parts(MASKERS))
@@ -53,7 +76,8 @@ def masker_config(name, ratio):
 def test_masker(name, ratio):
     if name == "GivenMasker":
         pytest.skip("has no masks of its own")
-    grids = ((8, 8), (14, 14), (6, 20)) if name == "AlignedMasker" else ((4, 4), (2, 8), (14, 14), (7, 5))
+    grids = MASKER_GRIDS.get(name, ((4, 4), (2, 8), (14, 14), (7, 5)))
+    torch.manual_seed(0)
     check_masker(build_part(masker_config(name, ratio), MASKERS), grids)
 
 
