@@ -98,7 +98,27 @@ def fit_positions(
             fitted.weights[name] = resize_relative(table, len(value))
             fitted.resized.append(f"{name} from {len(table)} to {len(value)} rows")
     _fit_windows(fitted, model, own, recorded)
+    _fit_separable(fitted, model, own, recorded)
     return fitted
+
+
+def _fit_separable(fitted: FittedWeights, model: nn.Module, own: Weights, recorded: Sequence[int] | None) -> None:
+    """Fit the learned tables of the first axis and of the others, see `maetool.layers.positions.add_positions`."""
+    for path, part in model.named_modules():
+        for suffix, axes in (("_temporal", slice(0, 1)), ("_spatial", slice(1, None))):
+            name = f"{path}.{_TABLE}{suffix}" if path else _TABLE + suffix
+            if name not in own or name not in fitted.weights:
+                continue
+            table, grid = fitted.weights[name], tuple(part.grid)[axes]
+            old = grid_in_file(table, 0, recorded[axes] if recorded else None, grid)
+            if old is None:
+                raise UsageError(
+                    f"{name} of the checkpoint has positions for {table.shape[1]} places, which is no square, and "
+                    "nothing says which grid: set img_size of the encoder to the one that it was trained with."
+                )
+            fitted.weights[name] = fit_pos_embed(table, old, grid)
+            if old != grid:
+                fitted.resized.append(f"{name} from {by(old)} to {by(grid)}")
 
 
 def _fit_windows(fitted: FittedWeights, model: nn.Module, own: Weights, recorded: Sequence[int] | None) -> None:
@@ -166,7 +186,7 @@ def grid_in_file(
     """Return the grid that a file's table (1, T + L, D) of positions is for; None where nothing says it.
 
     It is what the file says, else the one whose fixed table it is, else the one that is asked for if the table has as
-    many places, else a square.
+    many places, else the only axis, or a square on two axes.
 
     Args:
         table: the table.
@@ -181,4 +201,6 @@ def grid_in_file(
         return fixed
     if requested and extra[tuple(requested)] in (prefix, 1):
         return tuple(requested)
-    return square_grid(table.shape[1], prefix)
+    if requested and len(requested) == 1:
+        return (table.shape[1] - prefix,)
+    return square_grid(table.shape[1], prefix) if not requested or len(requested) == 2 else None

@@ -34,7 +34,7 @@ FLOORS = {
     "registry": {"errors", "annotations", "parts"},
     "positions": {"errors", "ops"},
     "structures": {"errors", "ops"},
-    "layers": {"errors", "ops", "_deprecated"},
+    "layers": {"errors", "ops", "positions", "_deprecated"},
     "weights.formats": {"errors", "ops", "positions"},
     "weights": {"errors", "reading", "writing", "weights.formats"},
     "parallel": {"errors", "positions", "weights", "_deprecated"},

@@ -1,16 +1,20 @@
 """What the encoders check alike: choices, images, plans; and where their parameters lie."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, to_size
+from maetool.ops.geometry import by, rank_of, to_size
 from maetool.structures import MaskPlan
 
 # "visible": removed patches are dropped; "all": every place has a token, the removed ones a mask token.
 Sees = Literal["visible", "all"]
+# "blank": the removed patches that a plan leaves blank have a mask token, the others are dropped.
+SeesBlank = Literal["visible", "all", "blank"]
+_AXES = {1: "length", 2: "height, width", 3: "frames, height, width"}
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
@@ -24,15 +28,25 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     return value
 
 
-def check_images(images: Tensor, in_chans: int) -> None:
-    """Check that images are (B, C, H, W).
+def check_images(images: Any, in_chans: int, rank: int = 2) -> None:
+    """Check that images are (B, C, H, W), or of another rank (B, C, *size).
+
+    Args:
+        images: a tensor.
+        in_chans: C.
+        rank: axes of `size`, 1 to 3.
 
     Raises:
-        UsageError: another shape, or another number of channels.
+        UsageError: several streams, another shape, or another number of channels.
     """
-    if images.ndim != 4 or images.shape[1] != in_chans:
+    if not isinstance(images, Tensor):
+        names = ", ".join(map(str, images)) if isinstance(images, Mapping) else type(images).__name__
         raise UsageError(
-            f"The encoder takes images of shape (batch, {in_chans}, height, width), but got "
+            f"The encoder takes one tensor of images, but got {names}: take StreamTransformer for several streams."
+        )
+    if images.ndim != rank + 2 or images.shape[1] != in_chans:
+        raise UsageError(
+            f"The encoder takes images of shape (batch, {in_chans}, {_AXES[rank]}), but got "
             f"{tuple(images.shape)}: set encoder.in_chans, or convert the images."
         )
 
@@ -65,8 +79,9 @@ def check_stride(img_size: Sequence[int], stride: Sequence[int]) -> None:
 
 
 def small_vit(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the small form of a plain encoder: an image of 4 x 4 patches, two blocks, 16 channels a head."""
-    patch_size = to_size(arguments["patch_size"], "patch_size")
+    """Return the small form of a plain encoder: 4 patches along each axis, two blocks, 16 channels a head."""
+    rank = rank_of(arguments["patch_size"], arguments["img_size"])
+    patch_size = to_size(arguments["patch_size"], "patch_size", rank)
     return {
         "img_size": tuple(4 * side for side in patch_size),
         "embed_dim": 16 * arguments["num_heads"],
@@ -99,17 +114,55 @@ def layer_in_blocks(name: str, before: Sequence[str], after: Sequence[str] = ("n
     return 0 if part in before else -1
 
 
-def check_plan(plan: MaskPlan, grid: tuple[int, ...]) -> None:
-    """Check that a plan is for this grid.
+def check_plan(plan: MaskPlan, grid: tuple[int, ...], takes: Collection[str] = ()) -> None:
+    """Check that a plan is for this grid, and has nothing that an encoder would not look at.
+
+    Args:
+        plan: of the batch.
+        grid: of the batch.
+        takes: which of "blank" and "keep_valid" the encoder heeds; of a plan that has another one, what is hidden
+            would be seen.
 
     Raises:
-        UsageError: it is for another one.
+        UsageError: it is for another grid, or has more than the encoder heeds.
     """
     if plan.grid != grid:
         raise UsageError(
             f"The plan is for a grid of {by(plan.grid)} patches, but the images have {by(grid)}: "
             "make the plan for these images."
         )
+    check_heeded(plan, takes)
+
+
+def check_heeded(plan: MaskPlan, takes: Collection[str]) -> None:
+    """Check that a plan has no blank or padded places that an encoder would take for visible ones; see `check_plan`.
+
+    Raises:
+        UsageError: it has.
+    """
+    if plan.blank is not None and "blank" not in takes:
+        raise UsageError(
+            "The plan leaves places blank, which this encoder would see: take one with sees='blank', such as "
+            "VisionTransformer, or a masker with none."
+        )
+    if plan.keep_valid is not None and "keep_valid" not in takes:
+        raise UsageError(
+            "The plan keeps other numbers of patches in each sample, and this encoder would see the padding: take "
+            "VisionTransformer, or a masker with equal numbers."
+        )
+
+
+def ids_to_embed(plan: MaskPlan) -> Tensor:
+    """Return the patches (B, V) whose pixels are read: those of `ids_keep`, a visible one in place of hidden ones.
+
+    So not even a NaN in blank or padded places reaches a gradient.
+    """
+    if plan.blank is None and plan.keep_valid is None:
+        return plan.ids_keep
+    hidden = torch.zeros_like(plan.ids_keep, dtype=torch.bool) if plan.blank is None else plan.blank
+    hidden = hidden if plan.keep_valid is None else hidden | ~plan.keep_valid
+    seen = hidden.to(torch.uint8).argmin(dim=1, keepdim=True)  # a place that is visible
+    return torch.where(hidden, plan.ids_keep.gather(1, seen), plan.ids_keep)
 
 
 def relative_tables(module: nn.Module) -> list[str]:

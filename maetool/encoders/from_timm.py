@@ -25,6 +25,7 @@ from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
 
 from .facts import Sees, check_choice, check_images, check_plan, check_size, layer_in_blocks, relative_tables
+from .watched import attention_in
 
 _PLAIN = (VisionTransformer, Beit, Eva)
 _MODULES = {"timm.models.deit", *(cls.__module__ for cls in _PLAIN)}
@@ -135,6 +136,18 @@ class TimmEncoder(nn.Module):
             kept = None if self.sees == "all" else plan.ids_keep
         x, blocks = self._enter(self.vit, x, kept)  # (B, T + V, D)
         return run_blocks(blocks, x, self.norm, layers)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Return the embedding (B, L, D) of every patch, before positions."""
+        self.grid_of(images)
+        return self.vit.patch_embed(images)
+
+    def attention(self, images: Tensor) -> Tensor:
+        """Return the attention of the last block in whole images, (B, heads, T + L, T + L), queries in rows."""
+        x, (*blocks, last) = self._enter(self.vit, self.tokens(images), None)
+        for block in blocks:
+            x = block(x)
+        return attention_in(last, x)
 
     def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid (h, w) of images (B, C, H, W).

@@ -1,53 +1,62 @@
 """The plain vision transformer, which drops the removed patches or puts a mask token in their place."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from maetool.annotations import Count, Positive, Size
-from maetool.layers import LayerNorm, PatchEmbed, init_as_mae, run_blocks, transformer_blocks
-from maetool.ops.geometry import grid_of, to_size
-from maetool.ops.pos_embed import positions_on, sincos_pos_embed
+from maetool.annotations import Count, FromZero, Positive, Size
+from maetool.layers import PatchEmbed, init_as_mae
+from maetool.layers.attention import QkvBias
+from maetool.layers.norm import NormKind
+from maetool.layers.positions import PosEmbed, add_positions, positions_of, rope_of, tables_of
+from maetool.ops.geometry import grid_of, rank_of, to_size
+from maetool.ops.rotary import Rope
 from maetool.registry import ENCODERS
-from maetool.structures import MaskPlan
+from maetool.structures import Layout, MaskPlan
 
-from .facts import Sees, check_choice, check_images, check_plan, layer_in_blocks, small_vit
+from .facts import SeesBlank, check_choice, check_images, check_plan, ids_to_embed, layer_in_blocks, small_vit
+from .trunk import TAKES, Trunk
 
 
 @ENCODERS.register_module()
-class VisionTransformer(nn.Module):
+class VisionTransformer(Trunk):
     """ViT with timm's attribute names, so that its weights load in timm's `VisionTransformer` as they are.
 
-    It owns the facts that the other parts need: patch size, channels, grid and width.
+    It owns the facts that the other parts need: patch size, channels, grid and width. Images have 1, 2 or 3 axes, as
+    many as `patch_size` or `img_size` has: series, pictures, clips and volumes.
 
     Args:
-        img_size: (H, W), or one number for a square: the size that is trained on. Other sizes work too.
-        patch_size: (ph, pw), or one number.
+        img_size: (H, W), or one number for all axes: the size that is trained on. Other sizes work too.
+        patch_size: (ph, pw), or one number; (2, 16, 16) for tubes of two frames.
         in_chans: C.
         embed_dim: D.
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over D.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
-        pos_embed: "sincos", fixed, or "learned"; both are resized for another grid, see `maetool.ops.pos_embed`.
-        sees: "visible", removed patches are dropped (MAE); or "all", a learned mask token takes their place before the
-            position is added (BEiT, MaskFeat, SimMIM).
+        pos_embed: "sincos", fixed; "learned"; "flat", fixed, of the flat index; "separable", learned apart for the
+            first axis and the others; "rotary"; or "none". See `maetool.layers.positions.add_positions`.
+        sees: "visible", removed patches are dropped (MAE); "all", a learned mask token takes their place before the
+            position is added (BEiT, MaskFeat, SimMIM); or "blank", it takes the place of those that the plan leaves
+            blank, and the others are dropped (MAGE).
         layer_scale: where learned factors of the channels of each branch begin; None, there are none.
         final_norm: normalise the tokens of the last block; leave it out for decoders that read the blocks' raw tokens.
+        class_token: begin with a class token.
+        num_registers: further learned tokens after it.
+        qkv_bias: of queries, keys and values: True, False, or "qv", none of keys (BEiT, VideoMAE).
+        qk_norm: normalise the queries and keys of each head.
+        norm_layer: "layer", or "rms", norms without mean and bias.
+        pre_norm: normalise what enters the first block, as BERT and MAGE do.
 
     Attributes:
         stride: pixels of a token along each axis; here the patch.
-        num_layers: blocks, whose tokens a decoder can read.
 
     Raises:
         UsageError: sizes that do not divide, or a choice that there is not.
     """
-
-    num_prefix_tokens = 1
-    can_see = ("visible", "all")
 
     def __init__(
         self,
@@ -59,70 +68,107 @@ class VisionTransformer(nn.Module):
         num_heads: Count = 12,
         mlp_ratio: Positive = 4.0,
         drop_path_rate: float = 0.0,
-        pos_embed: Literal["sincos", "learned"] = "sincos",
-        sees: Sees = "visible",
+        pos_embed: PosEmbed = "sincos",
+        sees: SeesBlank = "visible",
         layer_scale: float | None = None,
         final_norm: bool = True,
+        class_token: bool = True,
+        num_registers: FromZero = 0,
+        qkv_bias: QkvBias = True,
+        qk_norm: bool = False,
+        norm_layer: NormKind = "layer",
+        pre_norm: bool = False,
     ) -> None:
         super().__init__()
-        check_choice("pos_embed", pos_embed, ("sincos", "learned"))
-        self.sees = check_choice("sees", sees, self.can_see)
-        self.img_size, self.patch_size = to_size(img_size, "img_size"), to_size(patch_size, "patch_size")
+        rank = rank_of(patch_size, img_size)
+        check_choice("sees", sees, self.can_see)
+        self.sees = sees
+        self.img_size, self.patch_size = to_size(img_size, "img_size", rank), to_size(patch_size, "patch_size", rank)
         self.grid, self.stride = grid_of(self.img_size, self.patch_size), self.patch_size
-        self.in_chans, self.embed_dim, self.num_layers = in_chans, embed_dim, depth
+        self.in_chans = in_chans
         self.patch_embed = PatchEmbed(self.patch_size, in_chans, embed_dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        table = sincos_pos_embed(embed_dim, self.grid, self.num_prefix_tokens)
-        self.pos_embed = nn.Parameter(table, requires_grad=pos_embed == "learned")
-        self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, layer_scale)
-        self.norm = LayerNorm(embed_dim) if final_norm else nn.Identity()
-        if sees == "all":
-            self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self._add_prefix(embed_dim, class_token, num_registers)
+        add_positions(self, pos_embed, embed_dim, self.grid, self.num_prefix_tokens, frozen=True)
+        options = (layer_scale, qkv_bias, qk_norm, norm_layer, pre_norm, final_norm)
+        self._add_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, *options)
         init_as_mae(self)
 
     def forward(
         self, images: Tensor, plan: MaskPlan | None = None, layers: Sequence[int] | None = None
     ) -> Tensor | list[Tensor]:
-        """Return tokens (B, T + V, D), the prefix first: of the visible patches, or (B, T + L, D) if it sees all.
+        """Return tokens (B, T + V, D), the prefix first: of what enters, or (B, T + L, D) if it sees all.
 
         Args:
-            images: (B, C, H, W), normalised.
+            images: (B, C, *size), normalised.
             plan: what is visible; None hides nothing, and the tokens equal timm's `forward_features`.
             layers: return a list instead, the raw tokens of these layers; see `maetool.layers.run_blocks`.
 
         Raises:
-            UsageError: another number of channels, a size that does not divide, or a plan for another grid.
+            UsageError: another number of channels, a size that does not divide, or a plan for another grid or with
+                places that are left blank, which only `sees="blank"` and "all" take.
         """
+        x, keep, rope = self._embed(images, plan)
+        return self._run(x, layers, keep, rope)
+
+    def _embed(self, images: Tensor, plan: MaskPlan | None) -> tuple[Tensor, Tensor | None, Rope | None]:
+        """Return what enters the first block (B, T + V, D), which patches are no padding, and rotary positions."""
         grid = self.grid_of(images)
-        table = positions_on(self.pos_embed, self.grid, grid, self.num_prefix_tokens)
-        prefix, cells = table.split([self.num_prefix_tokens, grid[0] * grid[1]], dim=1)
+        table = positions_of(self, grid, self.num_prefix_tokens)
+        prefix, cells = (None, None) if table is None else table.tensor_split([self.num_prefix_tokens], dim=1)
         if plan is None:
-            x = self.patch_embed(images) + cells  # (B, L, D)
+            x = self.patch_embed(images)  # (B, L, D)
+            x = x if cells is None else x + cells
         else:
-            check_plan(plan, grid)
-            x = self.patch_embed(images, plan.ids_keep)  # (B, V, D), the removed patches are never embedded
-            if self.sees == "visible":
-                x = x + functional.embedding(plan.ids_keep, cells[0])
-            else:
-                x = plan.restore(x, self.mask_token) + cells  # (B, L, D)
-        x = torch.cat([(self.cls_token + prefix).expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)  # (B, T + V, D)
-        return run_blocks(list(self.blocks), x, self.norm, layers)
+            check_plan(plan, grid, TAKES[self.sees])
+            x = self._see(images, plan, cells)
+        keep = None if plan is None or self.sees == "all" else plan.keep_valid
+        return self._enter(x, prefix), keep, self._rope(grid, plan, images.device)
+
+    def _see(self, images: Tensor, plan: MaskPlan, cells: Tensor | None) -> Tensor:
+        """Return the tokens (B, V, D) of what enters, or (B, L, D), with their positions `cells` (1, L, D)."""
+        # The removed patches are never embedded.
+        x = self._place_masks(self.patch_embed(images, ids_to_embed(plan)), plan)  # (B, V, D)
+        if self.sees == "all":
+            x = plan.restore(x, self.mask_token)  # (B, L, D)
+            return x if cells is None else x + cells
+        return x if cells is None else x + functional.embedding(plan.ids_keep, cells[0])
+
+    def _rope(self, grid: tuple[int, ...], plan: MaskPlan | None, device: torch.device) -> Rope | None:
+        rope = rope_of(self, grid, self.head_dim, device)
+        if rope is None:
+            return None
+        rope = rope if plan is None or self.sees == "all" else rope.take(plan.ids_keep)
+        return rope.with_prefix(self.num_prefix_tokens)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Return the embedding (B, L, D) of every patch, before positions."""
+        self.grid_of(images)
+        return self.patch_embed(images)
+
+    def attention(self, images: Tensor) -> Tensor:
+        """Return the attention of the last block in whole images, (B, heads, T + L, T + L), queries in rows."""
+        return self._attention(*self._embed(images, None))
 
     def grid_of(self, images: Tensor) -> tuple[int, ...]:
-        """Return the grid (h, w) of images (B, C, H, W).
+        """Return the grid of images (B, C, *size), such as (h, w).
 
         Raises:
-            UsageError: another number of channels, or a size that does not divide.
+            UsageError: another number of axes or channels, or a size that does not divide.
         """
-        check_images(images, self.in_chans)
+        check_images(images, self.in_chans, len(self.patch_size))
         return grid_of(images.shape[2:], self.patch_size)
+
+    def layout_of(self, images: Tensor) -> Layout:
+        """Return where the tokens of images (B, C, *size) lie; see `grid_of`."""
+        return Layout.of(self.grid_of(images))
 
     def layer_of(self, name: str) -> int:
         """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head.
 
         Source: `util/lr_decay.py` of facebookresearch/mae.
         """
-        return layer_in_blocks(name, ("cls_token", "pos_embed", "mask_token", "patch_embed"))
+        before = {"cls_token", "reg_token", "mask_token", "patch_embed", "norm_pre", "pos_embed", *tables_of(self)}
+        return layer_in_blocks(name, sorted(before))
 
     def no_weight_decay(self) -> set[str]:
         """Return the parameters without weight decay, beside biases and norms.
@@ -130,7 +176,8 @@ class VisionTransformer(nn.Module):
         With mask tokens, positions and class token: the lists of BEiT and SimMIM, which decay the mask token. MAE's
         pretraining decays the class token; its positions are fixed.
         """
-        return {"pos_embed", "cls_token"} if self.sees == "all" else {"pos_embed"}
+        tokens = {"cls_token", "reg_token"} & {name for name, _ in self.named_parameters(recurse=False)}
+        return tables_of(self) | tokens if self.sees == "all" else tables_of(self)
 
     @classmethod
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from maetool.ops.rotary import Rope
 
 
 def run_blocks(
-    blocks: Sequence[Callable[..., Tensor]],
+    blocks: Sequence[Callable[..., Tensor]] | nn.ModuleList,
     x: Tensor,
     norm: nn.Module,
     layers: Sequence[int] | None = None,

@@ -16,8 +16,25 @@ def to_size(value: int | Sequence[int], name: str, rank: int = 2) -> Size:
     """
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * rank
     if len(values) != rank or not all(type(v) is int and v > 0 for v in values):
-        raise UsageError(f"{name} is {value!r}, but must be a positive integer or {rank} of them, such as (224, 224).")
+        example = (224,) * rank
+        raise UsageError(f"{name} is {value!r}, but must be a positive integer or {rank} of them, such as {example}.")
     return values
+
+
+def rank_of(*sizes: int | Sequence[int]) -> int:
+    """Return how many axes sizes have: as many as the first that is a sequence; integers alone stand for two axes.
+
+    Raises:
+        UsageError: fewer than 1 or more than 3.
+    """
+    rank = next((len(size) for size in sizes if isinstance(size, Sequence)), 2)
+    if rank not in (1, 2, 3):
+        raise UsageError(f"A size is {next(filter(_is_sequence, sizes))!r}, but must have 1, 2 or 3 axes.")
+    return rank
+
+
+def _is_sequence(size: object) -> bool:
+    return isinstance(size, Sequence)
 
 
 def grid_of(image_size: Sequence[int], patch_size: Sequence[int]) -> Size:

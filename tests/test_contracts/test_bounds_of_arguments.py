@@ -155,7 +155,7 @@ def test_ranges_are_those_that_a_class_states(repository, ranged, option, senten
         ({"type": "VisionTransformer", "depth": "two"}, "VisionTransformer.depth is 'two', but must be an integer"),
         (
             {"type": "VisionTransformer", "pos_embed": "sine"},
-            "pos_embed is 'sine', but must be 'sincos' or 'learned'",
+            "pos_embed is 'sine', but must be one of 'sincos', 'learned'",
         ),
         ({"type": "VisionTransformer", "final_norm": 1}, "final_norm is 1, but must be True or False"),
     ],

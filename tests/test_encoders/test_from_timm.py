@@ -112,3 +112,31 @@ def test_trains_in_a_model():
     model = tiny_model(encoder=encoder, decoder={"type": "LinearDecoder"})
     model(torch.randn(2, 3, 32, 48))["loss"].backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "beitv2_base_patch16_224", "eva02_tiny_patch14_224"])
+def test_attention_of_the_last_block(name, fused, monkeypatch):
+    """It averages the values, whichever way timm computes it."""
+    encoder = TimmEncoder(name, img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2).eval()
+    torch.manual_seed(0)
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    images, last = torch.randn(2, 3, 32, 32), encoder.vit.blocks[-1].attn
+    last.fused_attn = fused
+    p = encoder.attention(images)
+    length = encoder.num_prefix_tokens + 16
+    assert p.shape == (2, 2, length, length)
+    torch.testing.assert_close(p.sum(dim=-1), torch.ones(2, 2, length))
+    seen = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+    last.fused_attn = True
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda q, k, v, **o: seen.append((v, attend(q, k, v, **o))) or seen[-1][1],
+    )
+    encoder(images)
+    v, out = seen[-1]
+    torch.testing.assert_close(p @ v, out, atol=1e-5, rtol=1e-5)
+    assert encoder.tokens(images).shape == (2, 16, 24)
