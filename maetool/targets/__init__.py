@@ -3,6 +3,7 @@
 from maetool._lazy import lazily
 
 _PLACES = {
+    "errors": ("ErrorTarget",),
     "features": ("FeatureTarget", "MomentumFeatureTarget", "TeacherFeatureTarget", "TeacherTarget"),
     "hog": ("HOGTarget",),
     "low_frequency": ("LowFrequencyTarget",),

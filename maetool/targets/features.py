@@ -12,7 +12,7 @@ from maetool.annotations import Size
 from maetool.errors import UsageError
 from maetool.layers import find_layers
 from maetool.layers.average import check_momentum, copy_weights, momentum_at, move_average
-from maetool.ops.geometry import to_size
+from maetool.ops.geometry import rank_of, to_size
 from maetool.ops.stats import check_normalisable, patch_stats
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan
@@ -219,7 +219,7 @@ class FeatureTarget(TeacherTarget):
         teacher_std: Sequence[float] | None = None,
         predict_prefix: bool = False,
     ) -> None:
-        patch_size = to_size(patch_size, "patch_size")
+        patch_size = to_size(patch_size, "patch_size", rank_of(patch_size))
         teacher = frozen_encoder(teacher, grid, patch_size, checkpoint, made_by, resize)
         super().__init__(teacher, layers, normalise, sees, predict_prefix)
         self.patch_size, self.images = patch_size, TeacherImages(mean, std, teacher_mean, teacher_std)

@@ -1,6 +1,7 @@
 """The pixels of the picture that was stored as target."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class PictureTarget(PixelTarget):
         self,
         patch_size: Size,
         in_chans: Count = 3,
-        norm_pix_loss: bool = True,
+        norm_pix_loss: bool | Literal["channel"] = True,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         white: float = 255.0,

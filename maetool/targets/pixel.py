@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from maetool.annotations import Count, Size
 from maetool.errors import UsageError
-from maetool.ops.geometry import to_size
+from maetool.ops.geometry import rank_of, to_size
 from maetool.ops.patches import take_patches
-from maetool.ops.stats import check_deviations, check_normalisable, patch_stats
+from maetool.ops.stats import EPS, check_deviations, check_normalisable, patch_stats
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
 
@@ -22,12 +22,14 @@ Statistics = Literal["true", "visible"]
 class PixelTarget(nn.Module):
     """The pixels of a patch, ordered row, column, channel; optionally each patch with mean 0 and deviation 1.
 
+    Patches may have any number of axes: those of a clip are ordered frame, row, column, channel.
     Source: MAE, section 3 ("Reconstruction target").
 
     Args:
-        patch_size: (ph, pw), or one number.
+        patch_size: (ph, pw), or one number, or (frames, ph, pw) and so on.
         in_chans: C.
-        norm_pix_loss: normalise each patch by its own mean and standard deviation.
+        norm_pix_loss: normalise each patch by its own mean and standard deviation; "channel" takes those of each of its
+            channels, as VideoMAE does (MCG-NJU/VideoMAE, `engine_for_pretraining.py`).
 
     Attributes:
         out_dim: P = ph * pw * C.
@@ -41,13 +43,16 @@ class PixelTarget(nn.Module):
     invertible = True
     units = "normalised"
 
-    def __init__(self, patch_size: Size, in_chans: Count = 3, norm_pix_loss: bool = True) -> None:
+    def __init__(self, patch_size: Size, in_chans: Count = 3, norm_pix_loss: bool | Literal["channel"] = True) -> None:
         super().__init__()
-        self.patch_size = to_size(patch_size, "patch_size")
-        self.norm_pix_loss = norm_pix_loss
+        if not isinstance(norm_pix_loss, bool) and norm_pix_loss != "channel":
+            raise UsageError(f'norm_pix_loss is {norm_pix_loss!r}, but must be True, False or "channel".')
+        self.patch_size = to_size(patch_size, "patch_size", rank_of(patch_size))
+        self.norm_pix_loss, self.in_chans = norm_pix_loss, in_chans
         self.out_dim = prod(self.patch_size) * in_chans
         if norm_pix_loss:
-            check_normalisable(self.out_dim, "norm_pix_loss", "target.norm_pix_loss=False")
+            numbers = prod(self.patch_size) if norm_pix_loss == "channel" else self.out_dim
+            check_normalisable(numbers, "norm_pix_loss", "target.norm_pix_loss=False")
 
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
@@ -55,8 +60,17 @@ class PixelTarget(nn.Module):
         patches = self._pixels(self.picture(images), plan.ids_predict)  # (B, M, P)
         if not self.norm_pix_loss:
             return patches
-        mean, std = patch_stats(patches)
+        mean, std = self._stats(patches)
         return (patches - mean) / std
+
+    def _stats(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation of patches (B, N, P), both (B, N, 1), or of each channel (B, N, P)."""
+        if self.norm_pix_loss != "channel":
+            return patch_stats(patches)
+        pixels = patches.unflatten(2, (-1, self.in_chans))
+        std, mean = torch.std_mean(pixels, dim=2, keepdim=True)
+        # The deviation is not below 1e-6, where MAE adds that to the variance.
+        return mean.expand_as(pixels).flatten(2), (std + EPS).expand_as(pixels).flatten(2)
 
     def picture(self, images: Tensor) -> Tensor:
         """Return the images (B, C, H, W) whose patches are the target: here, as they come."""
@@ -82,7 +96,7 @@ class PixelTarget(nn.Module):
         if not self.norm_pix_loss:
             return pred.float()
         ids = plan.ids_predict if statistics == "true" else plan.ids_keep
-        mean, std = patch_stats(self._pixels(self.picture(images), ids))
+        mean, std = self._stats(self._pixels(self.picture(images), ids))
         if statistics == "visible":
             mean, std = mean.mean(dim=1, keepdim=True), std.mean(dim=1, keepdim=True)
         return pred.float() * std + mean

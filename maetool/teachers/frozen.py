@@ -23,7 +23,7 @@ class FrozenTeacher(Teacher):
     """Any encoder, with weights from a file, from timm, or as they are drawn, which never change.
 
     Args:
-        encoder: config of an encoder, or the module.
+        teacher: config of an encoder, or the module.
         grid: (h, w) of the encoder that is trained, or one number.
         patch_size: (ph, pw) of the encoder that is trained, or one number.
         checkpoint: file with the teacher's weights: a checkpoint of ours, an exported encoder, or a published state
@@ -40,11 +40,11 @@ class FrozenTeacher(Teacher):
             not.
     """
 
-    part_registries = {"encoder": ENCODERS}
+    part_registries = {"teacher": ENCODERS}
 
     def __init__(
         self,
-        encoder: Any,
+        teacher: Any,
         grid: int | Sequence[int],
         patch_size: Size,
         checkpoint: str | None = None,
@@ -56,7 +56,7 @@ class FrozenTeacher(Teacher):
         teacher_mean: Sequence[float] | None = None,
         teacher_std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(frozen_encoder(encoder, grid, patch_size, checkpoint, made_by, resize), layers)
+        super().__init__(frozen_encoder(teacher, grid, patch_size, checkpoint, made_by, resize), layers)
         self.images = TeacherImages(mean, std, teacher_mean, teacher_std)
         self.ratio = size_ratio(self.encoder, patch_size) if resize else None
 
@@ -68,7 +68,10 @@ class FrozenTeacher(Teacher):
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the small form for `--debug`: of the kind and size of the encoder that is trained."""
         layers = arguments["layers"]
-        return {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
+        small: dict[str, Any] = {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
+        if arguments["encoder"]:
+            small |= {"teacher": arguments["encoder"], "checkpoint": None, "resize": ...}
+        return small
 
 
 class TeacherImages(nn.Module):

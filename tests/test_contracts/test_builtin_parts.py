@@ -3,8 +3,20 @@
 import pytest
 import torch
 
-from maetool.registry import DECODERS, ENCODERS, HEADS, MASKERS, TARGETS, build_part
-from maetool.testing import check_decoder, check_encoder, check_head, check_masker, check_target
+from maetool.models.pairing import layout_of
+from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, TARGETS, TEACHERS, build_part
+from maetool.teachers import MomentumTeacher
+from maetool.testing import (
+    check_corruption,
+    check_decoder,
+    check_encoder,
+    check_head,
+    check_masker,
+    check_target,
+    check_teacher,
+    tiny_batch,
+    tiny_model,
+)
 
 FACTS = {
     "img_size": (16, 24),
@@ -116,7 +128,8 @@ TARGET_CASES = [(name, i) for name in sorted(TARGETS.module_dict) for i in range
 def test_target(name, number):
     images = torch.randn(3, 5, 16, 24, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    facts = {**FACTS, "encoder": build_part(SMALL_ENCODER, ENCODERS)}
+    encoder = build_part(SMALL_ENCODER, ENCODERS)
+    facts = {**FACTS, "encoder": encoder, "model_teacher": MomentumTeacher(encoder)}
     target = build_part({"type": name, **TARGET_OPTIONS.get(name, [{}])[number]}, TARGETS, facts)
     check_target(target, images, (2, 6))
 
@@ -124,3 +137,18 @@ def test_target(name, number):
 @pytest.mark.parametrize("name", parts(HEADS))
 def test_head(name):
     check_head(build(HEADS, name))
+
+
+@pytest.mark.parametrize("name", parts(TEACHERS))
+def test_teacher(name):
+    options = {"FrozenTeacher": {"teacher": tiny_model().encoder}}
+    model = tiny_model(teacher={"type": name, **options.get(name, {})})
+    images = model.data_preprocessor(tiny_batch())["images"]
+    check_teacher(model.teacher, images, layout_of(model.encoder, images), model)
+
+
+@pytest.mark.parametrize("name", parts(CORRUPTIONS))
+def test_corruption(name):
+    options = {"NearestCodeCorruption": {"codebook": 7}}
+    images = torch.randn(3, 5, 16, 24, generator=torch.Generator().manual_seed(0))
+    check_corruption(build_part({"type": name, **options.get(name, {})}, CORRUPTIONS, FACTS), images, (2, 6))

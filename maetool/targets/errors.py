@@ -1,0 +1,42 @@
+"""The errors of the model's own prediction as target."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maetool.registry import TARGETS
+from maetool.structures import MaskPlan
+
+
+@TARGETS.register_module()
+class ErrorTarget(nn.Module):
+    """The error of each predicted patch of the model's own prediction, for a task that learns what is hard.
+
+    With a `MomentumTeacher` that `predicts` this task a masker can hide what is hard. Source: HPM
+    (Haochen-Wang409/HPM), its absolute loss.
+
+    Args:
+        standardise: the errors of each sample, to mean 0 and deviation 1 (unbiased).
+
+    Attributes:
+        out_dim: P = 1.
+        needs: "errors", known to tasks only.
+    """
+
+    needs = ("errors",)
+    invertible = False
+    out_dim = 1
+
+    def __init__(self, standardise: bool = True) -> None:
+        super().__init__()
+        self.standardise = standardise
+
+    @torch.no_grad()
+    def forward(self, images: Any, plan: MaskPlan, errors: Tensor) -> Tensor:
+        """Return the errors float32 (B, M, 1) of the patches `plan.ids_predict`."""
+        errors = errors.float()
+        if self.standardise:
+            var, mean = torch.var_mean(errors, dim=1, keepdim=True)
+            errors = (errors - mean) / (var + 1e-6).sqrt()
+        return errors[..., None]

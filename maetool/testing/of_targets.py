@@ -1,0 +1,97 @@
+"""What targets, teachers and corruptions must keep; see `maetool.testing.contracts`."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maetool.ops.random import KeyedRandom, sample_keys
+from maetool.structures import Layout, MaskPlan, part_of_plan, tensors_of
+
+from .contracts import _check_form, _plan, _require
+
+
+def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> None:
+    """A target has its width, no gradient, float32 or tokens, and inverts itself where it says so."""
+    plan = _plan(grid, len(images)).predicting(getattr(target, "predicts", "planned"))
+    images = images.clone().requires_grad_()
+    clues = _target_clues(target, plan)
+    wanted = target(images, plan, **clues)
+    number = (len(images), plan.ids_predict.shape[1])
+    if getattr(target, "gives_tokens", False):
+        _require(wanted.shape == number and wanted.dtype is torch.int64, "tokens are int64 (B, M)")
+        _require(((wanted >= 0) & (wanted < target.out_dim)).all(), "tokens are below out_dim")
+    else:
+        _require(wanted.shape == (*number, target.out_dim), "the target is (B, M, P)")
+        _require(wanted.dtype is torch.float32, "the target is float32")
+    _require(not wanted.requires_grad, "the target has no gradient")
+    flat = target(torch.full_like(images, 0.5), plan, **clues)
+    _require(flat.isfinite().all(), "the target of constant patches is finite")
+    with torch.autocast("cpu", torch.bfloat16):
+        again = target(images, plan, **clues)
+    rounding = 0.1 * wanted.float().abs().mean() if getattr(target, "rounds_with_autocast", False) else 0.0
+    _require(
+        (wanted - again).float().abs().mean() <= rounding, "autocast changes a target by its teacher's rounding only"
+    )
+    if target.invertible:
+        pixels = target.invert(wanted, images, plan)
+        exact = target.invert(target(images, plan), images, plan)
+        _require(torch.allclose(pixels, exact), "invert is deterministic")
+        _require(_round_trip(target, pixels, images, plan), "invert(target(x)) gives the pixels of picture(x)")
+    _check_form(target)
+
+
+def _target_clues(target: nn.Module, plan: MaskPlan) -> dict[str, Any]:
+    """Return random clues of what a target needs."""
+    generator, batch = torch.Generator().manual_seed(0), len(plan.mask)
+    prefix = getattr(target, "num_prefix_tokens", 0)
+    features = [torch.randn(batch, prefix + plan.layout.length, target.out_dim, generator=generator) for _ in range(2)]
+    known = {"features": features, "errors": torch.rand(plan.ids_predict.shape, generator=generator)}
+    return {name: known[name] for name in getattr(target, "needs", ()) if name in known}
+
+
+def _round_trip(target: nn.Module, pixels: Tensor, images: Tensor, plan: MaskPlan) -> bool:
+    from maetool.ops.patches import patchify
+
+    return torch.allclose(pixels, plan.take_predicted(patchify(target.picture(images), target.patch_size)), atol=1e-4)
+
+
+def check_teacher(teacher: nn.Module, batch: Any, layout: Layout, model: nn.Module | None = None) -> None:
+    """A teacher gives what it names, without gradient, the same twice, and follows the model without a gradient.
+
+    Args:
+        teacher: the part, attached to its model if it copies parts of one.
+        batch: images (B, C, *size), or a mapping from streams to tensors.
+        layout: of its patches.
+        model: whose parts it follows, if it does.
+    """
+    teacher.train()
+    for name in teacher.gives:
+        value, again = teacher(batch, layout, name), teacher(batch, layout, name)
+        pairs = list(zip(value, again, strict=True)) if isinstance(value, list) else [(value, again)]
+        for one, other in pairs:
+            _require(not one.requires_grad, f"{name} has no gradient")
+            _require(len(one) == len(tensors_of(batch)[0]) and torch.equal(one, other), f"{name} is deterministic")
+    _require(not any(p.requires_grad for p in teacher.parameters()), "a teacher learns nothing by gradients")
+    _require(not any(m.training for m in teacher.modules()), "a teacher stays in evaluation mode")
+    if model is not None and hasattr(teacher, "after_step"):
+        teacher.start(model)
+        teacher.after_step(model, 0.5)
+        _require(not any(p.requires_grad for p in teacher.parameters()), "what follows has no gradient")
+    _check_form(teacher)
+
+
+def check_corruption(corruption: nn.Module, images: Tensor, grid: Any) -> None:
+    """A corruption changes a copy of the images, by the random numbers of each sample and nothing else."""
+    keys, plan = sample_keys(0, 0, torch.arange(len(images))), _plan(grid, len(images))
+    visible = plan.ids_keep[:, :1]  # one visible patch is predicted too, for those that change only such
+    plan = replace(plan, ids_predict=torch.cat([plan.ids_predict, visible], dim=1).sort(dim=1).values)
+    before = images.clone()
+    changed = corruption(images, plan, KeyedRandom(keys))
+    _require(torch.equal(images, before), "the images themselves stay as they are")
+    _require(changed.shape == images.shape and changed.dtype == images.dtype, "shape and type stay")
+    _require(not torch.equal(changed, images), "something changes")
+    few = corruption(images[1:], part_of_plan(plan, slice(1, None)), KeyedRandom(keys[1:]))
+    _require(torch.allclose(changed[1:], few, atol=1e-5), "a sample does not depend on its batch")
+    _check_form(corruption)
