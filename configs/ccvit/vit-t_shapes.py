@@ -13,12 +13,16 @@ _base_ = [
     "../_base_/runtime/no_pictures.py",
 ]
 
+codebook = "work_dirs/tokenizers/centroids_shapes.pth"
+
 model = dict(
     encoder=_base_.encoder,
+    masker=dict(_delete_=True, type="AlsoVisibleMasker", masker=_base_.model.masker, number=7),
+    corruption=dict(type="NearestCodeCorruption", codebook=codebook),
     target=dict(
         _delete_=True,
         type="TokenTarget",
-        codebook="work_dirs/tokenizers/centroids_shapes.pth",
+        codebook=codebook,
         source=dict(type="PictureTarget", norm_pix_loss=False),
     ),
     head=dict(_delete_=True, type="ClassificationHead"),

@@ -8,6 +8,7 @@ from mmengine import Config
 from mmengine.device import get_device
 from torch import Tensor
 
+from maetool.config.debug import mappings
 from maetool.config.prepare import prepare_config
 from maetool.errors import UsageError
 from maetool.ops.kmeans import kmeans
@@ -44,7 +45,9 @@ def fit_centroids(
             f"{cfg.model.target.get('type')} needs no centroids: pass a config whose target is TokenTarget."
         )
     told = told or (lambda sentence: None)
-    cfg.model.target.codebook = 2  # no file is read: there is none yet
+    for part in mappings(cfg.model):
+        if isinstance(part.get("codebook"), str):
+            part["codebook"] = 2  # no file is read: there is none yet
     prepare_config(cfg)
     model = MODELS.build(cfg.model).to(get_device()).eval()
     vectors = _vectors(cfg, model, number * patches)

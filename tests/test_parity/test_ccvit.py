@@ -4,11 +4,12 @@ import pytest
 import torch
 from golden import beit_encoder, close, gradients, load, load_all
 
+from maetool.corruptions import NearestCodeCorruption
 from maetool.decoders import LinearDecoder
 from maetool.heads import ClassificationHead, RegressionHead
-from maetool.maskers import BlockMasker
+from maetool.maskers import AlsoVisibleMasker, BlockMasker
 from maetool.models import MaskedImageModel
-from maetool.ops.patches import patchify, unpatchify
+from maetool.ops.patches import patchify
 from maetool.structures import MaskPlan
 from maetool.targets import PixelTarget, TokenTarget
 
@@ -51,7 +52,13 @@ def case(data_dir, tmp_path):
         "head": RegressionHead(),
     }
     model = MaskedImageModel(
-        BlockMasker(75 / 196), encoder, LinearDecoder(24, 24), target, ClassificationHead(), tasks={"pixels": pixels}
+        AlsoVisibleMasker(BlockMasker(75 / 196), 20),
+        encoder,
+        LinearDecoder(24, 24),
+        target,
+        ClassificationHead(),
+        tasks={"pixels": pixels},
+        corruption=NearestCodeCorruption(str(path), patch_size=16, **UNITS),
     )
     load_all(model, ours(state) | {"target.codebook": target.codebook})
     return golden, model, plan_of(golden)
@@ -69,14 +76,9 @@ def normalised(pictures):
     return (pictures - mean) / std
 
 
-def with_centroids(golden, model):
-    """Return normalised pictures in which the replaced patches are their centroids, in the published order of work."""
-    pictures = golden["imgs_uint8"].float() / 255
-    everything = plan_of(golden).predicting("all")
-    nearest = model.target(normalised(pictures), everything)  # (B, L)
-    patches = patchify(pictures, (16, 16))
-    patches = torch.where(golden["replaced"][..., None], model.target.codebook[nearest], patches)
-    return normalised(unpatchify(patches, (14, 14), (16, 16)))
+def with_centroids(golden, model, plan):
+    """Return normalised pictures in which the replaced patches are their centroids."""
+    return model.corruption(normalised(golden["imgs_uint8"].float() / 255), plan, None)
 
 
 def test_tokens(case):
@@ -95,15 +97,15 @@ def test_pixel_target(case):
 
 
 def test_encoder_images(case):
-    golden, model, _ = case
-    patches = patchify(with_centroids(golden, model), (16, 16))[golden["replaced"]]
+    golden, model, plan = case
+    patches = patchify(with_centroids(golden, model, plan), (16, 16))[golden["replaced"]]
     close(patches, channels_last(golden["encoder_imgs_replaced_patches"].T).T)
 
 
 def losses_of(case):
     golden, model, plan = case
     clean = normalised(golden["imgs_uint8"].float() / 255)
-    main, levels = model.read(with_centroids(golden, model), plan)
+    main, levels = model.read(with_centroids(golden, model, plan), plan)
     task = model.tasks["pixels"]
     pred, pixels = model.decoder(main, plan), task.decoder(levels, plan)
     tokens = model.head(pred, model.target(clean, plan), plan)["loss"]
@@ -118,6 +120,12 @@ def test_predictions_and_losses(case):
     close(loss_tokens, golden["loss_tokens"])
     close(loss_pixels, golden["loss_pixels"])
     close(loss_tokens + loss_pixels, golden["loss"])
+
+
+def test_the_whole_step(case):
+    golden, model, plan = case
+    losses = model(normalised(golden["imgs_uint8"].float() / 255), plan=plan)
+    close(losses["loss"], golden["loss"])
 
 
 def test_gradients(case):
