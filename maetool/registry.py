@@ -1,7 +1,7 @@
 """The registries.
 
-`MASKERS`, `ENCODERS`, `DECODERS`, `TARGETS`, `HEADS`, `TEACHERS` and `CORRUPTIONS` are roots of scope `maetool`; the
-others are children of MMEngine's, because a parent takes one child per scope.
+`MASKERS`, `STEMS`, `ENCODERS`, `DECODERS`, `TARGETS`, `HEADS`, `TEACHERS` and `CORRUPTIONS` are roots of scope
+`maetool`; the others are children of MMEngine's, because a parent takes one child per scope.
 """
 
 import inspect
@@ -87,6 +87,7 @@ class Registry(engine.Registry):
 
 
 MASKERS = Registry("masker", locations=("maetool.maskers",))
+STEMS = Registry("stem", locations=("maetool.stems",))
 ENCODERS = Registry("encoder", locations=("maetool.encoders",))
 DECODERS = Registry("decoder", locations=("maetool.decoders",))
 TARGETS = Registry("target", locations=("maetool.targets",))
@@ -124,7 +125,7 @@ VISUALIZERS = Registry("visualizer", parent=engine.VISUALIZERS, locations=("maet
 RUNNERS = Registry("runner", parent=engine.RUNNERS, locations=("maetool.engine.runner",))
 FUNCTIONS = Registry("function", parent=engine.FUNCTIONS, locations=("maetool.data.collate", "maetool.data.datasets"))
 
-PART_REGISTRIES = (MASKERS, ENCODERS, DECODERS, TARGETS, HEADS, TEACHERS, CORRUPTIONS)
+PART_REGISTRIES = (MASKERS, STEMS, ENCODERS, DECODERS, TARGETS, HEADS, TEACHERS, CORRUPTIONS)
 _ALL = tuple(parts for parts in list(vars().values()) if isinstance(parts, Registry))
 
 

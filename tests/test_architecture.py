@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "maetool"
 INNER = {"data", "engine", "weights"}  # rooms with rooms of their own
 BASICS = {"_lazy", "annotations", "errors", "ops", "positions", "reading", "weights", "writing", "registry"}
-PARTS = {"maskers", "encoders", "decoders", "targets", "heads", "teachers", "corruptions"}
+PARTS = {"maskers", "stems", "encoders", "decoders", "targets", "heads", "teachers", "corruptions"}
 DATA = {"annotations", "errors", "ops", "compat", "reading", "writing", "registry", "_lazy"}
 DENSE = {*DATA, "data.keys", "data.objects", "data.collate", "data.codecs", "data.sources", "data.transforms"}
 LOADING = {"data.workers", "data.samplers", "data.keys", "data.objects", "data.collate", "data.codecs", "data.datasets"}

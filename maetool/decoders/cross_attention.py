@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import pad
 
 from maetool.annotations import Count, FromZero, Positive
 from maetool.layers import (
@@ -20,7 +21,7 @@ from maetool.layers import (
     pre_norm,
 )
 from maetool.ops.cpu import autocast_dtype
-from maetool.ops.geometry import to_size
+from maetool.ops.geometry import rank_of, to_size
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.positions import keep_positions
 from maetool.registry import DECODERS
@@ -44,9 +45,9 @@ class CrossBlock(nn.Module):
         self.cross_attn = CrossAttention(embed_dim, memory_dim, num_heads)
         self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
 
-    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """Return x (B, M, E) after asking memory (B, N, D)."""
-        x = x + self.cross_attn(self.norm1(x), self.memory_norm(memory))
+    def forward(self, x: Tensor, memory: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Return x (B, M, E) after asking memory (B, N, D), but for what is padding, `keep` (B, N) False."""
+        x = x + self.cross_attn(self.norm1(x), self.memory_norm(memory), keep)
         return x + pre_norm(self.norm2, self.mlp, x)
 
 
@@ -61,19 +62,20 @@ class CrossAttentionDecoder(nn.Module):
     Args:
         encoder_dim: D.
         out_dim: P, numbers to predict for each patch.
-        grid: (h, w), or one number, the grid that is trained on. Other grids work too.
+        grid: such as (h, w), or one number for a square: the grid that is trained on. Other grids work too.
         num_layers: blocks of the encoder.
         layers: which of its layers are mixed, 0 being what enters the first block; by default all of them.
         embed_dim: E.
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over E.
+        encoder: the encoder, of which only `sees` is asked.
 
     Raises:
         UsageError: sizes that do not divide, or layers that there are not.
     """
 
-    reads = ("visible", "all")
+    reads = ("visible", "all", "blank")
     any_stride = True
     layers: Sequence[int] = ()
     pos_embed: Tensor
@@ -89,10 +91,12 @@ class CrossAttentionDecoder(nn.Module):
         depth: FromZero = 12,
         num_heads: Count = 16,
         mlp_ratio: Positive = 4.0,
+        encoder: Any = None,
     ) -> None:
         super().__init__()
         check_heads(embed_dim, num_heads)
-        self.embed_dim, self.grid = embed_dim, to_size(grid, "grid")
+        self.reads_all = getattr(encoder, "sees", "visible") == "all"
+        self.embed_dim, self.grid = embed_dim, to_size(grid, "grid", rank_of(grid))
         self.layers = find_layers(range(num_layers + 1) if layers is None else layers, num_layers)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         keep_positions(self, sincos_pos_embed(embed_dim, self.grid))
@@ -114,8 +118,11 @@ class CrossAttentionDecoder(nn.Module):
         memories = self.mixtures(latent)  # depth x (B, N, D)
         table = positions_on(self.pos_embed, self.grid, plan.grid)[0]  # (L, E)
         x = functional.embedding(plan.ids_predict, table) + self.mask_token  # (B, M, E)
+        keep = None
+        if plan.keep_valid is not None and not self.reads_all:  # what comes before the patches is the prefix
+            keep = pad(plan.keep_valid, (latent[0].shape[1] - plan.num_keep, 0), value=True)
         for block, memory in zip(self.blocks, memories, strict=True):
-            x = block(x, memory)
+            x = block(x, memory, keep)
         return call_linear(self.pred, self.norm(x))  # (B, M, P)
 
     def mixtures(self, latent: Sequence[Tensor]) -> tuple[Tensor, ...]:

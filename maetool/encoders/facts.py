@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.geometry import by, rank_of, to_size
-from maetool.structures import MaskPlan
+from maetool.ops.geometry import check_images as check_images  # also the name that encoders look for here
+from maetool.structures import Layout, MaskPlan
 
 # "visible": removed patches are dropped; "all": every place has a token, the removed ones a mask token.
 Sees = Literal["visible", "all"]
 # "blank": the removed patches that a plan leaves blank have a mask token, the others are dropped.
 SeesBlank = Literal["visible", "all", "blank"]
-_AXES = {1: "length", 2: "height, width", 3: "frames, height, width"}
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
@@ -26,29 +26,6 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     if value not in choices:
         raise UsageError(f"{name} is {value!r}, but must be {' or '.join(repr(choice) for choice in choices)}.")
     return value
-
-
-def check_images(images: Any, in_chans: int, rank: int = 2) -> None:
-    """Check that images are (B, C, H, W), or of another rank (B, C, *size).
-
-    Args:
-        images: a tensor.
-        in_chans: C.
-        rank: axes of `size`, 1 to 3.
-
-    Raises:
-        UsageError: several streams, another shape, or another number of channels.
-    """
-    if not isinstance(images, Tensor):
-        names = ", ".join(map(str, images)) if isinstance(images, Mapping) else type(images).__name__
-        raise UsageError(
-            f"The encoder takes one tensor of images, but got {names}: take StreamTransformer for several streams."
-        )
-    if images.ndim != rank + 2 or images.shape[1] != in_chans:
-        raise UsageError(
-            f"The encoder takes images of shape (batch, {in_chans}, {_AXES[rank]}), but got "
-            f"{tuple(images.shape)}: set encoder.in_chans, or convert the images."
-        )
 
 
 def check_size(images: Tensor, img_size: Sequence[int]) -> None:
@@ -130,6 +107,24 @@ def check_plan(plan: MaskPlan, grid: tuple[int, ...], takes: Collection[str] = (
         raise UsageError(
             f"The plan is for a grid of {by(plan.grid)} patches, but the images have {by(grid)}: "
             "make the plan for these images."
+        )
+    check_heeded(plan, takes)
+
+
+def check_layout(plan: MaskPlan, layout: Layout, takes: Collection[str] = ()) -> None:
+    """Check that a plan is for this layout of streams, and has nothing that an encoder would not look at.
+
+    Args:
+        plan, layout: of the batch.
+        takes: see `check_plan`.
+
+    Raises:
+        UsageError: it is for another one, or has more than the encoder heeds.
+    """
+    if not plan.layout.matches(layout):
+        raise UsageError(
+            f"The plan is for tokens that lie {plan.layout}, but those of the batch lie {layout}: make the plan for "
+            "this batch."
         )
     check_heeded(plan, takes)
 

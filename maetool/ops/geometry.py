@@ -1,11 +1,15 @@
 """Sizes and grids: how many patches an image has, and how many of them stay visible."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
 
 from maetool.errors import UsageError
 
 Size = tuple[int, ...]
+_AXES = {1: "length", 2: "height, width", 3: "frames, height, width"}
 
 
 def to_size(value: int | Sequence[int], name: str, rank: int = 2) -> Size:
@@ -50,6 +54,29 @@ def grid_of(image_size: Sequence[int], patch_size: Sequence[int]) -> Size:
             f"the nearest size that fits is {by(fits)}."
         )
     return tuple(s // p for s, p in zip(image_size, patch_size, strict=True))
+
+
+def check_images(images: Any, in_chans: int, rank: int = 2) -> None:
+    """Check that images are (B, C, H, W), or of another rank (B, C, *size).
+
+    Args:
+        images: a tensor.
+        in_chans: C.
+        rank: axes of `size`, 1 to 3.
+
+    Raises:
+        UsageError: several streams, another shape, or another number of channels.
+    """
+    if not isinstance(images, Tensor):
+        names = ", ".join(map(str, images)) if isinstance(images, Mapping) else type(images).__name__
+        raise UsageError(
+            f"The encoder takes one tensor of images, but got {names}: take StreamTransformer for several streams."
+        )
+    if images.ndim != rank + 2 or images.shape[1] != in_chans:
+        raise UsageError(
+            f"The encoder takes images of shape (batch, {in_chans}, {_AXES[rank]}), but got "
+            f"{tuple(images.shape)}: set encoder.in_chans, or convert the images."
+        )
 
 
 def by(size: Sequence[int]) -> str:

@@ -1,0 +1,231 @@
+"""One transformer over several streams of tokens."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from maetool.annotations import Count, FromZero, Positive
+from maetool.errors import UsageError
+from maetool.layers import init_as_mae
+from maetool.layers.attention import QkvBias
+from maetool.layers.norm import NormKind
+from maetool.layers.stream_positions import StreamCode, StreamPosEmbed, StreamPositions
+from maetool.ops.patches import take_tokens
+from maetool.registry import ENCODERS, STEMS
+from maetool.structures import Layout, MaskPlan
+from maetool.structures.layout import ONLY
+
+from .facts import SeesBlank, check_choice, check_layout, layer_in_blocks
+from .trunk import TAKES, Trunk
+
+
+@ENCODERS.register_module()
+class StreamTransformer(Trunk):
+    """Stems, each of one input or several streams of one, and a ViT over all their tokens, which share one index.
+
+    The tokens of all streams are embedded, positions are added to those that enter, and the others are dropped. A batch
+    is a mapping from the names of the stems to tensors; with one stem, it may be that tensor.
+
+    Args:
+        stems: name to the config of a stem, see `maetool.stems`. A stem of one stream gives it its name, such as
+            {"rgb": PatchStem, "depth": PatchStem}; one of several, such as `GroupStem`, names them itself.
+        embed_dim: D, also of the stems.
+        depth: number of blocks.
+        num_heads: attention heads of a block.
+        mlp_ratio: width of a block's hidden layer over D.
+        drop_path_rate: drop path of the last block; it rises linearly from 0.
+        pos_embed: of all streams or of each, see `maetool.layers.stream_positions.Positions`.
+        stream_code: what marks the stream of a token: "none"; "concat", the last `code_dim` channels of its position
+            (SatMAE); or "learned", a vector that is added.
+        code_dim: channels of "concat".
+        sees, layer_scale, final_norm, class_token, num_registers, qkv_bias, qk_norm, norm_layer, pre_norm: see
+            `VisionTransformer`.
+
+    Attributes:
+        grids: tokens of each stream along each axis, as trained.
+        streams: of each stream, `patch_size`, `in_chans` and `grid`; an encoder of one stream has these three itself.
+
+    Raises:
+        UsageError: no stems, two streams of one name, or choices that there are not.
+    """
+
+    part_registries: ClassVar = {"stems": STEMS}
+    streams: dict[str, Any]
+
+    def __init__(
+        self,
+        stems: Mapping[str, Any],
+        embed_dim: Count = 768,
+        depth: Count = 12,
+        num_heads: Count = 12,
+        mlp_ratio: Positive = 4.0,
+        drop_path_rate: float = 0.0,
+        pos_embed: StreamPosEmbed | Mapping[str, StreamPosEmbed] = "sincos",
+        stream_code: StreamCode = "none",
+        code_dim: FromZero = 0,
+        sees: SeesBlank = "visible",
+        layer_scale: float | None = None,
+        final_norm: bool = True,
+        class_token: bool = True,
+        num_registers: FromZero = 0,
+        qkv_bias: QkvBias = True,
+        qk_norm: bool = False,
+        norm_layer: NormKind = "layer",
+        pre_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        check_choice("sees", sees, self.can_see)
+        self.sees = sees
+        self.stems = nn.ModuleDict(
+            {name: STEMS.build(stem, default_args={"embed_dim": embed_dim}) for name, stem in stems.items()}
+        )
+        facts = self._facts()
+        self._add_prefix(embed_dim, class_token, num_registers)
+        coords = {s: stem.coord_dim for name, stem in self._named() for s in _names(name, stem) if stem.coord_dim}
+        self.positions = StreamPositions(pos_embed, embed_dim, self.grids, stream_code, code_dim, coord_dims=coords)
+        options = (layer_scale, qkv_bias, qk_norm, norm_layer, pre_norm, final_norm)
+        self._add_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, *options)
+        self._say(facts)
+        init_as_mae(self)
+
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {}
+        for name, stem in self._named():
+            own = dict(zip(_names(name, stem), stem.streams.values(), strict=True))
+            if taken := set(own) & set(facts):
+                raise UsageError(f"Two stems have a stream called {min(taken)!r}: rename one of them.")
+            facts |= own
+        if not facts:
+            raise UsageError("StreamTransformer has no stems: name at least one, such as stems.rgb=PatchStem.")
+        self.grids = {name: tuple(each["grid"]) for name, each in facts.items()}
+        return facts
+
+    def _say(self, facts: Mapping[str, Any]) -> None:
+        """State the facts of the streams, or of the only one."""
+        if len(facts) > 1:
+            self.streams = dict(facts)
+            return
+        (stem,), (fact,) = self.stems.values(), facts.values()
+        self.patch_size = self.stride = fact["patch_size"]
+        self.in_chans, self.grid = fact["in_chans"], fact["grid"]
+        self.img_size = getattr(stem, "img_size", self.grid)
+
+    def _named(self) -> list[tuple[str, Any]]:
+        return list(self.stems.items())
+
+    def forward(
+        self, batch: Tensor | Mapping[str, Tensor], plan: MaskPlan | None = None, layers: Sequence[int] | None = None
+    ) -> Tensor | list[Tensor]:
+        """Return tokens (B, T + V, D), the prefix first: of what enters, or (B, T + L, D) if it sees all.
+
+        Args:
+            batch: name of each stem to its input.
+            plan: what is visible, over the layout of the batch; None hides nothing.
+            layers: return a list instead, the raw tokens of these layers; see `maetool.layers.run_blocks`.
+
+        Raises:
+            UsageError: a stem without input, an input that does not fit, or a plan for another layout.
+        """
+        x, keep = self._embed(batch, plan)
+        return self._run(x, layers, keep, None)
+
+    def _embed(self, batch: Any, plan: MaskPlan | None) -> tuple[Tensor, Tensor | None]:
+        """Return what enters the first block (B, T + V, D), and which of the V tokens are no padding."""
+        layout = self.layout_of(batch)
+        positions = self.positions(layout.grids, layout.coords)  # (B or 1, L, D)
+        x, keep = self.tokens(batch), layout.valid
+        if plan is not None:
+            check_layout(plan, layout, TAKES[self.sees])
+            if self.sees == "all":
+                x = torch.where(plan.mask[..., None], self.mask_token.to(x.dtype), x)
+            else:
+                x, keep = self._place_masks(plan.keep(x), plan), _both(plan, keep)
+                positions = None if positions is None else take_tokens(positions.expand(len(x), -1, -1), plan.ids_keep)
+        return self._enter(x if positions is None else x + positions, None), keep
+
+    def tokens(self, batch: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Return the embedding (B, L, D) of every place, before positions."""
+        return torch.cat([stem(self._input(batch, name)) for name, stem in self._named()], dim=1)
+
+    def attention(self, batch: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Return the attention of the last block with nothing hidden, (B, heads, T + L, T + L), queries in rows."""
+        return self._attention(*self._embed(batch, None), None)
+
+    def layout_of(self, batch: Tensor | Mapping[str, Tensor]) -> Layout:
+        """Return where the tokens of a batch lie: all streams, in the order of the stems.
+
+        Raises:
+            UsageError: a stem without input, or an input that does not fit.
+        """
+        layouts = [(name, stem, stem.layout_of(self._input(batch, name))) for name, stem in self._named()]
+        grids = {
+            stream: grid
+            for name, stem, layout in layouts
+            for stream, grid in zip(_names(name, stem), layout.grids.values(), strict=True)
+        }
+        parts = [layout for _, _, layout in layouts]
+        return Layout(grids, _joined(parts, "coords", float("nan")), _joined(parts, "valid", True))
+
+    def grid_of(self, batch: Tensor | Mapping[str, Tensor]) -> tuple[int, ...]:
+        """Return the grid of the only stream.
+
+        Raises:
+            UsageError: there are several.
+        """
+        return self.layout_of(batch).grid
+
+    def _input(self, batch: Any, name: str) -> Tensor:
+        if isinstance(batch, Tensor) and len(self.stems) == 1:
+            return batch
+        if not isinstance(batch, Mapping) or name not in batch:
+            given = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else "one tensor"
+            raise UsageError(f"The encoder reads {', '.join(self.stems)}, but got {given}: give each of them.")
+        return cast(Tensor, batch[name])
+
+    def layer_of(self, name: str) -> int:
+        """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head."""
+        return layer_in_blocks(name, ("cls_token", "reg_token", "mask_token", "stems", "positions", "norm_pre"))
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay, beside biases and norms: positions, and what the stems name."""
+        own = {f"positions.{name}" for name in self.positions.no_weight_decay()}
+        for name, stem in self._named():
+            own |= {f"stems.{name}.{each}" for each in getattr(stem, "no_weight_decay", set)()}
+        return own
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {"embed_dim": 16 * arguments["num_heads"], "depth": 2, "code_dim": min(4, arguments["code_dim"])}
+
+
+def _names(name: str, stem: Any) -> list[str]:
+    """Return the names of the streams of a stem: its own, or that of the stem for the only one."""
+    return [name] if list(stem.streams) == [ONLY] else list(stem.streams)
+
+
+def _both(plan: MaskPlan, valid: Tensor | None) -> Tensor | None:
+    """Return which tokens (B, V) that enter are no padding of the plan or of the layout, whose places are (B, L)."""
+    if valid is None:
+        return plan.keep_valid
+    valid = valid.gather(1, plan.ids_keep)
+    return valid if plan.keep_valid is None else valid & plan.keep_valid
+
+
+def _joined(layouts: Sequence[Layout], name: str, default: float | bool) -> Tensor | None:
+    """Return the `coords` (B, L, k) or `valid` (B, L) of all layouts in a row; None where no layout has any."""
+    values: list[Any] = [getattr(layout, name) for layout in layouts]
+    given = [value for value in values if value is not None]
+    if not given:
+        return None
+    width = max(value.shape[2] for value in given) if name == "coords" else None
+    filled = []
+    for layout, value in zip(layouts, values, strict=True):
+        if value is None:
+            shape = (len(given[0]), layout.length, *([] if width is None else [width]))
+            value = given[0].new_full(shape, default)
+        filled.append(value if width is None else pad(value, (0, width - value.shape[2]), value=default))
+    return torch.cat(filled, dim=1)

@@ -1,0 +1,155 @@
+"""Positions of the tokens of several streams."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from maetool.errors import UsageError
+from maetool.ops.pos_embed import sincos_pos_embed
+
+from .positions import PosEmbed, add_positions, positions_of
+
+StreamCode = Literal["none", "concat", "learned"]
+StreamPosEmbed = PosEmbed | Literal["coords"]
+
+
+class Positions(nn.Module):
+    """Positions of one stream.
+
+    Args:
+        kind: see `add_positions`, but for "rotary"; or "coords", a network of the layout's coordinates (Point-MAE).
+        width: D.
+        grid: that is trained on.
+        code: (Dc,), what marks the stream: the last Dc channels of its table. None, nothing.
+        coord_dim: axes of the coordinates.
+
+    Raises:
+        UsageError: a kind that this stream cannot have.
+    """
+
+    def __init__(
+        self, kind: StreamPosEmbed, width: int, grid: Sequence[int], code: Tensor | None = None, coord_dim: int = 0
+    ) -> None:
+        super().__init__()
+        if kind == "rotary" or (code is not None and kind not in ("sincos", "learned", "flat")):
+            raise UsageError(
+                f"pos_embed of a stream is {kind!r}, but must be a table, such as 'sincos', that is added: 'rotary' is "
+                "for encoders of one stream, and stream_code='concat' for 'sincos', 'learned' and 'flat'."
+            )
+        if kind == "coords":
+            if not coord_dim:
+                raise UsageError("pos_embed of a stream is 'coords', but its stem gives no coordinates: take 'sincos'.")
+            self.grid, self.positions = tuple(grid), kind
+            self.pos_embed: Any = nn.Sequential(nn.Linear(coord_dim, 128), nn.GELU(), nn.Linear(128, width))
+            return
+        own = 0 if code is None else len(code)
+        add_positions(self, kind, width - own, grid)
+        if code is not None:  # in one table, so that it moves with the stream and is resized with it
+            table: Any = torch.cat([self.pos_embed.detach(), code.expand(1, self.pos_embed.shape[1], -1)], dim=2)
+            self.pos_embed = nn.Parameter(table) if kind == "learned" else table
+
+    def forward(self, grid: tuple[int, ...], coords: Tensor | None = None) -> Tensor | None:
+        """Return the positions (1, L, D) of a grid, or (B, L, D) of coordinates (B, L, k); None if there are none."""
+        if self.positions == "coords":
+            return self.pos_embed(coords)
+        return positions_of(self, grid)
+
+
+class StreamPositions(nn.Module):
+    """Positions of several streams, and what marks each of them.
+
+    Args:
+        kind: of all streams, or of each; see `Positions`.
+        width: D.
+        grids: of the streams, in the order of their codes.
+        code: "none"; "concat", the last `code_dim` channels are a fixed sine of the number of the stream (SatMAE); or
+            "learned", a vector for each stream is added (MultiMAE).
+        code_dim: Dc of "concat".
+        num_prefix_tokens: T; with "concat" the prefix has a code of its own, after those of the streams, as in
+            SatMAE's decoder. With 0 it has no position.
+        coord_dims: k of the streams that have coordinates.
+
+    Raises:
+        UsageError: an unknown code, or a `kind` that does not say what each stream has.
+    """
+
+    prefix: Tensor
+
+    def __init__(
+        self,
+        kind: StreamPosEmbed | Mapping[str, StreamPosEmbed],
+        width: int,
+        grids: Mapping[str, Sequence[int]],
+        code: StreamCode = "none",
+        code_dim: int = 0,
+        num_prefix_tokens: int = 0,
+        coord_dims: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()
+        _check(kind, width, grids, code, code_dim)
+        number = len(grids) + (num_prefix_tokens > 0)
+        codes: Any = sincos_pos_embed(code_dim, (number,))[0] if code == "concat" else [None] * number
+        self.tables = nn.ModuleDict()
+        self.codes = nn.ParameterDict()
+        for (name, grid), own in zip(grids.items(), codes, strict=False):
+            one = kind[name] if isinstance(kind, Mapping) else kind
+            self.tables[name] = Positions(one, width, grid, own, (coord_dims or {}).get(name, 0))
+            if code == "learned":
+                self.codes[name] = nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02)
+        prefix = torch.zeros(1, num_prefix_tokens, width)
+        if code == "concat" and num_prefix_tokens:
+            prefix[..., width - code_dim :] = codes[-1]
+        self.register_buffer("prefix", prefix, persistent=False)
+
+    def forward(self, grids: Mapping[str, tuple[int, ...]], coords: Tensor | None = None) -> Tensor | None:
+        """Return the positions (1, T + L, D), or (B, T + L, D) where some depend on coordinates; None without any.
+
+        Args:
+            grids: of the streams, in the order of the tokens; a subset of the streams will do.
+            coords: (B, L, k), of all tokens.
+        """
+        starts, parts = 0, []
+        for name, grid in grids.items():
+            length = torch.Size(grid).numel()
+            parts.append(self._of(name, grid, None if coords is None else coords[:, starts : starts + length]))
+            starts += length
+        if all(part is None for part in parts):
+            return None
+        batch = max(1 if part is None else len(part) for part in parts)
+        filled = [self.prefix, *(self._filled(part, grid) for part, grid in zip(parts, grids.values(), strict=True))]
+        return torch.cat([part.expand(batch, -1, -1) for part in filled], dim=1)
+
+    def _of(self, name: str, grid: tuple[int, ...], coords: Tensor | None) -> Tensor | None:
+        table: Any = self.tables[name]
+        positions = table(grid, None if coords is None or table.positions != "coords" else coords)
+        if name not in self.codes:
+            return positions
+        code = self.codes[name]
+        return code.expand(-1, torch.Size(grid).numel(), -1) if positions is None else positions + code
+
+    def _filled(self, part: Tensor | None, grid: tuple[int, ...]) -> Tensor:
+        if part is not None:
+            return part
+        return self.prefix.new_zeros(1, torch.Size(grid).numel(), self.prefix.shape[2])
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay: tables and codes."""
+        return {name for name, _ in self.named_parameters() if name.startswith("codes.") or _is_table(name)}
+
+
+def _is_table(name: str) -> bool:
+    return name.rpartition(".")[2].startswith("pos_embed")
+
+
+def _check(kind: Any, width: int, grids: Mapping[str, Any], code: str, code_dim: int) -> None:
+    if code not in ("none", "concat", "learned"):
+        raise UsageError(f"stream_code is {code!r}, but must be 'none', 'concat' or 'learned'.")
+    if (code == "concat") != (code_dim > 0) or code_dim >= width:
+        raise UsageError(
+            f"stream_code is {code!r} and code_dim is {code_dim}, but 'concat' needs the number of channels that hold "
+            f"the code, from 2 to {width - 2}, and the others need none."
+        )
+    if isinstance(kind, Mapping) and set(kind) != set(grids):
+        raise UsageError(f"pos_embed names {', '.join(kind)}, but the streams are {', '.join(grids)}: name each once.")
