@@ -28,7 +28,7 @@ class PointStem(Stem):
         embed_dim: D; the encoder's.
         coord_dim: axes of space.
         widths: of the three hidden layers.
-        padded: groups whose centre is NaN are padding, where clouds have different numbers of groups.
+        padded: groups whose centre is not finite are padding, where clouds have different numbers of groups.
 
     Raises:
         UsageError: fewer channels than coordinates.
@@ -67,11 +67,13 @@ class PointStem(Stem):
             )
         coords = x[:, :, 0, : self.coord_dim]
         valid = coords.isfinite().all(dim=2) if self.padded else None
-        return Layout(Layout.of((x.shape[1],)).grids, coords.nan_to_num() if self.padded else coords, valid)
+        return Layout(
+            Layout.of((x.shape[1],)).grids, coords.nan_to_num(0.0, 0.0, 0.0) if self.padded else coords, valid
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens (B, G, D) of groups (B, G, 1 + n, C)."""
-        x = x.nan_to_num() if self.padded else x
+        x = x.nan_to_num(0.0, 0.0, 0.0) if self.padded else x
         centres, points = x[:, :, :1, : self.coord_dim], x[:, :, 1:]
         near = torch.cat([points[..., : self.coord_dim] - centres, points[..., self.coord_dim :]], dim=3)
         near = near.flatten(0, 1).transpose(1, 2)  # (B * G, C, n)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maetool.models.pairing import layout_of
-from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, TARGETS, TEACHERS, build_part
+from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, STEMS, TARGETS, TEACHERS, build_part
 from maetool.teachers import MomentumTeacher
 from maetool.testing import (
     check_corruption,
@@ -12,6 +12,7 @@ from maetool.testing import (
     check_encoder,
     check_head,
     check_masker,
+    check_stem,
     check_target,
     check_teacher,
     tiny_batch,
@@ -36,6 +37,12 @@ SWIN = {"img_size": (64, 32), "patch_size": 4, "depths": (2, 1, 1, 1), "num_head
 NEEDED = {
     "LayerFusionDecoder": {"layers": [0, 2], "decoder": INNER, "facts": FACTS},
     "SwinTransformer": {**SWIN, "embed_dim": 8},
+    "StreamTransformer": {
+        "stems": {"image": {"type": "PatchStem", "img_size": (16, 24), "patch_size": (8, 4), "in_chans": 5}}
+    },
+    "TokenStem": {"codebook": 7, "padding": 0},
+    "GroupStem": {"groups": [(0, 3), (1,), (4, 2, 0)]},
+    "PointStem": {"in_chans": 4, "num_groups": 6, "widths": (8, 8, 8), "padded": True},
     "HybridTransformer": {"conv_dims": (8, 16)},
     "WindowedTransformer": {"window_size": 2, "global_blocks": (1,)},
 }
@@ -103,6 +110,19 @@ def test_encoder(name, sees):
     encoder = build(ENCODERS, name, sees=sees)
     assert encoder.sees == sees
     check_encoder(encoder)
+
+
+INPUTS = {
+    "PatchStem": torch.randn(3, 5, 16, 24),
+    "GroupStem": torch.randn(3, 5, 16, 24),
+    "TokenStem": torch.randint(7, (3, 2, 6)),
+    "PointStem": torch.randn(3, 6, 9, 4),
+}
+
+
+@pytest.mark.parametrize("name", parts(STEMS))
+def test_stem(name):
+    check_stem(build(STEMS, name), INPUTS[name])
 
 
 @pytest.mark.parametrize("name", parts(DECODERS))

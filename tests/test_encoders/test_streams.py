@@ -1,0 +1,191 @@
+"""An encoder of several streams: where their tokens lie, and what of them enters."""
+
+import math
+
+import pytest
+import torch
+
+from maetool.encoders import StreamTransformer
+from maetool.errors import UsageError
+from maetool.ops.pos_embed import sincos_pos_embed
+from maetool.structures import Layout, MaskPlan, tokens_of_stream
+from maetool.testing import check_encoder
+
+STEMS = {
+    "rgb": {"type": "PatchStem", "img_size": (16, 24), "patch_size": 8, "in_chans": 3},
+    "clip": {"type": "PatchStem", "img_size": (4, 8, 16), "patch_size": (2, 4, 8), "in_chans": 1},
+    "words": {"type": "TokenStem", "codebook": 9, "grid": (5,), "padding": 0},
+    "points": {"type": "PointStem", "num_groups": 4, "widths": (8, 8, 8), "padded": True},
+}
+KINDS = {"rgb": "learned", "clip": "separable", "words": "flat", "points": "coords"}
+SMALL = {"embed_dim": 24, "depth": 2, "num_heads": 2}
+
+
+def encoder_of(stems=("rgb", "clip", "words", "points"), **options):
+    torch.manual_seed(0)
+    options = {"pos_embed": {name: KINDS[name] for name in stems}, **options}
+    encoder = StreamTransformer({name: STEMS[name] for name in stems}, **{**SMALL, **options}).eval()
+    torch.nn.init.normal_(encoder.cls_token)
+    return encoder
+
+
+def batch_of(batch_size=3):
+    generator = torch.Generator().manual_seed(1)
+    batch = {
+        "rgb": torch.randn(batch_size, 3, 16, 24, generator=generator),
+        "clip": torch.randn(batch_size, 1, 4, 8, 16, generator=generator),
+        "words": torch.randint(1, 9, (batch_size, 5), generator=generator),
+        "points": torch.randn(batch_size, 4, 7, 3, generator=generator),
+    }
+    batch["words"][0, 3:] = 0
+    batch["points"][1, 2:] = math.nan
+    return batch
+
+
+def change(batch, plan):
+    """Return the batch with other numbers in every removed place."""
+    masks = {
+        name: plan.mask[:, place].unflatten(1, plan.layout.grids[name]) for name, place in plan.layout.slices.items()
+    }
+    rgb, clip, words, points = (masks[name] for name in STEMS)
+    rgb = rgb.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
+    clip = clip.repeat_interleave(2, 1).repeat_interleave(4, 2).repeat_interleave(8, 3)[:, None]
+    valid = batch["words"] != 0
+    return {
+        "rgb": torch.where(rgb, 1e3, batch["rgb"]),
+        "clip": torch.where(clip, 1e3, batch["clip"]),
+        "words": torch.where(words & valid, batch["words"] % 8 + 1, batch["words"]),
+        "points": torch.where(points[..., None, None] & (torch.arange(7) > 0)[:, None], 1e3, batch["points"]),
+    }
+
+
+def in_order(layout, names):
+    """Return the indices of the tokens when the streams come in another order."""
+    return torch.cat([torch.arange(layout.length)[layout.slices[name]] for name in names])
+
+
+@pytest.mark.parametrize("sees", ["visible", "all", "blank"])
+@pytest.mark.parametrize("stream_code", ["none", "learned"])
+def test_streams_of_every_kind_keep_the_contract(sees, stream_code):
+    encoder = encoder_of(sees=sees, stream_code=stream_code, num_registers=1)
+    check_encoder(encoder, batch_of(), change)
+    layout = encoder.layout_of(batch_of())
+    assert layout.grids == {"rgb": (2, 3), "clip": (2, 2, 2), "words": (5,), "points": (4,)} == encoder.grids
+    assert layout.coords.shape == (3, 23, 3) and layout.valid.sum(dim=1).tolist() == [21, 21, 23]
+    assert encoder.streams["clip"] == {"patch_size": (2, 4, 8), "in_chans": 1, "grid": (2, 2, 2)}
+
+
+def test_permuting_streams_permutes_tokens():
+    encoder, names = encoder_of(stream_code="learned"), ("points", "rgb", "words", "clip")
+    other = encoder_of(names, stream_code="learned")
+    other.load_state_dict(encoder.state_dict())
+    batch = batch_of()
+    order = in_order(encoder.layout_of(batch), names)
+    out, permuted = encoder(batch), other(batch)
+    torch.testing.assert_close(permuted[:, 1:], out[:, 1:][:, order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(permuted[:, 0], out[:, 0], atol=1e-5, rtol=1e-5)
+
+
+def test_fixed_codes_move_with_their_streams():
+    grids = {name: {"type": "PatchStem", "img_size": 16, "patch_size": 8, "in_chans": 1} for name in "ab"}
+    codes = {"stream_code": "concat", "code_dim": 8, **SMALL}
+    torch.manual_seed(0)
+    encoder, other = StreamTransformer(grids, **codes), StreamTransformer(dict(reversed(grids.items())), **codes)
+    place, code = sincos_pos_embed(16, (2, 2))[0], sincos_pos_embed(8, (2,))[0]
+    expected = torch.cat([torch.cat([place, code[i].expand(4, -1)], dim=1) for i in (0, 1)])
+    torch.testing.assert_close(encoder.positions(encoder.grids)[0], expected)
+    other.load_state_dict(encoder.state_dict())
+    batch = {name: torch.randn(2, 1, 16, 16) for name in "ab"}
+    swapped = torch.cat([encoder(batch)[:, :1], encoder(batch)[:, 5:], encoder(batch)[:, 1:5]], dim=1)
+    torch.testing.assert_close(other(batch), swapped, atol=1e-5, rtol=1e-5)
+
+
+def test_samples_keep_other_numbers_of_each_stream():
+    encoder, batch = encoder_of(), batch_of()
+    layout = encoder.layout_of(batch)
+    scores = torch.rand(3, layout.length, generator=torch.Generator().manual_seed(3))
+    scores = scores.masked_fill(~layout.valid, 2.0)
+    plan = MaskPlan.from_scores(scores, 9, layout)
+    counts = {name: (~plan.mask[:, place]).sum(dim=1).tolist() for name, place in layout.slices.items()}
+    assert any(len(set(each)) > 1 for each in counts.values())
+    out = encoder(batch, plan)
+    for name in layout.grids:
+        own = tokens_of_stream(plan, name, out, encoder.num_prefix_tokens)
+        assert torch.equal(own[:, :1], out[:, :1])
+        assert own.shape[1] == 1 + max(counts[name])
+
+
+def test_padding_of_a_batch_changes_nothing():
+    """The words and points that a sample lacks are neither read nor attended to."""
+    encoder, batch = encoder_of(), batch_of()
+    out, layout = encoder(batch)[:, 1:], encoder.layout_of(batch)
+    assert out.isfinite().all()
+    batch["points"][1, 2:] = math.inf
+    torch.testing.assert_close(encoder(batch)[:, 1:][layout.valid], out[layout.valid])
+    # Positions of three words are those of five, scaled; without them the same words have the same tokens.
+    words = encoder_of(("rgb", "words"))
+    words.positions.tables["words"].pos_embed.zero_()
+    both = {"rgb": batch["rgb"][:1], "words": batch["words"][:1]}
+    short = {**both, "words": both["words"][:, :3]}
+    torch.testing.assert_close(words(both)[:, :10], words(short), atol=1e-5, rtol=1e-5)
+
+
+def test_one_stream_says_its_facts_itself_and_takes_a_tensor():
+    encoder = encoder_of(("rgb",))
+    assert not hasattr(encoder, "streams") and encoder.grid == (2, 3) and encoder.patch_size == (8, 8)
+    images = batch_of()["rgb"]
+    assert torch.equal(encoder(images), encoder({"rgb": images}))
+    assert encoder.layout_of(images).grid == encoder.grid_of(images) == (2, 3)
+
+
+def test_groups_of_channels_are_streams_of_one_image():
+    groups = {"visible": (2, 1, 0), "infrared": (3,)}
+    encoder = StreamTransformer(
+        {"image": {"type": "GroupStem", "groups": groups, "img_size": 16, "patch_size": 8}}, **SMALL
+    )
+    images = torch.randn(2, 5, 16, 16)
+    assert encoder.layout_of(images).grids == {"visible": (2, 2), "infrared": (2, 2)}
+    assert encoder.streams["visible"]["in_chans"] == 3
+    other = images.clone()
+    other[:, 4] = 7
+    assert torch.equal(encoder(other), encoder(images)), "a channel of no group is not read"
+    other[:, 3] = 7
+    changed = (encoder.tokens(other) - encoder.tokens(images)).abs().amax(dim=(0, 2))
+    assert (changed[:4] == 0).all() and (changed[4:] > 0).all()
+
+
+SENTENCES = [
+    ({}, "has no stems"),
+    ({"pos_embed": "rotary"}, "'rotary' is for encoders of one stream"),
+    ({"pos_embed": {"rgb": "sincos"}}, "pos_embed names rgb, but the streams are rgb, words"),
+    ({"stream_code": "sine"}, "stream_code is 'sine', but must be 'none', 'concat' or 'learned'"),
+    ({"stream_code": "concat"}, "code_dim is 0, but 'concat' needs the number of channels"),
+    ({"pos_embed": "coords"}, "its stem gives no coordinates"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), SENTENCES)
+def test_what_cannot_be_is_told(options, sentence):
+    stems = () if not options else ("rgb", "words")
+    with pytest.raises(UsageError, match=sentence):
+        StreamTransformer({name: STEMS[name] for name in stems}, **{**SMALL, **options})
+
+
+def test_inputs_that_do_not_fit_are_told():
+    encoder, batch = encoder_of(), batch_of()
+    for wrong, sentence in (
+        ({**batch, "rgb": batch["clip"]}, r"\(batch, 3, height, width\), but got"),
+        ({**batch, "words": batch["words"].float()}, "TokenStem takes int64 ids of shape"),
+        ({**batch, "points": batch["points"][..., :2]}, "PointStem takes groups of points of shape"),
+        ({"rgb": batch["rgb"]}, "The encoder reads rgb, clip, words, points, but got rgb: give each of them"),
+        (batch["rgb"], "but got one tensor"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            encoder(wrong)
+    plan = MaskPlan.from_scores(torch.rand(3, 12), 3, Layout.of({"rgb": (2, 3), "clip": (6,)}))
+    with pytest.raises(
+        UsageError, match="The plan is for tokens that lie rgb 2x3 and clip 6, but those of the batch lie"
+    ):
+        encoder(batch, plan)
+    with pytest.raises(UsageError, match="Two stems have a stream called 'a'"):
+        StreamTransformer({"a": STEMS["rgb"], "b": {"type": "GroupStem", "groups": {"a": [0], "c": [1]}}}, **SMALL)
