@@ -6,8 +6,8 @@ in [-1, 1] whose two ends become the two colours of the texture.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import cv2
@@ -159,23 +159,39 @@ def _coverage(contours: list[Array], size: tuple[int, int], oversampling: int = 
     return canvas * np.float32(1 / 255)
 
 
+def draw_object(size: tuple[int, int], rng: Generator) -> Object:
+    """Return an object of any class, form and colour, all of it visible, whose centre lies in the picture."""
+    label, radius, angle = int(rng.integers(len(_CONTOURS))), rng.uniform(0.12, 0.19), rng.uniform(-0.4, 0.4)
+    centre = extent_of(size) * rng.uniform(0.1, 0.9, 2)
+    colour = _colour(rng.uniform(0.4, 0.75), rng.uniform(0.3, 0.45), rng.uniform())
+    c, s = radius * math.cos(angle), radius * math.sin(angle)
+    contours = [contour @ np.array([(c, s), (-s, c)]) + centre for contour in _CONTOURS[label]]
+    cover = _coverage(contours, size)
+    return Object(label, contours, centre, radius, colour, cover, cover >= 0.5)
+
+
+def moved_to(thing: Object, centre: Array, size: tuple[int, int]) -> Object:
+    """Return an object at another centre (2,), column and row, which may lie outside the picture."""
+    contours = [contour + (centre - thing.centre) for contour in thing.contours]
+    cover = _coverage(contours, size)
+    return replace(thing, contours=contours, centre=centre, cover=cover, visible=cover >= 0.5)
+
+
+def extent_of(size: tuple[int, int]) -> Array:
+    """Return width and height (2,) in short sides."""
+    return np.array([size[1], size[0]]) / min(size)
+
+
 def _place_objects(size: tuple[int, int], rng: Generator) -> list[Object]:
     """Return two or three objects, less those that the others hide; later ones lie over earlier ones."""
-    extent = np.array([size[1], size[0]]) / min(size)
     objects: list[Object] = []
     taken = np.zeros(size, dtype=bool)
     for _ in range(rng.integers(2, 4)):  # from the top one down, so that what is in sight is known at once
-        label, radius, angle = int(rng.integers(len(_CONTOURS))), rng.uniform(0.12, 0.19), rng.uniform(-0.4, 0.4)
-        centre = extent * rng.uniform(0.1, 0.9, 2)
-        colour = _colour(rng.uniform(0.4, 0.75), rng.uniform(0.3, 0.45), rng.uniform())
-        c, s = radius * math.cos(angle), radius * math.sin(angle)
-        contours = [contour @ np.array([(c, s), (-s, c)]) + centre for contour in _CONTOURS[label]]
-        cover = _coverage(contours, size)
-        inside = cover >= 0.5
-        visible = inside & ~taken
-        if np.count_nonzero(visible) > MIN_VISIBLE * np.count_nonzero(inside):
-            taken |= inside
-            objects.append(Object(label, contours, centre, radius, colour, cover, visible))
+        thing = draw_object(size, rng)
+        visible = thing.visible & ~taken
+        if np.count_nonzero(visible) > MIN_VISIBLE * np.count_nonzero(thing.visible):
+            taken |= thing.visible
+            objects.append(replace(thing, visible=visible))
     return objects[::-1]
 
 
@@ -189,7 +205,7 @@ def _colour(lightness: float, chroma: float, hue: float) -> Array:
 
 
 @lru_cache(maxsize=8)
-def _positions(size: tuple[int, int]) -> tuple[Array, Array]:
+def positions(size: tuple[int, int]) -> tuple[Array, Array]:
     """Return the columns (1, W) and rows (H, 1) of the pixel centres, in short sides."""
     u, v = (((np.arange(n) + 0.5) / min(size)).astype(np.float32) for n in (size[1], size[0]))
     return u[None], v[:, None]
@@ -201,11 +217,15 @@ def _paint_background(label: int, u: Array, v: Array, rng: Generator) -> Array:
     second = _colour(light, rng.uniform(0.1, 0.35), rng.uniform())
     if rng.uniform() < 0.5:
         first, second = second, first
-    pattern = _PATTERNS[label](u, v, rng).astype(np.float32)
-    return first + (0.5 + 0.5 * pattern[..., None]) * (second - first)
+    return first + draw_pattern(label, u, v, rng)[..., None] * (second - first)
 
 
-def _glow(u: Array, v: Array, light: Array, rng: Generator) -> Array:
+def draw_pattern(label: int, u: Array, v: Array, rng: Generator) -> Array:
+    """Return a texture of a class, float32 (H, W): the share of the second of its two colours, in [0, 1]."""
+    return 0.5 + 0.5 * _PATTERNS[label](u, v, rng).astype(np.float32)
+
+
+def glow(u: Array, v: Array, light: Array, rng: Generator) -> Array:
     """Return the brightness (H, W) under a lamp that stands off the middle, in the direction `light` (2,)."""
     x, y = u - 0.5 - rng.uniform(0.2, 0.7) * light[0], v - 0.5 - rng.uniform(0.2, 0.7) * light[1]
     return 0.4 + 0.85 * np.exp(-rng.uniform(0.5, 3) * (x * x + y * y)).astype(np.float32)
@@ -223,17 +243,29 @@ def _paint_object(image: Array, thing: Object, u: Array, v: Array, light: Array)
     image += thing.cover[..., None] * (shaded - image)
 
 
-def draw_image(label: int, size: tuple[int, int], rng: Generator) -> tuple[Array, list[Object]]:
-    """Return the picture, uint8 RGB (H, W, 3), of a texture class, and its objects from the lowest to the topmost."""
-    u, v = _positions(size)
+def draw_ground(label: int, size: tuple[int, int], rng: Generator) -> tuple[Array, Array]:
+    """Return a lit texture without objects, float32 RGB (H, W, 3), and the direction to the light (2,)."""
+    u, v = positions(size)
     angle = rng.uniform(0, TURN)
     light = np.array([math.cos(angle), math.sin(angle)])
     image = _paint_background(label, u, v, rng)
-    image *= _glow(u, v, light, rng)[..., None]
-    objects = _place_objects(size, rng)
+    image *= glow(u, v, light, rng)[..., None]
+    return image, light
+
+
+def paint(ground: Array, objects: Sequence[Object], light: Array) -> Array:
+    """Return the picture, uint8 RGB (H, W, 3), of what `draw_ground` gives and objects, the topmost one last."""
+    image, (u, v) = ground.copy(), positions(ground.shape[:2])
     for thing in objects:
         _paint_object(image, thing, u, v, light)
-    return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8), objects
+    return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def draw_image(label: int, size: tuple[int, int], rng: Generator) -> tuple[Array, list[Object]]:
+    """Return the picture, uint8 RGB (H, W, 3), of a texture class, and its objects from the lowest to the topmost."""
+    ground, light = draw_ground(label, size, rng)
+    objects = _place_objects(size, rng)
+    return paint(ground, objects, light), objects
 
 
 def draw_scene(label: int, size: tuple[int, int], rng: Generator) -> Scene:

@@ -8,19 +8,15 @@ import torch
 from torch import Tensor
 
 from maetool.annotations import Count, Size
-from maetool.data.datasets.base import DEBUG_SAMPLES, ImageDataset
-from maetool.data.datasets.subsets import Subset
-from maetool.errors import UsageError
-from maetool.ops.geometry import to_size
 from maetool.registry import DATASETS
 
+from .base import MIN_SIDE as MIN_SIDE  # also the name that users look for here
+from .base import DrawnDataset, check_whole
 from .scene import OUTLINES, TEXTURES, Scene, draw_image, draw_scene
-
-MIN_SIDE = 16  # below, the finest texture has less than three pixels a period
 
 
 @DATASETS.register_module()
-class ShapesDataset(ImageDataset):
+class ShapesDataset(DrawnDataset):
     """Textured scenes with lit objects that occlude each other, drawn from (seed, index) alone.
 
     The class of a picture is the texture that fills it; colours, phase, scale, light and objects are random. The same
@@ -43,8 +39,8 @@ class ShapesDataset(ImageDataset):
         UsageError: an argument of another type or out of range.
     """
 
-    metainfo = {"classes": tuple(TEXTURES), "object_classes": tuple(OUTLINES)}
-    debug_arguments: ClassVar = {"num_samples": DEBUG_SAMPLES, "labels_fraction": ..., "labels_per_class": ...}
+    label_names: ClassVar = tuple(TEXTURES)
+    metainfo = {"classes": label_names, "object_classes": tuple(OUTLINES)}
 
     def __init__(
         self,
@@ -58,40 +54,10 @@ class ShapesDataset(ImageDataset):
         labels_per_class: int | None = None,
         part: str = "all",
     ) -> None:
-        super().__init__(pipeline, seed)
-        for name, value, least in (("num_samples", num_samples, 1), ("in_chans", in_chans, 1), ("seed", seed, 0)):
-            if type(value) is not int or value < least:
-                raise UsageError(f"{name} is {value!r}, but must be an integer of at least {least}.")
-        self.img_size = to_size(img_size, "img_size")
-        if min(self.img_size) < MIN_SIDE:
-            raise UsageError(
-                f"img_size is {img_size!r}, but the textures need at least {MIN_SIDE} pixels a side: take 32 or more."
-            )
+        super().__init__(num_samples, img_size, seed, pipeline, cache, labels_fraction, labels_per_class, part)
+        check_whole(in_chans=(in_chans, 1))
         self.in_chans = in_chans
-        labels = _label(torch.arange(num_samples), seed)
-        subset = Subset(part, None, labels_fraction, labels_per_class, seed)
-        self.numbers = subset.choose(num_samples, labels)
-        self.classes, self.labels = list(TEXTURES), labels[self.numbers]
-        self._textures = self.labels
         self._bands = band_weights(in_chans)
-        self._cache: dict[int, Tensor] | None = {} if cache else None
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def load(self, index: int) -> dict[str, Any]:
-        """Return `inputs`, uint8 (C, H, W), and `label`, the texture class.
-
-        Raises:
-            IndexError: no sample has this index.
-        """
-        label = self.label_of(index)
-        if self._cache is None:
-            return {"inputs": self._draw(index), "label": label}
-        if index not in self._cache:
-            self._cache[index] = self._draw(index)
-        # A copy, because a transform may work in place.
-        return {"inputs": self._cache[index].clone(), "label": label}
 
     def scene(self, index: int) -> Scene:
         """Return the picture in RGB, whatever `in_chans` is, with its boxes, masks and semantic map.
@@ -99,35 +65,14 @@ class ShapesDataset(ImageDataset):
         Raises:
             IndexError: no sample has this index.
         """
-        return draw_scene(self.label_of(index), self.img_size, self._rng(index))
+        return draw_scene(self.label_of(index), self.img_size, self.rng(index))
 
-    def label_of(self, index: int) -> int:
-        """Return the class of a sample without drawing it; K indices from a multiple of K on hold all K classes.
-
-        Raises:
-            IndexError: no sample has this index.
-        """
-        if not 0 <= index < len(self):
-            raise IndexError(f"Sample {index} does not exist: the dataset has {len(self)}.")
-        return int(self._textures[index])
-
-    def name_of(self, index: int) -> str:
-        """Return the number of the picture among all that are drawn from `seed`."""
-        return str(int(self.numbers[index]))
-
-    def _draw(self, index: int) -> Tensor:
-        image, _ = draw_image(self.label_of(index), self.img_size, self._rng(index))
+    def draw(self, index: int) -> Tensor:
+        """Return the picture, uint8 (C, H, W)."""
+        image, _ = draw_image(self.label_of(index), self.img_size, self.rng(index))
         if self._bands is not None:
             image = np.rint(image @ self._bands).astype(np.uint8)  # (H, W, C)
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (C, H, W)
-
-    def _rng(self, index: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, int(self.numbers[index])))
-
-
-def _label(index: Any, seed: int) -> Any:
-    # The order shifts from one round of the classes to the next, so that every second or eighth sample is balanced too.
-    return (index + index // len(TEXTURES) + seed) % len(TEXTURES)
 
 
 def band_weights(in_chans: int) -> np.ndarray | None:
