@@ -11,6 +11,8 @@ _PLACES = {
     "datasets.image_folder": ("ImageFolderDataset",),
     "datasets.segmentation": ("SegmentationDataset",),
     "datasets.shard_dataset": ("ShardDataset",),
+    "drawn.bands": ("BandsDataset",),
+    "drawn.moving_shapes": ("MovingShapesDataset",),
     "drawn.object_shapes": ("ObjectShapesDataset",),
     "drawn.shapes": ("ShapesDataset",),
     "drawn.shapes_segmentation": ("ShapesSegmentation",),
@@ -19,6 +21,7 @@ _PLACES = {
     "samplers": ("KeyedOrder", "KeyedSampler"),
     "transforms.augment": ("AugmentingPreprocessor", "RandAugment"),
     "transforms.boxes": ("FitObjects", "FlipObjects", "LargeScaleJitter"),
+    "transforms.codes": ("ColourCodes",),
     "transforms.crops": (
         "RandomHorizontalFlip",
         "RandomResizedCrop",
@@ -29,6 +32,7 @@ _PLACES = {
     ),
     "transforms.maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomFlip", "RandomScale"),
     "transforms.preprocessor": ("ImagePreprocessor",),
+    "transforms.views": ("GlobalToLocalViews", "SplitChannels", "TwoCrops", "TwoFrames"),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)
 __getattr__ = lazily(__name__, _PLACES)

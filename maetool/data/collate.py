@@ -28,15 +28,16 @@ def collate_samples(samples: Sequence[Any]) -> Any:
     dropped the tensor and all its views, and not before.
 
     Args:
-        samples: mappings of tensors, numbers and texts; others are left to `default_collate`.
+        samples: mappings of tensors, numbers, texts and mappings of these, such as `inputs` of several views; others
+            are left to `default_collate`.
     """
-    if get_worker_info() is None or not isinstance(samples[0], Mapping):
-        return default_collate(samples)
-    return {name: _stacked([sample[name] for sample in samples]) for name in samples[0]}
+    return default_collate(samples) if get_worker_info() is None else _stacked(list(samples))
 
 
 def _stacked(values: list[Any]) -> Any:
     first = values[0]
+    if isinstance(first, Mapping):
+        return {name: _stacked([value[name] for value in values]) for name in first}
     if not isinstance(first, Tensor) or first.nbytes * len(values) < _LARGE:
         return default_collate(values)
     return _slots.fill(values)

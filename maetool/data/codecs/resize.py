@@ -11,7 +11,7 @@ from maetool.compat import cpu_resizes_uint8
 
 
 def resize(image: Tensor, size: tuple[int, int], by_pillow: bool = False) -> Tensor:
-    """Return an image (C, H, W) at `size` (h, w), contiguous; uint8 stays uint8.
+    """Return an image (C, H, W), or a clip (C, T, H, W), at `size` (h, w), contiguous; uint8 stays uint8.
 
     Over random crops torch's result for uint8 differs from Pillow's by 0.03 grey levels in the mean.
 
@@ -21,6 +21,8 @@ def resize(image: Tensor, size: tuple[int, int], by_pillow: bool = False) -> Ten
         by_pillow: let Pillow do it, for results equal to torchvision's on Pillow images to the bit; also done where
             torch has no fast code for uint8 on this CPU. float32 images are always torch's.
     """
+    if image.ndim > 3:
+        return resize(image.flatten(0, -3), size, by_pillow).unflatten(0, image.shape[:-2])  # (C, T, h, w)
     if image.dtype == torch.uint8 and (by_pillow or not cpu_resizes_uint8()):
         return _by_pillow(image, size)
     if image.dtype == torch.uint8 and len(image) == 3 and image.stride(0) == 1:

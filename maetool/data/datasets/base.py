@@ -1,7 +1,7 @@
 """What every image dataset shares: a sample is loaded, then augmented with randomness that belongs to its key."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
 from itertools import groupby
@@ -16,6 +16,8 @@ from maetool.data.codecs.encoded import EncodedImage, decoded
 from maetool.data.keys import SampleKey as SampleKey  # also the names that users of datasets look for here
 from maetool.data.keys import keyed_rng as keyed_rng
 from maetool.data.transforms.mmcv_transforms import build_transform
+from maetool.data.transforms.views import in_each_view
+from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 from maetool.registry import TRANSFORMS
 
@@ -33,8 +35,8 @@ class ImageDataset(Dataset):
     """Base of the image datasets; a subclass writes `__len__` and `load`.
 
     Args:
-        pipeline: transforms, each a config or a callable from an image (C, H, W) to an image (C, H, W), or a transform
-            of MMCV, see `MmcvTransform`.
+        pipeline: transforms, each a config or a callable from an image (C, H, W) to an image (C, H, W), or to a dict of
+            views or streams of it (see `maetool.data.transforms.views`), or a transform of MMCV, see `MmcvTransform`.
         seed: seed of the augmentation where no sampler hands over a key. Then `dataset[index]` is always the same, but
             a loader gets new crops and masks in each pass, drawn from torch's generator.
 
@@ -101,24 +103,31 @@ class ImageDataset(Dataset):
             samples.append({**stored, **changed, "index": index, "key": key})
         return samples
 
-    def _transformed(self, stored: dict[str, Any], shared: bool) -> dict[str, Tensor]:
+    def _transformed(self, stored: dict[str, Any], shared: bool) -> dict[str, Any]:
         image = stored["inputs"]
         if "weight" not in stored:
             return {"inputs": self._transform(image, shared)}
         # The weight rides along as one more channel, so that crops and flips hit both alike.
-        image = decoded(image)
-        one = 255 if image.dtype == torch.uint8 else 1
-        both = self._transform(torch.cat([image, stored["weight"][None].to(image.dtype) * one]))
-        return {"inputs": both[:-1], "weight": (both[-1] > one / 2).float()}
+        image = image if isinstance(image, Mapping) else decoded(image)
+        both = image if isinstance(image, Mapping) else self._transform(_with_channel(image, stored["weight"]))
+        if isinstance(both, Mapping) or both.ndim != image.ndim:
+            raise UsageError(
+                "The samples have a weight for each pixel, but the pipeline makes views, streams or codes of them: "
+                "leave out the transform that does, or the weight, such as nodata."
+            )
+        return {"inputs": both[:-1], "weight": (both[-1] > _one(image) / 2).float()}
 
-    def _transform(self, image: Tensor | EncodedImage, shared: bool = False) -> Tensor:
+    def _transform(self, image: Any, shared: bool = False) -> Any:
         for transform in self.transforms:
+            if isinstance(image, Mapping):
+                image = in_each_view(transform, image)
+                continue
             if not (isinstance(image, EncodedImage) and getattr(transform, "takes_encoded", False)):
                 # A transform may work in place, which the other crops must not see.
                 image = decoded(image).clone() if shared else decoded(image)
                 shared = False
             image = transform(image)
-        return decoded(image)
+        return dict(image) if isinstance(image, Mapping) else decoded(image)
 
     def name_of(self, index: int) -> str:
         """Return what to call the image at `index` in a table: its path, where it has one."""
@@ -131,3 +140,11 @@ class ImageDataset(Dataset):
     def _draw_key(self, index: int) -> SampleKey:
         # A loader whose sampler knows no keys: its epochs must differ, and torch's generator is what it is seeded by.
         return self.key_of(index, int(torch.randint(2**31, ())))
+
+
+def _with_channel(image: Tensor, weight: Tensor) -> Tensor:
+    return torch.cat([image, weight[None].to(image.dtype) * _one(image)])
+
+
+def _one(image: Tensor) -> int:
+    return 255 if image.dtype == torch.uint8 else 1

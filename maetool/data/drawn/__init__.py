@@ -1,8 +1,10 @@
-"""Images that are drawn: shapes on textures, with classes, label maps and objects."""
+"""Samples that are drawn: shapes on textures with classes, label maps and objects; clips, bands."""
 
 from maetool._lazy import lazily
 
 _PLACES = {
+    "bands": ("BandsDataset",),
+    "moving_shapes": ("MovingShapesDataset",),
     "object_shapes": ("ObjectShapesDataset",),
     "shapes": ("ShapesDataset",),
     "shapes_segmentation": ("ShapesSegmentation",),

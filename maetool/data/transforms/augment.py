@@ -138,10 +138,11 @@ class AugmentingPreprocessor(ImagePreprocessor):
         if not training:
             return batch
         images, samples = batch["images"], batch["data_samples"]
-        if images.ndim != 4:
+        if not isinstance(images, Tensor) or images.ndim != 4:
+            found = f"the shape {tuple(images.shape)}" if isinstance(images, Tensor) else ", ".join(images)
             raise UsageError(
-                f"AugmentingPreprocessor erases and mixes pictures (batch, channels, height, width), but got the shape "
-                f"{tuple(images.shape)}: take ImagePreprocessor for series and clips."
+                f"AugmentingPreprocessor erases and mixes pictures (batch, channels, height, width), but got {found}: "
+                "take ImagePreprocessor for series and clips, views and streams."
             )
         if self._eraser:
             self._erase(images, samples["key"])

@@ -1,5 +1,6 @@
 """Crops, flips and resizing: from an image (C, H, W) to an image (C, H, W), uint8 staying uint8.
 
+A clip (C, T, H, W) becomes a clip: what is drawn is drawn once, for all of its frames.
 Each resize is bicubic with antialiasing; over random crops uint8 differs from Pillow's by 0.03 grey levels in the mean.
 Random draws come from torch's default generator, which `ImageDataset` seeds with the key of the sample. Any callable
 can be a transform; what it may say of itself to be faster, `PhotoTransform` has.
@@ -57,10 +58,7 @@ class RandomResizedCrop(PhotoTransform):
 
     def __call__(self, image: Tensor | EncodedImage) -> Tensor:
         """Return a random crop; of a photograph in a JPEG file, only as much is decoded as the crop needs."""
-        if isinstance(image, EncodedImage):
-            return image.crop(self.draw_box(*image.size), self.size)  # (C, H, W)
-        top, left, height, width = self.draw_box(*image.shape[1:])
-        return resize(image[:, top : top + height, left : left + width], self.size)  # (C, H, W)
+        return cut(image, self.draw_box(*size_in(image)), self.size)  # (C, H, W)
 
     def draw_box(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return top, left, height and width of a random box in an image of the given size, in pixels."""
@@ -149,7 +147,7 @@ class ResizeCenterCrop(PhotoTransform):
         """Return the middle of the resized image."""
         large = _resize_to_cover(image, self.cover)
         top, left = (round((has - size) / 2) for has, size in zip(large.shape[-2:], self.size, strict=True))
-        return large[:, top : top + self.size[0], left : left + self.size[1]].contiguous()  # (C, H, W)
+        return large[..., top : top + self.size[0], left : left + self.size[1]].contiguous()  # (C, H, W)
 
 
 @TRANSFORMS.register_module()
@@ -181,7 +179,7 @@ class ResizeRandomCrop(PhotoTransform):
         wide = pad(_resize_to_cover(image, self.size), [self.padding] * 4, padding_mode="reflect")
         spare = [has - wanted for has, wanted in zip(wide.shape[-2:], self.size, strict=True)]
         top, left = (int(torch.randint(number + 1, ())) for number in spare)
-        return wide[:, top : top + self.size[0], left : left + self.size[1]].contiguous()  # (C, H, W)
+        return wide[..., top : top + self.size[0], left : left + self.size[1]].contiguous()  # (C, H, W)
 
 
 @TRANSFORMS.register_module()
@@ -218,6 +216,22 @@ def _resize_to_cover(image: Tensor | EncodedImage, cover: tuple[int, int]) -> Te
 def _resize_whole(image: Tensor | EncodedImage, size: tuple[int, int]) -> Tensor:
     by_pillow = isinstance(image, EncodedImage) and image.backend == "pillow"
     return resize(decoded(image), size, by_pillow)
+
+
+def size_in(image: Tensor | EncodedImage) -> tuple[int, int]:
+    """Return height and width of an image or a clip, if possible without decoding it."""
+    return image.size if isinstance(image, EncodedImage) else (image.shape[-2], image.shape[-1])
+
+
+def cut(image: Tensor | EncodedImage, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
+    """Return a box (top, left, height, width) of an image or a clip, resized to `size` (h, w).
+
+    Of a photograph in a JPEG file, only as much is decoded as the box needs.
+    """
+    if isinstance(image, EncodedImage):
+        return image.crop(box, size)
+    top, left, height, width = box
+    return resize(image[..., top : top + height, left : left + width], size)
 
 
 def size_of(size: int | Sequence[int]) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """From the batch that the loader gives to normalised images on the device."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,18 +14,26 @@ from maetool.registry import MODELS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+ONLY = "image"  # what images are called that come as one tensor
+
+
+Means = Sequence[float] | Mapping[str, Sequence[float]]
 
 
 @MODELS.register_module()
 class ImagePreprocessor(BaseDataPreprocessor):
     """Moves a batch to the device and normalises it there, once.
 
+    `inputs` are a tensor, or a mapping of tensors by name: views of a sample, or streams. Each is normalised, but for
+    int64, which are ids of codes and stay as they are.
+
     In training on a CPU the images lie in memory that the next batch is written into, because fresh memory takes longer
     than the arithmetic: they are valid until then.
 
     Args:
-        mean, std: one number for each channel, in the units of the stored values (0 to 255 for photographs).
-        in_chans: C; the encoder's when it is left out.
+        mean, std: one number for each channel, in the units of the stored values (0 to 255 for photographs); or a
+            mapping from the names in `inputs` to such numbers, where they differ.
+        in_chans: C, or a mapping of names to it; the encoder's when it is left out.
 
     Raises:
         UsageError: another number of means or deviations than channels, or a deviation that is not positive.
@@ -33,59 +41,113 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
-        in_chans: Count | None = None,
+        mean: Means = IMAGENET_MEAN,
+        std: Means = IMAGENET_STD,
+        in_chans: Count | Mapping[str, Count] | None = None,
     ) -> None:
         super().__init__(non_blocking=True)
-        channels = in_chans or len(mean)
-        if not len(mean) == len(std) == channels:
+        self.by_name = isinstance(mean, Mapping)
+        means, stds = (values if isinstance(values, Mapping) else {ONLY: values} for values in (mean, std))
+        if means.keys() != stds.keys():
             raise UsageError(
-                f"The images have {channels} channels, but data_preprocessor gives {len(mean)} means and {len(std)} "
-                "standard deviations: give one of each for every channel."
+                f"data_preprocessor gives means of {', '.join(means)} and deviations of {', '.join(stds)}: give both "
+                "for the same names, or one list of each for all."
             )
-        check_deviations(std, "data_preprocessor")
-        numbers = {"dtype": torch.float32, "device": "cpu"}  # values, which the parts are told even on the meta device
-        self.register_buffer("mean", torch.tensor(mean, **numbers).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std, **numbers).view(-1, 1, 1), persistent=False)
-        self._kept = torch.empty(0)
+        self._places = {name: number for number, name in enumerate(means)}
+        for name in means:
+            _check_numbers(name, means[name], stds[name], in_chans)
+            self._keep("mean", name, means[name])
+            self._keep("std", name, stds[name])
+        self._kept: dict[str, Tensor] = {}
+
+    def _keep(self, kind: str, name: str, numbers: Sequence[float]) -> None:
+        # Values, which the parts are told even on the meta device.
+        values = torch.tensor(numbers, dtype=torch.float32, device="cpu").view(-1, 1, 1)
+        self.register_buffer(self._buffer(kind, name), values, persistent=False)
+
+    def _buffer(self, kind: str, name: str) -> str:
+        return f"{kind}_{self._places[name]}" if self.by_name else kind  # a name may have dots, which no buffer may
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Return `images`, float32 (B, C, *size) as `inputs` are, and `data_samples`, the rest of the batch.
 
-        `inputs` are series, pictures or clips, their channels along axis 1.
+        `inputs` are series, pictures or clips, their channels along axis 1, or int64 ids of any shape, or a mapping of
+        names to these, of which `images` are then a mapping too.
 
         Raises:
-            UsageError: images of another number of channels, or images that are not stacked.
+            UsageError: images of another number of channels, a name without means, or images that are not stacked.
         """
         data = self.cast_data(data)
-        inputs = data["inputs"]  # (B, C, *size)
-        if not isinstance(inputs, Tensor):
-            raise UsageError(
-                f"The loader gives a {type(inputs).__name__} of images, but the model takes one tensor: leave out the "
-                "loader's collate_fn, or take one that stacks, such as default_collate."
-            )
-        if inputs.ndim < 3 or inputs.shape[1] != len(self.mean):
-            raise UsageError(
-                f"The loader gives images of {inputs.shape[1] if inputs.ndim > 2 else 'no'} channels, but the model "
-                f"takes {len(self.mean)}: set encoder.in_chans and the means and deviations of data_preprocessor, or "
-                f"let the dataset put the channels first, so that they are axis 1 of the batch, {tuple(inputs.shape)}."
-            )
-        mean, std = along_channels(self.mean, inputs), along_channels(self.std, inputs)
-        images = self._memory(inputs, training).copy_(inputs).sub_(mean).div_(std)
+        inputs = data["inputs"]
+        if isinstance(inputs, Mapping) and inputs:
+            images = {name: self._normalised(name, values, training) for name, values in inputs.items()}
+        else:
+            images = self._normalised(ONLY, inputs, training)
         return {"images": images, "data_samples": {name: v for name, v in data.items() if name != "inputs"}}
 
-    def _memory(self, inputs: Tensor, training: bool) -> Tensor:
+    def _normalised(self, name: str, inputs: Any, training: bool) -> Tensor:
+        if not isinstance(inputs, Tensor):
+            raise UsageError(
+                f"The loader gives a {type(inputs).__name__} of images, but the model takes one tensor, or a dict of "
+                "tensors: leave out the loader's collate_fn, or take one that stacks, such as default_collate."
+            )
+        if inputs.dtype == torch.int64:
+            return inputs
+        mean, std = self._numbers(name)  # (C, 1, 1)
+        if inputs.ndim < 3 or inputs.shape[1] != len(mean):
+            raise UsageError(
+                f"The loader gives images{_called(name)} of {inputs.shape[1] if inputs.ndim > 2 else 'no'} channels, "
+                f"but the model takes {len(mean)}: set encoder.in_chans and the means and deviations of "
+                "data_preprocessor, or let the dataset put the channels first, so that they are axis 1 of the batch, "
+                f"{tuple(inputs.shape)}."
+            )
+        mean, std = along_channels(mean, inputs), along_channels(std, inputs)
+        return self._memory(name, inputs, training).copy_(inputs).sub_(mean).div_(std)
+
+    def _numbers(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return the mean and the deviation of what `inputs` call so, each (C, 1, 1)."""
+        if self.by_name and name not in self._places:
+            raise UsageError(
+                f"data_preprocessor has means of {', '.join(self._places)}, but gets images{_called(name)}: name the "
+                "means and deviations as the images are, or give one list for all."
+            )
+        mean, std = (getattr(self, self._buffer(kind, name)) for kind in ("mean", "std"))
+        return mean, std
+
+    def _memory(self, name: str, inputs: Tensor, training: bool) -> Tensor:
         if inputs.device.type != "cpu" or not training:  # other devices keep freed memory by themselves
             return torch.empty_like(inputs, dtype=torch.float32, memory_format=torch.contiguous_format)
-        if self._kept.shape != inputs.shape:
-            self._kept = torch.empty(inputs.shape)
-        return self._kept
+        if name not in self._kept or self._kept[name].shape != inputs.shape:
+            self._kept[name] = torch.empty(inputs.shape)
+        return self._kept[name]
 
-    def denormalise(self, images: Tensor) -> Tensor:
-        """Return normalised images (B, C, *size) in the units of the stored values: the inverse of `forward`.
+    def denormalise(self, images: Any, name: str = ONLY) -> Any:
+        """Return normalised images in the units of the stored values: the inverse of `forward`.
+
+        Args:
+            images: (B, C, *size), or a mapping of names to such tensors; ids of codes stay as they are.
+            name: which of the mapping a single tensor is, where means differ between names.
 
         Raises:
-            UsageError: images of another number of channels.
+            UsageError: images of another number of channels, or a name without means.
         """
-        return images * along_channels(self.std, images) + along_channels(self.mean, images)
+        if isinstance(images, Mapping):
+            return {name: self.denormalise(values, name) for name, values in images.items()}
+        if images.dtype == torch.int64:
+            return images
+        mean, std = self._numbers(name)
+        return images * along_channels(std, images) + along_channels(mean, images)
+
+
+def _check_numbers(name: str, mean: Sequence[float], std: Sequence[float], in_chans: Any) -> None:
+    channels = (in_chans.get(name) if isinstance(in_chans, Mapping) else in_chans) or len(mean)
+    if not len(mean) == len(std) == channels:
+        raise UsageError(
+            f"The images{_called(name)} have {channels} channels, but data_preprocessor gives {len(mean)} means and "
+            f"{len(std)} standard deviations: give one of each for every channel."
+        )
+    check_deviations(std, "data_preprocessor")
+
+
+def _called(name: str) -> str:
+    return "" if name == ONLY else f" {name!r}"
