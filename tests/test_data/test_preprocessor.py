@@ -72,3 +72,91 @@ def test_augmentation_is_for_pictures():
         augment(data, training=True)
     with pytest.raises(UsageError, match=r"got uint8 of the shape \(3, 4, 8, 8\), but changes 8-bit pictures"):
         RandAugment()(data["inputs"][0])
+
+
+def views(size=2):
+    """Two views of one shape, a depth map, and ids, as the loader gives them."""
+    pixels = torch.arange(size * 60, dtype=torch.uint8).view(size, 3, 4, 5)
+    ids = torch.randint(0, 512, (size, 4, 5))
+    return {"inputs": {"first": pixels, "second": pixels + 7, "ids": ids}, "label": torch.arange(size)}
+
+
+def test_each_of_several_inputs_is_normalised_by_the_common_numbers():
+    normalise, data = ImagePreprocessor(mean=(10, 20, 30), std=(2, 4, 5)), views()
+    for training in (True, False):
+        out = normalise(data, training)
+        assert list(out["images"]) == ["first", "second", "ids"] and list(out["data_samples"]) == ["label"]
+        for name in ("first", "second"):
+            alone = normalise({"inputs": data["inputs"][name]}, training)["images"]
+            assert torch.equal(out["images"][name], alone) and alone.dtype == torch.float32
+        assert out["images"]["ids"] is data["inputs"]["ids"]
+    back = normalise.denormalise(out["images"])
+    assert torch.allclose(back["second"], data["inputs"]["second"].float(), atol=1e-4)
+    assert torch.equal(back["ids"], data["inputs"]["ids"])
+
+
+def test_each_of_several_inputs_has_memory_of_its_own():
+    normalise = ImagePreprocessor()
+    first = normalise(views(), True)["images"]
+    kept = {name: x.data_ptr() for name, x in first.items()}
+    assert len(set(kept.values())) == 3
+    for size in (2, 5, 2):
+        images = normalise(views(size), True)["images"]
+        expected = normalise(views(size), False)["images"]
+        assert all(torch.equal(images[name], expected[name]) for name in ("first", "second"))
+    again = normalise(views(), True)["images"]
+    assert {name: again[name].data_ptr() for name in ("first", "second")} == {
+        name: images[name].data_ptr() for name in ("first", "second")
+    }
+
+
+def test_numbers_by_name():
+    numbers = {"rgb.left": (10, 20, 30), "depth": (100,)}
+    normalise = ImagePreprocessor(numbers, {"rgb.left": (1, 2, 3), "depth": (50,)}, {"rgb.left": 3, "depth": 1})
+    inputs = {"depth": torch.full((2, 1, 3, 4), 200.0), "rgb.left": torch.full((2, 3, 3, 4), 40, dtype=torch.uint8)}
+    images = normalise({"inputs": inputs})["images"]
+    assert list(images) == ["depth", "rgb.left"]
+    assert images["depth"].unique().tolist() == [2]
+    assert images["rgb.left"][0, :, 0, 0].tolist() == pytest.approx([30, 10, 10 / 3])
+    back = normalise.denormalise(images["rgb.left"], "rgb.left")
+    assert back[0, :, 0, 0].tolist() == pytest.approx([40, 40, 40])
+    assert {name: x.dtype for name, x in normalise.denormalise(images).items()} == dict.fromkeys(images, torch.float32)
+    assert normalise.state_dict() == {}
+    assert {x.dtype for x in normalise.double().buffers()} == {torch.float64}
+
+
+def test_ids_alone_are_passed_on():
+    ids = torch.randint(0, 512, (2, 7, 9))
+    for normalise in (ImagePreprocessor(), ImagePreprocessor({"rgb": (1,)}, {"rgb": (1,)})):
+        assert torch.equal(normalise({"inputs": ids, "key": torch.arange(2)}, True)["images"], ids)
+        assert torch.equal(normalise.denormalise(ids), ids)
+
+
+def test_what_does_not_fit_the_names_is_refused():
+    by_name = ImagePreprocessor({"rgb": (1, 2, 3)}, {"rgb": (1, 2, 3)})
+    with pytest.raises(UsageError, match="has means of rgb, but gets images 'depth'"):
+        by_name({"inputs": {"rgb": torch.zeros(1, 3, 2, 2), "depth": torch.zeros(1, 1, 2, 2)}})
+    with pytest.raises(UsageError, match="has means of rgb, but gets images: name"):
+        by_name({"inputs": torch.zeros(1, 3, 2, 2)})
+    with pytest.raises(UsageError, match="images 'second' of 1 channels, but the model takes 3"):
+        ImagePreprocessor()({"inputs": {"first": torch.zeros(1, 3, 2, 2), "second": torch.zeros(1, 1, 2, 2)}})
+    for inputs in ({}, {"first": [torch.zeros(3, 2, 2)]}, [torch.zeros(3, 2, 2)]):
+        with pytest.raises(UsageError, match=r"The loader gives a (dict|list) of images"):
+            ImagePreprocessor()({"inputs": inputs})
+
+
+def test_numbers_of_other_names_or_channels_are_refused():
+    with pytest.raises(UsageError, match="means of rgb and deviations of depth"):
+        ImagePreprocessor({"rgb": (1,)}, {"depth": (1,)})
+    with pytest.raises(UsageError, match=r"The images 'depth' have 2 channels, but data_preprocessor gives 1 means"):
+        ImagePreprocessor({"depth": (1,)}, {"depth": (1,)}, {"depth": 2})
+    with pytest.raises(UsageError, match="must be positive"):
+        ImagePreprocessor({"depth": (1,)}, {"depth": (0,)})
+
+
+def test_views_are_not_mixed():
+    augment = AugmentingPreprocessor(num_classes=2)
+    data = {"inputs": {"a": torch.zeros(2, 3, 8, 8, dtype=torch.uint8)}, "key": torch.arange(2)}
+    assert augment(data, training=False)["images"]["a"].shape == (2, 3, 8, 8)
+    with pytest.raises(UsageError, match=r"erases and mixes pictures .* but got a: take ImagePreprocessor"):
+        augment(data, training=True)
