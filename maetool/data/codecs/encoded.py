@@ -121,12 +121,24 @@ class EncodedImage:
 
 
 def size_of(image: EncodedImage | Tensor) -> tuple[int, int]:
-    """Return height and width of an image (C, H, W) in pixels, if possible without decoding it.
+    """Return height and width of an image (C, H, W), or a clip (C, T, H, W), if possible without decoding it.
 
     Raises:
         UnreadableImage: the bytes are no image.
     """
-    return (image.shape[1], image.shape[2]) if isinstance(image, Tensor) else image.size
+    return (image.shape[-2], image.shape[-1]) if isinstance(image, Tensor) else image.size
+
+
+def cropped(image: EncodedImage | Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
+    """Return a box (top, left, height, width) of an image or a clip, resized to `size`; see `EncodedImage.crop`.
+
+    Raises:
+        UnreadableImage: the bytes are no image.
+    """
+    if not isinstance(image, Tensor):
+        return image.crop(box, size)
+    top, left, height, width = box
+    return resize(image[..., top : top + height, left : left + width], size)
 
 
 def open_image(

@@ -108,14 +108,10 @@ class ImageDataset(Dataset):
         if "weight" not in stored:
             return {"inputs": self._transform(image, shared)}
         # The weight rides along as one more channel, so that crops and flips hit both alike.
-        image = image if isinstance(image, Mapping) else decoded(image)
-        both = image if isinstance(image, Mapping) else self._transform(_with_channel(image, stored["weight"]))
-        if isinstance(both, Mapping) or both.ndim != image.ndim:
-            raise UsageError(
-                "The samples have a weight for each pixel, but the pipeline makes views, streams or codes of them: "
-                "leave out the transform that does, or the weight, such as nodata."
-            )
-        return {"inputs": both[:-1], "weight": (both[-1] > _one(image) / 2).float()}
+        image = decoded(_alone(image))
+        one = 255 if image.dtype == torch.uint8 else 1
+        both = _alone(self._transform(torch.cat([image, stored["weight"][None].to(image.dtype) * one])), image.ndim)
+        return {"inputs": both[:-1], "weight": (both[-1] > one / 2).float()}
 
     def _transform(self, image: Any, shared: bool = False) -> Any:
         for transform in self.transforms:
@@ -142,9 +138,15 @@ class ImageDataset(Dataset):
         return self.key_of(index, int(torch.randint(2**31, ())))
 
 
-def _with_channel(image: Tensor, weight: Tensor) -> Tensor:
-    return torch.cat([image, weight[None].to(image.dtype) * _one(image)])
+def _alone(image: Any, ndim: int | None = None) -> Any:
+    """Return an image that has a weight for each pixel, if it is one tensor, and of `ndim` axes where that is given.
 
-
-def _one(image: Tensor) -> int:
-    return 255 if image.dtype == torch.uint8 else 1
+    Raises:
+        UsageError: it is not.
+    """
+    if isinstance(image, Mapping) or (ndim and image.ndim != ndim):
+        raise UsageError(
+            "The samples have a weight for each pixel, which does not go with several views or streams, or with codes: "
+            "leave out the transform that makes them, or the weight, such as nodata."
+        )
+    return image

@@ -9,11 +9,9 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import grid_of, to_size
 from maetool.registry import TRANSFORMS
 
-from .crops import PhotoTransform
-
 
 @TRANSFORMS.register_module()
-class ColourCodes(PhotoTransform):
+class ColourCodes:
     """The id of a code for each patch of an image: its mean colour, each channel rounded to one of a few levels.
 
     It stands in for a learnt tokenizer, such as MAGE's, where none is at hand. There are `levels ** C` codes: ids are
@@ -28,7 +26,7 @@ class ColourCodes(PhotoTransform):
         UsageError: a size that is not positive, or levels out of range.
     """
 
-    takes_encoded = False
+    draws_by_torch_alone = True
 
     def __init__(self, patch_size: int | Sequence[int] = 4, levels: int = 4) -> None:
         self.patch_size = to_size(patch_size, "ColourCodes.patch_size")

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from maetool.data.codecs.encoded import EncodedImage, decoded
+from maetool.data.codecs.encoded import EncodedImage, cropped, decoded
+from maetool.data.codecs.encoded import size_of as size_in
 from maetool.data.codecs.resize import resize
 from maetool.errors import UsageError
 from maetool.registry import TRANSFORMS
@@ -58,7 +59,7 @@ class RandomResizedCrop(PhotoTransform):
 
     def __call__(self, image: Tensor | EncodedImage) -> Tensor:
         """Return a random crop; of a photograph in a JPEG file, only as much is decoded as the crop needs."""
-        return cut(image, self.draw_box(*size_in(image)), self.size)  # (C, H, W)
+        return cropped(image, self.draw_box(*size_in(image)), self.size)  # (C, H, W)
 
     def draw_box(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return top, left, height and width of a random box in an image of the given size, in pixels."""
@@ -216,22 +217,6 @@ def _resize_to_cover(image: Tensor | EncodedImage, cover: tuple[int, int]) -> Te
 def _resize_whole(image: Tensor | EncodedImage, size: tuple[int, int]) -> Tensor:
     by_pillow = isinstance(image, EncodedImage) and image.backend == "pillow"
     return resize(decoded(image), size, by_pillow)
-
-
-def size_in(image: Tensor | EncodedImage) -> tuple[int, int]:
-    """Return height and width of an image or a clip, if possible without decoding it."""
-    return image.size if isinstance(image, EncodedImage) else (image.shape[-2], image.shape[-1])
-
-
-def cut(image: Tensor | EncodedImage, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """Return a box (top, left, height, width) of an image or a clip, resized to `size` (h, w).
-
-    Of a photograph in a JPEG file, only as much is decoded as the box needs.
-    """
-    if isinstance(image, EncodedImage):
-        return image.crop(box, size)
-    top, left, height, width = box
-    return resize(image[..., top : top + height, left : left + width], size)
 
 
 def size_of(size: int | Sequence[int]) -> tuple[int, int]:

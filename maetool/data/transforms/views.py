@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maetool.data.codecs.encoded import EncodedImage
+from maetool.data.codecs.encoded import EncodedImage, cropped, size_of
 from maetool.errors import UsageError
 from maetool.registry import TRANSFORMS
 
-from .crops import PhotoTransform, RandomHorizontalFlip, RandomResizedCrop, SingleDrawCrop, cut, size_in
+from .crops import RandomHorizontalFlip, RandomResizedCrop, SingleDrawCrop
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -40,8 +40,10 @@ def in_each_view(transform: Callable[[Any], Any], inputs: Mapping[str, Tensor]) 
     return changed
 
 
-class _CroppedViews(PhotoTransform):
+class _CroppedViews:
     """Crops of one image, each resized to `size` and then flipped by a draw of its own."""
+
+    takes_encoded = draws_by_torch_alone = True
 
     def __init__(self, size: int | Sequence[int], flip: float) -> None:
         self.size, self.flip = size, RandomHorizontalFlip(flip)
@@ -49,7 +51,7 @@ class _CroppedViews(PhotoTransform):
     def cut_all(self, image: Tensor | EncodedImage, boxes: Mapping[str, Box], size: tuple[int, int]) -> Views:
         if isinstance(image, EncodedImage):
             image.shared = True  # decoded once
-        crops = {name: cut(image, box, size) for name, box in boxes.items()}
+        crops = {name: cropped(image, box, size) for name, box in boxes.items()}
         return Views({name: self.flip(crop) for name, crop in crops.items()})
 
 
@@ -78,7 +80,7 @@ class TwoCrops(_CroppedViews):
 
     def __call__(self, image: Tensor | EncodedImage) -> Views:
         """Return `first` and `second`, each (C, *size); of a clip, (C, T, *size)."""
-        boxes = {name: self.crop.draw_box(*size_in(image)) for name in ("first", "second")}
+        boxes = {name: self.crop.draw_box(*size_of(image)) for name in ("first", "second")}
         return self.cut_all(image, boxes, self.crop.size)
 
 
@@ -113,14 +115,14 @@ class GlobalToLocalViews(_CroppedViews):
 
     def __call__(self, image: Tensor | EncodedImage) -> Views:
         """Return `global` and `local`, each (C, *size); of a clip, (C, T, *size)."""
-        top, left, height, width = self.outer.draw_box(*size_in(image))
+        top, left, height, width = self.outer.draw_box(*size_of(image))
         down, right, *sides = self.inner.draw_box(height, width)
         boxes = {"global": (top, left, height, width), "local": (top + down, left + right, *sides)}
         return self.cut_all(image, boxes, self.outer.size)
 
 
 @TRANSFORMS.register_module()
-class TwoFrames(PhotoTransform):
+class TwoFrames:
     """Two frames of a clip, a drawn number of frames apart: the views "past" and "future".
 
     Crops and flips come before it in the pipeline, so that both frames get the same. Source: SiamMAE (Gupta et al.,
@@ -133,7 +135,7 @@ class TwoFrames(PhotoTransform):
         UsageError: no two whole numbers, the first at least 1 and at most the second.
     """
 
-    takes_encoded = False
+    draws_by_torch_alone = True
 
     def __init__(self, gap: Sequence[int]) -> None:
         pair = tuple(gap) if isinstance(gap, Sequence) else ()
@@ -163,7 +165,7 @@ class TwoFrames(PhotoTransform):
 
 
 @TRANSFORMS.register_module()
-class SplitChannels(PhotoTransform):
+class SplitChannels:
     """Streams of the channels of an image: groups of bands, or pictures that lie on each other, as colour and depth.
 
     It is the last transform of a pipeline, so that crops and flips have hit all channels alike.
@@ -175,7 +177,7 @@ class SplitChannels(PhotoTransform):
         UsageError: no groups, or channels that are no numbers from 0 on.
     """
 
-    takes_encoded = False
+    draws_by_torch_alone = True
 
     def __init__(self, groups: Mapping[str, Sequence[int]]) -> None:
         self.groups = {name: list(channels) for name, channels in groups.items()}
