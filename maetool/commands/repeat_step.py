@@ -1,6 +1,7 @@
 """Repeat a training step that was not finite, and locate the cause."""
 
 import argparse
+from collections.abc import Mapping
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,9 +21,10 @@ def main() -> None:
     from maetool.engine.repeat import RepeatedStep
 
     step = RepeatedStep(args.step, args.amp, load_config(args.config).model if args.config else None)
-    meta, inputs = step.meta, step.batch["inputs"].float()
+    meta, inputs = step.meta, step.batch["inputs"]
     print(f"Iteration {meta['iter']:,} of epoch {meta['epoch'] + 1}, process {meta['process']}: {meta['fault']}.")
-    print(f"Images: {tuple(inputs.shape)}, from {inputs.min():g} to {inputs.max():g}.")
+    for name, values in inputs.items() if isinstance(inputs, Mapping) else [("Images", inputs)]:
+        print(f"{name}: {tuple(values.shape)}, from {values.float().min():g} to {values.float().max():g}.")
     found = step.run()
     print(f"Repeated in {name_of(step.dtype)}: loss {found['loss']:g}")
     print(f"First module whose output is not finite: {found['first'] or 'none'}")

@@ -25,9 +25,9 @@ _LOG_BACKENDS: dict[str, dict[str, Any]] = {
 def complete_config(cfg: Config, world_size: int = 1) -> str:
     """Fill in the values that follow from others, and return a sentence on the learning rate.
 
-    The image size and the channels come from the encoder, whether there are masks from the model; workers and pinned
-    memory from the machine; accumulation and learning rate from `effective_batch_size` and `base_lr`. A config that is
-    complete stays as it is. A model without `encoder` gets images as its data gives them.
+    The image size, frames and channels come from the encoder, whether there are masks from the model; workers and
+    pinned memory from the machine; accumulation and learning rate from `effective_batch_size` and `base_lr`. A config
+    that is complete stays as it is. A model without `encoder` gets images as its data gives them.
 
     Raises:
         UsageError: contradictions.
@@ -70,15 +70,25 @@ def _has_encoder(cfg: Config) -> bool:
 
 def _complete_datasets(cfg: Config) -> None:
     encoder = cfg.model.encoder
-    img_size = to_size(stated(encoder, registry.ENCODERS, "img_size"), "encoder.img_size")
+    sizes = _sizes_of(encoder)
     in_chans = stated(encoder, registry.ENCODERS, "in_chans")
     finds_objects = task_in(cfg.model) == "detection" and takes(cfg.model, registry.MODELS, "with_masks")
     for name, dataset in [(name, each) for name, loader in loaders_of(cfg) for each in datasets_in(loader.dataset)]:
-        _fill_size(name, dataset, img_size)
+        if len(sizes) > 1:
+            _fill_size(name, dataset, sizes[-2:])
+        if len(sizes) == 3:
+            _fill(f"{name}.dataset", dataset, registry.DATASETS, "frames", sizes[0])
         _fill(f"{name}.dataset", dataset, registry.DATASETS, "in_chans", in_chans)
         if finds_objects:
             masks = stated(cfg.model, registry.MODELS, "with_masks")
             _fill(f"{name}.dataset", dataset, registry.DATASETS, "with_masks", masks, "model")
+
+
+def _sizes_of(encoder: Any) -> tuple[int, ...]:
+    """Return the sizes of an encoder's images, (H, W), or of its clips, (T, H, W), or of its series, (length,)."""
+    sizes = [stated(encoder, registry.ENCODERS, name) for name in ("img_size", "patch_size")]
+    ranks = [len(size) for size in sizes if isinstance(size, list | tuple)]
+    return to_size(sizes[0], "encoder.img_size", ranks[0] if ranks else 2)
 
 
 def _log_backends(wanted: str | Sequence[str]) -> dict[str, Any]:

@@ -34,6 +34,23 @@ def collate_samples(samples: Sequence[Any]) -> Any:
     return default_collate(samples) if get_worker_info() is None else _stacked(list(samples))
 
 
+def samples_in(inputs: Tensor | Mapping[str, Tensor]) -> int:
+    """Return of how many samples `inputs` or `images` of a batch are, one tensor or a mapping of tensors."""
+    return len(next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
+
+
+def part_of(values: Any, part: Any) -> Any:
+    """Return the entries of some samples of a batch: of a tensor, or of all in a mapping of tensors.
+
+    Args:
+        values: tensors whose first axis is the batch.
+        part: what they are indexed by, a slice or bool (B,).
+    """
+    if isinstance(values, Mapping):
+        return {name: part_of(value, part) for name, value in values.items()}
+    return values[part]
+
+
 def _stacked(values: list[Any]) -> Any:
     first = values[0]
     if isinstance(first, Mapping):

@@ -102,10 +102,17 @@ def _runner_class(cfg: Config) -> type[MaetoolRunner]:
 
 def _check_pictures(runner: MaetoolRunner) -> None:
     target = getattr(runner.bare_model, "target", None)
-    if not getattr(target, "invertible", True) and any(isinstance(hook, ReconstructionHook) for hook in runner.hooks):
+    draws = any(isinstance(hook, ReconstructionHook) for hook in runner.hooks)
+    if draws and not getattr(target, "invertible", True):
         raise UsageError(
             f"The config draws reconstructions, but {type(target).__name__} cannot be turned back into pixels: take "
             "the hook out, custom_hooks = dict(pictures=None) with maetool's runtime, or choose a pixel target."
+        )
+    streams = getattr(getattr(runner.bare_model, "encoder", None), "streams", None)
+    if draws and streams is not None:
+        raise UsageError(
+            f"The config draws reconstructions, which are of one stream of pictures or clips, but the encoder reads "
+            f"{', '.join(streams)}: take the hook out, custom_hooks = dict(pictures=None) with maetool's runtime."
         )
 
 

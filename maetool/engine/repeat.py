@@ -1,6 +1,6 @@
 """Stores a step whose loss or gradient was not finite, and repeats it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from maetool.annotations import fits
 from maetool.config.earlier import as_trained
 from maetool.config.trust import build_trusted, trusted
+from maetool.data.collate import part_of, samples_in
 from maetool.engine.optim.wrapper import choose_dtype, name_of, report_of
 from maetool.errors import UsageError
 from maetool.metadata.provenance import versions
@@ -31,11 +32,19 @@ def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any
     step = report_of(runner.optim_wrapper)
     meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
     meta |= {"fault": step.fault, "dtype": name_of(step.dtype), "versions": versions()}
-    stored = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
+    stored = _tensors_in(batch)
     return {
         "meta": {**meta, **runner.config_facts},
         "batch": stored,
         "plan": _plan_of(runner.bare_model, batch),
+    }
+
+
+def _tensors_in(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a batch, and the mappings of tensors, such as `inputs` of several views."""
+    kept = {name: _tensors_in(value) if isinstance(value, Mapping) else value for name, value in batch.items()}
+    return {
+        name: value for name, value in kept.items() if isinstance(value, Tensor) or (isinstance(value, dict) and value)
     }
 
 
@@ -108,11 +117,11 @@ class RepeatedStep:
     @torch.no_grad()
     def _samples(self) -> list[int]:
         self.model.eval()  # a single image has neither a partner to be mixed with nor the statistics of a batch
-        numbers = range(len(self.batch["inputs"]))
+        numbers = range(samples_in(self.batch["inputs"]))
         return [i for i in numbers if not self._loss(slice(i, i + 1)).isfinite()]
 
     def _loss(self, part: slice) -> Tensor:
-        batch = {name: value[part] for name, value in self.batch.items()}
+        batch = part_of(self.batch, part)
         data = self.model.data_preprocessor(batch, self.model.training)
         if self.plan is not None:
             data["plan"] = part_of_plan(plan_from_dict(self.plan), part)
@@ -135,12 +144,21 @@ def _check_step(step: Mapping[str, Any], path: str) -> None:
             found = f"is a {type(step[name]).__name__}" if name in step else "is not there"
             raise UsageError(f"{path} holds no step ({name} {found}): pass a file of the folder broken_steps of a run.")
     wrong = [name for name, hint in _FACTS.items() if not fits(step["meta"].get(name), hint)]
-    wrong += [name for name in ("batch", "state_dict") if not all(isinstance(v, Tensor) for v in step[name].values())]
+    wrong += [name for name in ("batch", "state_dict") if not all(isinstance(v, Tensor) for v in _leaves(step[name]))]
     if wrong or "inputs" not in step["batch"]:
         raise UsageError(
             f"{path} holds a step whose {wrong[0] if wrong else 'inputs'} cannot be read: pass a file of the folder "
             "broken_steps of a run, as it was written."
         )
+
+
+def _leaves(values: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield what a mapping holds, and instead of a mapping in it, what that holds; an empty one itself."""
+    for value in values.values():
+        if isinstance(value, Mapping) and value:
+            yield from value.values()
+        else:
+            yield value
 
 
 def _watch(name: str, first: list[str]) -> Any:

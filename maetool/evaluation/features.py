@@ -1,6 +1,7 @@
 """Outputs of a model for all samples of a loader."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather
@@ -8,26 +9,42 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maetool.data.datasets.broken_files import own_samples
+from maetool.errors import UsageError
 
-Features = Callable[[nn.Module, Tensor], Tensor]
+Features = Callable[[nn.Module, Any], Tensor]
 
 
-def token_features(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the mean patch token (B, D) of whole images (B, C, H, W): nothing is hidden, the prefix is left out.
+def token_features(model: nn.Module, images: Any) -> Tensor:
+    """Return the mean patch token (B, D) of whole images (B, C, *size): nothing is hidden, the prefix is left out.
 
     A model that pools by itself, such as a classifier, gives what it pools.
+
+    Args:
+        model: the model.
+        images: a tensor, or a mapping of streams or views; of views the model's own is taken. A tensor is such a view.
     """
+    view = getattr(model, "view", None)
+    images = images if view is None or isinstance(images, Mapping) else {view: images}
     tokens = model(images, mode="tensor")  # (B, T + L, D), or (B, D)
     if tokens.ndim == 2:
         return tokens.float()
     return tokens[:, model.encoder.num_prefix_tokens :].mean(dim=1).float()
 
 
-def pixel_features(model: nn.Module, images: Tensor) -> Tensor:
+def pixel_features(model: nn.Module, images: Any) -> Tensor:
     """Return the pixels of images (B, C, *size), averaged to at most 32 along each axis, (B, C * numbers).
 
-    They are what no encoder gives.
+    They are what no encoder gives. Of views, they are those of the model's own; of streams, those of all.
+
+    Raises:
+        UsageError: ids of codes, which are no pixels.
     """
+    if isinstance(images, Mapping):
+        view = getattr(model, "view", None)
+        shown = list(images.values()) if view is None else [images[view]]
+        return torch.cat([pixel_features(model, each) for each in shown], dim=1)
+    if images.dtype == torch.int64:
+        raise UsageError("The data is ids of codes, which are no pixels: leave out pixels=True of KnnEvaluator.")
     size = [min(side, 32) for side in images.shape[2:]]
     pool = {1: functional.adaptive_avg_pool1d, 2: functional.adaptive_avg_pool2d, 3: functional.adaptive_avg_pool3d}
     return pool[len(size)](images, size).flatten(1)

@@ -6,6 +6,7 @@ import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
+from maetool.data.collate import samples_in
 from maetool.data.datasets.broken_files import own_part
 from maetool.registry import METRICS
 
@@ -38,7 +39,7 @@ class LossEvaluator(BaseEvaluator):
                 continue
             data.call_hook("before_val_iter", batch_idx=batch_idx, data_batch=batch)
             inputs = model.data_preprocessor(batch)
-            losses, size = model(**inputs, mode="loss"), len(inputs["images"])
+            losses, size = model(**inputs, mode="loss"), samples_in(inputs["images"])
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.double() * size
             count += size

@@ -1,5 +1,6 @@
 """The reconstruction panel: original, masked, predicted, predicted pasted with visible."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 
 from .pictures import caption_font
@@ -32,7 +34,7 @@ def first_samples(dataset: Dataset, number: int, seed: int | None) -> dict[str, 
 
 @torch.no_grad()
 def reconstruction_panel(model: nn.Module, batch: dict[str, Any], statistics: Statistics = "true") -> np.ndarray:
-    """Draw one row for each image of a batch, as uint8 RGB (height, width, 3).
+    """Draw one row for each image of a batch, as uint8 RGB (height, width, 3); of a clip, its middle frame.
 
     Args:
         model: a masked image model with a data preprocessor.
@@ -40,17 +42,19 @@ def reconstruction_panel(model: nn.Module, batch: dict[str, Any], statistics: St
         statistics: how normalised predictions get their colours back, see `PixelTarget.invert`.
 
     Raises:
-        UsageError: the target cannot be turned back into pixels.
+        UsageError: the target cannot be turned back into pixels, or the batch holds no pictures or clips.
     """
+    stored = drawn_inputs(model, batch["inputs"])
     training = model.training
     model.eval()
     data = model.data_preprocessor(batch)
-    images, original = data["images"], displayable(batch["inputs"].float(), batch["inputs"])
-    result = model(images, data["data_samples"], mode="predict", statistics=statistics)
+    result = model(data["images"], data["data_samples"], mode="predict", statistics=statistics)
     model.train(training)
-    pasted = displayable(model.data_preprocessor.denormalise(result["reconstruction"]).cpu(), batch["inputs"])
+    named = () if getattr(model, "view", None) is None else (model.view,)
+    predicted = model.data_preprocessor.denormalise(result["reconstruction"], *named).cpu()
+    original, pasted = (displayable(_frame(images, 2), stored) for images in (stored.float(), predicted))
     plan = result["plan"].to("cpu")
-    hidden = plan.mask_at(original.shape[1:3])[..., None]  # (B, H, W, 1)
+    hidden = _frame(plan.mask_at(stored.shape[2:]), 1)[..., None]  # (B, H, W, 1)
     columns = {
         "original": original,
         f"masked, {plan.mask_ratio:.0%} hidden": torch.where(hidden, _GREY, original),
@@ -59,6 +63,28 @@ def reconstruction_panel(model: nn.Module, batch: dict[str, Any], statistics: St
     }
     kind = statistics if getattr(model.target, "norm_pix_loss", False) else "none"
     return _draw(columns, _CAPTIONS[kind])
+
+
+def drawn_inputs(model: nn.Module, inputs: Any) -> Tensor:
+    """Return what is drawn of `inputs`, (B, C, *size): of several views the one that the model masks.
+
+    Raises:
+        UsageError: they are no pictures (B, C, H, W) and no clips (B, C, T, H, W).
+    """
+    view = getattr(model, "view", None)
+    shown = inputs[view] if isinstance(inputs, Mapping) and view in inputs else inputs
+    if not isinstance(shown, Tensor) or shown.ndim not in (4, 5):
+        found = f"a tensor of {shown.ndim} axes" if isinstance(shown, Tensor) else ", ".join(inputs)
+        raise UsageError(
+            f"Reconstructions are drawn of pictures and clips, one tensor or the view that is masked, but the data is "
+            f"{found}: take the hook out, custom_hooks = dict(pictures=None) with maetool's runtime."
+        )
+    return shown
+
+
+def _frame(clip: Tensor, axis: int) -> Tensor:
+    """Return the middle frame of clips whose frames lie along an axis before (H, W); pictures as they are."""
+    return clip.select(axis, clip.shape[axis] // 2) if clip.ndim == axis + 3 else clip
 
 
 def displayable(images: Tensor, stored: Tensor) -> Tensor:

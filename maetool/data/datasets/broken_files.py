@@ -22,7 +22,8 @@ def own_part(batch: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return a batch without the samples that replace a broken file; None where no sample is left.
 
     Args:
-        batch: what a loader gives; tensors and lists with an entry for each sample lose those of the replacements.
+        batch: what a loader gives; tensors and lists with an entry for each sample, also those in a mapping of views
+            or streams, lose those of the replacements.
     """
     if not any(batch.get("skipped", ())):
         return batch
@@ -31,6 +32,8 @@ def own_part(batch: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _entries(values: Any, chosen: Tensor) -> Any:
+    if isinstance(values, Mapping):
+        return {name: _entries(value, chosen) for name, value in values.items()}
     if not isinstance(values, Tensor | list | tuple) or len(values) != len(chosen):
         return values
     if isinstance(values, Tensor):

@@ -4,7 +4,7 @@ Random draws come from torch's default generator, which `ImageDataset` seeds wit
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -136,6 +136,7 @@ class TwoFrames:
     """
 
     draws_by_torch_alone = True
+    debug_arguments: ClassVar = {"gap": (1, 2)}  # of the few frames that drawn clips have by default
 
     def __init__(self, gap: Sequence[int]) -> None:
         pair = tuple(gap) if isinstance(gap, Sequence) else ()
