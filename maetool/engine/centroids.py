@@ -1,6 +1,7 @@
 """Fitting the codebook of a token target by k-means."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import torch
@@ -67,7 +68,7 @@ def units_of(cfg: Config) -> str | None:
 def _vectors(cfg: Config, model: Any, wanted: int) -> Tensor:
     """Return (wanted, N) vectors or fewer: equally many random patches of each image, of as many images as it takes."""
     dataset = DATASETS.build(_still(cfg.train_dataloader.dataset, model.encoder.img_size))
-    cells = model.encoder.grid[0] * model.encoder.grid[1]
+    cells = prod(model.encoder.grid)
     each = min(cells, max(_LEAST, -(-wanted // len(dataset))))
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(dataset), generator=generator)[: -(-wanted // each)].tolist()

@@ -75,31 +75,28 @@ def test_augmentation_is_for_pictures():
 
 
 def views(size=2):
-    """Two views of one shape, a depth map, and ids, as the loader gives them."""
+    """Two views of one shape, as the loader gives them."""
     pixels = torch.arange(size * 60, dtype=torch.uint8).view(size, 3, 4, 5)
-    ids = torch.randint(0, 512, (size, 4, 5))
-    return {"inputs": {"first": pixels, "second": pixels + 7, "ids": ids}, "label": torch.arange(size)}
+    return {"inputs": {"first": pixels, "second": pixels + 7}, "label": torch.arange(size)}
 
 
 def test_each_of_several_inputs_is_normalised_by_the_common_numbers():
     normalise, data = ImagePreprocessor(mean=(10, 20, 30), std=(2, 4, 5)), views()
     for training in (True, False):
         out = normalise(data, training)
-        assert list(out["images"]) == ["first", "second", "ids"] and list(out["data_samples"]) == ["label"]
+        assert list(out["images"]) == ["first", "second"] and list(out["data_samples"]) == ["label"]
         for name in ("first", "second"):
             alone = normalise({"inputs": data["inputs"][name]}, training)["images"]
             assert torch.equal(out["images"][name], alone) and alone.dtype == torch.float32
-        assert out["images"]["ids"] is data["inputs"]["ids"]
     back = normalise.denormalise(out["images"])
     assert torch.allclose(back["second"], data["inputs"]["second"].float(), atol=1e-4)
-    assert torch.equal(back["ids"], data["inputs"]["ids"])
 
 
 def test_each_of_several_inputs_has_memory_of_its_own():
     normalise = ImagePreprocessor()
     first = normalise(views(), True)["images"]
     kept = {name: x.data_ptr() for name, x in first.items()}
-    assert len(set(kept.values())) == 3
+    assert len(set(kept.values())) == 2
     for size in (2, 5, 2):
         images = normalise(views(size), True)["images"]
         expected = normalise(views(size), False)["images"]
@@ -125,19 +122,34 @@ def test_numbers_by_name():
     assert {x.dtype for x in normalise.double().buffers()} == {torch.float64}
 
 
-def test_ids_alone_are_passed_on():
+def test_ids_have_no_means_and_are_passed_on():
     ids = torch.randint(0, 512, (2, 7, 9))
-    for normalise in (ImagePreprocessor(), ImagePreprocessor({"rgb": (1,)}, {"rgb": (1,)})):
-        assert torch.equal(normalise({"inputs": ids, "key": torch.arange(2)}, True)["images"], ids)
-        assert torch.equal(normalise.denormalise(ids), ids)
+    alone = ImagePreprocessor(mean=None, std=None, in_chans=3)
+    assert torch.equal(alone({"inputs": ids, "key": torch.arange(2)}, True)["images"], ids)
+    assert torch.equal(alone.denormalise(ids), ids) and not hasattr(alone, "mean")
+    beside = ImagePreprocessor({"rgb": (10, 20, 30)}, {"rgb": (1, 1, 1)})
+    images = beside({"inputs": {"rgb": torch.full((2, 3, 4, 4), 40), "ids": ids}})["images"]
+    assert torch.equal(images["ids"], ids) and torch.equal(beside.denormalise(images)["ids"], ids)
+    assert images["rgb"][0, :, 0, 0].tolist() == [30, 20, 10]  # int64 too, because it has means
+    with pytest.raises(UsageError, match=r"of 7 channels, but the model takes 3: .* Ids of codes have no means: set"):
+        ImagePreprocessor()({"inputs": ids})
+
+
+def test_pixels_of_any_type_are_normalised():
+    pixels = torch.randint(0, 256, (2, 3, 4, 4))
+    for kind in (torch.int64, torch.int16, torch.uint8, torch.float64):
+        images = ImagePreprocessor((1, 2, 3), (4, 5, 6))({"inputs": pixels.to(kind)})["images"]
+        assert torch.allclose(images[:, 1], (pixels[:, 1].float() - 2) / 5)
 
 
 def test_what_does_not_fit_the_names_is_refused():
     by_name = ImagePreprocessor({"rgb": (1, 2, 3)}, {"rgb": (1, 2, 3)})
-    with pytest.raises(UsageError, match="has means of rgb, but gets images 'depth'"):
+    with pytest.raises(UsageError, match="has means of rgb, but gets images 'depth' that are no ids"):
         by_name({"inputs": {"rgb": torch.zeros(1, 3, 2, 2), "depth": torch.zeros(1, 1, 2, 2)}})
-    with pytest.raises(UsageError, match="has means of rgb, but gets images: name"):
+    with pytest.raises(UsageError, match="has means of rgb, but gets images that are no ids"):
         by_name({"inputs": torch.zeros(1, 3, 2, 2)})
+    with pytest.raises(UsageError, match="has means of nothing, but gets images that are no ids"):
+        ImagePreprocessor(None, None)({"inputs": torch.zeros(1, 3, 2, 2)})
     with pytest.raises(UsageError, match="images 'second' of 1 channels, but the model takes 3"):
         ImagePreprocessor()({"inputs": {"first": torch.zeros(1, 3, 2, 2), "second": torch.zeros(1, 1, 2, 2)}})
     for inputs in ({}, {"first": [torch.zeros(3, 2, 2)]}, [torch.zeros(3, 2, 2)]):
@@ -148,6 +160,8 @@ def test_what_does_not_fit_the_names_is_refused():
 def test_numbers_of_other_names_or_channels_are_refused():
     with pytest.raises(UsageError, match="means of rgb and deviations of depth"):
         ImagePreprocessor({"rgb": (1,)}, {"depth": (1,)})
+    with pytest.raises(UsageError, match="means of nothing and deviations of image"):
+        ImagePreprocessor(None, (1,))
     with pytest.raises(UsageError, match=r"The images 'depth' have 2 channels, but data_preprocessor gives 1 means"):
         ImagePreprocessor({"depth": (1,)}, {"depth": (1,)}, {"depth": 2})
     with pytest.raises(UsageError, match="must be positive"):

@@ -1,10 +1,9 @@
 """Images as ids of codes."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
+from maetool.annotations import Size
 from maetool.errors import UsageError
 from maetool.ops.geometry import grid_of, to_size
 from maetool.registry import TRANSFORMS
@@ -15,8 +14,8 @@ class ColourCodes:
     """The id of a code for each patch of an image: its mean colour, each channel rounded to one of a few levels.
 
     It stands in for a learnt tokenizer, such as MAGE's, where none is at hand. There are `levels ** C` codes: ids are
-    numbers in base `levels`, the first channel leading. `inputs` become int64 (h, w), which are not normalised. It is
-    the last transform of a pipeline.
+    numbers in base `levels`, the first channel leading. `inputs` become int64 (h, w), which `ImagePreprocessor`
+    passes on where they have no means (`mean=None`). It is the last transform of a pipeline.
 
     Args:
         patch_size: sides of a patch in pixels, or one number for both.
@@ -28,7 +27,7 @@ class ColourCodes:
 
     draws_by_torch_alone = True
 
-    def __init__(self, patch_size: int | Sequence[int] = 4, levels: int = 4) -> None:
+    def __init__(self, patch_size: Size = 4, levels: int = 4) -> None:
         self.patch_size = to_size(patch_size, "ColourCodes.patch_size")
         if type(levels) is not int or not 2 <= levels <= 256:
             raise UsageError(f"ColourCodes got levels={levels!r}: give the number of levels of a channel, 2 to 256.")

@@ -17,7 +17,7 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 ONLY = "image"  # what images are called that come as one tensor
 
 
-Means = Sequence[float] | Mapping[str, Sequence[float]]
+Means = Sequence[float] | Mapping[str, Sequence[float]] | None
 
 
 @MODELS.register_module()
@@ -25,14 +25,14 @@ class ImagePreprocessor(BaseDataPreprocessor):
     """Moves a batch to the device and normalises it there, once.
 
     `inputs` are a tensor, or a mapping of tensors by name: views of a sample, or streams. Each is normalised, but for
-    int64, which are ids of codes and stay as they are.
+    those that have no means: ids of codes, int64, which stay as they are.
 
     In training on a CPU the images lie in memory that the next batch is written into, because fresh memory takes longer
     than the arithmetic: they are valid until then.
 
     Args:
         mean, std: one number for each channel, in the units of the stored values (0 to 255 for photographs); or a
-            mapping from the names in `inputs` to such numbers, where they differ.
+            mapping from the names in `inputs` to such numbers, where they differ or some are ids. None, all are ids.
         in_chans: C, or a mapping of names to it; the encoder's when it is left out.
 
     Raises:
@@ -46,12 +46,12 @@ class ImagePreprocessor(BaseDataPreprocessor):
         in_chans: Count | Mapping[str, Count] | None = None,
     ) -> None:
         super().__init__(non_blocking=True)
-        self.by_name = isinstance(mean, Mapping)
-        means, stds = (values if isinstance(values, Mapping) else {ONLY: values} for values in (mean, std))
+        self.by_name = mean is None or isinstance(mean, Mapping)
+        means, stds = map(_by_name, (mean, std))
         if means.keys() != stds.keys():
             raise UsageError(
-                f"data_preprocessor gives means of {', '.join(means)} and deviations of {', '.join(stds)}: give both "
-                "for the same names, or one list of each for all."
+                f"data_preprocessor gives means of {', '.join(means) or 'nothing'} and deviations of "
+                f"{', '.join(stds) or 'nothing'}: give both for the same names, or one list of each for all."
             )
         self._places = {name: number for number, name in enumerate(means)}
         for name in means:
@@ -71,8 +71,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Return `images`, float32 (B, C, *size) as `inputs` are, and `data_samples`, the rest of the batch.
 
-        `inputs` are series, pictures or clips, their channels along axis 1, or int64 ids of any shape, or a mapping of
-        names to these, of which `images` are then a mapping too.
+        `inputs` are series, pictures or clips, their channels along axis 1, or ids of any shape, or a mapping of names
+        to these, of which `images` are then a mapping too.
 
         Raises:
             UsageError: images of another number of channels, a name without means, or images that are not stacked.
@@ -91,25 +91,30 @@ class ImagePreprocessor(BaseDataPreprocessor):
                 f"The loader gives a {type(inputs).__name__} of images, but the model takes one tensor, or a dict of "
                 "tensors: leave out the loader's collate_fn, or take one that stacks, such as default_collate."
             )
-        if inputs.dtype == torch.int64:
+        if self._are_ids(name, inputs):
             return inputs
         mean, std = self._numbers(name)  # (C, 1, 1)
         if inputs.ndim < 3 or inputs.shape[1] != len(mean):
+            ids = " Ids of codes have no means: set both to None." if inputs.dtype == torch.int64 else ""
             raise UsageError(
                 f"The loader gives images{_called(name)} of {inputs.shape[1] if inputs.ndim > 2 else 'no'} channels, "
                 f"but the model takes {len(mean)}: set encoder.in_chans and the means and deviations of "
                 "data_preprocessor, or let the dataset put the channels first, so that they are axis 1 of the batch, "
-                f"{tuple(inputs.shape)}."
+                f"{tuple(inputs.shape)}.{ids}"
             )
         mean, std = along_channels(mean, inputs), along_channels(std, inputs)
         return self._memory(name, inputs, training).copy_(inputs).sub_(mean).div_(std)
+
+    def _are_ids(self, name: str, inputs: Tensor) -> bool:
+        return self.by_name and name not in self._places and inputs.dtype == torch.int64
 
     def _numbers(self, name: str) -> tuple[Tensor, Tensor]:
         """Return the mean and the deviation of what `inputs` call so, each (C, 1, 1)."""
         if self.by_name and name not in self._places:
             raise UsageError(
-                f"data_preprocessor has means of {', '.join(self._places)}, but gets images{_called(name)}: name the "
-                "means and deviations as the images are, or give one list for all."
+                f"data_preprocessor has means of {', '.join(self._places) or 'nothing'}, but gets images"
+                f"{_called(name)} that are no ids (int64): name the means and deviations as the images are, or give "
+                "one list of each for all."
             )
         mean, std = (getattr(self, self._buffer(kind, name)) for kind in ("mean", "std"))
         return mean, std
@@ -133,10 +138,16 @@ class ImagePreprocessor(BaseDataPreprocessor):
         """
         if isinstance(images, Mapping):
             return {name: self.denormalise(values, name) for name, values in images.items()}
-        if images.dtype == torch.int64:
+        if self._are_ids(name, images):
             return images
         mean, std = self._numbers(name)
         return images * along_channels(std, images) + along_channels(mean, images)
+
+
+def _by_name(numbers: Means) -> Mapping[str, Sequence[float]]:
+    if numbers is None or isinstance(numbers, Mapping):
+        return numbers or {}
+    return {ONLY: numbers}
 
 
 def _check_numbers(name: str, mean: Sequence[float], std: Sequence[float], in_chans: Any) -> None:
