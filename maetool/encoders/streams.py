@@ -150,6 +150,14 @@ class StreamTransformer(Trunk):
         """Return the embedding (B, L, D) of every place, before positions."""
         return torch.cat([stem(self._input(batch, name)) for name, stem in self._named()], dim=1)
 
+    def split(self, batch: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the part of a batch that each stream is of, for targets."""
+        parts: dict[str, Tensor] = {}
+        for name, stem in self._named():
+            own = stem.split(self._input(batch, name))
+            parts |= dict(zip(_names(name, stem), own.values(), strict=True))
+        return parts
+
     def attention(self, batch: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return the attention of the last block with nothing hidden, (B, heads, T + L, T + L), queries in rows."""
         return self._attention(*self._embed(batch, None), None)

@@ -4,8 +4,10 @@ from maetool._lazy import lazily
 
 _PLACES = {
     "classification": ("ClassificationHead",),
+    "contrastive": ("ContrastiveHead",),
     "regression": ("RegressionHead",),
     "segmentation": ("FCNHead", "LinearMapHead", "UPerHead"),
+    "streams": ("StreamHead",),
     "weighted": ("weighted_sum",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

@@ -52,8 +52,13 @@ def build_decoder(decoder: Any, facts: Mapping[str, Any], target: Any) -> Any:
     Raises:
         UsageError: see `build_with`.
     """
-    facts = {**facts, "out_dim": target.out_dim, "out_dims": getattr(target, "out_dims", None)}
+    facts = {**facts, **widths_of(target)}
     return build_with(DECODERS, decoder, {**facts, "facts": facts})
+
+
+def widths_of(target: Any) -> dict[str, Any]:
+    """Return what decoders and heads are told about a target: P, and that of each stream where they differ."""
+    return {"out_dim": target.out_dim, "out_dims": getattr(target, "out_dims", None)}
 
 
 def facts_of_images(preprocessor: nn.Module) -> dict[str, tuple[float, ...]]:

@@ -11,7 +11,7 @@ from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, MO
 from maetool.structures import MaskPlan
 
 from .base import check_loss
-from .build import Part, build_decoder, build_optional, build_with, facts_of_images
+from .build import Part, build_decoder, build_optional, build_with, facts_of_images, widths_of
 from .clues import Clues
 from .fit import check_model
 from .pairing import facts_of, layout_of
@@ -79,7 +79,7 @@ class MaskedImageModel(ReconstructingModel):
         self.corruption = build_optional(CORRUPTIONS, corruption, facts)
         self.target = build_with(TARGETS, target, facts)
         self.decoder = build_decoder(decoder, facts, self.target)
-        self.head = build_with(HEADS, head, {**facts, "out_dim": self.target.out_dim})
+        self.head = build_with(HEADS, head, {**facts, **widths_of(self.target)})
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
         self.tasks = build_tasks(tasks or {}, {**facts, "main_decoder": self.decoder}, self.target)
         self.at, self.view, self.context, self.masker_weight = at, view, context, masker_weight

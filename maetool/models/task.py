@@ -10,7 +10,7 @@ from maetool.registry import HEADS, TARGETS
 from maetool.structures import MaskPlan, tokens_of_stream
 
 from .base import check_loss
-from .build import build_decoder, build_with
+from .build import build_decoder, build_with, widths_of
 from .pairing import facts_of
 from .seen import Seen, decode
 
@@ -61,9 +61,9 @@ class PredictionTask(nn.Module):
             facts = {**facts, **facts_of(facts["encoder"], stream)}
         self.target = None if target is None else build_with(TARGETS, target, facts)
         self.decoder = build_decoder(decoder, facts, self.target or own)
-        self.head = build_with(HEADS, head, {**facts, "out_dim": (self.target or own).out_dim})
+        self.head = build_with(HEADS, head, {**facts, **widths_of(self.target or own)})
         self.at, self.weight, self.stream, self.view, self.context = at, weight, stream, view, context
-        self._num_prefix_tokens = facts["num_prefix_tokens"]
+        self._encoder = (facts["encoder"],)  # in a tuple, where it is not registered a second time
         check_pair(self.target or own, self.head)
         check_place(self.decoder, self.target or own, at)
 
@@ -81,7 +81,7 @@ class PredictionTask(nn.Module):
         """
         images, plan = seen.images, seen.plan.predicting(self.at)
         if self.stream is not None:
-            images = images[self.stream] if isinstance(images, Mapping) else images
+            images = self._encoder[0].split(images)[self.stream]
             latent = latent if getattr(self.decoder, "reads_streams", False) else self._of_stream(latent, plan)
             plan = plan.only(self.stream)
         pred = decode(self.decoder, latent, plan, memory)  # (B, M, P)
@@ -95,7 +95,9 @@ class PredictionTask(nn.Module):
 
     def _of_stream(self, latent: Any, plan: MaskPlan) -> Any:
         levels = [latent] if isinstance(latent, Tensor) else latent
-        parts = [tokens_of_stream(plan, str(self.stream), level, self._num_prefix_tokens) for level in levels]
+        parts = [
+            tokens_of_stream(plan, str(self.stream), level, self._encoder[0].num_prefix_tokens) for level in levels
+        ]
         return parts[0] if isinstance(latent, Tensor) else parts
 
 

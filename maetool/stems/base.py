@@ -42,6 +42,10 @@ class Stem(nn.Module):
         """Name of each stream to its facts; the only stream of a stem is called as the stem is in its encoder."""
         return {ONLY: {"patch_size": self.patch_size, "in_chans": self.in_chans, "grid": self.grid}}
 
+    def split(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the part of an input that each stream is of, for targets."""
+        return {ONLY: x}
+
     def layout_of(self, x: Tensor) -> Layout:
         """Return where the tokens of an input lie.
 

@@ -70,12 +70,15 @@ class GroupStem(Stem):
             check_images(x, self.in_chans, len(self.patch_size))
         return Layout.of(dict.fromkeys(self.groups, grid_of(x.shape[2:], self.patch_size)))
 
+    def split(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the channels of each group of images (B, C, *size)."""
+        channels = (self.get_buffer(f"channels{number}") for number in range(len(self.groups)))
+        return {name: x.index_select(1, own) for name, own in zip(self.groups, channels, strict=True)}
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens (B, groups * L, D) of images (B, C, *size), all of the first group first."""
-        channels = (self.get_buffer(f"channels{number}") for number in range(len(self.groups)))
-        return torch.cat(
-            [embed(x.index_select(1, own)) for embed, own in zip(self.patch_embed, channels, strict=True)], dim=1
-        )
+        parts = zip(self.patch_embed, self.split(x).values(), strict=True)
+        return torch.cat([embed(part) for embed, part in parts], dim=1)
 
     @classmethod
     def debug_arguments(cls, arguments: dict[str, Size]) -> dict[str, Size]:

@@ -9,6 +9,7 @@ _PLACES = {
     "low_frequency": ("LowFrequencyTarget",),
     "picture": ("PictureTarget",),
     "pixel": ("PixelTarget",),
+    "streams": ("StreamTarget",),
     "tokens": ("TokenTarget",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

@@ -48,12 +48,16 @@ def check_head(head: nn.Module, out_dim: int = 12) -> None:
         perfect = 1e4 * nn.functional.one_hot(target, out_dim).float()
     else:
         target = perfect = torch.randn(*shape, out_dim, generator=generator)
-    _require(float(head(perfect, target, plan)["loss"]) == 0.0, "a perfect prediction costs nothing")
+    least = float(head(perfect, target, plan)["loss"])
+    _require(least == 0.0 or getattr(head, "contrasts", False), "a perfect prediction costs nothing")
     wrong = torch.randn(*shape, out_dim, generator=generator).requires_grad_()
     loss = head(wrong, target, plan)["loss"]
-    _require(loss > 0 and loss.ndim == 0, "an error costs something, as one number")
+    _require(loss > least and loss.ndim == 0, "an error costs something, as one number")
     loss.backward()
     _require(wrong.grad.abs().sum() > 0, "the loss has a gradient")
+    if callable(getattr(head, "errors", None)):
+        errors = head.errors(wrong, target, plan)
+        _require(errors.shape == shape and torch.allclose(plan.average(errors), loss), "the loss is the mean of errors")
     with torch.autocast("cpu", torch.bfloat16):
         low = head(wrong.detach().bfloat16(), target, plan)["loss"]
     _require(low.isfinite() and low.dtype is torch.float32, "the loss is float32 and finite under autocast")

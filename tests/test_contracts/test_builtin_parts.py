@@ -133,12 +133,26 @@ def test_decoder(name):
 SMALL_ENCODER = {"type": "VisionTransformer"} | {
     name: FACTS[name] for name in ("img_size", "patch_size", "in_chans", "embed_dim", "num_heads", "depth")
 }
+SMALL = {"img_size": (16, 24), "patch_size": (8, 4)}
+STREAMS = {
+    "type": "StreamTransformer",
+    "stems": {
+        "bands": {
+            "type": "GroupStem",
+            "img_size": (16, 24),
+            "patch_size": (8, 4),
+            "groups": {"near": [0, 3, 4], "far": [1]},
+        }
+    },
+    **{name: FACTS[name] for name in ("embed_dim", "num_heads", "depth")},
+}
 TARGET_OPTIONS = {  # what some targets cannot do without
     "FeatureTarget": [
         {"teacher": SMALL_ENCODER},
         {"teacher": SMALL_ENCODER, "layers": [1, -1], "normalise": "length"},
         {"teacher": SMALL_ENCODER, "sees": "visible"},
     ],
+    "StreamTarget": [{"targets": {"type": "PixelTarget"}}],
     "TokenTarget": [{"codebook": 7, "source": {"type": "HOGTarget"}}],
 }
 TARGET_CASES = [(name, i) for name in sorted(TARGETS.module_dict) for i in range(len(TARGET_OPTIONS.get(name, [{}])))]
@@ -148,15 +162,19 @@ TARGET_CASES = [(name, i) for name in sorted(TARGETS.module_dict) for i in range
 def test_target(name, number):
     images = torch.randn(3, 5, 16, 24, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    encoder = build_part(SMALL_ENCODER, ENCODERS)
+    several, grid = name == "StreamTarget", (2, 6)
+    encoder = build_part(STREAMS if several else SMALL_ENCODER, ENCODERS)
     facts = {**FACTS, "encoder": encoder, "model_teacher": MomentumTeacher(encoder)}
     target = build_part({"type": name, **TARGET_OPTIONS.get(name, [{}])[number]}, TARGETS, facts)
-    check_target(target, images, (2, 6))
+    check_target(target, images, {"near": grid, "far": grid} if several else grid)
 
 
 @pytest.mark.parametrize("name", parts(HEADS))
 def test_head(name):
-    check_head(build(HEADS, name))
+    options = {"StreamHead": {"head": {"type": "RegressionHead"}, "out_dims": {"image": 12}}}
+    facts = {**FACTS, "out_dim": 12, **NEEDED.get(name, {}), **options.get(name, {})}
+    torch.manual_seed(0)
+    check_head(build_part({"type": name}, HEADS, facts))
 
 
 @pytest.mark.parametrize("name", parts(TEACHERS))

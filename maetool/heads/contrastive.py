@@ -1,0 +1,108 @@
+"""Telling patches apart."""
+
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maetool.annotations import Count, Positive
+from maetool.errors import UsageError
+from maetool.registry import HEADS
+from maetool.structures import MaskPlan
+
+
+@HEADS.register_module()
+class ContrastiveHead(nn.Module):
+    """Each prediction must be nearest in angle to the target of its own patch among those of other patches (InfoNCE).
+
+    Computed in float32 whatever the autocast. Source: Oord et al., "Representation learning with contrastive predictive
+    coding" (2018); Latent MIM's patch discrimination is `within="image"` (yibingwei-1/LatentMIM).
+
+    Args:
+        out_dim: P, of predictions and targets.
+        temperature: of the softmax; the cosines are divided by it.
+        within: the patches that a prediction is compared with: those of its "image", or those of the "batch", of all
+            processes.
+        projection: map predictions to so many numbers, and targets by a second map, before they are compared; None
+            compares them as they are.
+
+    Attributes:
+        contrasts: True: a perfect prediction costs something too, as much as other targets are alike.
+
+    Raises:
+        UsageError: an unknown choice.
+    """
+
+    takes_tokens = False
+    contrasts = True
+
+    def __init__(
+        self,
+        out_dim: int,
+        temperature: Positive = 0.2,
+        within: Literal["image", "batch"] = "image",
+        projection: Count | None = None,
+    ) -> None:
+        super().__init__()
+        if within not in ("image", "batch"):
+            raise UsageError(f'within is {within!r}, but must be "image" or "batch".')
+        self.temperature, self.within = temperature, within
+        self.project_pred: nn.Module = nn.Linear(out_dim, projection) if projection else nn.Identity()
+        self.project_target: nn.Module = nn.Linear(out_dim, projection) if projection else nn.Identity()
+
+    def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
+        """Return scalar losses of predictions (B, M, P) against a target (B, M, P).
+
+        Returns:
+            `loss`, and without gradient `patch_accuracy`, the share of the patches whose own target is the nearest.
+        """
+        logits, labels = self._compared(pred, target, plan)
+        with torch.no_grad():
+            right = plan.average((logits.argmax(dim=-1) == labels).float())
+        return {"loss": plan.average(_cross_entropy(logits, labels)), "patch_accuracy": right}
+
+    def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
+        """Return the cross entropy float32 (B, M) of each predicted patch."""
+        return _cross_entropy(*self._compared(pred, target, plan))
+
+    def _compared(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> tuple[Tensor, Tensor]:
+        """Return the logits (B, M, N) of N patches for each prediction, and the number of its own, int64 (B, M)."""
+        with torch.autocast(pred.device.type, enabled=False):
+            queries = functional.normalize(self.project_pred(pred.float()), dim=-1)
+            keys = functional.normalize(self.project_target(target.float()), dim=-1)  # (B, M, P)
+        batch, number = pred.shape[:2]
+        labels = torch.arange(number, device=pred.device).expand(batch, -1)
+        counts = torch.ones(batch, number, dtype=torch.bool, device=pred.device)
+        counts = counts if plan.weight is None else plan.weight > 0  # padding is no patch to be told from
+        if self.within == "image":
+            logits = queries @ keys.transpose(1, 2) / self.temperature
+            return logits.masked_fill(~(counts[:, None] | _own(labels, number)), -torch.inf), labels
+        keys, counts, first = _gathered(keys.flatten(0, 1), counts.flatten())
+        labels = labels + first + number * torch.arange(batch, device=pred.device)[:, None]
+        logits = queries @ keys.T / self.temperature  # (B, M, N)
+        return logits.masked_fill(~(counts | _own(labels, len(keys))), -torch.inf), labels
+
+
+def _own(labels: Tensor, number: int) -> Tensor:
+    """Return where each row's own patch is, bool (B, M, number)."""
+    return labels[..., None] == torch.arange(number, device=labels.device)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+
+
+def _gathered(keys: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return keys (N, P) and flags (N,) of all processes, with gradients, and the number of the first own one.
+
+    The processes must have equally many.
+    """
+    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return keys, counts, 0
+    from torch.distributed.nn.functional import all_gather  # here, because it is for several processes only
+
+    flags = [torch.empty_like(counts) for _ in range(dist.get_world_size())]
+    dist.all_gather(flags, counts)
+    return torch.cat(all_gather(keys)), torch.cat(flags), dist.get_rank() * len(keys)

@@ -1,0 +1,69 @@
+"""Targets of several streams side by side."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from maetool.errors import UsageError
+from maetool.registry import TARGETS
+from maetool.structures import MaskPlan
+
+
+@TARGETS.register_module()
+class StreamTarget(nn.Module):
+    """A target for each stream of an encoder, all in one index; narrower ones are padded with zeros.
+
+    A decoder with `out_dims` predicts each stream by a map of its own, and `StreamHead` leaves the padding out.
+
+    Args:
+        targets: name of each stream to the config of its target; or one config, for all of them alike.
+        encoder: of several streams; the model hands it over.
+        mean, std: facts for the targets where the streams share them.
+
+    Attributes:
+        out_dims: name of each stream to its P.
+        out_dim: the largest of these.
+
+    Raises:
+        UsageError: an encoder of one stream, other streams than the encoder's, or a target that gives tokens.
+    """
+
+    part_registries = {"targets": TARGETS}
+    invertible = False
+
+    def __init__(self, targets: Mapping[str, Any], encoder: Any, mean: Any = None, std: Any = None) -> None:
+        super().__init__()
+        streams = getattr(encoder, "streams", None)
+        if streams is None:
+            raise UsageError(
+                f"{type(encoder).__name__} has one stream, but StreamTarget is for several: take the target itself."
+            )
+        chosen = dict.fromkeys(streams, targets) if "type" in targets else targets
+        if set(chosen) != set(streams):
+            raise UsageError(
+                f"StreamTarget has targets for {', '.join(chosen)}, but the streams are {', '.join(streams)}: give one "
+                "for each."
+            )
+        facts = {name: value for name, value in {"mean": mean, "std": std}.items() if value is not None}
+        built = {name: TARGETS.build(chosen[name], default_args={**facts, **streams[name]}) for name in streams}
+        wrong = [name for name, target in built.items() if getattr(target, "gives_tokens", False)]
+        if wrong:
+            raise UsageError(f"The target of {wrong[0]} gives tokens, which cannot stand beside numbers: use tasks.")
+        self.targets = nn.ModuleDict(built)
+        self.out_dims = {name: target.out_dim for name, target in built.items()}
+        self.out_dim = max(self.out_dims.values())
+        self._encoder = (encoder,)  # in a tuple, where it is not registered a second time
+
+    @torch.no_grad()
+    def forward(self, images: Any, plan: MaskPlan) -> Tensor:
+        """Return the float32 targets (B, M, P) at `plan.ids_predict`, of each stream in its first numbers."""
+        parts = self._encoder[0].split(images)
+        levels = []
+        for name, target in self.targets.items():
+            everything = plan.only(name).predicting("all")
+            numbers = target(parts[name], everything)  # (B, L of the stream, P of the stream)
+            levels.append(pad(numbers, (0, self.out_dim - numbers.shape[2])))
+        return plan.take_predicted(torch.cat(levels, dim=1))

@@ -1,0 +1,70 @@
+"""Patches told apart."""
+
+import pytest
+import torch
+from torch import multiprocessing
+from torch.nn import functional
+
+from maetool.errors import UsageError
+from maetool.heads import ContrastiveHead
+from maetool.structures import MaskPlan
+
+
+def case(batch=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    plan = MaskPlan.from_scores(torch.rand(batch, 16, generator=generator), 4, (4, 4))
+    return torch.randn(batch, 12, 8, generator=generator), torch.randn(batch, 12, 8, generator=generator), plan
+
+
+@pytest.mark.parametrize("within", ["image", "batch"])
+def test_the_loss_is_that_of_a_softmax_over_cosines(within):
+    pred, target, plan = case()
+    a, b = functional.normalize(pred, dim=-1), functional.normalize(target, dim=-1)
+    if within == "image":
+        expected = [functional.cross_entropy(a[i] @ b[i].T / 0.5, torch.arange(12)) for i in range(4)]
+    else:
+        expected = [functional.cross_entropy(a.flatten(0, 1) @ b.flatten(0, 1).T / 0.5, torch.arange(48))]
+    losses = ContrastiveHead(8, temperature=0.5, within=within)(pred, target, plan)
+    torch.testing.assert_close(losses["loss"], torch.stack(expected).mean())
+    assert ContrastiveHead(8, within=within)(target, target, plan)["patch_accuracy"] == 1
+
+
+@pytest.mark.parametrize("within", ["image", "batch"])
+def test_padding_is_no_patch_to_be_told_from(within):
+    pred, target, plan = case()
+    plan = MaskPlan.from_scores(torch.rand(4, 16), torch.tensor([4, 8, 10, 5]), (4, 4))
+    head = ContrastiveHead(8, within=within)
+    other = torch.where(plan.weight[..., None] > 0, target, torch.full_like(target, 9.0))
+    torch.testing.assert_close(head(pred, target, plan)["loss"], head(pred, other, plan)["loss"])
+
+
+def test_projections_learn_on_both_sides():
+    pred, target, plan = case()
+    head = ContrastiveHead(8, projection=5)
+    head(pred, target, plan)["loss"].backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in head.parameters() if parameter.ndim == 2)
+    with pytest.raises(UsageError, match="within is 'world'"):
+        ContrastiveHead(8, within="world")
+
+
+def _rank(rank, folder, losses, gradients):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    pred, target, _ = case()
+    part = slice(2 * rank, 2 * rank + 2)
+    pred = pred[part].requires_grad_()
+    own = MaskPlan.from_scores(torch.rand(2, 16), 4, (4, 4))
+    loss = ContrastiveHead(8, within="batch")(pred, target[part], own)["loss"]
+    loss.backward()
+    losses[rank], gradients[part] = loss.detach(), pred.grad
+    torch.distributed.destroy_process_group()
+
+
+def test_patches_of_all_processes_are_compared(tmp_path):
+    losses, gradients = torch.zeros(2).share_memory_(), torch.zeros(4, 12, 8).share_memory_()
+    multiprocessing.spawn(_rank, (str(tmp_path), losses, gradients), nprocs=2)
+    pred, target, plan = case()
+    pred.requires_grad_()
+    loss = ContrastiveHead(8, within="batch")(pred, target, plan)["loss"]
+    loss.backward()
+    torch.testing.assert_close(losses.mean(), loss.detach())
+    torch.testing.assert_close(gradients / 2, pred.grad)  # each process takes the mean over its own half

@@ -1,0 +1,92 @@
+"""Several streams: targets side by side, errors of each, tasks of one."""
+
+import pytest
+import torch
+from torch import nn
+
+from maetool.errors import UsageError
+from maetool.heads import StreamHead
+from maetool.ops.random import sample_keys
+from maetool.testing import tiny_model
+
+KEYS = sample_keys(0, 0, torch.arange(4))
+STEM = {"type": "GroupStem", "img_size": 16, "patch_size": 8, "groups": {"near": (0, 2), "far": (1,)}}
+ENCODER = {"type": "StreamTransformer", "stems": {"bands": STEM}, "embed_dim": 24, "depth": 2, "num_heads": 3}
+
+
+class StreamDecoder(nn.Module):
+    """A map of the mean token for each patch, as wide as the widest stream."""
+
+    def __init__(self, encoder_dim, out_dim):
+        super().__init__()
+        self.pred = nn.Linear(encoder_dim, out_dim)
+
+    def forward(self, latent, plan):
+        return self.pred(latent.mean(dim=1))[:, None].expand(-1, plan.ids_predict.shape[1], -1)
+
+
+def model(**parts):
+    defaults = {
+        "masker": {"type": "StreamMasker", "mask_ratio": 0.5},
+        "data_preprocessor": {"type": "ImagePreprocessor", "mean": (0.0,) * 3, "std": (1.0,) * 3},
+        "encoder": ENCODER,
+        "decoder": {"type": StreamDecoder},
+        "target": {"type": "StreamTarget", "targets": {"type": "PixelTarget", "norm_pix_loss": False}},
+        "head": {"type": "StreamHead", "head": {"type": "RegressionHead"}},
+    }
+    return tiny_model(**{**defaults, **parts})
+
+
+def images():
+    return torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_error_of_a_patch_is_over_the_numbers_of_its_stream():
+    built = model()
+    assert built.target.out_dims == {"near": 128, "far": 64} and built.target.out_dim == 128
+    plan = built.make_plan(images(), {"key": KEYS})
+    target = built.target(images(), plan)
+    far = plan.ids_predict >= 4
+    assert target[far][:, 64:].eq(0).all() and target[far][:, :64].ne(0).all() and target[~far].ne(0).all()
+    pred = torch.randn(target.shape, generator=torch.Generator().manual_seed(1))
+    errors = built.head.errors(pred, target, plan)
+    torch.testing.assert_close(errors[far], (pred - target)[far][:, :64].square().mean(dim=1))
+    torch.testing.assert_close(errors[~far], (pred - target)[~far].square().mean(dim=1))
+    losses = built.head(pred, target, plan)
+    torch.testing.assert_close(losses["loss"], errors.mean())
+    assert 0.9 < losses["constant_predictor"] < 1.1  # of numbers of mean 0 and deviation 1
+
+
+def test_the_pixels_are_those_of_the_group():
+    built = model()
+    plan = built.make_plan(images(), {"key": KEYS}).predicting("all")
+    target = built.target(images(), plan)
+    patch = images()[:, (0, 2), :8, 8:]  # place 1
+    torch.testing.assert_close(target[:, 1], patch.permute(0, 2, 3, 1).flatten(1))
+    torch.testing.assert_close(target[:, 4 + 2, :64], images()[:, 1, 8:, :8].flatten(1))
+
+
+def test_a_task_may_be_about_one_stream():
+    task = {"decoder": {"type": StreamDecoder}, "target": {"type": "PixelTarget"}, "head": {"type": "RegressionHead"}}
+    built = model(tasks={"far": {**task, "stream": "far"}})
+    assert built.tasks["far"].decoder.pred.out_features == 64
+    losses = built({"bands": images()}, {"key": KEYS})
+    assert losses["far"] > 0
+    losses["loss"].backward()
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"target": {"type": "StreamTarget", "targets": {"near": {"type": "PixelTarget"}}}}, "give one for each"),
+        ({"head": {"type": "StreamHead", "head": {"type": nn.Identity}}}, "Identity gives no error of each patch"),
+        ({"tasks": {"a": {"decoder": {}, "head": {}, "stream": "middle"}}}, "no stream 'middle', only near, far"),
+    ],
+)
+def test_bad_input(parts, words):
+    with pytest.raises(UsageError, match=words):
+        model(**parts)
+    with pytest.raises(UsageError, match="VisionTransformer has one stream"):
+        tiny_model(target={"type": "StreamTarget", "targets": {"type": "PixelTarget"}})
+    with pytest.raises(UsageError, match="the target is of one: take StreamTarget"):
+        StreamHead({"type": "RegressionHead"})
