@@ -7,8 +7,10 @@ _PLACES = {
     "cross_attention": ("CrossAttentionDecoder",),
     "fusion": ("LayerFusionDecoder",),
     "linear": ("LinearDecoder",),
+    "predictor": ("PredictorDecoder",),
     "scaled": ("ScaledDecoder",),
     "transformer": ("TransformerDecoder",),
+    "views": ("CrossViewDecoder",),
     "visible": ("VisibleDecoder",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

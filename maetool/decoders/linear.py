@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from maetool.layers import call_linear, init_as_mae
-from maetool.ops.geometry import to_size
+from maetool.ops.geometry import rank_of, to_size
 from maetool.ops.patches import unpatchify
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -38,7 +38,7 @@ class LinearDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.num_prefix_tokens = num_prefix_tokens
-        self.patches_per_token = to_size(patches_per_token, "patches_per_token")
+        self.patches_per_token = to_size(patches_per_token, "patches_per_token", rank_of(patches_per_token))
         self.pred = nn.Linear(encoder_dim, prod(self.patches_per_token) * out_dim)
         init_as_mae(self)
 

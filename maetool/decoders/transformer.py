@@ -5,19 +5,20 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, init_as_mae, run_blocks_at, transformer_blocks
-from maetool.ops.geometry import to_size
-from maetool.ops.pos_embed import positions_on, sincos_pos_embed
-from maetool.positions import keep_positions
+from maetool.layers.stream_positions import StreamCode, StreamPosEmbed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
+from .places import PlacedDecoder, check_no_groups
+
 
 @DECODERS.register_module()
-class TransformerDecoder(nn.Module):
+class TransformerDecoder(PlacedDecoder):
     """Self-attention over visible tokens and mask tokens; the last block only where a prediction is asked for.
 
     Source: MAE, section 3; behaviour of `models_mae.py` (facebookresearch/mae).
@@ -25,54 +26,66 @@ class TransformerDecoder(nn.Module):
     Args:
         encoder_dim: D.
         out_dim: P, numbers to predict for each patch.
-        grid: (h, w), or one number, the grid that is trained on. Other grids work too.
+        grid: such as (h, w), or one number for a square: the grid that is trained on. Other grids work too. None, there
+            are several streams.
         num_prefix_tokens: T; the prefix takes part in the attention.
         embed_dim: E.
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over E.
+        pos_embed: "sincos", fixed; "learned"; "flat", "separable", "rotary" or "none", see
+            `maetool.layers.positions.add_positions`; or "coords", of the layout's coordinates.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
         predict_prefix: predict the prefix too, whose predictions come first; the target must give it (dBOT).
-        pos_embed: "sincos", fixed, or "learned"; both are resized for another grid.
+        fill: what stands in the places that the encoder did not see: "mask_token", learned; or "cls", the encoder's
+            class token, also in those that entered blank (MAGE).
+        grids: name of each stream to its grid, where there are several.
+        out_dims: name of each stream to its P, for a map of its own; predictions of fewer numbers end in zeros.
+        stream_code, code_dim: what marks the stream of a place, see `maetool.layers.stream_positions.StreamPositions`.
+        coord_dim: axes of the coordinates, for "coords".
 
     Attributes:
         predicted_prefix: tokens of the prefix that are predicted, T or 0.
 
     Raises:
-        UsageError: sizes that do not divide, a choice that there is not, or a prefix to predict where there is none.
+        UsageError: sizes that do not divide, a choice that there is not, or a prefix to predict, or to fill with, where
+            there is none.
     """
 
-    reads = ("visible",)
-    pos_embed: Tensor  # a parameter if it is learned, else a buffer
-    pred: nn.Module
+    reads = ("visible", "blank")
 
     def __init__(
         self,
         encoder_dim: int,
         out_dim: int,
-        grid: int | Sequence[int],
+        grid: int | Sequence[int] | None = None,
         num_prefix_tokens: int = 1,
         embed_dim: Count = 512,
         depth: FromZero = 8,
         num_heads: Count = 16,
         mlp_ratio: Positive = 4.0,
-        pos_embed: Literal["sincos", "learned"] = "sincos",
+        pos_embed: StreamPosEmbed = "sincos",
         drop_path_rate: float = 0.0,
         predict_prefix: bool = False,
+        fill: Literal["mask_token", "cls"] = "mask_token",
+        grids: Mapping[str, Sequence[int]] | None = None,
+        out_dims: Mapping[str, int] | None = None,
+        stream_code: StreamCode = "none",
+        code_dim: FromZero = 0,
+        coord_dim: FromZero = 0,
     ) -> None:
         super().__init__()
-        if predict_prefix and not num_prefix_tokens:
-            raise UsageError("predict_prefix is True, but the encoder has no class token to predict: set it to False.")
+        _check_prefix(num_prefix_tokens, predict_prefix, fill, out_dims)
         self.predicted_prefix = num_prefix_tokens if predict_prefix else 0
-        if pos_embed not in ("sincos", "learned"):
-            raise UsageError(f"pos_embed is {pos_embed!r}, but must be 'sincos' or 'learned'.")
-        self.embed_dim, self.grid, self.num_prefix_tokens = embed_dim, to_size(grid, "grid"), num_prefix_tokens
+        self.embed_dim, self.num_prefix_tokens, self.head_dim = embed_dim, num_prefix_tokens, embed_dim // num_heads
+        self.fill = fill
         self.embed = nn.Linear(encoder_dim, embed_dim)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        keep_positions(self, sincos_pos_embed(embed_dim, self.grid, num_prefix_tokens), pos_embed == "learned")
+        if fill == "mask_token":
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self._add_places(pos_embed, grid, grids, stream_code, code_dim, coord_dim)
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
         self.norm = LayerNorm(embed_dim)
-        self.pred = nn.Linear(embed_dim, out_dim)
+        self._add_output(out_dim, out_dims)
         init_as_mae(self)
 
     @classmethod
@@ -80,26 +93,47 @@ class TransformerDecoder(nn.Module):
         """Return the arguments of the small form for `--debug`."""
         return {"embed_dim": 16 * arguments["num_heads"], "depth": 2}
 
-    def no_weight_decay(self) -> set[str]:
-        """Return the parameters without weight decay: learned positions. MAE decays the mask token."""
-        return {"pos_embed"} if isinstance(self.pos_embed, nn.Parameter) else set()
-
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D).
 
         With `predict_prefix` they are (B, T + M, P), those of the prefix first.
         """
-        return call_linear(self.pred, self.decode(latent, plan, plan.ids_predict, self.predicted_prefix))
+        return self._predict(self.decode(latent, plan, plan.ids_predict, self.predicted_prefix), plan)
 
     def decode(self, latent: Tensor, plan: MaskPlan, ids: Tensor, prefix: int = 0) -> Tensor:
         """Return the normalised tokens (B, M, E) of the patches `ids` (B, M) from tokens (B, T + V, D).
 
         The first `prefix` tokens of the prefix come before them.
+
+        Raises:
+            UsageError: the plan asks for groups that are predicted separately.
         """
-        x = call_linear(self.embed, latent)  # (B, T + V, E)
-        x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
-        x = x + positions_on(self.pos_embed, self.grid, plan.grid, self.num_prefix_tokens)
+        check_no_groups(plan, self)
+        x, places = self._restored(latent, plan), self._places(plan)  # (B, T + L, E)
+        x = x if places is None else x + places
         ids = ids + self.num_prefix_tokens
         if prefix:
             ids = torch.cat([torch.arange(prefix, device=x.device).expand(len(x), -1), ids], dim=1)
-        return self.norm(run_blocks_at(self.blocks, x, ids))  # (B, prefix + M, E)
+        x = run_blocks_at(self.blocks, x, ids, self._valid(plan), self._rope(plan, x.device))
+        return self.norm(x)  # (B, prefix + M, E)
+
+    def _restored(self, latent: Tensor, plan: MaskPlan) -> Tensor:
+        """Return tokens (B, T + V, D) in the width E and in their places, with what fills the others, (B, T + L, E)."""
+        x = call_linear(self.embed, latent)  # (B, T + V, E)
+        if self.fill == "mask_token":
+            return plan.restore(x, self.mask_token, self.num_prefix_tokens)
+        fill = x[:, :1]
+        if plan.blank is not None:
+            x = torch.where(pad(plan.blank, (self.num_prefix_tokens, 0))[..., None], fill, x)
+        return plan.restore(x, fill, self.num_prefix_tokens)
+
+
+def _check_prefix(number: int, predict_prefix: bool, fill: str, out_dims: Mapping[str, int] | None) -> None:
+    if fill not in ("mask_token", "cls"):
+        raise UsageError(f"fill is {fill!r}, but must be 'mask_token' or 'cls'.")
+    if fill == "cls" and not number:
+        raise UsageError("fill is 'cls', but the encoder has no class token: take 'mask_token'.")
+    if predict_prefix and not number:
+        raise UsageError("predict_prefix is True, but the encoder has no class token to predict: set it to False.")
+    if predict_prefix and out_dims:
+        raise UsageError("predict_prefix is True, but the prefix belongs to no stream of out_dims: set it to False.")

@@ -27,7 +27,7 @@ class VisibleDecoder(nn.Module):
         predicts: "visible", the only patches that it can predict.
     """
 
-    reads = ("visible",)
+    reads = ("visible", "blank")
     predicts = "visible"
 
     def __init__(

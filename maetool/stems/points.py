@@ -65,11 +65,10 @@ class PointStem(Stem):
                 f"PointStem takes groups of points of shape (batch, groups, 1 + points, {self.in_chans}), the centre "
                 f"first, but got {by(x.shape)}: group the points, or set in_chans."
             )
-        coords = x[:, :, 0, : self.coord_dim]
-        valid = coords.isfinite().all(dim=2) if self.padded else None
-        return Layout(
-            Layout.of((x.shape[1],)).grids, coords.nan_to_num(0.0, 0.0, 0.0) if self.padded else coords, valid
-        )
+        coords, grids = x[:, :, 0, : self.coord_dim], Layout.of((x.shape[1],)).grids
+        if not self.padded:
+            return Layout(grids, coords)
+        return Layout(grids, coords.nan_to_num(0.0, 0.0, 0.0), coords.isfinite().all(dim=2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens (B, G, D) of groups (B, G, 1 + n, C)."""

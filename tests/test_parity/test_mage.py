@@ -2,7 +2,9 @@
 
 import pytest
 from golden import close, load, load_all
+from torch import nn
 
+from maetool.decoders import TransformerDecoder
 from maetool.encoders import StreamTransformer
 from maetool.structures import MaskPlan
 
@@ -53,3 +55,23 @@ def test_what_enters_and_leaves_the_encoder(case):
         cls, others = in_published_order(tokens if layers is None else tokens[0], plan)
         close(cls, golden[name][:, :1])
         close(others, golden[name][:, 1:])
+
+
+def test_the_decoder_fills_what_was_not_seen_with_the_class_token(case):
+    golden, state, encoder, plan = case
+    decoder = TransformerDecoder(24, 24, (4, 4), 1, 32, 2, 4, pos_embed="learned", fill="cls")
+    names = {
+        "decoder_pos_embed_learned": "pos_embed",
+        "mlm_layer.fc.weight": "pred.weight",
+        "mlm_layer.fc.bias": "pred.bias",
+    }
+    mine = {n.removeprefix("decoder_"): v for n, v in state.items() if n.startswith("decoder_") and n not in names}
+    load_all(decoder, {**mine, **{new: state[old] for old, new in names.items()}})
+    seen = []
+    decoder.blocks[0].register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0]))
+    x = decoder(encoder(golden["codes"], plan), plan)  # (B, M, 24), as wide as a word
+    close(seen[0] - decoder.pos_embed, golden["decoder_input"] - decoder.pos_embed)
+    gain, bias = state["mlm_layer.ln.weight"], state["mlm_layer.ln.bias"]
+    x = nn.functional.layer_norm(nn.functional.gelu(x), (24,), gain, bias, eps=1e-5)
+    logits = x @ state["token_emb.word_embeddings.weight"][:64].T + state["mlm_layer.bias"][..., :64]
+    close(logits, plan.take_predicted(golden["logits_codes"][:, 1:]))

@@ -3,8 +3,11 @@
 import re
 
 import pytest
+import torch
 from golden import close, load, load_all
+from torch import nn
 
+from maetool.decoders import TransformerDecoder
 from maetool.encoders import StreamTransformer
 from maetool.structures import MaskPlan
 
@@ -50,3 +53,29 @@ def test_mask_and_latent(case):
     golden, encoder, plan, _ = case
     close(plan.mask.float(), golden["mask"].flatten(1))
     close(encoder(golden["imgs"], plan), golden["latent"])
+
+
+def test_prediction_and_loss(case):
+    golden, encoder, plan, state = case
+    grids, pixels = encoder.grids, {name: facts["in_chans"] * 64 for name, facts in encoder.streams.items()}
+    decoder = TransformerDecoder(
+        *(48, max(pixels.values())),
+        embed_dim=32,
+        depth=2,
+        num_heads=4,
+        grids=grids,
+        out_dims=pixels,
+        stream_code="concat",
+        code_dim=8,
+    )
+    load_all(decoder, {**decoder.state_dict(), **ours(state)})
+    places = decoder.stream_positions(grids)[0]
+    close(places[0], torch.cat([torch.zeros(24), golden["state/decoder_channel_embed"][0, 3]]))
+    close(places[17], torch.cat([golden["state/decoder_pos_embed"][0, 1], golden["state/decoder_channel_embed"][0, 1]]))
+    pred = decoder(encoder(golden["imgs"], plan), plan)
+    expected = golden["pred"].split(golden["channel_group_sizes"].tolist(), dim=1)
+    expected = [
+        nn.functional.pad(group.transpose(1, 2).flatten(2), (0, 256 - 64 * group.shape[1])) for group in expected
+    ]
+    close(pred, plan.take_predicted(torch.cat(expected, dim=1)))
+    assert (pred[:, -1, 128:] == 0).all(), "the last group has half the channels"
