@@ -142,12 +142,12 @@ class TimmEncoder(nn.Module):
         self.grid_of(images)
         return self.vit.patch_embed(images)
 
-    def attention(self, images: Tensor) -> Tensor:
-        """Return the attention of the last block in whole images, (B, heads, T + L, T + L), queries in rows."""
-        x, (*blocks, last) = self._enter(self.vit, self.tokens(images), None)
-        for block in blocks:
-            x = block(x)
-        return attention_in(last, x)
+    def attention(self, images: Tensor, layers: Sequence[int] | None = None) -> Any:
+        """Return the attention of the last block in whole images; see `VisionTransformer.attention`."""
+        x, blocks = self._enter(self.vit, self.tokens(images), None)
+        *levels, x = run_blocks(blocks, x, self.norm, [*(layers or []), self.num_layers - 1])
+        attention = attention_in(blocks[-1], x)
+        return attention if layers is None else (attention, levels)
 
     def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid (h, w) of images (B, C, H, W).

@@ -158,9 +158,9 @@ class StreamTransformer(Trunk):
             parts |= dict(zip(_names(name, stem), own.values(), strict=True))
         return parts
 
-    def attention(self, batch: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """Return the attention of the last block with nothing hidden, (B, heads, T + L, T + L), queries in rows."""
-        return self._attention(*self._embed(batch, None), None)
+    def attention(self, batch: Tensor | Mapping[str, Tensor], layers: Sequence[int] | None = None) -> Any:
+        """Return the attention of the last block with nothing hidden; see `VisionTransformer.attention`."""
+        return self._attention(*self._embed(batch, None), None, layers)
 
     def layout_of(self, batch: Tensor | Mapping[str, Tensor]) -> Layout:
         """Return where the tokens of a batch lie: all streams, in the order of the stems.

@@ -78,12 +78,13 @@ class Trunk(nn.Module):
         """Return what `run_blocks` does, of tokens (B, T + V, D) whose patches `keep` (B, V) are no padding."""
         return run_blocks(self.blocks, x, self.norm, layers, self._with_prefix(keep), rope)
 
-    def _attention(self, x: Tensor, keep: Tensor | None, rope: Rope | None) -> Tensor:
-        """Return the probabilities (B, heads, T + L, T + L) of the last block, for tokens that enter the first."""
+    def _attention(self, x: Tensor, keep: Tensor | None, rope: Rope | None, layers: Sequence[int] | None = None) -> Any:
+        """Return what an encoder's `attention` does, of the tokens that enter the first block."""
         keep = self._with_prefix(keep)
-        (x,) = run_blocks(self.blocks, x, self.norm, [self.num_layers - 1], keep, rope)
+        *levels, x = run_blocks(self.blocks, x, self.norm, [*(layers or []), self.num_layers - 1], keep, rope)
         last: Any = self.blocks[-1]
-        return last.probabilities(x, keep, rope)
+        attention = last.probabilities(x, keep, rope)
+        return attention if layers is None else (attention, levels)
 
     def _with_prefix(self, keep: Tensor | None) -> Tensor | None:
         return None if keep is None else pad(keep, (self.num_prefix_tokens, 0), value=True)

@@ -145,9 +145,14 @@ class VisionTransformer(Trunk):
         self.grid_of(images)
         return self.patch_embed(images)
 
-    def attention(self, images: Tensor) -> Tensor:
-        """Return the attention of the last block in whole images, (B, heads, T + L, T + L), queries in rows."""
-        return self._attention(*self._embed(images, None))
+    def attention(self, images: Tensor, layers: Sequence[int] | None = None) -> Any:
+        """Return the attention of the last block in whole images, (B, heads, T + L, T + L), queries in rows.
+
+        Args:
+            images: (B, C, *size), normalised.
+            layers: return a pair instead, with the raw tokens of these layers, a list, of the same pass.
+        """
+        return self._attention(*self._embed(images, None), layers)
 
     def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid of images (B, C, *size), such as (h, w).

@@ -1,6 +1,6 @@
 """What maskers and targets ask for beside images and grid: found once a step, and shared."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,13 +21,20 @@ class Clues:
         encoder: gives "tokens", with gradient.
         teacher: gives what it names in `gives`, without gradient; or None.
         advisors: name to module from the batch to numbers (B, L), called without gradient.
+        needs: what all parts together ask for, which the teacher gives in one pass.
     """
 
     def __init__(
-        self, batch: Any, layout: Layout, encoder: Any, teacher: Any, advisors: Mapping[str, Callable[[Any], Any]]
+        self,
+        batch: Any,
+        layout: Layout,
+        encoder: Any,
+        teacher: Any = None,
+        advisors: Mapping[str, Callable[[Any], Any]] | None = None,
+        needs: Collection[str] = (),
     ) -> None:
         self._batch, self.layout, self._encoder = batch, layout, encoder
-        self._teacher, self._advisors = teacher, advisors
+        self._teacher, self._advisors, self._needs = teacher, advisors or {}, needs
         self._known: dict[str, Any] = {"images": batch}
 
     def of(self, part: Any) -> dict[str, Any]:
@@ -36,16 +43,23 @@ class Clues:
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._known:
-            self._known[name] = self._compute(name)
+            self._known |= self._compute(name)
         return self._known[name]
 
-    def _compute(self, name: str) -> Any:
+    def _compute(self, name: str) -> dict[str, Any]:
         if name == "tokens":
-            return self._encoder.tokens(self._batch)  # (B, L, D)
+            return {name: self._encoder.tokens(self._batch)}  # (B, L, D)
         with torch.no_grad():
             if name in self._advisors:
-                return self._advisors[name](self._batch)  # (B, L)
-            return self._teacher(self._batch, self.layout, name)
+                return {name: self._advisors[name](self._batch)}  # (B, L)
+            names = {name, *(other for other in self._needs if other in self._teacher.gives)}
+            return self._teacher(self._batch, self.layout, names - self._known.keys())
+
+
+def needs_of(model: Any) -> set[str]:
+    """Return what the masker and the targets of a model ask for."""
+    parts = [model.masker, model.target, *(task.target for task in model.tasks.values())]
+    return {name for part in parts for name in getattr(part, "needs", ())} - set(model.advisors)
 
 
 def check_needs(

@@ -12,7 +12,7 @@ from maetool.structures import MaskPlan
 
 from .base import check_loss
 from .build import Part, build_decoder, build_optional, build_with, facts_of_images, widths_of
-from .clues import Clues
+from .clues import Clues, needs_of
 from .fit import check_model
 from .pairing import facts_of, layout_of
 from .reconstruction import ReconstructingModel
@@ -83,6 +83,7 @@ class MaskedImageModel(ReconstructingModel):
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
         self.tasks = build_tasks(tasks or {}, {**facts, "main_decoder": self.decoder}, self.target)
         self.at, self.view, self.context, self.masker_weight = at, view, context, masker_weight
+        self.needs = needs_of(self)
         check_model(self)
         if hasattr(self.teacher, "attach"):
             self.teacher.attach(self)
@@ -132,7 +133,7 @@ class MaskedImageModel(ReconstructingModel):
     ) -> Seen:
         """Return what the encoder makes of the images of one view, and what was hidden from it."""
         layout = layout_of(self.encoder, images)  # where the tokens lie; no pixel is touched
-        clues = Clues(images, layout, self.encoder, self.teacher, self.advisors)  # computed when somebody asks
+        clues = self.clues_of(images, layout)  # computed when somebody asks
         plan = plan or self.hide(images, samples, clues)  # who is hidden, who is predicted
         shown = images if self.corruption is None else corrupted(self.corruption, images, plan, samples)
         return Seen(images, plan, clues, latents_of(self.encoder, shown, plan, self.decoders_of(view)))

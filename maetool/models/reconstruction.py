@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.patches import patchify, unpatchify
-from maetool.structures import MaskPlan
+from maetool.structures import Layout, MaskPlan
 
 from .base import TrainableModel
+from .clues import Clues
 from .seen import Views, decode, latents_of
 
 
@@ -20,7 +21,14 @@ class ReconstructingModel(TrainableModel):
     decoder: Any
     target: Any
     tasks: Any
+    teacher: Any
+    advisors: Any
+    needs: set[str]
     view: str | None
+
+    def clues_of(self, images: Any, layout: Layout) -> Clues:
+        """Return what masker and targets may ask about a view."""
+        return Clues(images, layout, self.encoder, self.teacher, self.advisors, self.needs)
 
     def make_plan(self, images: Any, data_samples: dict[str, Any] | None = None) -> MaskPlan:
         """Ask the masker what to hide in images (B, C, *size)."""

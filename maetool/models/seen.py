@@ -78,7 +78,7 @@ class Views:
     def plan(self, view: str | None) -> MaskPlan:
         """Return what the masker hides in a view, without encoding it."""
         model, images = self._model, self.images(view)
-        clues = Clues(images, layout_of(model.encoder, images), model.encoder, model.teacher, model.advisors)
+        clues = model.clues_of(images, layout_of(model.encoder, images))
         return model.hide(images, self._samples_of(view), clues)
 
     def memory(self, context: str | None) -> Tensor | None:

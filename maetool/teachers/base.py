@@ -1,6 +1,6 @@
 """What every teacher shares."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -49,20 +49,25 @@ class Teacher(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, batch: Any, layout: Layout, name: str) -> Any:
-        """Return one of the clues that the teacher `gives`.
+    def forward(self, batch: Any, layout: Layout, names: Collection[str]) -> dict[str, Any]:
+        """Return clues that the teacher `gives`, by name, from one pass where that is possible.
 
         Args:
             batch: images (B, C, *size), normalised, or a mapping from streams to tensors.
             layout: of its patches.
-            name: of the clue.
+            names: of the clues.
 
         Raises:
             UsageError: it gives no such clue, or its encoder cannot.
         """
-        if name not in self.gives:
-            raise UsageError(f"{type(self).__name__} gives {', '.join(self.gives)}, but is asked for {name}.")
-        return getattr(self, name)(self.prepare(batch), layout)
+        if unknown := set(names) - set(self.gives):
+            raise UsageError(f"{type(self).__name__} gives {', '.join(self.gives)}, but is asked for {min(unknown)}.")
+        batch = self.prepare(batch)
+        if "attention" not in names:
+            return {name: getattr(self, name)(batch, layout) for name in names}
+        attention, features = self._attend(batch, "features" in names)
+        rest = {name: getattr(self, name)(batch, layout) for name in names if name not in ("attention", "features")}
+        return {"attention": attention, **({"features": features} if "features" in names else {}), **rest}
 
     def prepare(self, batch: Any) -> Any:
         """Return a batch as the teacher expects it."""
@@ -72,15 +77,15 @@ class Teacher(nn.Module):
         """Return the tokens (B, T + L, D) of each layer."""
         return [self.encoder(batch)] if self.layers is None else self.encoder(batch, None, self.layers)
 
-    def attention(self, batch: Any, layout: Layout) -> Tensor:
-        """Return the attention (B, heads, T + L, T + L) of the last block.
-
-        Raises:
-            UsageError: the encoder has none to give.
-        """
+    def _attend(self, batch: Any, features: bool) -> tuple[Tensor, list[Tensor]]:
+        """Return the attention of the last block, and the features if they are asked for."""
         if not callable(getattr(self.encoder, "attention", None)):
             raise UsageError(
                 f"{type(self.encoder).__name__} gives no attention, because it has no method `attention`: take "
                 "VisionTransformer or a plain ViT of timm as the teacher's encoder."
             )
-        return self.encoder.attention(batch)
+        if not features:
+            return self.encoder.attention(batch), []
+        last = self.layers is None
+        attention, levels = self.encoder.attention(batch, [-1] if last else self.layers)
+        return attention, [self.encoder.norm(levels[0])] if last else levels
