@@ -15,7 +15,7 @@ _base_ = [
 model = dict(
     encoder=_base_.encoder,
     masker=dict(_delete_=True, type="AttentionMasker", ratios=(0.3, 0.7)),
-    teacher=dict(type="MomentumTeacher", momentum=0.99),
+    teacher=dict(type="MomentumTeacher", layers=[3, 4], momentum=0.99),
     target=dict(_delete_=True, type="TeacherFeatureTarget"),
     head=dict(loss="smooth_l1", beta=2.0),
 )
