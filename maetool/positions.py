@@ -80,7 +80,8 @@ def fit_positions(
     """Return weights whose tables of positions are what the parts that they are from compute on the model's grids.
 
     Args:
-        model: whose parts say their `grid`, and with `relative_windows` how they cut a grid into windows.
+        model: whose parts say their `grid`, with `relative_windows` how they cut a grid into windows, and with
+            `in_stream` that it is the grid of one stream of several.
         own: its state dict, with whole tensors.
         weights: of a file, under our names.
         recorded: the grid of the patches that the file is for, where it says one.
@@ -91,7 +92,9 @@ def fit_positions(
     fitted = FittedWeights(dict(weights))
     for name, part in _parts(model).items():
         if name in own and own[name].ndim == 3 and (name in weights or _lacks(name, part, weights)):
-            recorded = _fit(fitted, name, tuple(part.grid), own[name], recorded)
+            apart = getattr(part, "in_stream", False)  # streams have grids of their own, which no file records
+            found = _fit(fitted, name, tuple(part.grid), own[name], None if apart else recorded)
+            recorded = recorded if apart else found
     for name, value in own.items():
         table = weights.get(name)
         if name.endswith(_RELATIVE) and table is not None and len(table) != len(value):
@@ -110,7 +113,8 @@ def _fit_separable(fitted: FittedWeights, model: nn.Module, own: Weights, record
             if name not in own or name not in fitted.weights:
                 continue
             table, grid = fitted.weights[name], tuple(part.grid)[axes]
-            old = grid_in_file(table, 0, recorded[axes] if recorded else None, grid)
+            known = None if recorded is None or getattr(part, "in_stream", False) else recorded[axes]
+            old = grid_in_file(table, 0, known, grid)
             if old is None:
                 raise UsageError(
                     f"{name} of the checkpoint has positions for {table.shape[1]} places, which is no square, and "

@@ -29,6 +29,8 @@ class Positions(nn.Module):
         UsageError: a kind that this stream cannot have.
     """
 
+    in_stream = True
+
     def __init__(
         self, kind: StreamPosEmbed, width: int, grid: Sequence[int], code: Tensor | None = None, coord_dim: int = 0
     ) -> None:

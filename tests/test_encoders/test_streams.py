@@ -8,6 +8,7 @@ import torch
 from maetool.encoders import StreamTransformer
 from maetool.errors import UsageError
 from maetool.ops.pos_embed import sincos_pos_embed
+from maetool.positions import fit_positions
 from maetool.structures import Layout, MaskPlan, tokens_of_stream
 from maetool.testing import check_encoder
 
@@ -152,6 +153,22 @@ def test_groups_of_channels_are_streams_of_one_image():
     other[:, 3] = 7
     changed = (encoder.tokens(other) - encoder.tokens(images)).abs().amax(dim=(0, 2))
     assert (changed[:4] == 0).all() and (changed[4:] > 0).all()
+
+
+def test_weights_of_other_sizes_are_fitted_stream_by_stream():
+    """Also where another stream has as many places on another grid."""
+    sizes = {"rgb": ((16, 16), 4), "wide": ((8, 32), 4), "clip": ((4, 8, 16), (1, 4, 8))}
+    stems = {n: {"type": "PatchStem", "img_size": s, "patch_size": p, "in_chans": 1} for n, (s, p) in sizes.items()}
+    kinds = {"rgb": "learned", "wide": "sincos", "clip": "separable"}
+    small = StreamTransformer(stems, pos_embed=kinds, **SMALL).eval()
+    assert [torch.Size(grid).numel() for grid in small.grids.values()] == [16, 16, 16]
+    twice = {n: {**stem, "img_size": tuple(2 * side for side in stem["img_size"])} for n, stem in stems.items()}
+    large = StreamTransformer({**twice, "wide": stems["wide"]}, pos_embed=kinds, **SMALL).eval()
+    fitted = fit_positions(large, large.state_dict(), small.state_dict(), recorded=(4, 4))
+    assert sorted(line.partition(" from ")[2] for line in fitted.resized) == ["2x2 to 4x4", "4 to 8", "4x4 to 8x8"]
+    large.load_state_dict(fitted.weights)
+    batch = {n: torch.randn(2, 1, *stem["img_size"]) for n, stem in ({**twice, "wide": stems["wide"]}).items()}
+    torch.testing.assert_close(large(batch), small(batch), atol=1e-5, rtol=1e-5)
 
 
 SENTENCES = [
