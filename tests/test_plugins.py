@@ -127,7 +127,7 @@ def test_every_part_is_listed_with_a_description():
     text = to_text(components("masker"))
     assert "RandomMasker(mask_ratio=0.75, predict_ratio=None)\n" in text
     assert "[maetool.maskers.random]" in text
-    with pytest.raises(UsageError, match="no kind of part called 'maskers': take one of masker, encoder"):
+    with pytest.raises(UsageError, match="no kind of part called 'maskers': take one of masker, stem"):
         components("maskers")
 
 
@@ -145,4 +145,4 @@ def test_the_example_is_a_package_that_works(repository, tmp_path):
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-2000:]
-    assert "5 passed" in result.stdout
+    assert "6 passed" in result.stdout

@@ -111,7 +111,8 @@ class StreamTransformer(Trunk):
         (stem,), (fact,) = self.stems.values(), facts.values()
         self.patch_size = self.stride = fact["patch_size"]
         self.in_chans, self.grid = fact["in_chans"], fact["grid"]
-        self.img_size = getattr(stem, "img_size", self.grid)
+        covered = tuple(side * patch for side, patch in zip(self.grid, self.patch_size, strict=True))
+        self.img_size = getattr(stem, "img_size", covered)
 
     def _named(self) -> list[tuple[str, Any]]:
         return list(self.stems.items())
@@ -147,8 +148,19 @@ class StreamTransformer(Trunk):
         return self._enter(x if positions is None else x + positions, None), keep
 
     def tokens(self, batch: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """Return the embedding (B, L, D) of every place, before positions."""
-        return torch.cat([stem(self._input(batch, name)) for name, stem in self._named()], dim=1)
+        """Return the embedding (B, L, D) of every place, before positions.
+
+        Raises:
+            UsageError: a stem without input, or one that makes tokens of another width.
+        """
+        parts = {name: stem(self._input(batch, name)) for name, stem in self._named()}
+        for name, part in parts.items():
+            if part.shape[2] != self.embed_dim:
+                raise UsageError(
+                    f"The stem {name} makes tokens {part.shape[2]} wide, but the encoder's are {self.embed_dim}: set "
+                    f"stems.{name}.embed_dim to that, or annotate the argument as int, so that it is filled in."
+                )
+        return torch.cat(list(parts.values()), dim=1)
 
     def split(self, batch: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the part of a batch that each stream is of, for targets."""

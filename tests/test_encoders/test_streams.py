@@ -199,6 +199,10 @@ def test_inputs_that_do_not_fit_are_told():
     ):
         with pytest.raises(UsageError, match=sentence):
             encoder(wrong)
+    wide = StreamTransformer({"rgb": STEMS["rgb"]}, **SMALL)
+    wide.stems["rgb"].proj = torch.nn.Conv2d(3, 32, 8, 8)
+    with pytest.raises(UsageError, match="The stem rgb makes tokens 32 wide, but the encoder's are 24"):
+        wide(batch["rgb"])
     plan = MaskPlan.from_scores(torch.rand(3, 12), 3, Layout.of({"rgb": (2, 3), "clip": (6,)}))
     with pytest.raises(
         UsageError, match="The plan is for tokens that lie rgb 2x3 and clip 6, but those of the batch lie"

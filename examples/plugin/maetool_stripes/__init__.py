@@ -1,6 +1,7 @@
-"""Striped masks and mean colours: importing this package registers both."""
+"""Striped masks, mean colours and stripes as tokens: importing this package registers them."""
 
 from .masker import StripeMasker
+from .stem import StripeStem
 from .target import MeanColourTarget
 
-__all__ = ["MeanColourTarget", "StripeMasker"]
+__all__ = ["MeanColourTarget", "StripeMasker", "StripeStem"]

@@ -1,12 +1,12 @@
 """The plugin keeps maetool's contracts, and maetool finds it by its entry point."""
 
 import torch
-from maetool_stripes import MeanColourTarget, StripeMasker
+from maetool_stripes import MeanColourTarget, StripeMasker, StripeStem
 
 from maetool.config.load import load_config
 from maetool.plugins import load_plugins
-from maetool.registry import MASKERS, MODELS
-from maetool.testing import check_masker, check_target, tiny_batch
+from maetool.registry import ENCODERS, MASKERS, MODELS
+from maetool.testing import check_encoder, check_masker, check_stem, check_target, tiny_batch
 
 CONFIG = "maetool_stripes::stripes_shapes.py"
 
@@ -32,6 +32,18 @@ def test_hidden_columns_are_neighbours():
 def test_target():
     images = torch.randn(3, 5, 16, 24, generator=torch.Generator().manual_seed(0))
     check_target(MeanColourTarget(patch_size=(8, 4), in_chans=5), images, (2, 6))
+
+
+def test_stem():
+    sizes = {"img_size": (16, 24), "width": 4, "in_chans": 2}
+    check_stem(StripeStem(**sizes), torch.randn(3, 2, 16, 24))
+    stems = {"sound": {"type": "StripeStem", **sizes}}
+    encoder = ENCODERS.build({"type": "StreamTransformer", "stems": stems, "embed_dim": 24, "depth": 1, "num_heads": 2})
+
+    def hide(images, plan):
+        return torch.where(plan.mask.repeat_interleave(4, dim=1)[:, None, None], 1e3, images)
+
+    check_encoder(encoder, torch.randn(3, 2, 16, 24), hide)
 
 
 def test_the_config_trains():
