@@ -132,3 +132,8 @@ def check_no_groups(plan: MaskPlan, decoder: nn.Module) -> None:
             f"The plan has groups that are predicted separately, but {type(decoder).__name__} predicts all together: "
             "take PredictorDecoder."
         )
+
+
+def small_code(arguments: Mapping[str, Any]) -> dict[str, int]:
+    """Return the small form of the code of the streams, for the decoders that have one."""
+    return {"code_dim": min(4, arguments["code_dim"])} if arguments.get("code_dim") else {}

@@ -16,7 +16,7 @@ from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
-from .places import PlacedDecoder
+from .places import PlacedDecoder, small_code
 
 
 class _Queries(NamedTuple):
@@ -107,7 +107,7 @@ class PredictorDecoder(PlacedDecoder):
     @classmethod
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the small form for `--debug`."""
-        return {"embed_dim": 16 * arguments["num_heads"], "depth": 2, "code_dim": min(4, arguments["code_dim"])}
+        return {"embed_dim": 16 * arguments["num_heads"], "depth": 2, **small_code(arguments)}
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D).

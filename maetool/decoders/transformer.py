@@ -14,7 +14,7 @@ from maetool.layers.stream_positions import StreamCode, StreamPosEmbed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
-from .places import PlacedDecoder, check_no_groups
+from .places import PlacedDecoder, check_no_groups, small_code
 
 
 @DECODERS.register_module()
@@ -91,7 +91,7 @@ class TransformerDecoder(PlacedDecoder):
     @classmethod
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the small form for `--debug`."""
-        return {"embed_dim": 16 * arguments["num_heads"], "depth": 2}
+        return {"embed_dim": 16 * arguments["num_heads"], "depth": 2, **small_code(arguments)}
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D).

@@ -1,7 +1,5 @@
 """Ids of a codebook, of words, or of whatever is counted."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
@@ -29,8 +27,6 @@ class TokenStem(Stem):
     Raises:
         UsageError: another grid than of 1, 2 or 3 axes.
     """
-
-    debug_arguments: ClassVar = {"codebook": ...}
 
     def __init__(self, codebook: Count, grid: Size = 16, embed_dim: Count = 768, padding: int | None = None) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ from maetool.maskers import RandomMasker
 from maetool.registry import DATASETS, DECODERS, ENCODERS, MASKERS, TARGETS
 from maetool.targets import FeatureTarget
 
+NEEDY = {"TimmEncoder", "StreamTransformer"}  # what they are small by is tested below
 SHAPES = "configs/mae/vit-t_shapes.py"
 FULL = "configs/mae/vit-b_800e.py"
 
@@ -65,7 +66,7 @@ def test_no_argument_of_a_part_is_named_where_configs_are_shrunk():
     assert words & names <= {"pipeline", "encoder", "dataset", "type", "model", "classes"}
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(ENCODERS.parts()) if name != "TimmEncoder"])
+@pytest.mark.parametrize("name", [name for name in sorted(ENCODERS.parts()) if name not in NEEDY])
 def test_every_encoder_is_small_though_its_config_states_nothing(name):
     cfg = Config({"model": {"type": "ImageClassifier", "encoder": {"type": name}, "num_classes": 3}, "train_cfg": {}})
     cfg.optim_wrapper = {}
@@ -229,3 +230,16 @@ def test_a_dataset_in_a_wrapper_is_small_too(shrunk):
     inner = {"type": "ShapesDataset", "num_samples": 500}
     cfg = shrunk({"train_dataloader.dataset": {"type": "RepeatDataset", "times": 2, "dataset": inner}})
     assert cfg.train_dataloader.dataset.dataset.num_samples == 8
+
+
+def test_streams_are_small_with_their_stems(shrunk):
+    groups = {"type": "GroupStem", "groups": {"a": [0, 1], "b": [2]}, "img_size": 96, "patch_size": 8}
+    code = {"stream_code": "concat", "code_dim": 256}
+    encoder = {"type": "StreamTransformer", "stems": {"image": groups}, "embed_dim": 768, "num_heads": 2, **code}
+    model = shrunk({"model.encoder": encoder, "model.decoder": {"type": "PredictorDecoder", **code}}).model
+    built = ENCODERS.build(model.encoder)
+    assert built.grids == {"a": (4, 4), "b": (4, 4)} and built.embed_dim == 32
+    decoder = DECODERS.build(model.decoder, default_args={"encoder_dim": 32, "out_dim": 8, "grids": built.grids})
+    assert decoder.embed_dim == 96 and len(decoder.blocks) == 2
+    scaled = shrunk({"model.decoder": {"type": "ScaledDecoder", "layer": 2}}).model.decoder
+    assert "code_dim" not in scaled
