@@ -27,7 +27,16 @@ NEEDED = {
     "SwinTransformer": [{**SWIN, "embed_dim": 8}],
     "HybridTransformer": [{"conv_dims": (8, 16), "embed_dim": 24}],
     "WindowedTransformer": [{"window_size": 2, "global_blocks": (1,)}],
-    "VisionTransformer": [{"sees": "visible", "layer_scale": 0.5}, {"sees": "all"}],
+    "VisionTransformer": [
+        {"sees": "visible", "layer_scale": 0.5},
+        {"sees": "all"},
+        {"qkv_bias": "qv", "qk_norm": True, "pos_embed": "rotary", "num_registers": 2},
+    ],
+    "StreamTransformer": [
+        {"stems": {"image": {"type": "PatchStem", "img_size": (16, 24), "patch_size": (8, 4)}}, "pre_norm": True}
+    ],
+    "PredictorDecoder": [{"qkv_bias": "qv"}],
+    "CrossViewDecoder": [{}, {"post_norm": True, "memory_norm": True, "pos_embed": "rotary"}],
     "ScaledDecoder": [{"scale": scale} for scale in (0.5, 1, 2, 4)],
     "ClassBottleneckDecoder": [{"num_heads": 2, "early_layer": 1}],
 }
@@ -66,7 +75,8 @@ def inputs_of(part):
     tokens = plan.num_keep if "visible" in part.reads else prod(plan.grid)
     layers = getattr(part, "layers", None)
     levels = [torch.randn(3, 1 + tokens, 24, generator=generator).requires_grad_() for _ in layers or [None]]
-    return levels if layers else levels[0], plan.predicting(getattr(part, "predicts", "planned"))
+    memory = [torch.randn(3, 13, 24, generator=generator)] if getattr(part, "takes_memory", False) else []
+    return levels if layers else levels[0], plan.predicting(getattr(part, "predicts", "planned")), *memory
 
 
 def run(part, *inputs):
