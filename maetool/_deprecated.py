@@ -10,6 +10,7 @@ from typing import Any
 
 # Modules of 0.1.0, below `maetool`, to the places of what they held; maetool 0.3.0 removes them.
 _MODULES = {
+    "targets.teacher_weights": "teachers.weights",
     "engine.config": "config.load",
     "engine.config_checks": "config.checks",
     "engine.config_names": "config.names",

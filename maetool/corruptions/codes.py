@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from maetool.annotations import Size
+from maetool.annotations import Count, Size
 from maetool.ops.kmeans import nearest_centroids
 from maetool.ops.patches import patchify, unpatchify
 from maetool.ops.random import KeyedRandom
@@ -39,7 +39,7 @@ class NearestCodeCorruption(Corruption):
         self,
         codebook: str | int,
         patch_size: Size,
-        in_chans: int = 3,
+        in_chans: Count = 3,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:

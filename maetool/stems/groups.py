@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from maetool.annotations import Size
+from maetool.annotations import Count, Size
 from maetool.errors import UsageError
 from maetool.layers import PatchEmbed
 from maetool.ops.geometry import check_images, grid_of, rank_of, to_size
@@ -36,7 +36,7 @@ class GroupStem(Stem):
         groups: Mapping[str, Sequence[int]] | Sequence[Sequence[int]],
         img_size: Size = 224,
         patch_size: Size = 16,
-        embed_dim: int = 768,
+        embed_dim: Count = 768,
     ) -> None:
         super().__init__()
         rank = rank_of(patch_size, img_size)

@@ -17,6 +17,7 @@ from maetool.ops.stats import check_normalisable, patch_stats
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan
 from maetool.teachers.frozen import TeacherImages, frozen_encoder, size_ratio
+from maetool.teachers.weights import load_encoder as load_encoder  # where users of 0.1 look for it
 
 Normalisation = Literal["token", "length", "none"]
 

@@ -1,6 +1,6 @@
 """The teacher that follows what is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -48,6 +48,12 @@ class MomentumTeacher(Teacher):
         self.momentum, self.schedule, self.predicts = momentum, schedule, predicts
         if predicts is not None:
             self.gives = (*self.gives, "losses")
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        layers = arguments["layers"]
+        return {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
 
     def attach(self, model: nn.Module) -> None:
         """Copy the decoder that `predicts` names, once the model has it.

@@ -32,7 +32,9 @@ def check_masker(masker: nn.Module, grids: Sequence[Any] = GRIDS, batch_size: in
             again = masker(images, layout, keys=keys, clues=clues)
             few = {name: value[3:5] for name, value in clues.items()}
             part = masker(images[3:5], layout, keys=keys[3:5], clues=few)
-            other = masker(images, layout, keys=sample_keys(0, 1, batch), clues=clues)
+            # What a teacher or an encoder says has changed by the next epoch too.
+            other_clues = _clues(masker, layout, batch_size, seed=1)
+            other = masker(images, layout, keys=sample_keys(0, 1, batch), clues=other_clues)
         _require(plan.layout.matches(layout), "the plan has the grid that was asked for")
         if plan.blank is None and plan.keep_valid is None and len(layout.grids) == 1:
             _require(plan.num_keep == masker.num_keep(layout.grid), "every sample keeps num_keep patches")
@@ -47,9 +49,9 @@ def check_masker(masker: nn.Module, grids: Sequence[Any] = GRIDS, batch_size: in
     _check_form(masker)
 
 
-def _clues(masker: nn.Module, layout: Layout, batch_size: int) -> dict[str, Tensor]:
+def _clues(masker: nn.Module, layout: Layout, batch_size: int, seed: int = 0) -> dict[str, Tensor]:
     """Return random clues of what a masker needs, for one head and one prefix token."""
-    generator, length = torch.Generator().manual_seed(0), layout.length
+    generator, length = torch.Generator().manual_seed(seed), layout.length
     width = getattr(masker, "encoder_dim", 8)
     shapes = {"tokens": (length, width), "attention": (1, length + 1, length + 1)}
     names = [name for name in getattr(masker, "needs", ()) if name != "images"]
