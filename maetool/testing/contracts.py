@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from maetool._deprecated import moved
 from maetool.structures import Layout, MaskPlan
 
 GRIDS = ((4, 4), (2, 8), (14, 14), (7, 5))
@@ -64,3 +65,15 @@ def check_head(head: nn.Module, out_dim: int = 12) -> None:
     flat = torch.zeros(*shape, out_dim)
     _require(head(flat, target, plan)["loss"].isfinite(), "the loss of a constant prediction is finite")
     _check_form(head)
+
+
+__getattr__ = moved(
+    __name__,
+    {
+        "check_decoder": "maetool.testing.decoding.check_decoder",
+        "check_encoder": "maetool.testing.encoding.check_encoder",
+        "check_masker": "maetool.testing.masking.check_masker",
+        "check_target": "maetool.testing.targets.check_target",
+    },
+    "0.3.0",
+)
