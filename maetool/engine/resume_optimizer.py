@@ -7,6 +7,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 
 from maetool.annotations import parameters_of
+from maetool.engine.optim.full_state import load_full_state
 from maetool.engine.optim.schedules import WarmupSchedule, state_of
 from maetool.errors import UsageError
 from maetool.protocols import RunnerLike
@@ -82,13 +83,13 @@ def _restore_one(
     by_position = all(isinstance(scheduler, WarmupSchedule) for scheduler in schedulers)
     differ = _options_differ(fresh, saved_groups) or _shapes_differ(schedulers, schedules, as_before)
     if not (by_position or moved or differ):
-        wrapper.load_state_dict(dict(saved))
+        load_full_state(wrapper, saved)
         for scheduler, state in zip(schedulers, schedules, strict=True):
             scheduler.load_state_dict(state)
         return True
     groups = [{**new, "params": old["params"]} for new, old in zip(fresh, saved["param_groups"], strict=False)]
     state = {name: value for name, value in saved.items() if name != "base_param_settings"}
-    wrapper.load_state_dict({**state, "param_groups": groups})
+    load_full_state(wrapper, {**state, "param_groups": groups})
     return False
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.runner import IterBasedTrainLoop
 
+from maetool.engine.optim.full_state import full_state
 from maetool.engine.optim.param_groups import in_present_groups
 from maetool.engine.optim.schedules import state_of
 from maetool.errors import UsageError
@@ -38,7 +39,7 @@ def training_state(runner: RunnerLike, epoch: int, iteration: int) -> dict[str, 
         "meta": {**_facts(runner), "epoch": epoch, "iter": iteration},
         "state_dict": runner.whole_weights(),
         "message_hub": plain_histories(runner.message_hub.state_dict()),
-        "optimizer": runner.optim_wrapper.state_dict(),
+        "optimizer": full_state(runner.optim_wrapper),
         "param_schedulers": [state_of(scheduler) for scheduler in schedulers_of(runner)],
     }
     runner.call_hook("before_save_checkpoint", checkpoint=state)

@@ -4,21 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from mmengine.dist import broadcast, broadcast_object_list, get_world_size, is_main_process
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
-from maetool._deprecated import moved
 from maetool.errors import UsageError
 
 from .blocks import blocks_of
-
-# What torch's optimisers keep for each number of a parameter.
-_AVERAGES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
 
 
 def shard(model: nn.Module) -> nn.Module:
@@ -76,21 +71,6 @@ def load_weights_into(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     set_model_state_dict(model, dict(weights) if is_main_process() else {}, options=options)
 
 
-def full_on_first(value: Any) -> Any:
-    """Return a value with every sharded tensor in it gathered on the CPU of the first process, and None on the others.
-
-    All processes call it together; a device holds one full tensor at a time.
-    """
-    if isinstance(value, DTensor):
-        full = value.detach().full_tensor()
-        return full.cpu() if is_main_process() else None
-    if isinstance(value, Mapping):
-        return {key: full_on_first(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [full_on_first(item) for item in value]
-    return value
-
-
 def read_on_first(read: Callable[[], Any]) -> Any:
     """Return what the first process reads; the others get it with meta tensors, of the same shapes without values.
 
@@ -120,59 +100,6 @@ def _without_values(value: Any) -> Any:
     return [_without_values(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def shard_like(value: Tensor, example: Tensor) -> Tensor:
-    """Return a full tensor on the device of `example`, and sharded as it is, if it is of the same shape.
-
-    Where `example` is sharded, the values of the first process count; the others may have a meta tensor.
-    """
-    value = torch.empty_like(value, device=example.device) if value.is_meta else value.to(example.device)
-    if not isinstance(example, DTensor):
-        return value
-    if value.shape == example.shape:
-        return distribute_tensor(value, example.device_mesh, example.placements)
-    broadcast(value)
-    return value
-
-
-def shard_optimizer_state(state: Mapping[str, Any], parameters: list[Tensor]) -> dict[str, Any]:
-    """Return an optimiser's state dict of full tensors, sharded as the parameters it belongs to."""
-    entries = {
-        number: {
-            name: shard_like(value, parameters[number]) if isinstance(value, Tensor) and value.ndim else value
-            for name, value in entry.items()
-        }
-        for number, entry in state["state"].items()
-    }
-    return {**state, "state": entries}
-
-
-def check_optimizer_state(state: Mapping[str, Any], parameters: list[Tensor]) -> None:
-    """Check what an optimiser of torch keeps of its parameters, full tensors, against their shapes.
-
-    Raises:
-        ValueError: averages of other shapes than their parameters have, or numbers of steps that are no numbers.
-    """
-    for number, entry in state["state"].items():
-        _check_entry(entry, parameters[number].shape)
-
-
-def _check_entry(entry: Mapping[str, Any], shape: torch.Size) -> None:
-    for name, value in entry.items():
-        found = value.shape if isinstance(value, Tensor) else None
-        number = found.numel() == 1 if found is not None else isinstance(value, int | float)
-        if (name == "step" and not number) or (name in _AVERAGES and value is not None and found != shape):
-            raise ValueError(f"{name} of the optimiser is {str(value)[:40]!r} for a parameter of shape {tuple(shape)}")
-
-
 def is_sharded(model: nn.Module) -> bool:
     """Return whether any parameter of the model is split over processes."""
     return any(isinstance(parameter, DTensor) for parameter in model.parameters())
-
-
-def spread_gradients(gradients: list[Tensor | None], parameters: list[nn.Parameter]) -> None:
-    """Put full gradients back where they were gathered, sharded as the parameters are."""
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = None if gradient is None else shard_like(gradient, parameter.detach())
-
-
-__getattr__ = moved(__name__, {"like": "maetool.parallel.sharding.shard_like"}, "0.3.0")

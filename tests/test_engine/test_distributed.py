@@ -70,9 +70,13 @@ def assert_as_alone(alone, work_dir):
         assert all(ours[name][step] == pytest.approx(theirs[name][step], abs=1e-4) for step in steps)
 
 
-@pytest.mark.parametrize("fsdp", [False, True])
-def test_two_processes_equal_one(repository, alone, tmp_path, fsdp):
-    output = train(repository, tmp_path, options=[*HALVES["options"], f"fsdp={fsdp}"])
+@pytest.mark.parametrize(("fsdp", "wrapper"), [(False, None), (True, None), (True, "OptimWrapper")])
+def test_two_processes_equal_one(repository, alone, tmp_path, fsdp, wrapper):
+    sections = {}
+    if wrapper:  # one of MMEngine's
+        sgd = {"type": "SGD", "momentum": 0.9}
+        sections = {"optim_wrapper": {"type": wrapper, "constructor": "DecayGroupsConstructor", "optimizer": sgd}}
+    output = train(repository, tmp_path, options=[*HALVES["options"], f"fsdp={fsdp}"], sections=sections)
     assert "2 process(es) x 2 images" in output
     assert_as_alone(alone, tmp_path)
     assert (tmp_path / "reconstructions" / f"epoch_{EPOCHS}.png").is_file()

@@ -4,8 +4,10 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch.distributed.tensor import DTensor
 
+from maetool.engine.optim.full_state import full_state, load_full_state
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.errors import UsageError
 from maetool.parallel.sharding import full_weights, load_weights_into, read_on_first, shard
@@ -31,7 +33,7 @@ def full_tensors(value):
 
 def only_the_first_holds_full_tensors(rank):
     model, wrapper = trained(seed=0)
-    state = {"state_dict": full_weights(model), "optimizer": wrapper.state_dict()["state"]}
+    state = {"state_dict": full_weights(model), "optimizer": full_state(wrapper)["state"]}
     tensors = full_tensors(state)
     assert not any(isinstance(tensor, DTensor) for tensor in tensors)
     sizes = sum(parameter.numel() for parameter in model.parameters())
@@ -41,13 +43,13 @@ def only_the_first_holds_full_tensors(rank):
 
 def what_the_first_reads_all_get(rank):
     model, wrapper = trained(seed=0, steps=2)
-    saved = {"state_dict": full_weights(model), "optimizer": wrapper.state_dict(), "message_hub": torch.arange(3)}
+    saved = {"state_dict": full_weights(model), "optimizer": full_state(wrapper), "message_hub": torch.arange(3)}
     state = read_on_first(lambda: saved if rank == 0 else 1 / 0)  # the others must not read
     assert state["message_hub"].tolist() == [0, 1, 2]
     assert {tensor.is_meta for tensor in full_tensors(state["state_dict"])} == {rank != 0}
     other, optimizer = trained(seed=1)
     load_weights_into(other, state["state_dict"])
-    optimizer.load_state_dict(state["optimizer"])
+    load_full_state(optimizer, state["optimizer"])
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one.to_local(), two.to_local())
         for name, value in wrapper.optimizer.state.get(one, {}).items():
@@ -71,10 +73,76 @@ def some_weights_are_loaded_and_mistakes_told(rank):
         read_on_first(broken)
 
 
+def a_state_comes_back_as_it_was(rank):
+    """Also that of a frozen parameter, none of one that no step has reached, and without a step."""
+    _, wrapper = trained(seed=0, steps=2)
+    frozen, unreached = 3, 5
+    del wrapper.optimizer.state[wrapper.parameters[unreached]]
+    wrapper.parameters[frozen].requires_grad_(False)
+    full, before = full_state(wrapper), wrapper.optimizer.state_dict()
+    assert frozen in before["state"]
+    assert unreached not in before["state"]
+    state = read_on_first(lambda: full)
+    _, other = trained(seed=1, steps=0)
+    other.parameters[frozen].requires_grad_(False)
+    steps = []
+    other.optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    weights = [parameter.to_local().clone() for parameter in other.parameters]
+    load_full_state(other, state)
+    after = other.optimizer.state_dict()
+    assert not steps
+    assert all(torch.equal(one, two.to_local()) for one, two in zip(weights, other.parameters, strict=True))
+    assert after["state"].keys() == before["state"].keys()
+    for number, entry in before["state"].items():
+        assert entry.keys() == after["state"][number].keys()
+        assert all(same(value, after["state"][number][name]) for name, value in entry.items())
+
+
+def same(one, two):
+    assert type(one) is type(two)
+    return torch.equal(*(value.to_local() if isinstance(value, DTensor) else value for value in (one, two)))
+
+
+def an_optimiser_that_made_no_step_has_no_state(rank):
+    _, wrapper = trained(seed=0, steps=0)
+    steps = []
+    wrapper.optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    state = full_state(wrapper)
+    assert state["state"] == {}
+    load_full_state(wrapper, state)
+    assert not wrapper.optimizer.state
+    assert not steps
+
+
+def gradients_and_several_optimisers(rank):
+    torch.manual_seed(0)
+    model = shard(tiny_model())
+    halves = list(model.encoder.parameters()), list(model.decoder.parameters())
+    parts = [OptimWrapper(torch.optim.SGD(halves[0], lr=0.1, momentum=0.9))]
+    parts.append(AutocastOptimWrapper(torch.optim.SGD(halves[1], lr=0.1), dtype="float32", accumulative_counts=2))
+    for part in parts:
+        part.initialize_count_status(model, 0, 10)
+    loss = model(**model.data_preprocessor(tiny_batch()), mode="loss")["loss"]
+    parts[1].backward(loss)
+    parts[0].step()
+    state = full_state(OptimWrapperDict(one=parts[0], two=parts[1]))
+    gradients = [gradient for gradient in state["two"]["gradients"] if gradient is not None]
+    assert len(gradients) == sum(parameter.grad is not None and rank == 0 for parameter in halves[1])
+    assert gradients or rank
+    assert not any(isinstance(tensor, DTensor) for tensor in full_tensors(state["one"]) + gradients)
+    before = [None if parameter.grad is None else parameter.grad.to_local().clone() for parameter in halves[1]]
+    load_full_state(parts[1], read_on_first(lambda: state["two"]))
+    for parameter, gradient in zip(halves[1], before, strict=True):
+        assert (gradient is None and parameter.grad is None) or torch.equal(parameter.grad.to_local(), gradient)
+
+
 CHECKS = [
     only_the_first_holds_full_tensors,
     what_the_first_reads_all_get,
     some_weights_are_loaded_and_mistakes_told,
+    a_state_comes_back_as_it_was,
+    an_optimiser_that_made_no_step_has_no_state,
+    gradients_and_several_optimisers,
 ]
 
 

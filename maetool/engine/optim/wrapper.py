@@ -15,7 +15,6 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from maetool.annotations import Count
 from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
-from maetool.parallel.sharding import check_optimizer_state, full_on_first, shard_optimizer_state, spread_gradients
 from maetool.registry import OPTIM_WRAPPERS, find_part
 
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
@@ -172,12 +171,14 @@ class AutocastOptimWrapper(OptimWrapper):
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the optimiser, of the loss scale and of the guard.
 
-        In the middle of an accumulation it holds the gradients gathered so far, as a mean over all processes.
+        In the middle of an accumulation it holds the gradients gathered so far, as a mean over all processes, which
+        then call it together. Sharded tensors stay sharded; see `maetool.engine.optim.full_state`.
         """
-        state = {**full_on_first(super().state_dict()), "loss_scaler": self.loss_scaler.state_dict()}
+        state = {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
         state["guard"] = {"skipped": self.skipped, "in_a_row": self.skipped_in_a_row, "spoilt": self._spoilt}
         if not self.should_update():
             state["gradients"] = [None if p.grad is None else _mean(p.grad) for p in self.parameters]
+            state["guard"]["spoilt"] = self._any_process(self._spoilt)  # a mean of gradients has one fault for all
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -188,10 +189,9 @@ class AutocastOptimWrapper(OptimWrapper):
         guard = state.pop("guard", {"skipped": 0, "in_a_row": 0, "spoilt": False})
         self.skipped, self.skipped_in_a_row, self._spoilt = guard["skipped"], guard["in_a_row"], guard["spoilt"]
         if gradients := state.pop("gradients", None):
-            spread_gradients(gradients, self.parameters)
-        if type(self.optimizer).__module__.startswith(("torch.optim", "maetool.")):  # what others keep is their own
-            check_optimizer_state(state, self.parameters)
-        super().load_state_dict(shard_optimizer_state(state, self.parameters))
+            for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                parameter.grad = None if gradient is None else gradient.to(parameter.device)
+        super().load_state_dict(state)
 
 
 def _max_norm(clip_grad: dict[str, float] | None) -> float | None:
@@ -203,9 +203,9 @@ def _max_norm(clip_grad: dict[str, float] | None) -> float | None:
     return stated
 
 
-def _mean(gradient: Tensor) -> Tensor | None:
+def _mean(gradient: Tensor) -> Tensor:
     if isinstance(gradient, DTensor):  # a mean over the processes already
-        return full_on_first(gradient)
+        return gradient
     gradient = gradient.clone()
     if get_world_size() > 1:
         all_reduce(gradient, "mean")
