@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor, MMDistributedDataParallel
 from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import Runner
@@ -193,6 +193,7 @@ class BuildingRunner(Runner):
             return
         for hook in self._hooks:
             with refusals_told(f"What the hook {_shown(hook)} needs"):
+                _check_copying(hook, self.bare_model)
                 hook.before_run(self)
 
     def build_train_loop(self, loop: Any) -> Any:
@@ -223,6 +224,19 @@ class BuildingRunner(Runner):
         loop = evaluation_loop(loop, default)
         with refusals_told(f"The evaluation loop {_shown(loop)}"):
             return LOOPS.build(loop, default_args=facts)
+
+
+def _check_copying(hook: Hook, model: torch.nn.Module) -> None:
+    """Check that a hook does not copy a sharded model.
+
+    Raises:
+        UsageError: it does.
+    """
+    if isinstance(hook, EMAHook) and is_sharded(model):
+        raise UsageError(
+            "EMAHook copies the model, but fsdp=True splits it over the processes, and parts cannot be copied: set "
+            "fsdp=False, or take EMAHook out of the hooks."
+        )
 
 
 def _try_conv_bn(model: torch.nn.Module, names: Any) -> None:

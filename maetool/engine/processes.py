@@ -77,6 +77,8 @@ def _explain(error: ChildFailedError) -> int:
     if first.exitcode == -signal.SIGINT:  # a second Ctrl-C
         return INTERRUPTED_EXIT
     codes = {failure.exitcode for failure in error.failures.values()}
+    if (left := codes - {-signal.SIGTERM}) in ({USAGE_EXIT}, {UNSAVED_EXIT}):  # torchrun ended those that took longer
+        return left.pop()
     for code in (USAGE_EXIT, STOPPED_EXIT, UNSAVED_EXIT, INTERRUPTED_EXIT):  # these processes have said why themselves
         if first.exitcode == code or codes == {code}:
             return code

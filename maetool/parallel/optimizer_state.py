@@ -1,4 +1,4 @@
-"""Optimiser state of sharded parameters, gathered for checkpoints and split again by torch's `distributed.checkpoint`."""
+"""Optimiser state of sharded parameters, gathered for checkpoints and split again by `torch.distributed.checkpoint`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

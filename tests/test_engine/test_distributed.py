@@ -122,6 +122,11 @@ def test_a_mistake_is_told_once(repository, tmp_path):
     assert "Traceback" not in output
 
 
+def test_averaging_a_copy_of_a_sharded_model_is_refused(repository, tmp_path):
+    output = launch(repository, tmp_path, code=2, options=["fsdp=True"], hooks=[{"type": "EMAHook"}])
+    assert output.count("error: EMAHook copies the model, but fsdp=True splits it over the processes") == 1
+
+
 def test_the_shell_script_trains_on_two_processes(repository, tmp_path):
     command = ["tools/dist_train.sh", "2", "configs/mae/vit-t_shapes.py", "--debug", "--work-dir", str(tmp_path / "w")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable}
@@ -178,6 +183,9 @@ def test_processes_that_would_train_alone_are_told(repository, tmp_path, monkeyp
         ((75, -signal.SIGTERM), False, 1),
         ((75, -signal.SIGKILL), True, 1),
         ((-signal.SIGTERM, 1), True, 1),
+        ((2, -signal.SIGTERM), False, 2),
+        ((-signal.SIGTERM, 143), False, 143),
+        ((2, -signal.SIGKILL), False, 1),
     ],
 )
 def test_a_process_that_takes_longer_to_leave_a_stopped_job(monkeypatch, codes, saved, code):
