@@ -207,6 +207,7 @@ def _create(name: str, options: Mapping[str, Any]) -> Any:
             # The bias of each block enters by the argument for the shared one, which can be that of some patches only.
             attention: Any = module
             attention._get_rel_pos_bias = partial(torch.zeros, (), device="cpu")
+            attention.register_forward_pre_hook(_add_own_bias, with_kwargs=True)
     return vit
 
 
@@ -253,10 +254,16 @@ def _enter_beit(vit: Any, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Block
 
 
 def _beit_block(block: Any, shared: Tensor | None, ids: Tensor | None, x: Tensor) -> Tensor:
-    if block.attn.relative_position_bias_table is None:
-        return block(x, shared_rel_pos_bias=shared)
-    own = _pick(BeitAttention._get_rel_pos_bias(block.attn), ids)
-    return block(x, shared_rel_pos_bias=own if shared is None else own + shared)
+    has_own = block.attn.relative_position_bias_table is not None
+    return block(x, shared_rel_pos_bias=(shared, ids) if has_own else shared)
+
+
+def _add_own_bias(attention: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+    """Add the bias of a block to the shared one, inside of the block, where the weights of a sharded one are whole."""
+    bias = options.get("shared_rel_pos_bias")
+    shared, ids = bias if isinstance(bias, tuple) else (bias, None)
+    own = _pick(BeitAttention._get_rel_pos_bias(attention), ids)
+    return args, {**options, "shared_rel_pos_bias": own if shared is None else own + shared}
 
 
 def _pick(bias: Tensor, ids: Tensor | None) -> Tensor:

@@ -15,6 +15,7 @@ from maetool.errors import UsageError
 from maetool.metadata.provenance import versions
 from maetool.metadata.stored_config import read_section
 from maetool.parallel.loading import load_weights
+from maetool.parallel.sharding import is_sharded
 from maetool.protocols import RunnerLike
 from maetool.registry import MODELS
 from maetool.structures import part_of_plan, plan_from_dict, plan_to_dict
@@ -28,7 +29,10 @@ _FACTS = {"iter": int, "epoch": int, "seed": int, "process": int, "fault": str, 
 
 
 def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything needed to repeat the step of a batch, except the weights."""
+    """Return everything needed to repeat the step of a batch, except the weights, and where they are sharded the plan.
+
+    Such a plan is for all processes together to make, see `plan_of`, while one alone may see a fault.
+    """
     step = report_of(runner.optim_wrapper)
     meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
     meta |= {"fault": step.fault, "dtype": name_of(step.dtype), "versions": versions()}
@@ -36,7 +40,7 @@ def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any
     return {
         "meta": {**meta, **runner.config_facts},
         "batch": stored,
-        "plan": _plan_of(runner.bare_model, batch),
+        "plan": None if is_sharded(runner.bare_model) else plan_of(runner.bare_model, batch),
     }
 
 
@@ -49,8 +53,8 @@ def _tensors_in(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _plan_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the mask plan of the step; None for a model without masking."""
+def plan_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the mask plan of a batch; None for a model without masking."""
     if not hasattr(model, "make_plan"):
         return None
     data = model.data_preprocessor(dict(batch))

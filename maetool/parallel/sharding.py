@@ -8,12 +8,14 @@ from mmengine.dist import broadcast, broadcast_object_list, get_world_size, is_m
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from maetool.errors import UsageError
 
 from .blocks import blocks_of
+
+_METHODS = ("probabilities", "make_plan")  # of blocks and models, beside `forward`
 
 
 def shard(model: nn.Module) -> nn.Module:
@@ -27,8 +29,16 @@ def shard(model: nn.Module) -> nn.Module:
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (get_world_size(),))
     for block in blocks_of(model):
-        fully_shard(block, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+        _with_methods(fully_shard(block, mesh=mesh))
+    return _with_methods(fully_shard(model, mesh=mesh))
+
+
+def _with_methods(part: nn.Module) -> nn.Module:
+    """Let the methods that compute with weights gather them, as `forward` does."""
+    for name in _METHODS:
+        if callable(getattr(part, name, None)):
+            register_fsdp_forward_method(part, name)
+    return part
 
 
 @contextmanager

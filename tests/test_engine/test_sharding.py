@@ -1,5 +1,8 @@
 """Where the tensors of a sharded model are: full ones on the CPU of the first process only."""
 
+import logging
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -7,8 +10,9 @@ import torch.multiprocessing as mp
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch.distributed.tensor import DTensor
 
+from maetool.engine.hooks.guard import NonFiniteHook
 from maetool.engine.optim.full_state import full_state, load_full_state
-from maetool.engine.optim.wrapper import AutocastOptimWrapper
+from maetool.engine.optim.wrapper import AutocastOptimWrapper, StepReport
 from maetool.errors import UsageError
 from maetool.parallel.sharding import full_weights, load_weights_into, read_on_first, shard
 from maetool.testing import tiny_batch, tiny_model
@@ -136,6 +140,40 @@ def gradients_and_several_optimisers(rank):
         assert (gradient is None and parameter.grad is None) or torch.equal(parameter.grad.to_local(), gradient)
 
 
+BEIT = {"type": "TimmEncoder", "name": "beit_base_patch16_224", "img_size": 32, "patch_size": 8}
+READ_OUTSIDE = [  # models that compute with weights of a block, or of the whole model, beside `forward`
+    {"encoder": {**BEIT, "embed_dim": 24, "depth": 2, "num_heads": 3}},
+    {"teacher": {"type": "MomentumTeacher"}, "masker": {"type": "AttentionMasker", "unmasked": 0.0}},
+]
+
+
+def weights_are_whole_wherever_they_are_read(rank):
+    for parts in READ_OUTSIDE:
+        plain = tiny_model(**parts)
+        model = shard(tiny_model(**parts))
+        data = plain.data_preprocessor(tiny_batch(size=plain.encoder.img_size), training=True)
+        losses = [each(**data, mode="loss")["loss"] for each in (plain, model)]
+        assert torch.equal(*losses)
+        losses[1].backward()
+        plans = [each.make_plan(data["images"], data["data_samples"]) for each in (plain, model)]
+        assert torch.equal(*(plan.mask for plan in plans))
+
+
+def a_fault_of_one_process_is_described_by_all(rank):
+    model = shard(tiny_model(**READ_OUTSIDE[1]))
+    model.train_step(tiny_batch(), OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)))
+    wrapper = StepReport(guard=True, fault="the loss is inf" if rank else None, skipping=True, skipped=1)
+    facts = {"iter": 5, "epoch": 0, "seed": 0, "rank": rank, "config_facts": {}, "work_dir": "none"}
+    runner = SimpleNamespace(**facts, bare_model=model, optim_wrapper=wrapper, logger=logging.getLogger("none"))
+    runner.whole_weights = lambda everywhere: full_weights(model, everywhere)
+    written = []
+    hook = NonFiniteHook()
+    hook._write = lambda runner, step: written.append(step) or "a file"
+    hook.after_train_iter(runner, 0, tiny_batch())
+    assert len(written) == rank
+    assert all(step["plan"] is not None for step in written)
+
+
 CHECKS = [
     only_the_first_holds_full_tensors,
     what_the_first_reads_all_get,
@@ -143,6 +181,8 @@ CHECKS = [
     a_state_comes_back_as_it_was,
     an_optimiser_that_made_no_step_has_no_state,
     gradients_and_several_optimisers,
+    weights_are_whole_wherever_they_are_read,
+    a_fault_of_one_process_is_described_by_all,
 ]
 
 

@@ -8,8 +8,9 @@ import torch
 from mmengine.hooks import Hook
 
 from maetool.engine.optim.wrapper import report_of
-from maetool.engine.repeat import describe_step
+from maetool.engine.repeat import describe_step, plan_of
 from maetool.errors import UsageError
+from maetool.parallel.sharding import is_sharded
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 from maetool.weights.write import write_checkpoint
@@ -49,15 +50,18 @@ class NonFiniteHook(Hook):
         if step.fault and not self._suspect:  # of an accumulated step the first batch that went wrong
             self._suspect = describe_step(runner, data_batch)
         if step.skipping:
-            self._report(runner)
+            self._report(runner, data_batch)
 
-    def _report(self, runner: RunnerLike) -> None:
+    def _report(self, runner: RunnerLike, data_batch: Any) -> None:
         wrapper, suspect = report_of(runner.optim_wrapper), self._suspect
         self._suspect = {}
         if wrapper.skipped <= self.max_files:
-            weights = runner.whole_weights(everywhere=True)  # all processes together; any may write
+            # All processes together; any may write.
+            held: dict[str, Any] = {"state_dict": runner.whole_weights(everywhere=True)}
+            if is_sharded(runner.bare_model):
+                held["plan"] = plan_of(runner.bare_model, suspect.get("batch", data_batch))
             if suspect:
-                self._file = self._write(runner, {**suspect, "state_dict": weights})
+                self._file = self._write(runner, {**suspect, **held})
         fault = suspect["meta"]["fault"] if suspect else "another process saw it"
         runner.logger.warning(  # formatted here: MMEngine's logger shows warnings of the same template only once
             f"Step of iteration {runner.iter + 1} left out: {fault}. Left out so far: {wrapper.skipped}. "
