@@ -11,6 +11,7 @@ from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, init_as_mae, run_blocks_at, transformer_blocks
 from maetool.layers.attention import QkvBias
+from maetool.layers.positions import with_positions
 from maetool.layers.stream_positions import StreamCode, StreamPosEmbed
 from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
@@ -127,8 +128,8 @@ class PredictorDecoder(PlacedDecoder):
         x = torch.cat([x, self.mask_token.to(x.dtype).expand(*asked.ids.shape, -1)], dim=1)
         places, rope = self._places(plan), self._rope(plan, x.device)
         if places is not None:
-            places = places.expand(len(latent), -1, -1).repeat_interleave(asked.groups, dim=0)
-            x = x + take_tokens(places, ids)
+            places = take_tokens(places.expand(len(latent), -1, -1).repeat_interleave(asked.groups, dim=0), ids)
+        x = with_positions(self, x, places)
         last = torch.arange(seen.shape[1], ids.shape[1], device=x.device).expand(len(x), -1)
         keep = self._keep(plan, asked, seen.shape[1])
         x = run_blocks_at(self.blocks, x, last, keep, None if rope is None else rope.take(ids))

@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, init_as_mae, run_blocks_at, transformer_blocks
+from maetool.layers.positions import with_positions
 from maetool.layers.stream_positions import StreamCode, StreamPosEmbed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -109,8 +110,7 @@ class TransformerDecoder(PlacedDecoder):
             UsageError: the plan asks for groups that are predicted separately.
         """
         check_no_groups(plan, self)
-        x, places = self._restored(latent, plan), self._places(plan)  # (B, T + L, E)
-        x = x if places is None else x + places
+        x = with_positions(self, self._restored(latent, plan), self._places(plan))  # (B, T + L, E)
         ids = ids + self.num_prefix_tokens
         if prefix:
             ids = torch.cat([torch.arange(prefix, device=x.device).expand(len(x), -1), ids], dim=1)

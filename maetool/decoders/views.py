@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from maetool.annotations import Count, FromZero
 from maetool.errors import UsageError
 from maetool.layers import Attention, CrossAttention, LayerNorm, Mlp, call_linear, check_heads, init_as_mae
-from maetool.layers.positions import PosEmbed
+from maetool.layers.positions import PosEmbed, with_positions
 from maetool.ops.patches import take_tokens
 from maetool.ops.rotary import Rope
 from maetool.registry import DECODERS
@@ -191,9 +191,8 @@ class CrossViewDecoder(PlacedDecoder):
         places, rope = self._places(plan), self._rope(plan, latent.device)
         x, memory = call_linear(self.embed, latent), call_linear(self.embed, memory)
         x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)
-        if places is not None:
-            x = x + places
-            memory = memory + places if self.memory_positions else memory
+        x = with_positions(self, x, places)
+        memory = memory + places if self.memory_positions and places is not None else memory
         keep = self._valid(plan)
         for block in self.blocks:
             x = block(x, memory, keep, rope)

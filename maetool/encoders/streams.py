@@ -12,6 +12,7 @@ from maetool.errors import UsageError
 from maetool.layers import init_as_mae
 from maetool.layers.attention import QkvBias
 from maetool.layers.norm import NormKind
+from maetool.layers.positions import with_positions
 from maetool.layers.stream_positions import StreamCode, StreamPosEmbed, StreamPositions
 from maetool.ops.patches import take_tokens
 from maetool.registry import ENCODERS, STEMS
@@ -145,7 +146,7 @@ class StreamTransformer(Trunk):
             else:
                 x, keep = self._place_masks(plan.keep(x), plan), _both(plan, keep)
                 positions = None if positions is None else take_tokens(positions.expand(len(x), -1, -1), plan.ids_keep)
-        return self._enter(x if positions is None else x + positions, None), keep
+        return self._enter(with_positions(self, x, positions), None), keep
 
     def tokens(self, batch: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return the embedding (B, L, D) of every place, before positions.

@@ -11,7 +11,7 @@ from maetool.annotations import Count, FromZero, Positive, Size
 from maetool.layers import PatchEmbed, init_as_mae
 from maetool.layers.attention import QkvBias
 from maetool.layers.norm import NormKind
-from maetool.layers.positions import PosEmbed, add_positions, positions_of, rope_of, tables_of
+from maetool.layers.positions import PosEmbed, add_positions, positions_of, rope_of, tables_of, with_positions
 from maetool.ops.geometry import grid_of, rank_of, to_size
 from maetool.ops.rotary import Rope
 from maetool.registry import ENCODERS
@@ -116,8 +116,7 @@ class VisionTransformer(Trunk):
         table = positions_of(self, grid, self.num_prefix_tokens)
         prefix, cells = (None, None) if table is None else table.tensor_split([self.num_prefix_tokens], dim=1)
         if plan is None:
-            x = self.patch_embed(images)  # (B, L, D)
-            x = x if cells is None else x + cells
+            x = with_positions(self, self.patch_embed(images), cells)  # (B, L, D)
         else:
             check_plan(plan, grid, TAKES[self.sees])
             x = self._see(images, plan, cells)
@@ -129,9 +128,8 @@ class VisionTransformer(Trunk):
         # The removed patches are never embedded.
         x = self._place_masks(self.patch_embed(images, ids_to_embed(plan)), plan)  # (B, V, D)
         if self.sees == "all":
-            x = plan.restore(x, self.mask_token)  # (B, L, D)
-            return x if cells is None else x + cells
-        return x if cells is None else x + functional.embedding(plan.ids_keep, cells[0])
+            return with_positions(self, plan.restore(x, self.mask_token), cells)  # (B, L, D)
+        return with_positions(self, x, None if cells is None else functional.embedding(plan.ids_keep, cells[0]))
 
     def _rope(self, grid: tuple[int, ...], plan: MaskPlan | None, device: torch.device) -> Rope | None:
         rope = rope_of(self, grid, self.head_dim, device)

@@ -88,6 +88,17 @@ def positions_of(part: Any, grid: tuple[int, ...], num_prefix_tokens: int = 0) -
     return torch.cat([part.pos_embed_class, cells], dim=1) if num_prefix_tokens else cells
 
 
+def with_positions(part: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
+    """Return tokens x (B, N, D) with their positions (1, N, D) or (B, N, D), if there are any.
+
+    Blocks add to them, so that they have the dtype of the weights also where autocast made them narrower.
+    """
+    if positions is not None:
+        return x + positions
+    weight = next(part.parameters(), x)
+    return x.to(torch.promote_types(x.dtype, weight.dtype)) if weight.is_floating_point() else x
+
+
 def rope_of(part: Any, grid: tuple[int, ...], head_dim: int, device: torch.device | None = None) -> Rope | None:
     """Return the rotary positions of all places of a grid; None where a part has none.
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from maetool.decoders import PredictorDecoder, TransformerDecoder
 from maetool.encoders import VisionTransformer, WindowedTransformer
 from maetool.errors import UsageError
 from maetool.ops.pos_embed import resize_pos_embed, sincos_pos_embed
@@ -192,3 +193,21 @@ def test_sizes_of_two_axes_are_as_they_were():
     x = torch.randn(1, 2, 32, 48)
     tokens = torch.cat([encoder.cls_token, encoder.patch_embed(x)], dim=1) + resized
     torch.testing.assert_close(encoder(x, layers=[0])[0], tokens)
+
+
+@pytest.mark.parametrize("pos_embed", KINDS)
+def test_blocks_add_to_tokens_in_the_precision_of_the_weights(pos_embed):
+    """Also where nothing wide is added to what autocast made narrow; and in a narrow model they stay narrow."""
+    encoder = encoder_of(pos_embed=pos_embed, class_token=False)
+    decoder = TransformerDecoder(24, 8, encoder.grid, 0, 16, 1, 2, pos_embed=pos_embed)
+    predictor = PredictorDecoder(24, 8, encoder.grid, 0, 16, 1, 2, pos_embed=pos_embed)
+    plan, images, seen = plan_of(encoder), images_of(encoder), []
+    for part in (encoder, decoder, predictor):
+        part.blocks[0].register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        latent = encoder(images, plan)
+        for part in (decoder, predictor):
+            part(latent, plan)
+    assert seen == [torch.float32] * 3
+    narrow = encoder.bfloat16()
+    assert narrow(images.bfloat16(), plan).dtype is torch.bfloat16 and seen[-1] is torch.bfloat16
