@@ -185,9 +185,16 @@ class CrossViewDecoder(PlacedDecoder):
             memory: (B, T + L, D), of the other view.
 
         Raises:
-            UsageError: the plan asks for groups that are predicted separately.
+            UsageError: the plan asks for groups that are predicted separately, or positions of the memory are needed
+                and it lies on another grid.
         """
         check_no_groups(plan, self)
+        length = self.num_prefix_tokens + plan.layout.length
+        if memory.shape[1] != length and (self.memory_positions or self.positions == "rotary"):
+            raise UsageError(
+                f"The other view has {memory.shape[1]} tokens, but the masked one {length}, and both have the same "
+                "positions here: give views of one size."
+            )
         places, rope = self._places(plan), self._rope(plan, latent.device)
         x, memory = call_linear(self.embed, latent), call_linear(self.embed, memory)
         x = plan.restore(x, self.mask_token, self.num_prefix_tokens)  # (B, T + L, E)

@@ -121,7 +121,8 @@ def check_layout(plan: MaskPlan, layout: Layout, takes: Collection[str] = ()) ->
     Raises:
         UsageError: it is for another one, or has more than the encoder heeds.
     """
-    if not plan.layout.matches(layout):
+    names = [list(each.grids) for each in (plan.layout, layout)]
+    if not plan.layout.matches(layout) or (len(names[0]) > 1 and names[0] != names[1]):
         raise UsageError(
             f"The plan is for tokens that lie {plan.layout}, but those of the batch lie {layout}: make the plan for "
             "this batch."

@@ -1,6 +1,6 @@
 """One transformer over several streams of tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -80,6 +80,7 @@ class StreamTransformer(Trunk):
         super().__init__()
         check_choice("sees", sees, self.can_see)
         self.sees = sees
+        _check_names(stems)
         self.stems = nn.ModuleDict(
             {name: STEMS.build(stem, default_args={"embed_dim": embed_dim}) for name, stem in stems.items()}
         )
@@ -96,6 +97,7 @@ class StreamTransformer(Trunk):
         facts: dict[str, Any] = {}
         for name, stem in self._named():
             own = dict(zip(_names(name, stem), stem.streams.values(), strict=True))
+            _check_names(own)
             if taken := set(own) & set(facts):
                 raise UsageError(f"Two stems have a stream called {min(taken)!r}: rename one of them.")
             facts |= own
@@ -152,7 +154,7 @@ class StreamTransformer(Trunk):
         """Return the embedding (B, L, D) of every place, before positions.
 
         Raises:
-            UsageError: a stem without input, or one that makes tokens of another width.
+            UsageError: a stem without input, one that makes tokens of another width, or streams of other lengths.
         """
         parts = {name: stem(self._input(batch, name)) for name, stem in self._named()}
         for name, part in parts.items():
@@ -161,6 +163,9 @@ class StreamTransformer(Trunk):
                     f"The stem {name} makes tokens {part.shape[2]} wide, but the encoder's are {self.embed_dim}: set "
                     f"stems.{name}.embed_dim to that, or annotate the argument as int, so that it is filled in."
                 )
+        if len({len(part) for part in parts.values()}) > 1:
+            sizes = ", ".join(f"{len(part)} of {name}" for name, part in parts.items())
+            raise UsageError(f"The streams of a batch have other numbers of samples ({sizes}): give as many of each.")
         return torch.cat(list(parts.values()), dim=1)
 
     def split(self, batch: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -221,6 +226,15 @@ class StreamTransformer(Trunk):
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the small form for `--debug`."""
         return {"embed_dim": 16 * arguments["num_heads"], "depth": 2, "code_dim": min(4, arguments["code_dim"])}
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict, name):
+            raise UsageError(
+                f"A stream is called {name!r}, which cannot be the name of a module: take one without dots, such as "
+                "'rgb', that is no method of modules."
+            )
 
 
 def _names(name: str, stem: Any) -> list[str]:

@@ -42,7 +42,10 @@ class Positions(nn.Module):
             )
         if kind == "coords":
             if not coord_dim:
-                raise UsageError("pos_embed of a stream is 'coords', but its stem gives no coordinates: take 'sincos'.")
+                raise UsageError(
+                    "pos_embed of a stream is 'coords', but its stem gives no coordinates: take 'sincos', or in a "
+                    "decoder set coord_dim."
+                )
             self.grid, self.positions = tuple(grid), kind
             self.pos_embed: Any = nn.Sequential(nn.Linear(coord_dim, 128), nn.GELU(), nn.Linear(128, width))
             return
@@ -53,8 +56,17 @@ class Positions(nn.Module):
             self.pos_embed = nn.Parameter(table) if kind == "learned" else table
 
     def forward(self, grid: tuple[int, ...], coords: Tensor | None = None) -> Tensor | None:
-        """Return the positions (1, L, D) of a grid, or (B, L, D) of coordinates (B, L, k); None if there are none."""
+        """Return the positions (1, L, D) of a grid, or (B, L, D) of coordinates (B, L, k); None if there are none.
+
+        Raises:
+            UsageError: no coordinates where they are needed.
+        """
         if self.positions == "coords":
+            if coords is None:
+                raise UsageError(
+                    "Positions are of coordinates (pos_embed='coords'), but the layout of the batch has none: take a "
+                    "stem that gives them, such as PointStem, or other positions."
+                )
             return self.pos_embed(coords)
         return positions_of(self, grid)
 
@@ -124,12 +136,23 @@ class StreamPositions(nn.Module):
         return torch.cat([part.expand(batch, -1, -1) for part in filled], dim=1)
 
     def _of(self, name: str, grid: tuple[int, ...], coords: Tensor | None) -> Tensor | None:
+        name = self._known(name)
         table: Any = self.tables[name]
         positions = table(grid, None if coords is None or table.positions != "coords" else coords)
         if name not in self.codes:
             return positions
         code = self.codes[name]
         return code.expand(-1, torch.Size(grid).numel(), -1) if positions is None else positions + code
+
+    def _known(self, name: str) -> str:
+        """Return the name of a stream; the only one may be called otherwise in a plan.
+
+        Raises:
+            UsageError: there is no such stream.
+        """
+        if name not in self.tables and len(self.tables) > 1:
+            raise UsageError(f"There is no stream {name!r}, only {', '.join(self.tables)}: name one of these.")
+        return name if name in self.tables else next(iter(self.tables))
 
     def _filled(self, part: Tensor | None, grid: tuple[int, ...]) -> Tensor:
         if part is not None:

@@ -219,3 +219,30 @@ def test_positions_of_points_are_a_network_of_their_coordinates():
     other = decoder(latent, replace(plan, layout=Layout({"points": (8,)}, moved)))
     changed = (decoder(latent, plan) - other).abs().amax(dim=2)
     assert (changed[0] > 0).all() and (changed[1] == 0).all()
+    with pytest.raises(UsageError, match="but the layout of the batch has none"):
+        decoder(latent, replace(plan, layout=Layout.of({"points": (8,)})))
+    with pytest.raises(UsageError, match="or in a decoder set coord_dim"):
+        TransformerDecoder(D, P, (8,), pos_embed="coords", **SMALL)
+
+
+def test_what_a_decoder_of_views_cannot_place_is_told():
+    plan, latent, memory = (
+        MaskPlan.from_scores(torch.rand(2, 12), 3, (3, 4)),
+        torch.randn(2, 4, D),
+        torch.randn(2, 9, D),
+    )
+    assert CrossViewDecoder(D, P, (3, 4), **SMALL)(latent, plan, memory).shape == (2, 9, P)
+    for options in ({"memory_positions": True}, {"pos_embed": "rotary"}):
+        with pytest.raises(UsageError, match="The other view has 9 tokens, but the masked one 13"):
+            CrossViewDecoder(D, P, (3, 4), **SMALL, **options)(latent, plan, memory)
+    with pytest.raises(UsageError, match="need heads of at least 4 channels, but they have 2"):
+        CrossViewDecoder(D, P, (3, 4), embed_dim=16, num_heads=8, pos_embed="rotary")
+
+
+def test_streams_that_a_decoder_does_not_know_are_told():
+    decoder = TransformerDecoder(D, P, grids=STREAMS, **SMALL)
+    plan = MaskPlan.from_scores(torch.rand(3, 8), 5, Layout.of({"rgb": (2, 3), "depth": (2,)}))
+    with pytest.raises(UsageError, match="There is no stream 'depth', only rgb, clip, words"):
+        decoder(torch.randn(3, 6, D), plan)
+    some = MaskPlan.from_scores(torch.rand(3, 11), 5, Layout.of({"words": (5,), "rgb": (2, 3)}))
+    assert decoder(torch.randn(3, 6, D), some).shape == (3, 6, P)

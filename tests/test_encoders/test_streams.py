@@ -178,6 +178,9 @@ SENTENCES = [
     ({"stream_code": "sine"}, "stream_code is 'sine', but must be 'none', 'concat' or 'learned'"),
     ({"stream_code": "concat"}, "code_dim is 0, but 'concat' needs the number of channels"),
     ({"pos_embed": "coords"}, "its stem gives no coordinates"),
+    ({"stems": {"a.b": STEMS["rgb"]}}, "A stream is called 'a.b', which cannot be the name of a module"),
+    ({"stems": {"items": STEMS["rgb"]}}, "A stream is called 'items'"),
+    ({"stems": {"x": {"type": "GroupStem", "groups": {"to": [0]}}}}, "A stream is called 'to'"),
 ]
 
 
@@ -185,7 +188,7 @@ SENTENCES = [
 def test_what_cannot_be_is_told(options, sentence):
     stems = () if not options else ("rgb", "words")
     with pytest.raises(UsageError, match=sentence):
-        StreamTransformer({name: STEMS[name] for name in stems}, **{**SMALL, **options})
+        StreamTransformer(**{"stems": {name: STEMS[name] for name in stems}, **SMALL, **options})
 
 
 def test_inputs_that_do_not_fit_are_told():
@@ -196,6 +199,7 @@ def test_inputs_that_do_not_fit_are_told():
         ({**batch, "points": batch["points"][..., :2]}, "PointStem takes groups of points of shape"),
         ({"rgb": batch["rgb"]}, "The encoder reads rgb, clip, words, points, but got rgb: give each of them"),
         (batch["rgb"], "but got one tensor"),
+        ({**batch, "rgb": batch["rgb"][:2]}, "other numbers of samples .2 of rgb, 3 of clip"),
     ):
         with pytest.raises(UsageError, match=sentence):
             encoder(wrong)
@@ -208,5 +212,8 @@ def test_inputs_that_do_not_fit_are_told():
         UsageError, match="The plan is for tokens that lie rgb 2x3 and clip 6, but those of the batch lie"
     ):
         encoder(batch, plan)
+    grids = dict(zip("abcd", encoder.grids.values(), strict=True))
+    with pytest.raises(UsageError, match="The plan is for tokens that lie a 2x3 and b 2x2x2"):
+        encoder(batch, MaskPlan.from_scores(torch.rand(3, 23), 3, Layout.of(grids)))
     with pytest.raises(UsageError, match="Two stems have a stream called 'a'"):
         StreamTransformer({"a": STEMS["rgb"], "b": {"type": "GroupStem", "groups": {"a": [0], "c": [1]}}}, **SMALL)
