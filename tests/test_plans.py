@@ -69,7 +69,6 @@ def test_padding_is_not_restored():
     [
         ({"num_keep": torch.tensor([0, 4, 3])}, "let at least one enter"),
         ({"num_keep": torch.tensor([2, 4, 3]), "num_predict": 9}, "predict at most those removed"),
-        ({"num_keep": torch.tensor([10, 10, 10])}, "No sample of the batch has a patch to predict"),
         ({"num_keep": 4, "num_blank": torch.tensor([0, 7, 0])}, "leave blank"),
         ({"num_keep": 4, "num_blank": 7}, "and 7 left blank"),
     ],
@@ -147,3 +146,10 @@ def test_groups_may_repeat_a_patch():
     MaskPlan(**parts).validate()
     with pytest.raises(ValueError, match="ascends without repeats"):
         MaskPlan(**parts | {"group": None}).validate()
+
+
+def test_a_batch_of_which_nothing_is_removed_has_the_loss_0():
+    plan = MaskPlan.from_scores(scores(10), torch.tensor([10, 10, 10]), (2, 5)).validate()
+    errors = torch.rand(3, plan.ids_predict.shape[1], requires_grad=True)
+    plan.average(errors).backward()
+    assert plan.average(errors) == 0 and errors.grad.eq(0).all() and not plan.mask.any()

@@ -25,8 +25,7 @@ def plan_of_counts(
         weight: (B, L).
 
     Raises:
-        UsageError: a sample without a visible patch, more predicted or blank patches than are removed, or nothing to
-            predict in the whole batch.
+        UsageError: a sample of which nothing enters, or more predicted or blank patches than are removed.
     """
     length = layout.length
     keep, predict, blank = (_per_sample(counts[name], scores) for name in ("keep", "predict", "blank"))  # each (B, 1)
@@ -39,9 +38,8 @@ def plan_of_counts(
             f"blank {blank.flatten().tolist()} of {length} patches: let at least one enter, and predict at most those "
             "removed."
         )
-    numbers = int(entering.max()), int(predict.max())
-    if numbers[1] < 1:
-        raise UsageError("No sample of the batch has a patch to predict: let at least one remove some.")
+    # At least one, of weight 0 where no sample predicts any: such a batch has the loss 0.
+    numbers = int(entering.max()), max(1, int(predict.max()))
     ids_shuffle = torch.argsort(scores, dim=1, stable=True)  # (B, L)
     ids_restore = inverse_permutation(ids_shuffle)
     place = torch.arange(length, device=scores.device)[None]  # (1, L)
