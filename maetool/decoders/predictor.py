@@ -59,6 +59,7 @@ class PredictorDecoder(PlacedDecoder):
         mlp_ratio: width of a block's hidden layer over E.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
         pos_embed: see `TransformerDecoder`.
+        pos_every_block: add the positions before each block, and not only before the first (Point-MAE).
         embed_bias: of the map from D to E.
         qkv_bias: of queries, keys and values: True, False, or "qv", none of keys.
         num_groups: groups of equal size that every plan has, one after the other. None counts those of each plan,
@@ -84,6 +85,7 @@ class PredictorDecoder(PlacedDecoder):
         mlp_ratio: Positive = 4.0,
         drop_path_rate: float = 0.0,
         pos_embed: StreamPosEmbed = "sincos",
+        pos_every_block: bool = False,
         embed_bias: bool = True,
         qkv_bias: QkvBias = True,
         num_groups: Count | None = None,
@@ -96,7 +98,7 @@ class PredictorDecoder(PlacedDecoder):
     ) -> None:
         super().__init__()
         self.embed_dim, self.num_prefix_tokens, self.head_dim = embed_dim, num_prefix_tokens, embed_dim // num_heads
-        self.num_groups, self.attend_unweighted = num_groups, attend_unweighted
+        self.num_groups, self.attend_unweighted, self.pos_every_block = num_groups, attend_unweighted, pos_every_block
         self.embed = nn.Linear(encoder_dim, embed_dim, bias=embed_bias)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self._add_places(pos_embed, grid, grids, stream_code, code_dim, coord_dim)
@@ -129,10 +131,11 @@ class PredictorDecoder(PlacedDecoder):
         places, rope = self._places(plan), self._rope(plan, x.device)
         if places is not None:
             places = take_tokens(places.expand(len(latent), -1, -1).repeat_interleave(asked.groups, dim=0), ids)
+        every, places = (places, None) if self.pos_every_block else (None, places)
         x = with_positions(self, x, places)
         last = torch.arange(seen.shape[1], ids.shape[1], device=x.device).expand(len(x), -1)
         keep = self._keep(plan, asked, seen.shape[1])
-        x = run_blocks_at(self.blocks, x, last, keep, None if rope is None else rope.take(ids))
+        x = run_blocks_at(self.blocks, x, last, keep, None if rope is None else rope.take(ids), every)
         x = x.unflatten(0, (-1, asked.groups)).flatten(1, 2)  # (B, G * m, E)
         return self.norm(x if asked.order is None else take_tokens(x, asked.order))  # (B, M, E)
 

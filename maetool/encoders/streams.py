@@ -39,6 +39,7 @@ class StreamTransformer(Trunk):
         mlp_ratio: width of a block's hidden layer over D.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
         pos_embed: of all streams or of each, see `maetool.layers.stream_positions.Positions`.
+        pos_every_block: add the positions before each block, and not only before the first (Point-MAE).
         stream_code: what marks the stream of a token: "none"; "concat", the last `code_dim` channels of its position
             (SatMAE); or "learned", a vector that is added.
         code_dim: channels of "concat".
@@ -65,6 +66,7 @@ class StreamTransformer(Trunk):
         mlp_ratio: Positive = 4.0,
         drop_path_rate: float = 0.0,
         pos_embed: StreamPosEmbed | Mapping[str, StreamPosEmbed] = "sincos",
+        pos_every_block: bool = False,
         stream_code: StreamCode = "none",
         code_dim: FromZero = 0,
         sees: SeesBlank = "visible",
@@ -79,7 +81,7 @@ class StreamTransformer(Trunk):
     ) -> None:
         super().__init__()
         check_choice("sees", sees, self.can_see)
-        self.sees = sees
+        self.sees, self.pos_every_block = sees, pos_every_block
         _check_names(stems)
         self.stems = nn.ModuleDict(
             {name: STEMS.build(stem, default_args={"embed_dim": embed_dim}) for name, stem in stems.items()}
@@ -133,11 +135,14 @@ class StreamTransformer(Trunk):
         Raises:
             UsageError: a stem without input, an input that does not fit, or a plan for another layout.
         """
-        x, keep = self._embed(batch, plan)
-        return self._run(x, layers, keep, None)
+        x, keep, positions = self._embed(batch, plan)
+        return self._run(x, layers, keep, None, positions)
 
-    def _embed(self, batch: Any, plan: MaskPlan | None) -> tuple[Tensor, Tensor | None]:
-        """Return what enters the first block (B, T + V, D), and which of the V tokens are no padding."""
+    def _embed(self, batch: Any, plan: MaskPlan | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return what enters the first block (B, T + V, D), and the context of all.
+
+        It is which of the V tokens are no padding, and what (B, T + V, D) is added before each block.
+        """
         layout = self.layout_of(batch)
         positions = self.positions(layout.grids, layout.coords)  # (B or 1, L, D)
         x, keep = self.tokens(batch), layout.valid
@@ -148,7 +153,9 @@ class StreamTransformer(Trunk):
             else:
                 x, keep = self._place_masks(plan.keep(x), plan), _both(plan, keep)
                 positions = None if positions is None else take_tokens(positions.expand(len(x), -1, -1), plan.ids_keep)
-        return self._enter(with_positions(self, x, positions), None), keep
+        if self.pos_every_block and positions is not None:
+            return self._enter(x, None), keep, pad(positions, (0, 0, self.num_prefix_tokens, 0))
+        return self._enter(with_positions(self, x, positions), None), keep, None
 
     def tokens(self, batch: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return the embedding (B, L, D) of every place, before positions.
@@ -178,7 +185,8 @@ class StreamTransformer(Trunk):
 
     def attention(self, batch: Tensor | Mapping[str, Tensor], layers: Sequence[int] | None = None) -> Any:
         """Return the attention of the last block with nothing hidden; see `VisionTransformer.attention`."""
-        return self._attention(*self._embed(batch, None), None, layers)
+        x, keep, positions = self._embed(batch, None)
+        return self._attention(x, keep, None, layers, positions)
 
     def layout_of(self, batch: Tensor | Mapping[str, Tensor]) -> Layout:
         """Return where the tokens of a batch lie: all streams, in the order of the stems.

@@ -73,17 +73,29 @@ class Trunk(nn.Module):
         return x if self.norm_pre is None else self.norm_pre(x)
 
     def _run(
-        self, x: Tensor, layers: Sequence[int] | None, keep: Tensor | None, rope: Rope | None
+        self,
+        x: Tensor,
+        layers: Sequence[int] | None,
+        keep: Tensor | None,
+        rope: Rope | None,
+        positions: Tensor | None = None,
     ) -> Tensor | list[Tensor]:
         """Return what `run_blocks` does, of tokens (B, T + V, D) whose patches `keep` (B, V) are no padding."""
-        return run_blocks(self.blocks, x, self.norm, layers, self._with_prefix(keep), rope)
+        return run_blocks(self.blocks, x, self.norm, layers, self._with_prefix(keep), rope, positions)
 
-    def _attention(self, x: Tensor, keep: Tensor | None, rope: Rope | None, layers: Sequence[int] | None = None) -> Any:
+    def _attention(
+        self,
+        x: Tensor,
+        keep: Tensor | None,
+        rope: Rope | None,
+        layers: Sequence[int] | None = None,
+        positions: Tensor | None = None,
+    ) -> Any:
         """Return what an encoder's `attention` does, of the tokens that enter the first block."""
-        keep = self._with_prefix(keep)
-        *levels, x = run_blocks(self.blocks, x, self.norm, [*(layers or []), self.num_layers - 1], keep, rope)
+        keep, numbers = self._with_prefix(keep), [*(layers or []), self.num_layers - 1]
+        *levels, x = run_blocks(self.blocks, x, self.norm, numbers, keep, rope, positions)
         last: Any = self.blocks[-1]
-        attention = last.probabilities(x, keep, rope)
+        attention = last.probabilities(x if positions is None else x + positions, keep, rope)
         return attention if layers is None else (attention, levels)
 
     def _with_prefix(self, keep: Tensor | None) -> Tensor | None:

@@ -17,6 +17,7 @@ def run_blocks(
     layers: Sequence[int] | None = None,
     keep: Tensor | None = None,
     rope: Rope | None = None,
+    positions: Tensor | None = None,
 ) -> Tensor | list[Tensor]:
     """Return the normalised tokens of the last block, or a list of the raw tokens of some `layers`.
 
@@ -29,8 +30,9 @@ def run_blocks(
         layers: which ones; may repeat.
         keep: bool (B, N), False = padding, which no token sees; or (B, N, N). Every block gets it if it is there.
         rope: rotary positions; so with these.
+        positions: (B, N, D), what is added before each block.
     """
-    blocks = _with_context(blocks, keep, rope)
+    blocks = _with_context(blocks, keep, rope, positions)
     if layers is None:
         for block in blocks:
             x = block(x)  # (B, N, D)
@@ -45,7 +47,12 @@ def run_blocks(
 
 
 def run_blocks_at(
-    blocks: nn.ModuleList, x: Tensor, ids: Tensor, keep: Tensor | None = None, rope: Rope | None = None
+    blocks: nn.ModuleList,
+    x: Tensor,
+    ids: Tensor,
+    keep: Tensor | None = None,
+    rope: Rope | None = None,
+    positions: Tensor | None = None,
 ) -> Tensor:
     """Return the tokens `ids` (B, M) of x (B, N, D) after all blocks, (B, M, D); the last one computes only those.
 
@@ -53,23 +60,32 @@ def run_blocks_at(
         blocks: see `Block`.
         x: (B, N, D).
         ids: of the tokens to return.
-        keep, rope: see `run_blocks`.
+        keep, rope, positions: see `run_blocks`.
     """
     if not len(blocks):
         return take_tokens(x, ids)
-    *first, last = _with_context(blocks, keep, rope)
+    *first, last = _with_context(blocks, keep, rope, positions)
     for block in first:
         x = block(x)
     return last(x, ids)
 
 
 def _with_context(
-    blocks: Sequence[Callable[..., Tensor]] | nn.ModuleList, keep: Tensor | None, rope: Rope | None
+    blocks: Sequence[Callable[..., Tensor]] | nn.ModuleList,
+    keep: Tensor | None,
+    rope: Rope | None,
+    positions: Tensor | None,
 ) -> Sequence[Callable[..., Tensor]]:
     """Return blocks that need no more than tokens; those of strangers get nothing that is not there."""
-    if keep is None and rope is None:
-        return list(blocks)
-    return [partial(block, keep=keep, rope=rope) for block in blocks]
+    if keep is not None or rope is not None:
+        blocks = [partial(block, keep=keep, rope=rope) for block in blocks]
+    if positions is not None:
+        blocks = [partial(_after_adding, positions, block) for block in blocks]
+    return list(blocks)
+
+
+def _after_adding(positions: Tensor, block: Callable[..., Tensor], x: Tensor, *rest: Tensor) -> Tensor:
+    return block(x + positions, *rest)
 
 
 def find_layers(layers: Sequence[int], num_layers: int) -> list[int]:

@@ -76,6 +76,20 @@ def test_streams_of_every_kind_keep_the_contract(sees, stream_code):
     assert encoder.streams["clip"] == {"patch_size": (2, 4, 8), "in_chans": 1, "grid": (2, 2, 2)}
 
 
+def test_positions_may_be_added_before_every_block():
+    encoder = encoder_of(pos_every_block=True, num_registers=1)
+    check_encoder(encoder, batch_of(), change)
+    batch, seen = batch_of(), []
+    positions = encoder.positions(encoder.grids, encoder.layout_of(batch).coords)
+    for block in encoder.blocks:
+        block.register_forward_hook(lambda block, inputs, out: seen.append((inputs[0], out)))
+    tokens = encoder.tokens(batch)
+    encoder(batch)
+    torch.testing.assert_close(seen[0][0][:, 2:], tokens + positions)
+    torch.testing.assert_close(seen[1][0][:, 2:], seen[0][1][:, 2:] + positions)
+    assert torch.equal(seen[1][0][:, :2], seen[0][1][:, :2]), "the prefix has no place"
+
+
 def test_permuting_streams_permutes_tokens():
     encoder, names = encoder_of(stream_code="learned"), ("points", "rgb", "words", "clip")
     other = encoder_of(names, stream_code="learned")

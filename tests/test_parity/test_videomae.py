@@ -7,6 +7,7 @@ from golden import close, load, load_all
 
 from maetool.decoders import PredictorDecoder
 from maetool.encoders import VisionTransformer
+from maetool.models import ImageClassifier
 from maetool.ops.pos_embed import flat_pos_embed
 from maetool.structures import MaskPlan
 
@@ -47,3 +48,14 @@ def test_tokens_latent_and_prediction(case):
     pred = decoder(latent, plan)
     close(pred, golden["pred"])
     close((pred - golden["labels"]).square().mean(), golden["loss"])
+
+
+def test_features_and_logits_of_the_classifier(data_dir):
+    golden, state = load(data_dir, "videomae_finetune")
+    sizes = ((16, 24, 24), (2, 8, 8), 3, 48, 2, 3)
+    encoder = VisionTransformer(*sizes, pos_embed="flat", class_token=False, qkv_bias="qv", final_norm=False)
+    model = ImageClassifier(encoder, 5, pooling="avg", own_norm=True).eval()
+    mine = {n if n.startswith(("fc_norm", "head")) else f"encoder.{n}": v for n, v in state.items()}
+    load_all(model, {**mine, "encoder.pos_embed": encoder.pos_embed})
+    close(model(golden["clip"], mode="tensor"), golden["feature"])
+    close(model(golden["clip"], mode="predict"), golden["logits"])
