@@ -1,7 +1,7 @@
 """The registries.
 
-`MASKERS`, `STEMS`, `ENCODERS`, `DECODERS`, `TARGETS`, `HEADS`, `TEACHERS` and `CORRUPTIONS` are roots of scope
-`maetool`; the others are children of MMEngine's, because a parent takes one child per scope.
+`MASKERS`, `STEMS`, `ENCODERS`, `DECODERS`, `TARGETS`, `HEADS`, `TEACHERS`, `CORRUPTIONS` and `SOURCES` are roots of
+scope `maetool`; the others are children of MMEngine's, because a parent takes one child per scope.
 """
 
 import inspect
@@ -94,6 +94,7 @@ TARGETS = Registry("target", locations=("maetool.targets",))
 HEADS = Registry("head", locations=("maetool.heads",))
 TEACHERS = Registry("teacher", locations=("maetool.teachers",))
 CORRUPTIONS = Registry("corruption", locations=("maetool.corruptions",))
+SOURCES = Registry("source", locations=("maetool.data.sources",))
 
 MODELS = Registry(
     "model",

@@ -8,7 +8,7 @@ from mmengine import Config
 
 from maetool.annotations import fits, hints_of, parameters_of
 from maetool.data.datasets.base import DEBUG_SAMPLES
-from maetool.registry import DATASETS, ENCODERS, MODELS, find_part, refusals_told
+from maetool.registry import DATASETS, ENCODERS, MODELS, SOURCES, find_part, refusals_told
 
 from .facts import classes_of, loaders_of, parts_inside, schedulers_in, task_in
 from .user_data import set_classes
@@ -102,13 +102,21 @@ def _arguments(owner: Any, part: Mapping[str, Any], encoder: Mapping[str, Any]) 
     return {**defaults, "encoder": dict(encoder), **stated}
 
 
+def _places(part: Mapping[Any, Any]) -> Iterator[Any]:
+    """Yield where the files of a dataset, or of the source inside of it, are."""
+    for cls in classes_of(part.get("type")):
+        yield part.get(getattr(cls, "files_in", None))
+        inside = [part.get(name) for name, parts in parts_inside(cls).items() if parts is SOURCES]
+        for source in inside:
+            yield from _places(source) if isinstance(source, Mapping) else ()
+
+
 def _shrink_loader(name: str, loader: Any, drawn: str) -> list[str]:
     # Images to validate on may differ in size, and then come one by one.
     size = _BATCH if name == "train_dataloader" else min(loader.get("batch_size") or _BATCH, _BATCH)
     loader.batch_size, loader.num_workers = size, 0
     dataset = loader.dataset
-    places = [dataset.get(getattr(cls, "files_in", None)) for cls in classes_of(dataset.type)]
-    missing = [place for place in places if isinstance(place, str | Path) and not Path(place).exists()]
+    missing = [place for place in _places(dataset) if isinstance(place, str | Path) and not Path(place).exists()]
     if not missing:
         return []
     loader.dataset = {"type": drawn, "pipeline": dataset.get("pipeline", [])}

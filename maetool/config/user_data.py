@@ -16,8 +16,8 @@ from maetool.registry import DATASETS, ENCODERS, MODELS, find_part
 from .coco_places import coco_places
 from .facts import TASKS, loaders_of, stated, takes, task_in
 
-_FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "CocoDataset")
-_WHERE = ("type", "root", "csv_file", "with_labels", "annotations")
+_FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "SourceDataset", "CocoDataset")
+_WHERE = ("type", "root", "csv_file", "source", "with_labels", "annotations")
 _KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
 
 

@@ -1,4 +1,4 @@
-"""Datasets, transforms, samplers and the preprocessor; each is imported when it is asked for."""
+"""Sources, datasets, transforms, samplers and the preprocessor; each is imported when it is asked for."""
 
 from maetool._lazy import lazily
 
@@ -11,6 +11,7 @@ _PLACES = {
     "datasets.image_folder": ("ImageFolderDataset",),
     "datasets.segmentation": ("SegmentationDataset",),
     "datasets.shard_dataset": ("ShardDataset",),
+    "datasets.source_dataset": ("SourceDataset",),
     "drawn.bands": ("BandsDataset",),
     "drawn.moving_shapes": ("MovingShapesDataset",),
     "drawn.object_shapes": ("ObjectShapesDataset",),
@@ -19,6 +20,10 @@ _PLACES = {
     "keys": ("SampleKey",),
     "objects": ("Objects", "Picture"),
     "samplers": ("KeyedOrder", "KeyedSampler"),
+    "sources.base": ("Labels", "Source"),
+    "sources.folder": ("FolderSource",),
+    "sources.shard_source": ("ShardSource",),
+    "sources.table": ("TableSource",),
     "transforms.augment": ("AugmentingPreprocessor", "RandAugment"),
     "transforms.boxes": ("FitObjects", "FlipObjects", "LargeScaleJitter"),
     "transforms.codes": ("ColourCodes",),

@@ -4,6 +4,7 @@ from .contracts import check_head
 from .decoding import check_decoder
 from .encoding import check_encoder, check_stem
 from .masking import check_masker
+from .sources import check_source
 from .targets import check_corruption, check_target, check_teacher
 from .tiny import tiny_batch, tiny_config, tiny_model
 
@@ -13,6 +14,7 @@ __all__ = [
     "check_encoder",
     "check_head",
     "check_masker",
+    "check_source",
     "check_stem",
     "check_target",
     "check_teacher",

@@ -10,6 +10,7 @@ _PLACES = {
     "image_folder": ("ImageFolderDataset",),
     "segmentation": ("SegmentationDataset",),
     "shard_dataset": ("ShardDataset",),
+    "source_dataset": ("SourceDataset",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)
 __getattr__ = lazily(__name__, _PLACES)

@@ -9,12 +9,11 @@ from torch import Tensor
 from maetool.data.codecs.encoded import EncodedImage, decoded, open_image
 from maetool.data.codecs.image_size import chosen_limit, most_bytes
 from maetool.data.codecs.images import UnreadableImage, check_backend
-from maetool.data.sources.file_index import Files
+from maetool.data.sources.base import Labels, Source
 from maetool.errors import UsageError
 
 from .base import DEBUG_SAMPLES, ImageDataset
 from .broken_files import too_many
-from .labels import Labels
 from .subsets import Subset, evenly_spaced
 
 # The second number settles it: among 32 files, four broken ones can be bad luck.
@@ -29,7 +28,7 @@ class FileDataset(ImageDataset):
     gathers these in the main process.
 
     Args:
-        files: where they are.
+        files: where their bytes come from.
         in_chans: channels of each image; other than 1 and 3 needs `.npy` or `.tiff` files.
         pipeline: transforms, each a config or a callable from an image (C, H, W) to an image (C, H, W).
         labels: the labels of all files, which give each sample its `label`; None for none.
@@ -42,7 +41,7 @@ class FileDataset(ImageDataset):
             have 8 bytes for each and 16 MiB; see `decode_image`.
 
     Attributes:
-        files: the files in use.
+        files: those in use.
         holds_floats: the files tried first hold other than 8-bit values; then every image is float32.
 
     Raises:
@@ -55,7 +54,7 @@ class FileDataset(ImageDataset):
 
     def __init__(
         self,
-        files: Files,
+        files: Source,
         in_chans: int,
         pipeline: Sequence[Any],
         labels: Labels | None,

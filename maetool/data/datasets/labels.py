@@ -1,69 +1,17 @@
-"""Labels: read from folders, compared between datasets, and counted."""
+"""Labels: compared between datasets, and counted."""
 
-import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from maetool.data.sources.file_index import Files, is_folder
+from maetool.data.sources.base import Labels as Labels  # also the names that users of labels look for here
+from maetool.data.sources.base import labels_from_folders as labels_from_folders
+from maetool.data.sources.folder import refuse_empty_classes as refuse_empty_classes
 from maetool.errors import UsageError
 
 _NAMED = 12  # classes that are counted by name in the log
-
-
-class Labels(NamedTuple):
-    """The labels of a dataset.
-
-    Attributes:
-        classes: names of the K classes.
-        values: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several labels.
-    """
-
-    classes: list[str]
-    values: Tensor
-
-
-def labels_from_folders(files: Files) -> Labels:
-    """Return the labels of images in a folder for each class, the first folder below the root; the names are sorted.
-
-    Raises:
-        UsageError: an image outside of class folders, one class only, or a class folder without images.
-    """
-    folders = []
-    for i in range(len(files)):
-        parts = files.relative(i).split("/", 1)
-        if len(parts) == 1 or parts[0] == "..":
-            raise UsageError(
-                f"{files.path(i)} has no class: labels are read from the folders, {files.root}/CLASS/IMAGE; sort the "
-                "images into one for each class, or pass a csv table of paths and labels."
-            )
-        folders.append(parts[0])
-    classes = sorted(set(folders))
-    if len(classes) == 1:
-        raise UsageError(
-            f"{files.root} has only the class `{classes[0]}`: with_labels expects a folder for each of two or more "
-            "classes directly below it."
-        )
-    label_of = {name: label for label, name in enumerate(classes)}
-    return Labels(classes, torch.tensor([label_of[folder] for folder in folders]))
-
-
-def refuse_empty_classes(root: str, classes: Sequence[str]) -> None:
-    """Check that every folder directly below `root`, hidden ones aside, is one of `classes`.
-
-    Raises:
-        UsageError: one holds no image.
-    """
-    with os.scandir(root) as entries:
-        empty = sorted({entry.name for entry in entries if is_folder(entry) and entry.name[0] != "."} - set(classes))
-    empty = [name for name in empty if name != "lost+found"]
-    if empty:
-        raise UsageError(
-            f"{len(empty)} of the class folders in {root} hold(s) no image (first `{empty[0]}`): put images there, or "
-            "move the folder away."
-        )
 
 
 def aligned(labels: Labels, known: Sequence[str]) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from maetool.data.codecs.arrays import array_shape, is_array
 from maetool.data.codecs.image_size import MAX_PIXELS, most_bytes, open_by_pillow
 from maetool.data.codecs.images import UnreadableImage, decode_image
-from maetool.data.sources.file_index import Files
+from maetool.data.sources.base import Source
 
 # Channels of the modes of Pillow: as `decode_image` gives them, and what it drops.
 _GREY = ("1", "L", "LA", "I", "I;16", "F")
@@ -43,7 +43,7 @@ class Statistics:
 
 
 def measure(
-    files: Files,
+    files: Source,
     indices: Iterable[int],
     in_chans: int | None = None,
     workers: int = 1,
@@ -80,7 +80,7 @@ def measure(
     return found
 
 
-def _measure_one(files: Files, index: int, in_chans: int, max_pixels: int) -> dict | str:
+def _measure_one(files: Source, index: int, in_chans: int, max_pixels: int) -> dict | str:
     try:
         path, data = files.read(index, most_bytes(max_pixels))
         image = decode_image(data, in_chans, name=path, max_pixels=max_pixels)  # (C, H, W)
@@ -98,7 +98,7 @@ def _measure_one(files: Files, index: int, in_chans: int, max_pixels: int) -> di
     }
 
 
-def _usual_channels(files: Files, indices: Iterable[int], max_pixels: int) -> int:
+def _usual_channels(files: Source, indices: Iterable[int], max_pixels: int) -> int:
     counts: Counter[int] = Counter()
     for index in indices:
         try:

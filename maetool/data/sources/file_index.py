@@ -8,17 +8,17 @@ import stat
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
+from maetool._deprecated import moved
 from maetool.data.codecs.images import IMAGE_EXTENSIONS, read_bytes
 from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES, read_file, read_npz
 
+from .base import Source
 from .packed_names import Names
 
 LIST_EXTENSIONS = (".txt", ".lst", ".list")
@@ -30,35 +30,8 @@ _GRACE_NS = 2_000_000_000
 _HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
 
 
-class Files(Protocol):
-    """The files of a dataset, in a fixed order.
-
-    Attributes:
-        root: the folder that they are in.
-    """
-
-    root: str
-
-    def __len__(self) -> int: ...
-
-    def path(self, index: int) -> str:
-        """Return what to call file `index` in a message."""
-
-    def relative(self, index: int) -> str:
-        """Return the path of file `index` as seen from `root`."""
-
-    def read(self, index: int, most: int = MOST_BYTES) -> tuple[str, bytes]:
-        """Return `path(index)` and the content of that file; an `UnreadableImage` says why it cannot be read.
-
-        A file of more than `most` bytes is not.
-        """
-
-    def take(self, indices: Iterable[int]) -> "Files":
-        """Return these files only."""
-
-
 @dataclass(frozen=True)
-class FileIndex:
+class FileIndex(Source):
     """The files of a dataset, in a fixed order: sorted for a folder, as written for a list.
 
     Attributes:
@@ -89,10 +62,6 @@ class FileIndex:
         """
         path = self.path(index)
         return path, read_bytes(path, most)
-
-    def take(self, indices: Iterable[int]) -> "FileIndex":
-        """Return the index of these files only."""
-        return FileIndex(self.root, Names.of([os.fsencode(self.names[i]) for i in indices]))
 
 
 @dataclass(frozen=True)
@@ -279,3 +248,6 @@ def _nothing_found(root: str, others: Counter[str]) -> str:
 
 def _cannot_read(path: str, error: OSError) -> UsageError:
     return UsageError(f"{path} cannot be read ({error.strerror}): give yourself permission, or choose other data.")
+
+
+__getattr__ = moved(__name__, {"Files": "maetool.data.sources.base.Source"}, "0.3.0")

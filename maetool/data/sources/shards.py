@@ -19,6 +19,7 @@ from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES, read_npz
 from maetool.writing import failures_told, open_new, remove_file, write_file
 
+from .base import Source
 from .packed_names import Names
 from .tar_header import BLOCK, header_of, is_damaged, is_of
 
@@ -201,20 +202,18 @@ def members_of(path: Path) -> list[tuple[str, int, int]]:
     return found
 
 
-class ShardFiles:
-    """The images of a folder of shards, read by offset; see `Files`.
+class ShardFiles(Source):
+    """The images of a folder of shards, read by offset.
 
     Any number of processes may read at once, forked or not: each read names its place.
 
     Args:
         table: where they lie.
-        chosen: which of them, in order, int64; all by default.
     """
 
-    def __init__(self, table: ShardTable, chosen: np.ndarray | None = None) -> None:
+    def __init__(self, table: ShardTable) -> None:
         self.table = table
         self.root = table.root
-        self._chosen = np.arange(len(table)) if chosen is None else chosen
         self._forget()
 
     def _forget(self) -> None:
@@ -222,27 +221,23 @@ class ShardFiles:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"table": self.table, "root": self.root, "_chosen": self._chosen}
+        return {"table": self.table, "root": self.root}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
 
     def __len__(self) -> int:
-        return len(self._chosen)
+        return len(self.table)
 
     def relative(self, index: int) -> str:
         """Return the path of image `index` as it was in the folder that was prepared."""
-        return self.table.names[self._chosen[index]]
+        return self.table.names[index]
 
     def path(self, index: int) -> str:
         """Return shard and name of image `index`, for messages."""
-        shard = self.table.shards[self.table.shard[self._chosen[index]]]
+        shard = self.table.shards[self.table.shard[index]]
         return f"{os.path.join(self.root, shard)}:{self.relative(index)}"
-
-    def take(self, indices: Iterable[int]) -> "ShardFiles":
-        """Return these images only."""
-        return ShardFiles(self.table, self._chosen[np.fromiter(indices, np.int64)])
 
     def read(self, index: int, most: int = MOST_BYTES) -> tuple[str, bytes]:
         """Return the shard and name of image `index` and its bytes.
@@ -251,18 +246,18 @@ class ShardFiles:
             UnreadableImage: the shard cannot be read, holds something else at that place than the table says, the
                 image's checksum does not match, or the image has more than `most` bytes.
         """
-        row, table, path = self._chosen[index], self.table, self.path(index)
-        size = int(table.size[row])
+        table, path = self.table, self.path(index)
+        size = int(table.size[index])
         if size > most:
             raise UnreadableImage(path, f"it has {size:,} bytes, more than the {most:,} that are read: {RAISE_LIMIT}")
         try:
-            file = self._file(int(table.shard[row]))
-            data = read_at(file.fileno(), BLOCK + size, int(table.offset[row]) - BLOCK)
+            file = self._file(int(table.shard[index]))
+            data = read_at(file.fileno(), BLOCK + size, int(table.offset[index]) - BLOCK)
         except OSError as error:
             raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
         # The image's own header lies just before it, so a table of other shards is noticed at no cost.
         header, image = data[:BLOCK], data[BLOCK:]
-        if len(image) != size or not is_of(header, table.names[row], size):
+        if len(image) != size or not is_of(header, table.names[index], size):
             raise UnreadableImage(path, f"{TABLE} does not fit this shard: {_HOW_TO_MEND}")
         if is_damaged(header, image):
             raise UnreadableImage(path, f"damaged, its checksum does not match: delete the shard, and {_HOW_TO_MEND}")
