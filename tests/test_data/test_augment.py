@@ -47,6 +47,15 @@ def test_rand_augment_is_timms():
     assert changed > 8
 
 
+def test_no_bit_that_is_kept_is_black():
+    """The recipe's magnitude of 9 with deviation 0.5 comes to 10 in one of fifty draws, which keeps no bit."""
+    augment, black = RandAugment("rand-m10-n1-inc1"), 0
+    for key in range(60):
+        with keyed_rng(key):
+            black += not augment(photograph()).any()
+    assert 1 <= black < 20
+
+
 @pytest.mark.parametrize("image", [torch.zeros(1, 8, 8, dtype=torch.uint8), torch.zeros(3, 8, 8)])
 def test_rand_augment_refuses(image):
     with pytest.raises(UsageError, match=r"changes 8-bit pictures in red, green and blue"):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from timm.data.auto_augment import RandAugment as TimmRandAugment
-from timm.data.auto_augment import rand_augment_transform
+from timm.data.auto_augment import posterize, rand_augment_transform
 from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
@@ -71,7 +71,15 @@ class RandAugment:
 def _rand_augment(policy: str, fill: tuple[int, ...], side: int) -> TimmRandAugment:
     # The shift of 0.45 of the short side is timm's `create_transform`.
     hparams = {"translate_const": int(side * 0.45), "img_mean": fill, "interpolation": Image.Resampling.BICUBIC}
-    return rand_augment_transform(policy, hparams)
+    transform = rand_augment_transform(policy, hparams)
+    for change in transform.ops:
+        change.aug_fn = _posterize if change.aug_fn is posterize else change.aug_fn
+    return transform
+
+
+def _posterize(picture: Image.Image, bits: int, **unused: Any) -> Image.Image:
+    """Keep the highest bits of each grey level; none are left of black, as in Pillow before 13, which refuses 0."""
+    return posterize(picture, bits) if bits > 0 else Image.new(picture.mode, picture.size)
 
 
 @MODELS.register_module()
