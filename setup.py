@@ -104,6 +104,8 @@ setup(
     extras_require={
         "test": TEST,
         "mmcv": [MMCV],
+        "albumentations": ["albumentations>=2.0"],
+        "kornia": ["kornia>=0.8"],
         "onnx": ONNX,
         "dev": [*TEST, *LINT, "pyarrow>=15"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=1.0", "ruff>=0.6"],

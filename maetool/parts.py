@@ -18,7 +18,7 @@ from .errors import UsageError, tells_of_killed_loader
 from .plugins import describe_plugins, load_plugins
 
 _LONGEST = 500  # characters of a reason
-_INSTALLED_BY = {"mmcv": 'pip install "maetool[mmcv]"'}
+_INSTALLED_BY = {name: f'pip install "maetool[{name}]"' for name in ("albumentations", "kornia", "mmcv")}
 _imports: ContextVar[bool] = ContextVar("imports", default=True)
 
 

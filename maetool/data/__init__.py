@@ -25,18 +25,19 @@ _PLACES = {
     "sources.shard_source": ("ShardSource",),
     "sources.table": ("TableSource",),
     "transforms.augment": ("AugmentingPreprocessor", "RandAugment"),
-    "transforms.boxes": ("FitObjects", "FlipObjects", "LargeScaleJitter"),
+    "transforms.boxes": ("FitObjects", "LargeScaleJitter"),
     "transforms.codes": ("ColourCodes",),
     "transforms.crops": (
-        "RandomHorizontalFlip",
         "RandomResizedCrop",
         "Resize",
         "ResizeCenterCrop",
         "ResizeRandomCrop",
         "SingleDrawCrop",
     ),
-    "transforms.maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomFlip", "RandomScale"),
+    "transforms.flips": ("FlipObjects", "RandomFlip", "RandomHorizontalFlip"),
+    "transforms.maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomScale"),
     "transforms.preprocessor": ("ImagePreprocessor",),
+    "transforms.sample": ("SampleTransform",),
     "transforms.views": ("GlobalToLocalViews", "SplitChannels", "TwoCrops", "TwoFrames"),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import clip_boxes_to_image, masks_to_boxes, remove_small_boxes
 
 from maetool._deprecated import moved
 
@@ -36,6 +35,8 @@ class Objects:
         if self.masks is not None:
             seen = self.masks.flatten(1).any(dim=1)
             return Objects(boxes_of(self.masks[seen]), self.labels[seen], self.masks[seen])
+        from torchvision.ops import clip_boxes_to_image, remove_small_boxes  # a second long, which few need
+
         boxes = clip_boxes_to_image(self.boxes, size)
         seen = remove_small_boxes(boxes, 1.0)
         return Objects(boxes[seen], self.labels[seen], None)
@@ -45,12 +46,14 @@ def boxes_of(masks: Tensor) -> Tensor:
     """Return the smallest boxes, float32 (N, 4), that hold the True pixels of masks (N, H, W), none of them empty."""
     if not len(masks):
         return torch.zeros(0, 4)
+    from torchvision.ops import masks_to_boxes
+
     return masks_to_boxes(masks).float() + torch.tensor([0.0, 0.0, 1.0, 1.0])  # torchvision's ends are inclusive
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image and its objects on the way through the transforms.
+    """An image and its objects, as transforms of 0.1 have them; those of today have a dict, see `SampleTransform`.
 
     Attributes:
         image: (C, H, W).

@@ -14,7 +14,8 @@ from maetool.annotations import fits
 from maetool.config.facts import task_of
 from maetool.data.codecs.image_size import MAX_PIXELS, chosen_limit
 from maetool.data.codecs.images import UnreadableImage, read_image
-from maetool.data.transforms.mmcv_transforms import build_transform
+from maetool.data.transforms.build import build_transform
+from maetool.data.transforms.sample import as_sample, moved_with, plain
 from maetool.errors import UsageError
 from maetool.evaluation.confusion import predict_classes
 from maetool.registry import MODELS, TRANSFORMS, find_part
@@ -139,10 +140,10 @@ def _classify(trained: Trained, path: Path) -> Prediction:
 def _segment(trained: Trained, path: Path) -> Prediction:
     image = _read(trained, path)
     size = tuple(image.shape[1:])
-    sample = {"inputs": image, "semantic": torch.zeros(size, dtype=torch.int64)}
+    sample = as_sample({"inputs": image, "semantic": torch.zeros(size, dtype=torch.int64)})
     for transform in trained.transforms:
-        sample = transform(sample)
-    semantic = predict_classes(trained.model, {"inputs": sample["inputs"][None]}, size)[0].numpy()
+        sample = moved_with(transform, sample)
+    semantic = predict_classes(trained.model, {"inputs": plain(sample["inputs"])[None]}, size)[0].numpy()
     counts = np.bincount(semantic.ravel(), minlength=len(trained.classes))
     found = np.flatnonzero(counts)[np.argsort(-counts[counts > 0], kind="stable")]  # the largest first
     rows = [

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.codecs.images import UnreadableImage, read_image
 from maetool.data.datasets.coco_masks import encode_mask
-from maetool.data.objects import Objects, Picture
+from maetool.data.objects import Objects
 from maetool.data.transforms.boxes import FitObjects
+from maetool.data.transforms.sample import entries_of, plain
 from maetool.errors import UsageError
 from maetool.visualization.boxes import draw_objects
 from maetool.visualization.reconstruction import displayable
@@ -31,10 +32,10 @@ def find_objects(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
     """
     size = (image.shape[1], image.shape[2])
     nothing = Objects(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), None)
-    picture = FitObjects(image_shape_of(model)[1:])(Picture(image, nothing, size))
+    fitted = FitObjects(image_shape_of(model)[1:])({"inputs": image, **entries_of(nothing, size)})
     batch = {
-        "inputs": picture.image[None],
-        "content": torch.tensor([picture.content]),
+        "inputs": plain(fitted["inputs"])[None],
+        "content": torch.tensor([fitted["content"]]),
         "original_size": torch.tensor([size]),
     }
     (found,) = model(**model.data_preprocessor(batch), mode="predict")

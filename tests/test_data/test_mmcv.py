@@ -1,8 +1,6 @@
 """Transforms of MMCV in pipelines: images, classes of pixels, keys, and what is refused."""
 
 import random
-import subprocess
-import sys
 from dataclasses import replace
 
 import mmcv
@@ -16,7 +14,8 @@ from PIL import Image
 from maetool.data import ImageFolderDataset, ObjectShapesDataset, SegmentationDataset, ShapesDataset
 from maetool.data.keys import SampleKey
 from maetool.data.objects import Objects, Picture, boxes_of
-from maetool.data.transforms.mmcv_transforms import MmcvTransform, build_transform
+from maetool.data.transforms.build import build_transform
+from maetool.data.transforms.mmcv_transforms import MmcvTransform
 from maetool.errors import UsageError
 
 
@@ -222,21 +221,3 @@ def test_a_dataset_of_objects(tmp_path):
         assert torch.equal(other["inputs"], one["inputs"].flip(2))
         assert torch.equal(other["objects"].masks, one["objects"].masks.flip(2))
         assert torch.equal(other["objects"].labels, one["objects"].labels)
-
-
-def test_mmcv_is_imported_only_where_it_is_named():
-    code = """
-import sys
-import maetool.data, maetool.engine, maetool.models
-assert "mmcv" not in sys.modules
-sys.modules["mmcv"] = None
-from maetool.data.transforms.mmcv_transforms import build_transform
-build_transform({"type": "RandomHorizontalFlip"})
-try:
-    build_transform({"type": "mmcv.Resize", "scale": (4, 4)})
-except maetool.errors.UsageError as error:
-    print(error)
-"""
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "There is no transform called `mmcv.Resize`" in found
-    assert 'install it by `pip install "maetool[mmcv]"`' in found

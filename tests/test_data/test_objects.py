@@ -8,7 +8,7 @@ from maetool.data import (
     FlipObjects,
     LargeScaleJitter,
     ObjectShapesDataset,
-    RandomHorizontalFlip,
+    RandAugment,
     ShapesDataset,
 )
 from maetool.data.datasets.detection import collate_objects
@@ -109,7 +109,7 @@ def test_a_batch_and_that_it_is_a_function_of_the_keys():
 
 
 def test_a_transform_of_images_alone_is_refused():
-    with pytest.raises(UsageError, match="RandomHorizontalFlip changes images alone, but boxes and masks must follow"):
-        ObjectShapesDataset(2, 32, pipeline=[RandomHorizontalFlip()])
+    with pytest.raises(UsageError, match="RandAugment does not move boxes and masks with the image"):
+        ObjectShapesDataset(2, 32, pipeline=[RandAugment()])
     with pytest.raises(UsageError, match="LargeScaleJitter got scale="):
         LargeScaleJitter(32, (2.0, 1.0))

@@ -26,7 +26,7 @@ def table(title):
     return {match[1]: match[2].split(" | ") for match in ROW.finditer(section)}
 
 
-SAMPLE, BATCH = table("Of a sample"), table("Only of a batch")
+SAMPLE, BATCH, PIPELINE = table("Of a sample"), table("Only of a batch"), table("In a pipeline")
 
 
 @pytest.fixture
@@ -124,6 +124,29 @@ def test_mixed_labels_have_the_form_of_the_page(folder):
     check("target", given["target"], BATCH["target"][0])
 
 
+def test_pipelines_hand_over_the_keys_of_the_page(folder):
+    seen = []
+
+    class Seen(data.SampleTransform):
+        def move(self, sample):
+            seen.append(sample)
+            return sample
+
+    pixels = {"images": "images", "annotations": "truth", "image_suffix": ".png", "classes": ["a", "b"]}
+    for dataset in (
+        data.ImageFolderDataset(folder / "images", nodata=0, pipeline=[Seen()]),
+        data.SegmentationDataset(folder, **pixels, pipeline=[Seen()]),
+        data.ObjectShapesDataset(4, 32, pipeline=[Seen()]),
+    ):
+        dataset[0]
+    assert {key for sample in seen for key in sample} == PIPELINE.keys()
+    for key, value in (item for sample in seen for item in sample.items()):
+        kind = type(value).__name__
+        assert PIPELINE[key][0].startswith(f"`{kind}`")
+        if isinstance(value, torch.Tensor):
+            check(key, value, PIPELINE[key][0])
+
+
 def test_who_writes_and_who_reads_exists():
     text = " ".join(cell for row in (*SAMPLE.values(), *BATCH.values()) for cell in row)
     registries = [parts for parts in vars(registry).values() if isinstance(parts, registry.Registry)]
@@ -143,7 +166,7 @@ def test_models_read_no_other_key():
         for path in (ROOT / "maetool" / room).glob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 asked |= {key for owner, key in _asked(node) if owner in owners}
-    assert asked - SAMPLE.keys() - BATCH.keys() == set()
+    assert asked - SAMPLE.keys() - BATCH.keys() - PIPELINE.keys() == set()
     assert {"inputs", "label", "semantic", "targets", "target", "key", "index", "skipped"} <= asked
 
 

@@ -6,12 +6,12 @@ from torchvision import transforms as reference
 
 from maetool.data.keys import keyed_rng
 from maetool.data.transforms.crops import (
-    RandomHorizontalFlip,
     RandomResizedCrop,
     Resize,
     ResizeCenterCrop,
     ResizeRandomCrop,
 )
+from maetool.data.transforms.flips import RandomHorizontalFlip
 from maetool.errors import UsageError
 
 

@@ -1,7 +1,7 @@
 """What every image dataset shares: a sample is loaded, then augmented with randomness that belongs to its key."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
 from itertools import groupby
@@ -15,7 +15,8 @@ from torch.utils.data import Dataset, get_worker_info
 from maetool.data.codecs.encoded import EncodedImage, decoded
 from maetool.data.keys import SampleKey as SampleKey  # also the names that users of datasets look for here
 from maetool.data.keys import keyed_rng as keyed_rng
-from maetool.data.transforms.mmcv_transforms import build_transform
+from maetool.data.transforms.build import build_transform
+from maetool.data.transforms.sample import Sample, as_sample, moved_with, one_image, plain, refusal, taken_by
 from maetool.data.transforms.views import in_each_view
 from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
@@ -35,8 +36,9 @@ class ImageDataset(Dataset):
     """Base of the image datasets; a subclass writes `__len__` and `load`.
 
     Args:
-        pipeline: transforms, each a config or a callable from an image (C, H, W) to an image (C, H, W), or to a dict of
-            views or streams of it (see `maetool.data.transforms.views`), or a transform of MMCV, see `MmcvTransform`.
+        pipeline: transforms, each a config or a callable: one of maetool, or of torchvision.transforms.v2,
+            Albumentations, Kornia or MMCV by its dotted path, or any from an image (C, H, W) to an image (C, H, W), or
+            to a dict of views or streams of it (see `maetool.data.transforms.views`).
         seed: seed of the augmentation where no sampler hands over a key. Then `dataset[index]` is always the same, but
             a loader gets new crops and masks in each pass, drawn from torch's generator.
 
@@ -52,6 +54,7 @@ class ImageDataset(Dataset):
     files_in: ClassVar[str | None] = None  # the argument that says where the files are, of a dataset that reads some
 
     collate = "collate_samples"
+    moves: ClassVar[Collection[str]] = ()  # "maps" or "objects", which every transform must move with the image
 
     def __init__(self, pipeline: Sequence[Any] = (), seed: int = 0) -> None:
         self.transforms = [self.accepted(build_transform(transform)) for transform in pipeline]
@@ -67,7 +70,13 @@ class ImageDataset(Dataset):
         raise NotImplementedError(f"{type(self).__name__} must say how a sample is loaded: write `load`.")
 
     def accepted(self, transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return a transform of the pipeline, if it can change what a sample of this dataset holds."""
+        """Return a transform of the pipeline, if it can change what a sample of this dataset holds.
+
+        Raises:
+            UsageError: it would change the image alone.
+        """
+        if left := set(self.moves).difference(taken_by(transform)):
+            raise UsageError(refusal(transform, left))
         return transform
 
     def __getitem__(self, item: int | SampleKey) -> dict[str, Any]:
@@ -103,22 +112,33 @@ class ImageDataset(Dataset):
             samples.append({**stored, **changed, "index": index, "key": key})
         return samples
 
-    def _transformed(self, stored: dict[str, Any], shared: bool) -> dict[str, Any]:
-        image = stored["inputs"]
-        if "weight" not in stored:
-            return {"inputs": self._transform(image, shared)}
-        # The weight rides along as one more channel, so that crops and flips hit both alike.
-        image = decoded(_alone(image))
-        one = 255 if image.dtype == torch.uint8 else 1
-        both = _alone(self._transform(torch.cat([image, stored["weight"][None].to(image.dtype) * one])), image.ndim)
-        return {"inputs": both[:-1], "weight": (both[-1] > one / 2).float()}
+    def truth_of(self, stored: Mapping[str, Any], size: tuple[int, int]) -> Sample:
+        """Return what of a stored sample is to be moved with its image of `size` (H, W), see `SampleTransform`."""
+        return {"weight": stored["weight"]} if "weight" in stored else {}
 
-    def _transform(self, image: Any, shared: bool = False) -> Any:
+    def finished(self, sample: Sample, size: tuple[int, int]) -> dict[str, Any]:
+        """Return what a sample holds of one that went through the pipeline, and was an image of `size` before."""
+        changed = {k: plain(v).contiguous() if isinstance(v, Tensor) else v for k, v in sample.items()}
+        return {**changed, "weight": changed["weight"].float()} if "weight" in changed else changed
+
+    def _transformed(self, stored: dict[str, Any], shared: bool) -> dict[str, Any]:
+        if not self.moves and "weight" not in stored:
+            return {"inputs": self._transform(stored["inputs"], shared)}
+        image = decoded(one_image(stored["inputs"]))
+        size = (int(image.shape[-2]), int(image.shape[-1]))
+        entries = {"inputs": image, **self.truth_of(stored, size)}
+        # A transform may work in place, which the other crops must not see.
+        sample = as_sample({k: v.clone() if shared and isinstance(v, Tensor) else v for k, v in entries.items()})
+        for transform in self.transforms:
+            sample = moved_with(transform, sample)
+        return self.finished(sample, size)
+
+    def _transform(self, image: Any, shared: bool) -> Any:
         for transform in self.transforms:
             if isinstance(image, Mapping):
                 image = in_each_view(transform, image)
                 continue
-            if not (isinstance(image, EncodedImage) and getattr(transform, "takes_encoded", False)):
+            if not (isinstance(image, EncodedImage) and "encoded" in taken_by(transform)):
                 # A transform may work in place, which the other crops must not see.
                 image = decoded(image).clone() if shared else decoded(image)
                 shared = False
@@ -136,17 +156,3 @@ class ImageDataset(Dataset):
     def _draw_key(self, index: int) -> SampleKey:
         # A loader whose sampler knows no keys: its epochs must differ, and torch's generator is what it is seeded by.
         return self.key_of(index, int(torch.randint(2**31, ())))
-
-
-def _alone(image: Any, ndim: int | None = None) -> Any:
-    """Return an image that has a weight for each pixel, if it is one tensor, and of `ndim` axes where that is given.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if isinstance(image, Mapping) or (ndim and image.ndim != ndim):
-        raise UsageError(
-            "The samples have a weight for each pixel, which does not go with several views or streams, or with codes: "
-            "leave out the transform that makes them, or the weight, such as nodata."
-        )
-    return image

@@ -34,8 +34,8 @@ class CocoDataset(ObjectDataset, FileDataset):
     Args:
         root: folder of the images.
         annotations: the annotation file.
-        in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`; the transforms are those of
-            `Picture`s, and all masks of an image together have at most 4 bytes for each of `max_pixels`.
+        in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`; all masks of an image together
+            have at most 4 bytes for each of `max_pixels`.
         with_masks: the samples have masks; without, boxes alone.
         part: "train" and "val" are four and one fifth of the images, "all" both.
         limit: use only this many images, evenly spaced.

@@ -1,12 +1,10 @@
 """Datasets whose truth lies at the places of an image, and must be cropped and mirrored with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
-
-from maetool.data.codecs.encoded import decoded
-from maetool.errors import UsageError
+from maetool.data.transforms.adapter import Adapter
+from maetool.data.transforms.sample import Sample
 
 from .base import ImageDataset
 
@@ -16,31 +14,27 @@ class DenseDataset(ImageDataset):
 
     `load` gives `inputs`, (C, H, W), and `semantic`, int64 (H, W): the class of each pixel or `ignore_index`.
 
-    The transforms of the pipeline go from a dict of both to a dict of both, and say so with `takes_truth`.
-
     Raises:
         UsageError: a transform that would change the image alone.
     """
 
+    moves = ("maps",)
+    ignore_index = 255
+
     def accepted(self, transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return a transform of the pipeline.
+        """Return a transform of the pipeline, which is told what the class of pixels is that count nothing.
 
         Raises:
             UsageError: it would change the image alone.
         """
-        if not getattr(transform, "takes_truth", False):
-            raise UsageError(
-                f"{type(transform).__name__} changes images alone, but the classes of the pixels must follow: use "
-                "RandomScale, ClassBalancedCrop, RandomFlip, PhotometricDistortion and FitSize, or MMCV's."
-            )
-        return transform
+        if isinstance(transform, Adapter):
+            transform.outside = self.ignore_index
+        return super().accepted(transform)
 
     def describe(self) -> str:
         """Return a sentence on what is to be learnt."""
         return f"{len(self):,} images whose pixels are of {len(self.classes)} classes."
 
-    def _transformed(self, stored: dict[str, Any], shared: bool) -> dict[str, Tensor]:
-        sample = {"inputs": decoded(stored["inputs"]), "semantic": stored["semantic"]}
-        for transform in self.transforms:
-            sample = transform(sample)  # none works in place
-        return {name: value.contiguous() for name, value in sample.items()}
+    def truth_of(self, stored: Mapping[str, Any], size: tuple[int, int]) -> Sample:
+        """Return the classes of the pixels, and what other datasets have."""
+        return {**super().truth_of(stored, size), "semantic": stored["semantic"]}

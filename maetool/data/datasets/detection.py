@@ -1,18 +1,16 @@
 """Images with objects: a dataset of them, and their batches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.registry import FUNCTIONS
-from torch import Tensor
 
-from maetool.data.codecs.encoded import EncodedImage, decoded
 from maetool.data.collate import collate_samples
 from maetool.data.objects import Objects as Objects  # also the names that users of datasets look for here
 from maetool.data.objects import Picture as Picture
 from maetool.data.objects import boxes_of as boxes_of
-from maetool.errors import UsageError
+from maetool.data.transforms.sample import KINDS, Sample, entries_of, objects_in
 
 from .base import ImageDataset
 from .coco_masks import encode_mask
@@ -21,27 +19,17 @@ from .coco_masks import encode_mask
 class ObjectDataset(ImageDataset):
     """Images with objects. A subclass writes `__len__` and `load`, whose samples have `objects`, and sets `classes`.
 
-    The transforms of the pipeline go from a `Picture` to a `Picture`, and say so with `takes_objects`. A sample holds
-    `inputs` (C, H, W), `objects`, `content`, the rows and columns of `inputs` that show the image, and `original_size`,
-    its rows and columns as it was loaded. `classes` names the classes of the objects; `with_masks` says whether
-    there are masks.
+    A sample holds `inputs` (C, H, W), `objects`, `content`, the rows and columns of `inputs` that show the image, and
+    `original_size`, its rows and columns as it was loaded. `classes` names the classes of the objects; `with_masks`
+    says whether there are masks.
+
+    Raises:
+        UsageError: a transform that would change the image alone.
     """
 
+    moves = ("objects",)
     with_masks = True
     collate = "collate_objects"
-
-    def accepted(self, transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return a transform of the pipeline.
-
-        Raises:
-            UsageError: it would change the image alone.
-        """
-        if not getattr(transform, "takes_objects", False):
-            raise UsageError(
-                f"{type(transform).__name__} changes images alone, but boxes and masks must follow: use "
-                "FlipObjects, LargeScaleJitter and FitObjects, or MMCV's."
-            )
-        return transform
 
     def coco(self) -> dict[str, Any]:
         """Return the true objects as COCO's annotation file has them, for images as they are loaded."""
@@ -79,23 +67,16 @@ class ObjectDataset(ImageDataset):
             found.append(entry)
         return found
 
-    def _transformed(self, stored: Mapping[str, Any], shared: bool) -> dict[str, Any]:
-        image = _whole(stored["inputs"], shared)
-        size = (int(image.shape[1]), int(image.shape[2]))
-        picture = Picture(image, stored["objects"], size)
-        for transform in self.transforms:
-            picture = transform(picture)
-        content = torch.tensor(picture.content)
-        return {
-            "inputs": picture.image,
-            "objects": picture.objects,
-            "content": content,
-            "original_size": torch.tensor(size),
-        }
+    def truth_of(self, stored: Mapping[str, Any], size: tuple[int, int]) -> Sample:
+        """Return the entries of the objects, and what other datasets have."""
+        return {**super().truth_of(stored, size), **entries_of(stored["objects"], size)}
 
-
-def _whole(image: Tensor | EncodedImage, shared: bool) -> Tensor:
-    return decoded(image).clone() if shared else decoded(image)  # a transform may work in place
+    def finished(self, sample: Sample, size: tuple[int, int]) -> dict[str, Any]:
+        """Return `inputs`, `objects`, `content` and `original_size`."""
+        rest = {name: value for name, value in sample.items() if name not in KINDS["objects"]}
+        objects, content = objects_in(sample), torch.tensor(sample["content"])
+        sizes = {"content": content, "original_size": torch.tensor(size)}
+        return {**super().finished(rest, size), "objects": objects, **sizes}
 
 
 @FUNCTIONS.register_module()

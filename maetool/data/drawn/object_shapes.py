@@ -22,7 +22,7 @@ class ObjectShapesDataset(ObjectDataset, ShapesDataset):
 
     Args:
         num_samples, img_size, in_chans, seed, cache: see `ShapesDataset`.
-        pipeline: transforms of `Picture`s.
+        pipeline: see `ImageDataset`.
         with_masks: the samples have masks; without, boxes alone.
     """
 
@@ -54,7 +54,9 @@ class ObjectShapesDataset(ObjectDataset, ShapesDataset):
             return {"inputs": inputs, "objects": self._objects(index)}
         if index not in self._known:
             self._known[index] = self._objects(index)
-        return {"inputs": inputs, "objects": self._known[index]}
+        # A copy, because a transform may work in place.
+        known = {k: None if v is None else v.clone() for k, v in vars(self._known[index]).items()}
+        return {"inputs": inputs, "objects": Objects(**known)}
 
     def _objects(self, index: int) -> Objects:
         scene = self.scene(index)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from maetool.annotations import Count, Size
 from maetool.data.datasets.base import DEBUG_SAMPLES
@@ -45,7 +46,7 @@ class ShapesSegmentation(DenseDataset):
         super().__init__(pipeline, seed)
         self.shapes = ShapesDataset(num_samples, img_size, seed=seed, cache=False)
         self.classes = list(CLASSES)
-        self._cache: dict[int, dict[str, Any]] | None = {} if cache else None
+        self._cache: dict[int, dict[str, Tensor]] | None = {} if cache else None
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -56,14 +57,17 @@ class ShapesSegmentation(DenseDataset):
         Raises:
             IndexError: no sample has this index.
         """
-        if self._cache is not None and index in self._cache:
-            return dict(self._cache[index])
+        if self._cache is None:
+            return self._draw(index)
+        if index not in self._cache:
+            self._cache[index] = self._draw(index)
+        # A copy, because a transform may work in place.
+        return {name: value.clone() for name, value in self._cache[index].items()}
+
+    def _draw(self, index: int) -> dict[str, Tensor]:
         scene = self.shapes.scene(index)
         image = torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1)))
-        sample = {"inputs": image, "semantic": torch.from_numpy(scene.semantic.astype(np.int64))}
-        if self._cache is not None:
-            self._cache[index] = sample
-        return dict(sample)
+        return {"inputs": image, "semantic": torch.from_numpy(scene.semantic.astype(np.int64))}
 
 
 def write_ade20k(dataset: ShapesDataset, folder: Path, part: str = "training") -> None:

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -171,7 +172,7 @@ def _scan_folder(root: str) -> _Scan:
     return _Scan(Names.of(sorted(names)), Names.of(list(states)), np.array(list(states.values()), np.int64), began)
 
 
-def is_folder(entry: os.DirEntry) -> bool:
+def is_folder(entry: os.DirEntry[Any]) -> bool:
     """Return whether an entry is a folder or a link to one; a link that leads in a circle is not."""
     try:
         return entry.is_dir()
@@ -179,7 +180,7 @@ def is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _read_folder(path: bytes) -> tuple[tuple[int, int], tuple[int, int], list[os.DirEntry]]:
+def _read_folder(path: bytes) -> tuple[tuple[int, int], tuple[int, int], list[os.DirEntry[Any]]]:
     """Return the folder's state, what identifies it, and its entries sorted; hidden ones are left out."""
     try:
         # Before its entries: a change in between then makes the cache stale, not wrong.
@@ -215,7 +216,7 @@ def _load(cache: Path) -> _Scan | None:
 
 
 def _save(scan: _Scan, cache: Path) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         "format": np.array(_FORMAT),
         "name_blob": scan.names.blob,
         "name_offsets": scan.names.offsets,

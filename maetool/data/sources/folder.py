@@ -25,6 +25,7 @@ class FolderSource(FileIndex):
     """
 
     files_in: ClassVar[str | None] = "root"
+    _is_list: bool
 
     def __init__(self, root: str | Path, *, index_cache: str | Path | None = None) -> None:
         index = index_files(root, index_cache)

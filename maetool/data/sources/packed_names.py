@@ -32,7 +32,7 @@ class Names:
         Raises:
             ValueError: arrays of another kind, or places outside of the blob.
         """
-        if (blob.ndim, blob.dtype) != (1, np.uint8) or (offsets.ndim, offsets.dtype) != (1, np.int64):
+        if (blob.ndim, offsets.ndim) != (1, 1) or blob.dtype != np.uint8 or offsets.dtype != np.int64:
             raise ValueError("the names are of another shape or type")
         if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(offsets) < 0).any():
             raise ValueError("the names point outside of their text")

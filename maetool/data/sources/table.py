@@ -42,6 +42,7 @@ class TableSource(FileIndex):
     """
 
     files_in: ClassVar[str | None] = "csv_file"
+    _labels: Labels
 
     def __init__(self, csv_file: str | Path, root: str | Path | None = None) -> None:
         files, labels = read_table(csv_file, root)

@@ -4,14 +4,16 @@ from maetool._lazy import lazily
 
 _PLACES = {
     "augment": ("AugmentingPreprocessor", "RandAugment"),
-    "boxes": ("FitObjects", "FlipObjects", "LargeScaleJitter"),
+    "boxes": ("FitObjects", "LargeScaleJitter"),
     "codes": ("ColourCodes",),
     "crops": (
-        *("RandomHorizontalFlip", "RandomResizedCrop", "Resize", "ResizeCenterCrop", "ResizeRandomCrop"),
-        *("SingleDrawCrop", "PhotoTransform", "size_of", "range_of"),
+        *("RandomResizedCrop", "Resize", "ResizeCenterCrop", "ResizeRandomCrop"),
+        *("SingleDrawCrop", "size_of", "range_of"),
     ),
-    "maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomFlip", "RandomScale"),
+    "flips": ("FlipObjects", "RandomFlip", "RandomHorizontalFlip"),
+    "maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomScale"),
     "preprocessor": ("ImagePreprocessor",),
+    "sample": ("PhotoTransform", "SampleTransform"),
     "views": ("GlobalToLocalViews", "SplitChannels", "TwoCrops", "TwoFrames"),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

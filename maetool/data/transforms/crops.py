@@ -1,9 +1,9 @@
-"""Crops, flips and resizing: from an image (C, H, W) to an image (C, H, W), uint8 staying uint8.
+"""Crops and resizing of images (C, H, W), uint8 staying uint8, and of what lies on them.
 
 A clip (C, T, H, W) becomes a clip: what is drawn is drawn once, for all of its frames.
 Each resize is bicubic with antialiasing; over random crops uint8 differs from Pillow's by 0.03 grey levels in the mean.
-Random draws come from torch's default generator, which `ImageDataset` seeds with the key of the sample. Any callable
-can be a transform; what it may say of itself to be faster, `PhotoTransform` has.
+Classes and masks are those of the nearest pixel. Random draws come from torch's default generator, which `ImageDataset`
+seeds with the key of the sample.
 """
 
 import math
@@ -18,19 +18,9 @@ from maetool.data.codecs.resize import resize
 from maetool.errors import UsageError
 from maetool.registry import TRANSFORMS
 
+from .sample import PhotoTransform, Sample, with_each
+
 _TRIES = 10  # of a box that fits; then the largest box of a legal ratio in the centre is taken, as by torchvision
-
-
-class PhotoTransform:
-    """What a transform may say of itself, and those here say.
-
-    Attributes:
-        takes_encoded: it is also handed photographs that are not decoded yet, as `EncodedImage`.
-        draws_by_torch_alone: it draws from no other generator than torch's, so only that one is seeded.
-    """
-
-    takes_encoded = True
-    draws_by_torch_alone = True
 
 
 @TRANSFORMS.register_module()
@@ -57,9 +47,19 @@ class RandomResizedCrop(PhotoTransform):
         self.ratio = range_of("ratio", ratio)
         self._log_ratio = [math.log(side) for side in self.ratio]
 
-    def __call__(self, image: Tensor | EncodedImage) -> Tensor:
+    def image(self, image: Tensor | EncodedImage) -> Tensor:
         """Return a random crop; of a photograph in a JPEG file, only as much is decoded as the crop needs."""
         return cropped(image, self.draw_box(*size_in(image)), self.size)  # (C, H, W)
+
+    def move(self, sample: Sample) -> Sample:
+        """Return a random crop of image, maps and objects."""
+        from torchvision.transforms.v2.functional import resized_crop
+
+        box = self.draw_box(*sample["inputs"].shape[1:])
+        size = list(self.size)
+        return with_each(
+            sample, lambda image: cropped(image, box, self.size), lambda truth: resized_crop(truth, *box, size)
+        )
 
     def draw_box(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return top, left, height and width of a random box in an image of the given size, in pixels."""
@@ -105,26 +105,6 @@ def _place(box_height: int, box_width: int, height: int, width: int) -> tuple[in
 
 
 @TRANSFORMS.register_module()
-class RandomHorizontalFlip(PhotoTransform):
-    """Mirror the image left to right with probability `p`.
-
-    Raises:
-        UsageError: `p` outside 0..1.
-    """
-
-    takes_encoded = False
-
-    def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise UsageError(f"RandomHorizontalFlip got p={p}: give a probability from 0 to 1.")
-        self.p = p
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Return the image, mirrored or as it was."""
-        return image.flip(-1) if torch.rand(1).item() < self.p else image  # (C, H, W)
-
-
-@TRANSFORMS.register_module()
 class ResizeCenterCrop(PhotoTransform):
     """Resize so that the image just covers `size * resize_ratio`, then cut `size` from the centre (evaluation).
 
@@ -144,11 +124,19 @@ class ResizeCenterCrop(PhotoTransform):
         self.size = size_of(size)
         self.cover = tuple(round(side * resize_ratio) for side in self.size)
 
-    def __call__(self, image: Tensor | EncodedImage) -> Tensor:
+    def image(self, image: Tensor | EncodedImage) -> Tensor:
         """Return the middle of the resized image."""
         large = _resize_to_cover(image, self.cover)
         top, left = (round((has - size) / 2) for has, size in zip(large.shape[-2:], self.size, strict=True))
         return large[..., top : top + self.size[0], left : left + self.size[1]].contiguous()  # (C, H, W)
+
+    def move(self, sample: Sample) -> Sample:
+        """Return the middle of image, maps and objects."""
+        from torchvision.transforms.v2.functional import crop, resize
+
+        large = _size_to_cover(sample["inputs"].shape[-2:], self.cover)
+        top, left = (round((has - size) / 2) for has, size in zip(large, self.size, strict=True))
+        return with_each(sample, self.image, lambda truth: crop(resize(truth, list(large)), top, left, *self.size))
 
 
 @TRANSFORMS.register_module()
@@ -166,6 +154,8 @@ class ResizeRandomCrop(PhotoTransform):
         UsageError: a size that is not positive, or a padding that is negative or not smaller than the size.
     """
 
+    takes = ("encoded", "maps")  # mirrored objects would be there twice
+
     def __init__(self, size: int | Sequence[int], padding: int = 4) -> None:
         self.size = size_of(size)
         if type(padding) is not int or not 0 <= padding < min(self.size):
@@ -173,14 +163,32 @@ class ResizeRandomCrop(PhotoTransform):
         self.padding = padding
         import torchvision.transforms.v2  # noqa: F401  a second long: here, so that no worker has to; most need it not
 
-    def __call__(self, image: Tensor | EncodedImage) -> Tensor:
+    def image(self, image: Tensor | EncodedImage) -> Tensor:
         """Return a random piece of the resized image."""
-        from torchvision.transforms.v2.functional import pad
+        large = _resize_to_cover(image, self.size)
+        return self._cut(large, self._draw(large.shape[-2:])).contiguous()  # (C, H, W)
 
-        wide = pad(_resize_to_cover(image, self.size), [self.padding] * 4, padding_mode="reflect")
-        spare = [has - wanted for has, wanted in zip(wide.shape[-2:], self.size, strict=True)]
+    def move(self, sample: Sample) -> Sample:
+        """Return a random piece of image and maps."""
+        from torchvision.transforms.v2.functional import resize
+
+        size = _size_to_cover(sample["inputs"].shape[-2:], self.size)
+        place = self._draw(size)
+        return with_each(
+            sample,
+            lambda image: self._cut(_resize_to_cover(image, self.size), place).contiguous(),
+            lambda truth: self._cut(resize(truth, list(size)), place),
+        )
+
+    def _draw(self, size: Sequence[int]) -> tuple[int, int]:
+        spare = [has + 2 * self.padding - wanted for has, wanted in zip(size, self.size, strict=True)]
         top, left = (int(torch.randint(number + 1, ())) for number in spare)
-        return wide[..., top : top + self.size[0], left : left + self.size[1]].contiguous()  # (C, H, W)
+        return top, left
+
+    def _cut(self, large: Tensor, place: tuple[int, int]) -> Tensor:
+        from torchvision.transforms.v2.functional import crop, pad
+
+        return crop(pad(large, [self.padding] * 4, padding_mode="reflect"), *place, *self.size)
 
 
 @TRANSFORMS.register_module()
@@ -197,21 +205,31 @@ class Resize(PhotoTransform):
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = size_of(size)
 
-    def __call__(self, image: Tensor | EncodedImage) -> Tensor:
+    def image(self, image: Tensor | EncodedImage) -> Tensor:
         """Return the resized image."""
         return _resize_whole(image, self.size)  # (C, H, W)
+
+    def move(self, sample: Sample) -> Sample:
+        """Return image, maps and objects, resized."""
+        from torchvision.transforms.v2.functional import resize
+
+        return with_each(sample, self.image, lambda truth: resize(truth, list(self.size)))
 
 
 def _resize_to_cover(image: Tensor | EncodedImage, cover: tuple[int, int]) -> Tensor:
     """Resize an image so that it just covers (rows, columns)."""
-    height, width = decoded(image).shape[-2:]
-    rows, columns = cover
+    return _resize_whole(image, _size_to_cover(decoded(image).shape[-2:], cover))
+
+
+def _size_to_cover(size: Sequence[int], cover: tuple[int, int]) -> tuple[int, int]:
+    """Return the size at which an image of `size` just covers (rows, columns)."""
+    (height, width), (rows, columns) = size, cover
     # The side that needs the larger enlargement fits exactly; the other is cut to whole pixels as torchvision does.
     if rows * width >= columns * height:
         columns = max(columns, rows * width // height)
     else:
         rows = max(rows, columns * height // width)
-    return _resize_whole(image, (rows, columns))
+    return rows, columns
 
 
 def _resize_whole(image: Tensor | EncodedImage, size: tuple[int, int]) -> Tensor:

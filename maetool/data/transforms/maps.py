@@ -1,7 +1,7 @@
-"""Transforms of an image and the classes of its pixels: from a dict of both to a dict of both.
+"""Transforms of an image and the classes of its pixels.
 
-`inputs` is uint8 or float32 (C, H, W), `semantic` int64 (H, W). Random draws come from torch's default generator, which
-`ImageDataset` seeds with the key of the sample. Source of the recipe: the training of UPerNet in mmsegmentation.
+Random draws come from torch's default generator, which `ImageDataset` seeds with the key of the sample. Source of the
+recipe: the training of UPerNet in mmsegmentation.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from maetool.ops.geometry import by, to_size
 from maetool.registry import TRANSFORMS
 
 from .preprocessor import IMAGENET_MEAN
+from .sample import KINDS, Sample, SampleTransform, plain
 
-Sample = dict[str, Tensor]
 _TRIES = 10
 _SMALL = {"long_side": 128, "short_side": 64}
 
@@ -42,6 +42,10 @@ def fitted(size: Sequence[int], long_side: float, short_side: float) -> tuple[in
     return tuple(max(1, int(side * factor + 0.5)) for side in size)
 
 
+def _maps_in(sample: Sample) -> dict[str, Tensor]:
+    return {name: plain(sample[name]) for name in KINDS["maps"] if name in sample}
+
+
 def _uniform(low: float, high: float) -> float:
     return torch.empty(1).uniform_(low, high).item()
 
@@ -55,7 +59,7 @@ def _check_sides(name: str, long_side: int, short_side: int) -> None:
 
 
 @TRANSFORMS.register_module()
-class RandomScale:
+class RandomScale(SampleTransform):
     """Resize to a random size of the same shape: a ratio times the largest that fits into two sides.
 
     Args:
@@ -66,7 +70,8 @@ class RandomScale:
         UsageError: sides or ratios that are not positive, or in another order.
     """
 
-    takes_truth = True
+    takes = ("maps",)
+    draws_by_torch_alone = True
     debug_arguments: ClassVar = _SMALL
 
     def __init__(self, long_side: int = 2048, short_side: int = 512, ratio: Sequence[float] = (0.5, 2.0)) -> None:
@@ -75,16 +80,16 @@ class RandomScale:
             raise UsageError(f"RandomScale got ratio={ratio!r}: give a pair (low, high) above 0, low first.")
         self.long_side, self.short_side, self.ratio = long_side, short_side, tuple(ratio)
 
-    def __call__(self, sample: Sample) -> Sample:
-        """Return both, resized."""
+    def move(self, sample: Sample) -> Sample:
+        """Return image and maps, resized."""
         ratio = _uniform(*self.ratio)
         size = fitted(sample["inputs"].shape[1:], self.long_side * ratio, self.short_side * ratio)
-        image, semantic = resize_image(sample["inputs"], size), resize_classes(sample["semantic"], size)
-        return {"inputs": image, "semantic": semantic}
+        maps = {name: resize_classes(value, size) for name, value in _maps_in(sample).items()}
+        return {**sample, "inputs": resize_image(plain(sample["inputs"]), size), **maps}
 
 
 @TRANSFORMS.register_module()
-class FitSize:
+class FitSize(SampleTransform):
     """Resize the image to the largest size of the same shape that fits into two sides (evaluation).
 
     The classes stay as they are: predictions are resized to them.
@@ -96,21 +101,22 @@ class FitSize:
         UsageError: sides that are not positive, or in another order.
     """
 
-    takes_truth = True
+    takes = ("maps",)
+    draws_by_torch_alone = True
     debug_arguments: ClassVar = _SMALL
 
     def __init__(self, long_side: int = 2048, short_side: int = 512) -> None:
         _check_sides("FitSize", long_side, short_side)
         self.long_side, self.short_side = long_side, short_side
 
-    def __call__(self, sample: Sample) -> Sample:
+    def move(self, sample: Sample) -> Sample:
         """Return the image resized, and the classes."""
         size = fitted(sample["inputs"].shape[1:], self.long_side, self.short_side)
-        return {**sample, "inputs": resize_image(sample["inputs"], size)}
+        return {**sample, "inputs": resize_image(plain(sample["inputs"]), size)}
 
 
 @TRANSFORMS.register_module()
-class ClassBalancedCrop:
+class ClassBalancedCrop(SampleTransform):
     """Crop a random box; one in which a class has too large a share is drawn again, up to ten times.
 
     What is smaller than the crop is filled up at the right and below.
@@ -125,7 +131,8 @@ class ClassBalancedCrop:
         UsageError: a size that is not positive, a share out of range, or another number of channels than of `fill`.
     """
 
-    takes_truth = True
+    takes = ("maps",)
+    draws_by_torch_alone = True
 
     def __init__(
         self,
@@ -139,20 +146,22 @@ class ClassBalancedCrop:
         self.size, self.max_share = to_size(size, "size"), max_share
         self.ignore_index, self.fill = ignore_index, tuple(fill)
 
-    def __call__(self, sample: Sample) -> Sample:
-        """Return the same box of both."""
-        image, semantic = sample["inputs"], sample["semantic"]
+    def move(self, sample: Sample) -> Sample:
+        """Return the same box of image and maps."""
+        image, maps = plain(sample["inputs"]), _maps_in(sample)
         if len(image) != len(self.fill):
             raise UsageError(
                 f"ClassBalancedCrop fills up {len(self.fill)} channels, but the image has {len(image)}: give fill one "
                 "number for each."
             )
-        box = self._draw(semantic.shape)
-        for _ in range(_TRIES if self.max_share < 1 else 0):
-            if self._is_mixed(semantic[box]):
+        box = self._draw(image.shape[1:])
+        for _ in range(_TRIES if self.max_share < 1 and "semantic" in maps else 0):
+            if self._is_mixed(maps["semantic"][box]):
                 break
-            box = self._draw(semantic.shape)
-        return self._filled(image[(..., *box)], semantic[box])
+            box = self._draw(image.shape[1:])
+        fill = {"semantic": self.ignore_index, "weight": False}
+        maps = {name: self._filled(value[box][None], (fill[name],))[0] for name, value in maps.items()}
+        return {**sample, "inputs": self._filled(image[(..., *box)], self.fill), **maps}
 
     def _draw(self, size: Sequence[int]) -> tuple[slice, slice]:
         starts = [int(torch.randint(max(side - own, 0) + 1, ())) for side, own in zip(size, self.size, strict=True)]
@@ -163,38 +172,18 @@ class ClassBalancedCrop:
         counts = counted.unique(return_counts=True)[1]
         return len(counts) > 1 and counts.max().item() < self.max_share * len(counted)
 
-    def _filled(self, image: Tensor, semantic: Tensor) -> Sample:
-        height, width = semantic.shape
+    def _filled(self, values: Tensor, fill: Sequence[float]) -> Tensor:
+        """Return values (C, h, w), filled up to the size of the crop with one number for each channel."""
+        height, width = values.shape[1:]
         if (height, width) == self.size:
-            return {"inputs": image, "semantic": semantic}
-        whole = torch.tensor(self.fill, dtype=image.dtype)[:, None, None].expand(-1, *self.size).clone()
-        classes = semantic.new_full(self.size, self.ignore_index)
-        whole[:, :height, :width], classes[:height, :width] = image, semantic
-        return {"inputs": whole, "semantic": classes}
+            return values
+        whole = torch.tensor(fill, dtype=values.dtype)[:, None, None].expand(-1, *self.size).clone()
+        whole[:, :height, :width] = values
+        return whole
 
 
 @TRANSFORMS.register_module()
-class RandomFlip:
-    """Mirror both left to right with probability `p`.
-
-    Raises:
-        UsageError: `p` outside 0..1.
-    """
-
-    takes_truth = True
-
-    def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise UsageError(f"RandomFlip got p={p}: give a probability from 0 to 1.")
-        self.p = p
-
-    def __call__(self, sample: Sample) -> Sample:
-        """Return both, mirrored or as they were."""
-        return {name: value.flip(-1) for name, value in sample.items()} if _uniform(0, 1) < self.p else sample
-
-
-@TRANSFORMS.register_module()
-class PhotometricDistortion:
+class PhotometricDistortion(SampleTransform):
     """Change brightness, contrast, saturation and hue, each with probability 1/2; contrast first or last by chance.
 
     Source: Liu et al., "SSD: single shot multibox detector" (2016), section 3.6, as in mmsegmentation.
@@ -205,7 +194,8 @@ class PhotometricDistortion:
         hue: largest turn, in units of two degrees as OpenCV has them.
     """
 
-    takes_truth = True
+    takes = ("maps", "objects")
+    draws_by_torch_alone = True
 
     def __init__(
         self,
@@ -216,13 +206,13 @@ class PhotometricDistortion:
     ) -> None:
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
 
-    def __call__(self, sample: Sample) -> Sample:
-        """Return the image changed, and the classes.
+    def move(self, sample: Sample) -> Sample:
+        """Return the image changed, and all else as it was.
 
         Raises:
             UsageError: other than an 8-bit image of three channels.
         """
-        image = sample["inputs"]
+        image = plain(sample["inputs"])
         if image.dtype != torch.uint8 or len(image) != 3:
             raise UsageError(
                 f"PhotometricDistortion got an image {by(image.shape)} of {str(image.dtype).removeprefix('torch.')}, "

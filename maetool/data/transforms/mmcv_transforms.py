@@ -1,44 +1,25 @@
 """Transforms of MMCV, and those written in its style, in pipelines of maetool."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.registry import DefaultScope
 from torch import Tensor
 
+from maetool._deprecated import moved
+from maetool.data.codecs.encoded import EncodedImage, decoded
 from maetool.errors import UsageError
-from maetool.ops.geometry import by
-from maetool.registry import TRANSFORMS, check_part
 
-_FIRST = 1000  # numbers of masks begin here, above the values that transforms pad with
+from .adapter import Adapter, inside_of
+from .sample import Sample, plain
 
-
-def build_transform(transform: Any) -> Callable[[Any], Any]:
-    """Build a transform of a pipeline; one of MMCV comes as an `MmcvTransform`.
-
-    Args:
-        transform: a config or a callable.
-    """
-    if not isinstance(transform, Mapping):
-        return MmcvTransform(transform) if _is_mmcvs(type(transform)) else transform
-    if not _is_mmcvs(check_part(transform, TRANSFORMS)):
-        return TRANSFORMS.build(transform)
-    # In a run, MMEngine would look up the parts that MMCV names inside, such as `Resize`, among maetool's.
-    with DefaultScope.overwrite_default_scope("mmengine"):
-        return MmcvTransform(TRANSFORMS.build(transform))
+_MAPS = ("semantic", "weight", "masks")
+_FIRST = 1000  # numbers of cells begin here, above the values that transforms pad with
 
 
-def _is_mmcvs(kind: Any) -> bool:
-    # Asked by name, so that mmcv is not imported where no pipeline names it.
-    bases = getattr(kind, "__mro__", ())
-    return any((base.__module__, base.__name__) == ("mmcv.transforms.base", "BaseTransform") for base in bases)
-
-
-class MmcvTransform:
-    """A transform of MMCV, which changes a dict of NumPy arrays, as one of an image or of an image with its classes.
+class MmcvTransform(Adapter):
+    """A transform of MMCV, which changes a dict of NumPy arrays, as one of an image or of an image with its truth.
 
     It gets a dict of
 
@@ -46,63 +27,44 @@ class MmcvTransform:
       MMCV's own loader gives BGR;
     - `img_shape` and `ori_shape`, (H, W);
     - with classes of pixels, `gt_seg_map`, (H, W), named in `seg_fields`;
-    - with objects, `gt_bboxes`, float32 (N, 4), `gt_bboxes_labels`, int64 (N,), and a `gt_seg_map` of numbers that say
-      which masks cover a pixel: what moves or resizes it, by the nearest pixel, moves the masks.
-
-    Python's, NumPy's and torch's generators are seeded from the sample's key, so that what it draws is repeatable.
+    - with objects, `gt_bboxes`, float32 (N, 4), and `gt_bboxes_labels`, int64 (N,);
+    - with objects or weights, a `gt_seg_map` of numbers that say what covers a pixel: what moves or resizes it, by the
+      nearest pixel, moves them.
 
     Args:
         transform: the transform.
     """
 
-    takes_truth = takes_objects = True
+    def image(self, image: Tensor | EncodedImage) -> Tensor:
+        """Return the changed image, (C, H, W)."""
+        image = decoded(image)
+        with self.guarded():
+            return self.checked(_channels_first(self._changed(_results(image))["img"]), image)
 
-    def __init__(self, transform: Callable[[dict[str, Any]], Any]) -> None:
-        self.transform, self.name = transform, type(transform).__name__
-
-    def __call__(self, sample: Any) -> Any:
-        """Return the changed sample of the same kind.
-
-        Args:
-            sample: an image (C, H, W); a dict of `inputs`, (C, H, W), and `semantic`, (H, W); or a `Picture`.
-
-        Raises:
-            UsageError: the transform needs more than it gets, drops the sample, or changes the number of channels, the
-                type, or the image without its classes.
-        """
-        if isinstance(sample, Tensor):
-            return self._image(self._changed(_results(sample))["img"], sample)
-        if not isinstance(sample, Mapping):
-            return self._picture(sample)
-        image, semantic, _ = self._with_map(sample["inputs"], _seg_map(sample["semantic"]), {})
-        return {**sample, "inputs": image, "semantic": semantic}
-
-    def _picture(self, picture: Any) -> Any:
-        objects = picture.objects
-        cells, covers = _cells(picture)
-        boxes = {"gt_bboxes": objects.boxes.numpy().copy(), "gt_bboxes_labels": objects.labels.numpy()}
-        image, cells, changed = self._with_map(picture.image, cells, boxes)
-        inside = cells >= _FIRST
-        if objects.masks is None:
-            boxes, labels = (torch.from_numpy(np.asarray(changed[name])) for name in boxes)
-            objects = replace(objects, boxes=boxes.float().reshape(-1, 4), labels=labels)
-        else:
-            objects = replace(objects, masks=covers[:, (cells - _FIRST).clamp(min=0)] & inside)  # (N, H, W)
-        content = tuple(int(max(inside.any(dim=axis).nonzero(), default=-1)) + 1 for axis in (1, 0))
-        return replace(picture, image=image, objects=objects.in_sight(tuple(image.shape[1:])), content=content)
+    def move(self, sample: Sample) -> Sample:
+        """Return the changed sample."""
+        if "semantic" in sample and not {"weight", "boxes"} & sample.keys():
+            image, values, _ = self._with_map(sample, _seg_map(plain(sample["semantic"])), {})
+            return self.joined(sample, image, {"semantic": values}, torch.ones(values.shape, dtype=torch.bool))
+        numbers, first = _cells(sample)
+        boxes = {"gt_bboxes": "boxes", "gt_bboxes_labels": "labels"} if "boxes" in sample else {}
+        more = {key: plain(sample[name]).numpy().copy() for key, name in boxes.items()}
+        image, cells, changed = self._with_map(sample, numbers, more)
+        pixel = first[(cells - _FIRST).clamp(min=0)]  # one before the change that had what is there now
+        maps = {name: plain(sample[name]).flatten(-2)[..., pixel] for name in _MAPS if name in sample}
+        truth = {name: torch.from_numpy(np.asarray(changed[key])) for key, name in boxes.items()}
+        labels = {"labels": sample["labels"]} if "masks" in sample else {}
+        return self.joined(sample, image, {**maps, **truth, **labels}, cells >= _FIRST)
 
     def _with_map(
-        self, image: Tensor, values: np.ndarray, more: Mapping[str, Any]
+        self, sample: Sample, values: np.ndarray, more: Mapping[str, Any]
     ) -> tuple[Tensor, Tensor, dict[str, Any]]:
         """Return the changed image and int64 map (H, W), and all that the transform gives."""
-        changed = self._changed({**_results(image), "gt_seg_map": values, "seg_fields": ["gt_seg_map"], **more})
-        image, values = self._image(changed["img"], image), changed["gt_seg_map"]
-        if image.shape[1:] != values.shape:
-            raise UsageError(
-                f"{self.name} gives an image of {by(image.shape[1:])} pixels and truth of {by(values.shape)}: take one "
-                "that changes gt_seg_map with the image."
-            )
-        return image, torch.from_numpy(values.astype(np.int64)), changed
+        image = plain(sample["inputs"])
+        with self.guarded():
+            changed = self._changed({**_results(image), "gt_seg_map": values, "seg_fields": ["gt_seg_map"], **more})
+            moved = torch.from_numpy(changed["gt_seg_map"].astype(np.int64))
+            return self.checked(_channels_first(changed["img"]), image), moved, changed
 
     def _changed(self, results: dict[str, Any]) -> dict[str, Any]:
         known = ", ".join(results)
@@ -120,18 +82,6 @@ class MmcvTransform:
             )
         return dict(changed)
 
-    def _image(self, array: np.ndarray, before: Tensor) -> Tensor:
-        array = array if array.ndim == 3 else array[..., None]  # OpenCV drops the axis of a single channel
-        image = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-        image = image.to(before.dtype) if before.is_floating_point() else image  # NumPy likes to give float64
-        if image.dtype != before.dtype or len(image) != len(before):
-            raise UsageError(
-                f"{self.name} turned {len(before)} channels of {_type(before)} into {len(image)} of {_type(image)}, "
-                "but both must stay: leave out Normalize, because data_preprocessor normalises, and let "
-                "RandomGrayscale keep the channels (keep_channels=True)."
-            )
-        return image
-
 
 def _results(image: Tensor) -> dict[str, Any]:
     array = np.ascontiguousarray(image.permute(1, 2, 0).numpy())  # (H, W, C)
@@ -144,24 +94,34 @@ def _seg_map(semantic: Tensor) -> np.ndarray:
     return semantic.numpy().astype(np.uint8 if fits else np.int32)
 
 
-def _cells(picture: Any) -> tuple[np.ndarray, Tensor]:
-    """Return a number for the masks that cover each pixel, int32 (H, W), and those masks, bool (N, numbers).
+def _cells(sample: Sample) -> tuple[np.ndarray, Tensor]:
+    """Return a number for what covers each pixel, int32 (H, W), and for each number a pixel that has it, int64.
 
-    Numbers count from `_FIRST`, which leaves 255 to what a transform pads; padding of the picture is 0.
+    Numbers count from `_FIRST`, which leaves 255 to what a transform pads; padding of the sample is 0.
     """
-    masks, size = picture.objects.masks, picture.image.shape[1:]
-    if masks is None or not len(masks):
-        numbers, covers = np.zeros(size, np.int32), torch.zeros(0, 1, dtype=torch.bool)
-    else:
-        packed = np.packbits(masks.flatten(1).numpy(), axis=0).T  # (H * W, bytes), a bit for each mask
-        rows = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1])))[:, 0]
-        _, first, numbers = np.unique(rows, return_index=True, return_inverse=True)
-        covers = masks.flatten(1)[:, torch.from_numpy(first)]
-    cells = np.zeros(size, np.int32)
-    rows, columns = picture.content
-    cells[:rows, :columns] = numbers.reshape(size)[:rows, :columns] + _FIRST
-    return cells, covers
+    inside = inside_of(sample)
+    maps = {name: plain(sample[name]).numpy() for name in _MAPS if name in sample}
+    # A byte for eight masks, one for the weight, eight for the class.
+    packed = {
+        name: np.packbits(values, axis=0).reshape(-1, inside.numel()).T
+        for name, values in maps.items()
+        if name == "masks"
+    }
+    packed |= {
+        name: np.ascontiguousarray(values).reshape(-1, 1).view(np.uint8)
+        for name, values in maps.items()
+        if name != "masks"
+    }
+    rows = np.concatenate([np.zeros((inside.numel(), 1), np.uint8), *packed.values()], axis=1)
+    rows = rows.view(np.dtype((np.void, rows.shape[1])))[:, 0]
+    _, first, numbers = np.unique(rows, return_index=True, return_inverse=True)
+    cells = np.where(inside.numpy(), numbers.reshape(inside.shape) + _FIRST, 0).astype(np.int32)
+    return cells, torch.from_numpy(first)
 
 
-def _type(image: Tensor) -> str:
-    return str(image.dtype).removeprefix("torch.")
+def _channels_first(array: np.ndarray) -> Tensor:
+    array = array if array.ndim == 3 else array[..., None]  # OpenCV drops the axis of a single channel
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+__getattr__ = moved(__name__, {"build_transform": "maetool.data.transforms.build.build_transform"}, "0.3.0")

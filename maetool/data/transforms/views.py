@@ -13,7 +13,9 @@ from maetool.data.codecs.encoded import EncodedImage, cropped, size_of
 from maetool.errors import UsageError
 from maetool.registry import TRANSFORMS
 
-from .crops import RandomHorizontalFlip, RandomResizedCrop, SingleDrawCrop
+from .crops import RandomResizedCrop, SingleDrawCrop
+from .flips import RandomHorizontalFlip
+from .sample import name_of
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -28,7 +30,7 @@ def in_each_view(transform: Callable[[Any], Any], inputs: Mapping[str, Tensor]) 
     Raises:
         UsageError: they are streams, which independent draws would part, or the transform makes several of each.
     """
-    name = type(transform).__name__
+    name = name_of(transform)
     if not isinstance(inputs, Views):
         raise UsageError(
             f"{name} follows a transform that makes the streams {', '.join(inputs)}, and would draw for each of them "
@@ -43,7 +45,8 @@ def in_each_view(transform: Callable[[Any], Any], inputs: Mapping[str, Tensor]) 
 class _CroppedViews:
     """Crops of one image, each resized to `size` and then flipped by a draw of its own."""
 
-    takes_encoded = draws_by_torch_alone = True
+    takes = ("encoded",)
+    draws_by_torch_alone = True
 
     def __init__(self, size: int | Sequence[int], flip: float) -> None:
         self.size, self.flip = size, RandomHorizontalFlip(flip)
