@@ -40,6 +40,7 @@ class TransformerDecoder(PlacedDecoder):
         predict_prefix: predict the prefix too, whose predictions come first; the target must give it (dBOT).
         fill: what stands in the places that the encoder did not see: "mask_token", learned; or "cls", the encoder's
             class token, also in those that entered blank (MAGE).
+        own_prefix: begin with T learned tokens instead of the encoder's prefix, which is dropped (MAE-ST).
         grids: name of each stream to its grid, where there are several.
         out_dims: name of each stream to its P, for a map of its own; predictions of fewer numbers end in zeros.
         stream_code, code_dim: what marks the stream of a place, see `maetool.layers.stream_positions.StreamPositions`.
@@ -69,6 +70,7 @@ class TransformerDecoder(PlacedDecoder):
         drop_path_rate: float = 0.0,
         predict_prefix: bool = False,
         fill: Literal["mask_token", "cls"] = "mask_token",
+        own_prefix: bool = False,
         grids: Mapping[str, Sequence[int]] | None = None,
         out_dims: Mapping[str, int] | None = None,
         stream_code: StreamCode = "none",
@@ -76,10 +78,12 @@ class TransformerDecoder(PlacedDecoder):
         coord_dim: FromZero = 0,
     ) -> None:
         super().__init__()
-        _check_prefix(num_prefix_tokens, predict_prefix, fill, out_dims)
+        _check_prefix(num_prefix_tokens, predict_prefix, fill, own_prefix, out_dims)
         self.predicted_prefix = num_prefix_tokens if predict_prefix else 0
         self.embed_dim, self.num_prefix_tokens, self.head_dim = embed_dim, num_prefix_tokens, embed_dim // num_heads
-        self.fill = fill
+        self.fill, self.cls_token = fill, None
+        if own_prefix:
+            self.cls_token = nn.Parameter(torch.zeros(1, num_prefix_tokens, embed_dim))
         self.embed = nn.Linear(encoder_dim, embed_dim)
         if fill == "mask_token":
             self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
@@ -120,6 +124,9 @@ class TransformerDecoder(PlacedDecoder):
     def _restored(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return tokens (B, T + V, D) in the width E and in their places, with what fills the others, (B, T + L, E)."""
         x = call_linear(self.embed, latent)  # (B, T + V, E)
+        if self.cls_token is not None:
+            own = self.cls_token.to(x.dtype).expand(len(x), -1, -1)
+            x = torch.cat([own, x[:, self.num_prefix_tokens :]], dim=1)
         if self.fill == "mask_token":
             return plan.restore(x, self.mask_token, self.num_prefix_tokens)
         fill = x[:, :1]
@@ -128,11 +135,18 @@ class TransformerDecoder(PlacedDecoder):
         return plan.restore(x, fill, self.num_prefix_tokens)
 
 
-def _check_prefix(number: int, predict_prefix: bool, fill: str, out_dims: Mapping[str, int] | None) -> None:
+def _check_prefix(
+    number: int, predict_prefix: bool, fill: str, own_prefix: bool, out_dims: Mapping[str, int] | None
+) -> None:
     if fill not in ("mask_token", "cls"):
         raise UsageError(f"fill is {fill!r}, but must be 'mask_token' or 'cls'.")
     if fill == "cls" and not number:
         raise UsageError("fill is 'cls', but the encoder has no class token: take 'mask_token'.")
+    if own_prefix and (not number or fill == "cls" or predict_prefix):
+        raise UsageError(
+            "own_prefix replaces the encoder's class token, so that the encoder must have one, and neither fill='cls' "
+            "nor predict_prefix can read it: set own_prefix=False."
+        )
     if predict_prefix and not number:
         raise UsageError("predict_prefix is True, but the encoder has no class token to predict: set it to False.")
     if predict_prefix and out_dims:

@@ -185,6 +185,13 @@ def test_blank_places_get_the_class_token_where_it_fills():
         TransformerDecoder(D, P, (3, 4), 0, fill="cls", **SMALL)
 
 
+def test_a_prefix_of_its_own():
+    check_decoder(TransformerDecoder(D, P, (3, 4), 2, own_prefix=True, **SMALL), D, P, (3, 4), prefix=2)
+    for options in ({"num_prefix_tokens": 0}, {"fill": "cls"}, {"predict_prefix": True}):
+        with pytest.raises(UsageError, match="own_prefix replaces the encoder's class token"):
+            TransformerDecoder(D, P, (3, 4), own_prefix=True, **{**SMALL, **options})
+
+
 @pytest.mark.parametrize("post_norm", [True, False])
 @pytest.mark.parametrize(
     "steps", [("cross", "mlp", "self"), ("self", "cross", "mlp"), ("mlp", "self", "cross", "self")]
