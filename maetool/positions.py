@@ -93,8 +93,8 @@ def fit_positions(
     for name, part in _parts(model).items():
         if name in own and own[name].ndim == 3 and (name in weights or _lacks(name, part, weights)):
             apart = getattr(part, "in_stream", False)  # streams have grids of their own, which no file records
-            found = _fit(fitted, name, tuple(part.grid), own[name], None if apart else recorded)
-            recorded = recorded if apart else found
+            fitted_grid = _fit(fitted, name, tuple(part.grid), own[name], None if apart else recorded)
+            recorded = recorded if apart else fitted_grid
     for name, value in own.items():
         table = weights.get(name)
         if name.endswith(_RELATIVE) and table is not None and len(table) != len(value):

@@ -76,7 +76,7 @@ class PlacedDecoder(nn.Module):
         if grid is not None and kind != "coords" and code == "none":
             own = to_size(grid, "grid", rank_of(grid))
             add_positions(self, kind, self.embed_dim, own, self.num_prefix_tokens)
-            rope_of(self, own, self.head_dim)  # heads that are too narrow are told now
+            rope_of(self, own, self.head_dim)  # refuses heads that are too narrow
             return
         several: Any = grids or {"image": grid}
         self.pos_embed, self.positions = None, kind

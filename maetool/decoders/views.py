@@ -65,12 +65,12 @@ class ViewStep(nn.Module):
         """
         normed = x if self.post_norm else self.norm(x)
         if self.kind == "self":
-            found = self.branch(normed, keep=keep, rope=rope)
+            added = self.branch(normed, keep=keep, rope=rope)
         elif self.kind == "cross":
-            found = self.branch(normed, self.memory_norm(memory), None, rope, rope)
+            added = self.branch(normed, self.memory_norm(memory), None, rope, rope)
         else:
-            found = self.branch(normed)
-        x = x + self.drop(found)
+            added = self.branch(normed)
+        x = x + self.drop(added)
         return self.norm(x) if self.post_norm else x
 
 

@@ -91,7 +91,7 @@ class VisionTransformer(Trunk):
         add_positions(self, pos_embed, embed_dim, self.grid, self.num_prefix_tokens, frozen=True)
         options = (layer_scale, qkv_bias, qk_norm, norm_layer, pre_norm, final_norm)
         self._add_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, *options)
-        rope_of(self, self.grid, self.head_dim)  # heads that are too narrow are told now
+        rope_of(self, self.grid, self.head_dim)  # refuses heads that are too narrow
         init_as_mae(self)
 
     def forward(

@@ -38,12 +38,12 @@ def run_blocks(
             x = block(x)  # (B, N, D)
         return norm(x)
     numbers = find_layers(layers, len(blocks))
-    found = {0: x}
+    levels = {0: x}
     for number, block in enumerate(blocks[: max(numbers)], start=1):
         x = block(x)  # (B, N, D)
         if number in numbers:
-            found[number] = x
-    return [found[number] for number in numbers]
+            levels[number] = x
+    return [levels[number] for number in numbers]
 
 
 def run_blocks_at(

@@ -60,20 +60,20 @@ def check_encoder(encoder: nn.Module, batch: Batch = None, hide: Hide | None = N
         batch = torch.randn(3, encoder.in_chans, *encoder.img_size, generator=generator)
         _require(encoder.grid_of(batch) == tuple(encoder.grid), "grid_of agrees with grid")
     layout = encoder.layout_of(batch) if hasattr(encoder, "layout_of") else Layout.of(encoder.grid_of(batch))
-    whole = encoder(batch)
-    tokens, prefix = whole.shape[1] - encoder.num_prefix_tokens, encoder.num_prefix_tokens
+    features = encoder(batch)
+    tokens, prefix = features.shape[1] - encoder.num_prefix_tokens, encoder.num_prefix_tokens
     if isinstance(batch, Tensor) and hasattr(encoder, "stride") and batch.ndim > 2:
         strides = zip(encoder.img_size, encoder.stride, strict=True)
         expected = torch.Size([side // step for side, step in strides]).numel()
         _require(tokens == expected, "no plan gives every token")
-    _require(whole.shape == (3, prefix + tokens, encoder.embed_dim), "no plan gives every token")
-    _require(torch.equal(whole, encoder(batch)), "features of whole images are deterministic")
+    _require(features.shape == (3, prefix + tokens, encoder.embed_dim), "no plan gives every token")
+    _require(torch.equal(features, encoder(batch)), "features of whole images are deterministic")
     plan = _plan(layout)
     latent, seen = encoder(batch, plan), tokens if _sees(encoder) == "all" else plan.num_keep
     _require(latent.shape == (3, prefix + seen, encoder.embed_dim), "a plan gives the tokens that it sees")
     change = hide or _hide_pixels
     _require(torch.equal(latent, encoder(change(batch, plan), plan)), "changing removed pixels changes nothing")
-    _check_whole(encoder, batch, layout, whole)
+    _check_nothing_hidden(encoder, batch, layout, features)
     _check_order(encoder, batch, plan, latent)
     _check_states(encoder, batch, layout, change)
     _check_more(encoder, batch, layout)
@@ -101,11 +101,11 @@ def _sample(batch: Batch, number: int) -> Batch:
     return batch[number : number + 1]
 
 
-def _check_whole(encoder: nn.Module, batch: Batch, layout: Layout, whole: Tensor) -> None:
+def _check_nothing_hidden(encoder: nn.Module, batch: Batch, layout: Layout, features: Tensor) -> None:
     length = layout.length
     ids = torch.arange(length).expand(3, -1)
     everything = MaskPlan(layout, ids, ids, ids, torch.zeros(3, length, dtype=torch.bool))
-    close = torch.allclose(whole, encoder(batch, everything), atol=1e-4)
+    close = torch.allclose(features, encoder(batch, everything), atol=1e-4)
     _require(close, "a plan that keeps everything hides nothing")
 
 
