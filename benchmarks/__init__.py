@@ -1,1 +1,1 @@
-"""What `python tools/benchmark.py` measures: a module for each subcommand, whose `run` returns report and figures."""
+"""The measurements of `python tools/benchmark.py`: a module per subcommand; `run` returns report and figures."""

@@ -1,4 +1,4 @@
-"""Time maskers, loading, steps and reading, beside other libraries."""
+"""Time maskers, loading, steps and reading, and compare with other libraries."""
 
 import argparse
 import json
@@ -14,29 +14,31 @@ def parse_args() -> argparse.Namespace:
     """Read the command line; a subcommand's arguments are those of `run` in the module of its name."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    maskers = commands.add_parser("maskers", help="every masker, beside a ViT-B step")
+    maskers = commands.add_parser("maskers", help="every masker, compared with a ViT-B step")
     maskers.add_argument("--batch-size", type=positive, default=4096)
     maskers.add_argument("--grid", type=positive, nargs=2, default=[14, 14])
     maskers.add_argument(
         "--step-batch", type=positive, default=8, help="images of the ViT-B step; its time is scaled up"
     )
     maskers.set_defaults(config=VIT_B)
-    loader = commands.add_parser("loader", help="loading by stage, beside other loaders; what a worker can hand over")
-    loader.add_argument("--data", metavar="FOLDER", help="your photographs (default: some that are made)")
-    loader.add_argument("--count", type=positive, default=240, help="photographs of a round")
-    index = commands.add_parser("index", help="a start where there are very many files")
+    loader = commands.add_parser(
+        "loader", help="loading by stage, compared with other loaders; the rate at which a worker hands over images"
+    )
+    loader.add_argument("--data", metavar="FOLDER", help="your photographs (default: generated ones)")
+    loader.add_argument("--count", type=positive, default=240, help="photographs per round")
+    index = commands.add_parser("index", help="start-up with very many files")
     index.add_argument("--files", type=positive, default=1_281_167)
     _add_step(commands)
     operations = commands.add_parser("operations", help="where the time of a pretraining step goes")
     operations.add_argument("--configs", nargs="+", default=[VIT_B], help="recipes, of any method")
     operations.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
     operations.add_argument("--batch-size", type=positive, default=8)
-    commands.add_parser("reading", help="what the checksum of an exported encoder costs when it is read")
-    train = commands.add_parser("train", help="the whole training loop, and the share of waiting for images")
+    commands.add_parser("reading", help="cost of the checksum when an exported encoder is read")
+    train = commands.add_parser("train", help="the complete training loop, and the share of time waiting for images")
     train.add_argument("config")
     train.add_argument("--data", metavar="FOLDER", help="train on these images")
     train.add_argument("--cfg-options", dest="options", nargs="+", default=[], metavar="KEY=VALUE")
-    train.add_argument("--steps", type=positive, default=20, help="timed steps of a round")
+    train.add_argument("--steps", type=positive, default=20, help="timed steps per round")
     for command in commands.choices.values():
         command.add_argument("--rounds", type=positive, default=7)
         command.add_argument("--json", metavar="FILE", help="write the seconds of every round")
@@ -44,19 +46,19 @@ def parse_args() -> argparse.Namespace:
 
 
 def _add_step(commands: Any) -> None:
-    step = commands.add_parser("step", help="a pretraining step of each recipe, beside other libraries'")
+    step = commands.add_parser("step", help="a pretraining step of each recipe, compared with other libraries")
     step.add_argument(
         "--configs",
         nargs="+",
         default=[VIT_B],
         help='recipes, of any method, or "all": every method\'s ViT-B',
     )
-    step.add_argument("--methods", nargs="+", help="ours, transformers, lightly; by default what is installed")
+    step.add_argument("--methods", nargs="+", help="ours, transformers, lightly (default: those installed)")
     step.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
     step.add_argument("--batch-size", type=positive, default=8)
-    step.add_argument("--compile", dest="compiled", action="store_true", help="measure with torch.compile too")
-    step.add_argument("--steps", type=positive, default=5, help="timed steps of a case in a round")
-    step.add_argument("--safety", action="store_true", help="instead: what guard, exact sampling and checkpoints cost")
+    step.add_argument("--compile", dest="compiled", action="store_true", help="also measure with torch.compile")
+    step.add_argument("--steps", type=positive, default=5, help="timed steps per case and round")
+    step.add_argument("--safety", action="store_true", help="instead: cost of guard, exact sampling and checkpoints")
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ def run(files: int, rounds: int) -> tuple[str, dict[str, Any]]:
         files: how many; links to a few photographs.
         rounds: later starts of each kind.
     """
-    found = {}
+    measured = {}
     with TemporaryDirectory() as temporary:
         folder, cache = Path(temporary, "images"), Path(temporary, "cache")
         _write_tree(folder, files)
@@ -38,12 +38,12 @@ def run(files: int, rounds: int) -> tuple[str, dict[str, Any]]:
             for start in range(rounds + 1):
                 seconds, megabytes = _in_new_process(_start, str(root), str(cache))
                 name = f"{what}, {'cached' if start else 'first start'}"
-                found.setdefault(name, []).append({"seconds": seconds, "megabytes": megabytes})
+                measured.setdefault(name, []).append({"seconds": seconds, "megabytes": megabytes})
     lines = [f"{files:,} files in {-(-files // _PER_FOLDER):,} folders", f"{'start':<24} {'seconds':>8} {'MB':>6}"]
-    for name, starts in found.items():
+    for name, starts in measured.items():
         seconds, megabytes = (median(start[key] for start in starts) for key in ("seconds", "megabytes"))
         lines.append(f"{name:<24} {seconds:>8.2f} {megabytes:>6.0f}")
-    return "\n".join(lines), {"files": files, "starts": found}
+    return "\n".join(lines), {"files": files, "starts": measured}
 
 
 def _name(i: int) -> str:

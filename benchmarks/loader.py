@@ -58,12 +58,12 @@ def run(data: str | None, count: int, rounds: int) -> tuple[str, dict[str, Any]]
         for name, folder in folders.items():
             shards = Path(temporary, "shards", name)
             prepare(str(folder), str(shards), Recipe(), 1, lambda done: None)
-            found = _in_worker(_Loaders(str(folder), str(shards), count, rounds))
-            found["seconds of an image, in batches"] = _in_batches(str(folder), str(shards), count, rounds)
-            report.append(_describe(name, found))
-            figures[name] = found
-    report.append(transport.describe(found := transport.rates(rounds)))
-    return "\n\n".join(report), {**figures, "transport": found}
+            measured = _in_worker(_Loaders(str(folder), str(shards), count, rounds))
+            measured["seconds of an image, in batches"] = _in_batches(str(folder), str(shards), count, rounds)
+            report.append(_describe(name, measured))
+            figures[name] = measured
+    report.append(transport.describe(measured := transport.rates(rounds)))
+    return "\n\n".join(report), {**figures, "transport": measured}
 
 
 class _Loaders(Dataset):
@@ -124,7 +124,7 @@ def _in_batches(folder: str, shards: str, count: int, rounds: int) -> dict[str, 
 
 
 def _collate_crops(samples: list[Any]) -> Any:
-    return collate_samples([crop for found in samples for crop in (found if isinstance(found, list) else [found])])
+    return collate_samples([crop for sample in samples for crop in (sample if isinstance(sample, list) else [sample])])
 
 
 def _of_an_image(cases: dict[str, Callable[[], None]], number: int, rounds: int) -> dict[str, list[float]]:
@@ -233,26 +233,28 @@ def _stages(paths: Sequence[str]) -> dict[str, Callable[[int], Any]]:
 def _error(folder: str, number: int) -> dict[str, float]:
     """Return the mean absolute error against the published pipeline with the same boxes, in grey levels of 255."""
     pipeline = [RandomResizedCrop(SIDE, _SCALE), RandomHorizontalFlip()]
-    ours, published = (ImageFolderDataset(folder, pipeline=pipeline, backend=name) for name in ("cv2", "pillow"))
+    own, published = (ImageFolderDataset(folder, pipeline=pipeline, backend=name) for name in ("cv2", "pillow"))
     errors = []
     for i in range(number):
-        a, b = (data[SampleKey(i, i)]["inputs"].numpy().astype(np.float32) for data in (ours, published))
+        a, b = (data[SampleKey(i, i)]["inputs"].numpy().astype(np.float32) for data in (own, published))
         errors.append(float(np.abs(a - b).mean()))
     return {"mean": sum(errors) / number, "largest of an image": max(errors)}
 
 
-def _describe(name: str, found: dict[str, Any]) -> str:
-    one_by_one, batched, error = (found[k] for k in ("seconds of an image", "seconds of an image, in batches", "error"))
+def _describe(name: str, figures: dict[str, Any]) -> str:
+    one_by_one, batched, error = (
+        figures[k] for k in ("seconds of an image", "seconds of an image, in batches", "error")
+    )
     title = f"{'images/s':>9} {'lowest':>7} {'ratio':>6}"
     lines = [
-        f"{name}, {found['images']} photographs, one core",
+        f"{name}, {figures['images']} photographs, one core",
         f"{'loader':<48} {'one by one':>24} {f'in batches of {BATCH}':>28}",
         f"{'':<48} {title}     {title}",
     ]
     for case in one_by_one:
         lines.append(f"{case:<48} {_rates(one_by_one, case)}     {_rates(batched, case)}")
     lines += ["", f"{'stage':<48} {'us':>9}"]
-    lines += [f"{stage:<48} {1e6 * median(values):>9.1f}" for stage, values in found["stages"].items()]
+    lines += [f"{stage:<48} {1e6 * median(values):>9.1f}" for stage, values in figures["stages"].items()]
     lines.append(
         f"\nAgainst the published pipeline with the same boxes: mean absolute error {error['mean']:.3f} of 255, "
         f"{error['largest of an image']:.2f} for the worst image."

@@ -42,13 +42,13 @@ def run(
     seconds = measure({n: lambda m=m: m(images, grid, keys=keys) for n, m in _maskers().items()}, rounds)
     banks = measure({c: lambda c=c: ColorNoiseMasker(c).make_bank(torch.device(device)) for c in ("red", "green")}, 3)
     step = measure({"step": _vit_b_step(config, step_batch, device)}, 3)["step"]
-    whole = min(step) * batch_size / step_batch
+    step_seconds = min(step) * batch_size / step_batch
     worst = max(max(values) for values in seconds.values())
     report = (
         f"A plan for {batch_size} images on a grid of {grid} on {device}:\n{table(seconds, 'random')}\n\n"
         f"Making the noise bank, once:\n{table(banks, 'red')}\n\n"
-        f"ViT-B training step: {min(step):.3f} s for {step_batch} images, {whole:.1f} s for {batch_size};\n"
-        f"the slowest plan of all rounds takes {worst / whole:.3%} of that."
+        f"ViT-B training step: {min(step):.3f} s for {step_batch} images, {step_seconds:.1f} s for {batch_size};\n"
+        f"the slowest plan of all rounds takes {worst / step_seconds:.3%} of that."
     )
     return report, {"device": device, "maskers": seconds, "banks": banks, "step": step}
 

@@ -38,13 +38,13 @@ def run(
         rounds: interleaved rounds; the table shows medians.
     """
     cases = [Case("ours", path, dtype, batch_size) for dtype in dtypes for path in map(find_config, configs)]
-    found: dict[Case, list[dict[str, float]]] = {case: [] for case in cases}
+    results_of: dict[Case, list[dict[str, float]]] = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:
-            found[case].append(alone(_profile, case))
+            results_of[case].append(alone(_profile, case))
     report = [f"{batch_size} images a step on {device()}, {rounds} rounds of {_STEPS} steps; milliseconds"]
-    report += [_describe(case, results) for case, results in found.items()]
-    return "\n\n".join(report), {str(case): results for case, results in found.items()}
+    report += [_describe(case, results) for case, results in results_of.items()]
+    return "\n\n".join(report), {str(case): results for case, results in results_of.items()}
 
 
 def _profile(case: Case) -> dict[str, float]:
@@ -53,12 +53,12 @@ def _profile(case: Case) -> dict[str, float]:
     step = stepper(case)
     for _ in range(2):
         step()
-    with profile() as found:
+    with profile() as profiler:
         for _ in range(_STEPS):
             step()
     clock = "self_cpu_time_total" if device() == "cpu" else "self_device_time_total"
     seconds: Counter[str] = Counter()
-    for event in found.key_averages():
+    for event in profiler.key_averages():
         seconds[kind_of(event.key)] += getattr(event, clock) / 1e6 / _STEPS
     return dict(seconds)
 
@@ -70,7 +70,7 @@ def kind_of(operation: str) -> str:
 
 def _describe(case: Case, results: list[dict[str, float]]) -> str:
     middle = {kind: median(result.get(kind, 0.0) for result in results) for kind in (*_KINDS, _REST)}
-    whole = sum(middle.values())
+    total = sum(middle.values())
     lines = [f"{case!s:<34} {'ms':>8} {'share':>6}"]
-    lines += [f"{kind:<34} {1e3 * value:>8.1f} {value / whole:>6.1%}" for kind, value in middle.items()]
-    return "\n".join([*lines, f"{'all':<34} {1e3 * whole:>8.1f}"])
+    lines += [f"{kind:<34} {1e3 * value:>8.1f} {value / total:>6.1%}" for kind, value in middle.items()]
+    return "\n".join([*lines, f"{'all':<34} {1e3 * total:>8.1f}"])

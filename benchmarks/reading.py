@@ -33,7 +33,7 @@ def run(rounds: int, **shape: int) -> tuple[str, dict[str, Any]]:
     """
     section = ConfigDict(encoder={"type": "VisionTransformer", **_SHAPE, **shape})
     model = build_frozen(section)
-    found: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
     place = torch.empty(max(value.numel() for value in model.encoder.state_dict().values()))
     with TemporaryDirectory() as folder:
         checked, plain = (Path(folder, name) for name in ("checked.safetensors", "plain.safetensors"))
@@ -43,14 +43,14 @@ def run(rounds: int, **shape: int) -> tuple[str, dict[str, Any]]:
             files = [("without", plain), ("with", checked)][:: 1 if number % 2 else -1]  # each is first in turn
             for what, function in {"read_checkpoint": partial(_read, place), "load_encoder": load_encoder}.items():
                 for name, path in files:
-                    found.setdefault(f"{what} {name}", []).append(_seconds(function, path))
+                    seconds.setdefault(f"{what} {name}", []).append(_seconds(function, path))
         megabytes = checked.stat().st_size / 1e6
     lines = [f"{megabytes:.0f} MB, {rounds} rounds, milliseconds of the processor (median)"]
     lines.append(f"{'':<16} {'without':>8} {'with':>8} {'more':>8}")
     for what in ("read_checkpoint", "load_encoder"):
-        without, checked_too = (1000 * median(found[f"{what} {name}"]) for name in ("without", "with"))
+        without, checked_too = (1000 * median(seconds[f"{what} {name}"]) for name in ("without", "with"))
         lines.append(f"{what:<16} {without:>8.1f} {checked_too:>8.1f} {checked_too / without - 1:>8.1%}")
-    return "\n".join(lines), {"megabytes": megabytes, "seconds": found}
+    return "\n".join(lines), {"megabytes": megabytes, "seconds": seconds}
 
 
 def _read(place: Tensor, path: Path) -> None:

@@ -88,13 +88,13 @@ def run(
     memory = {case: alone(_measure, case, 1, False)["memory"] for case in cases}
     peaks = {dtype: alone(_peak, dtype) for dtype in dtypes}
     flops = {config: alone(_useful_flops, config) * batch_size for config in configs}
-    found: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
+    results_of: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:
-            found[case].append(alone(_measure, case, steps))
+            results_of[case].append(alone(_measure, case, steps))
     report = f"{batch_size} images a step on {device()}, {rounds} rounds of {steps} steps; memory by {allocator()}.\n"
     report += "".join(f"Largest matrix product rate, {d}: {peak / 1e9:,.0f} GFLOP/s.\n" for d, peak in peaks.items())
-    report += _table(found, {case: flops[case.config] / peaks[case.dtype] for case in cases}, memory)
+    report += _table(results_of, {case: flops[case.config] / peaks[case.dtype] for case in cases}, memory)
     figures = {
         "device": device(),
         "allocator": allocator(),
@@ -102,7 +102,7 @@ def run(
         "flops": {str(c): n for c, n in flops.items()},
         "memory": {str(c): m for c, m in memory.items()},
     }
-    return report, {**figures, "cases": {str(case): results for case, results in found.items()}}
+    return report, {**figures, "cases": {str(case): results for case, results in results_of.items()}}
 
 
 def base_recipes() -> list[Path]:
@@ -111,21 +111,21 @@ def base_recipes() -> list[Path]:
     Of recipes that differ in epochs or in where they hide patches, which cost the same, one; one more for each encoder
     and for each number of predicted patches.
     """
-    found: dict[tuple[str, str, float | None], Path] = {}
+    recipe_of: dict[tuple[str, str, float | None], Path] = {}
     recipes = configs_folder("maetool").glob("*/*-b*_*e.py")
     for path in sorted(recipes, key=lambda path: (path.parent.name != "mae", len(path.name), path)):
         masker = load_config(path).model.get("masker")
         if masker is not None:
-            found.setdefault((path.parent.name, path.name.split("-b")[0], masker.get("predict_ratio")), path)
-    first, *others = found.values()
+            recipe_of.setdefault((path.parent.name, path.name.split("-b")[0], masker.get("predict_ratio")), path)
+    first, *others = recipe_of.values()
     return [first, *sorted(others)]
 
 
 def _pairs(configs: Sequence[Path], methods: Sequence[str] | None) -> list[tuple[str, Path]]:
     methods = methods or ["ours", *peers.present()]
-    ours = [("ours", config) for config in configs if "ours" in methods]
+    own = [("ours", config) for config in configs if "ours" in methods]
     sizes = {config.name.split("_")[0]: config for config in reversed(configs)}  # the first config of each
-    return ours + [(m, c) for size, c in sizes.items() if size in peers.SIZES for m in methods if m != "ours"]
+    return own + [(m, c) for size, c in sizes.items() if size in peers.SIZES for m in methods if m != "ours"]
 
 
 def alone(function: Callable, *args: Any) -> Any:
@@ -250,7 +250,9 @@ def _useful_flops(config: Path) -> int:
     return counter.get_total_flops()
 
 
-def _table(found: Mapping[Case, list[dict[str, Any]]], ideal: Mapping[Case, float], memory: Mapping[Case, int]) -> str:
+def _table(
+    results_of: Mapping[Case, list[dict[str, Any]]], ideal: Mapping[Case, float], memory: Mapping[Case, int]
+) -> str:
     """Return a line for each case.
 
     "in use" is the most megabytes of tensors at once, "held" what the process took with its allocator's gaps. The ratio
@@ -261,15 +263,15 @@ def _table(found: Mapping[Case, list[dict[str, Any]]], ideal: Mapping[Case, floa
         + " ".join(f"{part:>9}" for part in _PARTS)
         + f" {'of peak':>8} {'in use':>7} {'held':>7} {'ratio':>6}"
     ]
-    for case, results in found.items():
+    for case, results in results_of.items():
         steps = [seconds for result in results for seconds in result["seconds"]]
-        whole, parts = [sum(step) for step in steps], [statistics.median(part) for part in zip(*steps, strict=True)]
-        middle = statistics.median(whole)
+        totals, parts = [sum(step) for step in steps], [statistics.median(part) for part in zip(*steps, strict=True)]
+        middle = statistics.median(totals)
         held = statistics.median(result["memory"] for result in results)
-        ratio = _ratio(results, found[_reference(case, found)])
+        ratio = _ratio(results, results_of[_reference(case, results_of)])
         lines.append(
-            f"{case!s:<34} {case.batch_size / middle:>7.1f} {1e3 * middle:>8.1f} {1e3 * min(whole):>8.1f} "
-            f"{1e3 * max(whole):>8.1f} "
+            f"{case!s:<34} {case.batch_size / middle:>7.1f} {1e3 * middle:>8.1f} {1e3 * min(totals):>8.1f} "
+            f"{1e3 * max(totals):>8.1f} "
             + " ".join(f"{1e3 * part:>9.1f}" for part in parts)
             + f" {ideal[case] / middle:>8.1%} {memory[case] / 1e6:>7.0f} {held / 1e6:>7.0f} {ratio:>6.2f}"
         )
@@ -285,4 +287,4 @@ def _reference(case: Case, cases: Mapping[Case, Any]) -> Case:
 def _ratio(results: list[dict[str, Any]], reference: list[dict[str, Any]]) -> float:
     """Return how many times as fast as the reference, the median over the rounds."""
     middles = [[statistics.median(map(sum, r["seconds"])) for r in rows] for rows in (reference, results)]
-    return statistics.median(theirs / ours for theirs, ours in zip(*middles, strict=True))
+    return statistics.median(other / own for other, own in zip(*middles, strict=True))

@@ -46,14 +46,14 @@ def run(
     Raises:
         UsageError: a mistake in the config, or fewer images than the steps need.
     """
-    found = [_train(config, data, options, steps + 3) for _ in range(rounds)]
-    rates, waits = ([result[name] for result in found] for name in ("images_per_second", "waiting_share"))
+    results = [_train(config, data, options, steps + 3) for _ in range(rounds)]
+    rates, waits = ([result[name] for result in results] for name in ("images_per_second", "waiting_share"))
     report = (
-        f"{Path(config).stem}, {rounds} rounds of {steps} steps of {found[0]['batch_size']} images: "
+        f"{Path(config).stem}, {rounds} rounds of {steps} steps of {results[0]['batch_size']} images: "
         f"{statistics.median(rates):,.1f} images/s ({min(rates):,.1f} to {max(rates):,.1f}), "
         f"{statistics.median(waits):.1%} of the time waiting for images ({min(waits):.1%} to {max(waits):.1%})."
     )
-    return report, {"rounds": found}
+    return report, {"rounds": results}
 
 
 def _train(config: str | Path, data: str | None, options: Sequence[str], steps: int) -> dict[str, Any]:
@@ -79,11 +79,11 @@ def _train(config: str | Path, data: str | None, options: Sequence[str], steps: 
 
 def _shares(clock: _Clock, batch: int) -> dict[str, Any]:
     """Return the rate and the share of waiting, from the end of the third step on."""
-    start, whole = clock.done[2], clock.done[-1] - clock.done[2]
+    start, duration = clock.done[2], clock.done[-1] - clock.done[2]
     waited = sum(ready - done for ready, done in zip(clock.ready[3:], clock.done[2:-1], strict=True))
     return {
         "batch_size": batch,
-        "images_per_second": batch * (len(clock.done) - 3) / whole,
-        "waiting_share": waited / whole,
+        "images_per_second": batch * (len(clock.done) - 3) / duration,
+        "waiting_share": waited / duration,
         "seconds": [done - start for done in clock.done[3:]],
     }

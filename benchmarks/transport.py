@@ -1,4 +1,4 @@
-"""What a worker process can hand over at most, and how fast images are normalised."""
+"""The highest rate at which a worker hands over images, and the rate of normalisation."""
 
 from functools import partial
 from statistics import median
@@ -52,8 +52,8 @@ def rates(rounds: int) -> dict[str, list[float]]:
     return {name: [40 * _BATCH / value for value in values] for name, values in measure(cases, rounds).items()}
 
 
-def describe(found: dict[str, list[float]]) -> str:
-    """Return the table of what `rates` found."""
+def describe(rates_of: dict[str, list[float]]) -> str:
+    """Return the result of `rates` as a table."""
     lines = [f"{'images of 224 pixels, without loading':<48} {'images/s':>9} {'lowest':>7}"]
-    lines += [f"{name:<48} {median(values):>9.0f} {min(values):>7.0f}" for name, values in found.items()]
+    lines += [f"{name:<48} {median(values):>9.0f} {min(values):>7.0f}" for name, values in rates_of.items()]
     return "\n".join(lines)

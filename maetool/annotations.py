@@ -1,4 +1,4 @@
-"""Whether values are of the kinds, and within the bounds, that the annotations of a class name."""
+"""Checks values of configs against the annotations of classes: types and bounds."""
 
 import inspect
 import math
@@ -17,25 +17,25 @@ from .errors import UsageError
 
 _PLAIN = (NoneType, bool, int, float, str, list, tuple, Mapping)
 _WORDS = {NoneType: "None", bool: "True or False", int: "an integer", float: "a number", str: "a string"}
-# Where the classes are that a config gives as a dict.
+# Modules whose classes a config writes as a dict.
 _PARTS = ("maetool.", "mmengine.", "torch.nn.", "torch.optim.", "torch.utils.data.")
-# Of a bound, the word and the test.
+# The word and the test of each bound.
 _TESTS = {
     "ge": ("from", operator.ge),
     "gt": ("above", operator.gt),
     "le": ("to", operator.le),
     "lt": ("below", operator.lt),
 }
-_FRAMEWORKS = ("mmengine", "torch")  # whose classes hand **kwargs on to their base class, and nowhere else
+_FRAMEWORKS = ("mmengine", "torch")  # their classes pass **kwargs to their base class only
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The range of a number, for `Annotated`, with the names that `annotated_types` has, whose own bounds work too.
+    """The range of a number, for `Annotated`; bounds of `annotated_types`, which have the same names, work too.
 
     Attributes:
-        ge, gt: it is at least, or above, this.
-        le, lt: it is at most, or below, this.
+        ge, gt: the number is at least, or above, this.
+        le, lt: the number is at most, or below, this.
     """
 
     ge: float | None = None
@@ -52,7 +52,7 @@ Size = Count | Sequence[Count]  # along each axis, or one number for all
 
 @cache
 def parameters_of(part: Callable) -> dict[str, inspect.Parameter] | None:
-    """Return the parameters that a class or function takes; None where it takes any."""
+    """Return the parameters of a class or function; None if it takes any keyword."""
     taken: dict[str, inspect.Parameter] = {}
     for function in _constructors(part):
         own = inspect.signature(function).parameters
@@ -71,13 +71,13 @@ def _constructors(part: Callable) -> Iterator[Callable]:
 
 @cache
 def hints_of(part: Callable) -> dict[str, Any]:
-    """Return the annotations of the parameters of a class or function, so far as they can be resolved."""
+    """Return the annotations of the parameters of a class or function, as far as they can be resolved."""
     hints: dict[str, Any] = {}
     for function in reversed(list(_constructors(part))):
         own = function.__init__ if inspect.isclass(function) else function
         try:
             resolved = get_type_hints(own, include_extras=True)
-        except Exception:  # an annotation of somebody else's class can name anything
+        except Exception:  # annotations of third parties may be unresolvable
             resolved = {}
         hints |= {name: resolved.get(name, Any) for name in inspect.signature(own).parameters}
     return {name: hint for name, hint in hints.items() if name != "self"}
@@ -86,10 +86,10 @@ def hints_of(part: Callable) -> dict[str, Any]:
 def check_values(owner: str, part: Callable, values: Mapping[str, Any]) -> None:
     """Check the values of arguments against the annotations of a class.
 
-    A value of the kind of the default is always right, whatever the annotation.
+    A value of the default's type is always accepted.
 
     Raises:
-        UsageError: a number where a string is expected, one word where a list is, and the like.
+        UsageError: a value of a wrong type, such as a number instead of a string.
     """
     parameters = parameters_of(part) or {}
     for name, hint in hints_of(part).items():
@@ -105,14 +105,14 @@ def check_value(name: str, value: Any, hint: Any) -> None:
     """Check one value against an annotation.
 
     Raises:
-        UsageError: it is of another kind.
+        UsageError: it has a wrong type.
     """
     if not fits(value, hint):
         raise UsageError(f"{name} is {value!r}, but must be {describe(hint)}.")
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Return whether a value of a config is of the kind of an annotation; True where the annotation does not tell."""
+    """Return whether a config's value matches an annotation; True if the annotation does not constrain it."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return fits(value, inner[0])
@@ -145,11 +145,11 @@ def _fits_class(value: Any, base: type, inner: tuple[Any, ...]) -> bool:
         return isinstance(value, int | float | list | tuple)
     if base.__module__.startswith(_PARTS):
         return isinstance(value, Mapping)
-    return value is not None  # another class, which a config gives as a name, or in a form of its own
+    return value is not None  # another class, which a config gives by name or in its own form
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)  # also one of NumPy's
+    return isinstance(value, int | float) and not isinstance(value, bool)  # also NumPy's
 
 
 def _is_list(base: Any) -> bool:
@@ -157,10 +157,10 @@ def _is_list(base: Any) -> bool:
 
 
 def check_bounds(owner: str, hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Check the numbers among the values of arguments against the bounds in their annotations.
+    """Check numbers against the bounds in the annotations of their arguments.
 
     Raises:
-        UsageError: one out of its range.
+        UsageError: a number is out of range.
     """
     for name, hint in hints.items():
         if not is_within(values.get(name), hint):
@@ -168,26 +168,26 @@ def check_bounds(owner: str, hints: Mapping[str, Any], values: Mapping[str, Any]
 
 
 def range_of(hint: Any) -> str | None:
-    """Return the bounds in an annotation, of a number or of those in a list, for a sentence; None without any."""
+    """Return the bounds in an annotation as text, of a number or of those in a list; None without bounds."""
     if get_origin(hint) is Annotated:
         return _say_range(get_args(hint)[1:])
-    return next((found for one in get_args(hint) if (found := range_of(one))), None)
+    return next((text for one in get_args(hint) if (text := range_of(one))), None)
 
 
 def _say_range(notes: Sequence[Any]) -> str | None:
-    said = []
+    words = []
     for note in notes:
         for name, (word, _) in _TESTS.items():
             limit = getattr(note, name, None)
             if isinstance(limit, Number) and abs(limit) < math.inf:
-                said.append(f"{word} {limit}")
-    return " ".join(said) or None
+                words.append(f"{word} {limit}")
+    return " ".join(words) or None
 
 
 def is_within(value: Any, hint: Any) -> bool:
     """Return whether the numbers of a value, one or a list, are within the bounds of an annotation.
 
-    What is no number, or of another kind than the annotation names, is not judged; see `fits`.
+    Values of other types are not checked; see `fits`.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -208,7 +208,7 @@ def _respects(number: float, note: Any) -> bool:
 
 
 def describe(hint: Any) -> str:
-    """Return the kinds of value that an annotation names, for a sentence."""
+    """Return the type that an annotation describes, as text for a message."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return describe(inner[0])
@@ -230,7 +230,7 @@ def describe(hint: Any) -> str:
 
 
 def kinds_of(hint: Any) -> set[str]:
-    """Return which of "str", "list", "none" and "other" an annotation allows; "any" alone where it does not tell."""
+    """Return which of "str", "list", "none" and "other" an annotation allows; only "any" if it does not say."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return kinds_of(inner[0])

@@ -9,9 +9,9 @@ def _at_least(least: int) -> Callable[[str], int]:
         try:
             number = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is given, but it must be a whole number") from None
+            raise argparse.ArgumentTypeError(f"got {text!r}, but it must be a whole number") from None
         if number < least:
-            raise argparse.ArgumentTypeError(f"{number} is given, but it must be at least {least}")
+            raise argparse.ArgumentTypeError(f"got {number}, but it must be at least {least}")
         return number
 
     return read
@@ -24,11 +24,11 @@ not_negative = _at_least(0)
 
 
 def add_max_pixels(parser: argparse.ArgumentParser, larger: str = "count as broken") -> None:
-    """Let a command that reads images of the user's take `--max-pixels`, None by default.
+    """Add `--max-pixels`, None by default, to a command that reads the user's images.
 
     Args:
-        parser: of the command.
-        larger: what becomes of larger images.
+        parser: the command's parser.
+        larger: how larger images are treated.
     """
-    help_text = f"most pixels that an image may have; larger ones {larger} (default: 268,435,456)"
+    help_text = f"largest number of pixels of an image; larger ones {larger} (default: 268,435,456)"
     parser.add_argument("--max-pixels", type=positive, metavar="N", help=help_text)

@@ -1,4 +1,4 @@
-"""The only file that depends on the version or the abilities of a dependency or of the operating system."""
+"""The only file that depends on versions or features of dependencies and of the operating system."""
 
 import ctypes
 import errno
@@ -22,7 +22,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Let signals that ask to stop wait; processes that are started meanwhile never get them, also after an exec."""
+    """Block stop signals; processes started meanwhile never receive them, even after exec."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -34,7 +34,7 @@ def signals_held() -> Iterator[None]:
 
 
 def wake_main_thread() -> bool:
-    """Send the main thread the last of STOP_SIGNALS, which ends a wait; return whether that is possible here."""
+    """Send the last of STOP_SIGNALS to the main thread, which interrupts a wait; return whether this is possible."""
     possible = hasattr(signal, "pthread_kill")  # not on Windows
     if possible:
         signal.pthread_kill(threading.main_thread().ident, STOP_SIGNALS[-1])
@@ -42,19 +42,19 @@ def wake_main_thread() -> bool:
 
 
 def lock_file(file: int) -> bool | None:
-    """Lock an open file for this process until it closes the file or ends; its child processes do not have the lock.
+    """Lock an open file for this process until it closes the file or ends; child processes do not inherit the lock.
 
     Args:
-        file: its descriptor, open for reading and writing.
+        file: descriptor, open for reading and writing.
 
     Returns:
-        Whether this process has the lock now; None where the file system knows no locks.
+        Whether this process holds the lock; None if the file system does not support locks.
     """
     try:
         if sys.platform == "win32":
             import msvcrt
 
-            os.lseek(file, 2**30, os.SEEK_SET)  # beyond what is written, because Windows keeps others from reading it
+            os.lseek(file, 2**30, os.SEEK_SET)  # beyond the content, because Windows blocks reads of a locked range
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
@@ -66,19 +66,19 @@ def lock_file(file: int) -> bool | None:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Return whether this CPU computes bfloat16 with instructions of its own, so that it is worth using."""
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public question in torch yet
+    """Return whether this CPU has bfloat16 instructions, so that bfloat16 is fast."""
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public function yet
     return bool(supported and supported())
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use; a container may allow fewer than the machine has."""
+    """Return the number of cores this process may use, which may be limited by a container."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def peak_memory() -> float:
-    """Return the most bytes of memory that this process has held so far; NaN where the system does not say it."""
+    """Return the peak memory of this process in bytes; NaN if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -88,12 +88,12 @@ def peak_memory() -> float:
 
 
 def read_at(file: int, size: int, offset: int) -> bytes:
-    """Return up to `size` bytes of an open file from `offset` on.
+    """Read up to `size` bytes of an open file from `offset`.
 
     Args:
-        file: its descriptor, whose own position threads may share.
+        file: descriptor, which threads may share.
         size: in bytes.
-        offset: from the beginning of the file.
+        offset: in bytes from the beginning of the file.
     """
     if hasattr(os, "pread"):
         return os.pread(file, size, offset)
@@ -103,7 +103,7 @@ def read_at(file: int, size: int, offset: int) -> bytes:
 
 
 def start_of_helpers() -> multiprocessing.context.BaseContext:
-    """Return how to start a process that shall be there soon: by a fork on Linux, which need not import anything."""
+    """Return the quickest way to start a process: fork on Linux, which imports nothing."""
     return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
@@ -114,7 +114,7 @@ def cpu_resizes_uint8() -> bool:
 
 
 def silence_opencv() -> None:
-    """Let OpenCV write nothing to the terminal."""
+    """Silence OpenCV's terminal output."""
     import cv2
 
     place = getattr(cv2.utils, "logging", cv2)  # 4.11 has the function in cv2 itself, 5 no longer
@@ -122,14 +122,14 @@ def silence_opencv() -> None:
 
 
 def keep_freed_memory(keep: bool = True) -> bool:
-    """Let this process keep the memory that a training step frees for its next step; return whether that was possible.
+    """Make malloc keep freed memory for the next training step; return whether this is possible.
 
-    A step on a CPU frees and takes a gigabyte each time. The C library of most Linux systems hands part of it back to
-    the system in between, which then has to clear those pages again.
+    A step on a CPU allocates and frees about a gigabyte. The C library of most Linux systems returns part of it to the
+    system in between, which then has to clear the pages again.
 
     Args:
-        keep: False does the opposite: every tensor above 256 KiB is handed back at once, so that the process holds only
-            what is in use. That is slow, and for measuring memory.
+        keep: False does the opposite: every tensor above 256 KiB is returned at once, so that the process holds only
+            memory in use. This is slow, and meant for measuring memory.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     # malloc.h: M_MMAP_THRESHOLD is -3, at most 32 MiB; M_TRIM_THRESHOLD is -1, an int.

@@ -5,51 +5,51 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-_GO_ON = "The same command with --resume goes on from the last checkpoint."
+_GO_ON = "The same command with --resume continues from the last checkpoint."
 _LOADER_DIED = (
-    "A process that loads images was killed ({}). Most often memory ran out: use fewer of them "
+    "A loader worker was killed ({}). Most often memory ran out: use fewer workers "
     "(train_dataloader.num_workers) or smaller batches, and give a container more shared memory "
     f"(docker run --shm-size=8g). {_GO_ON}"
 )
 _SHARED_MEMORY_FULL = (
-    "The shared memory (/dev/shm) through which images are loaded is full ({}): give a container more of it "
-    f"(docker run --shm-size=8g), or use fewer processes (train_dataloader.num_workers) or smaller batches. {_GO_ON}"
+    "The shared memory (/dev/shm) of the loader workers is full ({}): give a container more of it "
+    f"(docker run --shm-size=8g), or use fewer workers (train_dataloader.num_workers) or smaller batches. {_GO_ON}"
 )
 _PROCESS_HANGS = (
-    "Another process of the job did not answer for {:g} seconds: it hangs, or its machine is gone. Where it is only "
-    f"slow, give a longer env_cfg.dist_cfg.timeout. {_GO_ON}"
+    "Another process of the job did not answer for {:g} seconds: it hangs, or its machine is down. If it is only "
+    f"slow, set a longer env_cfg.dist_cfg.timeout. {_GO_ON}"
 )
-_PROCESS_ENDED = f"Another process of the job ended, and this one with it. {_GO_ON}"
-# The files of Python and torch that hand a batch from one process to another.
+_PROCESS_ENDED = f"Another process of the job ended, so this one ended too. {_GO_ON}"
+# Files of Python and torch that pass batches between processes.
 _TRANSPORT = ("resource_sharer.py", "reductions.py", "reduction.py", "connection.py", "queues.py", "synchronize.py")
 
 
 class UsageError(ValueError):
-    """A mistake in what the user gave: a config, a path, a file, an argument.
+    """A mistake in the user's input: a config, a path, a file, an argument.
 
-    The message is one clear sentence that says what was found, what was expected and what to do. The tools print it
+    The message is one clear sentence that says what was found, what was expected and what to do. Commands print it
     without a traceback; any other exception is a defect of maetool and keeps its traceback.
     """
 
     def __str__(self) -> str:
-        """Return the message in one line, also where it quotes a file with line ends."""
+        """Return the message on one line, even if it quotes text with line breaks."""
         return " ".join(super().__str__().splitlines())
 
 
 class OutputError(UsageError):
-    """A file that cannot be written where the user wants it; a run of which it is no checkpoint goes on without."""
+    """An output file that cannot be written; a run continues without it unless it is a checkpoint."""
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Return whether an error is Ctrl-C, or was raised while that was handled."""
+    """Return whether an error is Ctrl-C, or was raised while handling it."""
     return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
 
 
 def tells_of_killed_loader(error: BaseException) -> bool:
-    """Return whether an error is about a loading process that was killed; it is raised at any place.
+    """Return whether an error reports a killed loader worker; it may be raised anywhere.
 
-    torch raises a RuntimeError. Where a batch was on its way from that process, the connection breaks first. An error
-    that the code inside of such a process raises is told as "DataLoader worker process" instead.
+    torch raises a RuntimeError. If the worker was sending a batch, the connection breaks first. An error raised by code
+    in a worker says "DataLoader worker process" instead.
     """
     text = str(error)
     if isinstance(error, RuntimeError):
@@ -59,10 +59,10 @@ def tells_of_killed_loader(error: BaseException) -> bool:
 
 
 def failure_of_loading(error: BaseException) -> str:
-    """Return the sentence for an error of the processes that load images; empty for another error."""
+    """Return the message for an error of loader workers; empty for any other error."""
     text = str(error).strip()
     last_line = text.rpartition("\n")[2].rstrip(". ")
-    # torch's own names in shared memory; the error may come from a loading process, with its traceback as text
+    # torch's names in shared memory; the error may come from a worker, with its traceback as text
     full = isinstance(error, RuntimeError) and re.search(r"unable to .*</torch_", text)
     no_space = isinstance(error, OSError) and error.errno == errno.ENOSPC and _raised_in(error) in _TRANSPORT
     if full or no_space:
@@ -71,7 +71,7 @@ def failure_of_loading(error: BaseException) -> str:
 
 
 def failure_of_job(error: BaseException) -> str:
-    """Return the sentence for an error in what the processes of a job exchange; empty for another error."""
+    """Return the message for an error in the communication of a job's processes; empty for any other error."""
     if not isinstance(error, RuntimeError):
         return ""
     if waited := re.search(r"[Tt]imed out waiting (?:for )?(\d+) ?ms", str(error)):
@@ -89,7 +89,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _raised_in(error: BaseException) -> str:
-    """Return the name of the file whose code raised an error."""
+    """Return the name of the source file that raised an error."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

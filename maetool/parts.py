@@ -24,7 +24,7 @@ _imports: ContextVar[bool] = ContextVar("imports", default=True)
 
 @contextmanager
 def no_imports() -> Iterator[None]:
-    """Let names of parts be registered ones only: a dotted path is unknown, and nothing is imported to find a part."""
+    """Restrict names of parts to registered ones: dotted paths are unknown, and nothing is imported."""
     token = _imports.set(False)
     try:
         yield
@@ -38,23 +38,23 @@ def build_part(cfg: Any, registry: engine.Registry, default_args: Mapping | None
     Args:
         cfg: a mapping with `type` (a registered name, a dotted path or a class) and the arguments of that class.
         registry: where the name is looked up.
-        default_args: facts that fill missing arguments; those that the class does not take, annotates as another kind
-            of value, or has a default of its own for are left out, see `Registry.asks_for`.
+        default_args: values for missing arguments; those that the class does not take, annotates with another type,
+            or has its own default for are left out, see `Registry.asks_for`.
 
     Raises:
-        UsageError: unknown type, unknown or missing argument; the message names the nearest ones. Or, where
-            the arguments are maetool's, a value of another kind or out of the bounds that their annotations name.
+        UsageError: unknown type, unknown or missing argument; the message suggests near names. For maetool's classes
+            also a value of a wrong type or out of bounds.
     """
     if not isinstance(cfg, Mapping):
         return cfg
     cls = check_part(cfg, registry)
     args = {name: value for name, value in cfg.items() if name not in ("type", "_scope_")}
-    if is_own(cls):  # annotations of other toolboxes may be wrong
+    if is_own(cls):  # annotations of other packages may be wrong
         check_values(cls.__name__, cls, args)
         check_bounds(cls.__name__, hints_of(cls), args)
     accepted = inspect.signature(cls).parameters
     for name, value in (default_args or {}).items():
-        if registry.asks_for(cls, name, value):  # else the class means something else by the name
+        if registry.asks_for(cls, name, value):  # otherwise the class uses the name for something else
             if name not in args and not is_own(cls):
                 _tell_of_default(cls, name, value)
             args.setdefault(name, value)
@@ -71,23 +71,23 @@ def build_part(cfg: Any, registry: engine.Registry, default_args: Mapping | None
 
 @contextmanager
 def refusals_told(part: str, hint: str = "check its arguments") -> Iterator[None]:
-    """Turn whatever is raised while a part is built, of values that it cannot be built with, into a UsageError.
+    """Turn any exception from building a part into a UsageError.
 
-    A lack of memory and a killed loading process are no matter of values, and stay as they are.
+    Out-of-memory errors and killed loader workers are passed on unchanged.
 
     Args:
-        part: what is built, as the config calls it; the sentence also names the place in the code.
+        part: the name of the part in the config; the message also names the source line.
         hint: what to do.
     """
     try:
         yield
     except (UsageError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # whatever a stranger's constructor raises
+    except Exception as error:  # constructors raise anything
         if tells_of_killed_loader(error):
             raise
         last = traceback.extract_tb(error.__traceback__)[-1]
-        reason = " ".join(str(error).split()) or last.line or "no reason given"  # of a bare assertion its line
+        reason = " ".join(str(error).split()) or last.line or "no reason given"  # for a bare assertion, its line
         raise UsageError(
             f"{part} cannot be built ({type(error).__name__}: {reason[:_LONGEST]}; {last.filename}, line "
             f"{last.lineno}): {hint}."
@@ -101,18 +101,18 @@ def _tell_of_default(cls: Any, name: str, fact: Any) -> None:
 
 
 def home_of(cls: Any) -> str:
-    """Return the package whose arguments a class takes: that of the constructor that it has or inherits."""
+    """Return the package that defines the constructor of a class, own or inherited."""
     owner = next((base for base in getattr(cls, "__mro__", ()) if "__init__" in vars(base)), cls)
     return owner.__module__.split(".")[0]
 
 
 def is_own(cls: Any) -> bool:
-    """Return whether the arguments of a class are maetool's."""
+    """Return whether the constructor of a class is maetool's."""
     return home_of(cls) == "maetool"
 
 
 def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
-    """Return the class that `cfg` names, after checking that it takes the arguments given.
+    """Return the class of `cfg`, after checking the names of its arguments.
 
     Raises:
         UsageError: no `type`, an unknown type or an unknown argument.
@@ -130,10 +130,10 @@ def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
 
 
 def check_arguments(owner: str, given: Iterable[str], taken: Collection[str]) -> None:
-    """Check that every name `given` is one that is `taken`.
+    """Check that every name in `given` is in `taken`.
 
     Raises:
-        UsageError: another one; the message gives near names.
+        UsageError: an unknown name; the message suggests near names.
     """
     for name in given:
         if name not in taken:
@@ -141,22 +141,22 @@ def check_arguments(owner: str, given: Iterable[str], taken: Collection[str]) ->
 
 
 def find_part(name: Any, registry: engine.Registry) -> Any:
-    """Return the class called `name` in `registry` or its parents, or found at the dotted path `name`.
+    """Return the class called `name` in `registry` or its parents, or at the dotted path `name`.
 
-    Inside of `no_imports` only a registered name is found.
+    Inside `no_imports` only registered names are known.
 
     Raises:
-        UsageError: nothing has that name; the message gives near names and the plugins that were or were not loaded.
+        UsageError: an unknown name; the message suggests near names and lists the plugins, loaded or not.
     """
     if callable(name):
         return name
     if not isinstance(name, str) or not name.strip():
-        found = "empty" if isinstance(name, str) else f"{name!r} and no name"
-        raise UsageError(f"The `type` of a {registry.name} is {found}: write one of {', '.join(_known(registry))}.")
+        problem = "empty" if isinstance(name, str) else f"{name!r} and no name"
+        raise UsageError(f"The `type` of a {registry.name} is {problem}: write one of {', '.join(_known(registry))}.")
     load_plugins()
-    found = _get(name, registry)
-    if callable(found):  # and not a module of that name
-        return found
+    part = _get(name, registry)
+    if callable(part):  # and not a module of that name
+        return part
     reason = _why_not_imported(name) if "." in name and _imports.get() else ""
     raise UsageError(
         f"There is no {registry.name} called `{name}`{reason}{_near(name, _known(registry))}. Known are "
@@ -168,7 +168,7 @@ def _get(name: str, registry: engine.Registry) -> Any:
     if _imports.get():
         try:
             return registry.get(name)
-        except (RuntimeError, ImportError):  # MMEngine hides why a dotted path failed
+        except (RuntimeError, ImportError):  # MMEngine hides the reason for a failed import
             return None
     own = registry.find(name)
     return inherited(name, registry) if own is None else own
@@ -186,7 +186,7 @@ def _why_not_imported(path: str) -> str:
     module, _, name = path.rpartition(".")
     try:
         return "" if hasattr(import_module(module), name) else f" (the module {module} has no {name})"
-    except Exception as error:  # whatever a stranger's module raises
+    except Exception as error:  # modules raise anything
         package = module.partition(".")[0]
         missing = isinstance(error, ModuleNotFoundError) and error.name == package
         hint = f"; install it by `{_INSTALLED_BY[package]}`" if missing and package in _INSTALLED_BY else ""

@@ -1,4 +1,4 @@
-"""What hooks, loops and checkpoints may rely on: the part of the runner that they use."""
+"""The part of the runner's interface that hooks, loops and checkpoints use."""
 
 from logging import Logger
 from typing import Any, Protocol, runtime_checkable
@@ -12,9 +12,9 @@ class RunnerLike(Protocol):
 
     Attributes:
         bare_model: the model without the wrapper of several processes, whose methods and attributes are its own.
-        stopped: why training ended before its time; empty if it did not.
-        saved_on_stop: whether the last iteration before that is in a checkpoint.
-        last_saved: iterations that are over in the last checkpoint that can be resumed, and its name.
+        stopped: why training stopped early; empty if it did not.
+        saved_on_stop: whether the last iteration is then in a checkpoint.
+        last_saved: completed iterations of the last checkpoint that can be resumed, and its name.
         rate: a sentence on the learning rate.
     """
 
@@ -30,7 +30,7 @@ class RunnerLike(Protocol):
     saved_on_stop: bool
     last_saved: tuple[int, str]
     rate: str
-    _train_loop: Any  # MMEngine's: None or a config as long as nobody has asked for the loop
+    _train_loop: Any  # MMEngine's: None or a config until the loop is built
     _test_loop: Any
 
     @property
@@ -67,11 +67,11 @@ class RunnerLike(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Epochs that are over."""
+        """Completed epochs."""
 
     @property
     def iter(self) -> int:
-        """Iterations that are over; in `after_train_iter`, the one in progress is not counted yet."""
+        """Completed iterations; in `after_train_iter`, the present one is not counted yet."""
 
     @property
     def max_epochs(self) -> int:
@@ -95,11 +95,11 @@ class RunnerLike(Protocol):
 
     @property
     def rank(self) -> int:
-        """The number of this process, from 0."""
+        """The rank of this process, from 0."""
 
     @property
     def world_size(self) -> int:
-        """How many processes train together."""
+        """The number of processes."""
 
     @property
     def seed(self) -> int:
@@ -107,11 +107,11 @@ class RunnerLike(Protocol):
 
     @property
     def trained_classes(self) -> Any:
-        """Names of the classes that the model is or was trained on; empty where nothing says so."""
+        """Names of the classes that the model is or was trained on; empty if unknown."""
 
     @property
     def config_facts(self) -> dict[str, str]:
-        """The config as a checkpoint holds it."""
+        """The config in the form that checkpoints store."""
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call a method of all hooks."""
@@ -123,7 +123,7 @@ class RunnerLike(Protocol):
         """Build a loader with its dataset and sampler."""
 
     def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
-        """Return the model's state dict, gathered where it is sharded; all processes call it together."""
+        """Return the model's full state dict, gathered if it is sharded; all processes must call it together."""
 
     def save_checkpoint(
         self,

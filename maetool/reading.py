@@ -12,8 +12,8 @@ import numpy as np
 
 from .errors import UsageError
 
-MOST_BYTES = 2**31  # of a table, a list or an annotation file; the largest published ones have 1.3 GB
-# What an archive may grow to: DEFLATE reaches 1,032 times the file's size, but only on zeros.
+MOST_BYTES = 2**31  # limit for a table, a list or an annotation file; the largest published ones have 1.3 GB
+# Limit for unpacking an archive: DEFLATE reaches 1,032 times the file's size, but only on zeros.
 _INFLATION, _FREE = 20, 2**24
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -22,10 +22,10 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
     """Return the content of a regular file of at most `most` bytes.
 
     Raises:
-        OSError: missing, not to be read, larger, or a directory, a named pipe, a socket or a device; none of these is
-            waited for.
+        OSError: the file is missing, not readable, larger, or a directory, named pipe, socket or device; opening it
+            never blocks.
     """
-    # Python's own files ask the system for more than this, which makes them a quarter slower.
+    # Python's file objects make more system calls, which makes them a quarter slower.
     descriptor = _open(path)
     try:
         status = os.fstat(descriptor)
@@ -34,7 +34,7 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
         if status.st_size > most:
             raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, more than the {most:,} that are read", path)
         data = os.read(descriptor, status.st_size)
-        # A network may give it in parts.
+        # A network file system may return it in parts.
         while len(data) < status.st_size and (more := os.read(descriptor, status.st_size - len(data))):
             data += more
         return data
@@ -60,14 +60,14 @@ def _not_regular(path: str | Path, mode: int) -> OSError:
 
 
 def read_text(path: str | Path, expected: str) -> str:
-    """Return the content of a text file in UTF-8, without the byte order mark that it may have.
+    """Return the content of a text file in UTF-8, without a byte order mark.
 
     Args:
         path: the file.
-        expected: what the file should hold, for the message.
+        expected: the expected content, for the message.
 
     Raises:
-        UsageError: it cannot be read, or is not in UTF-8.
+        UsageError: the file cannot be read, or is not in UTF-8.
     """
     try:
         return read_file(path).decode("utf-8-sig")
@@ -81,10 +81,10 @@ def read_text(path: str | Path, expected: str) -> str:
 
 
 def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype, bool, int]:
-    """Return shape, type, whether the first axis varies fastest, and where the values begin, of a `.npy` file.
+    """Return shape, dtype, whether the order is Fortran's, and the offset of the values of a `.npy` file.
 
     Raises:
-        ValueError: no such header, values that are Python objects, or fewer values than it says.
+        ValueError: an invalid header, values that are Python objects, or fewer values than the header says.
     """
     file = io.BytesIO(data)
     try:
@@ -100,7 +100,7 @@ def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype, bool, int]:
 
 
 def read_npy(data: bytes) -> np.ndarray:
-    """Return the array in the bytes of a `.npy` file, not writeable: it shares them.
+    """Return the array of a `.npy` file; it is read-only, because it shares the bytes.
 
     Raises:
         ValueError: see `npy_header`.
@@ -109,15 +109,15 @@ def read_npy(data: bytes) -> np.ndarray:
     try:
         return np.ndarray(shape, dtype, data, start, order="F" if fortran else "C")
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{shape} of {dtype} is no array ({error})") from error
+        raise ValueError(f"{shape} of {dtype} is not a valid array ({error})") from error
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a `.npz` file by their names; checksums are compared.
+    """Return the arrays of a `.npz` file by name, after checking its checksums.
 
     Raises:
         OSError: see `read_file`.
-        ValueError: damaged, or compressed so far that it could fill the memory.
+        ValueError: the file is damaged, or would unpack to far more than its size.
     """
     data = read_file(path)
     try:
@@ -129,4 +129,4 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     except ValueError:
         raise
     except Exception as error:  # BadZipFile, NotImplementedError, zlib.error, EOFError, RuntimeError ...
-        raise ValueError(f"no archive of arrays: {type(error).__name__} {error}") from error
+        raise ValueError(f"not an archive of arrays: {type(error).__name__} {error}") from error

@@ -1,4 +1,4 @@
-"""Files that maetool writes: each is there completely or not at all, also after a power cut."""
+"""Atomic writes of files: each is complete or absent, even after a power cut."""
 
 import csv
 import errno
@@ -17,21 +17,21 @@ from PIL import Image
 from .errors import OutputError, tells_of_killed_loader
 
 TEMPORARY = ".{name}.{process}.tmp"
-_NAME_BYTES = 200  # of a temporary file's name, so that all of it has fewer than the 255 that a file system takes
+_NAME_BYTES = 200  # of the name in a temporary file's name, so that the latter stays below the usual limit of 255
 
 
 def write_file(path: str | Path, content: bytes | Callable[[IO[bytes]], Any], durable: bool = True) -> None:
-    """Write a file and the folders above it; at no time does a part of it have the file's name.
+    """Write a file atomically, creating its folders.
 
     A link is replaced, not followed. A device or a pipe, such as /dev/stdout, is written to directly.
 
     Args:
         path: the file.
-        content: its bytes, or a function that writes them to a file that is open.
-        durable: flush it to the disk; without, which is faster for thousands of files, a power cut may lose it.
+        content: its bytes, or a function that writes them to an open file.
+        durable: flush it to the disk; False is faster for thousands of files, but a power cut may lose them.
 
     Raises:
-        OutputError: the disk is full, or the place cannot be written; what was there is as it was.
+        OutputError: the disk is full, or the folder cannot be written; an existing file stays unchanged.
     """
     path = Path(path)
     with failures_told(path):
@@ -43,12 +43,12 @@ def write_file(path: str | Path, content: bytes | Callable[[IO[bytes]], Any], du
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8 as `write_file` does; names of files that are no UTF-8 keep their bytes."""
+    """Write a text file in UTF-8 as `write_file` does; file names that are not UTF-8 keep their bytes."""
     write_file(path, text.encode("utf-8", "surrogateescape"))
 
 
 def write_csv(path: str | Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Write the rows of a table, the titles first, as `write_text` does."""
+    """Write a table, with its header as first row, as `write_text` does."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     write_text(path, text.getvalue())
@@ -60,16 +60,16 @@ def write_picture(path: str | Path, picture: np.ndarray, form: str, durable: boo
     Args:
         path: the file.
         picture: uint8 (H, W, 3), RGB, or (H, W), grey.
-        form: Pillow's name of a format.
+        form: Pillow's name of the format.
         durable: see `write_file`.
-        options: of that format.
+        options: options of that format.
     """
     image = Image.fromarray(picture)
     write_file(path, lambda file: image.save(file, form, **options), durable)
 
 
 def _is_stream(path: Path) -> bool:
-    """Return whether a path is no regular file, or leads to one by the system: /dev/stdout of a shell's `> FILE`."""
+    """Return whether a path is a stream: not a regular file, or a link of the system such as /dev/stdout."""
     return path.exists() and (not path.is_file() or os.path.abspath(path).startswith(("/dev/", "/proc/")))
 
 
@@ -81,12 +81,12 @@ def _bytes_of(content: bytes | Callable[[IO[bytes]], Any]) -> bytes:
 
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = True) -> None:
-    """Call `write(file)` on a temporary file beside `path`, flush it to the disk, and put it in the place of `path`.
+    """Call `write(file)` on a temporary file beside `path`, flush it to the disk, and rename it to `path`.
 
-    Not `durable`, it is not flushed.
+    Without `durable`, it is not flushed.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written; `path` is as it was.
+        OSError: the disk is full, or the folder cannot be written; `path` stays unchanged.
     """
     name = os.fsdecode(os.fsencode(path.name)[-_NAME_BYTES:])
     temporary = path.with_name(TEMPORARY.format(name=name, process=os.getpid()))
@@ -105,7 +105,7 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = 
 
 
 def open_new(path: Path) -> IO[bytes]:
-    """Open a new file for writing; what has its name, left by a killed process, is removed, and a link not followed."""
+    """Open a new file for writing; a leftover of a killed process is removed, and a link is not followed."""
     try:
         return open(path, "xb")
     except FileExistsError:
@@ -114,28 +114,28 @@ def open_new(path: Path) -> IO[bytes]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names of a folder's files to the disk; without it a power cut may undo a renaming."""
+    """Flush a folder's entries to the disk; otherwise a power cut may undo a rename."""
     descriptor = os.open(folder, os.O_RDONLY)
-    with suppress(OSError):  # some network file systems cannot flush a folder, and need not
+    with suppress(OSError):  # some network file systems cannot flush folders, and need not
         os.fsync(descriptor)
     os.close(descriptor)
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file, if it exists."""
     with suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def remove_leftovers(folder: Path, suffix: str) -> None:
-    """Remove the temporary files of names ending in `suffix` that killed processes left in a folder."""
+    """Remove temporary files that killed processes left in a folder, for names ending in `suffix`."""
     for leftover in folder.glob(TEMPORARY.format(name=f"*{suffix}", process="*")):
         remove_file(leftover)
 
 
 @contextmanager
 def failures_told(path: Path) -> Iterator[None]:
-    """Turn a full disk or a folder without permission, met while writing `path`, into an OutputError."""
+    """Turn an error while writing `path`, such as a full disk, into an OutputError."""
     try:
         yield
     except OutputError:
@@ -145,20 +145,20 @@ def failures_told(path: Path) -> Iterator[None]:
             raise
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"{path} could not be written ({reason}): make room, or choose another place. What was there before is "
-            "untouched."
+            f"{path} could not be written ({reason}): free disk space, or choose another path. An existing file is "
+            "unchanged."
         ) from error
 
 
 def check_file(path: str | Path, option: str) -> Path:
-    """Return the path of a file that is written later, after a look at whether that can work.
+    """Return the path of a file that is written later, after checking that this is possible.
 
     Args:
         path: the file.
-        option: what the user calls it, such as "--out".
+        option: the option that names it, such as "--out".
 
     Raises:
-        OutputError: a folder has its name, it lies below a file, its name is too long, or its folder takes no file.
+        OutputError: the path is a folder, is below a file, is too long, or its folder is not writable.
     """
     path = Path(path)
     with _refused(path, option):
@@ -170,14 +170,14 @@ def check_file(path: str | Path, option: str) -> Path:
 
 
 def check_folder(path: str | Path, option: str) -> Path:
-    """Return the path of a folder that is written to later, after a look at whether that can work.
+    """Return the path of a folder that is written to later, after checking that this is possible.
 
     Args:
-        path: the folder, there or not.
-        option: what the user calls it, such as "--work-dir".
+        path: the folder, which need not exist.
+        option: the option that names it, such as "--work-dir".
 
     Raises:
-        OutputError: a file has its name or lies above it, its name is too long, or it takes no file.
+        OutputError: the path is a file, is below a file, is too long, or is not writable.
     """
     path = Path(path)
     with _refused(path, option):
@@ -197,13 +197,11 @@ def _refused(path: Path, option: str) -> Iterator[None]:
         RuntimeError,
     ) as error:  # a zero byte in the name, a circle of links
         reason = getattr(error, "strerror", None) or error
-        raise OutputError(
-            f"{option} is {path}, where nothing can be written ({reason}): choose another place."
-        ) from error
+        raise OutputError(f"{option} is {path}, which cannot be written ({reason}): choose another path.") from error
 
 
 def _try_folder(path: Path) -> None:
-    """Write a byte to a file without a name in the folder that is to hold `path`, or the nearest that is there."""
+    """Write a byte to an unnamed file in the folder of `path`, or in its nearest existing parent."""
     with suppress(FileNotFoundError):
         os.stat(path)  # a name that is too long, or one below a file
     folder = next(parent for parent in path.parents if os.path.lexists(parent))

@@ -11,18 +11,18 @@ from maetool import commands
 
 OTHERS = {"--seed", "--local-rank"}  # any number, and the launcher's
 CASES = [
-    ("quick_eval c.pth --data x --limit 0", "--limit: 0 is given, but it must be at least 1"),
-    ("quick_eval c.pth --data x --k 0", "--k: 0 is given, but it must be at least 1"),
-    ("quick_eval c.pth --data x --batch-size 0", "--batch-size: 0 is given"),
-    ("quick_eval c.pth --data x --workers -1", "--workers: -1 is given, but it must be at least 0"),
-    ("extract_features c.pth --data x --out x.npz --batch-size -2", "--batch-size: -2 is given"),
-    ("visualize_reconstruction c.py c.pth --num 0", "--num: 0 is given"),
-    ("compare c.py --out x --seeds 0", "--seeds: 0 is given"),
-    ("prepare_dataset x y --images-per-shard 0", "--images-per-shard: 0 is given"),
-    ("prepare_dataset x y --workers 0", "--workers: 0 is given, but it must be at least 1"),
-    ("predict c.py c.pth x.png --max-pixels 0", "--max-pixels: 0 is given, but it must be at least 1"),
-    ("dataset_stats x --limit two", "--limit: 'two' is given, but it must be a whole number"),
-    ("dataset_stats x --limit 1.5", "--limit: '1.5' is given, but it must be a whole number"),
+    ("quick_eval c.pth --data x --limit 0", "--limit: got 0, but it must be at least 1"),
+    ("quick_eval c.pth --data x --k 0", "--k: got 0, but it must be at least 1"),
+    ("quick_eval c.pth --data x --batch-size 0", "--batch-size: got 0"),
+    ("quick_eval c.pth --data x --workers -1", "--workers: got -1, but it must be at least 0"),
+    ("extract_features c.pth --data x --out x.npz --batch-size -2", "--batch-size: got -2"),
+    ("visualize_reconstruction c.py c.pth --num 0", "--num: got 0"),
+    ("compare c.py --out x --seeds 0", "--seeds: got 0"),
+    ("prepare_dataset x y --images-per-shard 0", "--images-per-shard: got 0"),
+    ("prepare_dataset x y --workers 0", "--workers: got 0, but it must be at least 1"),
+    ("predict c.py c.pth x.png --max-pixels 0", "--max-pixels: got 0, but it must be at least 1"),
+    ("dataset_stats x --limit two", "--limit: got 'two', but it must be a whole number"),
+    ("dataset_stats x --limit 1.5", "--limit: got '1.5', but it must be a whole number"),
 ]
 
 

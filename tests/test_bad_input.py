@@ -22,10 +22,10 @@ def build(repository, tmp_path, config=SHAPES, options=()):
 
 
 def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
-    with pytest.raises(UsageError, match=r"--data is /not/there, but nothing is there"):
+    with pytest.raises(UsageError, match=r"--data is /not/there, which does not exist"):
         load_for(repository / SHAPES, data="/not/there", debug=True)
     _, sentences = load_for(repository / VIT_B, debug=True)
-    assert "DEBUG: train_dataloader: there is no data/imagenet/train, so shapes are drawn instead." in sentences
+    assert "DEBUG: train_dataloader: data/imagenet/train does not exist, so drawn shapes replace it." in sentences
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
         (["model.masker.mask_ratio=1e-8"], r"removes none of 16 patches"),
         (["model.encoder.patch_size=7"], r"32x32 pixels does not divide into patches of 7x7.*nearest.*is 35x35"),
         (["model.encoder.img_size=0"], r"img_size is 0, but must be a number from 1"),
-        (["train_dataloader.dataset.img_size=64"], r"dataset says img_size=64x64, but the encoder says 32x32"),
+        (["train_dataloader.dataset.img_size=64"], r"dataset has img_size=64x64, but the encoder has 32x32"),
         (["model.target.patch_size=4"], r"target says patch_size=4, but the encoder says \(8, 8\)"),
         (["model.target.in_chans=4"], r"target says in_chans=4, but the encoder says 3"),
         (["model.encoder.in_chans=5"], r"5 channels, but data_preprocessor gives 3 means"),
-        (["train_dataloader.dataset.in_chans=4"], r"says in_chans=4, but the encoder says 3"),
+        (["train_dataloader.dataset.in_chans=4"], r"has in_chans=4, but the encoder has 3"),
         (["model.encoder.embed_dim=130", "model.encoder.num_heads=4"], r"embed_dim is 130, but sine-cosine"),
         (["model.encoder.num_heads=3"], r"embed_dim 128 does not divide into 3 heads"),
         (["model.head.loss=l3"], r"loss is 'l3', but must be one of l1, l2, smooth_l1"),
         (["optim_wrapper.dtype=float8"], r"float8.*must be"),
-        (["optim_wrapper.optimizer.lr=0.1"], r"base_lr=0.006 and optimizer.lr=0.1: state only one"),
+        (["optim_wrapper.optimizer.lr=0.1"], r"base_lr=0.006 and optimizer.lr=0.1: set only one"),
         (["effective_batch_size=100"], r"effective_batch_size is 100, but 1 process\(es\).*64 images at a time"),
         (["train_dataloader.dataset.num_samples=10"], r"10 images, fewer than one batch of 64"),
         (["param_scheduler.0.warmup_epochs=10"], r"warm-up takes 10 epochs of 10"),
@@ -122,7 +122,7 @@ def test_config(repository, tmp_path, options, sentence):
 
 
 def test_two_sizes_in_one_config(repository, tmp_path):
-    with pytest.raises(UsageError, match=r"RandomResizedCrop says size=192x192, but the encoder says 224x224"):
+    with pytest.raises(UsageError, match=r"RandomResizedCrop has size=192x192, but the encoder has 224x224"):
         build(repository, tmp_path, VIT_B, ["train_dataloader.dataset.pipeline.0.size=192"])
 
 

@@ -27,7 +27,7 @@ run(lambda: list(DataLoader(Dies(), num_workers=1)))
 def test_a_loading_process_that_is_killed_is_one_sentence():
     done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
     assert done.returncode == FAILED_EXIT
-    assert "error: A process that loads images was killed (DataLoader worker" in done.stderr
+    assert "error: A loader worker was killed (DataLoader worker" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -146,7 +146,7 @@ run(main)
 def test_a_loading_process_that_is_killed_with_a_batch_on_its_way_is_one_sentence():
     done = subprocess.run([sys.executable, "-c", IN_TRANSIT], capture_output=True, text=True, timeout=60)
     assert done.returncode == FAILED_EXIT
-    assert "error: A process that loads images was killed (" in done.stderr
+    assert "error: A loader worker was killed (" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -171,7 +171,7 @@ def test_full_shared_memory_is_one_sentence():
     command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, "-c", FULL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == FAILED_EXIT
-    assert "error: The shared memory (/dev/shm) through which images are loaded is full (" in done.stderr
+    assert "error: The shared memory (/dev/shm) of the loader workers is full (" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -196,10 +196,8 @@ def test_a_full_disk_is_one_sentence(repository, flag, command):
     line = f"{sys.executable} {flag} -m maetool {command.format('configs/mae/vit-t_shapes.py')} > /dev/full"
     environment = {**os.environ, "PYTHONPATH": str(repository)}
     done = subprocess.run(["bash", "-c", line], cwd=repository, capture_output=True, text=True, env=environment)
-    sentence = (
-        "\nerror: The output could not be written (No space left on device): make room, or send it to another place.\n"
-    )
-    assert (done.returncode, done.stderr) == (FAILED_EXIT, sentence)
+    sentence = "The output could not be written (No space left on device): free disk space, or redirect it elsewhere."
+    assert (done.returncode, done.stderr) == (FAILED_EXIT, f"\nerror: {sentence}\n")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")

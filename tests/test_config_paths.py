@@ -125,4 +125,4 @@ def test_configs_are_listed_by_words(package, capsys, monkeypatch):
     names, _ = listed("simmim", "SWIN", "800 epochs")
     assert names == ["maetool::simmim/swin-b_800e.py"]
     assert listed("--package", "my_package") == (["my_package::own/half.py"], "")
-    assert "No config of maetool has swin and audio in name or title." in listed("swin", "audio")[1]
+    assert "No config of maetool has swin and audio in its name or title" in listed("swin", "audio")[1]

@@ -56,7 +56,7 @@ def test_an_evaluation_measures_and_trains_nothing(path, tmp_path):
     cfg.work_dir = str(tmp_path)
     runner = launch.build_runner(cfg)
     assert 0 <= runner.val().pop("knn") <= 100
-    with pytest.raises(UsageError, match=f"{path} trains nothing, it measures a checkpoint: maetool test "):
+    with pytest.raises(UsageError, match=f"{path} defines an evaluation and no training: run maetool test "):
         launch.need_training(cfg)
 
 

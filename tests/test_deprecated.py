@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 import maetool
@@ -79,6 +80,25 @@ def test_the_text_of_a_config():
         assert read_section(text, "model").encoder.depth == 2
     with pytest.warns(DeprecationWarning, match=r"runner\.cfg\.pretty_text"):
         assert MaetoolRunner.config_text.fget(SimpleNamespace(cfg=SimpleNamespace(pretty_text=text))) == text
+
+
+def test_attributes_with_new_names():
+    from maetool.evaluation.objects import DetectionValLoop
+    from maetool.installation.packages import OK, Finding
+    from maetool.pretrained.predict import Prediction
+    from maetool.weights.formats.mae import NAMES
+
+    with pytest.warns(DeprecationWarning, match=r"Finding\.found is now Finding\.detail; maetool 0\.3\.0 removes"):
+        assert Finding(OK, "torch", "2.0").found == "2.0"
+    with pytest.warns(DeprecationWarning, match=r"Prediction\.told is now Prediction\.record"):
+        assert Prediction(np.zeros((1, 1, 3), np.uint8), {"image": "x"}).told == {"image": "x"}
+    with pytest.warns(DeprecationWarning, match=r"KeyMap\.ours is now KeyMap\.own_name"):
+        assert NAMES.ours("cls_token") == "encoder.cls_token"
+    with pytest.warns(DeprecationWarning, match=r"KeyMap\.theirs is now KeyMap\.other_name"):
+        assert NAMES.theirs("encoder.cls_token") == "cls_token"
+    loop = SimpleNamespace(detections=[1])
+    with pytest.warns(DeprecationWarning, match=r"DetectionValLoop\.found is now DetectionValLoop\.detections"):
+        assert DetectionValLoop.found.fget(loop) == [1]
 
 
 PUBLIC = (Path(__file__).parent / "data" / "public_names_0.1.0.txt").read_text().split()

@@ -52,7 +52,7 @@ def test_requirements_of_every_form(installed):
 def test_the_requirements_of_this_environment_can_be_read():
     found = list(packages())
     assert {"torch", "timm", "onnx (for onnx)"} <= {finding.name for finding in found}
-    assert [finding for finding in found if "Invalid" in finding.found] == []
+    assert [finding for finding in found if "Invalid" in finding.detail] == []
 
 
 @pytest.mark.parametrize("line", ["!nonsense!", "torch>=", "torch>=2; no_such_marker == 'x'", "tor ch"])
@@ -60,7 +60,7 @@ def test_a_requirement_that_cannot_be_read_is_one_line(installed, line):
     found = requires(installed, line, "timm>=1")
     assert found["timm"].state == OK
     assert found[line].state == FAILS
-    assert found[line].found.startswith("InvalidRequirement: ")
+    assert found[line].detail.startswith("InvalidRequirement: ")
     assert found[line].cure == "pip install --force-reinstall --no-deps maetool"
     assert to_lines(found[line]).count("\n") == 1
 
@@ -70,11 +70,11 @@ def test_broken_metadata_of_a_package(installed):
     installed("colorsys", version="")  # the module of the standard library is there, the version is not
     installed("no-version", version="")
     found = requires(installed, "broken-version>=1", "colorsys>=1", "no-version>=1")
-    assert (found["broken-version"].state, found["broken-version"].found) == (
+    assert (found["broken-version"].state, found["broken-version"].detail) == (
         *(FAILS, "not a version, but >=1 is needed"),
     )
-    assert found["colorsys"].found == "can be imported, but has no metadata, so its version is unknown"
-    assert found["no-version"].found == "not installed"
+    assert found["colorsys"].detail == "can be imported, but has no metadata, so its version is unknown"
+    assert found["no-version"].detail == "not installed"
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_another_package_may_bring_the_module(installed, monkeypatch, package, o
     installed(other, version=version)
     finding = requires(installed, f"{package}>=3")[package]
     assert finding.state == state
-    assert f"{other} {version}" in finding.found
+    assert f"{other} {version}" in finding.detail
 
 
 def test_packages_that_overwrite_each_other(monkeypatch):
     monkeypatch.setattr(installation, "version", lambda name: None if name.endswith("-lite") else "1.0")
-    cures = [finding.cure for finding in packages() if "overwrite each other" in finding.found]
+    cures = [finding.cure for finding in packages() if "overwrite each other" in finding.detail]
     assert [cure.split(" && ")[0] for cure in cures] == ["pip uninstall -y mmengine", "pip uninstall -y mmcv"]
 
 

@@ -94,7 +94,7 @@ def test_of_masks(call, folder, tmp_path):
     arguments = ["configs/mae/vit-t_shapes.py", "--draws", 8, "--out", tmp_path / "m.png", "--max-pixels", 1023]
     with pytest.raises(UsageError, match="max_pixels=1,023"):
         call("browse_masks", *arguments, "--data", folder)
-    with pytest.raises(UsageError, match="--max-pixels is for the images of --data"):
+    with pytest.raises(UsageError, match="--max-pixels applies to the images of --data"):
         call("browse_masks", *arguments)
 
 
@@ -110,7 +110,7 @@ def test_of_the_data_of_a_config(call, folder, tmp_path, monkeypatch, name):
     arguments = [*config, "--out", tmp_path / "x.png", "--max-pixels", 1000]
     with pytest.raises(KeyError, match=r"\[1000, None\]" if name == "fit_centroids" else r"\[None, 1000\]"):
         call(name, *arguments, "--data", folder)
-    with pytest.raises(UsageError, match="--max-pixels is for files of images, but the data is ShapesDataset"):
+    with pytest.raises(UsageError, match="--max-pixels applies to image files, but the dataset is ShapesDataset"):
         call(name, *arguments)
 
 

@@ -130,7 +130,7 @@ def test_places_that_cannot_be_written_are_told_first(name, call, given, tmp_pat
     (tmp_path / f"folder{ending or ''}").mkdir()
     in_the_way = tmp_path / f"folder{ending}" if ending else file
     for out in (file / f"below{ending or ''}", tmp_path / ("a" * 300 + (ending or "")), in_the_way):
-        with pytest.raises(OutputError, match="where nothing can be written") as caught:
+        with pytest.raises(OutputError, match="which cannot be written") as caught:
             call(name, out)
         assert str(out) in str(caught.value)
     assert file.read_bytes() == b"as it was"

@@ -127,7 +127,7 @@ def test_every_part_is_listed_with_a_description():
     text = to_text(components("masker"))
     assert "RandomMasker(mask_ratio=0.75, predict_ratio=None)\n" in text
     assert "[maetool.maskers.random]" in text
-    with pytest.raises(UsageError, match="no kind of part called 'maskers': take one of masker, stem"):
+    with pytest.raises(UsageError, match="no kind of part called 'maskers': choose one of masker, stem"):
         components("maskers")
 
 

@@ -36,7 +36,7 @@ def test_a_leaf_is_another_one_with_its_number_of_epochs(tmp_path, monkeypatch, 
     (option,) = re.findall(r"--cfg-options (\S+),", sentence)
     assert (left, option) == (LEAVES[name], f"train_cfg.max_epochs={epochs}")
     assert load_config(left, [option]).train_cfg.max_epochs == epochs
-    assert f"--work-dir work_dirs/{name.replace('/', '_')} " in sentence
+    assert f"--work-dir work_dirs/{name.replace('/', '_')}." in sentence
 
 
 @pytest.mark.parametrize("base", ["maetool::mae/vit-s_400e.py", "../mae/vit-s_400e.py"])

@@ -1,6 +1,6 @@
 """The commands, one file each: `maetool train CONFIG`.
 
-The docstring of a file is the help of its command, and its first line stands in the list that `maetool --help` prints.
+The docstring of a file is the help of its command; `maetool --help` lists its first line.
 """
 
 import ast
@@ -25,15 +25,15 @@ _FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Run the command that the command line names, or list all of them."""
+    """Run the command named on the command line, or list all commands."""
     run(_dispatch, "Stopped.")
 
 
 def run_command(name: str) -> None:
-    """Run one command on the arguments in `sys.argv`, with the current folder on the path for parts of the user's own.
+    """Run one command on the arguments in `sys.argv`, with the current folder on the import path for the user's parts.
 
     Args:
-        name: file name in this folder, without its ending.
+        name: file name in this folder, without suffix.
     """
     _add_current_folder()
     module = import_module(f"maetool.commands.{name}")
@@ -77,6 +77,6 @@ def _summary(name: str) -> str:
 
 
 def _add_current_folder() -> None:
-    # Last, so that a file of the user's named like an installed package does not replace the package.
+    # Last, so that a user's file does not shadow an installed package of the same name.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())

@@ -20,9 +20,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="the config whose masker is drawn")
     parser.add_argument("--run", action="append", metavar='"NAME KEY=VALUE ..."', help="a row: a name and its options")
-    parser.add_argument("--data", metavar="FOLDER", help="lay the masks on these images (default: drawn shapes)")
+    parser.add_argument("--data", metavar="FOLDER", help="draw the masks on these images (default: drawn shapes)")
     parser.add_argument("--out", default="masks.png", help="path of the PNG (default: %(default)s)")
-    parser.add_argument("--draws", type=positive, default=2048, help="masks for the statistics (default: %(default)s)")
+    parser.add_argument(
+        "--draws", type=positive, default=2048, help="number of masks for the statistics (default: %(default)s)"
+    )
     add_max_pixels(parser, "of --data are refused")
     return parser.parse_args()
 
@@ -38,9 +40,9 @@ def main() -> None:
 
     runs = parse_runs(args.run or [Path(args.config).stem])
     maskers, images, grid = masks_of(args.config, runs, args.data, args.max_pixels)
-    figure, found = masks_figure(maskers, images, grid, args.draws)
+    figure, statistics = masks_figure(maskers, images, grid, args.draws)
     print(f"{'masker':<16} {'visible':>8} {'least':>7} {'most':>7} {'mean cluster':>13}")
-    for name, s in found.items():
+    for name, s in statistics.items():
         row = f"{s.rate.mean():8.3f} {s.rate.min():7.3f} {s.rate.max():7.3f} {s.clusters.mean():13.1f}"
         print(f"{name:<16} {row}")
     save_figure(figure, out)
@@ -50,16 +52,16 @@ def main() -> None:
 def masks_of(
     path: str, runs: Mapping[str, Sequence[str]], data: str | None, max_pixels: int | None = None
 ) -> "tuple[dict[str, nn.Module], Tensor, Any]":
-    """Return the maskers of several changes of a config, some uint8 images (N, 3, H, W) for them, and the grid.
+    """Return the maskers of several variants of a config, uint8 images (N, 3, H, W) to draw them on, and the grid.
 
     Args:
         path: the config.
-        runs: name to options.
-        data: folder of images; drawn shapes without one.
-        max_pixels: most pixels of an image in the folder; None for the default.
+        runs: options of each variant, by name.
+        data: folder of images; None draws shapes.
+        max_pixels: largest number of pixels of an image in the folder; None for the default.
 
     Raises:
-        UsageError: a change that is wrong, changes of the grid, or `max_pixels` without `data`.
+        UsageError: an invalid option, variants with different grids, or `max_pixels` without `data`.
     """
     import torch
 
@@ -70,7 +72,7 @@ def masks_of(
     from maetool.registry import DATASETS, MODELS
 
     if max_pixels and not data:
-        raise UsageError("--max-pixels is for the images of --data, which is not given: leave it out.")
+        raise UsageError("--max-pixels applies to the images of --data, which is missing: leave it out, or add --data.")
     configs = {name: load_config(path, options) for name, options in runs.items()}
     models = {}
     for name, cfg in configs.items():
@@ -78,7 +80,7 @@ def masks_of(
         models[name] = MODELS.build({**cfg.model, "data_preprocessor": None})
     first = next(iter(models.values())).encoder
     if any(model.encoder.grid != first.grid for model in models.values()):
-        raise UsageError("The runs have different grids: leave image size and patch size as they are.")
+        raise UsageError("The runs have different grids: use the same image size and patch size in all of them.")
     shapes = {"type": "ShapesDataset", "num_samples": 8, "img_size": first.img_size}
     folder = {"type": "ImageFolderDataset", "root": data, "limit": 8, "max_pixels": chosen_limit(max_pixels)}
     folder["pipeline"] = [{"type": "ResizeCenterCrop", "size": first.img_size}]

@@ -12,19 +12,22 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     formats = "\n".join(f"  {name:13}{each.about}" for name, each in FORMATS.items())
     parser = argparse.ArgumentParser(
-        description=f"{__doc__}\n\nThat of CHECKPOINT is recognised. The formats are\n  maetool      ours\n{formats}",
+        description=(
+            f"{__doc__}\n\nThe format of CHECKPOINT is detected. The formats are\n  maetool      maetool's "
+            f"own\n{formats}"
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", help="a file of torch or safetensors, or a folder with one, of any format")
-    parser.add_argument("--to", required=True, metavar="FORMAT", help="one of those above")
+    parser.add_argument("--to", required=True, metavar="FORMAT", help="one of the formats above")
     parser.add_argument("--out", required=True, metavar="FILE", help=".pth or .safetensors")
-    parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
-    parser.add_argument("--num-heads", type=positive, help="attention heads, where nothing says them")
+    parser.add_argument("--config", help="config of the encoder, if the checkpoint does not describe it")
+    parser.add_argument("--num-heads", type=positive, help="attention heads, if the checkpoint does not record them")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Convert, write, tell."""
+    """Convert, write, report."""
     args = parse_args()
     from maetool.config.load import load_config
     from maetool.pretrained.convert import convert, write_conversion

@@ -8,7 +8,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tokenizer", help="the published file, for example vqkd_encoder_base_decoder_3x768x12_clip.pth")
-    parser.add_argument("--out", required=True, help="where to write; name it as model.target.codebook")
+    parser.add_argument("--out", required=True, help="file to write, for model.target.codebook")
     return parser.parse_args()
 
 

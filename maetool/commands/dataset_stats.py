@@ -1,6 +1,6 @@
 """Measure a folder of images: mean, deviation, sizes, channels, broken files.
 
-The last line of what it prints is ready to paste after the options of `maetool train`.
+The last line of the output can be appended to a `maetool train` command.
 """
 
 import argparse
@@ -14,18 +14,18 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", help="folder of images of any depth, or text list")
-    parser.add_argument(
-        "--in-chans", type=positive, help="channels to read with (default: 3, or what most arrays hold)"
-    )
-    parser.add_argument("--limit", type=positive, help="read only so many files, evenly spaced (default: all)")
+    parser.add_argument("--in-chans", type=positive, help="channels to read (default: 3, or that of most arrays)")
+    parser.add_argument("--limit", type=positive, help="read only this many files, evenly spaced (default: all)")
     add_max_pixels(parser)
-    parser.add_argument("--workers", type=positive, help="threads (default: as many as there are cores)")
-    parser.add_argument("--broken", metavar="FILE", help="write the unreadable files there, one a line with its reason")
+    parser.add_argument("--workers", type=positive, help="number of threads (default: number of cores)")
+    parser.add_argument(
+        "--broken", metavar="FILE", help="write the unreadable files to FILE, one per line with the reason"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
-    """Read and tell."""
+    """Measure and print."""
     args = parse_args()
     from tqdm import tqdm
 
@@ -42,7 +42,7 @@ def main() -> None:
     indices = evenly_spaced(len(files), args.limit).tolist()
     with tqdm(total=len(indices), unit="image", dynamic_ncols=True) as bar:
         workers, max_pixels = args.workers or usable_cores(), chosen_limit(args.max_pixels)
-        found = measure(files, indices, args.in_chans, workers, bar.update, max_pixels)
-    print(to_text(found, len(files)))
+        statistics = measure(files, indices, args.in_chans, workers, bar.update, max_pixels)
+    print(to_text(statistics, len(files)))
     if args.broken:
-        write_text(args.broken, "".join(f"{line}\n" for line in found.broken))
+        write_text(args.broken, "".join(f"{line}\n" for line in statistics.broken))

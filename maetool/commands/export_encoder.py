@@ -1,7 +1,7 @@
 """Export the encoder of a checkpoint as .pth, .safetensors or .onnx.
 
-FILE ends in .pth or .safetensors, names as in timm, or in .onnx; mean, deviation, sizes, recipe and versions go along.
-A model card is written beside it, as .md.
+A .pth or .safetensors file has timm's names; an .onnx file has the graph. Mean, deviation, sizes, recipe and versions
+are stored with the weights, and a model card is written beside the file, as .md.
 """
 
 import argparse
@@ -16,13 +16,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a checkpoint of any format, see docs/checkpoints.md")
     parser.add_argument("--out", required=True, help="for example encoder.pth, encoder.safetensors or encoder.onnx")
-    parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
-    parser.add_argument("--num-heads", type=positive, help="attention heads, where nothing says them")
+    parser.add_argument("--config", help="config of the encoder, if the checkpoint does not describe it")
+    parser.add_argument("--num-heads", type=positive, help="attention heads, if the checkpoint does not record them")
     parser.add_argument(
         "--img-size",
         type=positive,
         nargs="+",
-        help="of the images: H W, or one number for a square; positions are resized",
+        help="image size: H W, or one number for a square; positions are resized",
     )
     return parser.parse_args()
 
@@ -55,7 +55,5 @@ def main() -> None:
         print(f"{out}: {len(weights)} tensors, {size / 1e6:.1f} million parameters, names as in timm.")
     card = write_card(exported, state.get("meta") or {}, out)
     print(
-        f"{card}: its model card."
-        if card
-        else f"{out.with_suffix('.md')} is there already, so no model card is written."
+        f"{card}: its model card." if card else f"{out.with_suffix('.md')} already exists, so no model card is written."
     )

@@ -1,4 +1,4 @@
-"""Write the features of a set of images to a file; nothing is masked."""
+"""Write the features of images, unmasked, to a file."""
 
 import argparse
 
@@ -16,11 +16,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--pool",
         choices=["mean", "cls", "tokens"],
-        help="mean of the patch tokens, class token, or all patch tokens (default: mean, or what a classifier pools)",
+        help=(
+            "mean of the patch tokens, class token, or all patch tokens (default: mean, or a classifier's own pooling)"
+        ),
     )
-    parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
+    parser.add_argument("--config", help="config of the encoder, if the checkpoint does not describe it")
     parser.add_argument("--batch-size", type=positive, default=64)
-    parser.add_argument("--workers", type=not_negative, help="processes that load images (default: as many as cores)")
+    parser.add_argument("--workers", type=not_negative, help="loader processes (default: number of cores)")
     add_max_pixels(parser)
     return parser.parse_args()
 
@@ -36,9 +38,9 @@ def main() -> None:
     model = load_frozen(args.checkpoint, load_config(args.config) if args.config else None)
     dataset = build_whole(model, args.data, args.max_pixels)
     features = {"features": features_of(model, args.pool)}
-    found = extract(model, dataset, features, batch_size=args.batch_size, workers=args.workers)
-    names = [dataset.name_of(i) for i in found["index"].tolist()]
-    write_features(out, found["features"].numpy(), names, found.get("label"), dataset.classes)
+    outputs = extract(model, dataset, features, batch_size=args.batch_size, workers=args.workers)
+    names = [dataset.name_of(i) for i in outputs["index"].tolist()]
+    write_features(out, outputs["features"].numpy(), names, outputs.get("label"), dataset.classes)
     classes = f"labels of {len(dataset.classes)} classes" if dataset.classes else "no labels"
-    shape = " x ".join(map(str, found["features"].shape[1:]))
+    shape = " x ".join(map(str, outputs["features"].shape[1:]))
     print(f"{out}: {len(names):,} images, {shape} numbers each, {classes}; {len(dataset) - len(names)} unreadable.")

@@ -1,4 +1,4 @@
-"""Cluster patches into the centroids that the token target of a config needs."""
+"""Fit the centroids of a config's token target to training patches."""
 
 import argparse
 
@@ -11,11 +11,13 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="a config whose target is TokenTarget, for example maetool::ccvit/vit-b_300e.py")
-    parser.add_argument("--data", metavar="FOLDER", help="look at these images instead of the config's training data")
+    parser.add_argument("--data", metavar="FOLDER", help="use these images instead of the config's training data")
     parser.add_argument("--out", help="file to write (default: the config's model.target.codebook)")
-    parser.add_argument("--centroids", type=positive, default=8192, help="how many (default: %(default)s)")
-    parser.add_argument("--patches", type=positive, default=64, help="patches for each centroid (default: %(default)s)")
-    parser.add_argument("--iterations", type=positive, default=20, help="of k-means, at most (default: %(default)s)")
+    parser.add_argument("--centroids", type=positive, default=8192, help="number of centroids (default: %(default)s)")
+    parser.add_argument("--patches", type=positive, default=64, help="patches per centroid (default: %(default)s)")
+    parser.add_argument(
+        "--iterations", type=positive, default=20, help="maximum number of k-means iterations (default: %(default)s)"
+    )
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
     add_max_pixels(parser)
     return parser.parse_args()

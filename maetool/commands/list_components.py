@@ -15,7 +15,9 @@ INTERRUPTED = "Stopped."
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", nargs="?", help="only these, such as masker, encoder, target or hook (default: all)")
+    parser.add_argument(
+        "kind", nargs="?", help="only parts of this kind, such as masker, encoder, target or hook (default: all)"
+    )
     return parser.parse_args()
 
 
@@ -33,10 +35,10 @@ class Component:
 
     Attributes:
         kind: name of its registry, such as "masker".
-        name: what a config calls it.
-        arguments: as Python shows them, such as "(mask_ratio=0.75)".
+        name: its name in configs.
+        arguments: its signature, such as "(mask_ratio=0.75)".
         about: first line of its docstring.
-        origin: distribution and version that it is from, and its module.
+        origin: its distribution, version and module.
     """
 
     kind: str
@@ -50,7 +52,7 @@ def components(kind: str | None = None) -> list[Component]:
     """Return the registered parts of maetool and its plugins, of one kind or of all.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: an unknown kind.
     """
     from maetool import registry  # here, because it imports torch, and --help answers at once
     from maetool.plugins import load_plugins
@@ -58,7 +60,7 @@ def components(kind: str | None = None) -> list[Component]:
     load_plugins()
     registries = {each.name: each for each in vars(registry).values() if isinstance(each, registry.Registry)}
     if kind is not None and kind not in registries:
-        raise UsageError(f"There is no kind of part called {kind!r}: take one of {', '.join(registries)}.")
+        raise UsageError(f"There is no kind of part called {kind!r}: choose one of {', '.join(registries)}.")
     chosen = registries.values() if kind is None else [registries[kind]]
     return [component for each in chosen for component in _in(each)]
 
@@ -70,7 +72,7 @@ def _in(parts: Any) -> Iterator[Component]:
 
 
 def _arguments(part: type) -> str:
-    """Return the arguments without annotations, which say more than fits a line."""
+    """Return the signature without annotations, so that it fits on a line."""
     shown = [p.replace(annotation=p.empty) for p in inspect.signature(part).parameters.values()]
     return str(inspect.Signature(shown))
 
@@ -83,12 +85,12 @@ def _origin(module: str) -> str:
     return module if distribution is None else f"{distribution} {version(distribution)}, {module}"
 
 
-def to_text(found: list[Component]) -> str:
-    """Return components as lines for a terminal, in groups of a kind."""
+def to_text(parts: list[Component]) -> str:
+    """Return components as lines for a terminal, grouped by kind."""
     lines: list[str] = []
-    for kind in dict.fromkeys(component.kind for component in found):
+    for kind in dict.fromkeys(component.kind for component in parts):
         lines += ["", kind]
-        for component in found:
+        for component in parts:
             if component.kind == kind:
                 lines += [f"  {component.name}{component.arguments}", f"      {component.about}  [{component.origin}]"]
     return "\n".join(lines[1:])

@@ -1,4 +1,4 @@
-"""List the configs that have a name, each with the first line of its docstring."""
+"""List all shipped configs, each with the first line of its docstring."""
 
 import argparse
 
@@ -9,7 +9,10 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="only configs with all of these words in name or title, such as mae"
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="only configs with all of these words in their name or title, such as mae",
     )
     parser.add_argument(
         "--package", default="maetool", help="list the configs of this installed package (default: %(default)s)"
@@ -18,7 +21,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Print a line for each config: its name, which every command takes, and its title."""
+    """Print a line for each config: its name, which all commands accept, and its title."""
     args = parse_args()
     from maetool.config.paths import config_names, describe, find_config
     from maetool.errors import UsageError
@@ -26,7 +29,10 @@ def main() -> None:
     rows = [(name, describe(find_config(name))) for name in config_names(args.package)]
     rows = [row for row in rows if all(word.lower() in " ".join(row).lower() for word in args.words)]
     if not rows:
-        raise UsageError(f"No config of {args.package} has {' and '.join(args.words) or 'a name'} in name or title.")
+        raise UsageError(
+            f"No config of {args.package} has {' and '.join(args.words) or 'a name'} in its name or title: try fewer "
+            "words."
+        )
     width = max(len(name) for name, _ in rows)
     for name, title in rows:
         print(f"{name:{width}}  {title}".rstrip())

@@ -1,7 +1,7 @@
 """Predict classes, masks or boxes for images, and draw them.
 
-Of a classifier, the likeliest classes; of a segmentor, the classes of the pixels laid over the image, and a PNG of
-their numbers; of a detector, boxes, masks and scores. All of it goes to a folder, with predictions.json.
+Classifiers: the most likely classes. Segmentors: the classes of the pixels over the image, and a PNG of class numbers.
+Detectors: boxes, masks and scores. Everything is written to a folder, with predictions.json.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
         type=float,
         default=0.5,
         metavar="SCORE",
-        help="of a detector: lowest score of the objects that are drawn and written (default: %(default)s)",
+        help="for detectors: lowest score of objects to report (default: %(default)s)",
     )
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
     add_max_pixels(parser, "are refused")
@@ -39,18 +39,18 @@ def main() -> None:
     from maetool.visualization.pictures import save_picture
     from maetool.writing import check_folder, write_text
 
-    folder, told = check_folder(args.out, "--out"), []
+    folder, records = check_folder(args.out, "--out"), []
     trained = load_trained(load_config(args.config, args.cfg_options), args.checkpoint)
     trained = replace(trained, threshold=args.threshold, max_pixels=args.max_pixels or trained.max_pixels)
     try:
         for number, path in enumerate(args.images):
             # Files of two folders may share a name.
-            found, name = predict(trained, path), f"{number:03d}_{Path(path).stem}"
-            told.append({**found.told, "picture": f"{name}.png"})
-            save_picture(found.picture, folder / f"{name}.png")
-            for kind, values in found.maps.items():
+            prediction, name = predict(trained, path), f"{number:03d}_{Path(path).stem}"
+            records.append({**prediction.record, "picture": f"{name}.png"})
+            save_picture(prediction.picture, folder / f"{name}.png")
+            for kind, values in prediction.maps.items():
                 save_picture(values, folder / f"{name}_{kind}.png")
-    finally:  # an image that cannot be read, or a picture that cannot be written, does not cost the predictions
-        if told:
-            write_text(folder / "predictions.json", json.dumps(told, indent=2) + "\n")
-    print(f"Wrote {len(told)} picture(s) and predictions.json to {folder}.")
+    finally:  # predictions are kept if a later image cannot be read or a picture cannot be written
+        if records:
+            write_text(folder / "predictions.json", json.dumps(records, indent=2) + "\n")
+    print(f"Wrote {len(records)} picture(s) and predictions.json to {folder}.")

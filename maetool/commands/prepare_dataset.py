@@ -5,25 +5,27 @@ from pathlib import Path
 
 from maetool.arguments import add_max_pixels, positive
 
-INTERRUPTED = "Stopped. The same command goes on where it was."
+INTERRUPTED = "Stopped. The same command continues where it stopped."
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", help="folder of images of any depth, or text list; train and val inside stay apart")
-    parser.add_argument("out", help="folder to write; the same command again goes on where it was stopped")
-    parser.add_argument("--short-side", type=positive, default=256, help="larger images are shrunk to this many pixels")
-    parser.add_argument("--quality", type=positive, default=90, help="of the JPEG files")
+    parser.add_argument(
+        "source", help="folder of images of any depth, or text list; train and val inside are kept apart"
+    )
+    parser.add_argument("out", help="folder to write; the same command again continues where it stopped")
+    parser.add_argument("--short-side", type=positive, default=256, help="shrink larger images to this many pixels")
+    parser.add_argument("--quality", type=positive, default=90, help="quality of the JPEG files, 1 to 100")
     parser.add_argument("--layout", choices=["shards", "folder"], default="shards", help="tar files, or single files")
     parser.add_argument("--images-per-shard", type=positive, default=4096)
     add_max_pixels(parser, "are left out")
-    parser.add_argument("--workers", type=positive, help="processes (default: as many as there are cores)")
+    parser.add_argument("--workers", type=positive, help="number of processes (default: number of cores)")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Prepare each part of the data and say what was left out."""
+    """Prepare each part of the data and report what was left out."""
     args = parse_args()
     # Imported here so that --help answers at once.
     from tqdm import tqdm
@@ -47,5 +49,5 @@ def main() -> None:
         for line in left_out[:5]:
             print(f"  {line}")
         if left_out:
-            print(f"  All of them, with reasons: {out / part / REPORT}")
+            print(f"  The complete list, with reasons: {out / part / REPORT}")
     print(f"Train on them with --data {out}")

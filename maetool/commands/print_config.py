@@ -11,7 +11,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config")
     parser.add_argument("--data", metavar="FOLDER", help="as for training")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="as for training")
-    parser.add_argument("--only", default="", metavar="PREFIX", help="only the values below, such as model.encoder")
+    parser.add_argument("--only", default="", metavar="PREFIX", help="only values below PREFIX, such as model.encoder")
     parser.add_argument("--text", action="store_true", help="print a config file instead, without origins")
     return parser.parse_args()
 
@@ -23,13 +23,13 @@ def main() -> None:
     from maetool.config.origin import trace
     from maetool.errors import UsageError
 
-    found = [row for row in trace(args.config, args.cfg_options, args.data) if _below(row[0], args.only)]
-    if not found:
-        raise UsageError(f"The config has nothing below `{args.only}`.")
+    values = [row for row in trace(args.config, args.cfg_options, args.data) if _below(row[0], args.only)]
+    if not values:
+        raise UsageError(f"The config has no value below `{args.only}`: choose another --only, or leave it out.")
     if args.text:
         print(load_for(args.config, args.cfg_options, args.data)[0].pretty_text)
         return
-    rows = [(f"{name} = {value!r}", origin) for name, value, origin in found]
+    rows = [(f"{name} = {value!r}", origin) for name, value, origin in values]
     width = min(70, max(len(left) for left, _ in rows))
     for left, origin in rows:
         print(f"{left:{width}}  # {origin}")

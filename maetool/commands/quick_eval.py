@@ -1,7 +1,7 @@
 """Evaluate a checkpoint on your labelled images within minutes.
 
 FOLDER has a folder of images for each class, or such folders in train and val; or it is a csv table of paths and
-labels. Without val a fifth of each class is asked, the same every time. Nothing is trained but a linear layer.
+labels. Without val, a fixed fifth of each class is held out. Only a linear layer is trained.
 """
 
 import argparse
@@ -18,18 +18,16 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a checkpoint of pretraining, of a classifier or of an exported encoder")
     parser.add_argument("--data", metavar="FOLDER", required=True, help="your labelled images")
-    parser.add_argument("--untrained", action="store_true", help="measure the encoder before any training too")
-    parser.add_argument(
-        "--limit", type=positive, help="use only this many images, evenly spaced, to learn from, and to ask"
-    )
-    parser.add_argument("--k", type=positive, default=20, help="neighbours that vote (default: %(default)s)")
+    parser.add_argument("--untrained", action="store_true", help="also measure the encoder with random weights")
+    parser.add_argument("--limit", type=positive, help="use at most this many images of each part, evenly spaced")
+    parser.add_argument("--k", type=positive, default=20, help="number of neighbours (default: %(default)s)")
     parser.add_argument("--pool", choices=["mean", "cls"], help="features, see `maetool extract_features`")
-    sizes = "also ask about squares of these sides, what is learned being learned at the encoder's size"
+    sizes = "also predict at these square sizes; the classifiers are fitted at the encoder's size"
     parser.add_argument("--img-size", type=positive, nargs="+", default=[], metavar="PIXELS", help=sizes)
-    parser.add_argument("--config", help="says what the encoder is, where the checkpoint does not")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--config", help="config of the encoder, if the checkpoint does not describe it")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     parser.add_argument("--batch-size", type=positive, default=64)
-    parser.add_argument("--workers", type=not_negative, help="processes that load images (default: as many as cores)")
+    parser.add_argument("--workers", type=not_negative, help="loader processes (default: number of cores)")
     add_max_pixels(parser)
     return parser.parse_args()
 
@@ -55,7 +53,7 @@ def main() -> None:
     parts = [{**place, **chosen} for place in places(Path(args.data), True)]
     sizes = [to_size(side, "--img-size") for side in args.img_size]
     evaluation = QuickEvaluation(*parts, args.pool, args.k, args.batch_size, args.workers, sizes)
-    found = evaluation.run(models)
-    print(f"\n{evaluation.describe()}\n\n{to_text(found)}")
+    results = evaluation.run(models)
+    print(f"\n{evaluation.describe()}\n\n{to_text(results)}")
     if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
+        write_text(args.json, json.dumps(results, indent=2) + "\n")

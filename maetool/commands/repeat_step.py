@@ -9,7 +9,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("step", help="a file of the folder broken_steps in the work folder of a run")
     parser.add_argument("--amp", choices=["bfloat16", "float16", "float32"], help="precision (default: the run's)")
-    parser.add_argument("--config", help="that of the run, where the file may not say what its model is built of")
+    parser.add_argument("--config", help="the run's config, if the model description in the file is refused or missing")
     return parser.parse_args()
 
 
@@ -25,9 +25,9 @@ def main() -> None:
     print(f"Iteration {meta['iter']:,} of epoch {meta['epoch'] + 1}, process {meta['process']}: {meta['fault']}.")
     for name, values in inputs.items() if isinstance(inputs, Mapping) else [("Images", inputs)]:
         print(f"{name}: {tuple(values.shape)}, from {values.float().min():g} to {values.float().max():g}.")
-    found = step.run()
-    print(f"Repeated in {name_of(step.dtype)}: loss {found['loss']:g}")
-    print(f"First module whose output is not finite: {found['first'] or 'none'}")
-    print(f"Parameters whose gradient is not finite: {len(found['gradients'])}", *found["gradients"][:3])
-    indices = [int(step.batch["index"][i]) for i in found["samples"]] if "index" in step.batch else found["samples"]
+    result = step.run()
+    print(f"Repeated in {name_of(step.dtype)}: loss {result['loss']:g}")
+    print(f"First module whose output is not finite: {result['first'] or 'none'}")
+    print(f"Parameters whose gradient is not finite: {len(result['gradients'])}", *result["gradients"][:3])
+    indices = [int(step.batch["index"][i]) for i in result["samples"]] if "index" in step.batch else result["samples"]
     print(f"Images whose own loss is not finite: {', '.join(map(str, indices)) or 'none'} (index in the dataset)")

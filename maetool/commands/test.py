@@ -1,9 +1,10 @@
-"""Measure a checkpoint by what the config validates with.
+"""Evaluate a checkpoint with the config's validation.
 
-Of pretraining: loss under fixed masks, and kNN accuracy where the data has labels. Of a classifier: accuracies, average
-precision and calibration; tables and pictures beside metrics.json, and predictions.csv for every image. Of a segmentor:
-mean IoU and accuracies of pixels, with tables of the classes. A config with a test_dataloader is tested on that, unless
---data names other images. A config of kNN or of another measurement of features takes the encoder of any checkpoint.
+Pretraining: loss under fixed masks, and kNN accuracy if the data has labels. Classifiers: accuracies, average precision
+and calibration, with tables and pictures beside metrics.json, and predictions.csv for every image. Segmentors: mean IoU
+and pixel accuracies, with tables of the classes. Detectors: COCO's average precision. A test_dataloader in the config
+is used, unless --data names other images. A config that measures only features, such as kNN, takes the encoder of any
+checkpoint.
 """
 
 import argparse
@@ -16,12 +17,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="the config that the checkpoint was trained with, or one of configs/knn")
     parser.add_argument(
-        "checkpoint", nargs="?", help="path of a .pth file; features alone are measured without one too"
+        "checkpoint", nargs="?", help="path of a .pth file; not needed by a config that measures only features"
     )
     parser.add_argument(
         "--data",
         metavar="FOLDER",
-        help="validate on these images, or on the part of them that training with them leaves out",
+        help="validate on these images, or on the part that training on them holds out",
     )
     parser.add_argument("--work-dir", help="where logs and metrics.json go (default: test/ beside the checkpoint)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
@@ -50,7 +51,7 @@ def main() -> None:
     metrics = runner.test() if on_test_data else runner.val()
     if runner.rank == 0:
         folder = Path(runner.work_dir)
-        write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")  # a report that fails leaves these
-        found = {**metrics, **(loop.report(folder) if hasattr(loop, "report") else {})}
-        write_text(folder / "metrics.json", json.dumps(found, indent=2) + "\n")
-        print("\n".join(f"{name:<24} {value:.4f}" for name, value in found.items() if isinstance(value, float)))
+        write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")  # kept if the report fails
+        report = {**metrics, **(loop.report(folder) if hasattr(loop, "report") else {})}
+        write_text(folder / "metrics.json", json.dumps(report, indent=2) + "\n")
+        print("\n".join(f"{name:<24} {value:.4f}" for name, value in report.items() if isinstance(value, float)))

@@ -10,7 +10,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "config", help="path of a config, or the name of one of maetool's, such as maetool::mae/vit-b_800e.py"
+        "config", help="path of a config, or the name of a shipped one, such as maetool::mae/vit-b_800e.py"
     )
     parser.add_argument(
         "--data", metavar="FOLDER", help="train on these images: a folder of any depth, a text list or a csv table"
@@ -21,17 +21,17 @@ def parse_args() -> argparse.Namespace:
         nargs="?",
         const="auto",
         metavar="PATH",
-        help="go on where the run stopped: from PATH, or from the newest checkpoint in the work folder",
+        help="continue a stopped run from PATH, by default from the newest checkpoint in the work folder",
     )
     parser.add_argument(
-        "--init", metavar="CHECKPOINT", help="begin with the encoder of this checkpoint, of ours or a published one"
+        "--init", metavar="CHECKPOINT", help="initialise the encoder from this checkpoint, maetool's or a published one"
     )
     parser.add_argument(
         "--amp",
         nargs="?",
         const="auto",
         choices=["auto", "bfloat16", "float16", "float32"],
-        help="mixed precision; auto takes bfloat16 where the device has it",
+        help="mixed precision; auto uses bfloat16 if the device supports it",
     )
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values, e.g. model.encoder.depth=6"
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
         "--max-hours",
         type=float,
         metavar="H",
-        help="after so many hours finish the step, save, and leave with exit code 75",
+        help="after this many hours finish the step, save, and exit with code 75",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--debug", action="store_true", help="a few iterations of a tiny model, in WORK_DIR_debug")
@@ -62,16 +62,16 @@ def main() -> None:
     flags |= {"train_cfg.max_hours": args.max_hours, "launcher": args.launcher, "resume": bool(args.resume) or None}
     flags["load_from"] = None if args.resume == "auto" else args.resume
     launch.need_training(load_config(args.config, args.cfg_options))
-    cfg, said = load_for(args.config, args.cfg_options, args.data, flags, args.debug)
+    cfg, sentences = load_for(args.config, args.cfg_options, args.data, flags, args.debug)
     if args.debug and not any(option.startswith("work_dir=") for option in args.cfg_options):
         cfg.work_dir += "_debug"
     check_folder(cfg.work_dir, "--work-dir")
-    said.append(launch.drop_missing_validation(cfg))
+    sentences.append(launch.drop_missing_validation(cfg))
     with only_run_in(cfg.work_dir, cfg.get("launcher") or "none"):
         if not cfg.get("resume") and not args.debug:
             launch.refuse_to_overwrite(cfg.work_dir)
         runner = launch.build_runner(cfg)
-        for sentence in filter(None, said):
+        for sentence in filter(None, sentences):
             runner.logger.warning(sentence)
         runner.train()
     if runner.stopped:

@@ -1,4 +1,4 @@
-"""Draw what a pretrained model reconstructs of masked images."""
+"""Draw a pretrained model's reconstructions of masked images."""
 
 import argparse
 
@@ -17,7 +17,10 @@ def parse_args() -> argparse.Namespace:
         "--statistics",
         choices=["true", "visible"],
         default="true",
-        help="whose mean and deviation normalised predictions get: the hidden patches' own, or the visible patches'",
+        help=(
+            "mean and deviation for normalised predictions: those of the hidden patches, or those of the visible "
+            "patches"
+        ),
     )
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
     add_max_pixels(parser)

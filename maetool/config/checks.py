@@ -1,8 +1,8 @@
 """Config validation before anything is built: names, arguments and types of values, at any depth.
 
-Which registry a part is looked up in follows from the section that holds it, and inside of a part from what its class
-says in `part_registries`: a dict of arguments to the registry of what they hold, which may be one part, a list of parts
-or a dict of names to parts. Other arguments of a class are its own business, whatever they are called.
+The registry of a part follows from the section that holds it. Inside a part it follows from `part_registries` of its
+class, which maps arguments to the registry of what they hold: one part, a list of parts, or a dict of names to parts.
+Other arguments of a class are not looked up, whatever their names.
 """
 
 import inspect
@@ -26,8 +26,8 @@ from .facts import LOADERS, evaluation_loop, loaders_of, metrics_in, parts_insid
 from .keys import check_keys
 from .values import check_ranges
 
-# The sections that hold one part, a list of parts or names of parts: registry, the class where none is named, and the
-# keys beside the part's own arguments.
+# Sections that hold one part, a list of parts or names of parts: the registry, the default class, and keys that are
+# allowed beside the part's own arguments.
 _SECTIONS: dict[str, tuple[registry.Registry, str | None, tuple[str, ...]]] = {
     "model": (registry.MODELS, None, ()),
     "data_preprocessor": (registry.MODELS, None, ()),
@@ -42,7 +42,7 @@ _SECTIONS: dict[str, tuple[registry.Registry, str | None, tuple[str, ...]]] = {
 }
 _LOADER = (*inspect.signature(DataLoader).parameters, "num_batch_per_epoch")
 _DIST = (*inspect.signature(init_dist).parameters, *inspect.signature(init_process_group).parameters)
-# What sections without a class may hold.
+# The keys of sections that have no class.
 _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "randomness": ("seed", "diff_rank_seed", "deterministic"),
     "env_cfg": ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
@@ -51,7 +51,7 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "custom_imports": ("imports", "allow_failed_imports"),
     "auto_scale_lr": ("enable", "base_batch_size"),
 }
-# The class of a train_cfg without a type, by its `by_epoch`.
+# The class of a train_cfg without `type`, by its `by_epoch`.
 _TRAIN_LOOPS = {None: "ResumableTrainLoop", True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
 _PARAMWISE = {
     "DefaultOptimWrapperConstructor": (
@@ -79,10 +79,10 @@ def _is_dict(value: Any) -> bool:
 
 _A_DICT = ("a dict", _is_dict)
 _LARGEST_SEED = 2**32 - 1  # NumPy's
-_MOST_WORKERS = 4096  # processes; torch starts them one after the other, however many
+_MOST_WORKERS = 4096  # torch would start any number of processes, one after the other
 
 
-# What a value at the top, of a loader or of `randomness` must be, beyond its annotation.
+# Requirements beyond the annotation, for top-level values, loaders and `randomness`.
 _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "base_lr": ("a number from 0", lambda value: value is None or (type(value) in (int, float) and value >= 0)),
     **dict.fromkeys(("effective_batch_size", "batch_size", "base_batch_size"), ("a whole number above 0", _above_zero)),
@@ -110,10 +110,10 @@ _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def check_config(cfg: Config) -> None:
-    """Check a config at any depth: keys, the name and arguments of every part, and the kinds of values.
+    """Check a config at any depth: keys, the name and arguments of every part, and the types of values.
 
     Raises:
-        UsageError: an unknown name or argument, or a value of another kind than its place takes.
+        UsageError: an unknown name or argument, or a value of a wrong type.
     """
     _check_numbers("", cfg)
     check_keys(cfg)
@@ -151,7 +151,7 @@ def check_sections(cfg: Config) -> None:
     """Check the top-level keys, and that each loader has a dataset, which `--data` can replace.
 
     Raises:
-        UsageError: a section or a dataset of another kind.
+        UsageError: an unknown key, a value of a wrong type, or a loader without a dataset.
     """
     check_keys(cfg)
     for name, loader in loaders_of(cfg):
@@ -168,10 +168,10 @@ def _check_dataset(name: str, loader: Mapping[str, Any]) -> None:
 
 
 def _parts_in(place: str, value: Any) -> list[Mapping[str, Any]]:
-    """Return the configs of the parts at a place, which holds one or a list; objects are left out.
+    """Return the configs of the parts at a place, which holds one part or a list; built objects are left out.
 
     Raises:
-        UsageError: a number, a word, or None or a list within the list.
+        UsageError: a number or a string, or a None or a list within the list.
     """
     several = isinstance(value, list | tuple)
     for number, part in enumerate(value) if several else [("", value)]:
@@ -200,7 +200,7 @@ def _check_part(part: Mapping[str, Any], parts: engine.Registry, extras: Iterabl
     for name, value in arguments.items() if parts in (registry.LOOPS, registry.METRICS) else ():
         if isinstance(value, Mapping) and "dataset" in value:
             _check_loader(f"{cls.__name__}.{name}", value)
-    # Of a part that is None `check_ranges` says where it stands.
+    # `check_ranges` refuses a part that is None, with its place in the config.
     given = {name: value for name, value in arguments.items() if value is not None or name not in inside}
     check_values(cls.__name__, cls, given)
 
@@ -208,7 +208,7 @@ def _check_part(part: Mapping[str, Any], parts: engine.Registry, extras: Iterabl
 def _check_nested(
     place: str, value: Any, parts: engine.Registry | Mapping[str, Any], extras: Iterable[str] = ()
 ) -> None:
-    if isinstance(parts, Mapping):  # a dict of names to items, each with parts of several kinds
+    if isinstance(parts, Mapping):  # a dict of names to items, each with parts from several registries
         for key, item in value.items() if isinstance(value, Mapping) else ():
             for name, nested in parts.items() if isinstance(item, Mapping) else ():
                 _check_nested(f"{place}.{key}.{name}", item.get(name), nested)
@@ -221,7 +221,7 @@ def _check_nested(
 
 
 def _is_item(value: Any, parts: engine.Registry) -> bool:
-    # None takes out an evaluator that a base of the config has.
+    # None removes an evaluator of a base config.
     return isinstance(value, Mapping) or (value is None and parts is registry.METRICS)
 
 
@@ -248,7 +248,7 @@ def _check_train(loop: Any) -> None:
 
 
 def _check_optimizer(wrapper: Any) -> None:
-    """Check one optimiser wrapper, or the several of a dict of names, with what constructs them."""
+    """Check one optimiser wrapper, or a dict of several by name, and their constructor."""
     if not isinstance(wrapper, Mapping):
         return
     name = wrapper.get("constructor") or "DefaultOptimWrapperConstructor"
@@ -270,7 +270,7 @@ def _check_scope(scope: str | None) -> None:
         return
     names = scope.split(".")
     if not all(map(str.isidentifier, names)) or find_spec(names[0]) is None:
-        raise UsageError(f"default_scope is {scope!r}, but must be maetool, mmengine or a package that is installed.")
+        raise UsageError(f"default_scope is {scope!r}, but must be maetool, mmengine or an installed package.")
 
 
 def _check_numbers(name: str, section: Any) -> None:

@@ -14,7 +14,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import by, to_size
 from maetool.registry import find_part
 
-from .facts import datasets_in, loaders_of, schedulers_in, stated, takes, task_in
+from .facts import argument_of, datasets_in, loaders_of, schedulers_in, takes, task_in
 
 _LOG_BACKENDS: dict[str, dict[str, Any]] = {
     "tensorboard": {"type": "TensorboardVisBackend"},
@@ -26,8 +26,8 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
     """Fill in the values that follow from others, and return a sentence on the learning rate.
 
     The image size, frames and channels come from the encoder, whether there are masks from the model; workers and
-    pinned memory from the machine; accumulation and learning rate from `effective_batch_size` and `base_lr`. A config
-    that is complete stays as it is. A model without `encoder` gets images as its data gives them.
+    pinned memory from the machine; accumulation and learning rate from `effective_batch_size` and `base_lr`. A complete
+    config stays as it is. Without an `encoder`, image size and channels are those that the dataset states.
 
     Raises:
         UsageError: contradictions.
@@ -47,10 +47,10 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
 
 
 def move_preprocessor(cfg: Config) -> None:
-    """Move the `data_preprocessor` beside the model, as MMEngine allows it, into the model, where all tools look.
+    """Move a top-level `data_preprocessor`, which MMEngine allows, into the model, where all commands look for it.
 
     Raises:
-        UsageError: the model has another one.
+        UsageError: the model already has a different one.
     """
     beside = cfg.pop("data_preprocessor", None)
     if beside is None or not isinstance(cfg.get("model"), Mapping):
@@ -71,7 +71,7 @@ def _has_encoder(cfg: Config) -> bool:
 def _complete_datasets(cfg: Config) -> None:
     encoder = cfg.model.encoder
     sizes = _sizes_of(encoder)
-    in_chans = stated(encoder, registry.ENCODERS, "in_chans")
+    in_chans = argument_of(encoder, registry.ENCODERS, "in_chans")
     finds_objects = task_in(cfg.model) == "detection" and takes(cfg.model, registry.MODELS, "with_masks")
     for name, dataset in [(name, each) for name, loader in loaders_of(cfg) for each in datasets_in(loader.dataset)]:
         if len(sizes) > 1:
@@ -80,24 +80,24 @@ def _complete_datasets(cfg: Config) -> None:
             _fill(f"{name}.dataset", dataset, registry.DATASETS, "frames", sizes[0])
         _fill(f"{name}.dataset", dataset, registry.DATASETS, "in_chans", in_chans)
         if finds_objects:
-            masks = stated(cfg.model, registry.MODELS, "with_masks")
+            masks = argument_of(cfg.model, registry.MODELS, "with_masks")
             _fill(f"{name}.dataset", dataset, registry.DATASETS, "with_masks", masks, "model")
 
 
 def _sizes_of(encoder: Any) -> tuple[int, ...]:
     """Return the sizes of an encoder's images, (H, W), or of its clips, (T, H, W), or of its series, (length,)."""
-    sizes = [stated(encoder, registry.ENCODERS, name) for name in ("img_size", "patch_size")]
+    sizes = [argument_of(encoder, registry.ENCODERS, name) for name in ("img_size", "patch_size")]
     ranks = [len(size) for size in sizes if isinstance(size, list | tuple)]
     return to_size(sizes[0], "encoder.img_size", ranks[0] if ranks else 2)
 
 
-def _log_backends(wanted: str | Sequence[str]) -> dict[str, Any]:
-    if wanted == "auto":
-        wanted = ["tensorboard"] if find_spec("tensorboard") else []
+def _log_backends(names: str | Sequence[str]) -> dict[str, Any]:
+    if names == "auto":
+        names = ["tensorboard"] if find_spec("tensorboard") else []
     backends = [{"type": "LocalVisBackend"}]
-    for name in [wanted] if isinstance(wanted, str) else wanted:
+    for name in [names] if isinstance(names, str) else names:
         if name not in _LOG_BACKENDS:
-            raise UsageError(f'log_to says {name!r}, but must be "auto" or a list of {", ".join(_LOG_BACKENDS)}.')
+            raise UsageError(f'log_to is {name!r}, but must be "auto" or a list of {", ".join(_LOG_BACKENDS)}.')
         if not find_spec(name):
             raise UsageError(f"log_to asks for {name}, which is not installed: pip install {name}.")
         backends.append(dict(_LOG_BACKENDS[name]))
@@ -134,7 +134,7 @@ def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: A
         return
     value, shown = (by(v) if isinstance(v, tuple) else v for v in (value, fact))
     raise UsageError(
-        f"{name} says {argument}={value}, but the {owner} says {shown}: leave it out there, or make the two equal."
+        f"{name} has {argument}={value}, but the {owner} has {shown}: remove the former, or make the two equal."
     )
 
 
@@ -150,23 +150,24 @@ def _complete_loader(loader: Any, world_size: int) -> None:
 def _complete_rate(cfg: Config, world_size: int) -> str:
     wrapper, loader = cfg.get("optim_wrapper"), cfg.get("train_dataloader")
     if not isinstance(wrapper, Mapping) or "optimizer" not in wrapper or not isinstance(loader, Mapping):
-        return ""  # nothing is trained, or by objects that are built already
+        return ""  # no training, or its objects are already built
     optimizer = cfg.optim_wrapper.optimizer
     at_once = world_size * (loader.get("batch_size") or 1)
     accumulation = _complete_accumulation(cfg, at_once, world_size)
     base = cfg.get("base_lr")
     if base is None:
-        return f"Learning rate {optimizer.get('lr')} as stated."
+        return f"Learning rate {optimizer.get('lr')}, as the config sets it."
     if (cfg.get("auto_scale_lr") or {}).get("enable"):
         raise UsageError(
-            "The config has base_lr, which is scaled by the effective batch, and auto_scale_lr, which would scale the "
-            "rate once more: remove auto_scale_lr, or write optim_wrapper.optimizer.lr instead of base_lr."
+            "The config has base_lr, which scales the learning rate by the effective batch size, and auto_scale_lr, "
+            "which would scale it a second time: remove auto_scale_lr, or write optim_wrapper.optimizer.lr instead "
+            "of base_lr."
         )
     rate = base * at_once * accumulation / 256
-    if optimizer.setdefault("lr", rate) != rate:  # equal in the config that a run leaves in its work folder
+    if optimizer.setdefault("lr", rate) != rate:  # they are equal in the config that a run saves in its work folder
         raise UsageError(
-            f"The config says base_lr={base} and optimizer.lr={optimizer.lr}: state only one of them; "
-            "base_lr is per 256 images and scaled by the effective batch."
+            f"The config has base_lr={base} and optimizer.lr={optimizer.lr}: set only one of them; "
+            "base_lr is the rate per 256 images and is scaled by the effective batch size."
         )
     return (
         f"Learning rate {optimizer.lr:.3g} = {base:.3g} per 256 images x {at_once * accumulation} / 256; "
@@ -176,13 +177,14 @@ def _complete_rate(cfg: Config, world_size: int) -> str:
 
 
 def _complete_accumulation(cfg: Config, at_once: int, world_size: int) -> int:
-    """Fill in how many iterations make one optimiser step, where the effective batch says it, and return it."""
+    """Set the number of accumulated iterations from the effective batch size, if there is one, and return it."""
     effective = cfg.get("effective_batch_size")
     if effective:
         if effective % at_once:
             raise UsageError(
                 f"effective_batch_size is {effective}, but {world_size} process(es) with train_dataloader.batch_size="
-                f"{at_once // world_size} see {at_once} images at a time: make effective_batch_size a multiple of that."
+                f"{at_once // world_size} process {at_once} images at a time: make effective_batch_size a multiple "
+                "of that."
             )
         cfg.optim_wrapper.accumulative_counts = effective // at_once
     accumulation = cfg.optim_wrapper.get("accumulative_counts", 1)

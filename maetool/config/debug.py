@@ -15,33 +15,33 @@ from .user_data import set_classes
 
 _ITERS, _EPOCHS = 2, 2
 _BATCH = DEBUG_SAMPLES // _ITERS
-# What is drawn in place of files, by the task of the model; shapes with one class for all others.
+# Drawn datasets that replace files, by the task of the model; ShapesDataset for all other tasks.
 _DRAWN = {"segmentation": "ShapesSegmentation", "detection": "ObjectShapesDataset"}
 
 
 def shrink(cfg: Config) -> list[str]:
-    """Make `cfg` small in place: small parts, few images, two epochs of two steps.
+    """Shrink `cfg` in place: tiny parts, few images, two epochs of two steps.
 
-    The parts stay those of the config. `debug_arguments` of a class says what its small form is, see docs/plugins.md; a
-    part whose class has none is left alone. Data that is not there is replaced by drawn shapes.
+    Every part keeps its class. `debug_arguments` of a class defines its small form, see docs/plugins.md; a part whose
+    class has none stays as it is. Missing data is replaced by drawn shapes.
 
     Returns:
-        What was changed, for a person to read.
+        Sentences that describe the changes.
     """
     encoder = _encoder(cfg.model)
     for part in mappings([encoder, cfg.model, *(loader for _, loader in loaders_of(cfg))]):
         _shrink_part(part, {} if part is encoder else encoder)
-    said = ["DEBUG: a tiny model, a few iterations on the CPU; the numbers mean nothing."]
+    sentences = ["DEBUG: a tiny model and a few iterations on the CPU; the numbers mean nothing."]
     for name, loader in loaders_of(cfg):
-        said += _shrink_loader(name, loader, _DRAWN.get(task_in(cfg.model) or "", "ShapesDataset"))
+        sentences += _shrink_loader(name, loader, _DRAWN.get(task_in(cfg.model) or "", "ShapesDataset"))
         metainfo = getattr(find_part(loader.dataset.type, DATASETS), "metainfo", None)
         if isinstance(metainfo, Mapping) and "classes" in metainfo:
             set_classes(cfg, len(metainfo["classes"]))
     if cfg.pop("init_from", None):
-        said.append("DEBUG: the encoder begins with random weights, because a tiny one fits no checkpoint.")
+        sentences.append("DEBUG: the encoder starts from random weights, because no checkpoint fits a tiny one.")
     if cfg.get("train_cfg"):
         _shorten(cfg)
-    return said
+    return sentences
 
 
 def _shorten(cfg: Config) -> None:
@@ -78,10 +78,10 @@ def _shrink_part(part: Any, encoder: Mapping[str, Any]) -> None:
 
 
 def _small_form(cls: Any, part: Mapping[str, Any], encoder: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the arguments that are other in the small form of a part.
+    """Return the arguments that differ in the small form of a part.
 
-    Arguments that a subclass has changed are no longer those that its base speaks of: a value that does not fit the
-    annotation of the one is not shown to the other, and one that does not fit that of the other is not taken over.
+    A subclass may have changed arguments of the base that defines the small form: a value that does not fit the base's
+    annotation is not passed to it, and a result that does not fit the subclass's annotation is dropped.
     """
     owner = next((base for base in getattr(cls, "__mro__", ()) if "debug_arguments" in vars(base)), None)
     if owner is None:
@@ -98,8 +98,8 @@ def _small_form(cls: Any, part: Mapping[str, Any], encoder: Mapping[str, Any]) -
 def _arguments(owner: Any, part: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
     parameters, hints = parameters_of(owner) or {}, hints_of(owner)
     defaults = {name: None if p.default is p.empty else p.default for name, p in parameters.items()}
-    stated = {name: value for name, value in part.items() if name in hints and fits(value, hints[name])}
-    return {**defaults, "encoder": dict(encoder), **stated}
+    given = {name: value for name, value in part.items() if name in hints and fits(value, hints[name])}
+    return {**defaults, "encoder": dict(encoder), **given}
 
 
 def _places(part: Mapping[Any, Any]) -> Iterator[Any]:
@@ -112,7 +112,7 @@ def _places(part: Mapping[Any, Any]) -> Iterator[Any]:
 
 
 def _shrink_loader(name: str, loader: Any, drawn: str) -> list[str]:
-    # Images to validate on may differ in size, and then come one by one.
+    # Validation images may differ in size, which needs batches of one.
     size = _BATCH if name == "train_dataloader" else min(loader.get("batch_size") or _BATCH, _BATCH)
     loader.batch_size, loader.num_workers = size, 0
     dataset = loader.dataset
@@ -121,4 +121,4 @@ def _shrink_loader(name: str, loader: Any, drawn: str) -> list[str]:
         return []
     loader.dataset = {"type": drawn, "pipeline": dataset.get("pipeline", [])}
     _shrink_part(loader.dataset, {})
-    return [f"DEBUG: {name}: there is no {missing[0]}, so shapes are drawn instead."]
+    return [f"DEBUG: {name}: {missing[0]} does not exist, so drawn shapes replace it."]

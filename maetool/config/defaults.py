@@ -1,4 +1,4 @@
-"""Config defaults: fills in values that are the same in nearly all configs, and keeps those that are given."""
+"""Config defaults: fills in values that are the same in nearly all configs; explicit values stay."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,12 +17,12 @@ from .facts import loaders_of, schedulers_in
 def fill_defaults(cfg: Config) -> None:
     """Fill in, in place, the samplers and collate functions of loaders, and what schedules, hooks and validation need.
 
-    Loaders are sampled by keys where the dataset takes them, that of training in a new order each epoch. The dataset
-    says what makes batches of its samples, for a model whose preprocessor is one of maetool's. A warm-up counts
-    iterations. `ResumableTrainLoop` tells the sampler its epoch, so that no hook need. Validation has no metrics beside
-    those of its loop. The names of parts are maetool's.
+    Datasets that take keys get a `KeyedSampler`, which shuffles the training data anew each epoch. The dataset's own
+    `collate` makes the batches if the model has a preprocessor of maetool. A warm-up counts iterations.
+    `ResumableTrainLoop` passes the epoch to the sampler itself, so MMEngine's hook for that is removed. Validation has
+    no metrics except those of its loop. `default_scope` is maetool.
 
-    Sections of another kind are left to the checks.
+    Sections of a wrong type stay as they are; `check_config` refuses them later.
     """
     cfg.setdefault("default_scope", "maetool")
     for name, loader in loaders_of(cfg):
@@ -42,7 +42,7 @@ def _fill_loader(loader: Any, training: bool, stacked: bool) -> None:
     kind = _class_of(loader.get("dataset"), DATASETS)
     sampler = (
         "KeyedSampler" if kind is None or hasattr(kind, "key_of") else "DefaultSampler"
-    )  # which gives plain indices
+    )  # DefaultSampler gives plain indices
     if not loader.get("batch_sampler"):
         _fill(loader, "sampler", {"type": sampler, "shuffle": training})
     collate = getattr(kind, "collate", None)
@@ -51,14 +51,14 @@ def _fill_loader(loader: Any, training: bool, stacked: bool) -> None:
 
 
 def _fill(section: Any, key: str, part: Mapping[str, Any]) -> None:
-    """Fill in a part, or its type and arguments where the config gives arguments alone."""
+    """Fill in a part; if the config gives only some arguments, fill in the type and the other arguments."""
     given = section.get(key, {})
     if isinstance(given, Mapping) and "type" not in given:
         section[key] = {**part, **given}
 
 
 def _takes_stacked(cfg: Config) -> bool:
-    """Return whether the model takes a batch as one tensor; MMEngine's preprocessors also take lists, its default."""
+    """Return whether the model takes a batch as one tensor; MMEngine's preprocessors also take lists, the default."""
     model = cfg.get("model")
     inside = model.get("data_preprocessor") if isinstance(model, Mapping) else None
     kind = _class_of(inside or cfg.get("data_preprocessor"), MODELS)

@@ -1,4 +1,4 @@
-"""Compatibility: encoders whose computation changed since the version that trained a model."""
+"""Compatibility: encoders whose computation has changed since an earlier version."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,13 +14,13 @@ from .facts import has_classes, takes, task_in
 
 
 def as_trained(section: ConfigDict, meta: Any) -> ConfigDict:
-    """Return the section of a checkpoint with an encoder that computes what its classifier was trained with.
+    """Return a checkpoint's model section, its encoder set to compute what it computed in training.
 
-    Pretraining is left alone: its encoder computes the same, and features of it are those of this version.
+    Only models with classes are changed; the features of a pretrained encoder are those of the current version.
 
     Args:
-        section: `model` of the config in the checkpoint; every `type` is registered.
-        meta: the facts of the checkpoint, with the versions that it was written with.
+        section: `model` of the config in the checkpoint; every `type` must be registered.
+        meta: the checkpoint's metadata, with the versions that wrote it.
     """
     if "type" not in section or "type" not in section.get("encoder", {}):
         return section
@@ -35,12 +35,13 @@ def check_as_trained(model: nn.Module, meta: Any, source: Any) -> None:
     """Check that the encoder under a classifier, segmentor or detector computes what it was trained with.
 
     Args:
-        model: that gets all weights of a checkpoint.
-        meta: the facts of the checkpoint.
+        model: the model that all weights of the checkpoint are loaded into.
+        meta: the checkpoint's metadata.
         source: the file, for the message.
 
     Raises:
-        UsageError: an earlier version of maetool computed something else; the message says what to add to the config.
+        UsageError: the version of maetool that trained it computed something else; the message says what to add to
+            the config.
     """
     version, encoder = _version_of(meta), getattr(model, "encoder", None)
     if not has_classes(model):
@@ -48,7 +49,7 @@ def check_as_trained(model: nn.Module, meta: Any, source: Any) -> None:
     for name, value in _options_of(encoder, version).items():
         if getattr(encoder, name) != value:
             raise UsageError(
-                f"{source} was trained with maetool {version}, whose {type(encoder).__name__} always worked as with "
+                f"{source} was trained with maetool {version}, whose {type(encoder).__name__} always behaved as with "
                 f"{name}={value!r}: add --cfg-options model.encoder.{name}={value}."
             )
 

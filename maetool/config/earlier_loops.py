@@ -17,7 +17,7 @@ _KEYS = ("k", "temperature", "linear_probe")  # arguments of the loops of featur
 
 
 def as_val_loop(loop: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of a validation loop of 0.1 as that of the `ValLoop` that does the same; others as they are."""
+    """Return a validation loop of 0.1 as the equivalent `ValLoop`; other loops stay as they are."""
     kind = loop.get("type")
     if kind in _TASKS:
         evaluators: dict[str, Any] = {name: dict(each) for name, each in _TASKS[kind].items()}
@@ -40,7 +40,7 @@ def _of_features(loop: Mapping[str, Any], pretraining: bool) -> dict[str, Any]:
 
 
 def move_earlier_keys(cfg: Config) -> None:
-    """Move what configs written for 0.1 say of kNN in `val_cfg` to its evaluators, where a base brings these now."""
+    """Move the kNN settings of a 0.1 config from `val_cfg` to its evaluators, which the base config now has."""
     loop = cfg.get("val_cfg")
     evaluators = loop.get("evaluators") if isinstance(loop, Mapping) else None
     if not isinstance(evaluators, MutableMapping) or loop.get("type", "ValLoop") != "ValLoop":
@@ -52,4 +52,4 @@ def move_earlier_keys(cfg: Config) -> None:
         else:
             place = "evaluators.linear_probe"
             evaluators["linear_probe"] = {"type": "LinearProbeEvaluator", "optional": True} if value else None
-        print_log(f"val_cfg.{key} is now val_cfg.{place}, and was put there.", "current", 30)
+        print_log(f"val_cfg.{key} is now val_cfg.{place}; the value was moved there.", "current", 30)

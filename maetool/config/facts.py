@@ -11,6 +11,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.utils import get_object_from_string
 
 from maetool import registry
+from maetool._deprecated import moved
 from maetool.errors import UsageError
 from maetool.plugins import load_plugins
 from maetool.registry import classes_named, find_part
@@ -21,7 +22,7 @@ _WRAPPERS = {
     ClassBalancedDataset: {"dataset": registry.DATASETS},
 }
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
-TASKS = ("pretraining", "classification", "segmentation", "detection")  # that a model may state
+TASKS = ("pretraining", "classification", "segmentation", "detection")  # the tasks of maetool's models
 
 
 def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
@@ -58,7 +59,7 @@ def parts_inside(cls: Any) -> Mapping[str, Any]:
 
 
 def datasets_in(dataset: Any) -> Iterator[Any]:
-    """Yield the dataset of a config, or those inside of MMEngine's wrappers that repeat or concatenate others."""
+    """Yield the dataset of a config, or the datasets inside MMEngine's wrappers (repeated, concatenated)."""
     inside = _WRAPPERS.get(find_part(dataset["type"], registry.DATASETS)) if isinstance(dataset, Mapping) else None
     for name in inside or ():
         inner = dataset.get(name) or ()
@@ -69,7 +70,7 @@ def datasets_in(dataset: Any) -> Iterator[Any]:
 
 
 def schedulers_in(cfg: Config) -> list[Any]:
-    """Return the configs of the schedules: of one, of a list, or where there are several optimisers of each."""
+    """Return the configs of all schedules; the config has one, a list, or a dict with those of each optimiser."""
     configs = cfg.get("param_scheduler") or []
     if isinstance(configs, Mapping):
         configs = [configs] if "type" in configs else list(configs.values())
@@ -94,7 +95,7 @@ def metrics_in(evaluator: Any, name: str = "val_evaluator") -> Any:
     return evaluator["metrics"]
 
 
-def stated(part: Mapping[str, Any], parts: registry.Registry, name: str) -> Any:
+def argument_of(part: Mapping[str, Any], parts: registry.Registry, name: str) -> Any:
     """Return the value of an argument: from the config, else the class's default; None if it has no such argument."""
     parameters = inspect.signature(find_part(part["type"], parts)).parameters
     default = parameters[name].default if name in parameters else None
@@ -107,7 +108,7 @@ def takes(part: Mapping[str, Any], parts: registry.Registry, argument: str) -> b
 
 
 def task_of(model: Any) -> str | None:
-    """Return the `task` that a model, or its class, states: what it is trained for; None where it states none.
+    """Return the `task` attribute of a model or its class: what it is trained for; None if it has none.
 
     maetool knows those of `TASKS`; a plugin may have others.
     """
@@ -116,7 +117,7 @@ def task_of(model: Any) -> str | None:
 
 
 def has_classes(model: Any) -> bool:
-    """Return whether a model tells classes apart: by its task, or where it states none by its `num_classes`."""
+    """Return whether a model predicts classes: judged by its task, or without one by whether it has `num_classes`."""
     task = task_of(model)
     return hasattr(model, "num_classes") if task is None else task in TASKS[1:]
 
@@ -136,3 +137,6 @@ def classes_of(name: Any) -> list[Any]:
         with suppress(Exception):  # the check of the part says what is wrong with it
             matches = [get_object_from_string(name)]
     return [part for part in matches if callable(part)]
+
+
+__getattr__ = moved(__name__, {"stated": "maetool.config.facts.argument_of"}, "0.3.0")

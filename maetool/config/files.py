@@ -9,9 +9,9 @@ from mmengine import Config
 
 
 def trees_of(path: Path) -> Iterator[tuple[Path, ast.Module]]:
-    """Yield path and syntax tree of a config file and of those that it builds on, which come first.
+    """Yield path and syntax tree of a config file and of its bases, bases first.
 
-    Both of MMEngine's ways to build on a file are followed, `_base_` and `read_base`, also into other packages.
+    Both of MMEngine's kinds of base are followed, `_base_` and `read_base`, also into other packages.
     """
     try:
         tree = ast.parse(path.read_text())
@@ -28,7 +28,7 @@ def _bases(tree: ast.Module, path: Path) -> Iterator[Path]:
         if isinstance(node, ast.Assign) and _variable(node) == "_base_":
             names = ast.literal_eval(node.value)
             for name in [names] if isinstance(names, str) else names:
-                yield Path(Config._get_cfg_path(name, str(path))[0])  # the only place that knows PACKAGE::CONFIG
+                yield Path(Config._get_cfg_path(name, str(path))[0])  # the only function that resolves PACKAGE::CONFIG
         elif isinstance(node, ast.With) and _is_read_base(node):
             for statement in node.body:
                 if isinstance(statement, ast.ImportFrom):
@@ -53,9 +53,9 @@ def _variable(node: ast.Assign) -> str | None:
 
 
 def names_read(path: Path) -> set[str]:
-    """Return the variables that a config's files read: helpers, which other values are computed from.
+    """Return the variables that a config's files read, to compute other values from them.
 
-    What a file assigns is read by itself or by a file that builds on it; its own bases are through by then.
+    An assignment is visible to the file itself and to files that inherit from it, not to its own bases.
     """
     names: set[str] = set()
     for _, tree in trees_of(path):
@@ -77,5 +77,5 @@ def _names_in(tree: ast.Module) -> set[str]:
 
 
 def is_one_file(path: Path) -> bool:
-    """Return whether a config builds on no other file, or is in none that can be read."""
+    """Return whether a config has no base files, or its file cannot be parsed."""
     return len(list(trees_of(path))) <= 1

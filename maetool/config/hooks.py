@@ -12,16 +12,16 @@ _KEY = "custom_hooks"
 
 
 def hook_names(cfg: Config) -> list[str]:
-    """Return the names of the custom hooks in the order of `list_hooks`; none where they are a list already."""
+    """Return the names of the custom hooks in the order of `list_hooks`; empty if they are already a list."""
     hooks = cfg.get(_KEY)
     return [name for name, hook in hooks.items() if hook is not None] if isinstance(hooks, Mapping) else []
 
 
 def list_hooks(cfg: Config) -> None:
-    """Turn custom hooks by name into the list of MMEngine's runner, in place; None takes a hook out.
+    """Turn custom hooks by name into the list that MMEngine's runner expects, in place; None removes a hook.
 
     Raises:
-        UsageError: an entry that is no hook, such as the change of one that the config does not have.
+        UsageError: an entry that is not a hook, such as a change to a hook that the config does not have.
     """
     hooks = cfg.get(_KEY)
     if not isinstance(hooks, Mapping):
@@ -33,7 +33,7 @@ def list_hooks(cfg: Config) -> None:
 
 
 def name_in_option(option: str, names: Sequence[str]) -> str:
-    """Return an option whose `custom_hooks.0` is the name of the first hook; any other option stays as it is."""
+    """Replace a position in an option, `custom_hooks.0`, by the name of that hook; other options stay as they are."""
     key, equals, value = option.partition("=")
     path = key.split(".")
     if path[0] == _KEY and len(path) > 1 and path[1].isdigit() and int(path[1]) < len(names):
@@ -47,8 +47,8 @@ def _check(name: str, hook: Any, others: Sequence[str]) -> None:
         return
     near = difflib.get_close_matches(name, others) if is_dict else ()
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-    found = "has no `type`" if is_dict else f"is {hook!r}"
+    problem = "has no `type`" if is_dict else f"is {hook!r}"
     raise UsageError(
-        f"{_KEY}.{name}{hint} {found}, but must be a dict with the name of a hook as `type`, or None; the config's "
+        f"{_KEY}.{name}{hint} {problem}, but must be a dict with the name of a hook as `type`, or None; the config's "
         f"other hooks are {', '.join(others) or 'none'}."
     )

@@ -13,7 +13,7 @@ from maetool.errors import UsageError
 
 from .files import is_one_file, names_read
 
-Adaptable = Literal["channels", "patch_size"]  # what is changed in a checkpoint only on request
+Adaptable = Literal["channels", "patch_size"]  # changes to a checkpoint's weights that need an explicit request
 _OWN = {
     "base_lr": float | None,
     "effective_batch_size": int | None,
@@ -41,25 +41,25 @@ _FRAMEWORK = {
     "env_cfg": dict[str, Any],
     "randomness": dict[str, Any],
 }
-# Every key to the kinds of value that it may have.
+# Every top-level key, and the type of its value.
 KEYS = {name: hint for name, hint in hints_of(Runner).items() if name != "cfg"} | _FRAMEWORK | _OWN
 KEYS["custom_hooks"] |= dict[str, Any]  # by name
 
 
 def check_keys(cfg: Config) -> None:
-    """Check the keys at the top of a config, and the kinds of their values, and remove variables.
+    """Check the top-level keys of a config and the types of their values, and remove variables.
 
-    A variable is a name that begins with an underscore or that the files of the config read themselves, such as
-    `img_size` in `dict(size=img_size)`; it has done its work when the files are read.
+    A variable is a name that begins with an underscore or that the config's own files read, such as `img_size` in
+    `dict(size=img_size)`; it is no longer needed once the files are read.
 
     Raises:
-        UsageError: a key that nothing reads, or a value of another kind; the message gives near names.
+        UsageError: an unknown key, or a value of a wrong type; the message suggests near names.
     """
     unknown = [name for name in cfg if name not in KEYS and not name.startswith("_")]
     path = Path(getattr(cfg, "filename", None) or "")
     helpers = names_read(path) if unknown else set()
     if "encoder" in unknown and is_one_file(path) and _has_joined(cfg):
-        helpers.add("encoder")  # of a config that MMEngine wrote or a script loaded, whose bases are not here
+        helpers.add("encoder")  # a config written by MMEngine or loaded by a script, which has no bases
     for name in unknown:
         if name not in helpers:
             raise UsageError(
@@ -73,7 +73,7 @@ def check_keys(cfg: Config) -> None:
 
 
 def _has_joined(cfg: Config) -> bool:
-    """Return whether the model has taken the encoder of a file in `_base_/encoders`."""
+    """Return whether the model includes the encoder of a file in `_base_/encoders`."""
     model = cfg.get("model")
     encoder = model.get("encoder") if isinstance(model, Mapping) else None
     return isinstance(encoder, Mapping) and isinstance(cfg.encoder, Mapping) and {"type", *cfg.encoder} <= set(encoder)

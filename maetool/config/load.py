@@ -13,16 +13,16 @@ from mmengine import Config, ConfigDict
 from mmengine.config.lazy import LazyObject
 from mmengine.utils import get_object_from_string
 
+from maetool._deprecated import moved
 from maetool.errors import UsageError
 from maetool.registry import registered_name
 
 from .checks import check_config, check_sections
-from .complete import complete_config as complete_config  # also the names that engine users look for here
+from .complete import complete_config as complete_config  # re-exported: 0.1 had these names in one module
 from .complete import move_preprocessor
 from .debug import shrink
 from .defaults import fill_defaults
 from .facts import loaders_of as loaders_of
-from .facts import stated as stated
 from .facts import takes as takes
 from .hooks import hook_names, list_hooks, name_in_option
 from .keys import check_keys
@@ -46,8 +46,8 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         options: changes.
 
     Raises:
-        UsageError: no such file, a file that is not a config, a key at its top that nothing reads, or an option for a
-            key that does not exist.
+        UsageError: no such file, a file that is not a config, an unknown top-level key, or an option for a key that
+            does not exist.
     """
     cfg = read_config(path)
     fill_defaults(cfg)  # before the options, which may change what is filled in
@@ -61,17 +61,17 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
 
 
 def read_config(path: str | Path) -> Config:
-    """Return a config as its files state it, its parts named; see `load_config`.
+    """Return a config as its files define it, with classes replaced by their registered names; see `load_config`.
 
     Raises:
-        UsageError: no such file, a file that is not a config, or a key at its top that nothing reads.
+        UsageError: no such file, a file that is not a config, or an unknown top-level key.
     """
     path = find_config(path)
     try:
         cfg = with_names(Config.fromfile(path))
     except UsageError:  # of a part that `custom_imports` registers
         raise
-    except (Exception, SystemExit) as error:  # a config is code, so anything can go wrong in it
+    except (Exception, SystemExit) as error:  # a config is code and can raise anything
         raise UsageError(f"The config {path} cannot be read ({_reason(error)}).") from error
     check_keys(cfg)
     return cfg
@@ -93,15 +93,16 @@ def load_for(
 ) -> tuple[Config, list[str]]:
     """Load a config as a command line describes it, and return it with the sentences on what --debug changed.
 
-    The order is the same in every tool: the file, `flags`, `data`, `debug`; `options` win over all of them.
+    Every command uses the same order: the file, `flags`, `data`, `debug`; `options` override all of them.
 
     Args:
         path: the config.
         options: of --cfg-options, each `key.key=value`.
         data: of --data, see `maetool.config.user_data.use_data`.
-        flags: name of a value, such as "optim_wrapper.dtype", to what an option of its own says; None leaves it.
+        flags: values of the command's own options, by the name of what they change, such as "optim_wrapper.dtype"; None
+            leaves the value as it is.
         debug: shrink the config, see `maetool.config.debug.shrink`.
-        adopt: let a model of classes have those of `data`.
+        adopt: set the model's classes to those of `data`.
 
     Raises:
         UsageError: see `load_config` and `use_data`.
@@ -111,7 +112,7 @@ def load_for(
     cfg.merge_from_dict({name: value for name, value in (flags or {}).items() if value is not None})
     if data:
         if debug and not Path(data).expanduser().exists():  # drawn shapes replace the config's own data alone
-            raise UsageError(f"--data is {data}, but nothing is there: name images that exist, or leave --data out.")
+            raise UsageError(f"--data is {data}, which does not exist: name images that exist, or leave --data out.")
         check_sections(cfg)
         point_at(cfg, data, load_config(path))
         repeat_options(cfg, options, given)
@@ -119,22 +120,22 @@ def load_for(
             adopt_classes(cfg)
     if debug:
         check_training(cfg)
-        check_config(cfg)  # of what is of another kind nothing can be shrunk
+        check_config(cfg)  # values of a wrong type cannot be shrunk
     sentences = shrink(cfg) if debug else []
     dtype = (flags or {}).get("optim_wrapper.dtype")
-    if debug and dtype:  # asked for in so many words
+    if debug and dtype:  # the user asked for it explicitly
         cfg.optim_wrapper.dtype = dtype
     repeat_options(cfg, options, given)
     return cfg, sentences
 
 
 def _reason(error: BaseException) -> str:
-    while isinstance(error, ImportError) and error.__context__:  # MMEngine hides why `custom_imports` failed
+    while isinstance(error, ImportError) and error.__context__:  # MMEngine hides the reason
         error = error.__context__
     last = traceback.extract_tb(error.__traceback__)[-1]
     file = Path(last.filename)
-    people_wrote_it = file.is_file() and not file.is_relative_to(_STDLIB) and "mmengine" not in file.parts
-    where = f", in {file}, line {last.lineno}" if people_wrote_it else ""
+    is_user_code = file.is_file() and not file.is_relative_to(_STDLIB) and "mmengine" not in file.parts
+    where = f", in {file}, line {last.lineno}" if is_user_code else ""
     return f"{type(error).__name__}: {error}{where}"
 
 
@@ -176,3 +177,6 @@ def _importable(value: Any) -> Any:
         return value
     module, name = value.__module__, value.__qualname__
     return LazyObject(module, name) if getattr(sys.modules.get(module), name, None) is value else value
+
+
+__getattr__ = moved(__name__, {"stated": "maetool.config.facts.argument_of"}, "0.3.0")

@@ -11,7 +11,7 @@ _SHOWN = 3
 
 
 def flatten(cfg: Config) -> dict[Key, Any]:
-    """Return the path of every value in a config, keys and positions in lists, to the value."""
+    """Return every value of a config by its path, a tuple of keys and of positions in lists."""
     return dict(_leaves(cfg.to_dict(), ()))
 
 
@@ -21,12 +21,12 @@ def name_of(key: Key) -> str:
 
 
 def near_names(name: str, cfg: Config, known: Collection[str]) -> str:
-    """Return what could have been meant by an option's name whose first part is no key of the config, for a sentence.
+    """Return suggestions for an option whose first part is not a key of the config, joined for a message.
 
     Args:
-        name: for example "warmup_epochs", which stands deeper, or "trian_cfg.max_epochs".
+        name: for example "warmup_epochs", which exists at a deeper level, or "trian_cfg.max_epochs".
         cfg: the config.
-        known: keys that a name may begin with, of the config or not.
+        known: keys that an option may begin with, whether the config has them or not.
     """
     first, *rest = name.split(".")
     places = {key[: key.index(first) + 1] for key in flatten(cfg) if first in key and key[0] in known}

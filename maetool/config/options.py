@@ -23,12 +23,12 @@ _LEADING_ZERO = re.compile(r"[+-]?0\d+")  # a name or a number in a file, such a
 
 
 def change_config(cfg: Config, options: Sequence[str]) -> None:
-    """Change a config in place by options, each `key.key=value`, and import what `custom_imports` then names.
+    """Apply options, each `key.key=value`, to a config in place, and import the modules of a changed `custom_imports`.
 
-    A value is read as `parse_value` says.
+    `parse_value` defines how a value is read.
 
     Raises:
-        UsageError: an option without a value, for a key that does not exist, or of another kind than what is there.
+        UsageError: an option without a value, for an unknown key, or for a key below something that has no keys.
     """
     changes: dict[str, Any] = {}
     for option in options:
@@ -40,7 +40,7 @@ def change_config(cfg: Config, options: Sequence[str]) -> None:
 
 
 def _replaced(cfg: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changes that let a dict replace what is no dict, such as None or a list, in MMEngine's way.
+    """Return changes with MMEngine's `_delete_`, where a dict replaces something else, such as None or a list.
 
     Raises:
         UsageError: an option for a key of a list.
@@ -67,14 +67,14 @@ def _replaced(cfg: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _holds_other(cfg: Config, path: Sequence[str]) -> bool:
-    """Whether a config holds something at a path, None included, that is no dict."""
+    """Return whether a config has a value at a path, None included, that is not a dict."""
     owner = _look(cfg, path[:-1])
     there = isinstance(owner, Config | Mapping) and path[-1] in owner
     return there and not isinstance(owner[path[-1]], Mapping)
 
 
 def repeat_options(cfg: Config, options: Sequence[str], before: Config) -> None:
-    """Put the values of options back where something has changed them since `change_config`.
+    """Restore the values of options that were changed after `change_config`.
 
     Args:
         cfg: the config, changed in place.
@@ -82,7 +82,7 @@ def repeat_options(cfg: Config, options: Sequence[str], before: Config) -> None:
         before: the config as `change_config` left it.
 
     Raises:
-        UsageError: an option of a section that is gone since.
+        UsageError: the section of an option no longer exists.
     """
     keys = [option.split("=")[0] for option in options if not option.split("=")[0].endswith("_delete_")]
     changes = {}
@@ -92,7 +92,10 @@ def repeat_options(cfg: Config, options: Sequence[str], before: Config) -> None:
         if _look(cfg, path) == value:
             continue
         if len(path) > 1 and _look(cfg, path[:-1]) is None:
-            raise UsageError(f"The option {key} has no place any more: other options took out {'.'.join(path[:-1])}.")
+            raise UsageError(
+                f"The option {key} has no effect, because another option removes {'.'.join(path[:-1])}: leave one of "
+                "them out."
+            )
         changes[key] = value
     _merge(cfg, changes, options)
 
@@ -109,7 +112,7 @@ def _merge(cfg: Config, changes: Mapping[str, Any], options: Sequence[str]) -> N
 
 
 def _is_item(cfg: Config, path: Sequence[str], value: Any) -> bool:
-    """Return whether an option replaces an item of a list by what is no dict, which MMEngine's merging cannot."""
+    """Return whether an option replaces a list item by something other than a dict, which MMEngine cannot merge."""
     parent = _look(cfg, path[:-1])
     within = isinstance(parent, list | tuple) and path[-1].isdigit() and int(path[-1]) < len(parent)
     return within and not isinstance(value, Mapping)
@@ -144,7 +147,7 @@ def _split(option: str, cfg: Config) -> tuple[str, str]:
         raise UsageError(f"The option `{option}` has no value: write --cfg-options {option}=VALUE.")
     if not all(key.split(".")):
         raise UsageError(f"The option `{option}` names no key: write KEY=VALUE, such as model.encoder.depth=6.")
-    # Variables that a file computes with, such as _names, have been used when options are read.
+    # Variables of a config file, such as _names, were used before the options are read.
     known = {*(name for name in cfg if not name.startswith("_")), *KEYS}
     if key.split(".")[0] not in known:
         raise UsageError(f"The config has no `{key}`; near names: {near_names(key, cfg, known)}.")
@@ -152,17 +155,17 @@ def _split(option: str, cfg: Config) -> tuple[str, str]:
 
 
 def parse_value(text: str, current: Any = None, kinds: frozenset[str] = frozenset({"any"})) -> Any:
-    r"""Return the value that an option's text stands for.
+    r"""Parse the text of an option.
 
-    Where only a string fits, it is the text exactly as typed: spaces, commas, brackets, backslashes and leading zeros
-    are kept. Otherwise it is a Python literal if the text is one as a whole; `true` or `false`; a list, as MMEngine
-    writes it, `[a,b]`, `(a,b)`, or `a,b` where a list fits; and else the text as typed. Quotes around a text are taken
-    off, and None is None, everywhere.
+    Where only a string fits, the value is the text exactly as typed: spaces, commas, brackets, backslashes and leading
+    zeros are kept. Otherwise it is a Python literal if the complete text is one; `true` or `false`; a list in
+    MMEngine's notation, `[a,b]`, `(a,b)`, or `a,b` where a list fits; or else the text as typed. Enclosing quotes are
+    always removed, and None always means None.
 
     Args:
         text: what follows the `=`.
-        current: the value that the config holds.
-        kinds: of value that the argument takes, see `maetool.annotations.kinds_of`.
+        current: the present value in the config.
+        kinds: the kinds of value that the argument takes, see `maetool.annotations.kinds_of`.
     """
     if text == "None":
         return None
@@ -192,7 +195,7 @@ def _parse(text: str, lists: bool) -> Any:
 
 
 def _literal(text: str) -> Any:
-    """Return the Python literal that a text is, or else the text itself."""
+    """Return the value of a text that is a Python literal; any other text as it is."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -216,7 +219,7 @@ def _items(text: str) -> list[str] | None:
 
 
 def _place(cfg: Config, path: Sequence[str], changes: Mapping[str, Any]) -> tuple[Any, frozenset[str]]:
-    """Return the value that the config holds at a path, and which kinds the argument there takes."""
+    """Return the present value at a path, and the kinds of value that the argument there takes."""
     current, parent = _look(cfg, path), ".".join(path[:-1])
     if len(path) == 1:
         return current, frozenset(kinds_of(KEYS.get(path[0], Any)))
@@ -228,7 +231,7 @@ def _place(cfg: Config, path: Sequence[str], changes: Mapping[str, Any]) -> tupl
 
 
 def _look(node: Any, path: Sequence[str]) -> Any:
-    """Return the value at a path of keys and positions; None where there is none."""
+    """Return the value at a path of keys and positions; None if there is none."""
     for name in path:
         if isinstance(node, Config | Mapping):
             node = node.get(name)
@@ -246,26 +249,26 @@ def _without_delete(value: Any) -> Any:
 
 
 def parse_runs(runs: Sequence[str]) -> dict[str, list[str]]:
-    """Return name to options of runs written as "name key=value key=value", with quotes around what holds spaces.
+    """Parse runs written as "name key=value key=value" into names and their options; quotes protect spaces.
 
     Raises:
-        UsageError: an empty run, a name twice, or something that is not an option.
+        UsageError: an empty run, a repeated name, or something that is not an option.
     """
     parsed: dict[str, list[str]] = {}
     for run in runs:
         name, *options = _words(run) or [""]
         wrong = [option for option in options if "=" not in option]
         if not name or "=" in name or "/" in name or name in parsed or wrong:
-            raise UsageError(f'The run "{run}" must be a name of its own and then key=value, such as "red color=red".')
+            raise UsageError(f'The run "{run}" must be a unique name followed by key=value, such as "red color=red".')
         parsed[name] = options
     return parsed
 
 
 def _words(run: str) -> list[str]:
-    """Split as a shell does, but keep backslashes."""
+    """Split like a shell, but keep backslashes."""
     words = shlex.shlex(run, posix=True, punctuation_chars=False)
     words.whitespace_split, words.escape, words.commenters = True, "", ""
     try:
         return list(words)
     except ValueError as error:
-        raise UsageError(f'The run "{run}" has a quote without its partner: close it.') from error
+        raise UsageError(f'The run "{run}" has an unclosed quote: close it.') from error

@@ -16,7 +16,7 @@ COMPUTED = "filled in by maetool"
 
 
 def trace(path: str | Path, options: list[str] | None = None, data: str | None = None) -> list[tuple[str, Any, str]]:
-    """Return name, value and origin of every value that a run would have, in the order of the config.
+    """Return name, value and origin of every config value of a run, in the order of the config.
 
     Args:
         path: the config.
@@ -24,7 +24,7 @@ def trace(path: str | Path, options: list[str] | None = None, data: str | None =
         data: as of --data.
 
     Raises:
-        UsageError: what `load_for` and `complete_config` raise.
+        UsageError: as `load_for` and `complete_config`.
     """
     values = flatten(load_config(path))
     origins = _origins(path, values)
@@ -43,39 +43,39 @@ def trace(path: str | Path, options: list[str] | None = None, data: str | None =
 
 
 def _origins(path: str | Path, values: Collection[Key]) -> dict[Key, str]:
-    """Return the path of every value of a loaded config to its origin; what no file states is filled in."""
-    stated = dict(stated_in(find_config(path)))
+    """Return the origin of every value of a loaded config, by its path."""
+    origin_in_files = dict(stated_in(find_config(path)))
     written = read_config(path)
     names, in_files = hook_names(written), flatten(written)
     origins = {}
     for key in values:
         of_hook = key[0] == "custom_hooks" and names and len(key) > 1
         in_file = (key[0], names[int(key[1])], *key[2:]) if of_hook else key
-        origins[key] = _origin(in_file, stated) if in_file in in_files else COMPUTED
+        origins[key] = _origin(in_file, origin_in_files) if in_file in in_files else COMPUTED
     return origins
 
 
 def stated_in(path: Path) -> Iterator[tuple[Key, str]]:
-    """Yield the path of every key that a config file states, and its file and line; what it builds on comes first.
+    """Yield the path of every key that a config file and its bases set, with file and line; bases come first.
 
-    In pure Python style a file may also change what it imports: `model.encoder.depth = 3`, `model.update(...)`.
+    In pure Python style a file may also change imported values: `model.encoder.depth = 3`, `model.update(...)`.
     """
     seen: dict[Key, str] = {}
     for file, tree in trees_of(path):
         for node in tree.body:
-            found: list[tuple[Key, ast.expr]] = []
+            assigned: list[tuple[Key, ast.expr]] = []
             if isinstance(node, ast.Assign) and (key := _target(node.targets[0])) not in (None, ("_base_",)):
-                found = [(key, node.value)]
+                assigned = [(key, node.value)]
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and (key := _changed(node.value)):
-                found = [(key, value) for value in node.value.args or [node.value]]
-            for key, value in found:
-                stated = list(_keys(value, key, file, seen))
-                seen.update(stated)
-                yield from stated
+                assigned = [(key, value) for value in node.value.args or [node.value]]
+            for key, value in assigned:
+                origins = list(_keys(value, key, file, seen))
+                seen.update(origins)
+                yield from origins
 
 
 def _target(node: ast.expr) -> Key | None:
-    """Return the path of what an assignment changes: a variable, or something below one."""
+    """Return the path that an assignment changes: a variable, or something inside one."""
     if isinstance(node, ast.Name):
         return (node.id,)
     if not isinstance(node, ast.Attribute | ast.Subscript):
@@ -95,7 +95,7 @@ def _changed(call: ast.Call) -> Key | None:
 
 
 def _keys(node: ast.expr, key: Key, path: Path, seen: Mapping[Key, str]) -> Iterator[tuple[Key, str]]:
-    """Yield what a value states; of a variable of the base, such as `_base_.encoder`, what `seen` says."""
+    """Yield the paths inside a value, with their origins; `seen` has those of a base's variable, `_base_.encoder`."""
     yield key, f"{short_name(path)}:{node.lineno}"
     alias = _of_base(node)
     for known, where in seen.items() if alias else ():
@@ -117,12 +117,12 @@ def _keys(node: ast.expr, key: Key, path: Path, seen: Mapping[Key, str]) -> Iter
 
 
 def _of_base(node: ast.expr) -> Key:
-    """Return the path of what `_base_.encoder` names; empty for any other value."""
+    """Return the path that `_base_.encoder` refers to; empty for any other expression."""
     place = _target(node) or ()
     return place[1:] if place[:1] == ("_base_",) else ()
 
 
-def _origin(key: Key, stated: Mapping[Key, str]) -> str:
-    """Return where a value is stated: itself, or what it is a part of, such as a list or a variable's value."""
+def _origin(key: Key, origin_in_files: Mapping[Key, str]) -> str:
+    """Return the origin of a value, or else of the list or dict that contains it."""
     parts = (key[:length] for length in range(len(key), 0, -1))
-    return next((stated[part] for part in parts if part in stated), COMPUTED)
+    return next((origin_in_files[part] for part in parts if part in origin_in_files), COMPUTED)

@@ -24,25 +24,25 @@ def find_config(name: str | Path) -> Path:
         name: a path, or `package::path` for a config that an installed package ships; both with or without `.py`.
 
     Raises:
-        UsageError: no such file, or no such package; or a config that a former version of maetool had.
+        UsageError: no such file or package, or a config that earlier versions of maetool had.
     """
     package, separator, inner = str(name).rpartition(_SEPARATOR)
     if separator:
         inside = configs_folder(package) / inner
-        found = _with_ending(inside) if inner and ".." not in inside.parts else None
+        file = _with_ending(inside) if inner and ".." not in inside.parts else None
     else:
-        found = _with_ending(Path(name))
-    if found is None:
+        file = _with_ending(Path(name))
+    if file is None:
         _check_removed(str(name), package)
         raise UsageError(f"There is no config {name}: {_advice(str(name), package)}")
-    return found
+    return file
 
 
 def _check_removed(name: str, package: str) -> None:
-    """Check that a config that is not there is none that maetool once had.
+    """Refuse a missing config that earlier versions of maetool had.
 
     Raises:
-        UsageError: it is; the message says what to write instead.
+        UsageError: it is one of those; the message says what to write instead.
     """
     instead = instead_of(name) if package in ("", OWN) else ""
     if instead:
@@ -50,14 +50,14 @@ def _check_removed(name: str, package: str) -> None:
 
 
 def names_config(source: str | Path) -> bool:
-    """Return whether a source, a config or a checkpoint, is written like a config."""
+    """Return whether a source, which is a config or a checkpoint, looks like a config."""
     return Path(source).suffix == ".py" or _SEPARATOR in str(source)
 
 
 def configs_folder(package: str) -> Path:
     """Return the folder with the configs of an installed package.
 
-    It is `.mim/configs` in the package, as in the packages of OpenMMLab, or `configs` in it; of a source checkout also
+    It is `.mim/configs` in the package, as in the packages of OpenMMLab, `configs` in it, or in a source checkout
     `configs` beside it.
 
     Raises:
@@ -68,22 +68,23 @@ def configs_folder(package: str) -> Path:
     except (ImportError, ValueError):  # of a module that was not imported from a file, such as __main__
         spec = None
     if spec is None:
-        raise UsageError(
-            f"There is no package `{package}`, so no config of it: write {OWN}::FOLDER/NAME.py, or install the package."
-        )
+        raise UsageError(f"There is no package `{package}`: write {OWN}::FOLDER/NAME.py, or install the package.")
     for place in map(Path, spec.submodule_search_locations or []):
         beside = [place.parent / "configs"] if _is_checkout(place.parent) else []
         for folder in (place / ".mim" / "configs", place / "configs", *beside):
             if folder.is_dir():
                 return folder
-    raise UsageError(f"The package `{package}` ships no configs: it has no folder .mim/configs or configs.")
+    raise UsageError(
+        f"The package `{package}` ships no configs, because it has no folder .mim/configs or configs: name a config "
+        "file by its path."
+    )
 
 
 def config_names(package: str = OWN) -> list[str]:
-    """Return the names of all configs of a package that can be run, sorted; those in `_base_` are parts of others.
+    """Return the names of all complete configs of a package, sorted; those in `_base_` are parts of others.
 
     Raises:
-        UsageError: what `configs_folder` raises.
+        UsageError: as `configs_folder`.
     """
     folder = configs_folder(package)
     paths = [path.relative_to(folder) for path in folder.rglob("*.py")]
@@ -97,7 +98,7 @@ def describe(path: Path) -> str:
 
 
 def short_name(path: Path) -> str:
-    """Return a config's file as a person writes it: below the current folder, by its name, or else absolute."""
+    """Return the shortest name of a config file: relative to the current folder, `maetool::...`, or else absolute."""
     resolved = path.resolve()
     if resolved.is_relative_to(Path.cwd()):
         return str(resolved.relative_to(Path.cwd()))
@@ -116,7 +117,7 @@ def _is_checkout(folder: Path) -> bool:
 
 
 def _advice(name: str, package: str) -> str:
-    """Return what to write instead: near names among the files here and among the configs of the package."""
+    """Return suggestions: near names among the files below `configs` and among the configs of the package."""
     known = config_names(package or OWN)
     inner = name.rpartition(_SEPARATOR)[2].removeprefix("./").removeprefix("configs/").removesuffix(".py") + ".py"
     named = f"{package or OWN}{_SEPARATOR}{inner}"
@@ -136,7 +137,7 @@ _of_mmengine = Config._get_cfg_path
 
 
 def _base_path(base: str, filename: str) -> tuple[str, str | None]:
-    """Return the file and the scope of a `_base_`; MMEngine itself knows the packages of OpenMMLab only."""
+    """Return the file and the scope of a `_base_`; MMEngine itself supports only the packages of OpenMMLab."""
     package, separator, _ = base.rpartition(_SEPARATOR)
     if not separator or package in MODULE2PACKAGE:
         path, scope = _of_mmengine(base, filename)
@@ -146,4 +147,4 @@ def _base_path(base: str, filename: str) -> tuple[str, str | None]:
     return str(find_config(base)), None
 
 
-Config._get_cfg_path = staticmethod(_base_path)  # MMEngine has no other place to say where a base lies
+Config._get_cfg_path = staticmethod(_base_path)  # MMEngine has no other hook to locate a base

@@ -1,4 +1,4 @@
-"""Prepares a config for building: names, checks, completion, in this order; doing it twice changes nothing."""
+"""Prepares a config for building: names, checks, completion, in this order; idempotent."""
 
 import os
 from pathlib import Path
@@ -16,17 +16,17 @@ from .hooks import list_hooks
 from .load import default_work_dir, with_names
 from .values import check_training
 
-# Where each launcher says how many processes there are.
+# The environment variable in which each launcher gives the number of processes.
 _PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
 
 
 def prepare_config(cfg: Config) -> str:
     """Check and complete a config in place, and return the sentence on its learning rate.
 
-    A config that is prepared already stays as it is.
+    A prepared config stays as it is.
 
     Raises:
-        UsageError: anything in the config that a person got wrong.
+        UsageError: any mistake in the config.
     """
     for name, value in with_names(cfg).items():
         cfg[name] = value
@@ -41,7 +41,7 @@ def prepare_config(cfg: Config) -> str:
 
 
 def prepare_run(cfg: Config) -> str:
-    """Do what `prepare_config` does, and name the folder and the experiment of a run where the config does not."""
+    """Prepare a config as `prepare_config`, and set its work folder and experiment name if it has none."""
     check_training(cfg)
     rate = prepare_config(cfg)
     path = Path(cfg.filename or "config.py")
@@ -59,7 +59,7 @@ def number_of_processes(launcher: str) -> int:
     """
     if launcher == "none" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError(
-            f"torchrun started {os.environ['WORLD_SIZE']} processes, but the launcher is none, so that each would "
-            "train alone and write over the others' files: add --launcher pytorch."
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, but the launcher is none, so each process "
+            "would train alone and overwrite the others' files: add --launcher pytorch."
         )
     return int(os.environ.get(_PROCESSES.get(launcher, ""), "1"))

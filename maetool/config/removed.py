@@ -3,23 +3,23 @@
 import re
 from pathlib import PurePath
 
-# Leaves that differed in their number of epochs alone and had no published result, to the one that is left of them.
+# Removed configs that differed only in their number of epochs and had no published result, and the one that remains.
 _LEAVES = {
     **dict.fromkeys(("mae/vit-t_400e.py", "mae/vit-t_1600e.py"), "mae/vit-t_800e.py"),
     **dict.fromkeys(("mae/vit-s_400e.py", "mae/vit-s_1600e.py"), "mae/vit-s_800e.py"),
     **dict.fromkeys(("mae/vit-h_400e.py", "mae/vit-h_800e.py"), "mae/vit-h_1600e.py"),
 }
-# Models that were a family and an encoder in one file: the family, and `vit-b` or `vit-t_shapes`.
+# Base models that had a family and an encoder in one file.
 _MODEL = re.compile(
     r"_base_/models/(mae|classifier|linear|localmim|mff|beit|simmim|upernet|vitdet)_((?:vit|swin)-[tsblh])(_shapes)?\.py"
 )
 
 
 def instead_of(name: str) -> str:
-    """Return the sentence on a config of maetool's that is gone, without its full stop; empty for any other name.
+    """Return a sentence on a removed config of maetool, without its full stop; empty for any other name.
 
     Args:
-        name: as a person writes it: a path, or `maetool::mae/vit-s_400e.py`, with or without `.py`.
+        name: a path, or `maetool::mae/vit-s_400e.py`, with or without `.py`.
     """
     path = PurePath(name.replace("::", "/").removesuffix(".py") + ".py")
     leaf, base = "/".join(path.parts[-2:]), "/".join(path.parts[-3:])
@@ -33,9 +33,9 @@ def _leaf(gone: str, left: str) -> str:
     folder, stem = gone.removesuffix(".py").split("/")
     epochs = stem.split("_")[1].removesuffix("e")
     return (
-        f"it differed from maetool::{left} in its number of epochs alone; use that one with --cfg-options "
-        f"train_cfg.max_epochs={epochs}, in a config that builds on it train_cfg = dict(max_epochs={epochs}); a run of "
-        f"the former goes on with --work-dir work_dirs/{folder}_{stem} too"
+        f"it differed from maetool::{left} only in its number of epochs; use that config with --cfg-options "
+        f"train_cfg.max_epochs={epochs}, or with train_cfg = dict(max_epochs={epochs}) in a config that inherits from "
+        f"it; to resume a run of the removed config, add --work-dir work_dirs/{folder}_{stem}"
     )
 
 

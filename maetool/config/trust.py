@@ -1,7 +1,7 @@
 """Configs from untrusted checkpoints: checked, and built without running code or taking unbounded memory.
 
-What a file says is built of registered parts alone, it names no file and no address, and it becomes no larger than the
-weights beside it call for. Whatever reads a model's description from a file builds it here.
+A model description from a file may use registered parts only, may name no file and no address, and may not become much
+larger than the weights in the same file. Every model description that is read from a file is built here.
 """
 
 import sys
@@ -28,27 +28,27 @@ from maetool.weights.addresses import is_address
 _REMEDY = "pass a config that you trust with --config"
 _BEGAN_WITH = ("checkpoint", "init_cfg")
 _SCOPES = ("maetool", "mmengine")
-_LINES = ("made_by",)  # text for people, which nothing opens
-# Arguments of parts of maetool, MMEngine and timm that say where weights are.
+_LINES = ("made_by",)  # free text, which nothing opens
+# Arguments of parts of maetool, MMEngine and timm that locate weights.
 _PLACES = (*_BEGAN_WITH, "checkpoint_path", "cache_dir", "url", "file", "bank_file")
 _DEEPEST = 100
-# A part may have so many times the numbers and tensors of the file, and as many more.
+# A part may have this many times the numbers and tensors of the file, plus a constant.
 _TIMES, _MORE_NUMBERS, _MORE_TENSORS = 4, 2**24, 1000
 
 
 def trusted(section: Mapping[str, Any], source: Any) -> ConfigDict:
-    """Return a section whose every `type` is a name that is registered, so that building it imports nothing.
+    """Return a section in which every `type` is a registered name, so that building it imports nothing.
 
-    A dotted path is replaced by the name of the registered class that it leads to, where its module is imported. The
-    files that parts began with (`checkpoint`, `init_cfg`) are left out: the weights are those of the checkpoint.
+    A dotted path is replaced by the registered name of its class, if the module is already imported. Initial weights of
+    parts (`checkpoint`, `init_cfg`) are left out, because the checkpoint has the weights.
 
     Args:
-        section: of a checkpoint, which may be a stranger's.
+        section: a section of the config in a checkpoint, which may come from anyone.
         source: the file, for the message.
 
     Raises:
-        UsageError: a `type` that is no such name, or a `_scope_`, which would be imported and could run whatever its
-            module holds; or a section that is nested too deeply.
+        UsageError: a `type` that is not a registered name; a `_scope_`, which would import a module and run its
+            code; or a section that is nested too deeply.
     """
     load_plugins()
     return ConfigDict(_trusted_value("", section, source, 0))
@@ -56,7 +56,7 @@ def trusted(section: Mapping[str, Any], source: Any) -> ConfigDict:
 
 def _trusted_value(name: Any, value: Any, source: Any, depth: int) -> Any:
     if depth > _DEEPEST:
-        raise UsageError(f"{source} describes a model that is nested more than {_DEEPEST} deep: {_REMEDY}.")
+        raise UsageError(f"{source} describes a model that is nested more than {_DEEPEST} levels deep: {_REMEDY}.")
     if name == "type":
         return _trusted_name(value, source)
     if name == "_scope_" and value not in _SCOPES:
@@ -84,9 +84,9 @@ def _trusted_name(value: Any, source: Any) -> str:
 
 
 def known_class(path: str) -> str | None:
-    """Return the registered name of the class at a dotted path: of maetool, or in a module that is imported; or None.
+    """Return the registered name of the class at a dotted path, of maetool or of an imported module; None if unknown.
 
-    maetool's own are known by their names, because they may have moved since the path was written.
+    Classes of maetool are recognised by their name alone, because their modules may have moved.
     """
     module, _, name = path.rpartition(".")
     if module.split(".")[0] == "maetool":
@@ -96,22 +96,23 @@ def known_class(path: str) -> str | None:
 
 
 def check_places(section: Mapping[str, Any], source: Any) -> None:
-    """Check that a section of a stranger's names no file and no address.
+    """Check that an untrusted section names no file and no address.
 
     Raises:
-        UsageError: it does.
+        UsageError: it names one.
     """
     for name, value in _items(section):
         text = isinstance(value, str) and name not in _LINES
         named = name in _PLACES or str(name).startswith("pretrained") or (name == "codebook" and text)
         if (named and value not in (None, False)) or (text and (is_address(value) or "/" in value or "\\" in value)):
             raise UsageError(
-                f"{source} says {name}={str(value)[:80]!r}, but a file may not say what else is opened: {_REMEDY}."
+                f"{source} says {name}={str(value)[:80]!r}, but an untrusted file may not name other files or "
+                f"addresses to open: {_REMEDY}."
             )
 
 
 def check_stored(section: Mapping[str, Any], registry: Registry, source: Any) -> None:
-    """Check what can be checked of a part without building it: places, the name, the arguments and their kinds.
+    """Check a part without building it: files and addresses, its name, its arguments and their types.
 
     Args:
         section: what `trusted` returned, or a part of it.
@@ -119,7 +120,8 @@ def check_stored(section: Mapping[str, Any], registry: Registry, source: Any) ->
         source: the file, for the message.
 
     Raises:
-        UsageError: it names a file or an address, is not in the registry, or has another argument or kind of value.
+        UsageError: it names a file or an address, is not in the registry, or has an unknown argument or a value of a
+            wrong type.
     """
     check_places(section, source)
     with no_imports():
@@ -163,8 +165,8 @@ def build_trusted(
         default_args: see `maetool.registry.build_part`.
 
     Raises:
-        UsageError: it names a file or an address, is described by values of another kind, or would become much larger
-            than the weights.
+        UsageError: it names a file or an address, has values of a wrong type, or would become much larger than the
+            weights.
     """
     check_stored(section, registry, source)
     bound = Bound(weights, source)
@@ -174,7 +176,7 @@ def build_trusted(
             return registry.build(section, default_args=default_args)
     except UsageError:
         raise
-    except Exception as error:  # whatever values of another kind make a constructor raise
+    except Exception as error:  # constructors raise anything on values of a wrong type
         reason = str(error).strip().split("\n")[0][:200]
         raise UsageError(
             f"{source} describes a {section['type']} that cannot be built ({type(error).__name__}: {reason}): "
@@ -183,7 +185,7 @@ def build_trusted(
 
 
 class Bound(TorchDispatchMode):
-    """While it is entered, modules that are built and tensors that are made are bounded by the weights of a file.
+    """Context manager: bounds the modules and tensors that are created by the size of the weights of a file.
 
     Args:
         weights: the tensors of the file.
@@ -214,10 +216,10 @@ class Bound(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def check_numbers(self, section: Mapping[str, Any]) -> None:
-        """Check what this does not see: numbers of blocks, which are counted first, and tables that NumPy makes.
+        """Check sizes that tensor operations do not show: the number of blocks, and tables that NumPy computes.
 
         Raises:
-            UsageError: one is larger than the weights call for.
+            UsageError: one is too large for the weights.
         """
         for name, value in _leaves(section):
             if type(value) is int:
@@ -235,13 +237,13 @@ class Bound(TorchDispatchMode):
     def _refuse_above(self, size: int) -> None:
         if size > self.most:
             raise UsageError(
-                f"{self.source} describes a model that is much larger than the weights that it holds (more than "
+                f"{self.source} describes a model that is much larger than its weights (more than "
                 f"{self.most:,} numbers): {_REMEDY}."
             )
 
 
 def _cells(part: Mapping[str, Any]) -> int:
-    """Return the patches of the images of a part, as far as it states them; its class says what else is wrong."""
+    """Return the number of patches of a part, by its `grid`, `img_size` and `patch_size`; its class checks the rest."""
     cells = prod(_sides(part.get("grid")))
     images = prod(_sides(part.get("img_size")))
     return max(cells, images // max(1, prod(_sides(part.get("patch_size", 16)))))
@@ -253,7 +255,7 @@ def _sides(size: Any) -> list[int]:
 
 
 def _size_of(func: Any, args: Any, kwargs: Mapping[str, Any]) -> int:
-    """Return the size in numbers of the largest tensor that an operation would give, without running it."""
+    """Return the number of elements of the largest tensor that an operation would return, without running it."""
     there: dict[str, Any] = {"device": torch.device("meta")} if "device" in kwargs else {}
     if "generator" in kwargs:
         there["generator"] = None

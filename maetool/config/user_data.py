@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine import Config
 
+from maetool._deprecated import moved
 from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
 from maetool.data.sources.shards import has_classes, is_shard_folder
@@ -14,7 +15,7 @@ from maetool.errors import UsageError
 from maetool.registry import DATASETS, ENCODERS, MODELS, find_part
 
 from .coco_places import coco_places
-from .facts import TASKS, loaders_of, stated, takes, task_in
+from .facts import TASKS, argument_of, loaders_of, takes, task_in
 
 _FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "SourceDataset", "CocoDataset")
 _WHERE = ("type", "root", "csv_file", "source", "with_labels", "annotations")
@@ -22,29 +23,29 @@ _KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was dr
 
 
 def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
-    """Point all loaders of a config at images of the user's.
+    """Point all loaders of a config at the user's images.
 
-    What may be given, and what is then validated on:
+    The data may be one of these; after the colon stands what validation uses:
 
-    - a folder with `train` and `val` inside, of images or of shards that `maetool prepare_dataset` wrote: the second;
+    - a folder with `train` and `val` inside, of images or of shards that `maetool prepare_dataset` wrote: `val`;
       class folders in it give the labels,
-    - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: the second,
-    - one table, which may be the `train.csv` of a folder, or for a model of classes a folder of class folders: a fifth
-      of each class, which is held out,
+    - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: `val.csv`,
+    - one table, which may be the `train.csv` of a folder, or for a model with classes a folder of class folders: a
+      fifth of each class, which is held out,
     - for a detector a folder of COCO annotations, see `coco_places`,
-    - for a segmentor the folder of a whole data set, laid out as the config says, or as ADE20K is where the config
+    - for a segmentor the folder of a complete data set, laid out as the config says, or like ADE20K if the config
       draws its data; a `classes.txt` in it replaces the classes of the config,
-    - otherwise any folder or text list: 1,000 of the images that are trained on.
+    - otherwise any folder or text list: 1,000 of the training images.
 
-    Evaluators learn from the training images, where there are labels; one with a `dataloader` of its own keeps that.
+    Evaluators are fitted on the training images if these have labels; one with its own `dataloader` keeps it.
 
     Args:
         cfg: the config, changed in place.
         data: folder, text list or csv table.
-        adopt: let a model of classes have those of the data: its `num_classes` and `multi_label`.
+        adopt: set `num_classes` and `multi_label` of the model to those of the data.
 
     Raises:
-        UsageError: the data cannot be read, or a model of classes needs labels that are not there.
+        UsageError: the data cannot be read, or has no labels although the model needs them.
     """
     point_at(cfg, data)
     if adopt:
@@ -52,13 +53,13 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
 
 
 def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
-    """Point all loaders of a config at images of the user's, and leave its model as it is; see `use_data`.
+    """Point all loaders of a config at the user's images, and leave its model as it is; see `use_data`.
 
     Args:
         cfg: the config, changed in place.
         data: folder, text list or csv table.
-        before: the config as it was before the options of a command line, which say nothing about what the config's
-            own dataset is; None, as it is now.
+        before: the config without the command line's options, which shows the config's own datasets; None means
+            `cfg` itself.
     """
     _put_back_datasets(cfg, before or cfg)
     task = _task(cfg)
@@ -67,7 +68,7 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
         return
     train, val = coco_places(Path(data)) if task == "detection" else places(Path(data), task == "classification")
     if task == "detection" and takes(cfg.model, MODELS, "with_masks"):
-        masks = stated(cfg.model, MODELS, "with_masks")
+        masks = argument_of(cfg.model, MODELS, "with_masks")
         train, val = ({**place, "with_masks": masks} for place in (train, val))
     if cfg.get("train_dataloader"):
         cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
@@ -82,7 +83,7 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
 
 
 def _banks(loop: Any) -> Iterator[tuple[Any, str]]:
-    """Yield what holds labelled images that features are compared with, and under which key: a loop, its evaluators."""
+    """Yield the owner and key of every loader of labelled bank images: the loop's own, and those of its evaluators."""
     yield loop, "bank_dataloader"
     for each in (loop.get("evaluators") or {}).values():
         if isinstance(each, Mapping) and "bank" in each:
@@ -93,18 +94,18 @@ def _task(cfg: Config) -> str:
     task = task_in(cfg.model)
     if task not in TASKS:
         name, known = getattr(find_part(cfg.model.type, MODELS), "__name__", cfg.model.type), ", ".join(TASKS)
-        states = "does not state its task" if task is None else f"is for the task {task}"
+        states = "has no `task`" if task is None else f"is for the task {task}"
         raise UsageError(
-            f"--data is laid out by the task of the model, but {name} {states}: add `task = ...` to the class, one of "
-            f"{known}, or write the data into the config."
+            f"--data depends on the task of the model, but {name} {states}: add `task = ...` to the class, one of "
+            f"{known}, or set the datasets in the config."
         )
     return task
 
 
 def _put_back_datasets(cfg: Config, before: Config) -> None:
-    """Undo what options changed in a dataset that `point_at` replaces; they are repeated on what replaces it.
+    """Undo options that changed a dataset which `point_at` replaces; they are applied again to the new dataset.
 
-    A dataset that options chose themselves, of another class than images of the user's have, stays.
+    A dataset whose class the options chose stays, unless it is one of the classes for the user's files.
     """
     earlier = dict(loaders_of(before))
     for name, loader in loaders_of(cfg):
@@ -117,13 +118,13 @@ def _put_back_datasets(cfg: Config, before: Config) -> None:
 
 
 def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments that make a training and a validation dataset those of the user; see `use_data`."""
+    """Return the arguments of a training and of a validation dataset of the user's images; see `use_data`."""
     train, val = root / "train.csv", root / "val.csv"
     if train.is_file() and val.is_file():
-        return whole(str(train)), whole(str(val))
+        return all_images(str(train)), all_images(str(val))
     root = train if train.is_file() else root
     if root.suffix.lower() == ".csv":
-        return {**whole(str(root)), "part": "train"}, {**whole(str(root)), "part": "val"}
+        return {**all_images(str(root)), "part": "train"}, {**all_images(str(root)), "part": "val"}
     if (root / "train").is_dir() and (root / "val").is_dir():
         classes = labelled or has_classes(root / "val")
         return _folder(root / "train", labelled), _folder(root / "val", classes)
@@ -132,8 +133,8 @@ def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     return _folder(root, False), {**_folder(root, False), "limit": 1000}
 
 
-def whole(data: str) -> dict[str, Any]:
-    """Return the arguments of a dataset of all images of the user, with labels where all are in folders of classes."""
+def all_images(data: str) -> dict[str, Any]:
+    """Return the arguments of a dataset of all the user's images, with labels if all are in class folders."""
     root = Path(data)
     if root.suffix.lower() == ".csv":
         return {"type": "CsvDataset", "csv_file": data}
@@ -148,11 +149,11 @@ def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
 def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:
     crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
     kept: dict[str, Any] = {"pipeline": crop if use == "train" else [{"type": "ResizeCenterCrop"}]}
-    if place.get("type") == "CocoDataset":  # whose transforms are of their own kind
+    if place.get("type") == "CocoDataset":  # its transforms are specific to objects
         kept = {"pipeline": dataset["pipeline"]}
     if dataset["type"] in _FILES:
         kept = {name: value for name, value in dataset.items() if name not in _WHERE}
-    elif "root" in dataset and "root" in place:  # somebody else's dataset of a folder
+    elif "root" in dataset and "root" in place:  # a third party's dataset with a folder
         kept = {name: value for name, value in dataset.items() if name != "root"}
         place = {"root": place["root"], "type": dataset["type"], **_taken(dataset, place)}
     else:
@@ -179,10 +180,10 @@ def _use_pixels(cfg: Config, data: str) -> None:
 
 
 def adopt_classes(cfg: Config) -> None:
-    """Let a model of classes have those of the data that its loaders point at: `num_classes` and `multi_label`.
+    """Set `num_classes` and `multi_label` of a model to those of its training data.
 
     Raises:
-        UsageError: the data cannot be read, or has several labels for an image, which the model does not take.
+        UsageError: the data cannot be read, or has several labels per image, which the model does not support.
     """
     task = task_in(cfg.model)
     if task == "segmentation":
@@ -194,14 +195,14 @@ def adopt_classes(cfg: Config) -> None:
 
 
 def set_classes(cfg: Config, number: int) -> None:
-    """Let a model that tells classes apart have so many, if it takes them from its config; others are left alone."""
+    """Set the number of classes of a model that predicts classes and takes `num_classes`; others stay as they are."""
     if task_in(cfg.model) in TASKS[1:] and takes(cfg.model, MODELS, "num_classes"):
         cfg.model.num_classes = number
 
 
 def _adopt_labels(cfg: Config) -> None:
     encoder = cfg.model.get("encoder")
-    facts = {"in_chans": stated(encoder, ENCODERS, "in_chans")} if encoder else {}
+    facts = {"in_chans": argument_of(encoder, ENCODERS, "in_chans")} if encoder else {}
     dataset = DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": [], **facts})
     labels = labels_of(dataset)
     set_classes(cfg, len(labels.classes))
@@ -209,11 +210,14 @@ def _adopt_labels(cfg: Config) -> None:
     if takes(cfg.model, MODELS, "multi_label"):
         cfg.model.multi_label = several
     elif several:
-        raise UsageError(f"{cfg.model.type} takes one label for each image, but the data has several.")
+        raise UsageError(
+            f"{cfg.model.type} takes one label per image, but the data has several: use a model with `multi_label`, "
+            "or other data."
+        )
 
 
 def limit_pixels(dataset: MutableMapping[str, Any], max_pixels: int | None) -> None:
-    """Let the dataset of a loader read images of up to `max_pixels` pixels; None leaves it as it is.
+    """Set the largest number of pixels of an image that a dataset reads; None leaves it as it is.
 
     Raises:
         UsageError: the dataset reads no files.
@@ -221,5 +225,8 @@ def limit_pixels(dataset: MutableMapping[str, Any], max_pixels: int | None) -> N
     if max_pixels is None:
         return
     if not takes(dataset, DATASETS, "max_pixels"):
-        raise UsageError(f"--max-pixels is for files of images, but the data is {dataset['type']}: leave it out.")
+        raise UsageError(f"--max-pixels applies to image files, but the dataset is {dataset['type']}: leave it out.")
     dataset["max_pixels"] = max_pixels
+
+
+__getattr__ = moved(__name__, {"whole": "maetool.config.user_data.all_images"}, "0.3.0")

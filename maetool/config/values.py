@@ -1,4 +1,4 @@
-"""What is checked of values in a config beyond their kind: ranges, names that other names must match, wrappers."""
+"""Checks of config values beyond their type: ranges, references to names, dataset wrappers."""
 
 import difflib
 import inspect
@@ -17,22 +17,22 @@ from maetool.registry import DATASETS, RUNNERS, check_arguments, find_part, home
 
 from .facts import classes_of, datasets_in, loaders_of, parts_inside
 
-_CUSTOM = ("lr_mult", "decay_mult")  # what MMEngine's constructor reads of a custom key
+_CUSTOM = ("lr_mult", "decay_mult")  # the options of a custom key that MMEngine's constructor reads
 _HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")  # MMEngine's names
-# The bounds of arguments of MMEngine's classes, which do not state them.
-_THEIRS: dict[str, Any] = {
+# Bounds of arguments of MMEngine's classes, whose annotations have none.
+_MMENGINE_BOUNDS: dict[str, Any] = {
     "window_size": Count,
     "accumulative_counts": Count,
-    **dict.fromkeys(("max_epochs", "max_iters"), FromZero),  # of 0 epochs, what is left is the evaluation
+    **dict.fromkeys(("max_epochs", "max_iters"), FromZero),  # with 0 epochs only the evaluation runs
 }
 
 
 def check_ranges(cfg: Config) -> None:
-    """Check what a config says of the runner, of weights to begin with, of rates and of sizes.
+    """Check the runner, the initial weights, rates and sizes of a config.
 
     Raises:
-        UsageError: a runner that nobody registered, a number out of its range, an option of a custom key that nothing
-            reads, or one of MMEngine's wrappers around a dataset of maetool's.
+        UsageError: an unregistered runner, a number out of range, an unknown option of a custom key, or one of
+            MMEngine's wrappers around a dataset of maetool.
     """
     if cfg.get("runner_type") is not None:
         find_part(cfg.runner_type, RUNNERS)
@@ -47,19 +47,25 @@ def check_ranges(cfg: Config) -> None:
     for name in cfg.get("default_hooks") or ():
         near = difflib.get_close_matches(name, _HOOKS, 1, 0.8)
         if near and name not in _HOOKS:
-            print_log(f"default_hooks.{name} is a hook of its own, beside `{near[0]}`: is it misspelt?", "current", 30)
+            print_log(
+                f"default_hooks.{name} is added as a separate hook, beside `{near[0]}`: is the name misspelt?",
+                "current",
+                30,
+            )
 
 
 def check_training(cfg: Config) -> None:
-    """Check that a config has either all of the sections that training needs, or none.
+    """Check that a config has either all three sections that training needs, or none.
 
     Raises:
-        UsageError: one of the three sections without another.
+        UsageError: a section is missing although another is present.
     """
-    there = {name: cfg.get(name) is not None for name in ("train_dataloader", "train_cfg", "optim_wrapper")}
-    missing = [name for name, found in there.items() if not found]
-    if 0 < len(missing) < len(there):
-        raise UsageError(f"The config has no {' and no '.join(missing)}: a run that trains needs {', '.join(there)}.")
+    sections = {name: cfg.get(name) is not None for name in ("train_dataloader", "train_cfg", "optim_wrapper")}
+    missing = [name for name, present in sections.items() if not present]
+    if 0 < len(missing) < len(sections):
+        raise UsageError(
+            f"The config has no {' and no '.join(missing)}: training needs {', '.join(sections)}: add what is missing."
+        )
 
 
 def _expect(place: str, value: Any, right: bool, expected: str) -> None:
@@ -89,13 +95,13 @@ def _custom_keys(paramwise: Any) -> Mapping[str, Any]:
 
 
 def tell_unmatched(wrapper: Any, model: nn.Module) -> list[str]:
-    """Return the sentences on custom keys of a wrapper's config that are in the name of no parameter of the model."""
+    """Return sentences on custom keys of an optimiser wrapper that match no parameter name of the model."""
     names = [name for name, _ in getattr(model, "module", model).named_parameters()]
     keys = _custom_keys(wrapper.get("paramwise_cfg")) if isinstance(wrapper, Mapping) else {}
     unmatched = [key for key in keys if not any(key in name for name in names)]
     return [
-        f"optim_wrapper.paramwise_cfg.custom_keys names `{key}`, which is in the name of no parameter and changes "
-        f"nothing; the names begin with {', '.join(sorted({name.split('.')[0] for name in names}))}."
+        f"optim_wrapper.paramwise_cfg.custom_keys has `{key}`, which matches no parameter name and has no effect; "
+        f"parameter names begin with {', '.join(sorted({name.split('.')[0] for name in names}))}."
         for key in unmatched
     ]
 
@@ -113,11 +119,11 @@ def _check_bounds(place: str, part: Mapping[str, Any]) -> None:
     """Check the numbers of a part against the bounds in the annotations of its class."""
     classes: list[Any] = [cls for cls in classes_of(part.get("type", "LogProcessor"))[:1] if inspect.isclass(cls)]
     for cls in classes:
-        check_bounds(place, {**hints_of(cls), **(_THEIRS if home_of(cls) == "mmengine" else {})}, part)
+        check_bounds(place, {**hints_of(cls), **(_MMENGINE_BOUNDS if home_of(cls) == "mmengine" else {})}, part)
 
 
 def _check_inside(place: str, part: Mapping[str, Any]) -> None:
-    """Check that what a part cannot do without is not None, and that what holds parts by name holds dicts."""
+    """Check that no required part is None, and that a dict of parts by name contains dicts."""
     for cls in classes_of(part.get("type"))[:1]:
         parameters = parameters_of(cls) or {}
         for name, parts in parts_inside(cls).items():
@@ -133,7 +139,7 @@ def _check_wrapped(name: str, dataset: Any) -> None:
         inner = find_part(each["type"], DATASETS) if each is not dataset and isinstance(each, Mapping) else None
         if isinstance(inner, type) and issubclass(inner, ImageDataset):
             raise UsageError(
-                f"{name}.dataset is a {dataset['type']} around a {inner.__name__}, which needs the key of its crops "
-                "from the sampler and so cannot be wrapped: name the images of several folders in one text list or csv "
-                "table, and repeat by more epochs or the `repeats` of KeyedSampler."
+                f"{name}.dataset is a {dataset['type']} around a {inner.__name__}, which needs the keys of its "
+                "crops from the sampler and cannot be wrapped: list the images of several folders in one text list "
+                "or csv table, and repeat images by more epochs or by `repeats` of KeyedSampler."
             )

@@ -33,9 +33,9 @@ from .loaders import with_parts
 from .saving import EarlyEndHook, check_checkpoint_hook
 from .train_loop import renew_epochs
 
-# What must move with training, whatever hooks a config lists; without such parts in the model they do nothing.
+# Hooks that every run needs; they do nothing if the model has no such parts.
 _NEEDED_HOOKS = ("TeacherHook", "MaskerProgressHook")
-_TIMEOUT = 600  # seconds for which a process waits for another one
+_TIMEOUT = 600  # seconds that a process waits for another one
 _MMENGINES_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 
 
@@ -61,10 +61,10 @@ class BuildingRunner(Runner):
                 handler.setLevel(level)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        """Start the process group with gloo where there is no CUDA; MMEngine would ask CUDA for its devices.
+        """Start the process group with gloo if there is no CUDA; MMEngine would query CUDA devices.
 
         Raises:
-            UsageError: a timeout that is no number of seconds above 0.
+            UsageError: the timeout is not a number of seconds above 0.
         """
         if not torch.cuda.is_available():
             keep_freed_memory()
@@ -79,7 +79,7 @@ class BuildingRunner(Runner):
         """Build the model with maetool's checks.
 
         Raises:
-            UsageError: a model of maetool without what normalises its images.
+            UsageError: a model of maetool without a preprocessor that normalises its images.
         """
         built = MODELS.build(model)
         _check_preprocessor(built)
@@ -96,7 +96,7 @@ class BuildingRunner(Runner):
             self.logger.info("Compiling %d blocks: the first iterations take longer.", number)
         if self.cfg.get("fsdp") and self.distributed:
             return shard(model.to(get_device()))
-        with warnings.catch_warnings():  # MMEngine's argument broadcast_buffers, which torch gave another name
+        with warnings.catch_warnings():  # MMEngine's argument broadcast_buffers, which torch has renamed
             warnings.simplefilter("ignore", FutureWarning)
             if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
                 return MMDistributedDataParallel(module=model, broadcast_buffers=False)
@@ -104,7 +104,7 @@ class BuildingRunner(Runner):
                 return super().wrap_model(model_wrapper_cfg, model)
 
     def _init_model_weights(self) -> None:
-        """Broadcast the weights of rank 0 to all ranks; a sharded model has them already."""
+        """Broadcast the weights of rank 0 to all ranks; a sharded model already has them."""
         if names := self.cfg.get("efficient_conv_bn_eval"):
             _try_conv_bn(self.bare_model, names)
         if not is_sharded(self.model):
@@ -129,7 +129,7 @@ class BuildingRunner(Runner):
         """Build the optimiser wrapper.
 
         Raises:
-            UsageError: MMEngine's mixed precision where there is no accelerator, or a value that the optimiser refuses.
+            UsageError: MMEngine's mixed precision without an accelerator, or a value that the optimiser refuses.
         """
         for sentence in tell_unmatched(optim_wrapper, self.bare_model):
             self.logger.warning(sentence)
@@ -140,7 +140,7 @@ class BuildingRunner(Runner):
             return super().build_optim_wrapper(optim_wrapper)
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
-        """Scale the rate as `auto_scale_lr` says."""
+        """Scale the learning rate by `auto_scale_lr`."""
         with refusals_told("auto_scale_lr"):
             super().scale_lr(optim_wrapper, auto_scale_lr)
 
@@ -161,9 +161,9 @@ class BuildingRunner(Runner):
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """Register the hooks of the config, and those that the model's parts require."""
-        stated = (default_hooks or {}).items()
-        stated = {name: hook for name, hook in stated if hook is not None or name in _MMENGINES_HOOKS}
-        super().register_hooks(stated, custom_hooks)
+        defaults = (default_hooks or {}).items()
+        defaults = {name: hook for name, hook in defaults if hook is not None or name in _MMENGINES_HOOKS}
+        super().register_hooks(defaults, custom_hooks)
         savers = [hook for hook in self.hooks if isinstance(hook, CheckpointHook)]
         for hook in savers:
             check_checkpoint_hook(hook, self.work_dir)
@@ -174,7 +174,7 @@ class BuildingRunner(Runner):
                 self.register_hook({"type": name})
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
-        """Register a hook; one of MMEngine's that follows a metric gets its rule from the table of names.
+        """Register a hook; MMEngine's hooks that monitor a metric get their rule from maetool's table of metric names.
 
         Raises:
             UsageError: a value that the hook refuses.
@@ -197,7 +197,7 @@ class BuildingRunner(Runner):
                 hook.before_run(self)
 
     def build_train_loop(self, loop: Any) -> Any:
-        """Build the training loop, whose data must have the classes of the model."""
+        """Build the training loop, and check that its data has the classes of the model."""
         if isinstance(loop, Mapping):
             kinds = {None: "ResumableTrainLoop", True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
             given = {name: value for name, value in loop.items() if name != "by_epoch"}
@@ -210,11 +210,11 @@ class BuildingRunner(Runner):
         return loop
 
     def build_val_loop(self, loop: Any) -> Any:
-        """Build the validation loop; MMEngine's `ValLoop` where the config names neither another nor evaluators."""
+        """Build the validation loop; MMEngine's `ValLoop` if the config has neither a type nor evaluators."""
         return self._build_evaluation(loop, "ValLoop", self._val_dataloader, self._val_evaluator)
 
     def build_test_loop(self, loop: Any) -> Any:
-        """Build the test loop; MMEngine's `TestLoop` where the config names none."""
+        """Build the test loop; MMEngine's `TestLoop` if the config has no type."""
         return self._build_evaluation(loop, "TestLoop", self._test_dataloader, self._test_evaluator)
 
     def _build_evaluation(self, loop: Any, default: str, dataloader: Any, evaluator: Any) -> Any:
@@ -240,10 +240,10 @@ def _check_copying(hook: Hook, model: torch.nn.Module) -> None:
 
 
 def _try_conv_bn(model: torch.nn.Module, names: Any) -> None:
-    """Check that the modules can be traced, which MMEngine is about to do.
+    """Check that MMEngine will be able to trace the modules.
 
     Raises:
-        UsageError: there is no such module, or it cannot be traced.
+        UsageError: a module does not exist, or cannot be traced.
     """
     try:
         turn_on_efficient_conv_bn_eval(deepcopy(model), names)
@@ -251,7 +251,7 @@ def _try_conv_bn(model: torch.nn.Module, names: Any) -> None:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(
             f"efficient_conv_bn_eval={names!r} does not fit {type(model).__name__} ({reason}): name modules of "
-            "convolutions and batch normalisation, or take it out."
+            "convolutions and batch normalisation, or remove it."
         ) from error
 
 
@@ -259,7 +259,7 @@ def _check_preprocessor(model: torch.nn.Module) -> None:
     """Check that a model whose `forward` takes `images` has a preprocessor that makes them from `inputs`.
 
     Raises:
-        UsageError: it has MMEngine's data preprocessor, which is its default and gives the batch as it is.
+        UsageError: it has MMEngine's default data preprocessor, which does not change the batch.
     """
     taken = inspect.signature(model.forward).parameters
     plain = type(getattr(model, "data_preprocessor", None)) in (BaseDataPreprocessor, ImgDataPreprocessor)

@@ -17,7 +17,7 @@ from maetool.registry import DATASETS, MODELS, TARGETS, find_part
 from maetool.structures import MaskPlan
 
 _BATCH = 64
-_LEAST = 16  # patches of an image: decoding an image for a single one would take most of the time
+_LEAST = 16  # patches per image: with fewer, decoding images would take most of the time
 
 
 def fit_centroids(
@@ -25,18 +25,18 @@ def fit_centroids(
     number: int,
     patches: int = 64,
     iterations: int = 20,
-    told: Callable[[str], None] | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> Tensor:
-    """Return centroids (K, N) of what the source of a config's `TokenTarget` gives for patches of its training images.
+    """Fit centroids (K, N) to the vectors that the source of a config's `TokenTarget` gives for training patches.
 
-    The images are resized and cut from the middle, as for validation.
+    The images are resized and centre-cropped, as for validation.
 
     Args:
         cfg: config of a model whose target is a `TokenTarget`; its `codebook` is not read.
-        number: K.
-        patches: how many patches are looked at for each centroid.
+        number: K, the number of centroids.
+        patches: patches per centroid.
         iterations: of k-means.
-        told: called with sentences on the progress.
+        on_progress: called with sentences on the progress.
 
     Raises:
         UsageError: another target, or too few patches in the data.
@@ -45,42 +45,44 @@ def fit_centroids(
         raise UsageError(
             f"{cfg.model.target.get('type')} needs no centroids: pass a config whose target is TokenTarget."
         )
-    told = told or (lambda sentence: None)
+    on_progress = on_progress or (lambda sentence: None)
     for part in mappings(cfg.model):
         if isinstance(part.get("codebook"), str):
-            part["codebook"] = 2  # no file is read: there is none yet
+            part["codebook"] = 2  # the file does not exist yet
     prepare_config(cfg)
     model = MODELS.build(cfg.model).to(get_device()).eval()
     vectors = _vectors(cfg, model, number * patches)
     if len(vectors) < number:
-        raise UsageError(f"The training data gives {len(vectors):,} patches: ask for fewer centroids than {number:,}.")
-    told(f"{len(vectors):,} patches of {vectors.shape[1]} numbers.")
+        raise UsageError(f"The training data has {len(vectors):,} patches: ask for fewer centroids than {number:,}.")
+    on_progress(f"{len(vectors):,} patches of {vectors.shape[1]} numbers.")
     seed = cfg.get("randomness", {}).get("seed") or 0
-    return kmeans(vectors, number, iterations, seed, lambda error: told(f"mean squared distance {error:.4f}")).cpu()
+    return kmeans(
+        vectors, number, iterations, seed, lambda error: on_progress(f"mean squared distance {error:.4f}")
+    ).cpu()
 
 
 def units_of(cfg: Config) -> str | None:
-    """Return the units of the pixels whose centroids are fitted; None where they are no pixels."""
+    """Return the units of the pixels whose centroids are fitted; None if the source does not give pixels."""
     return getattr(find_part(cfg.model.target.source["type"], TARGETS), "units", None)
 
 
 @torch.no_grad()
-def _vectors(cfg: Config, model: Any, wanted: int) -> Tensor:
-    """Return (wanted, N) vectors or fewer: equally many random patches of each image, of as many images as it takes."""
+def _vectors(cfg: Config, model: Any, number: int) -> Tensor:
+    """Return up to `number` vectors (number, N): the same number of random patches of each image."""
     dataset = DATASETS.build(_still(cfg.train_dataloader.dataset, model.encoder.img_size))
     cells = prod(model.encoder.grid)
-    each = min(cells, max(_LEAST, -(-wanted // len(dataset))))
+    each = min(cells, max(_LEAST, -(-number // len(dataset))))
     generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(dataset), generator=generator)[: -(-wanted // each)].tolist()
-    found = []
+    order = torch.randperm(len(dataset), generator=generator)[: -(-number // each)].tolist()
+    vectors = []
     for start in range(0, len(order), _BATCH):
         inputs = torch.stack([dataset[i]["inputs"] for i in order[start : start + _BATCH]])
         images = model.data_preprocessor({"inputs": inputs})["images"]
         scores = torch.rand(len(images), cells, generator=generator).to(images.device)
         plan = MaskPlan.from_scores(scores, max(1, cells - each), model.encoder.grid)
-        plan = plan.predicting("all") if each == cells else plan  # a plan of a masker keeps at least one patch
-        found.append(model.target.source(images, plan).flatten(0, 1))
-    return torch.cat(found)[:wanted]
+        plan = plan.predicting("all") if each == cells else plan  # a plan from scores keeps at least one patch visible
+        vectors.append(model.target.source(images, plan).flatten(0, 1))
+    return torch.cat(vectors)[:number]
 
 
 def _still(dataset: Any, size: tuple[int, ...]) -> Any:

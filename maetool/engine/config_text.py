@@ -12,7 +12,7 @@ def read_section(text: str, name: str) -> ConfigDict | None:
     """Return the section `name` of a config's text; see `maetool.metadata.stored_config.read_section`.
 
     Args:
-        text: as a run writes it to its checkpoints: assignments of literals and calls of `dict`.
+        text: a config as 0.1 wrote it to checkpoints: assignments of literals and calls of `dict`.
         name: the variable.
     """
     warnings.warn(

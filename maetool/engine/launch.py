@@ -51,15 +51,15 @@ def need_validation(cfg: Config) -> Config:
 
 
 def need_training(cfg: Config) -> Config:
-    """Return the config itself if it says how to train.
+    """Return the config, after checking that it defines a training.
 
     Raises:
-        UsageError: it is an evaluation.
+        UsageError: it defines an evaluation only.
     """
     if cfg.get("train_dataloader") is None and cfg.get("train_cfg") is None:
         path = cfg.filename or "CONFIG"
         raise UsageError(
-            f"{path} trains nothing, it measures a checkpoint: maetool test {path} CHECKPOINT, with the same --data, "
+            f"{path} defines an evaluation and no training: run maetool test {path} CHECKPOINT, with the same --data, "
             "--work-dir and --cfg-options."
         )
     return cfg
@@ -69,7 +69,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
     """Check and complete a config and build its runner.
 
     Raises:
-        UsageError: anything in the config that a person got wrong.
+        UsageError: any mistake in the config.
     """
     check_folder(cfg.get("work_dir") or ".", "work_dir")
     prepare_run(cfg)
@@ -85,8 +85,8 @@ def build_runner(cfg: Config) -> MaetoolRunner:
             precision_of(cfg.get("optim_wrapper") or {}),
         ),
     )
-    found = ", ".join(f"{name} {version}" for name, version in versions().items())
-    runner.logger.info("%s; seed %d, %d process(es).", found, runner.seed, runner.world_size)
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    runner.logger.info("%s; seed %d, %d process(es).", packages, runner.seed, runner.world_size)
     return runner
 
 
@@ -95,7 +95,7 @@ def _runner_class(cfg: Config) -> type[MaetoolRunner]:
     if not isinstance(kind, type) or not issubclass(kind, MaetoolRunner):
         raise UsageError(
             f"runner_type is {cfg.runner_type!r}, but maetool's commands run MaetoolRunner or a subclass: remove it, "
-            "or build that runner in a script of your own."
+            "or build that runner in your own script."
         )
     return kind
 
@@ -105,8 +105,8 @@ def _check_pictures(runner: MaetoolRunner) -> None:
     draws = any(isinstance(hook, ReconstructionHook) for hook in runner.hooks)
     if draws and not getattr(target, "invertible", True):
         raise UsageError(
-            f"The config draws reconstructions, but {type(target).__name__} cannot be turned back into pixels: take "
-            "the hook out, custom_hooks = dict(pictures=None) with maetool's runtime, or choose a pixel target."
+            f"The config draws reconstructions, but {type(target).__name__} cannot be turned back into pixels: "
+            "remove the hook (custom_hooks = dict(pictures=None) with maetool's runtime), or choose a pixel target."
         )
     streams = getattr(getattr(runner.bare_model, "encoder", None), "streams", None)
     if draws and streams is not None:
@@ -127,16 +127,16 @@ def refuse_to_overwrite(work_dir: str) -> None:
     Raises:
         UsageError: the folder holds checkpoints.
     """
-    found = checkpoints_in(Path(work_dir))
-    if found:
+    checkpoints = checkpoints_in(Path(work_dir))
+    if checkpoints:
         raise UsageError(
-            f"{work_dir} holds {found[0].name} of an earlier run: go on with it by --resume, "
+            f"{work_dir} holds {checkpoints[0].name} of an earlier run: continue it with --resume, "
             "or choose another folder with --work-dir."
         )
 
 
 def build_dataset(cfg: Config, loader: str) -> Dataset:
-    """Build the dataset of a completed config's loader, for example "val_dataloader"."""
+    """Build the dataset of a loader, such as "val_dataloader", of a completed config."""
     return DATASETS.build(cfg[loader].dataset)
 
 

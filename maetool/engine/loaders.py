@@ -14,13 +14,13 @@ from maetool.registry import DATA_SAMPLERS, DATASETS, check_part
 def with_parts(dataloader: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of a loader with its dataset built; its workers ignore a job scheduler's signals.
 
-    A sampler that knows no keys, such as MMEngine's `DefaultSampler`, is wrapped in `KeyedOrder`.
+    A sampler without keys, such as MMEngine's `DefaultSampler`, is wrapped in `KeyedOrder`.
 
     Args:
         dataloader: the config.
 
     Raises:
-        UsageError: fewer samples than one batch of all processes, no sampler, or batches that are not of one size.
+        UsageError: fewer samples than one batch of all processes, no sampler, or a batch sampler.
     """
     dataset = DATASETS.build(dataloader["dataset"])
     world, batch = get_world_size(), dataloader["batch_size"]
@@ -34,7 +34,9 @@ def with_parts(dataloader: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sampler(dataloader: Mapping[str, Any]) -> Any:
     if dataloader.get("batch_sampler"):
-        raise UsageError("A loader has a batch_sampler, but images are counted in batches of batch_size: take it out.")
+        raise UsageError(
+            "A loader has a batch_sampler, but maetool needs batches of a fixed batch_size: remove the batch_sampler."
+        )
     if not dataloader.get("sampler"):
         raise UsageError('A loader has no sampler: add sampler=dict(type="KeyedSampler", shuffle=True).')
     sampler = dataloader["sampler"]

@@ -14,12 +14,12 @@ from maetool.engine.optim.wrapper import report_of
 from maetool.protocols import RunnerLike
 from maetool.registry import LOG_PROCESSORS
 
-_KEPT = 1000  # values of a history; MMEngine keeps a million and copies them all at every step
+_KEPT = 1000  # values per history; MMEngine keeps a million and copies all of them at every step
 
 
 @LOG_PROCESSORS.register_module()
 class PretrainLogProcessor(LogProcessor):
-    """One line a report: progress, loss beside that of a constant predictor, rate, speed, waiting, time left.
+    """One line per report: progress, loss and that of a constant predictor, learning rate, speed, waiting, time left.
 
     Args:
         window_size: iterations that the loss and the times are averaged over.
@@ -71,7 +71,7 @@ def _constant(tag: dict[str, Any]) -> str:
 
 
 def _grad_norm(tag: dict[str, Any]) -> str:
-    # There is none before the first optimiser step, which accumulation delays.
+    # Missing before the first optimiser step, which accumulation delays.
     return f" | grad norm {tag['grad_norm']:.3g}" if "grad_norm" in tag else ""
 
 
@@ -87,7 +87,7 @@ def _trim(histories: dict[str, HistoryBuffer]) -> None:
 
 
 def peak_memory() -> float:
-    """Return the largest memory used so far in GB: of the accelerator where there is one, else of this process."""
+    """Return the peak memory in GB, of the accelerator if there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
     return compat.peak_memory() / 1e9

@@ -1,6 +1,6 @@
-"""torchrun that ends with one sentence and a telling exit code: `python -m maetool.engine.processes ARGUMENTS`.
+"""torchrun with maetool's exit codes and a one-sentence error: `python -m maetool.engine.processes ARGUMENTS`.
 
-It takes torchrun's arguments. A process that dies ends the job, with a message that names it.
+It takes torchrun's arguments. A process that dies ends the job, and the message names it.
 """
 
 import os
@@ -28,14 +28,14 @@ from maetool.cli import (
 from maetool.compat import STOP_SIGNALS, usable_cores
 
 _FAILED = 1
-_GO_ON = "The same command with --resume goes on from the last checkpoint."
+_GO_ON = "The same command with --resume continues from the last checkpoint."
 
 
 def main(arguments: list[str]) -> int:
-    """Run torchrun and return the exit code, see `maetool.cli.run`; 1 where no process said why it ended."""
+    """Run torchrun and return the exit code, see `maetool.cli.run`; 1 if no process reported why it ended."""
     secure_streams()
     for number in STOP_SIGNALS:
-        if number != signal.SIGTERM:  # which torchrun passes on to its processes; another would kill it
+        if number != signal.SIGTERM:  # torchrun forwards SIGTERM to its processes; other signals would kill it
             signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))
     with tempfile.TemporaryDirectory() as folder:
         os.environ[NOTES] = folder
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _share_cores(arguments: Any) -> Any:
-    # torchrun would give each process one thread, also where the processors are what computes.
+    # torchrun would give each process one thread, even when training on CPUs.
     if str(arguments.nproc_per_node).isdigit():
         threads = str(max(1, usable_cores() // int(arguments.nproc_per_node)))
         os.environ.setdefault("OMP_NUM_THREADS", threads)
@@ -66,25 +66,25 @@ def _share_cores(arguments: Any) -> Any:
 
 
 def _left_as_asked(error: ChildFailedError) -> bool:
-    """Return whether all processes left after the job was saved; torchrun sends SIGTERM to those that take longer."""
+    """Return whether all processes exited after the job was saved; torchrun sends SIGTERM to those that take longer."""
     return {failure.exitcode for failure in error.failures.values()} <= {STOPPED_EXIT, -signal.SIGTERM}
 
 
 def _explain(error: ChildFailedError) -> int:
     killed = {process: failure for process, failure in error.failures.items() if failure.exitcode < 0}
-    # The others of one that is killed fail in its wake, and may be noticed first.
+    # When one process is killed, the others fail as a consequence and may be noticed first.
     process, first = next(iter(killed.items()), error.get_first_failure())
     if first.exitcode == -signal.SIGINT:  # a second Ctrl-C
         return INTERRUPTED_EXIT
     codes = {failure.exitcode for failure in error.failures.values()}
     if (left := codes - {-signal.SIGTERM}) in ({USAGE_EXIT}, {UNSAVED_EXIT}):  # torchrun ended those that took longer
         return left.pop()
-    for code in (USAGE_EXIT, STOPPED_EXIT, UNSAVED_EXIT, INTERRUPTED_EXIT):  # these processes have said why themselves
+    for code in (USAGE_EXIT, STOPPED_EXIT, UNSAVED_EXIT, INTERRUPTED_EXIT):  # the reason is already printed
         if first.exitcode == code or codes == {code}:
             return code
     sys.stderr.write(
-        f"\nerror: process {process} {_how(first)}, so the job was ended. Its last words are above; "
-        "the same command with --resume goes on from the last checkpoint.\n"
+        f"\nerror: process {process} {_how(first)}, so the job was ended. Its last output is above; "
+        "the same command with --resume continues from the last checkpoint.\n"
     )
     return _FAILED
 

@@ -1,4 +1,4 @@
-"""Checks that configs can be trained, by building everything and making no step."""
+"""Checks that configs can be trained, by building everything without making a step."""
 
 import gc
 import io
@@ -19,27 +19,27 @@ from .launch import build_runner, drop_missing_validation, need_training
 
 
 def what_hinders(runs: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
-    """Build everything that each training needs, and return the names of those that cannot begin, with the reason.
+    """Build everything that each training needs, and return the names of those that fail, with the reason.
 
-    Another process does it, so that no memory, and nothing on a GPU, stays occupied.
+    A separate process builds them, so that all memory, also on a GPU, is freed afterwards.
 
     Args:
         runs: name to config and options.
     """
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     with ProcessPoolExecutor(1, start_of_helpers()) as pool:
         waiting = {name: pool.submit(_hindrance, config, list(options)) for name, (config, options) in runs.items()}
         for name, answer in waiting.items():
             try:
-                found[name] = answer.result()
-            except BrokenProcessPool:  # for memory, perhaps; the training itself will tell
+                reasons[name] = answer.result()
+            except BrokenProcessPool:  # perhaps out of memory; the training itself will report it
                 break
-    return {name: reason for name, reason in found.items() if reason}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _hindrance(config: str, options: Sequence[str]) -> str:
     """Return why a training cannot begin, empty if it can."""
-    torch.set_num_threads(1)  # a process that was forked may not start others of OpenMP's
+    torch.set_num_threads(1)  # a forked process must not start OpenMP threads
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         try:
             cfg, _ = load_for(config, options, flags={"work_dir": folder})
@@ -47,7 +47,7 @@ def _hindrance(config: str, options: Sequence[str]) -> str:
             drop_missing_validation(cfg)
             runner = build_runner(need_training(cfg))
             loop = runner.train_loop
-            loop.run = lambda: runner.model  # all is built by then
+            loop.run = lambda: runner.model  # by then everything is built
             runner.train()
         except UsageError as error:
             return str(error)

@@ -1,4 +1,4 @@
-"""Stores a step whose loss or gradient was not finite, and repeats it."""
+"""Repeats a step whose loss or gradient was not finite, from the file that `NonFiniteHook` wrote."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,59 +6,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maetool._deprecated import moved
 from maetool.annotations import fits
 from maetool.config.earlier import as_trained
 from maetool.config.trust import build_trusted, trusted
 from maetool.data.collate import part_of, samples_in
-from maetool.engine.optim.wrapper import choose_dtype, name_of, report_of
+from maetool.engine.optim.wrapper import choose_dtype
 from maetool.errors import UsageError
-from maetool.metadata.provenance import versions
 from maetool.metadata.stored_config import read_section
 from maetool.parallel.loading import load_weights
-from maetool.parallel.sharding import is_sharded
-from maetool.protocols import RunnerLike
 from maetool.registry import MODELS
-from maetool.structures import part_of_plan, plan_from_dict, plan_to_dict
+from maetool.structures import part_of_plan, plan_from_dict
 from maetool.weights.read import read_checkpoint
 
 from .state import step_seed
 
-# What the file of a step holds, and which facts.
+# The parts of a step's file, and the entries of its `meta`, with their types.
 _PARTS: dict[str, Any] = {"meta": Mapping, "batch": Mapping, "plan": Mapping | None, "state_dict": Mapping}
 _FACTS = {"iter": int, "epoch": int, "seed": int, "process": int, "fault": str, "dtype": str}
-
-
-def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything needed to repeat the step of a batch, except the weights, and where they are sharded the plan.
-
-    Such a plan is for all processes together to make, see `plan_of`, while one alone may see a fault.
-    """
-    step = report_of(runner.optim_wrapper)
-    meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
-    meta |= {"fault": step.fault, "dtype": name_of(step.dtype), "versions": versions()}
-    stored = _tensors_in(batch)
-    return {
-        "meta": {**meta, **runner.config_facts},
-        "batch": stored,
-        "plan": None if is_sharded(runner.bare_model) else plan_of(runner.bare_model, batch),
-    }
-
-
-def _tensors_in(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors of a batch, and the mappings of tensors, such as `inputs` of several views."""
-    kept = {name: _tensors_in(value) if isinstance(value, Mapping) else value for name, value in batch.items()}
-    return {
-        name: value for name, value in kept.items() if isinstance(value, Tensor) or (isinstance(value, dict) and value)
-    }
-
-
-@torch.no_grad()
-def plan_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the mask plan of a batch; None for a model without masking."""
-    if not hasattr(model, "make_plan"):
-        return None
-    data = model.data_preprocessor(dict(batch))
-    return plan_to_dict(model.make_plan(data["images"], data["data_samples"]))
 
 
 class RepeatedStep:
@@ -66,12 +31,12 @@ class RepeatedStep:
 
     Args:
         path: the file.
-        dtype: precision to repeat in; None takes that of the run.
-        model: the section of a config that is trusted; None takes what the file says, which may be a stranger's, so
-            that it is built of registered parts alone, which open no further files.
+        dtype: precision to repeat in; None is that of the run.
+        model: the model section of a trusted config; None is the description in the file, which is not trusted: it is
+            built from registered parts only, which open no further files.
 
     Raises:
-        UsageError: no such file, or not one of a step.
+        UsageError: the file does not exist or does not hold a step.
     """
 
     def __init__(self, path: str, dtype: str | None = None, model: Mapping[str, Any] | None = None) -> None:
@@ -83,23 +48,25 @@ class RepeatedStep:
         load_weights(self.model, step["state_dict"], path)
 
     def run(self) -> dict[str, Any]:
-        """Return what came out.
+        """Repeat the step and return the result.
 
-        `loss` of the batch, `first`: the name of the first module whose output is not finite, `gradients`: names of
-        parameters whose gradient is not, `samples`: places in the batch of images whose own loss is not.
+        `loss` of the batch; `first`: the name of the first module whose output is not finite; `gradients`: names of
+        parameters with a gradient that is not finite; `samples`: positions in the batch of images whose own loss is
+        not finite.
 
         Raises:
-            UsageError: batch or plan are none of the model.
+            UsageError: batch or plan do not fit the model.
         """
         try:
             return self._outcome()
         except UsageError:
             raise
-        except Exception as error:  # whatever tensors of other shapes and kinds make a model raise
+        except Exception as error:  # models raise anything on tensors of wrong shapes and types
             reason = str(error).strip().split("\n")[0][:200]
             raise UsageError(
-                f"The step in {self.path} cannot be done again ({type(error).__name__}: {reason}): its batch, its plan "
-                "and its model do not fit each other. Pass the file as the run wrote it, and the run's --config."
+                f"The step in {self.path} cannot be repeated ({type(error).__name__}: {reason}): its batch, plan "
+                "and model do not fit each other. Pass the unchanged file of the run, and the run's config with "
+                "--config."
             ) from error
 
     def _outcome(self) -> dict[str, Any]:
@@ -120,7 +87,7 @@ class RepeatedStep:
 
     @torch.no_grad()
     def _samples(self) -> list[int]:
-        self.model.eval()  # a single image has neither a partner to be mixed with nor the statistics of a batch
+        self.model.eval()  # mixing images and batch statistics need more than one image
         numbers = range(samples_in(self.batch["inputs"]))
         return [i for i in numbers if not self._loss(slice(i, i + 1)).isfinite()]
 
@@ -137,7 +104,7 @@ class RepeatedStep:
 def _described(step: Mapping[str, Any], path: str) -> nn.Module:
     section = read_section(step["meta"], "model")
     if section is None:
-        raise UsageError(f"{path} does not say of which model the step is: pass the config of the run with --config.")
+        raise UsageError(f"{path} does not describe the model of the step: pass the config of the run with --config.")
     section = as_trained(trusted(section, path), step["meta"])
     return build_trusted(section, MODELS, step["state_dict"], path)
 
@@ -145,8 +112,10 @@ def _described(step: Mapping[str, Any], path: str) -> nn.Module:
 def _check_step(step: Mapping[str, Any], path: str) -> None:
     for name, hint in _PARTS.items():
         if name not in step or not fits(step[name], hint):
-            found = f"is a {type(step[name]).__name__}" if name in step else "is not there"
-            raise UsageError(f"{path} holds no step ({name} {found}): pass a file of the folder broken_steps of a run.")
+            problem = f"is a {type(step[name]).__name__}" if name in step else "is missing"
+            raise UsageError(
+                f"{path} holds no step ({name} {problem}): pass a file of the folder broken_steps of a run."
+            )
     wrong = [name for name, hint in _FACTS.items() if not fits(step["meta"].get(name), hint)]
     wrong += [name for name in ("batch", "state_dict") if not all(isinstance(v, Tensor) for v in _leaves(step[name]))]
     if wrong or "inputs" not in step["batch"]:
@@ -171,3 +140,6 @@ def _watch(name: str, first: list[str]) -> Any:
             first.append(name)
 
     return hook
+
+
+__getattr__ = moved(__name__, {"describe_step": "maetool.engine.hooks.guard.describe_step"}, "0.3.0")

@@ -10,11 +10,11 @@ from maetool.config.earlier_loops import as_val_loop
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import read_config
 
-_NAMES = 4096  # file names that the fingerprint of a data set is made of, evenly spaced
+_NAMES = 4096  # file names in the fingerprint of a data set, evenly spaced
 _SHOWN = 80  # characters of a value
 _LOADER = "train_dataloader."
 
-# Values that are about speed, place and reports, and change no result: they differ without a word.
+# Values that affect only speed, paths and reports, not results: their changes are not logged.
 _SILENT = (
     *("work_dir", "resume", "load_from", "launcher", "experiment_name", "custom_imports", "default_scope", "env_cfg"),
     *("log_to", "log_level", "log_processor", "visualizer", "vis_backends", "runner_type"),
@@ -24,16 +24,16 @@ _SILENT = (
         "test_dataloader",
         "test_cfg",
         "test_evaluator",
-    ),  # a validation may end training or lower its rate
+    ),  # unlike validation, which may end training or lower its learning rate
     *("compile", "gradient_checkpointing", "activation_checkpointing", "fsdp", "find_unused_parameters"),
     "train_cfg.max_hours",
     *(f"*.{name}" for name in ("num_workers", "persistent_workers", "pin_memory", "prefetch_factor")),
     *(f"*.{name}" for name in ("collate_fn", "timeout", "multiprocessing_context", "worker_init_fn")),
-    "randomness.seed",  # that of the checkpoint counts, or is compared with it
+    "randomness.seed",  # taken from the checkpoint, or compared with it
     "param_scheduler.*.accumulation",  # follows from the batch sizes
 )
-_ROOT = f"{_LOADER}dataset.root"  # silent too where the names of the images were compared
-# What a model or a run begins with; a run that goes on has the weights of its checkpoint instead.
+_ROOT = f"{_LOADER}dataset.root"  # not logged either if the names of the images were compared
+# Initial weights of a model or a run; a resumed run has the weights of its checkpoint instead.
 _ONLY_AT_START = ("init_from", "init_share", "init_adapt", "checkpoint", "codebook")
 _ONLY_AT_START += ("init_cfg", "head_std", "layer_scale")
 
@@ -55,27 +55,27 @@ class Change:
         return f"{self.name} {_show(self.old)} -> {_show(self.new)}"
 
     def is_at(self, *sections: str) -> bool:
-        """Return whether this is the value of one of these keys, or of one inside of them; "*" stands for any name."""
+        """Return whether the value is at, or inside, one of these keys; "*" stands for any name."""
         parts = self.name.split(".")
         return any(_begins(parts, section.split(".")) for section in sections)
 
     @property
     def only_at_start(self) -> bool:
-        """Whether the value only chooses the weights that training begins with."""
+        """Whether the value only affects the initial weights."""
         return self.name.rsplit(".", 1)[-1] in _ONLY_AT_START and self.is_at("model", *_ONLY_AT_START)
 
 
 def changes_since(meta: Mapping[str, Any], facts: Mapping[str, str]) -> list[Change]:
-    """Return what changes the result of a run and differs between the config of a checkpoint and this one.
+    """Return the differences between the config of a checkpoint and the present one that affect results.
 
     Args:
-        meta: the facts of the checkpoint; without a config in them nothing is compared.
+        meta: the checkpoint's metadata; without a config in it nothing is compared.
         facts: the completed config as `stored_facts` gives it.
     """
     old = read_config(meta)
     if not old:
         return []
-    # Both are read from the same form, so that what a text cannot tell is no difference.
+    # Both are read from the same format, so that what the format loses is not a difference.
     new = read_config(facts if "config" in meta else {"cfg": facts["cfg"]})
     silent = list(_SILENT)
     if meta.get("data_names"):
@@ -91,9 +91,9 @@ def _begins(parts: Sequence[str], section: Sequence[str]) -> bool:
 
 
 def _in_present_form(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config with the evaluators of a validation loop of 0.1, and with its custom hooks by their types.
+    """Return a config with a validation loop of 0.1 converted, and with its custom hooks by their types.
 
-    So one hook that is put in front of the others changes one entry.
+    By type, an inserted hook changes one entry only.
     """
     hooks, loop = cfg.get("custom_hooks") or (), cfg.get("val_cfg")
     return {
@@ -104,7 +104,7 @@ def _in_present_form(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _compare(name: str, old: Any, new: Any) -> list[Change]:
-    if isinstance(old or new, Mapping) and "type" not in (old or new):  # no section is one without keys
+    if isinstance(old or new, Mapping) and "type" not in (old or new):  # a missing section equals one without keys
         old, new = old or {}, new or {}
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = [key for key in dict.fromkeys((*old, *new)) if not str(key).startswith("_")]
@@ -137,26 +137,27 @@ def refuse_changes(changes: Sequence[Change], source: str, inside_epoch: bool) -
     Args:
         changes: see `changes_since`.
         source: the checkpoint.
-        inside_epoch: whether it was written between two ends of epochs.
+        inside_epoch: whether it was written in the middle of an epoch.
 
     Raises:
         UsageError: another optimiser, or another order of the images in the middle of an epoch.
     """
     for change in changes:
         if change.is_at("optim_wrapper.optimizer.type"):
-            reason = "the state of one optimiser means nothing to another"
+            reason = "the state of one optimiser cannot be used by another"
         elif change.is_at(f"{_LOADER}sampler") and inside_epoch:
             reason = "the order of the images cannot change in the middle of an epoch"
         else:
             continue
         raise UsageError(
             f"{source} was trained with {change.name}={_show(change.old)}, but it is {_show(change.new)} now, and "
-            f"{reason}: resume with the old value, or start anew from its weights with --cfg-options load_from=PATH."
+            f"{reason}: resume with the old value, or start a new run from its weights with --cfg-options "
+            "load_from=PATH."
         )
 
 
 def describe_changes(changes: Sequence[Change]) -> Iterator[str]:
-    """Yield a line for each change that is not refused, saying what becomes of it."""
+    """Yield a line for each accepted change that says how it takes effect."""
     for change in changes:
         if change.only_at_start:
             yield f"{change} is not used: the weights come from the checkpoint"
@@ -167,9 +168,9 @@ def describe_changes(changes: Sequence[Change]) -> Iterator[str]:
 
 
 def data_fingerprint(dataset: Any) -> str:
-    """Return the first name of a dataset's images and a digest of all; empty where they have no names.
+    """Return the first name of a dataset's images and a digest of all; empty if they have no names.
 
-    A name is that of the file and of its folder, so that the data may move.
+    A name consists of the file and its folder, so the data may be moved.
     """
     if not hasattr(dataset, "name_of"):
         return ""

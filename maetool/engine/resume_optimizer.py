@@ -13,7 +13,7 @@ from maetool.errors import UsageError
 from maetool.protocols import RunnerLike
 
 State = Mapping[str, Any]
-_POSITION = ("last_step", "_global_step", "_last_value", "verbose")  # of a scheduler; the rest is its shape
+_POSITION = ("last_step", "_global_step", "_last_value", "verbose")  # a scheduler's position; the rest is its shape
 
 
 def restore_optimizer(
@@ -25,22 +25,22 @@ def restore_optimizer(
     moved: bool,
     as_before: bool = False,
 ) -> None:
-    """Load the state of the optimiser, and bring every scheduled value to where the config's schedule has it now.
+    """Load the state of the optimiser, and set every scheduled value to that of the config's schedule at this position.
 
-    A schedule that is a function of the position (`WarmupSchedule`) is evaluated there. One of MMEngine's, each of
-    whose values is made of the one before, continues from the saved value where nothing differs, and is run again from
-    the first step where anything does.
+    A schedule that is a function of the position (`WarmupSchedule`) is evaluated there. A schedule of MMEngine computes
+    each value from the previous one: it continues from the saved value if nothing has changed, and is otherwise run
+    again from the first step.
 
     Args:
-        runner: with optimiser and schedulers as the config describes them.
+        runner: the runner, with the optimiser and schedulers of the config.
         saved: state of the optimiser wrapper.
         schedules: state of each scheduler.
-        epoch, iteration: those that are over, in iterations of this run.
-        moved: whether the checkpoint counts other iterations.
-        as_before: whether the config describes the schedules as that of the checkpoint does.
+        epoch, iteration: completed epochs and iterations, counted as in this run.
+        moved: whether the checkpoint counts iterations differently.
+        as_before: whether the schedules in the config are those of the checkpoint's config.
 
     Raises:
-        UsageError: other parameter groups, or a changed rate under a schedule that follows measurements.
+        UsageError: different parameter groups, or a changed option under a schedule that depends on measurements.
     """
     wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers or ()
     if not isinstance(wrapper, OptimWrapperDict):
@@ -64,7 +64,7 @@ def _by_optimizer(
     if set(wrapper.keys()) != set(saved):
         raise UsageError(
             f"The checkpoint has the optimisers {', '.join(map(str, saved))}, but the config has "
-            f"{', '.join(wrapper.keys())}: resume with those that the run began with."
+            f"{', '.join(wrapper.keys())}: resume with the optimisers of the original run."
         )
     rest = list(schedules)
     for name, one in wrapper.items():
@@ -76,7 +76,7 @@ def _by_optimizer(
 def _restore_one(
     wrapper: Any, saved: State, schedulers: Sequence[Any], schedules: Sequence[State], moved: bool, as_before: bool
 ) -> bool:
-    """Load the state of one optimiser, and return whether its schedules were loaded too and nothing is to compute."""
+    """Load the state of one optimiser; return whether its schedules were loaded too, so that none must be computed."""
     fresh = [dict(group) for group in wrapper.param_groups]
     saved_groups = [*saved["param_groups"], *filter(None, [saved.get("base_param_settings")])]
     _check_groups(wrapper.optimizer.param_groups, saved["param_groups"])
@@ -98,15 +98,15 @@ def _check_groups(groups: Sequence[State], saved: Sequence[State]) -> None:
     if new != old:
         raise UsageError(
             f"The checkpoint's optimiser has {sum(old)} tensors in {len(old)} group(s), but {sum(new)} in {len(new)} "
-            "are trained now: resume with the model.frozen, optim_wrapper.constructor and paramwise_cfg that the run "
-            "began with, or start anew from its weights with --cfg-options load_from=PATH."
+            "are trained now: resume with the model.frozen, optim_wrapper.constructor and paramwise_cfg of the "
+            "original run, or start a new run from its weights with --cfg-options load_from=PATH."
         )
 
 
 def _options_differ(fresh: Sequence[State], saved: Sequence[State]) -> bool:
-    """Return whether an option of the optimiser is other than in the checkpoint."""
+    """Return whether an option of the optimiser differs from the checkpoint."""
     for group, old in zip(fresh, saved, strict=False):
-        # A scheduled value moves; what it began with is kept beside it.
+        # A scheduled value changes; its initial value is stored beside it.
         fixed = [name for name in group if name != "params" and f"initial_{name}" not in group]
         if any(_plain(group[name]) != _plain(old.get(name)) for name in fixed):
             return True
@@ -114,10 +114,11 @@ def _options_differ(fresh: Sequence[State], saved: Sequence[State]) -> bool:
 
 
 def _shapes_differ(schedulers: Sequence[Any], schedules: Sequence[State], as_before: bool) -> bool:
-    """Return whether the shape of a schedule is other than in the checkpoint.
+    """Return whether the shape of a schedule differs from the checkpoint.
 
-    What moves in the state of a schedule of any class cannot be known. Where the config describes it as before, only
-    what its constructor was given is compared, which also follows from other sections; else all but the position.
+    Which entries of the state change during training is unknown for arbitrary classes. If the config of the schedules
+    is unchanged, only constructor arguments are compared, which also depend on other sections; otherwise everything
+    but the position is.
     """
     if len(schedulers) != len(schedules):
         return True
@@ -137,11 +138,11 @@ def _plain(value: Any) -> Any:
 
 
 def _run_again(schedulers: Sequence[Any], epoch: int, iteration: int, epoch_length: int) -> None:
-    """Step new schedulers in the order of a training that comes to this place."""
+    """Step new schedulers as training does, up to this position."""
     if any(isinstance(scheduler, ReduceOnPlateauParamScheduler) for scheduler in schedulers):
         raise UsageError(
-            "The learning rate follows the measurements of the run (ReduceOnPlateau), so it cannot be computed for "
-            "other options: resume with the optimiser and the schedule that the run began with."
+            "The learning rate depends on the run's measurements (ReduceOnPlateau), so it cannot be computed for "
+            "changed options: resume with the optimiser and the schedule of the original run."
         )
     for scheduler in schedulers:
         scheduler.optimizer._global_step = 0  # MMEngine would warn of a schedule that runs ahead of the optimiser

@@ -13,22 +13,22 @@ from mmengine.logging import print_log
 from maetool.compat import lock_file
 from maetool.errors import UsageError
 
-LOCK = ".lock"  # stays in the folder: removing it would let a third run lock another file of the same name
+LOCK = ".lock"  # never removed: otherwise a third run could lock a new file of the same name
 _RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
 _held: set[Path] = set()
 
 
 @contextmanager
 def only_run_in(work_dir: str, launcher: str = "none", environment: Mapping[str, str] = os.environ) -> Iterator[None]:
-    """Keep other runs out of a work folder; does nothing inside of itself, and in all but the first process of a job.
+    """Keep other runs out of a work folder; does nothing when nested, and on all ranks but the first.
 
-    The file names host and process for the message of a run that comes second. Where the file system knows no locks,
-    two runs are not kept apart, and a warning says so.
+    The file contains host and process, for the error message of a second run. If the file system has no locks, two runs
+    are not kept apart, and a warning is logged.
 
     Args:
-        work_dir: the folder, which is made.
+        work_dir: the folder, which is created.
         launcher: how the processes of the job were started, as in a config.
-        environment: where the launcher says which process this is.
+        environment: the environment variables, in which the launcher gives the rank.
 
     Raises:
         UsageError: another run is in the folder, or it cannot be written.
@@ -68,7 +68,7 @@ def _lock(file: int, folder: Path) -> None:
     locked = lock_file(file)
     if locked is None:
         print_log(
-            f"The file system of {folder} has no locks: see to it that no second run is started in this folder.",
+            f"The file system of {folder} has no locks: make sure that no second run is started in this folder.",
             "current",
             logging.WARNING,
         )

@@ -40,11 +40,11 @@ from .train_loop import enter_loop
 class MaetoolRunner(BuildingRunner):
     """The runner of every maetool config; `build_runner` in `maetool.engine.launch` makes one from a config."""
 
-    rate = ""  # the sentence on the learning rate, which training begins with
-    stopped = ""  # why training ended before its time; empty if it did not
+    rate = ""  # the sentence on the learning rate, logged when training begins
+    stopped = ""  # why training stopped early; empty if it did not
     saved_on_stop = False  # whether the last iteration before that is in a checkpoint
-    last_saved = (-1, "")  # iterations that are over in the last checkpoint that can be resumed, and its name
-    loaded_classes: Sequence[str] = ()  # those that a loaded checkpoint was trained on
+    last_saved = (-1, "")  # completed iterations of the last checkpoint that can be resumed, and its name
+    loaded_classes: Sequence[str] = ()  # the classes that a loaded checkpoint was trained on
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> "MaetoolRunner":
@@ -53,11 +53,11 @@ class MaetoolRunner(BuildingRunner):
         Environment, config and hooks go to the log file only, not to the terminal.
 
         Raises:
-            UsageError: anything in the config that a person got wrong.
+            UsageError: any mistake in the config.
         """
         cfg = deepcopy(cfg) if isinstance(cfg, Config) else Config(dict(cfg))
         rate = prepare_run(cfg)
-        for stage in ("val", "test"):  # MMEngine wants all three or none; a loop of ours needs no evaluator
+        for stage in ("val", "test"):  # MMEngine requires all three or none; maetool's loops need no evaluator
             loader = cfg.get(f"{stage}_dataloader")
             for name, default in (("cfg", {}), ("evaluator", [])):
                 if not loader or cfg.get(f"{stage}_{name}") is None:
@@ -68,16 +68,16 @@ class MaetoolRunner(BuildingRunner):
         return runner
 
     def train(self) -> torch.nn.Module:
-        """Train; meanwhile no other run can train in the work folder.
+        """Train, while no other run can use the work folder.
 
         Raises:
-            UsageError: another run trains there, see `maetool.engine.run_lock`.
+            UsageError: another run uses it, see `maetool.engine.run_lock`.
         """
         with only_run_in(self.work_dir, self.launcher):
             return super().train()
 
     def val(self) -> dict[str, Any]:
-        """Validate; hooks that save the best checkpoint or end training rest meanwhile."""
+        """Validate without training; hooks that save the best checkpoint or end training are not called."""
         hooks, resting = self._hooks, (CheckpointHook, EarlyStoppingHook)
         self._hooks = [hook for hook in hooks if not isinstance(hook, resting)]
         try:
@@ -87,7 +87,7 @@ class MaetoolRunner(BuildingRunner):
 
     @property
     def trained_classes(self) -> Sequence[str]:
-        """Names of the classes that the model is or was trained on; empty where nothing says so."""
+        """Names of the classes that the model is or was trained on; empty if unknown."""
         training = not isinstance(self._train_loop, Mapping | None)
         return getattr(self.train_dataloader.dataset, "classes", ()) if training else self.loaded_classes
 
@@ -103,7 +103,7 @@ class MaetoolRunner(BuildingRunner):
 
     @cached_property
     def config_facts(self) -> dict[str, str]:
-        """The whole config for `meta` of a checkpoint; made once, because MMEngine's formatting takes seconds."""
+        """The complete config for `meta` of a checkpoint; cached, because MMEngine's formatting takes seconds."""
         return stored_facts(self.cfg)
 
     def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class MaetoolRunner(BuildingRunner):
         """Set up processes, threads and limits.
 
         Raises:
-            UsageError: a value that cannot be, or a launcher without the environment that it makes.
+            UsageError: an impossible value, or a launcher whose environment variables are missing.
         """
         hint = "start several processes with torchrun, srun or mpirun, and one with --launcher none"
         with refusals_told(f"The environment of the run (launcher={self._launcher}, env_cfg)", hint):
@@ -123,43 +123,43 @@ class MaetoolRunner(BuildingRunner):
     def set_randomness(
         self, seed: int | None = None, diff_rank_seed: bool = False, deterministic: bool = False
     ) -> None:
-        """Seed all generators; a run that is resumed and whose config has no seed has that of its checkpoint."""
+        """Seed all generators; a resumed run without a seed in its config uses the seed of its checkpoint."""
         if seed is None and self.cfg.get("resume"):
-            found = [trained_seed(self.work_dir, self.cfg.get("load_from")) if is_main_process() else None]
-            broadcast_object_list(found)
-            seed = found[0]
+            seeds = [trained_seed(self.work_dir, self.cfg.get("load_from")) if is_main_process() else None]
+            broadcast_object_list(seeds)
+            seed = seeds[0]
         super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def load_or_resume(self) -> None:
-        """Load weights, or go on from a checkpoint: from the newest readable one where none was named."""
+        """Load weights or resume from a checkpoint, by default the newest readable one."""
         if self._resume and self._load_from is None and not self._has_loaded:
-            # One process decides: on a network file system the others may see other files.
-            found = [newest_readable(Path(self.work_dir), self.logger.warning) if is_main_process() else None]
-            broadcast_object_list(found)
-            if found[0] is None:
-                self.logger.info("Nothing to resume in %s: starting from the beginning.", self.work_dir)
+            # One process decides: on a network file system the others may see different files.
+            paths = [newest_readable(Path(self.work_dir), self.logger.warning) if is_main_process() else None]
+            broadcast_object_list(paths)
+            if paths[0] is None:
+                self.logger.info("There is nothing to resume in %s: starting from the beginning.", self.work_dir)
                 self._resume = False
             else:
-                self._load_from = str(found[0])
+                self._load_from = str(paths[0])
         if self._load_from is None and not self._has_loaded:
             self._load_initial()
         super().load_or_resume()
 
     def measure_from(self, filename: str | None, loop: Any) -> None:
-        """Let a loop measure the weights of a checkpoint, or where that is all it needs, those of its encoder.
+        """Choose the weights that a loop measures: those of a checkpoint, or of its encoder if features suffice.
 
         Args:
-            filename: the checkpoint; one without all of the model's weights gives its encoder to a loop of features.
-                None lets such a loop measure the weights that the config begins with, random ones or `init_from`.
-            loop: what measures.
+            filename: the checkpoint; if it lacks weights of the model, a loop of features uses its encoder. None lets
+                such a loop measure the initial weights of the config, random ones or `init_from`.
+            loop: the evaluation loop.
 
         Raises:
-            UsageError: the checkpoint cannot be read, or there is none and more than features is measured.
+            UsageError: the checkpoint cannot be read, or is missing although the loop needs more than features.
         """
         self._load_from = filename
         if filename is None and not needs_features_alone(loop):
             raise UsageError(
-                "There is no checkpoint to measure: give one after the config, maetool test CONFIG CHECKPOINT."
+                "There is no checkpoint to measure: add one after the config, maetool test CONFIG CHECKPOINT."
             )
         if filename is not None and needs_features_alone(loop):
             held = set(named_weights(read_checkpoint(filename), filename))
@@ -167,33 +167,33 @@ class MaetoolRunner(BuildingRunner):
                 self._load_from, self.cfg.init_from = None, filename
 
     def _load_initial(self) -> None:
-        """Begin with the encoder that the config names, where it names one."""
+        """Load the initial encoder that `init_from` names, if any."""
         path = self.cfg.get("init_from")
         if path is not None:
             report = load_initial(
                 self.bare_model, path, self.cfg.get("init_share", 0.99), self.cfg.get("init_adapt", ())
             )
             self.call_hook("after_load_checkpoint", checkpoint={"state_dict": self.whole_weights()})
-            self.logger.info("The model begins with %s. %s", path, report)
+            self.logger.info("The model starts from %s. %s", path, report)
             self._has_loaded = True
             return
         start_parts(self.bare_model)
         if has_classes(self.bare_model):
-            self.logger.info("The encoder begins with random weights; --init CHECKPOINT gives it pretrained ones.")
+            self.logger.info("The encoder starts from random weights; --init CHECKPOINT loads pretrained ones.")
 
     def load_checkpoint(
         self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None
     ) -> dict[str, Any]:
-        """Load the weights of a checkpoint and return all that it holds.
+        """Load the weights of a checkpoint and return its complete content.
 
         Raises:
-            UsageError: see `read_checkpoint` and `load_weights`; a checkpoint of ours is needed to resume.
+            UsageError: see `read_checkpoint` and `load_weights`; only checkpoints of maetool can be resumed.
         """
         checkpoint = self._on_first(lambda: read_checkpoint(filename, map_location))
         if self._resume:
             check_resumable(self, checkpoint, filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        weights = self._on_first(lambda: weights_of(checkpoint, filename))  # after the hooks, which may exchange them
+        weights = self._on_first(lambda: weights_of(checkpoint, filename))  # after the hooks, which may replace them
         check_as_trained(self.bare_model, checkpoint.get("meta"), filename)
         load_weights(self.bare_model, weights, filename, config_file_of(checkpoint.get("meta"), filename))
         self._has_loaded = True
@@ -206,17 +206,17 @@ class MaetoolRunner(BuildingRunner):
         return checkpoint
 
     def _on_first(self, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return what `read` gives; where the model is sharded, only the first process calls it."""
+        """Return what `read` returns; if the model is sharded, only rank 0 calls it."""
         return read_on_first(read) if is_sharded(self.bare_model) else read()
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
-        """Go on from a checkpoint exactly where it was written, and log what the config has changed since.
+        """Continue from a checkpoint exactly where it was written, and log config values that have changed since.
 
         Raises:
-            UsageError: see `load_checkpoint` and `maetool.engine.state.position`; or the checkpoint's state of the run
-                is of other kinds than training writes.
+            UsageError: see `load_checkpoint` and `maetool.engine.state.position`; or the training state in the
+                checkpoint has wrong types.
         """
-        hint = "use an earlier checkpoint, or start anew from its weights with --cfg-options load_from=PATH"
+        hint = "use an earlier checkpoint, or start a new run from its weights with --cfg-options load_from=PATH"
         with refusals_told(f"The state of the run in {filename}", hint):
             for line in restore(self, self.load_checkpoint(filename)):
                 self.logger.info(line)
@@ -239,8 +239,8 @@ class MaetoolRunner(BuildingRunner):
             out_dir, filename: where.
             file_client_args, backend_args: None, or those of the local disk.
             save_optimizer, save_param_scheduler: without either, the checkpoint holds weights alone.
-            meta: `epoch` and `iter`, how many of each are over, and whatever else the checkpoint shall tell.
-            by_epoch: without these two: the epoch in progress, and not just the iteration, is over.
+            meta: further metadata; `epoch` and `iter` are completed epochs and iterations.
+            by_epoch: without these two, whether the epoch in progress is complete, not just the iteration.
 
         Raises:
             UsageError: the file cannot be written, or is not on a local disk.

@@ -23,7 +23,7 @@ def save(runner: RunnerLike, path: Path, meta: dict[str, Any], complete: bool = 
     Args:
         runner: the runner.
         path: the file.
-        meta: `epoch` and `iter`, how many of each are over, and what else the checkpoint shall tell.
+        meta: metadata; `epoch` and `iter` are completed epochs and iterations.
         complete: with the state of the optimiser and of the schedules; without, the pointer stays where it is.
 
     Raises:
@@ -41,7 +41,7 @@ def save(runner: RunnerLike, path: Path, meta: dict[str, Any], complete: bool = 
                 save_as_last(path)
         except UsageError as error:
             failure = [str(error)]
-    broadcast_object_list(failure)  # all processes go on, or none
+    broadcast_object_list(failure)  # all processes continue, or none
     if failure[0]:
         raise UsageError(failure[0])
     if complete:
@@ -49,7 +49,7 @@ def save(runner: RunnerLike, path: Path, meta: dict[str, Any], complete: bool = 
 
 
 def _position(runner: RunnerLike, epoch: int, iteration: int) -> tuple[int, int]:
-    """Return epochs and iterations that are over; MMEngine counts no epochs in a run of iterations."""
+    """Return completed epochs and iterations; MMEngine counts no epochs in an iteration-based run."""
     length = len(runner.train_dataloader)
     inside = 0 <= iteration - epoch * length <= length
     return (epoch if inside else iteration // length), iteration
@@ -58,7 +58,7 @@ def _position(runner: RunnerLike, epoch: int, iteration: int) -> tuple[int, int]
 def save_on_stop(runner: RunnerLike) -> None:
     """Call the hooks' `before_stop`, and add to `runner.stopped` whether the last iteration is saved.
 
-    A hook saves in `before_stop`; for MMEngine's `CheckpointHook`, which knows no stop, a checkpoint is written here.
+    A hook saves in `before_stop`. MMEngine's `CheckpointHook` does not have it, so its checkpoint is written here.
     """
     runner.call_hook("before_stop")
     iteration = runner.iter
@@ -73,13 +73,13 @@ def save_on_stop(runner: RunnerLike) -> None:
 class EarlyEndHook(Hook):
     """Lets MMEngine's `CheckpointHook` save the last iteration of a run that a hook such as `EarlyStoppingHook` ended.
 
-    That hook saves at its interval and at the length that the config gives, which such a run does not reach.
+    That hook saves at its interval and at the configured length, which such a run does not reach.
     """
 
     priority = "LOW"  # before the hook itself publishes its last checkpoint
 
     def after_train(self, runner: RunnerLike) -> None:
-        """Save, unless the last iteration is saved or the hooks shall not save the last one."""
+        """Save, unless the last iteration is already saved or `save_last` is off."""
         savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_last]
         if savers and runner.train_loop.stop_training and runner.last_saved[0] != runner.iter:
             step = runner.epoch if savers[0].by_epoch else runner.iter
@@ -90,21 +90,20 @@ def check_checkpoint_hook(hook: CheckpointHook, work_dir: str) -> None:
     """Check that the options of MMEngine's `CheckpointHook` are supported.
 
     Raises:
-        UsageError: another folder than that of the run, storage that is no local disk, or an argument that nobody
-            reads.
+        UsageError: a folder other than the run's, storage that is not a local disk, or an unknown argument.
     """
     check_local(hook.out_dir, hook.file_client_args or hook.backend_args)
     if hook.out_dir is not None and Path(hook.out_dir).resolve() != Path(work_dir).resolve():
         raise UsageError(
-            f"CheckpointHook has out_dir={str(hook.out_dir)!r}, but the checkpoints of a run lie in its work folder, "
-            "where a resume looks for them: leave out out_dir, and choose the folder with --work-dir; checkpoints that "
-            "lie there already are resumed with --resume PATH."
+            f"CheckpointHook has out_dir={str(hook.out_dir)!r}, but checkpoints belong in the work folder, where "
+            "--resume looks for them: remove out_dir and choose the folder with --work-dir; resume existing "
+            "checkpoints elsewhere with --resume PATH."
         )
-    hook.out_dir = None  # the hook would append a name to the same folder written in another way
+    hook.out_dir = None  # otherwise the hook would append a name to an equal path that is spelled differently
     if hook.args:
         raise UsageError(
-            f"CheckpointHook has no argument `{next(iter(hook.args))}`: take it out, or where it comes from a base "
-            "config add _delete_=True to default_hooks.checkpoint."
+            f"CheckpointHook has no argument `{next(iter(hook.args))}`: remove it, or if a base config "
+            "sets it, add _delete_=True to default_hooks.checkpoint."
         )
 
 
@@ -117,6 +116,6 @@ def check_local(folder: Any, backend: Mapping[str, Any] | None) -> None:
     kind = (backend or {}).get("backend", "local")
     if "://" in str(folder) or kind not in ("local", "disk", "LocalBackend"):
         raise UsageError(
-            f"Checkpoints go to a local disk, but the hook names {folder} and the backend {kind}: leave out out_dir "
-            "and backend_args, and copy the files afterwards."
+            f"Checkpoints must be written to a local disk, but the hook has {folder} and the backend {kind}: remove "
+            "out_dir and backend_args, and copy the files afterwards."
         )

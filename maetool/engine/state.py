@@ -23,7 +23,7 @@ from .resume_optimizer import restore_optimizer
 
 _OF_THIS_RUN = ("cfg", "experiment_name", "mmengine_version")
 _NEEDED = ("meta", "state_dict", "optimizer", "message_hub")
-_OWED = "owes_validation"  # of a loop and of a checkpoint: the validation after its last iteration is still to come
+_OWED = "owes_validation"  # of a loop and of a checkpoint: the validation after its last iteration is still pending
 _COUNTS = ("seed", "num_images", "epoch", "iter", "epoch_length", "images_per_iter", "accumulation")
 
 
@@ -32,8 +32,8 @@ def training_state(runner: RunnerLike, epoch: int, iteration: int) -> dict[str, 
 
     Args:
         runner: the runner.
-        epoch: epochs that are over.
-        iteration: iterations that are over.
+        epoch: completed epochs.
+        iteration: completed iterations.
     """
     state = {
         "meta": {**_facts(runner), "epoch": epoch, "iter": iteration},
@@ -47,7 +47,7 @@ def training_state(runner: RunnerLike, epoch: int, iteration: int) -> dict[str, 
 
 
 def schedulers_of(runner: RunnerLike) -> list[Any]:
-    """Return the schedules of a run, where there are several optimisers those of one after the other."""
+    """Return all schedules of a run; with several optimisers, those of one after the other."""
     schedulers = runner.param_schedulers or ()
     if isinstance(schedulers, Mapping):
         return [scheduler for group in schedulers.values() for scheduler in group]
@@ -72,30 +72,30 @@ def _facts(runner: RunnerLike) -> dict[str, Any]:
 
 
 def step_seed(seed: int, iteration: int, process: int) -> int:
-    """Return the seed for torch's generator in one step, from which drop path and dropout draw."""
+    """Return the seed of torch's generator for one step, which drop path and dropout use."""
     return int(sample_keys(seed, iteration, torch.tensor(process)))
 
 
 def images_per_iter(runner: RunnerLike) -> int:
-    """Return how many images all processes together see in an iteration."""
+    """Return the number of images per iteration, summed over all processes."""
     return runner.train_dataloader.batch_size * runner.world_size
 
 
 def accumulation_of(runner: RunnerLike) -> int:
-    """Return how many iterations make one optimiser step."""
+    """Return the number of iterations per optimiser step."""
     return runner.cfg.optim_wrapper.get("accumulative_counts", 1)
 
 
 def check_resumable(runner: RunnerLike, state: dict[str, Any], source: str) -> None:
-    """Check that a run can go on from a checkpoint.
+    """Check that a run can be resumed from a checkpoint.
 
     Raises:
-        UsageError: it holds only weights or facts of other kinds than training writes, was trained with another seed,
-            other data or another optimiser, or for more epochs than the config asks for.
+        UsageError: it holds only weights or metadata of wrong types, was trained with another seed, other data or
+            another optimiser, or for more epochs than the config has.
     """
     if any(key not in state for key in _NEEDED):
         raise UsageError(
-            f"{source} holds only weights, so training cannot go on from it: resume from a checkpoint that "
+            f"{source} holds only weights, so training cannot be resumed from it: use a checkpoint that "
             "training wrote, or start from its weights with --cfg-options load_from=PATH."
         )
     _check_kinds(state, source)
@@ -103,8 +103,8 @@ def check_resumable(runner: RunnerLike, state: dict[str, Any], source: str) -> N
     for name, old, new in _fixed_facts(runner, meta):
         if old != new:
             raise UsageError(
-                f"{source} was trained with {name} {old}, but it is {new} now: resume with what the run began "
-                "with, or start anew from its weights with --cfg-options load_from=PATH."
+                f"{source} was trained with {name} {old}, but it is {new} now: resume with the "
+                "original value, or start a new run from its weights with --cfg-options load_from=PATH."
             )
     _check_length(runner, meta, source)
     inside_epoch = meta["iter"] != meta["epoch"] * meta["epoch_length"]
@@ -116,14 +116,14 @@ def _check_kinds(state: Mapping[str, Any], source: str) -> None:
     wrong += [name for name in ("optimizer", "message_hub") if not isinstance(state[name], Mapping)]
     if wrong:
         raise UsageError(
-            f"{source} cannot be resumed: {wrong[0]} is missing or of another kind than training writes. Use an "
-            "earlier checkpoint, or start anew from its weights with --cfg-options load_from=PATH."
+            f"{source} cannot be resumed: {wrong[0]} is missing or has a wrong type. Use an "
+            "earlier checkpoint, or start a new run from its weights with --cfg-options load_from=PATH."
         )
 
 
 def _check_length(runner: RunnerLike, meta: dict[str, Any], source: str) -> None:
     unit, name, done, last = "epochs", "max_epochs", meta["epoch"], runner.max_epochs
-    if isinstance(runner.train_loop, IterBasedTrainLoop):  # it has one epoch, however often it passes over the data
+    if isinstance(runner.train_loop, IterBasedTrainLoop):  # it counts one epoch, however often it passes over the data
         unit, name, done, last = "iterations", "max_iters", position(runner, meta)[1], runner.max_iters
     if done > last:
         raise UsageError(
@@ -132,7 +132,7 @@ def _check_length(runner: RunnerLike, meta: dict[str, Any], source: str) -> None
 
 
 def _fixed_facts(runner: RunnerLike, meta: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, old and new value of what cannot change in a run; a fact that an old checkpoint lacks is left out."""
+    """Yield name, old and new value of what a resume cannot change; values missing in old checkpoints are left out."""
     dataset = runner.train_dataloader.dataset
     yield "seed", f"{meta['seed']:,}", f"{runner.seed:,}"
     yield "number of images", f"{meta['num_images']:,}", f"{len(dataset):,}"
@@ -144,16 +144,16 @@ def _fixed_facts(runner: RunnerLike, meta: dict[str, Any]) -> Iterator[tuple[str
 
 
 def _first_difference(names: list[str], others: list[str]) -> str:
-    """Return the number of the names and the first that the others lack or have at another place; equal for equals."""
+    """Return the number of names, and the first that differs from the others; equal lists give equal texts."""
     differs = [name for name, other in zip_longest(names, others) if name != other and name is not None]
     return f"{len(names)} ({differs[0]}, ...)" if differs else str(len(names))
 
 
 def restore(runner: RunnerLike, state: dict[str, Any]) -> list[str]:
-    """Put optimiser, schedules, histories and position of a checkpoint into a runner whose weights are loaded.
+    """Restore optimiser, schedules, histories and position of a checkpoint in a runner whose weights are loaded.
 
-    Learning rate, weight decay and all other options are those of the runner's config, also where the checkpoint was
-    trained with others.
+    Learning rate, weight decay and all other options are those of the runner's config, even if the checkpoint was
+    trained with different ones.
 
     Returns:
         A line for each value of the config that differs from the checkpoint's.
@@ -180,13 +180,13 @@ def _restore_histories(runner: RunnerLike, saved: dict[str, Any]) -> None:
 
 
 def position(runner: RunnerLike, meta: dict[str, Any]) -> tuple[int, int]:
-    """Return epochs and iterations that are over, counted in the iterations of this run.
+    """Return completed epochs and iterations, counted in the iterations of this run.
 
-    A checkpoint counts in its own iterations, of more or fewer images where the number of processes or the batch size
-    was another.
+    A checkpoint counts its own iterations, which have more or fewer images if the number of processes or the batch size
+    was different.
 
     Raises:
-        UsageError: the images seen in this epoch are no whole number of iterations now.
+        UsageError: the images seen in this epoch are not a multiple of the present iteration.
     """
     now, before = images_per_iter(runner), meta["images_per_iter"]
     if now == before and meta["epoch_length"] == len(runner.train_dataloader):
@@ -194,18 +194,20 @@ def position(runner: RunnerLike, meta: dict[str, Any]) -> tuple[int, int]:
     seen = (meta["iter"] - meta["epoch"] * meta["epoch_length"]) * before
     if seen % now:
         raise UsageError(
-            f"The run stopped after {seen:,} images of its epoch, {before} at a time, which is no whole number of "
-            f"iterations of {now} images now: make train_dataloader.batch_size x processes a divisor of {seen:,}, "
-            f"for example {before}."
+            f"The run stopped after {seen:,} images of its epoch, {before} at a time, which is not a multiple of the "
+            f"present {now} images per iteration: make train_dataloader.batch_size x processes a divisor of "
+            f"{seen:,}, for example {before}."
         )
     return meta["epoch"], meta["epoch"] * len(runner.train_dataloader) + seen // now
 
 
 def _aligned(runner: RunnerLike, state: dict[str, Any], iteration: int) -> dict[str, Any]:
-    """Return the optimiser's state, without gradients that were gathered for a step of other images."""
+    """Return the optimiser's state, without accumulated gradients if those do not fit the present accumulation."""
     meta, saved = state["meta"], dict(state["optimizer"])
     gathered = meta["iter"] % meta["accumulation"] * meta["images_per_iter"]
     if iteration % accumulation_of(runner) * images_per_iter(runner) != gathered:
         saved.pop("gradients", None)
-        runner.logger.warning("The gradients of %s images, gathered for the next step, do not fit here.", gathered)
+        runner.logger.warning(
+            "The accumulated gradients of %s images do not fit this run's optimiser steps, and are dropped.", gathered
+        )
     return saved

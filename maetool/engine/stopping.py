@@ -20,11 +20,11 @@ _END = object()
 
 
 class _WaitEndedError(BaseException):
-    """A stop was asked for during the wait for a batch; no part of the data may take it for a broken file."""
+    """A stop was requested while waiting for a batch; no Exception, so that data code does not count a broken file."""
 
 
 class PassEndedError(BaseException):
-    """A stop was asked for during a pass over a loader; no metric may take it for a failure of its own.
+    """A stop was requested during a pass over a loader; a BaseException, so that no metric handles it as a failure.
 
     Args:
         reason: what `StopRequest.reason` returned.
@@ -49,7 +49,7 @@ class StopRequest:
         if max_hours is not None and not max_hours > 0:
             raise UsageError(f"max_hours is {max_hours}, but must be a number of hours above 0, such as 0.5.")
         self.max_hours = max_hours
-        self.stepped = False  # before the first step of a run the budget stops nothing, so that each run gets on
+        self.stepped = False  # the budget applies only after the first step, so that every run makes progress
         self._signal = 0
         self._waiting = self._timed_out = self._woken = False
         self._loading: dict[int, Any] = {}  # a loader's id to its iterator
@@ -69,7 +69,7 @@ class StopRequest:
     def __exit__(self, *_: Any) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer.join()  # its signal would end the program once nobody handles it
+            self._timer.join()  # its signal would end the program when it is no longer handled
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
@@ -88,14 +88,14 @@ class StopRequest:
             raise _WaitEndedError
 
     def batches(self, dataloader: Any, number: int | None = None) -> Iterator[Any]:
-        """Yield up to `number` batches, and None where a stop is asked for before the next one is there.
+        """Yield up to `number` batches, and None if a stop is requested before the next one is available.
 
         Args:
             dataloader: the loader, which may hang.
             number: how many batches are needed; None for all.
         """
         key = id(dataloader)
-        self._loading[key] = getattr(dataloader, "_iterator", None)  # of processes that stay from epoch to epoch
+        self._loading[key] = getattr(dataloader, "_iterator", None)  # of persistent workers
         loading = self._loading[key] = self._wait(_start_loading, dataloader) or self._loading[key]
         for _ in count() if number is None else range(number):
             batch = self._wait(next, loading, _END)
@@ -104,16 +104,17 @@ class StopRequest:
             yield batch
 
     def full_pass(self, dataloader: Any, device: torch.device) -> Iterator[Any]:
-        """Yield all batches of a loader, of which the processes may have different numbers.
+        """Yield all batches of a loader, whose number may differ between processes.
 
-        At the end, early where a stop is asked for, they agree whether to stop. All processes make the same passes.
+        At the end, which comes early if a stop is requested, the processes agree whether to stop. All processes must
+        make the same passes.
 
         Args:
             dataloader: the loader, which may hang.
             device: see `reason`.
 
         Raises:
-            PassEndedError: to stop, in all processes.
+            PassEndedError: a stop was requested; raised in all processes.
         """
         for batch in self.batches(dataloader):
             if batch is None:
@@ -123,7 +124,7 @@ class StopRequest:
             raise PassEndedError(reason)
 
     def _wait(self, function: Any, *arguments: Any) -> Any:
-        """Return what a function returns; None where a stop is asked for before it does."""
+        """Return the result of a function; None if a stop is requested before it returns."""
         try:
             self._waiting = True
             result = None if self._pending() else function(*arguments)
@@ -136,12 +137,12 @@ class StopRequest:
         return result
 
     def end_loading(self) -> None:
-        """End the processes of the loaders that were read, also those that hang; they cannot be read any more.
+        """Kill the workers of the loaders that were read, even if they hang; the loaders are unusable afterwards.
 
-        The iterators are kept, because torch would wait five seconds for each of its processes.
+        The iterators are kept, because deleting them would wait five seconds for each worker.
         """
         if hasattr(signal, "SIGCHLD"):
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch would report a worker that dies
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report the killed workers
         for loading in self._loading.values():
             for process in getattr(loading, "_workers", ()):
                 process.kill()
@@ -150,19 +151,19 @@ class StopRequest:
         return self._signal or (_BUDGET if self.stepped and self._over_time() else 0)
 
     def reason(self, device: torch.device) -> str:
-        """Return why to stop, empty if nothing asked for it; the same in all processes, which must ask together.
+        """Return why to stop, empty without a request; the same in all processes, which must call it together.
 
         Args:
-            device: where the processes can exchange a number.
+            device: a device on which the processes can exchange a number.
         """
-        found = self._pending()
+        request = self._pending()
         if get_world_size() > 1:
-            number = torch.tensor(found, device=device)
+            number = torch.tensor(request, device=device)
             all_reduce(number, "max")
-            found = int(number)
-        if found == _BUDGET:
+            request = int(number)
+        if request == _BUDGET:
             return f"the budget of {self.max_hours} hours is used up"
-        return f"asked to by {signal.Signals(found).name}" if found else ""
+        return f"asked to by {signal.Signals(request).name}" if request else ""
 
     def _over_time(self) -> bool:
         over = self.max_hours is not None and time.monotonic() - STARTED >= 3600 * self.max_hours
@@ -171,8 +172,8 @@ class StopRequest:
 
 def _start_loading(dataloader: Any) -> Iterator[Any]:
     if getattr(dataloader, "_iterator", None) is not None:
-        return iter(dataloader)  # its processes are there already, and may hang
-    with signals_held():  # until they ignore them
+        return iter(dataloader)  # its workers already exist, and may hang
+    with signals_held():  # until the workers ignore them
         return iter(dataloader)
 
 

@@ -6,12 +6,12 @@ from maetool.evaluation.names import MetricName, headlines
 from maetool.visualization.curves import read_logs
 from maetool.weights.work_dir import checkpoints_in
 
-_LOSSES = ("loss", "constant_predictor")  # whose lines say which loss it is
+_LOSSES = ("loss", "constant_predictor")  # reported by lines of their own
 _NUMBER = MetricName("loss")
 
 
 def summarise(work_dir: Path) -> str:
-    """Return the first and last loss, the accuracies and where the files of a run are."""
+    """Return the first and last loss, the accuracies and the paths of a run's files."""
     logs = read_logs(work_dir)
     lines = [
         _change("training loss", logs.get("loss", {})),

@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Row:
-    """What is trained with each seed: a config, and the options that change it."""
+    """A config and options, trained once with each seed."""
 
     config: str
     options: Sequence[str] = ()
@@ -57,11 +57,11 @@ class Run:
 
 
 def rows_of(configs: Sequence[str], runs: Mapping[str, Sequence[str]], common: Sequence[str] = ()) -> dict[str, Row]:
-    """Return name to row: each run of one config under its own name, of several configs with the config's before it.
+    """Return the rows by name: a run's own name, preceded by the config's name if there are several configs.
 
     Args:
-        configs: paths or names; a config is called by its folder and its own name, such as "maskfeat_vit-t_shapes".
-        runs: name to options; none, and each config is trained as it is.
+        configs: paths or names; a config's name is that of its folder and file, such as "maskfeat_vit-t_shapes".
+        runs: options by name; if empty, each config is trained unchanged.
         common: options of all rows.
 
     Raises:
@@ -74,26 +74,28 @@ def rows_of(configs: Sequence[str], runs: Mapping[str, Sequence[str]], common: S
         for run, options in (runs or {"": []}).items():
             name = (run or called) if len(configs) == 1 else "_".join(filter(None, (called, run)))
             if name in rows:
-                raise UsageError(f"Two rows would be called {name}: give each config once, each folder a name.")
+                raise UsageError(
+                    f"Two rows would be called {name}: list each config once, and use different folder names."
+                )
             rows[name] = Row(config, [*common, *options])
     return rows
 
 
 def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> dict[str, str]:
-    """Train every row with seeds 0, 1, ... in `out/<name>/seed_<n>`; finished ones are left alone, others go on.
+    """Train every row with seeds 0, 1, ... in `out/<name>/seed_<n>`; finished runs are kept, interrupted ones resumed.
 
     Args:
-        rows: name to row.
-        seeds: how many seeds each.
+        rows: rows by name.
+        seeds: number of seeds per row.
         out: folder of all runs.
-        jobs: how many to train at a time, sharing the cores.
+        jobs: number of simultaneous trainings, which share the cores.
 
     Returns:
-        The rows of which a run failed, to what it said last; the others are trained nevertheless.
+        The last message of each row with a failed run, by name; the other rows are trained nevertheless.
 
     Raises:
-        UsageError: before anything is trained: a config that cannot be read, an option that does not fit, a row whose
-            training cannot begin, a damaged result, no seed or no job.
+        UsageError: before training: a config that cannot be read, an option that does not fit, a row whose training
+            cannot begin, a damaged result, no seed or no job.
     """
     for row in rows.values():
         load_config(row.config, row.options)
@@ -108,7 +110,7 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
     _refuse_hindered(waiting, len(rows))
     out.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
-    mistaken: set[str] = set()  # rows whose other seeds would end alike
+    mistaken: set[str] = set()  # rows whose other seeds would fail in the same way
 
     def train(run: Run) -> None:
         code, problem = (0, "") if run.name in mistaken else _train(run, jobs)
@@ -136,7 +138,7 @@ def _refuse_hindered(waiting: Sequence[Run], rows: int) -> None:
         first.setdefault(run.name, (run.row.config, _options(run)))
     if hindered := what_hinders(first):
         reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in hindered.items())
-        raise UsageError(f"{len(hindered)} of {rows} rows cannot be trained, so that none was: {reasons}.")
+        raise UsageError(f"{len(hindered)} of {rows} rows cannot be trained, so none was: {reasons}.")
 
 
 def _options(run: Run) -> list[str]:
@@ -145,7 +147,7 @@ def _options(run: Run) -> list[str]:
 
 
 def _probe(loop: Mapping[str, Any]) -> list[str]:
-    """Return the option that lets a validation with labelled neighbours fit a linear probe too."""
+    """Return the option that adds a linear probe to a validation with labelled bank images."""
     if loop and takes({"type": "ValLoop", **loop}, LOOPS, "linear_probe"):
         return ["val_cfg.linear_probe=True"]
     kinds = [each.get("type") for each in (loop.get("evaluators") or {}).values() if each]
@@ -155,7 +157,7 @@ def _probe(loop: Mapping[str, Any]) -> list[str]:
 
 
 def _train(run: Run, jobs: int) -> tuple[int, str]:
-    """Train, write `result.json`, and return the exit code, and the last sentence of a run that failed."""
+    """Train, write `result.json`, and return the exit code and, after a failure, the last line of output."""
     command = [sys.executable, "-m", "maetool", "train", run.row.config, "--work-dir", str(run.folder), "--resume"]
     command += ["--cfg-options", *_options(run)]
     threads = str(max(1, usable_cores() // jobs))
@@ -170,14 +172,14 @@ def _train(run: Run, jobs: int) -> tuple[int, str]:
 
 
 def over_labels(rows: Mapping[str, Row], shares: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Row]]:
-    """Return share to name to row, for every row on every share of the labels; the names hold both.
+    """Return, by share of the labels, the rows by name; each name contains row and share.
 
     Args:
-        rows: name to row.
-        shares: share of the labels, such as "0.01", to options that go with it.
+        rows: rows by name.
+        shares: additional options by share of the labels, such as "0.01".
 
     Raises:
-        UsageError: a share that is no number above 0 and up to 1.
+        UsageError: a share is not a number above 0 and up to 1.
     """
     for share in shares:
         if not share.replace(".", "", 1).isdecimal() or not 0 < float(share) <= 1:
@@ -196,19 +198,19 @@ def over_labels(rows: Mapping[str, Row], shares: Mapping[str, Sequence[str]]) ->
 def label_curves(
     rows: Mapping[str, Row], shares: Mapping[str, Mapping[str, Row]], out: Path
 ) -> tuple[str, dict[str, dict[int, list[float]]]]:
-    """Return the name of the first metric that was measured, and name to {number of labels: values of the seeds}.
+    """Return the first metric that was measured, and by row {number of labels: values of the seeds}.
 
     Args:
-        rows: name to row.
-        shares: what `over_labels` returned.
+        rows: rows by name.
+        shares: the result of `over_labels`.
         out: folder of all runs.
     """
     curves: dict[str, dict[str, dict[int, list[float]]]] = {}
     for planned in shares.values():
-        found = collect(out, list(planned))
+        results = collect(out, list(planned))
         for name, (full, row) in zip(rows, planned.items(), strict=True):
             number = _count_images(row)
-            for title, values in found[full].items():
+            for title, values in results[full].items():
                 if values:
                     curves.setdefault(title, {}).setdefault(name, {})[number] = values
     return next(((title, curves[title]) for title in (*METRICS, *curves) if title in curves), ("", {}))

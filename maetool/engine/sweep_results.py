@@ -16,14 +16,14 @@ from maetool.writing import write_file
 SPEED = "images/s"
 RESULT = "result.json"
 _NO_METRICS = ("options", CHECKSUM)
-_CLEAR = 3.0  # points; two standard errors of an accuracy that 1,000 images are asked for
+_CLEAR = 3.0  # points; two standard errors of an accuracy on 1,000 images
 _UNTRAINED = "untrained "
 
 
 def columns_of(metrics: Mapping[str, MetricName]) -> dict[str, str]:
-    """Return the columns that the metrics of a validation fill: title to their name in the logs.
+    """Return the table columns for the metrics of a validation: their names in the logs, by title.
 
-    What the features are worth has a column for the untrained encoder too, and a training has a speed.
+    Metrics of features also have a column for the untrained encoder, and every training has a speed.
     """
     columns = {}
     for name, entry in metrics.items():
@@ -37,7 +37,7 @@ METRICS = columns_of(headlines(METRIC_NAMES))
 
 
 def write_result(folder: Path, options: Sequence[str]) -> None:
-    """Write `result.json` of a run that is over: what its logs say was measured last, and the options of its row."""
+    """Write `result.json` of a finished run: the last measurements in its logs, and the options of its row."""
     logs = read_logs(folder)
     columns = columns_of(headlines(name.removeprefix("val/") for name in logs if name.startswith("val/")))
     result = {title: _result(title, logs[name]) for title, name in columns.items() if name in logs}
@@ -48,12 +48,12 @@ def write_result(folder: Path, options: Sequence[str]) -> None:
 def _result(title: str, values: Mapping[int, float]) -> float | None:
     if title.startswith(_UNTRAINED):
         return values.get(0)
-    # A speed is best told by its middle; everything else by where it ended.
+    # The median of a speed, and the last value of everything else.
     return statistics.median(values.values()) if title == SPEED else values[max(values)]
 
 
 def collect(out: Path, names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """Return name to metric to the values of the seeds that are finished."""
+    """Return, by name and metric, the values of the finished seeds."""
     results = {name: [read_result(path) for path in sorted((out / name).glob(f"seed_*/{RESULT}"))] for name in names}
     measured = [title for each in results.values() for result in each for title in result]
     titles = dict.fromkeys([*METRICS, *(title for title in measured if title not in _NO_METRICS)])
@@ -64,10 +64,10 @@ def collect(out: Path, names: Sequence[str]) -> dict[str, dict[str, list[float]]
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Return what a finished run measured, by the titles of the columns, and its options; the checksum is compared.
+    """Return the measurements of a finished run, by column title, and its options, after checking the checksum.
 
     Raises:
-        UsageError: it is damaged; results written before there was a checksum are checked for their kind only.
+        UsageError: the file is damaged; of files without a checksum only the types are checked.
     """
     try:
         content = read_file(path)
@@ -78,27 +78,28 @@ def read_result(path: Path) -> dict[str, Any]:
     numbers = [value for title, value in result.items() if title not in _NO_METRICS]
     if is_broken(content) or not all(isinstance(value, int | float) for value in numbers):
         raise UsageError(
-            f"{path} is damaged: delete it and run the same command again; it takes the numbers from that run's logs."
+            f"{path} is damaged: delete it and run the same command again, which reads the numbers from that run's "
+            "logs."
         )
     return result
 
 
-def to_markdown(found: Mapping[str, Mapping[str, Sequence[float]]], failed: Mapping[str, str] | None = None) -> str:
-    """Return a table of what any row measured: mean and, in brackets where they differ, lowest to highest of the seeds.
+def to_markdown(results: Mapping[str, Mapping[str, Sequence[float]]], failed: Mapping[str, str] | None = None) -> str:
+    """Return a Markdown table of all measurements: the mean over seeds and, if they differ, the range in brackets.
 
-    The last column says of which row a run failed, and which is no better than its encoder was before training; it is
-    left out where there is nothing to say.
+    The last column notes rows with a failed run and rows that are no better than their untrained encoder; without notes
+    it is left out.
 
     Args:
-        found: what `collect` returned.
-        failed: what `run_all` returned.
+        results: the result of `collect`.
+        failed: the result of `run_all`.
     """
-    titles = dict.fromkeys(title for metrics in found.values() for title in metrics)
-    titles = [title for title in titles if any(metrics.get(title) for metrics in found.values())]
-    notes = {name: (failed or {}).get(name) or _verdict(metrics) for name, metrics in found.items()}
+    titles = dict.fromkeys(title for metrics in results.values() for title in metrics)
+    titles = [title for title in titles if any(metrics.get(title) for metrics in results.values())]
+    notes = {name: (failed or {}).get(name) or _verdict(metrics) for name, metrics in results.items()}
     heads = ["run", "seeds", *titles, *(["note"] if any(notes.values()) else [])]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for name, metrics in found.items():
+    for name, metrics in results.items():
         cells = [name, str(max(map(len, metrics.values()))), *(_cell(title, metrics[title]) for title in titles)]
         cells += [notes[name].replace("|", "/")] if "note" in heads else []
         lines.append("| " + " | ".join(cells) + " |")
@@ -106,7 +107,7 @@ def to_markdown(found: Mapping[str, Mapping[str, Sequence[float]]], failed: Mapp
 
 
 def _verdict(metrics: Mapping[str, Sequence[float]]) -> str:
-    """Return what is to be said of a row that learned nothing useful, or nothing."""
+    """Return a note on a row that learned nothing useful, else an empty text."""
     pairs = [(values, metrics.get(f"{_UNTRAINED}{title}")) for title, values in metrics.items()]
     gains = [statistics.mean(after) - statistics.mean(before) for after, before in pairs if after and before]
     if not gains or max(gains) >= _CLEAR:

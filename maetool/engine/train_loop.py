@@ -30,24 +30,24 @@ _FEW_STEPS = 5000
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """A training loop that resumes at the exact iteration where the run stopped.
 
-    SIGTERM, SIGUSR1 or a used-up budget of time end it after the iteration in progress, without waiting for the next
-    batch; then `runner.stopped` says why, and `runner.saved_on_stop` whether that iteration is in a checkpoint. They
-    end a validation before its next batch too, and a resume begins with it. A hook that sets `stop_training`,
-    such as `EarlyStoppingHook`, ends it as if it were over.
+    SIGTERM, SIGUSR1 or an exhausted time budget end it after the iteration in progress, without waiting for the next
+    batch; `runner.stopped` then gives the reason, and `runner.saved_on_stop` whether that iteration is in a checkpoint.
+    They also end a validation before its next batch; a resumed run repeats that validation first. A hook that sets
+    `stop_training`, such as `EarlyStoppingHook`, ends training regularly.
 
     Args:
         runner: the runner.
-        dataloader: loader or config; its sampler has `set_position`.
-        max_epochs: epochs of the run. Give this or `max_iters`.
+        dataloader: loader or config, with a sampler that has `set_position`.
+        max_epochs: number of epochs; set this or `max_iters`.
         val_interval: epochs between validations, or iterations with `max_iters`; None is 1 epoch, or 1,000 iterations.
-        val_at_start: validate before the first step too, to know what the untrained encoder is worth.
+        val_at_start: also validate before the first step, to measure the untrained encoder.
         max_hours: wall-clock budget from the start of the program; None for none.
         max_iters: iterations of the run; the last epoch may be cut short.
         val_begin: the first epoch, or iteration, after which to validate.
         dynamic_intervals: pairs of an epoch, or iteration, and the `val_interval` from there on, see MMEngine.
 
     Raises:
-        UsageError: not exactly one of `max_epochs` and `max_iters`, or one that is no whole number from 0.
+        UsageError: not exactly one of `max_epochs` and `max_iters`, or a value that is not a whole number from 0.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._max_iters, self._max_epochs = max_iters, -(-max_iters // len(self.dataloader))
         self.val_at_start = val_at_start
         self.stop = StopRequest(max_hours)
-        self.owes_validation = False  # the one after the last iteration was cut short
+        self.owes_validation = False  # whether the validation after the last iteration was interrupted
 
     def run(self) -> torch.nn.Module:
-        """Train until the run is over, or until it is asked to stop."""
+        """Train until the end of the run, or until a stop is requested."""
         runner = self.runner
         runner.logger.info(runner.rate)
         runner.logger.info(self._describe())
@@ -89,7 +89,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 if self.by_epoch and not runner.stopped:
                     self._validate(self._epoch, self._max_epochs)
             if self.stop_training:
-                runner.logger.info("Training ends early, after iteration %d: a hook asked for it.", self._iter)
+                runner.logger.info(
+                    "Training ends early, after iteration %d, because a hook set stop_training.", self._iter
+                )
             runner.call_hook("after_train")
         return runner.model
 
@@ -105,14 +107,14 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._run_validation()
 
     def _run_validation(self) -> None:
-        """Validate; a run that is asked to stop meanwhile is saved as one that owes this validation."""
+        """Validate; if a stop is requested meanwhile, the run is saved with this validation pending."""
         runner = self.runner
         if self.owes_validation:
-            runner.logger.info("The validation after iteration %d, which a stop cut short, begins anew.", self._iter)
+            runner.logger.info("The validation after iteration %d, which a stop interrupted, starts again.", self._iter)
         reason = validate(runner, self.stop) if runner.val_loop is not None else ""
         self.owes_validation = bool(reason)
         if reason:
-            runner.last_saved = (-1, "")  # a checkpoint from before the validation does not say that it is owed
+            runner.last_saved = (-1, "")  # a checkpoint from before the validation does not record that it is pending
             self._save_and_stop(f"{reason} during validation")
 
     def _decide_current_val_interval(self) -> None:
@@ -124,32 +126,32 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         steps = self.max_iters // runner.cfg.optim_wrapper.get("accumulative_counts", 1)
         length = f"{self.max_epochs} epochs" if self.by_epoch else f"{self.max_iters / len(self.dataloader):.1f} epochs"
-        said = (
+        text = (
             f"{len(self.dataloader.dataset):,} images, {length}, {self.max_iters:,} iterations, "
             f"{steps:,} optimiser steps."
         )
         if not self.by_epoch and runner.val_loop is not None:
-            said += f" Validation every {self.val_interval:,} iterations."
+            text += f" Validation every {self.val_interval:,} iterations."
         at_once = self.dataloader.batch_size * runner.world_size
         if steps < _FEW_STEPS and (runner.cfg.get("effective_batch_size") or 0) > at_once:
-            said += (
-                " Few steps learn little (the published recipe makes 250,000): for a small set of images use a smaller "
+            text += (
+                " Few steps learn little (the published recipe has 250,000): with few images use a smaller "
                 f"effective batch, for example --cfg-options effective_batch_size={at_once}."
             )
-        return said
+        return text
 
     def run_epoch(self) -> None:
-        """Run one epoch, or what is left of it after a resume or until the last iteration.
+        """Run one epoch, or the rest of it after a resume or until the last iteration.
 
         Raises:
-            UsageError: the run that is resumed had another number of iterations in an epoch.
+            UsageError: the resumed run had a different number of iterations per epoch.
         """
         length = len(self.dataloader)
         start = self._iter - self._epoch * length
         if not 0 <= start <= length:
             raise UsageError(
                 f"The run stopped at iteration {self._iter} of epoch {self._epoch}, but an epoch now has {length} "
-                "iterations: resume with the data, batch size and number of processes that it began with."
+                "iterations: resume with the original data, batch size and number of processes."
             )
         enter(self.dataloader, self._epoch, start)
         self.runner.call_hook("before_train_epoch")
@@ -178,7 +180,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += self.by_epoch or self._iter == (self._epoch + 1) * length
 
     def _stops(self) -> bool:
-        """Return whether the run was asked to stop, and save it then; all processes call it together."""
+        """Return whether a stop is requested, after saving the run; all processes must call it together."""
         reason = self.stop.reason(next(self.runner.model.parameters()).device)
         if reason:
             self._save_and_stop(reason)
@@ -190,9 +192,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.stop.end_loading()
 
     def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
-        """Run one iteration; if it is not finite, hooks get no outputs, so that logged averages leave it out."""
+        """Run one iteration; if its loss is not finite, hooks get no outputs, so that logged averages exclude it."""
         runner = self.runner
-        # What draws from the global generator (drop path, dropout) is a function of the iteration and the process.
+        # Makes draws from the global generator (drop path, dropout) a function of iteration and process.
         torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
         outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
@@ -205,8 +207,8 @@ def _check_length(max_epochs: int | None, max_iters: int | None) -> None:
     if (max_epochs is None) == (max_iters is None):
         how = "neither" if max_epochs is None else f"both max_epochs={max_epochs} and max_iters={max_iters}"
         raise UsageError(
-            f"train_cfg gives {how}: give one of max_epochs and max_iters, and set the other to None where a base "
-            "config gives it."
+            f"train_cfg has {how}: set one of max_epochs and max_iters, and set the other to None if a base "
+            "config has it."
         )
     for name, value in (("max_epochs", max_epochs), ("max_iters", max_iters)):
         if value is not None and (type(value) is not int or value < 0):
@@ -214,10 +216,10 @@ def _check_length(max_epochs: int | None, max_iters: int | None) -> None:
 
 
 def enter(dataloader: Any, epoch: int, start: int) -> None:
-    """Set a loader to begin its next pass at batch `start` of `epoch`.
+    """Make the next pass over a loader begin at batch `start` of `epoch`.
 
     Raises:
-        UsageError: a loader that was built elsewhere, with a sampler that cannot do that.
+        UsageError: the loader was built elsewhere, with a sampler that does not support this.
     """
     sampler, batch = dataloader.sampler, dataloader.batch_size
     if not hasattr(sampler, "set_position"):
@@ -234,10 +236,10 @@ def enter(dataloader: Any, epoch: int, start: int) -> None:
 class EndlessBatches:
     """An iterator over the batches of successive epochs, from any iteration; used by `IterBasedTrainLoop`.
 
-    MMEngine's own iterator waits two seconds between epochs, and after a resume gives epochs their first numbers.
+    MMEngine's own iterator waits two seconds between epochs, and restarts the epoch numbers after a resume.
 
     Args:
-        dataloader: its sampler has `set_position`.
+        dataloader: a loader whose sampler has `set_position`.
     """
 
     def __init__(self, dataloader: Any) -> None:
@@ -265,7 +267,7 @@ def renew_epochs(loop: Any) -> None:
     """Make a training loop of MMEngine's give each epoch its own sample order and keys.
 
     Raises:
-        UsageError: an endless sampler in a loop of epochs, the first of which would never end.
+        UsageError: an endless sampler in an epoch-based loop, whose first epoch would never end.
     """
     runner, sampler = loop.runner, loop.dataloader.sampler
     if isinstance(loop, ResumableTrainLoop):
@@ -276,16 +278,16 @@ def renew_epochs(loop: Any) -> None:
         return
     if getattr(sampler, "endless", False):
         raise UsageError(
-            f"An epoch of {type(loop).__name__} never ends with InfiniteSampler: take DefaultSampler, or a loop of "
-            "iterations."
+            f"An epoch of {type(loop).__name__} never ends with InfiniteSampler: use DefaultSampler, or an "
+            "iteration-based loop."
         )
     if not any(isinstance(hook, DistSamplerSeedHook) for hook in runner.hooks):
         runner.register_hook(DistSamplerSeedHook())
 
 
 def enter_loop(loop: Any) -> None:
-    """Make a resumed training loop of MMEngine's continue inside the epoch where the run stopped."""
+    """Make a resumed training loop of MMEngine continue within the epoch in which the run stopped."""
     if isinstance(loop, IterBasedTrainLoop):
-        loop._epoch = 0  # it has one epoch, however often it passes over the data
+        loop._epoch = 0  # it counts one epoch, however often it passes over the data
     elif not isinstance(loop, ResumableTrainLoop) and hasattr(loop.dataloader.sampler, "set_position"):
         enter(loop.dataloader, loop._epoch, loop._iter - loop._epoch * len(loop.dataloader))

@@ -15,14 +15,14 @@ from .stopping import PassEndedError, StopRequest
 
 
 def validate(runner: RunnerLike, stop: StopRequest) -> str:
-    """Validate in the middle of training, as long as the run is not asked to stop; all processes call it together.
+    """Validate during training until done or a stop is requested; all processes must call it together.
 
     Args:
-        runner: its loop of validation is maetool's, or another that reads its `dataloader`.
-        stop: whether the run is asked to.
+        runner: a runner whose validation loop is maetool's, or one that reads its `dataloader`.
+        stop: the stop request.
 
     Returns:
-        Why to stop, without metrics and with the model as it was; empty after a complete validation.
+        The reason to stop, with metrics dropped and the model restored; empty after a complete validation.
     """
     loop, model, training = runner.val_loop, runner.model, runner.model.training
     try:
@@ -32,7 +32,7 @@ def validate(runner: RunnerLike, stop: StopRequest) -> str:
         model.train(training)
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
-                hook.after_val_epoch(runner)  # puts the weights that are trained back
+                hook.after_val_epoch(runner)  # restores the trained weights
         for metric in loop.evaluator.metrics if hasattr(loop, "evaluator") else ():
             metric.results.clear()
         return ended.reason
@@ -41,7 +41,7 @@ def validate(runner: RunnerLike, stop: StopRequest) -> str:
 
 @contextmanager
 def _watched(loop: Any, stop: StopRequest, device: torch.device) -> Iterator[None]:
-    """Let the passes that a loop makes over its data end when the run is asked to stop."""
+    """End the passes of a loop over its data when a stop is requested."""
     name = "read" if isinstance(loop, ValLoop) else "dataloader"
     before = getattr(loop, name)
     read = partial(stop.full_pass, device=device)
@@ -53,7 +53,7 @@ def _watched(loop: Any, stop: StopRequest, device: torch.device) -> Iterator[Non
 
 
 class _WatchedLoader:
-    """A loader that is read in another way."""
+    """A loader with another way to iterate over it."""
 
     def __init__(self, loader: Any, read: Callable[[Any], Iterator[Any]]) -> None:
         self._loader, self._read = loader, read

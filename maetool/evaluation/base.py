@@ -1,4 +1,4 @@
-"""What an evaluator is: one thing that is measured of a model, with its own data, cadence and prefix."""
+"""The base class of evaluators: one measurement of a model, with its own data, cadence and prefix."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,22 +15,22 @@ from .names import MetricName
 
 
 class BaseEvaluator:
-    """Measures one thing of a model; `ValLoop` runs any number of them, in training and in `maetool test`.
+    """One measurement of a model; `ValLoop` runs any number of evaluators, in training and in `maetool test`.
 
-    A subclass is registered in `METRICS` and writes `measure`.
+    A subclass is registered in `METRICS` and implements `measure`.
 
     Args:
-        dataloader: loader or config of the images to measure on; None takes those of the loop.
-        every: validations of a training from one measurement to the next, see `ValLoop`.
-        prefix: goes before the names of its metrics, as in "prefix/knn"; an empty one before none. By default the
-            evaluator's name in the config goes before those names that another evaluator of the loop gives too.
+        dataloader: loader or config of the images to measure on; None uses those of the loop.
+        every: measure at every n-th validation of a training, see `ValLoop`.
+        prefix: put before the names of its metrics, as in "prefix/knn"; an empty one is never put. By default the
+            evaluator's name in the config is put before names that another evaluator of the loop has too.
 
     Attributes:
-        metric_names: what its metrics are called, see `maetool.evaluation.names`.
+        metric_names: names, units and directions of its metrics, see `maetool.evaluation.names`.
         files: names of the files that `report` writes.
 
     Raises:
-        UsageError: fewer than one validation.
+        UsageError: `every` is not a whole number from 1.
     """
 
     metric_names: ClassVar[Mapping[str, MetricName]] = {}
@@ -39,29 +39,29 @@ class BaseEvaluator:
     def __init__(self, dataloader: Any = None, every: int = 1, prefix: str | None = None) -> None:
         if type(every) is not int or every < 1:
             raise UsageError(
-                f"{type(self).__name__} got every={every!r}, but it must be a whole number from 1: of how many "
-                "validations one measures."
+                f"{type(self).__name__} got every={every!r}, but it must be a whole number from 1: it measures at "
+                "every n-th validation."
             )
         self.dataloader, self.every, self.prefix = dataloader, every, prefix
 
     def check_dataset(self, dataset: Any) -> None:
-        """Check that there is something to measure on a dataset; called before training begins.
+        """Check that the evaluator can measure on a dataset; called before training begins.
 
         Raises:
-            UsageError: there is not.
+            UsageError: it cannot.
         """
 
     def measure(self, model: nn.Module, data: "EvaluationData") -> dict[str, Any]:
-        """Return name to value; all processes call it together, and each returns the same.
+        """Return the metrics by name; all processes call it together, and each must return the same.
 
         Args:
-            model: in evaluation mode, without the wrapper of several processes; gradients are off.
-            data: the images, and what goes with them.
+            model: the model in evaluation mode, without the wrapper of several processes; gradients are off.
+            data: the images and the context of the validation.
         """
-        raise NotImplementedError(f"{type(self).__name__} must say what it measures: write `measure`.")
+        raise NotImplementedError(f"{type(self).__name__} must implement `measure`.")
 
     def report(self, folder: Path) -> dict[str, Any]:
-        """Write to a folder what the metrics of the last measurement leave out, and return what JSON can hold of it."""
+        """Write details of the last measurement to a folder, and return those that JSON can represent."""
         return {}
 
 
@@ -71,13 +71,13 @@ def _no_hook(name: str, **_: Any) -> None:
 
 @dataclass
 class Shared:
-    """What the evaluators of one validation share.
+    """State shared by the evaluators of one validation.
 
     Attributes:
-        model: the one that is measured.
-        open: returns the batches of a loader or of its config; those of the same loader are the same object.
-        trained_classes: names of the classes that the model was trained on; empty where nothing says so.
-        bank: loader or config of the labelled images that features are compared with, for evaluators without their own.
+        model: the model that is measured.
+        open: returns the batches of a loader or of its config; the same object for the same loader.
+        trained_classes: names of the classes that the model was trained on; empty if unknown.
+        bank: loader or config of the labelled bank images, for evaluators without their own.
         call_hook: calls a method of the runner's hooks.
     """
 
@@ -89,26 +89,26 @@ class Shared:
     _features: dict[int, tuple[dict[str, Features], dict[str, Tensor]]] = field(default_factory=dict)
 
     def features(self, batches: CountedBatches, functions: Mapping[str, Features]) -> dict[str, Tensor]:
-        """Return what `collect_features` does, without another pass where these features are there already."""
-        known, found = self._features.get(id(batches), ({}, {}))
+        """Return the result of `collect_features`, cached within this validation."""
+        known, features = self._features.get(id(batches), ({}, {}))
         if not functions.items() <= known.items():
-            known, found = dict(functions), collect_features(self.model, batches, functions)
-            self._features[id(batches)] = known, found
-        return dict(found)
+            known, features = dict(functions), collect_features(self.model, batches, functions)
+            self._features[id(batches)] = known, features
+        return dict(features)
 
 
 class EvaluationData:
-    """The images that an evaluator measures on, and what goes with them.
+    """The images that an evaluator measures on, and the context of the validation.
 
-    Iterating over it yields the batches as the loader gives them, in each pass anew. Broken files among them count
-    once; `maetool.data.datasets.broken_files.own_part` takes out of a batch what replaces them.
+    Each iteration over it is a pass over the batches of the loader. Broken files count once;
+    `maetool.data.datasets.broken_files.own_part` removes their replacements from a batch.
 
     Args:
-        batches: of the loader.
-        shared: what the evaluators of this validation share.
+        batches: batches of the loader.
+        shared: state shared by the evaluators of this validation.
 
     Attributes:
-        dataset: of the loader.
+        dataset: the loader's dataset.
         trained_classes, bank, call_hook: see `Shared`.
     """
 
@@ -122,14 +122,14 @@ class EvaluationData:
         return iter(self._batches)
 
     def features(self, functions: Mapping[str, Features]) -> dict[str, Tensor]:
-        """Return the features of all images, see `collect_features`; evaluators that ask for the same share a pass."""
+        """Return the features of all images, see `collect_features`; equal requests of evaluators share a pass."""
         return self._shared.features(self._batches, functions)
 
     def other(self, loader: Any, title: str) -> "EvaluationData":
-        """Return further data of an evaluator, such as labelled images to compare with.
+        """Return additional data of an evaluator, such as labelled bank images.
 
         Args:
-            loader: or its config, which is built once.
-            title: what the images are for, in the log.
+            loader: a loader, or its config, which is built once.
+            title: the purpose of the images, for the log.
         """
         return EvaluationData(self._shared.open(loader, title), self._shared)

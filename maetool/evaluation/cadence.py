@@ -1,4 +1,4 @@
-"""In which validations of a training an evaluator measures."""
+"""Decides in which validations of a training an evaluator measures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,15 +9,15 @@ from maetool.protocols import RunnerLike
 
 
 def is_due(every: int, runner: RunnerLike, loop: Any) -> bool:
-    """Return whether an evaluator measures in this validation; it depends on nothing but how far training is.
+    """Return whether an evaluator measures in this validation; depends only on the training progress.
 
     Args:
-        every: validation intervals from one measurement to the next.
+        every: number of validation intervals between measurements.
         runner: the runner.
-        loop: of the validation; one that tests measures everything.
+        loop: the evaluation loop; a test loop measures everything.
     """
     train = runner._train_loop
-    if every == 1 or runner._test_loop is loop or isinstance(train, Mapping | None):  # which nobody built yet
+    if every == 1 or runner._test_loop is loop or isinstance(train, Mapping | None):  # not built yet
         return True
     by_epoch = getattr(train, "by_epoch", not isinstance(train, IterBasedTrainLoop))
     done = train.epoch if by_epoch else train.iter

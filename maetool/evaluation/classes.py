@@ -1,4 +1,4 @@
-"""What a classifier is worth."""
+"""Evaluation of a classifier."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 class ClassificationEvaluator(BaseEvaluator):
     """Accuracies, average precision and calibration of a classifier; see `maetool.evaluation.metrics.summarise`.
 
-    The model has `num_classes`, `multi_label`, and logits (B, K) in the mode "predict". Each image counts once, however
-    many processes there are; one that replaces a broken file does not count. Classes are matched by name with those
-    that were trained on, so that a validation set may lack some.
+    The model has `num_classes` and `multi_label`, and returns logits (B, K) in mode "predict". Each image counts once,
+    for any number of processes; the replacement of a broken file does not count. Classes are matched by name with the
+    trained ones, so a validation set may lack some.
 
     Args:
         dataloader, every, prefix: see `BaseEvaluator`; the images have labels.
 
     Attributes:
-        predictions: those of the last measurement.
+        predictions: the predictions of the last measurement.
 
     Raises:
-        UsageError: data without labels, or of other classes than the model's.
+        UsageError: data without labels, or with classes other than the model's.
     """
 
     metric_names = named(
@@ -47,16 +47,16 @@ class ClassificationEvaluator(BaseEvaluator):
 
     def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
         """Return the metrics."""
-        # Imported here because scikit-learn takes a second to import, which pretraining need not wait for.
+        # Imported here because scikit-learn takes a second to import, and pretraining does not need it.
         from maetool.evaluation.metrics import Predictions, summarise
 
         own = labels_of(data.dataset).classes
         classes = list(data.trained_classes or own)
         _check(model, data.dataset.labels, classes)
-        found = data.features({"logits": _logits})
-        labels = aligned(Labels(own, found["label"]), classes)
+        features = data.features({"logits": _logits})
+        labels = aligned(Labels(own, features["label"]), classes)
         self.predictions, self._dataset = (
-            Predictions(found["logits"].float(), labels, classes, found["index"]),
+            Predictions(features["logits"].float(), labels, classes, features["index"]),
             data.dataset,
         )
         return summarise(self.predictions)
@@ -79,7 +79,7 @@ class ClassificationValLoop(EarlierValLoop):
 
     @property
     def predictions(self) -> "Predictions":
-        """Those of the last validation."""
+        """The predictions of the last validation."""
         return self.evaluators["classes"].predictions
 
 
@@ -90,11 +90,11 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
 def _check(model: nn.Module, labels: Tensor, classes: list[str]) -> None:
     if model.num_classes != len(classes):
         raise UsageError(
-            f"The model tells {model.num_classes} classes apart, but the data has {len(classes)}: set "
-            f"model.num_classes={len(classes)}, or take the data that the model was trained on."
+            f"The model predicts {model.num_classes} classes, but the data has {len(classes)}: set "
+            f"model.num_classes={len(classes)}, or use data with the classes that the model was trained on."
         )
     if model.multi_label != (labels.ndim == 2):
-        one, several = "one label for each image", "several labels for an image"
+        one, several = "one label per image", "several labels per image"
         model_has, data_has = (several, one) if model.multi_label else (one, several)
         raise UsageError(
             f"The model gives {model_has}, but the data has {data_has}: set model.multi_label={not model.multi_label}."

@@ -1,4 +1,4 @@
-"""What a segmentation is worth."""
+"""Confusion matrix and scores of a semantic segmentation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from maetool.heads.segmentation import resize_map
 
 
 def pixel_confusion(predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    """Return how many pixels of each class (rows) were taken for each class (columns), int64 (K, K).
+    """Return the number of pixels of each true class (rows) with each predicted class (columns), int64 (K, K).
 
     Args:
         predicted: classes, int64 of any shape.
-        truth: the same shape; pixels of `ignore_index` count nothing.
+        truth: the same shape; pixels of `ignore_index` are ignored.
         num_classes: K.
-        ignore_index: see there.
+        ignore_index: value of `truth` to ignore.
     """
     counted = truth != ignore_index
     pairs = truth[counted] * num_classes + predicted[counted]
@@ -26,7 +26,7 @@ def pixel_confusion(predicted: Tensor, truth: Tensor, num_classes: int, ignore_i
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """The customary measures of a confusion of pixels.
+    """The usual scores of a confusion matrix of pixels.
 
     Attributes:
         confusion: int64 (K, K), rows true, columns predicted.
@@ -42,7 +42,7 @@ class SegmentationScores:
 
     @property
     def class_accuracy(self) -> Tensor:
-        """The share of each class's pixels that were recognised, float64 (K,); nan for a class without pixels."""
+        """The recall of each class, float64 (K,); nan for a class without pixels."""
         return self.confusion.diag().double() / self.confusion.sum(dim=1)
 
     @property
@@ -57,16 +57,16 @@ class SegmentationScores:
         return {name: value.item() * 100 for name, value in shares.items()}
 
     def added(self, other: Tensor) -> "SegmentationScores":
-        """Return the scores of this confusion and another one together."""
+        """Return the scores of the sum of this confusion matrix and another one."""
         return SegmentationScores(self.confusion + other)
 
 
 def no_scores(num_classes: int) -> SegmentationScores:
-    """Return the scores of no pixel."""
+    """Return scores without any pixel, to add to."""
     return SegmentationScores(torch.zeros(num_classes, num_classes, dtype=torch.int64))
 
 
 def predict_classes(model: nn.Module, data: Mapping[str, Any], size: Sequence[int]) -> Tensor:
-    """Return the classes (B, H, W) that a segmentor gives the pixels of a batch, at `size`, on the CPU."""
+    """Return the classes (B, H, W) that a segmentor predicts for a batch, resized to `size`, on the CPU."""
     logits = model(model.data_preprocessor(dict(data))["images"], mode="predict")
     return resize_map(logits, size).argmax(dim=1).cpu()

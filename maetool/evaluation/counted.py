@@ -1,4 +1,4 @@
-"""Batches of validation, which count the broken files among their images."""
+"""Validation batches that count broken files."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -10,13 +10,13 @@ from maetool.data.datasets.broken_files import BrokenFiles
 
 
 class CountedBatches:
-    """The batches of a loader, which may be read several times; each broken file among them counts once.
+    """The batches of a loader, which can be read several times; each broken file counts once.
 
     Args:
-        loader: of a dataset; one without files has nothing that can be broken.
-        logger: where each broken file is named, once.
-        title: what the images are for, in the log.
-        read: returns the batches of the loader, for one pass.
+        loader: the loader; datasets without files have no broken ones.
+        logger: logs each broken file once.
+        title: the purpose of the images, for the log.
+        read: returns the batches of the loader for one pass.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class CountedBatches:
         self._broken: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield each batch as the loader gives it."""
+        """Yield each batch of the loader."""
         for data in self._read(self.loader):
             if "skipped" in data:
                 pairs = zip(map(int, data["index"]), data["skipped"], strict=True)
@@ -36,7 +36,7 @@ class CountedBatches:
             yield data
 
     def report(self) -> None:
-        """Log what was broken since the last call, in all processes, which call it together.
+        """Log the broken files of all processes since the last call; all processes must call it together.
 
         Raises:
             UsageError: more than the dataset's `max_broken` of its images are broken.
@@ -48,6 +48,6 @@ class CountedBatches:
         self._files.seen = self._files.replaced = 0  # a share of this pass; names stay, so that each is logged once
         self._files.update([broken[index] for index in sorted(broken)], self._total)
         self.logger.info(
-            f"{self.title}: {self._total - len(broken):,} of {self._total:,} images, without {len(broken):,} whose "
-            "file is broken."
+            f"{self.title}: {self._total - len(broken):,} of {self._total:,} images, without {len(broken):,} with "
+            "a broken file."
         )

@@ -1,4 +1,4 @@
-"""Metrics of `val_evaluator`, as MMEngine's users write them."""
+"""MMEngine's metrics, from `val_evaluator` in a config."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
@@ -16,7 +16,7 @@ _MISSING = object()
 
 
 def build_evaluator(evaluator: Any) -> Evaluator:
-    """Return the evaluator of a config: of a metric, of a list of them, of `dict(metrics=...)`, or of nothing.
+    """Build an evaluator from a metric, a list of metrics, `dict(metrics=...)`, or None.
 
     Raises:
         UsageError: a metric that is not registered, or an argument that it does not take.
@@ -40,15 +40,15 @@ def _built(metric: Any) -> BaseMetric:
 
 
 def compute(evaluator: Evaluator, size: int, measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metrics that are `measured` already, followed by those of an evaluator that has seen all data.
+    """Return the metrics in `measured`, followed by those of an evaluator that has processed all data.
 
     Args:
-        evaluator: its metrics hold what they made of the batches of this process.
-        size: images of the data.
-        measured: name to value.
+        evaluator: an evaluator whose metrics have processed the batches of this rank.
+        size: number of images.
+        measured: metrics by name.
 
     Raises:
-        UsageError: two metrics of one name, or a value that a checkpoint could not hold.
+        UsageError: two metrics have the same name, or a value cannot be stored in a checkpoint.
     """
     metrics = dict(measured)
     for metric in evaluator.metrics:
@@ -56,7 +56,7 @@ def compute(evaluator: Evaluator, size: int, measured: Mapping[str, Any]) -> dic
         for name, value in _of_all_processes(metric, size).items():
             if name in metrics:
                 raise UsageError(
-                    f"{owner} gives `{name}`, which is there already: give it a prefix, such as prefix='my'."
+                    f"{owner} returns `{name}`, a name that is already taken: give it a prefix, such as prefix='my'."
                 )
             metrics[name] = plain_value(owner, name, value)
     return metrics
@@ -65,26 +65,26 @@ def compute(evaluator: Evaluator, size: int, measured: Mapping[str, Any]) -> dic
 def _of_all_processes(metric: BaseMetric, size: int) -> dict[str, Any]:
     if get_world_size() == 1:
         return metric.evaluate(size)
-    # MMEngine stops at the process with the fewest results; here an image counts once, so that they need not be even.
+    # MMEngine truncates to the rank with the fewest results; here ranks may have different numbers of images.
     parts = all_gather_object(metric.results)
     metric.results.clear()
     results = [each for each in chain(*zip_longest(*parts, fillvalue=_MISSING)) if each is not _MISSING][:size]
-    found = [metric.compute_metrics(results) if is_main_process() else None]
-    broadcast_object_list(found)
-    return {f"{metric.prefix}/{name}" if metric.prefix else name: value for name, value in found[0].items()}
+    computed = [metric.compute_metrics(results) if is_main_process() else None]
+    broadcast_object_list(computed)
+    return {f"{metric.prefix}/{name}" if metric.prefix else name: value for name, value in computed[0].items()}
 
 
 def plain_value(owner: str, name: str, value: Any) -> Any:
-    """Return the value of a metric as checkpoints and logs hold it.
+    """Return the value of a metric in the form that checkpoints and logs store.
 
     Raises:
-        UsageError: a value of another kind; the message names its `owner`.
+        UsageError: a value of an unsupported type; the message names its `owner`.
     """
     try:
         value = to_plain(value)
     except TypeError as error:
         raise UsageError(
-            f"{owner} gives {type(value).__name__} as `{name}`, which no checkpoint holds: return numbers, tensors, "
-            "or lists of them."
+            f"{owner} returns a value of type {type(value).__name__} as `{name}`, which cannot be stored in a "
+            "checkpoint: return numbers, tensors, or lists of them."
         ) from error
     return value.item() if hasattr(value, "numel") and value.numel() == 1 else value

@@ -15,13 +15,13 @@ Features = Callable[[nn.Module, Any], Tensor]
 
 
 def token_features(model: nn.Module, images: Any) -> Tensor:
-    """Return the mean patch token (B, D) of whole images (B, C, *size): nothing is hidden, the prefix is left out.
+    """Return the mean patch token (B, D) of unmasked images (B, C, *size), without prefix tokens.
 
-    A model that pools by itself, such as a classifier, gives what it pools.
+    A model that pools by itself, such as a classifier, returns its pooled features.
 
     Args:
         model: the model.
-        images: a tensor, or a mapping of streams or views; of views the model's own is taken. A tensor is such a view.
+        images: a tensor, or a mapping of streams or views, of which the model's own view is used; a tensor is that view.
     """
     view = getattr(model, "view", None)
     images = images if view is None or isinstance(images, Mapping) else {view: images}
@@ -34,17 +34,17 @@ def token_features(model: nn.Module, images: Any) -> Tensor:
 def pixel_features(model: nn.Module, images: Any) -> Tensor:
     """Return the pixels of images (B, C, *size), averaged to at most 32 along each axis, (B, C * numbers).
 
-    They are what no encoder gives. Of views, they are those of the model's own; of streams, those of all.
+    They are the baseline without an encoder. Of views, the model's own is used; of streams, all.
 
     Raises:
-        UsageError: ids of codes, which are no pixels.
+        UsageError: ids of codes, which are not pixels.
     """
     if isinstance(images, Mapping):
         view = getattr(model, "view", None)
         shown = list(images.values()) if view is None else [images[view]]
         return torch.cat([pixel_features(model, each) for each in shown], dim=1)
     if images.dtype == torch.int64:
-        raise UsageError("The data is ids of codes, which are no pixels: leave out pixels=True of KnnEvaluator.")
+        raise UsageError("The data is ids of codes, which are not pixels: remove pixels=True from KnnEvaluator.")
     size = [min(side, 32) for side in images.shape[2:]]
     pool = {1: functional.adaptive_avg_pool1d, 2: functional.adaptive_avg_pool2d, 3: functional.adaptive_avg_pool3d}
     return pool[len(size)](images, size).flatten(1)
@@ -55,20 +55,20 @@ def collect_features(model: nn.Module, loader: Iterable, features: Mapping[str, 
     """Return the features of all samples of a loader, of all processes, on the CPU, in the order of the dataset.
 
     Args:
-        model: with a `data_preprocessor`, in evaluation mode.
-        loader: gives batches; a sample that replaces a broken file is left out.
-        features: name to function of (model, images).
+        model: a model with a `data_preprocessor`, in evaluation mode.
+        loader: yields batches; replacements of broken files are left out.
+        features: functions of (model, images), by name.
 
     Returns:
-        Name to (N, D), `index` (N,) in the dataset, and where the batches have labels `label`, (N,) or (N, K).
+        Features (N, D) by name, `index` (N,) in the dataset, and if the batches have labels `label`, (N,) or (N, K).
     """
     parts: dict[str, list[Tensor]] = {}
     for data in loader:
         valid = own_samples(data)
         images = model.data_preprocessor(data)["images"]
-        found = {name: function(model, images).cpu() for name, function in features.items()}
-        found |= {name: data[name].cpu() for name in ("label", "index") if name in data}
-        for name, values in found.items():
+        outputs = {name: function(model, images).cpu() for name, function in features.items()}
+        outputs |= {name: data[name].cpu() for name in ("label", "index") if name in data}
+        for name, values in outputs.items():
             parts.setdefault(name, []).append(values[valid])
     gathered = {name: _gather(torch.cat(values)) for name, values in parts.items()}
     order = gathered["index"].argsort()

@@ -7,24 +7,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_SIMILARITIES = 2**26  # float32, at a time
+_SIMILARITIES = 2**26  # float32 values at a time
 
 
 def knn_scores(
     bank: Tensor, bank_labels: Tensor, query: Tensor, k: int = 20, temperature: float = 0.07, chunk: int | None = None
 ) -> Tensor:
-    """Return how the nearest neighbours in cosine similarity vote about each query: shares (N, K), 0 to 1.
+    """Return the shares (N, K), 0 to 1, of the votes of each query's nearest neighbours by cosine similarity.
 
-    A neighbour votes with exp(similarity / temperature), as is customary since Wu et al., "Unsupervised feature
+    A neighbour votes with weight exp(similarity / temperature), following Wu et al., "Unsupervised feature
     learning via non-parametric instance discrimination" (2018), section 3.4.
 
     Args:
-        bank: (M, D), the features of the neighbours.
+        bank: (M, D), the features of the labelled images.
         bank_labels: their classes, int64 (M,), or float32 (M, K) of zeros and ones for several.
         query: (N, D).
-        k: neighbours that vote; all of the bank if it is smaller.
-        temperature: above 0; small values trust the nearest ones.
-        chunk: queries that are compared at a time, which bounds the memory; by default what 256 MB hold.
+        k: number of neighbours; at most the size of the bank.
+        temperature: above 0; small values favour the nearest neighbours.
+        chunk: queries per batch, which bounds the memory; by default 256 MB of similarities.
     """
     bank = functional.normalize(bank.float(), dim=1)
     classes = bank_labels.shape[1] if bank_labels.ndim == 2 else int(bank_labels.max()) + 1
@@ -43,13 +43,13 @@ def knn_scores(
 def knn_predict(
     bank: Tensor, bank_labels: Tensor, query: Tensor, k: int = 20, temperature: float = 0.07, chunk: int | None = None
 ) -> Tensor:
-    """Return the class (N,) that gets most votes of each query's neighbours; see `knn_scores`."""
+    """Return the class (N,) with the most votes of each query's neighbours; see `knn_scores`."""
     return knn_scores(bank, bank_labels, query, k, temperature, chunk).argmax(dim=1)
 
 
 def knn_accuracy(
     bank: Mapping[str, Any], query: Mapping[str, Any], name: str, k: int = 20, temperature: float = 0.07
 ) -> float:
-    """Return the accuracy in percent with the features called `name` of what `collect_features` returns."""
+    """Return the accuracy in percent with the features called `name` in two results of `collect_features`."""
     predicted = knn_predict(bank[name], bank["label"], query[name], k, temperature)
     return (predicted == query["label"]).float().mean().item() * 100

@@ -8,7 +8,7 @@ from torch.nn import functional
 def linear_probe_scores(
     train: Tensor, labels: Tensor, query: Tensor, weight_decay: float = 1e-3, steps: int = 100
 ) -> Tensor:
-    """Return the logits (N, K) that a linear classifier fitted on all of `train` gives each query.
+    """Fit a linear classifier on `train` and return its logits (N, K) for each query.
 
     Logistic regression on standardised features, fitted by L-BFGS; deterministic.
 
@@ -17,9 +17,9 @@ def linear_probe_scores(
         labels: their classes, int64 (M,), or float32 (M, K) of zeros and ones for several.
         query: (N, D).
         weight_decay: strength of the penalty on the squared weights.
-        steps: iterations of L-BFGS at most.
+        steps: maximum number of L-BFGS iterations.
     """
-    # A single image to fit on has no deviation, and not NaN.
+    # The deviation of a single image is 0, not NaN.
     mean, std = train.mean(dim=0), train.std(dim=0, correction=min(1, len(train) - 1)) + 1e-6
     train, query = (train - mean) / std, (query - mean) / std
     several = labels.ndim == 2

@@ -1,4 +1,4 @@
-"""The loop of validation, which runs evaluators, and the loops of pretraining that configs of 0.1 name."""
+"""The evaluation loop, which runs evaluators, and the loops that configs of 0.1 name."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -25,34 +25,33 @@ from .prefixes import build_evaluators, folder_of, full_names, must_wait
 
 @LOOPS.register_module()
 class ValLoop(BaseLoop):
-    """Measures what its evaluators measure, and returns their metrics as one dict.
+    """Runs its evaluators and returns their metrics as one dict.
 
-    No metric counts an image that replaces a broken file. Each broken file is named once in the log, and more than the
-    dataset's `max_broken` end the run.
+    Metrics exclude images that replace broken files. Each broken file is logged once, and more than the dataset's
+    `max_broken` end the run.
 
-    In training an evaluator with `every=n` measures where the number of epochs, or iterations, that are over is a
-    multiple of n validation intervals, which includes the validation before the first step, and after the last; so a
-    run that is resumed measures at the same places. Outside of training all of them measure.
+    In training, an evaluator with `every=n` measures when the number of completed epochs, or iterations, is a multiple
+    of n validation intervals, which includes the validation before the first step, and at the end; so a resumed run
+    measures at the same points. Outside training, all evaluators measure.
 
-    Metrics of `val_evaluator` are computed besides: in a further pass over the data, each gets the batch as the loader
-    gives it and, as `data_samples`, what the model's `val_step` predicts: a list with an entry for each image.
+    Metrics of `val_evaluator` are computed in an additional pass over the data: each gets the batch of the loader and,
+    as `data_samples`, the predictions of the model's `val_step`, a list with an entry for each image.
 
     Args:
         runner: the runner.
         dataloader: loader or config of the validation data.
-        evaluator: metrics registered in `METRICS` as MMEngine's users write them: a config, a list, or an `Evaluator`.
-        evaluators: name to evaluator, a `BaseEvaluator` or its config, in the order in which they measure; None in the
-            place of one leaves it out.
-        bank_dataloader: loader or config of labelled images that features are compared with, for all evaluators that
-            have none of their own.
+        evaluator: MMEngine's metrics, registered in `METRICS`: a config, a list, or an `Evaluator`.
+        evaluators: evaluators by name, each a `BaseEvaluator` or its config, in the order of measuring; an entry that
+            is None is left out.
+        bank_dataloader: loader or config of labelled bank images, for all evaluators without their own.
 
     Attributes:
-        batches: those of the validation data, which can be read as often as needed.
-        read: returns the batches of a loader, for one pass; during training, one that ends when the run is to stop.
-        resting: names of the evaluators that the last validation left out, because it was not their turn.
+        batches: the batches of the validation data, which can be read several times.
+        read: returns the batches of a loader for one pass; during training the pass ends when a stop is requested.
+        resting: names of the evaluators that were not due in the last validation.
 
     Raises:
-        UsageError: a metric or an evaluator that does not exist, or a runner of another kind.
+        UsageError: an unknown metric or evaluator, or a runner that is not maetool's.
     """
 
     part_registries: ClassVar[Mapping[str, Any]] = {"evaluators": METRICS}
@@ -83,7 +82,7 @@ class ValLoop(BaseLoop):
         return CountedBatches(loader, self.runner.logger, title, lambda each: self.read(each))
 
     def _open(self, loader: Any, title: str) -> CountedBatches:
-        """Return the batches of a loader or its config; of the same one, always the same object."""
+        """Return the batches of a loader or its config; the same object for the same loader."""
         for known, batches in self._opened:
             if known is loader or (isinstance(loader, Mapping) and known == loader):
                 return batches
@@ -94,7 +93,7 @@ class ValLoop(BaseLoop):
 
     @torch.no_grad()
     def run(self) -> dict[str, Any]:
-        """Return the metrics, after handing them to the hooks."""
+        """Measure, pass the metrics to the hooks, and return them."""
         hook, model = self.runner.call_hook, self.runner.model
         stage = "test" if self.runner._test_loop is self else "val"
         hook(f"before_{stage}")
@@ -115,22 +114,24 @@ class ValLoop(BaseLoop):
         return metrics
 
     def measure(self) -> dict[str, Any]:
-        """Return what the evaluators measure of the model, which is in evaluation mode; all processes call it together.
+        """Return the metrics of all evaluators that are due; the model must be in evaluation mode.
+
+        All processes must call it together.
 
         Raises:
-            UsageError: two metrics of one name, or a value that a checkpoint could not hold.
+            UsageError: two metrics have the same name, or a value cannot be stored in a checkpoint.
         """
         due = {name: each for name, each in self.evaluators.items() if is_due(each.every, self.runner, self)}
         self.resting = tuple(name for name in self.evaluators if name not in due)
         runner, metrics = self.runner, {}
         shared = Shared(runner.bare_model, self._open, runner.trained_classes, self.bank_dataloader, runner.call_hook)
         for name, evaluator in due.items():
-            found = evaluator.measure(runner.bare_model, self._data_of(name, evaluator, shared))
-            for metric, value in full_names(self.evaluators, name, found).items():
+            measured = evaluator.measure(runner.bare_model, self._data_of(name, evaluator, shared))
+            for metric, value in full_names(self.evaluators, name, measured).items():
                 if metric in metrics:
                     raise UsageError(
-                        f"The evaluator {name} gives `{metric}`, which is there already: give it a prefix, such as "
-                        f"val_cfg.evaluators.{name}.prefix={name}."
+                        f"The evaluator {name} returns `{metric}`, a name that is already taken: give it a prefix, "
+                        f"such as val_cfg.evaluators.{name}.prefix={name}."
                     )
                 metrics[metric] = plain_value(name, metric, value)
         return metrics
@@ -149,33 +150,32 @@ class ValLoop(BaseLoop):
         return compute(self.evaluator, len(self.dataloader.dataset), measured)
 
     def report_broken(self) -> None:
-        """Log the broken files that were met; all processes call it together.
+        """Log the broken files of this validation; all processes must call it together.
 
         Raises:
-            UsageError: there are too many.
+            UsageError: too many files are broken.
         """
         for batches in (self.batches, *(each for _, each in self._opened)):
             batches.report()
 
     def report(self, folder: Path) -> dict[str, Any]:
-        """Write to a folder what the metrics leave out, and return what JSON can hold of it.
+        """Write details of the last measurement to a folder, and return those that JSON can represent.
 
-        An evaluator whose files another one writes too has a folder of its own there, called by its prefix.
+        If two evaluators write files of the same names, each has a subfolder, named by its prefix.
         """
-        found: dict[str, Any] = {}
+        reports: dict[str, Any] = {}
         for name, evaluator in self.evaluators.items():
             written = evaluator.report(folder_of(self.evaluators, name, folder))
-            found |= full_names(self.evaluators, name, written)
-        return found
+            reports |= full_names(self.evaluators, name, written)
+        return reports
 
 
 class EarlierValLoop(ValLoop):
-    """Base of the loops of 0.1 that measure with one evaluator of their own; a subclass has the name of one.
+    """Base of the loops of 0.1 with one fixed evaluator; a subclass has the name of one of them.
 
     Args:
         runner, dataloader, evaluator: see `ValLoop`.
-        evaluators: not used; a config that inherits from one with evaluators has them.
-        bank_dataloader: not used, as `evaluators`.
+        evaluators, bank_dataloader: not used, with a warning; a config may inherit them from its base.
     """
 
     def __init__(
@@ -186,24 +186,24 @@ class EarlierValLoop(ValLoop):
         evaluators: Mapping[str, Any] | None = None,
         bank_dataloader: Any = None,
     ) -> None:
-        super().__init__(runner, dataloader, evaluator, evaluators_of(type(self), {}, evaluators))
+        super().__init__(runner, dataloader, evaluator, evaluators_of(type(self), {}, evaluators, bank_dataloader))
 
 
 def check_runner(loop: str, runner: Any) -> None:
     """Check that a loop of maetool runs under a runner of maetool.
 
     Raises:
-        UsageError: another runner.
+        UsageError: the runner is not maetool's.
     """
     if not hasattr(runner, "bare_model"):
         raise UsageError(
             f"{loop} runs under MaetoolRunner, but this is a {type(runner).__name__}: add runner_type="
-            '"MaetoolRunner" to the config and build it with RUNNERS.build(cfg), or take the loops of MMEngine.'
+            '"MaetoolRunner" to the config and build it with RUNNERS.build(cfg), or use the loops of MMEngine.'
         )
 
 
 def needs_features_alone(loop: Any) -> bool:
-    """Return whether all that a loop measures are features, so that the encoder is all that counts of a checkpoint."""
+    """Return whether a loop measures only features, so that the encoder of a checkpoint suffices."""
     evaluators = getattr(loop, "evaluators", {}).values()
     on_features = all(isinstance(each, FeatureEvaluator) for each in evaluators)
     return bool(evaluators) and on_features and not loop.evaluator.metrics
@@ -216,11 +216,11 @@ class PretrainValLoop(ValLoop):
     Args:
         runner: the runner.
         dataloader: loader or config of the validation data.
-        bank_dataloader: loader or config of the labelled neighbours; None leaves kNN out.
+        bank_dataloader: loader or config of the labelled bank images; without it kNN is not measured.
         k, temperature: see `KnnEvaluator`.
         linear_probe: add a `LinearProbeEvaluator`.
         evaluator: further metrics, see `ValLoop`.
-        evaluators: not used; a config that inherits from one with evaluators has them.
+        evaluators: not used, with a warning; a config may inherit them from its base.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The model's own loss, on images that are not trained on."""
+"""The model's own loss on validation images."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ from .names import named
 
 @METRICS.register_module()
 class LossEvaluator(BaseEvaluator):
-    """The mean of what the model returns in the mode "loss", over all images.
+    """The mean over all images of what the model returns in mode "loss".
 
-    Of a masked image model that is `loss`, under masks that never change, `constant_predictor` (see `RegressionHead`)
-    and `masked_fraction`.
+    For a masked image model these are `loss`, under masks that never change, `constant_predictor` (see
+    `RegressionHead`) and `masked_fraction`.
 
     Args:
         dataloader, every, prefix: see `BaseEvaluator`.

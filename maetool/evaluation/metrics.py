@@ -21,13 +21,13 @@ def _sklearn(module: str = "metrics") -> Any:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier says about N images.
+    """A classifier's predictions for N images.
 
     Attributes:
         logits: float (N, K).
-        labels: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several.
+        labels: int64 (N,), or float32 (N, K) of zeros and ones if an image may have several.
         classes: names of the K classes.
-        index: int64 (N,), which samples of the dataset these are.
+        index: int64 (N,), positions in the dataset.
     """
 
     logits: Tensor
@@ -49,11 +49,11 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often a confidence was right, in bins of equal width that hold any images.
+    """Confidence and accuracy in bins of equal width, without empty bins.
 
     Attributes:
-        confidence, accuracy: their means in each bin, 0 to 1.
-        count: what each bin holds: images, or with several labels pairs of image and class.
+        confidence, accuracy: means in each bin, 0 to 1.
+        count: number of images in each bin, or with several labels of pairs of image and class.
     """
 
     confidence: np.ndarray
@@ -62,67 +62,69 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error, 0 to 1: the mean gap, weighted by what the bins hold (Guo et al., 2017)."""
+        """The expected calibration error, 0 to 1: the mean gap, weighted by `count` (Guo et al., 2017)."""
         return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.count))
 
 
-def summarise(found: Predictions) -> dict[str, float]:
+def summarise(predictions: Predictions) -> dict[str, float]:
     """Return the metrics of a validation, in percent except for `loss`.
 
     One label: `top1`, `top5` with more than five classes, `mean_class_accuracy`. Several: `mean_average_precision` and
-    `mean_auroc`, means over the classes that some images have and some have not. Both: `calibration_error` and `loss`,
+    `mean_auroc`, means over the classes that some but not all images have. Both: `calibration_error` and `loss`,
     the cross-entropy, of several labels binary.
     """
-    logits, scores, percent = found.logits.double(), found.scores, {}
-    if found.multi_label:
-        loss = functional.binary_cross_entropy_with_logits(logits, found.labels.double())
-        percent["mean_average_precision"] = np.nanmean(average_precisions(found))
-        percent["mean_auroc"] = np.nanmean(_for_each_class(found, _sklearn().roc_auc_score))
+    logits, scores, percent = predictions.logits.double(), predictions.scores, {}
+    if predictions.multi_label:
+        loss = functional.binary_cross_entropy_with_logits(logits, predictions.labels.double())
+        percent["mean_average_precision"] = np.nanmean(average_precisions(predictions))
+        percent["mean_auroc"] = np.nanmean(_for_each_class(predictions, _sklearn().roc_auc_score))
     else:
-        loss = functional.cross_entropy(logits, found.labels)
-        labels, names = found.labels.numpy(), np.arange(len(found.classes))
+        loss = functional.cross_entropy(logits, predictions.labels)
+        labels, names = predictions.labels.numpy(), np.arange(len(predictions.classes))
         percent["top1"] = _sklearn().accuracy_score(labels, scores.argmax(axis=1))
         if len(names) > 5:
             percent["top5"] = _sklearn().top_k_accuracy_score(labels, scores, k=5, labels=names)
-        percent["mean_class_accuracy"] = np.nanmean(class_accuracies(found))
-    percent["calibration_error"] = reliability(found).error
+        percent["mean_class_accuracy"] = np.nanmean(class_accuracies(predictions))
+    percent["calibration_error"] = reliability(predictions).error
     return {"loss": loss.item(), **{name: float(value) * 100 for name, value in percent.items()}}
 
 
-def class_accuracies(found: Predictions) -> np.ndarray:
-    """Return the share of each class's images (K,) that were recognised, 0 to 1; nan for a class without images."""
-    names = np.arange(len(found.classes))
-    predicted = found.scores.argmax(axis=1)
-    return _sklearn().recall_score(found.labels.numpy(), predicted, labels=names, average=None, zero_division=np.nan)
+def class_accuracies(predictions: Predictions) -> np.ndarray:
+    """Return the recall of each class (K,), 0 to 1; nan for a class without images."""
+    names = np.arange(len(predictions.classes))
+    predicted = predictions.scores.argmax(axis=1)
+    return _sklearn().recall_score(
+        predictions.labels.numpy(), predicted, labels=names, average=None, zero_division=np.nan
+    )
 
 
-def average_precisions(found: Predictions) -> np.ndarray:
-    """Return the average precision of each class (K,), 0 to 1; nan where all images have it, or none."""
-    return _for_each_class(found, _sklearn().average_precision_score)
+def average_precisions(predictions: Predictions) -> np.ndarray:
+    """Return the average precision of each class (K,), 0 to 1; nan if all images or none have the class."""
+    return _for_each_class(predictions, _sklearn().average_precision_score)
 
 
-def confusion(found: Predictions) -> np.ndarray:
-    """Return how many images of each class (rows) were taken for each class (columns), int (K, K); for one label."""
-    names = np.arange(len(found.classes))
-    return _sklearn().confusion_matrix(found.labels.numpy(), found.scores.argmax(axis=1), labels=names)
+def confusion(predictions: Predictions) -> np.ndarray:
+    """Return the confusion matrix, true classes in rows, int (K, K); for one label per image."""
+    names = np.arange(len(predictions.classes))
+    return _sklearn().confusion_matrix(predictions.labels.numpy(), predictions.scores.argmax(axis=1), labels=names)
 
 
-def reliability(found: Predictions) -> Reliability:
+def reliability(predictions: Predictions) -> Reliability:
     """Return the reliability of the predicted class's probability, or with several labels of every probability."""
-    scores = found.scores.clip(0, 1)
-    if found.multi_label:
-        confidence, right = scores.ravel(), found.labels.numpy().ravel()
+    scores = predictions.scores.clip(0, 1)
+    if predictions.multi_label:
+        confidence, right = scores.ravel(), predictions.labels.numpy().ravel()
     else:
-        confidence, right = scores.max(axis=1), scores.argmax(axis=1) == found.labels.numpy()
+        confidence, right = scores.max(axis=1), scores.argmax(axis=1) == predictions.labels.numpy()
     accuracy, mean = _sklearn("calibration").calibration_curve(right.astype(int), confidence, n_bins=_BINS)
     count = np.bincount(np.searchsorted(np.linspace(0, 1, _BINS + 1)[1:-1], confidence))  # the bins of scikit-learn
     return Reliability(mean, accuracy, count[count > 0])
 
 
-def _for_each_class(found: Predictions, metric: Callable[..., float]) -> np.ndarray:
-    scores, values = found.scores, np.full(len(found.classes), np.nan)
-    for column in range(len(found.classes)):
-        has = (found.labels[:, column] > 0 if found.multi_label else found.labels == column).numpy()
+def _for_each_class(predictions: Predictions, metric: Callable[..., float]) -> np.ndarray:
+    scores, values = predictions.scores, np.full(len(predictions.classes), np.nan)
+    for column in range(len(predictions.classes)):
+        has = (predictions.labels[:, column] > 0 if predictions.multi_label else predictions.labels == column).numpy()
         if has.any() and not has.all():
             values[column] = metric(has, scores[:, column])
     return values

@@ -1,4 +1,4 @@
-"""The one table of metric names: what each is called in words, its unit, and which of two values is better.
+"""The one table of metric names: the words, the unit and the better direction of each.
 
 The log, the curves, the summary of a run, `maetool compare`, model cards, `save_best` and early stopping read it.
 """
@@ -14,17 +14,17 @@ from maetool.registry import METRICS, find_part
 
 @dataclass(frozen=True)
 class MetricName:
-    """What is known of a metric.
+    """Name, unit and direction of a metric.
 
     Attributes:
         words: its name, as in "kNN accuracy 71.6 %".
         unit: "%" for a value from 0 to 100; empty for a plain number.
-        better: "greater" or "less", when the metric is better; empty where neither is.
-        title: its name in a table; empty, the words.
+        better: "greater" or "less", which values are better; empty if neither is.
+        title: its name in a table; if empty, the words.
         role: "headline" is in the log, the curves, the summary of a run and the table of `maetool compare`; "detail" is
-            in the log and on model cards only; "reference" is a detail that others are compared with, so that the
-            summary has it too; "constant" is the same in every validation, and nowhere but in the JSON logs.
-        features: whether it says what the features are worth, so that its value before training is shown beside.
+            in the log and on model cards only; "reference" is a detail that others are compared with, so the summary
+            has it too; "constant" is the same in every validation, and only in the JSON logs.
+        features: whether it measures features, so that its value before training is shown too.
     """
 
     words: str
@@ -35,10 +35,10 @@ class MetricName:
     features: bool = False
 
     def __post_init__(self) -> None:
-        """Check the values that a plugin gives.
+        """Check the values of a plugin.
 
         Raises:
-            UsageError: a unit, a direction or a role of another kind.
+            UsageError: an unknown unit, direction or role.
         """
         for name, known in (("unit", _UNITS), ("better", _BETTER), ("role", _ROLES)):
             if getattr(self, name) not in known:
@@ -49,11 +49,11 @@ class MetricName:
 
     @property
     def heading(self) -> str:
-        """What a column of its values is called, such as "kNN %"."""
+        """The title of a column of its values, such as "kNN %"."""
         return f"{self.title or self.words} {self.unit}".strip()
 
     def say(self, value: Any, decimals: int = 4) -> str:
-        """Return a value with its unit; `decimals` are those of a number without one."""
+        """Format a value with its unit; `decimals` apply to numbers without a unit."""
         if self.unit and isinstance(value, int | float):
             return f"{value:.1f} {self.unit}"
         return f"{value:.{decimals}f}" if isinstance(value, float) else f"{value}"
@@ -67,7 +67,7 @@ def _accuracy(words: str, title: str = "", role: Any = "headline", features: boo
     return MetricName(words, "%", "greater", title, role, features)
 
 
-# In the order of tables; the first percentages that a run has are drawn beside its loss.
+# In the order of tables; the first percentages of a run are drawn beside its loss.
 METRIC_NAMES = {
     "top1": _accuracy("top-1 accuracy", "top-1"),
     "mean_average_precision": _accuracy("mean average precision"),
@@ -95,36 +95,36 @@ METRIC_NAMES |= {
     for name, words in _AP.items()
 }
 _registered: dict[str, MetricName] = {}
-_classes: dict[Any, None] = {}  # metrics that were built, which need not be registered
+_classes: dict[Any, None] = {}  # classes of built metrics, which may be unregistered
 
 CONSTANT_METRICS = tuple(name for name, entry in METRIC_NAMES.items() if entry.role == "constant")
 
 
 def register_metric_name(name: str, entry: MetricName) -> None:
-    """Let a metric of a plugin have a name in words, a unit and a direction, wherever maetool's own have.
+    """Register words, unit and direction of a plugin's metric.
 
-    A metric or evaluator may say the same in a class attribute: `metric_names = {"score": MetricName("my score")}`.
+    A metric or evaluator may do the same by a class attribute: `metric_names = {"score": MetricName("my score")}`.
 
     Args:
-        name: the metric, as the validation gives it, with its prefix where it has one.
-        entry: what is known of it.
+        name: the metric's name in the validation, including a prefix.
+        entry: its words, unit and direction.
 
     Raises:
-        UsageError: the name is one of maetool's own, and means something else there.
+        UsageError: maetool has a different metric of this name.
     """
     own = METRIC_NAMES.get(name)
     if own is not None and own != entry:
-        raise UsageError(f"`{name}` is a metric of maetool, {own.words}: give yours another name, or a prefix.")
+        raise UsageError(f"`{name}` is a metric of maetool, {own.words}: choose another name, or a prefix.")
     _registered[name] = entry
 
 
 def register_metric(cls: Any) -> None:
-    """Let the names that a class of metrics has in `metric_names` be known, though the class is not registered."""
+    """Register the `metric_names` of a class that may be unregistered."""
     _classes[cls] = None
 
 
 def register_prefixed(prefix: str, names: Mapping[str, MetricName]) -> None:
-    """Let the metrics of an evaluator be known as "prefix/name" too, with the prefix in brackets after the words."""
+    """Register the metrics of an evaluator as "prefix/name" too, with the prefix in brackets after the words."""
     for name, entry in names.items():
         words, title = (f"{text} ({prefix})" if text else "" for text in (entry.words, entry.title))
         _registered[f"{prefix}/{name}"] = replace(entry, words=words, title=title)
@@ -136,7 +136,7 @@ def named(*names: str) -> dict[str, MetricName]:
 
 
 def known_metrics() -> dict[str, MetricName]:
-    """Return every metric that has a name: maetool's own, then those of plugins."""
+    """Return all registered metrics by name."""
     return {**dict(_of_classes()), **_registered, **METRIC_NAMES}
 
 
@@ -150,19 +150,19 @@ def _of_classes() -> Iterator[tuple[str, MetricName]]:
 
 
 def metric_name(name: str) -> MetricName | None:
-    """Return what is known of a metric; None of one that nobody named."""
+    """Return the entry of a metric; None if it is not registered."""
     return METRIC_NAMES.get(name) or known_metrics().get(name)
 
 
 def headlines(names: Iterable[str], roles: Iterable[str] = ("headline",)) -> dict[str, MetricName]:
-    """Return those of the metrics that have one of the `roles`, maetool's own first, in the order of the table."""
+    """Return the metrics among `names` that have one of the `roles`, maetool's own first, in the order of the table."""
     names, roles, known = set(names), set(roles), known_metrics()
     order = [*METRIC_NAMES, *(name for name in known if name not in METRIC_NAMES)]
     return {name: known[name] for name in order if name in names and known[name].role in roles}
 
 
 def is_constant(name: str) -> bool:
-    """Return whether a metric is the same in every validation, so that nobody needs to read it."""
+    """Return whether a metric is the same in every validation, so that reports leave it out."""
     entry = metric_name(name)
     return entry is not None and entry.role == "constant"
 
@@ -176,9 +176,9 @@ def say_metric(name: str, value: Any) -> str:
 
 
 def is_better_when(metric: str) -> str:
-    """Return "greater" or "less" for a metric that has a name; an empty string for one of which nothing is known.
+    """Return "greater" or "less", which values of a metric are better; empty if unknown.
 
-    Of a metric without a name, "loss" or "error" in it says "less".
+    For an unregistered metric, "loss" or "error" in its name means "less".
     """
     entry = metric_name(metric)
     if entry is not None:
@@ -187,14 +187,14 @@ def is_better_when(metric: str) -> str:
 
 
 def name_evaluators(loop: Any) -> None:
-    """Let the metrics of the evaluators of a config's `val_cfg` be known with the names that it gives them as prefixes.
+    """Register the metrics of the evaluators in a `val_cfg`, with their names as prefixes.
 
     Args:
-        loop: the config; one without evaluators, or None, changes nothing.
+        loop: the config of the loop; nothing happens without evaluators, or with None.
     """
     evaluators = loop.get("evaluators") if isinstance(loop, Mapping) else None
     for name, cfg in (evaluators if isinstance(evaluators, Mapping) else {}).items():
-        with suppress(UsageError):  # of one that is not installed here
+        with suppress(UsageError):  # evaluators that are not installed
             if isinstance(cfg, Mapping) and "type" in cfg:
                 names = getattr(find_part(cfg["type"], METRICS), "metric_names", {})
                 register_prefixed(cfg.get("prefix") or name, names)

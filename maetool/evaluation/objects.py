@@ -1,6 +1,7 @@
-"""What a detector is worth."""
+"""Evaluation of a detector: COCO's average precision."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv, write_text
 
 from .base import BaseEvaluator, EvaluationData
-from .coco import KINDS, TOLD, CocoScores, to_coco
+from .coco import KINDS, STATISTICS, CocoScores, to_coco
 from .loop import EarlierValLoop
 from .names import named
 
@@ -24,24 +25,24 @@ from .names import named
 class DetectionEvaluator(BaseEvaluator):
     """COCO's average precision of boxes and, where the model predicts them, of masks; see `CocoScores`.
 
-    The model has `with_masks`, and detections in the mode "predict". Each image counts once, however many processes
-    there are; a broken file does not count. Classes are matched by name with those that were trained on, so that a
-    validation set may lack some.
+    The model has `with_masks`, and returns detections in mode "predict". Each image counts once, for any number of
+    processes; a broken file does not count. Classes are matched by name with the trained ones, so a validation set may
+    lack some.
 
     Args:
-        dataloader, every, prefix: see `BaseEvaluator`; of an `ObjectDataset`.
+        dataloader, every, prefix: see `BaseEvaluator`; the dataset must be an `ObjectDataset`.
 
     Attributes:
-        found: the detections of the last measurement in COCO's format.
-        scores: "box" and "mask" to what they are worth.
+        detections: the detections of the last measurement in COCO's format.
+        scores: `CocoScores` of "box" and "mask".
 
     Raises:
         UsageError: data without objects, or of classes that the model was not trained on.
     """
 
-    metric_names = named(*(f"{kind}_{name}" for kind in KINDS for name in TOLD))
+    metric_names = named(*(f"{kind}_{name}" for kind in KINDS for name in STATISTICS))
     files = ("detections.json", "classes.csv")
-    found: list[dict[str, Any]]
+    detections: list[dict[str, Any]]
     scores: dict[str, CocoScores]
 
     def __init__(self, dataloader: Any = None, every: int = 1, prefix: str | None = None) -> None:
@@ -55,7 +56,7 @@ class DetectionEvaluator(BaseEvaluator):
         """
         if not isinstance(dataset, ObjectDataset):
             raise UsageError(
-                f"The validation data is a {type(dataset).__name__}, which has no objects: take a CocoDataset."
+                f"The validation data is a {type(dataset).__name__}, which has no objects: use a CocoDataset."
             )
 
     def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
@@ -65,17 +66,18 @@ class DetectionEvaluator(BaseEvaluator):
         kinds = ("box", "mask") if model.with_masks else ("box",)
         if model.with_masks and not dataset.with_masks:
             raise UsageError(
-                "The validation data has boxes without masks: set with_masks alike there and in the model."
+                "The validation data has boxes without masks, but the model predicts masks: set with_masks to the same "
+                "value in both."
             )
         ids = _category_ids(data.trained_classes or dataset.classes, dataset)
-        self.found, seen = _collect(model, data, ids)
+        self.detections, seen = _collect(model, data, ids)
         truth = dataset.coco()
-        self.scores = {kind: CocoScores(truth, self.found, kind, seen) for kind in kinds}
+        self.scores = {kind: CocoScores(truth, self.detections, kind, seen) for kind in kinds}
         return {name: value for scores in self.scores.values() for name, value in scores.metrics.items()}
 
     def report(self, folder: Path) -> dict[str, Any]:
         """Write `detections.json`, COCO's result file, and `classes.csv`, the average precision of each class."""
-        write_text(folder / "detections.json", json.dumps(self.found) + "\n")
+        write_text(folder / "detections.json", json.dumps(self.detections) + "\n")
         rows = [["class", *(f"{kind}_ap" for kind in self.scores)]]
         for name in self.scores["box"].classes:
             rows.append([name, *(f"{scores.classes[name]:.2f}" for scores in self.scores.values())])
@@ -92,13 +94,23 @@ class DetectionValLoop(EarlierValLoop):
     """
 
     @property
-    def found(self) -> list[dict[str, Any]]:
+    def detections(self) -> list[dict[str, Any]]:
         """The detections of the last validation in COCO's format."""
-        return self.evaluators["objects"].found
+        return self.evaluators["objects"].detections
+
+    @property
+    def found(self) -> list[dict[str, Any]]:
+        """The old name of `detections`."""
+        warnings.warn(
+            "DetectionValLoop.found is now DetectionValLoop.detections; maetool 0.3.0 removes the old name.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.detections
 
     @property
     def scores(self) -> dict[str, CocoScores]:
-        """Of the last validation, "box" and "mask" to what they are worth."""
+        """`CocoScores` of "box" and "mask" in the last validation."""
         return self.evaluators["objects"].scores
 
 
@@ -110,21 +122,21 @@ def _collect(
     for batch in data:
         detections = model(**model.data_preprocessor(batch), mode="predict")
         own = own_samples(batch).tolist()
-        for found, index, valid in zip(detections, batch["index"].tolist(), own, strict=True):
+        for detected, index, valid in zip(detections, batch["index"].tolist(), own, strict=True):
             if valid:
                 seen.append(data.dataset.image_id(index))
-                entries += to_coco(found, seen[-1], category_ids)
+                entries += to_coco(detected, seen[-1], category_ids)
     parts = all_gather_object((entries, seen))
     return [entry for part, _ in parts for entry in part], sorted(each for _, part in parts for each in part)
 
 
 def _category_ids(trained: Sequence[str], dataset: ObjectDataset) -> list[int | None]:
-    """Return for each class that was trained on the id that it has in the data, None where that lacks it."""
+    """Return for each trained class its id in the data, None if the data lacks it."""
     ids = dict(zip(dataset.classes, dataset.category_ids(), strict=True))
     strange = [name for name in ids if name not in set(trained)]
     if strange:
         raise UsageError(
             f"The data has the class `{strange[0]}` ({len(strange)} such), but the model was trained on "
-            f"{', '.join(f'`{name}`' for name in list(trained)[:12])}: use those classes, written alike."
+            f"{', '.join(f'`{name}`' for name in list(trained)[:12])}: use those classes, with the same spelling."
         )
     return [ids.get(name) for name in trained]

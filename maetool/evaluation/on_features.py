@@ -1,4 +1,4 @@
-"""What the features of whole images are worth: classifiers that learn from labelled images and ask about others."""
+"""Evaluation of image features: classifiers that are fitted on labelled images and predict others."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ _BANK = "Neighbours of kNN"  # in the log
 
 
 class FeatureEvaluator(BaseEvaluator):
-    """A classifier on frozen features; a subclass writes `scores`, and says in `title` what it is called.
+    """A classifier on frozen features; a subclass implements `scores`, and has its name in `title`.
 
-    Classes are matched by name between both sets of images.
+    Classes are matched by name between the two sets of images.
 
     Args:
-        bank: loader or config of the labelled images to learn from; None takes the `bank_dataloader` of the loop.
-        optional: measure nothing where an image has no label, or several, instead of refusing the data.
+        bank: loader or config of the labelled images to fit on; None uses `bank_dataloader` of the loop.
+        optional: measure nothing if the images have no label or several, instead of refusing the data.
         dataloader, every, prefix: see `BaseEvaluator`.
     """
 
@@ -44,20 +44,20 @@ class FeatureEvaluator(BaseEvaluator):
         self.bank, self.optional = bank, optional
 
     def scores(self, bank: Tensor, labels: Tensor, query: Tensor) -> Tensor:
-        """Return a number for each class (N, K) of every query, the largest for the one that it is taken for.
+        """Return a score of each class for every query (N, K), highest for the predicted class.
 
         Args:
-            bank: (M, D), the features to learn from.
+            bank: (M, D), the features to fit on.
             labels: their classes, int64 (M,), or float32 (M, K) of zeros and ones for several.
             query: (N, D).
         """
-        raise NotImplementedError(f"{type(self).__name__} must say how it classifies: write `scores`.")
+        raise NotImplementedError(f"{type(self).__name__} must implement `scores`.")
 
     def accuracies(self, data: EvaluationData, features: dict[str, Features]) -> dict[str, float]:
-        """Return the accuracy in percent with each of the features; nothing where there are no labels and it may be.
+        """Return the accuracy in percent with each of the features; empty without labels if `optional`.
 
         Raises:
-            UsageError: no labels, or none to learn from.
+            UsageError: the images or the bank have no labels.
         """
         loader = data.bank if self.bank is None else self.bank
         bank = None if loader is None else data.other(loader, _BANK)
@@ -67,12 +67,12 @@ class FeatureEvaluator(BaseEvaluator):
                 return {}
             raise UsageError(
                 f"{self.title} needs labelled neighbours in val_cfg.bank_dataloader and labelled images in "
-                "val_dataloader: give a folder with train/ and val/, each with a folder for each class."
+                "val_dataloader: use a folder with train/ and val/, each with a folder for each class."
             )
         learned, asked = bank.features(features), data.features(features)
         labels = aligned(Labels(classes, asked["label"]), known)
-        found = {name: self.scores(learned[name], learned["label"], asked[name]).argmax(dim=1) for name in features}
-        return {name: (predicted == labels).float().mean().item() * 100 for name, predicted in found.items()}
+        results = {name: self.scores(learned[name], learned["label"], asked[name]).argmax(dim=1) for name in features}
+        return {name: (predicted == labels).float().mean().item() * 100 for name, predicted in results.items()}
 
 
 @METRICS.register_module()
@@ -81,10 +81,10 @@ class KnnEvaluator(FeatureEvaluator):
 
     Args:
         bank, optional: see `FeatureEvaluator`; the bank holds the neighbours.
-        k: neighbours that vote.
-        temperature: of the weights exp(similarity / temperature) of the votes.
-        pixels: measure `knn_pixels` too, that on the pixels themselves, at the first validation of a run. Not with a
-            million neighbours, whose pixels do not fit into memory.
+        k: number of neighbours.
+        temperature: temperature of the votes' weights, exp(similarity / temperature).
+        pixels: also measure `knn_pixels`, kNN on the raw pixels, at the first validation of a run. The pixels of a
+            million neighbours do not fit into memory.
         dataloader, every, prefix: see `BaseEvaluator`.
     """
 
@@ -112,9 +112,9 @@ class KnnEvaluator(FeatureEvaluator):
     def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
         """Return the accuracies."""
         features = {**_TOKENS, "pixels": pixel_features} if self.pixels else _TOKENS
-        found = self.accuracies(data, features)
+        accuracies = self.accuracies(data, features)
         self.pixels = False
-        return {{"tokens": "knn", "pixels": "knn_pixels"}[name]: value for name, value in found.items()}
+        return {{"tokens": "knn", "pixels": "knn_pixels"}[name]: value for name, value in accuracies.items()}
 
 
 @METRICS.register_module()
@@ -149,11 +149,11 @@ class LinearProbeEvaluator(FeatureEvaluator):
 
     def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
         """Return the accuracy."""
-        found = self.accuracies(data, _TOKENS)
-        return {"linear_probe": found["tokens"]} if found else {}
+        accuracies = self.accuracies(data, _TOKENS)
+        return {"linear_probe": accuracies["tokens"]} if accuracies else {}
 
 
 def _classes_of(dataset: Any) -> list[str]:
-    # Several labels for an image have no accuracy.
+    # Accuracy is not defined for several labels per image.
     labels = getattr(dataset, "labels", None)
     return dataset.classes if labels is not None and labels.ndim == 1 else []

@@ -1,4 +1,4 @@
-"""What a segmentor is worth."""
+"""Evaluation of a segmentor: mean IoU and accuracies."""
 
 from math import isnan
 from pathlib import Path
@@ -23,18 +23,17 @@ from .names import named
 class SegmentationEvaluator(BaseEvaluator):
     """Mean intersection over union and accuracies of a segmentor; see `SegmentationScores`.
 
-    The model gives logits (B, K, H, W) in the mode "predict"; they are resized to the truth of each image, whatever
-    size the model saw. Each image counts once, however many processes there are; one that replaces a broken file does
-    not count.
+    The model returns logits (B, K, H, W) in mode "predict", which are resized to the ground truth of each image.
+    Each image counts once, for any number of processes; the replacement of a broken file does not count.
 
     Args:
-        dataloader, every, prefix: see `BaseEvaluator`; one image a batch, where their sizes differ.
+        dataloader, every, prefix: see `BaseEvaluator`; batches of one image if image sizes differ.
 
     Attributes:
-        scores: those of the last measurement.
+        scores: the scores of the last measurement.
 
     Raises:
-        UsageError: data without classes of pixels, or with others than the model was trained on.
+        UsageError: data without pixel classes, or with classes other than the trained ones.
     """
 
     metric_names = named("mean_iou", "pixel_accuracy", "mean_pixel_accuracy")
@@ -46,14 +45,14 @@ class SegmentationEvaluator(BaseEvaluator):
         super().__init__(dataloader, every, prefix)
 
     def check_dataset(self, dataset: Any) -> None:
-        """Check that a dataset has classes of pixels.
+        """Check that a dataset has pixel classes.
 
         Raises:
             UsageError: it has none.
         """
         if not isinstance(dataset, DenseDataset):
             raise UsageError(
-                f"The validation data is a {type(dataset).__name__}, which has no classes of pixels: take a "
+                f"The validation data is a {type(dataset).__name__}, which has no pixel classes: use a "
                 "SegmentationDataset."
             )
 
@@ -68,12 +67,12 @@ class SegmentationEvaluator(BaseEvaluator):
             scores = scores.added(pixel_confusion(predicted, truth[valid], model.num_classes, model.ignore_index))
         all_reduce(scores.confusion)
         if not scores.confusion.any():
-            raise UsageError("No pixel of the validation data counts: check its PNGs, and zero_is_ignored.")
+            raise UsageError("All pixels of the validation data are ignored: check its PNGs, and zero_is_ignored.")
         self.scores, self._classes = scores, data.dataset.classes
         return scores.metrics
 
     def report(self, folder: Path) -> dict[str, Any]:
-        """Write `classes.csv`, what each class is worth, and `confusion.csv`, pixels of true and predicted classes."""
+        """Write `classes.csv`, the scores of each class, and `confusion.csv`, the confusion matrix of pixels."""
         names = self._classes
         iou, accuracy = (values.mul(100).tolist() for values in (self.scores.class_iou, self.scores.class_accuracy))
         pixels = self.scores.confusion.sum(dim=1).tolist()
@@ -94,7 +93,7 @@ class SegmentationValLoop(EarlierValLoop):
 
     @property
     def scores(self) -> SegmentationScores:
-        """Those of the last validation."""
+        """The scores of the last validation."""
         return self.evaluators["pixels"].scores
 
 

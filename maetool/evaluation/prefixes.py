@@ -1,4 +1,4 @@
-"""The evaluators of a loop, and what their metrics are called where two give the same."""
+"""The evaluators of a loop, and prefixes for metrics of equal names."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,30 +12,30 @@ from .names import register_metric, register_prefixed
 
 
 def build_evaluators(evaluators: Mapping[str, Any]) -> dict[str, BaseEvaluator]:
-    """Return name to evaluator, of configs or of evaluators; None in the place of one leaves it out.
+    """Build evaluators by name from configs; an entry that is None is left out.
 
     Raises:
-        UsageError: something that is no evaluator, an unknown one, or an argument that it does not take.
+        UsageError: an entry that is not an evaluator, an unknown evaluator, or an unknown argument.
     """
     built = {name: METRICS.build(each) for name, each in evaluators.items() if each is not None}
     for name, each in built.items():
         if not isinstance(each, BaseEvaluator):
             raise UsageError(
-                f"val_cfg.evaluators.{name} is a {type(each).__name__}, which is no evaluator: give a subclass of "
-                "maetool.evaluation.BaseEvaluator; metrics of MMEngine's kind belong into val_evaluator."
+                f"val_cfg.evaluators.{name} is a {type(each).__name__}, which is not an evaluator: use a subclass of "
+                "maetool.evaluation.BaseEvaluator; MMEngine's metrics belong in val_evaluator."
             )
         register_metric(type(each))
         register_prefixed(each.prefix or name, each.metric_names)
     return built
 
 
-def full_names(evaluators: Mapping[str, BaseEvaluator], name: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an evaluator gives under the names that it has in the loop.
+def full_names(evaluators: Mapping[str, BaseEvaluator], name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics of an evaluator under their names in the loop, prefixed where necessary.
 
     Args:
-        evaluators: name to evaluator, of the loop.
-        name: whose it is.
-        found: metric to value.
+        evaluators: evaluators of the loop, by name.
+        name: the evaluator's name.
+        metrics: its metrics by name.
     """
     one, others = evaluators[name], _others(evaluators, name)
     taken = {metric for each in others for metric in each.metric_names}
@@ -44,12 +44,12 @@ def full_names(evaluators: Mapping[str, BaseEvaluator], name: str, found: Mappin
         f"{one.prefix or name}/{key}"
         if one.prefix or (one.prefix is None and (prefixed or key in taken))
         else key: value
-        for key, value in found.items()
+        for key, value in metrics.items()
     }
 
 
 def may_come(metric: Any, loop: Any) -> bool:
-    """Return whether a metric may be one of an evaluator whose turn it was not in the last validation of a loop."""
+    """Return whether a metric may belong to an evaluator that was not due in the last validation of a loop."""
     if not isinstance(metric, str):
         return False
     resting = [(name, loop.evaluators[name]) for name in getattr(loop, "resting", ())]
@@ -61,14 +61,14 @@ def may_come(metric: Any, loop: Any) -> bool:
 
 
 def must_wait(hook: Any, metrics: Mapping[str, Any], loop: Any) -> bool:
-    """Return whether a hook of MMEngine's follows a metric that will be there once it is its evaluator's turn."""
+    """Return whether one of MMEngine's hooks monitors a metric whose evaluator was not due in this validation."""
     followed = getattr(hook, "monitor", None) or getattr(hook, "save_best", None)
     names = followed if isinstance(followed, list | tuple) else [followed]
     return any(name not in metrics and name != "auto" and may_come(name, loop) for name in names)
 
 
 def folder_of(evaluators: Mapping[str, BaseEvaluator], name: str, folder: Path) -> Path:
-    """Return where an evaluator writes its report: a folder of its own where another one writes files of such names."""
+    """Return the folder of an evaluator's report: a subfolder if another evaluator writes files of the same names."""
     one, others = evaluators[name], _others(evaluators, name)
     taken = {file for each in others for file in each.files}
     own = one.prefix is None and (_is_alike(one, others) or not taken.isdisjoint(one.files))

@@ -1,1 +1,1 @@
-"""What is installed on this machine, and what works."""
+"""Checks of this machine: installed packages, and trials of what runs need."""

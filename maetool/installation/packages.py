@@ -1,6 +1,7 @@
-"""What is installed here, read from the metadata of the packages; it works where torch itself cannot be imported."""
+"""Installed packages, from their metadata; works even if torch cannot be imported."""
 
 import platform
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, version
@@ -10,7 +11,7 @@ from typing import Any
 OK, FAILS, ABSENT = "ok", "FAILS", "absent"
 _REPAIR = "pip install --force-reinstall --no-deps maetool"
 _OF_DEVELOPERS = {"test", "dev", "docs", "typecheck", "bench"}
-# What other packages bring the same module, and from which of their versions maetool works with them.
+# Other packages that provide the same module, and their oldest version that works with maetool.
 _INSTEAD = {
     "onedl-mmengine": {"mmengine": "0.10.7", "mmengine-lite": "0.10.7"},
     "onedl-mmcv": {"mmcv": "2.0.0", "mmcv-lite": "2.0.0"},
@@ -24,23 +25,30 @@ _MODULES |= {"pillow": "PIL", "scikit-learn": "sklearn"}
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found out about one thing.
+    """The result of one check.
 
     Attributes:
-        state: "ok", "FAILS" for what maetool needs, or "absent" for what it can do without.
-        name: what was tried.
-        found: versions, devices, or why it does not work.
-        cure: the line to type, or what to do; empty where nothing is wrong.
+        state: "ok", "FAILS" for a requirement, or "absent" for something optional.
+        name: what was checked.
+        detail: versions, devices, or the reason for the failure.
+        cure: the command to run, or what to do; empty without a problem.
     """
 
     state: str
     name: str
-    found: str
+    detail: str
     cure: str = ""
+
+    @property
+    def found(self) -> str:
+        """The old name of `detail`."""
+        sentence = "Finding.found is now Finding.detail; maetool 0.3.0 removes the old name."
+        warnings.warn(sentence, DeprecationWarning, stacklevel=2)
+        return self.detail
 
 
 def attempt(name: str, work: Callable[[], str], cure: str = "", needed: bool = True) -> Finding:
-    """Try something and return what came of it; whatever goes wrong is the finding."""
+    """Run a check and return the result; any exception becomes a failure."""
     try:
         return Finding(OK, name, work())
     except Exception as error:
@@ -48,7 +56,7 @@ def attempt(name: str, work: Callable[[], str], cure: str = "", needed: bool = T
 
 
 def guard(name: str, findings: Callable[[], Iterable[Finding]], cure: str = "") -> Iterator[Finding]:
-    """Yield findings; an exception ends them, as the last finding."""
+    """Yield findings; an exception becomes the last one."""
     try:
         yield from findings()
     except (Exception, SystemExit) as error:  # a broken package can raise anything when it is imported
@@ -56,13 +64,13 @@ def guard(name: str, findings: Callable[[], Iterable[Finding]], cure: str = "") 
 
 
 def to_lines(finding: Finding) -> str:
-    """Return a finding as a line for a terminal, and a second one with the cure."""
-    line = f"{finding.state:7} {finding.name:36} {finding.found}"
+    """Format a finding as a line for the terminal, with the cure on a second line."""
+    line = f"{finding.state:7} {finding.name:36} {finding.detail}"
     return f"{line}\n        -> {finding.cure}" if finding.cure else line
 
 
 def system() -> Finding:
-    """Return Python and the operating system, and whether maetool supports that."""
+    """Check Python and the operating system."""
     about = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
     if platform.system() not in ("Linux", "Darwin"):
         return Finding(ABSENT, "Python", about, "Linux and macOS are supported; on Windows use WSL 2")
@@ -70,11 +78,13 @@ def system() -> Finding:
 
 
 def packages() -> Iterator[Finding]:
-    """Yield the packages that maetool needs, and those that it can use; packages that overwrite each other fail."""
+    """Check required and optional packages; packages that overwrite each other fail."""
     try:
         about = metadata("maetool")
     except PackageNotFoundError:
-        yield Finding(FAILS, "maetool", "it is not installed, only on the path", "pip install -e . in the checkout")
+        yield Finding(
+            FAILS, "maetool", "it is on the import path, but not installed", "pip install -e . in the checkout"
+        )
         return
     try:
         import packaging.requirements  # noqa: F401
@@ -88,30 +98,30 @@ def packages() -> Iterator[Finding]:
         for other in others if _version(package) and "opencv" not in package else ():
             if _version(other):
                 cure = f"pip uninstall -y {other} && pip install --force-reinstall --no-deps {package}"
-                found = f"{other} {_version(other)} and {package} {_version(package)} overwrite each other"
-                yield Finding(FAILS, other, found, cure)
+                problem = f"{other} {_version(other)} and {package} {_version(package)} overwrite each other"
+                yield Finding(FAILS, other, problem, cure)
 
 
 def _requirement(line: str, extras: Iterable[str]) -> Iterator[Finding]:
-    """Yield what is there of one requirement; nothing where it is not one of this machine, or of developers only."""
-    from packaging.requirements import Requirement  # here, because it may be what is missing
+    """Check one requirement; yields nothing if it is not for this machine, or for developers only."""
+    from packaging.requirements import Requirement  # here, because it may be missing
 
-    wanted = Requirement(line)
-    needed = _applies(wanted, "")
-    extra = next((extra for extra in extras if extra not in _OF_DEVELOPERS and _applies(wanted, extra)), None)
+    requirement = Requirement(line)
+    needed = _applies(requirement, "")
+    extra = next((extra for extra in extras if extra not in _OF_DEVELOPERS and _applies(requirement, extra)), None)
     if not needed and extra is None:
         return
-    label = wanted.name if needed else f"{wanted.name} (for {extra})"
-    state, missing = (FAILS if needed else ABSENT), f'pip install "{wanted.name}{wanted.specifier}"'
-    there = _version(wanted.name)
-    other = next((name for name in _INSTEAD.get(wanted.name.lower(), ()) if _version(name)), None)
+    label = requirement.name if needed else f"{requirement.name} (for {extra})"
+    state, missing = (FAILS if needed else ABSENT), f'pip install "{requirement.name}{requirement.specifier}"'
+    there = _version(requirement.name)
+    other = next((name for name in _INSTEAD.get(requirement.name.lower(), ()) if _version(name)), None)
     if there is not None:
-        fits = _fits(there, wanted.specifier)
-        told = there if fits else f"{there}, but {wanted.specifier} is needed"
-        yield Finding(OK if fits else state, label, told, "" if fits else missing)
+        fits = _fits(there, requirement.specifier)
+        detail = there if fits else f"{there}, but {requirement.specifier} is needed"
+        yield Finding(OK if fits else state, label, detail, "" if fits else missing)
     elif other is not None:
-        yield _alternative(wanted.name, other, label, state)
-    elif find_spec(_MODULES.get(wanted.name.lower(), wanted.name.replace("-", "_"))):
+        yield _alternative(requirement.name, other, label, state)
+    elif find_spec(_MODULES.get(requirement.name.lower(), requirement.name.replace("-", "_"))):
         yield Finding(OK, label, "can be imported, but has no metadata, so its version is unknown")
     else:
         yield Finding(state, label, "not installed", missing)
@@ -122,7 +132,7 @@ def _alternative(name: str, other: str, label: str, state: str) -> Finding:
 
     least, there = _INSTEAD[name.lower()][other], str(_version(other))
     if _fits(there, SpecifierSet(f">={least}")):
-        return Finding(OK, label, f"{other} {there} brings the same module")
+        return Finding(OK, label, f"{other} {there} provides the same module")
     return Finding(state, label, f"{other} {there}, but {least} or newer is needed", f'pip install "{other}>={least}"')
 
 
@@ -135,12 +145,12 @@ def _fits(there: str, specifier: Any) -> bool:
         return False
 
 
-def _applies(wanted: Any, extra: str) -> bool:
-    return wanted.marker is None or bool(wanted.marker.evaluate({"extra": extra}))
+def _applies(requirement: Any, extra: str) -> bool:
+    return requirement.marker is None or bool(requirement.marker.evaluate({"extra": extra}))
 
 
 def _version(name: str) -> str | None:
-    """Return the version of an installed package, None where it is missing or its metadata says none."""
+    """Return the version of an installed package; None if the package or its version is missing."""
     try:
         return version(name) or None
     except (PackageNotFoundError, KeyError):  # KeyError: metadata without the field Version

@@ -1,4 +1,4 @@
-"""What a run does, each thing tried here once; `maetool.installation.packages` has what can be said without torch."""
+"""Trials of everything that runs need; `maetool.installation.packages` has the checks without torch."""
 
 import importlib
 import shutil
@@ -24,27 +24,25 @@ _LITTLE_SPACE = 2e9
 
 
 def examine(work_dir: str | Path = "work_dirs", slow: bool = False) -> Iterator[Finding]:
-    """Yield what works and what does not of what runs do, one thing after the other.
+    """Try everything that runs need, and yield each result.
 
     Args:
-        work_dir: where runs would write.
-        slow: try `torch.compile` too, which takes up to a minute.
+        work_dir: folder of runs, which is tested.
+        slow: also test `torch.compile`, which takes up to a minute.
     """
-    yield from guard("plugins", plugins, "pip check; a package whose metadata is broken must be installed again")
+    yield from guard("plugins", plugins, "pip check; reinstall packages with broken metadata")
     yield from guard("devices", devices)
     yield attempt("decoding a JPEG file", _decode)
-    yield attempt(
-        "a process that loads data", _load_data, "a container needs more shared memory: docker run --shm-size=8g"
-    )
+    yield attempt("a loader worker", _load_data, "give a container more shared memory: docker run --shm-size=8g")
     yield attempt(f"writing to {work_dir}", lambda: _write(Path(work_dir)), "choose another --work-dir")
-    yield attempt("processes that work together", _communicate, "torch without distributed runs one process only")
+    yield attempt("communication of processes", _communicate, "torch without distributed can run only one process")
     if slow:
-        cure = "install a C++ compiler (apt install g++), or leave compile=False, as it is by default"
+        cure = "install a C++ compiler (apt install g++), or keep the default compile=False"
         yield attempt("torch.compile", _compile, cure, needed=False)
 
 
 def devices() -> Iterator[Finding]:
-    """Yield a training step on each device, and in bfloat16 where the device has it."""
+    """Try a training step on each device, also in bfloat16 if the device supports it."""
     cuda = torch.cuda.is_available()
     names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
     for device in names:
@@ -56,12 +54,12 @@ def devices() -> Iterator[Finding]:
 
 
 def plugins() -> Iterator[Finding]:
-    """Yield the plugins, loaded or not."""
+    """Check the plugins."""
     report = load_plugins()
     for name in report.loaded:
         yield Finding(OK, f"plugin {name}", "loaded")
     for name, reason in report.failed.items():
-        yield Finding(FAILS, f"plugin {name}", reason, "repair it, or uninstall the package that it comes with")
+        yield Finding(FAILS, f"plugin {name}", reason, "repair it, or uninstall its package")
 
 
 def _train(device: str, dtype: torch.dtype) -> str:
@@ -86,7 +84,7 @@ def _train(device: str, dtype: torch.dtype) -> str:
 def _why_no_gpu() -> str:
     if torch.version.cuda is None and torch.version.hip is None:
         return f"torch {torch.__version__} was built without CUDA"
-    return f"torch was built for CUDA {torch.version.cuda}, but finds no device (nvidia-smi says whether there is one)"
+    return f"torch was built for CUDA {torch.version.cuda}, but finds no device (nvidia-smi shows whether there is one)"
 
 
 def _decode() -> str:
@@ -105,7 +103,7 @@ def _write(work_dir: Path) -> str:
     existing = next(folder for folder in [work_dir, *work_dir.resolve().parents] if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < _LITTLE_SPACE:
-        raise OSError(f"only {free / 1e9:.1f} GB are free; two checkpoints of a ViT-B take 2.7 GB")
+        raise OSError(f"only {free / 1e9:.1f} GB are free, but two checkpoints of a ViT-B take 2.7 GB")
     return f"{free / 1e9:,.0f} GB free"
 
 
@@ -127,7 +125,7 @@ def _communicate() -> str:
 def _compile() -> str:
     x = torch.randn(64)
     torch.testing.assert_close(torch.compile(lambda x: torch.sin(x) + 1)(x), torch.sin(x) + 1)
-    return "a function was compiled and gave the same numbers"
+    return "a function was compiled and returned equal values"
 
 
 __getattr__ = moved(

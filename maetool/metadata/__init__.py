@@ -1,1 +1,1 @@
-"""What a checkpoint says about itself: the config, the grid of its encoder, where it comes from."""
+"""The metadata of checkpoints: the config, the grid of the encoder, the provenance."""

@@ -1,4 +1,4 @@
-"""The encoder's grid as a checkpoint records it, readable without the engine."""
+"""The encoder's grid in a checkpoint's metadata, readable without the engine."""
 
 import inspect
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ _KERNEL = "patch_embed.proj.weight"
 
 
 def grid_in_meta(meta: Any, encoder: nn.Module, weights: Mapping[str, Tensor]) -> tuple[int, ...] | None:
-    """Return the grid of patches that a checkpoint says its encoder has; None where it does not say one.
+    """Return the grid of patches that a checkpoint records for its encoder; None if it records none.
 
     Args:
-        meta: the facts of the checkpoint.
-        encoder: that the weights are for; its class gives the defaults of an encoder of the same class.
-        weights: of the encoder, under its own names.
+        meta: the checkpoint's metadata.
+        encoder: the encoder to load; its class gives defaults if the recorded class is the same.
+        weights: weights of the encoder, under its own names.
     """
     exported = meta.get("encoder") if isinstance(meta, Mapping) else None
     recorded = exported or (read_section(meta, "model") or {}).get("encoder")
@@ -34,7 +34,7 @@ def grid_in_meta(meta: Any, encoder: nn.Module, weights: Mapping[str, Tensor]) -
 
 
 def _argument(recorded: Mapping[str, Any], encoder: nn.Module, name: str) -> Any:
-    """Return an argument of the recorded encoder, or its class's default; nothing is imported to find the class."""
+    """Return an argument of the recorded encoder, or its class's default, without importing anything."""
     if name in recorded or str(recorded.get("type")).rpartition(".")[2] != type(encoder).__name__:
         return recorded.get(name)
     parameter = inspect.signature(type(encoder)).parameters.get(name)

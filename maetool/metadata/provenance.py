@@ -15,7 +15,7 @@ from maetool import __version__
 def git_revision() -> str:
     """Return the revision of maetool's repository, "with changes" if files differ from it, or "no repository"."""
     package = Path(__file__).resolve().parents[1]
-    if not (package.parent / ".git").exists():  # an installed package may lie in somebody else's repository
+    if not (package.parent / ".git").exists():  # an installed package may be inside another repository
         return "no repository"
     try:
         revision = _git(package, "rev-parse", "--short=12", "HEAD")

@@ -1,4 +1,4 @@
-"""The config of a run inside of its checkpoints: written as JSON, read without running or importing anything."""
+"""The config of a run in its checkpoints: written as JSON, read without executing or importing anything."""
 
 import ast
 import inspect
@@ -14,42 +14,42 @@ from maetool.errors import UsageError
 from maetool.reading import read_file
 from maetool.registry import registered_name
 
-# The names of what JSON cannot tell: {"__tuple__": [...]}, {"__dict__": [[key, value], ...]}, {"__repr__": "..."}.
+# Keys for what JSON cannot represent: {"__tuple__": [...]}, {"__dict__": [[key, value], ...]}, {"__repr__": "..."}.
 _TUPLE, _DICT, _REPR = "__tuple__", "__dict__", "__repr__"
 
 
 def stored_facts(cfg: Config) -> dict[str, str]:
-    """Return a config for `meta` of a checkpoint: `config`, which maetool reads, and `cfg`, the text that others do."""
+    """Return a config for `meta` of a checkpoint: `config`, which maetool reads, and `cfg`, text for other tools."""
     return {"cfg": cfg.pretty_text, "config": store_config(cfg)}
 
 
 def store_config(cfg: Config) -> str:
     """Return a config as JSON text.
 
-    Tuples and keys that are no strings come back as they were. A class or function becomes its registered name or its
+    Tuples and keys that are not strings survive the round trip. A class or function becomes its registered name or
     dotted path, any other object its `repr`.
     """
     return json.dumps({name: _encode(value) for name, value in cfg.items()})
 
 
 def read_section(meta: Any, name: str) -> ConfigDict | None:
-    """Return a section of the config in a checkpoint's `meta`, such as `model`; None where it has none.
+    """Return a section of the config in a checkpoint's `meta`, such as `model`; None if it has none.
 
     Args:
-        meta: of the checkpoint, which may be a stranger's; anything else than a mapping holds no config.
-        name: the key at the top of the config.
+        meta: metadata of an untrusted checkpoint; anything but a mapping has no config.
+        name: top-level key of the config.
     """
     section = read_config(meta).get(name)
     return ConfigDict(section) if isinstance(section, dict) else None
 
 
 def read_config(meta: Any) -> dict[str, Any]:
-    """Return the config in a checkpoint's `meta`: `config`, JSON, or `cfg`, the text that other tools read.
+    """Return the config in a checkpoint's `meta`: from `config`, JSON, or from `cfg`, text for other tools.
 
-    Of a text only assignments of literals and of calls of `dict` are returned.
+    From text only assignments of literals and of `dict` calls are returned.
 
     Raises:
-        UsageError: either is no text, or is nested too deeply to be read.
+        UsageError: it is not text, or is nested too deeply.
     """
     if not isinstance(meta, Mapping):
         return {}
@@ -64,7 +64,7 @@ def read_config(meta: Any) -> dict[str, Any]:
             )
         try:
             return read(text)
-        except (RecursionError, MemoryError) as error:  # how Python's parsers refuse what is nested too deeply
+        except (RecursionError, MemoryError) as error:  # raised by Python's parsers on deep nesting
             raise UsageError(
                 f"The config in the checkpoint (meta.{name}) is nested too deeply to be read: save its weights alone, "
                 'torch.save(torch.load(PATH)["state_dict"], NEW_PATH).'
@@ -79,12 +79,12 @@ def _read_json(text: str) -> dict[str, Any]:
 
 
 def config_file_of(meta: Any, checkpoint: str | Path) -> Path | None:
-    """Return the file in a run's folder that holds the config of a checkpoint there; None where there is none.
+    """Return the file with a checkpoint's config in its run's folder; None if there is none.
 
-    Each start of a run writes its config into a folder of its own, `TIME/vis_data/config.py`.
+    Each start of a run writes its config to `TIME/vis_data/config.py`.
 
     Args:
-        meta: of the checkpoint.
+        meta: the checkpoint's metadata.
         checkpoint: its path.
     """
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
@@ -129,10 +129,10 @@ def _decode(value: Any) -> Any:
 
 
 def read_text(text: str) -> dict[str, Any]:
-    """Return every variable of a config's text that holds values, and what it holds.
+    """Return the variables in a config's text that have literal values.
 
     Args:
-        text: as older runs and other tools write it: assignments of literals and calls of `dict`.
+        text: a config as older runs and other tools write it: assignments of literals and `dict` calls.
 
     Raises:
         RecursionError, MemoryError: it is nested too deeply.
@@ -144,7 +144,7 @@ def read_text(text: str) -> dict[str, Any]:
     values = {}
     for node in body:
         if isinstance(node, ast.Assign) and len(names := _names(node)) == 1:
-            with suppress(ValueError, TypeError):  # of what is no value, or no key of a dictionary
+            with suppress(ValueError, TypeError):  # not a literal, or not a valid dict key
                 values[names[0]] = _value(node.value)
     return values
 

@@ -1,1 +1,1 @@
-"""Models over several processes: sharding, and what is done block by block."""
+"""Models on several processes: sharding, activation checkpointing and compilation by block."""

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from maetool.errors import UsageError
 
-_VARIANTS = 4  # compilations of a block: its shapes in training, such as those of other numbers of visible patches
+_VARIANTS = 4  # compiled variants per block: training shapes, such as different numbers of visible patches
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
@@ -20,12 +20,12 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
 
 
 def checkpoint_blocks(model: nn.Module, names: bool | str | Sequence[str] = True) -> int:
-    """Switch on activation checkpointing and return of how many modules.
+    """Enable activation checkpointing of modules and return their number.
 
-    Such a module computes its activations again in the backward pass instead of keeping them.
+    A checkpointed module recomputes its activations in the backward pass instead of storing them.
 
     Args:
-        model: any.
+        model: any model.
         names: True for every block, or the names of modules of the model, such as "encoder.blocks.0".
 
     Raises:
@@ -47,25 +47,28 @@ def _module(model: nn.Module, name: str) -> nn.Module:
     modules = dict(model.named_modules())
     if not name or name not in modules:
         near = difflib.get_close_matches(str(name), list(modules), n=3) or list(modules)[1:4]
-        raise UsageError(f"gradient_checkpointing names {name!r}, which the model has not; near: {', '.join(near)}.")
+        raise UsageError(
+            f"gradient_checkpointing names {name!r}, which is not a module of the model: choose for example "
+            f"{', '.join(near)}."
+        )
     return modules[name]
 
 
 def checkpointing_of(cfg: Config) -> bool | str | Sequence[str]:
-    """Return what `gradient_checkpointing` of a config asks for; MMEngine's `activation_checkpointing` becomes it.
+    """Return `gradient_checkpointing` of a config; MMEngine's `activation_checkpointing` is converted to it.
 
-    MMEngine's own switch calls modules without keyword arguments and would come on top of ours.
+    MMEngine's implementation calls modules without keyword arguments and would be applied in addition.
 
     Raises:
         UsageError: both are set.
     """
-    ours, names = cfg.get("gradient_checkpointing", False), cfg.pop("activation_checkpointing", None)
+    own, names = cfg.get("gradient_checkpointing", False), cfg.pop("activation_checkpointing", None)
     if not names:
-        return ours
-    if ours:
+        return own
+    if own:
         raise UsageError(
-            f"The config says gradient_checkpointing={ours} and activation_checkpointing={names}: state only one; both "
-            "take the names of modules."
+            f"The config has gradient_checkpointing={own} and activation_checkpointing={names}: set only one; both "
+            "take names of modules."
         )
     cfg.gradient_checkpointing = names
     return names
@@ -79,32 +82,32 @@ def _recomputed(forward: Any) -> Any:
 
 
 def compile_blocks(model: nn.Module, options: Mapping[str, Any] | bool) -> int:
-    """Compile every block in place, which leaves the names of the weights as they are; return how many.
+    """Compile every block in place, which keeps the names of the weights; return their number.
 
-    Blocks, and not the whole model, because equal blocks share one compilation and masking stays outside. A block runs
-    compiled in training, and a frozen one always; an evaluation runs as it is, because it sees other numbers of images
-    and of tokens, each of which would be compiled anew.
+    Blocks are compiled instead of the complete model, because equal blocks share one compilation and masking stays
+    outside. A block runs compiled in training, a frozen one always; evaluation runs uncompiled, because each different
+    number of images or tokens would need another compilation.
 
     Args:
-        model: any.
+        model: any model.
         options: True, or the arguments of `torch.compile`.
 
     Raises:
-        UsageError: options of another type.
+        UsageError: `options` has a wrong type.
     """
     if not isinstance(options, bool | Mapping):
         raise UsageError(f"compile is {options!r}, but must be True, False or the arguments of torch.compile.")
     blocks = blocks_of(model)
     _allow_variants(_VARIANTS * len(blocks))
     for block in blocks:
-        # The shapes of a run never change, so that fixed ones are compiled once.
+        # Shapes do not change during a run, so static ones are compiled once.
         block.compile(**{"dynamic": False, **({} if options is True else options)})
         block._compiled_call_impl = _compiled_in_training(block)
     return len(blocks)
 
 
 def _compiled_in_training(block: nn.Module) -> Callable[..., Any]:
-    # In the place where `Module.compile` puts what it compiles: copies of the block do without it.
+    # Replaces the attribute that `Module.compile` sets, which copies of the block do not have.
     compiled, plain = block._compiled_call_impl, block._call_impl
     frozen = not any(parameter.requires_grad for parameter in block.parameters())
 
@@ -115,11 +118,11 @@ def _compiled_in_training(block: nn.Module) -> Callable[..., Any]:
 
 
 def _allow_variants(number: int) -> None:
-    """Let torch compile one function in so many variants; beyond its limit of 8 it runs blocks as they are.
+    """Raise torch's limit of compiled variants per function, 8, beyond which blocks run uncompiled.
 
-    All blocks count together. Equal ones share a variant, but blocks of other libraries may hold numbers of their own.
+    All blocks count together. Equal ones share a variant, but blocks of other libraries may have own constants.
     """
-    from torch._dynamo import config as limits  # takes seconds, and is for runs that compile
+    from torch._dynamo import config as limits  # takes seconds to import, and only runs that compile need it
 
     limits.recompile_limit = max(limits.recompile_limit, number)
     limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, number)

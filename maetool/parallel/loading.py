@@ -14,17 +14,17 @@ from .sharding import load_weights_into
 def load_weights(
     model: nn.Module, weights: Mapping[str, Tensor], source: str | Path, config: Path | None = None
 ) -> None:
-    """Load weights that must fit the model completely.
+    """Load a complete state dict into a model.
 
     Args:
-        model: gets them.
-        weights: its state dict.
-        source: the file that they come from, for the message.
-        config: the file of the config that they were trained with, where it is known, for the message.
+        model: the model to change.
+        weights: the state dict.
+        source: its file, for the message.
+        config: the file of the config that it was trained with, if known, for the message.
 
     Raises:
-        UsageError: another architecture; the message counts what differs and names the first of each kind. The model
-            is left as it was.
+        UsageError: a different architecture; the message counts the differences and names the first of each kind. The
+            model stays unchanged.
     """
     weights = with_tables(model, weights)
     check_weights(model.state_dict(), weights, source, config)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from maetool.config.load import stated
+from maetool.config.facts import argument_of
 from maetool.evaluation.names import is_constant, name_evaluators, say_metric
 from maetool.metadata.stored_config import read_config
 from maetool.ops.geometry import by
@@ -12,7 +12,7 @@ from maetool.registry import ENCODERS, no_imports
 from maetool.visualization.curves import read_logs
 from maetool.writing import write_text
 
-# What timm's class calls as ours does.
+# Arguments that timm's class has under the same names.
 _TIMM = ("img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio", "final_norm")
 _DRAWN = ("ShapesDataset", "ObjectShapesDataset")
 
@@ -21,12 +21,12 @@ def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -
     """Write the card of an exported encoder beside it, as Markdown, and return its path.
 
     Args:
-        exported: what `encoder_of` returned.
-        run: `meta` of the checkpoint that it was taken from.
-        out: where the encoder was written; encoder.pth has encoder.md.
+        exported: the result of `encoder_of`.
+        run: `meta` of the checkpoint that it was exported from.
+        out: the encoder's file; the card of encoder.pth is encoder.md.
 
     Returns:
-        None where that file is there already, which stays as it is: people write into their cards.
+        None if the card exists, which is then kept, because people edit their cards.
 
     Raises:
         UsageError: the disk is full or the folder cannot be written.
@@ -39,14 +39,14 @@ def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -
 
 
 def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -> str:
-    """Return the card of an encoder: what it is, what it was trained on and how, its numbers, its limits, its licence.
+    """Return the card of an encoder: architecture, training data and recipe, numbers, limits, licence.
 
     Args:
         exported, run: see `write_card`.
-        name: of the encoder's file.
+        name: name of the encoder's file.
     """
     config = read_config(run)
-    with no_imports():  # whoever made the checkpoint may have named anything
+    with no_imports():  # the config comes from the checkpoint and is not trusted
         name_evaluators(config.get("val_cfg"))
     sections = {
         f"# {name}": [
@@ -74,15 +74,21 @@ def _encoder_rows(exported: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _loading(encoder: Mapping[str, Any], name: str) -> list[str]:
     if name.endswith(".onnx"):
         return _code(f'onnxruntime.InferenceSession("{name}").run(["tokens"], {{"images": normalised}})')
-    ours = _code(f'maetool.load_encoder("{name}")')
+    own_code = _code(f'maetool.load_encoder("{name}")')
     if encoder.get("type") != "VisionTransformer" or encoder.get("layer_scale") is not None:
-        return ours
-    arguments = ", ".join(f"{fact}={stated(encoder, ENCODERS, fact)}" for fact in _TIMM)
-    return [*ours, "", "In timm, strictly:", "", *_code(f"timm.models.VisionTransformer({arguments}, num_classes=0)")]
+        return own_code
+    arguments = ", ".join(f"{fact}={argument_of(encoder, ENCODERS, fact)}" for fact in _TIMM)
+    return [
+        *own_code,
+        "",
+        "In timm, strictly:",
+        "",
+        *_code(f"timm.models.VisionTransformer({arguments}, num_classes=0)"),
+    ]
 
 
 def _section(config: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """Return a section of a stranger's config; an empty one where it is none."""
+    """Return a section of an untrusted config; empty if it is not a dict."""
     section: Any = config
     for name in names:
         section = section.get(name) if isinstance(section, Mapping) else None
@@ -104,14 +110,14 @@ def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[
         if isinstance(part, Mapping) and "type" in part and key not in ("encoder", "data_preprocessor"):
             yield key.replace("_", " "), _part(part)
     if config.get("init_from"):
-        yield "began with", _value(config["init_from"])
+        yield "initial weights", _value(config["init_from"])
     if optimizer:
         yield "optimiser", f"{optimizer.get('type')}, weight decay {optimizer.get('weight_decay', 0)}"
-    steps = {"epochs": "epoch", "iterations": "iter", "images an iteration": "images_per_iter", "seed": "seed"}
+    steps = {"epochs": "epoch", "iterations": "iter", "images per iteration": "images_per_iter", "seed": "seed"}
     yield from ((label, f"{run[key]:,}") for label, key in steps.items() if type(run.get(key)) is int)
     for label, key in {
         "learning rate per 256 images": "base_lr",
-        "images an optimiser step": "effective_batch_size",
+        "images per optimiser step": "effective_batch_size",
     }.items():
         if key in config:
             yield label, str(config[key])
@@ -124,7 +130,7 @@ def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[
 def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
     last = (
         run["iter"] if type(run.get("iter")) is int else -1
-    )  # of another project's weights: none of a log that lies there
+    )  # without `iter`, a log in the same folder is not of this checkpoint
     logged = {
         name.removeprefix("val/"): values[max(step for step in values if step <= last)]
         for name, values in read_logs(source.parent).items()
@@ -132,28 +138,28 @@ def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
     }
     numbers = [f"- {say_metric(name, value)}" for name, value in logged.items() if not is_constant(name)]
     if not numbers:
-        return ["The log of the run was not beside the checkpoint, so none are known here."]
-    return ["As the run measured them last, on the images that it was validated on:", "", *numbers]
+        return ["The log of the run was not beside the checkpoint, so no numbers are known."]
+    return ["As the run last measured them, on its validation images:", "", *numbers]
 
 
 def _limits(config: Mapping[str, Any]) -> list[str]:
     dataset = _section(config, "train_dataloader", "dataset")
-    drawn = ["- It saw drawn pictures only: its numbers say nothing about photographs."]
+    drawn = ["- It was trained on drawn pictures only: its numbers say nothing about photographs."]
     return [
         *(drawn if dataset.get("type") in _DRAWN else []),
-        "- What the training images lack or show too often, the features lack or stress too; that was not measured.",
-        "- Positions are fitted to images of another size; other channels and patch sizes are adapted on request only.",
-        "- Normalise with the mean and deviation above: with others the features are others, and nothing says so.",
+        "- Biases and gaps of the training images carry over to the features; they were not measured.",
+        "- Positions are resized for other image sizes; other channels and patch sizes are adapted on request only.",
+        "- Normalise with the mean and deviation above: other values change the features without a warning.",
     ]
 
 
 def _licence(meta: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     known = "Weights converted from other projects keep their owner's licence. " if "format" in meta else ""
     if config.get("init_from"):
-        known += "The weights that it began with keep their owner's licence. "
+        known += "The initial weights keep their owner's licence. "
     return [
-        f"{known}The checkpoint says neither what its training images may be used for nor under which licence the "
-        "weights are given: whoever hands them on has to say both here. maetool's own code is Apache-2.0."
+        f"{known}The checkpoint records neither the terms of use of its training images nor the licence of the "
+        "weights: whoever distributes them must state both here. maetool's own code is Apache-2.0."
     ]
 
 
@@ -169,7 +175,7 @@ def _part(cfg: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """Say a value of a config; of a path its last part, because the rest is nobody's business."""
+    """Format a value of a config; paths are cut to their last part to keep local folders private."""
     if isinstance(value, Mapping) and "type" in value:
         return _part(value)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""A checkpoint in the format of another project, or of ours."""
+"""Converts checkpoints between the formats of other projects and maetool's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,9 @@ class Conversion:
     """A converted checkpoint.
 
     Attributes:
-        content: what to write: `state_dict`, or the key of the other project, and `meta`.
-        tensors: how many were converted.
-        lost: our names of those for which the other format has no place.
+        content: the content to write: `state_dict`, or the other project's key, and `meta`.
+        tensors: number of converted tensors.
+        lost: maetool's names of tensors that the other format cannot hold.
         source: name of the format that was read.
     """
 
@@ -33,32 +33,32 @@ class Conversion:
     source: str
 
     def __str__(self) -> str:
-        lost = f"{len(self.lost)} left out, because there is no place for them{named(self.lost)}" if self.lost else ""
+        lost = f"{len(self.lost)} left out, which have no place there{named(self.lost)}" if self.lost else ""
         return f"{self.tensors} tensors of {self.source} converted{'; ' if lost else ', none left out'}{lost}."
 
 
 def convert(path: str | Path, to: str, num_heads: int | None = None, section: Any = None) -> Conversion:
-    """Return a checkpoint of any format in another one.
+    """Convert a checkpoint of any known format to another one.
 
     Args:
         path: the checkpoint.
         to: a name of `maetool.weights.formats.table.FORMATS`, or "maetool".
-        num_heads: attention heads of the encoder, which weights do not say.
-        section: `encoder` and `data_preprocessor` of a config, where nothing else says what the encoder is.
+        num_heads: attention heads of the encoder, which weights do not determine.
+        section: `encoder` and `data_preprocessor` of a config; None reads them from the checkpoint.
 
     Raises:
-        UsageError: an unknown format, a file of nothing recognisable or of two models, an encoder for which the other
-            format has no place, or one of which nothing says what it is.
+        UsageError: an unknown format, a file without a known format or with two models, an encoder that the other
+            format cannot hold, or one that the checkpoint does not describe.
     """
     if to not in (OURS, *FORMATS):
-        raise UsageError(f"There is no format {to!r}: take {OURS}, {', '.join(FORMATS)}.")
+        raise UsageError(f"There is no format {to!r}: choose {OURS}, {', '.join(FORMATS)}.")
     state = read_checkpoint(path)
     source = recognise(named_weights(state, path), str(path)) or OURS
     weights = weights_of(state, path)
     meta = {name: value for name, value in (state.get("meta") or {}).items() if name in ("cfg", "epoch", "versions")}
     if not any(name.startswith("encoder.") for name in weights):
         raise UsageError(
-            f"{path} holds nothing recognisable: its names, such as {next(iter(weights))}, are of none of the formats "
+            f"{path} has no known format: its names, such as {next(iter(weights))}, are of none of the formats "
             f"{OURS}, {', '.join(FORMATS)}."
         )
     section = section or section_of(state, weights, path, num_heads)
@@ -70,7 +70,7 @@ def convert(path: str | Path, to: str, num_heads: int | None = None, section: An
 
 
 def write_conversion(conversion: Conversion, to: str, path: Path) -> None:
-    """Write a converted checkpoint where that project looks for its weights; .safetensors holds the weights alone.
+    """Write a converted checkpoint with the other project's keys; .safetensors holds the weights alone.
 
     Raises:
         UsageError: the file cannot be written.
@@ -87,6 +87,6 @@ def _check_encoder(lost: list[str], to: str, path: str | Path) -> None:
     encoder = [name for name in lost if name.startswith("encoder.") and name != "encoder.mask_token"]
     if encoder:
         raise UsageError(
-            f"The encoder of {path} has {len(encoder)} tensors for which {to} has no place{named(encoder)}: it is "
-            "not the plain ViT that can be written there."
+            f"The encoder of {path} has {len(encoder)} tensors for which {to} has no place{named(encoder)}: this "
+            "format can only hold a plain ViT."
         )

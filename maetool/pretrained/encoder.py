@@ -1,4 +1,4 @@
-"""`load_encoder`: an encoder in one line, for a notebook."""
+"""`load_encoder`: loads an encoder in one line."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -30,34 +30,33 @@ def load_encoder(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> FrozenEncoder:
-    """Return an encoder that gives tokens (B, T + L, D) of normalised images (B, C, H, W), and tell what was loaded.
+    """Load an encoder that turns normalised images (B, C, H, W) into tokens (B, T + L, D).
 
     It is in evaluation mode and without gradients; `.encoder` is the encoder alone, `.normalise(images)` prepares
-    images of 0 to 255. A sentence says what was loaded, resized, missing and unused.
+    images of 0 to 255. What was loaded, resized, missing and unused is logged in one sentence.
 
     Args:
         source: a checkpoint of any format of `maetool.weights.formats.table`, a folder of Hugging Face, or a config's
             path or name, whose encoder has random weights.
-        config: says what the encoder is, where the checkpoint does not.
-        num_heads: attention heads, where the checkpoint does not say it and the width is an unusual one.
-        img_size: another size of image, to which the positions are resized; the tokens are those that the encoder of
-            the file gives images of that size. Where nothing says the grid of the file's positions, the one of this
-            size if their number fits.
-        patch_size: other patches; the kernel is resized (`maetool.ops.kernel.resize_kernel`).
-        in_chans: other channels; the kernel is adapted (`maetool.ops.kernel.adapt_channels`).
-        mean: of each channel, where the checkpoint says others; in the units of the stored values.
-        std: the same for the standard deviations.
+        config: a config of the encoder; None if the checkpoint describes it.
+        num_heads: attention heads, if the checkpoint does not describe them and the width is unusual.
+        img_size: another image size, to which the positions are resized. If the file does not give the grid of its
+            positions, the grid of this size is assumed if their number fits.
+        patch_size: another patch size; the kernel is resized (`maetool.ops.kernel.resize_kernel`).
+        in_chans: another number of channels; the kernel is adapted (`maetool.ops.kernel.adapt_channels`).
+        mean: means of the channels, instead of the checkpoint's; in the units of the stored values.
+        std: standard deviations of the channels, likewise.
 
     Raises:
-        UsageError: a file that cannot be read, of nothing recognisable, or of another encoder than the config's.
+        UsageError: a file that cannot be read, has no known format, or holds an encoder other than the config's.
     """
     path, cfg = _path_and_config(source, config)
     section, stored = cfg.model if cfg is not None else None, None
     if section is None:
         section, stored = _described(path, num_heads, img_size, patch_size)
     section = ConfigDict({name: deepcopy(section[name]) for name in _PARTS if name in section})
-    wanted = {"num_heads": num_heads, "img_size": img_size, "patch_size": patch_size, "in_chans": in_chans}
-    section.encoder.update({name: value for name, value in wanted.items() if value is not None})
+    arguments = {"num_heads": num_heads, "img_size": img_size, "patch_size": patch_size, "in_chans": in_chans}
+    section.encoder.update({name: value for name, value in arguments.items() if value is not None})
     section.setdefault("data_preprocessor", {"type": "ImagePreprocessor"})
     _normalise_with(section.data_preprocessor, {"mean": mean, "std": std})
     asked = {"channels": in_chans, "patch_size": patch_size}
@@ -83,16 +82,16 @@ def _path_and_config(source: str | Path | Config, config: str | Path | None) -> 
 def _described(
     path: str | Path, num_heads: int | None, img_size: Any, patch_size: Any
 ) -> tuple[ConfigDict, dict[str, Any]]:
-    """Return what a checkpoint says of its encoder, and all that it holds."""
+    """Return the encoder's description in a checkpoint, and its complete content."""
     state = read_checkpoint(path)
     weights = weights_of(state, path)
     section = section_of(state, weights, path, num_heads, requested_grid(weights, img_size, patch_size))
     if "encoder.norm.weight" not in weights and takes(section.encoder, ENCODERS, "final_norm"):
-        section.encoder.final_norm = False  # a classifier with a norm of its own, after pooling, has none here
+        section.encoder.final_norm = False  # a classifier that normalises after pooling has no norm here
     return section, state
 
 
-def _normalise_with(preprocessor: Any, wanted: Mapping[str, Any]) -> None:
-    for name, value in wanted.items():
+def _normalise_with(preprocessor: Any, statistics: Mapping[str, Any]) -> None:
+    for name, value in statistics.items():
         if value is not None and takes(preprocessor, MODELS, name):
             preprocessor[name] = list(value)

@@ -12,7 +12,7 @@ from mmengine import ConfigDict
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from maetool.config.load import stated
+from maetool.config.facts import argument_of
 from maetool.errors import UsageError
 from maetool.ops.geometry import to_size
 from maetool.reading import read_file
@@ -26,7 +26,7 @@ from .facts import requested_grid
 from .frozen import FrozenEncoder, section_of
 
 _PREFIX = "encoder."
-_MOST_BYTES = 2**31 - 2**24  # of the protocol that ONNX is written in, with room for the graph
+_MOST_BYTES = 2**31 - 2**24  # the limit of protobuf, minus room for the graph
 _FACTS_IN_ONNX = "maetool"
 _FACTS = ("epoch", "iter", "versions", "cfg", "config", "source", "format")
 
@@ -38,21 +38,21 @@ def encoder_of(
     section: ConfigDict | None = None,
     img_size: int | Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Return `state_dict`, the encoder's weights under timm's names, and `meta`, what a user of them must know.
+    """Return `state_dict`, the encoder's weights under timm's names, and `meta`, the information needed to use them.
 
-    Where a run averaged its weights, these are the averaged ones. The facts are the encoder's config, size, patch size
-    and channels of the images, their mean and standard deviation, the epoch, the versions and the whole config of the
-    run, so far as the checkpoint says them.
+    If the run kept an EMA of its weights, these are the averaged ones. `meta` has the encoder's config, the size, patch
+    size, channels, mean and standard deviation of the images, the epoch, the versions and the complete config of the
+    run, as far as the checkpoint has them.
 
     Args:
-        state: what `read_checkpoint` returned.
+        state: the result of `read_checkpoint`.
         source: its path, for messages.
         num_heads: see `section_of`.
-        section: `encoder` and `data_preprocessor`, where the checkpoint does not say them.
-        img_size: the size that it is wanted for, which tells the grid of positions where nothing else does.
+        section: `encoder` and `data_preprocessor`, if the checkpoint does not describe them.
+        img_size: the image size to use, which determines the grid of positions if the checkpoint does not.
 
     Raises:
-        UsageError: the checkpoint holds no encoder, or nothing says what it is.
+        UsageError: the checkpoint holds no encoder, or does not describe it.
     """
     weights = weights_of(state, source)
     encoder = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
@@ -68,26 +68,26 @@ def encoder_of(
 
 
 def describe(section: ConfigDict) -> dict[str, Any]:
-    """Return what a user of an encoder must know: `encoder` and `data_preprocessor`, its config, and `images`.
+    """Return the information needed to use an encoder: its config, `encoder` and `data_preprocessor`, and `images`.
 
     Args:
         section: `encoder` and `data_preprocessor` of a config.
     """
     section = ConfigDict({"data_preprocessor": {"type": "ImagePreprocessor"}, **section})
     encoder, preprocessor = section.encoder, section.data_preprocessor
-    images = {name: stated(preprocessor, MODELS, name) for name in ("mean", "std")}
-    images |= {"in_chans": stated(encoder, ENCODERS, "in_chans")}
+    images = {name: argument_of(preprocessor, MODELS, name) for name in ("mean", "std")}
+    images |= {"in_chans": argument_of(encoder, ENCODERS, "in_chans")}
     for name in ("img_size", "patch_size"):
-        size = stated(encoder, ENCODERS, name)
+        size = argument_of(encoder, ENCODERS, name)
         images[name] = None if size is None else to_size(size, name)
     return {"encoder": encoder.to_dict(), "data_preprocessor": preprocessor.to_dict(), "images": images}
 
 
 def check_out(out: str) -> Path:
-    """Return the path of an exported file, whose ending says its format.
+    """Return the path of an exported file, after checking its suffix.
 
     Raises:
-        UsageError: another ending.
+        UsageError: an unknown suffix.
     """
     if Path(out).suffix not in (".pth", ".safetensors", ".onnx"):
         raise UsageError(f"--out is {out}, but must end in .pth, .safetensors or .onnx.")
@@ -95,7 +95,7 @@ def check_out(out: str) -> Path:
 
 
 def write_weights(state: Mapping[str, Any], path: Path) -> None:
-    """Write `state_dict` and `meta` as .safetensors, whose metadata then holds the facts, or as a file of torch.
+    """Write `state_dict` and `meta` as .safetensors, with `meta` in its header, or else as a file of torch.
 
     Raises:
         UsageError: the disk is full or the folder cannot be written.
@@ -110,23 +110,25 @@ def write_weights(state: Mapping[str, Any], path: Path) -> None:
 def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> float | None:
     """Write an encoder as ONNX: `images`, normalised, (batch, C, H, W), to `tokens` (batch, T + L, D), for any batch.
 
-    Height and width are the encoder's. The facts are in the metadata, with a checksum of the file. Where onnxruntime is
-    installed, it runs on a batch of another size than it was made with and is compared, before the file is written.
+    Height and width are the encoder's. `meta` is stored in the file's metadata, with a checksum of the file. If
+    onnxruntime is installed, the graph is run on another batch size and compared before the file is written.
 
     Returns:
-        The largest difference to the tokens here; None without onnxruntime.
+        The largest difference to the tokens of torch; None without onnxruntime.
 
     Raises:
         UsageError: onnx or onnxscript is not installed, the encoder cannot be exported, or the results differ.
     """
     if not (find_spec("onnx") and find_spec("onnxscript")):
-        raise UsageError('ONNX is written by torch with onnx and onnxscript: pip install "maetool[onnx]".')
+        raise UsageError('ONNX export needs onnx and onnxscript, which are not installed: pip install "maetool[onnx]".')
     import onnx
 
     encoder = model.encoder.eval()
     size = 4 * sum(value.numel() for value in encoder.state_dict().values())
     if size > _MOST_BYTES:
-        raise UsageError(f"The encoder has {size / 1e9:.1f} GB, but an ONNX file holds 2: export it as .safetensors.")
+        raise UsageError(
+            f"The encoder has {size / 1e9:.1f} GB, but an ONNX file can hold only 2 GB: export it as .safetensors."
+        )
     images = torch.randn(2, encoder.in_chans, *encoder.img_size, generator=torch.Generator().manual_seed(0))
     proto = _graph_of(encoder, images)
     onnx.helper.set_model_props(proto, {_FACTS_IN_ONNX: json.dumps(to_plain(meta)), CHECKSUM: UNSEALED})
@@ -148,7 +150,7 @@ def _graph_of(encoder: nn.Module, images: Tensor) -> Any:
                 _Tokens(encoder).eval(), (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
             )
             return torch.onnx.export(graph, input_names=["images"], output_names=["tokens"], verbose=False).model_proto
-    except Exception as error:  # the exporters have errors of their own, which no class joins
+    except Exception as error:  # the exporters' errors have no common base class
         reason = next(iter(str(error).strip().splitlines()), "")[:200]
         raise UsageError(
             f"torch cannot export {type(encoder).__name__} to ONNX ({type(error).__name__}: {reason}): export it as "
@@ -157,10 +159,10 @@ def _graph_of(encoder: nn.Module, images: Tensor) -> Any:
 
 
 def read_onnx_facts(path: str | Path) -> dict[str, Any]:
-    """Return the facts in an ONNX file that `write_onnx` wrote, after comparing its checksum.
+    """Return `meta` of an ONNX file that `write_onnx` wrote, after checking its checksum.
 
     Raises:
-        UsageError: there is no such file, it is damaged, or maetool did not write it.
+        UsageError: the file does not exist, is damaged, or was not written by maetool.
     """
     import onnx
 
@@ -172,10 +174,8 @@ def read_onnx_facts(path: str | Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} cannot be read ({error.strerror or error}): pass the path of an .onnx file."
         ) from error
-    except Exception as error:  # whatever a damaged file makes the readers raise
-        raise UsageError(
-            f"{path} holds no encoder that maetool exported as ONNX, or is damaged: export again."
-        ) from error
+    except Exception as error:  # the readers raise anything on damaged files
+        raise UsageError(f"{path} is damaged, or not an ONNX file that maetool exported: export it again.") from error
     if is_broken(content):
         raise UsageError(f"{path} is damaged, its checksum does not match: copy it again, or export it again.")
     return facts
@@ -197,12 +197,12 @@ def check_onnx(
 
     Args:
         source: the path of a file, or its content.
-        encoder: from images to tokens.
+        encoder: function from images to tokens.
         images: (B, C, H, W).
-        tolerance: the largest difference that is allowed.
+        tolerance: the largest allowed difference.
 
     Raises:
-        UsageError: it is above `tolerance`.
+        UsageError: the difference is above `tolerance`.
     """
     if not find_spec("onnxruntime"):
         return None
@@ -212,8 +212,8 @@ def check_onnx(
     if not difference <= tolerance:
         name = "The ONNX graph" if isinstance(source, bytes) else source
         raise UsageError(
-            f"{name} gives tokens that differ by {difference:.2g} from the encoder's: do not use ONNX for it, but "
-            ".safetensors."
+            f"{name} gives tokens that differ by {difference:.2g} from the encoder's: export it as "
+            ".safetensors instead."
         )
     return difference
 
@@ -225,7 +225,7 @@ def _run_onnx(source: Path | bytes, images: Tensor) -> list[np.ndarray]:
         model = source if isinstance(source, bytes) else str(source)
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         return session.run(["tokens"], {"images": images.numpy()})
-    except Exception as error:  # onnxruntime has errors of its own, which no class joins
+    except Exception as error:  # onnxruntime's errors have no common base class
         reason = next(iter(str(error).strip().splitlines()), "")[:200]
         raise UsageError(
             f"onnxruntime cannot run the graph ({type(error).__name__}: {reason}): use .safetensors."

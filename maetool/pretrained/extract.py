@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from maetool.compat import usable_cores
-from maetool.config.user_data import whole
+from maetool.config.user_data import all_images
 from maetool.data import KeyedSampler, collate_samples
 from maetool.data.workers import ignore_signals_in_workers
 from maetool.errors import UsageError
@@ -26,12 +26,12 @@ FORMATS = (".npz", ".parquet")
 
 
 def build_for(model: nn.Module, place: Mapping[str, Any], size: Sequence[int] | None = None) -> Dataset:
-    """Return the dataset of images at `place`, resized and cut as in validation.
+    """Build a dataset of images, resized and centre-cropped as in validation.
 
     Args:
-        model: with an `encoder`.
-        place: the arguments that say where the images are.
-        size: (H, W) of what is cut; None, the size of the model's encoder.
+        model: a model with an `encoder`.
+        place: the dataset's arguments that locate the images.
+        size: (H, W) of the crop; None is the encoder's image size.
     """
     encoder = model.encoder
     pipeline = [{"type": "ResizeCenterCrop", "size": tuple(size or encoder.img_size)}]
@@ -39,20 +39,20 @@ def build_for(model: nn.Module, place: Mapping[str, Any], size: Sequence[int] | 
 
 
 def build_whole(model: nn.Module, data: str, max_pixels: int | None = None) -> Dataset:
-    """Return the dataset of all images of the user; with labels where each lies in one of several class folders.
+    """Build a dataset of all the user's images, with labels if all are in class folders.
 
     Args:
-        model: with an `encoder`.
+        model: a model with an `encoder`.
         data: folder, text list, csv table or folder of shards.
-        max_pixels: most pixels of an image; None for the default.
+        max_pixels: largest number of pixels of an image; None for the default.
     """
-    place = {**whole(data), **({"max_pixels": max_pixels} if max_pixels else {})}
+    place = {**all_images(data), **({"max_pixels": max_pixels} if max_pixels else {})}
     try:
         return build_for(model, place)
     except UsageError:
         if not place.get("with_labels"):
             raise
-        return build_for(model, {**place, "with_labels": False})  # the folders are no classes
+        return build_for(model, {**place, "with_labels": False})  # the folders are not classes
 
 
 def extract(
@@ -63,18 +63,18 @@ def extract(
     batch_size: int = 64,
     workers: int | None = None,
 ) -> dict[str, Tensor]:
-    """Return what `collect_features` gives for a dataset, on the best device there is, with a progress bar.
+    """Run `collect_features` on a dataset, on the best available device and with a progress bar.
 
     Args:
-        model: what `load_frozen` returned.
+        model: the result of `load_frozen`.
         dataset: the images.
-        features: name to function of (model, images).
-        title: stands in front of the bar.
-        batch_size: images at a time.
-        workers: processes that load; as many as there are cores by default.
+        features: functions of (model, images), by name.
+        title: title of the progress bar.
+        batch_size: images per batch.
+        workers: number of loader workers; by default the number of cores.
 
     Raises:
-        UsageError: none of the images can be read.
+        UsageError: no image can be read.
     """
     workers = min(usable_cores() if workers is None else workers, -(-len(dataset) // batch_size))
     loader = DataLoader(
@@ -90,27 +90,27 @@ def extract(
 
 
 def check_out(out: str) -> Path:
-    """Return the path of a file of features, whose ending says its format.
+    """Return the path of a file of features, after checking its suffix.
 
     Raises:
-        UsageError: another ending, or pyarrow is needed and not installed.
+        UsageError: an unknown suffix, or pyarrow is needed and not installed.
     """
     path = Path(out)
     if path.suffix not in FORMATS:
         raise UsageError(f"--out is {out}, but must end in {' or '.join(FORMATS)}.")
     if path.suffix == ".parquet" and not find_spec("pyarrow"):
-        raise UsageError("Parquet files are written by pyarrow, which is not installed: pip install pyarrow, or .npz.")
+        raise UsageError("Parquet files need pyarrow, which is not installed: pip install pyarrow, or choose .npz.")
     return check_file(path, "--out")
 
 
 def write_features(path: Path, features: np.ndarray, names: Sequence[str], labels: Any, classes: Sequence[str]) -> None:
-    """Write features with the paths of their images, and labels where there are any.
+    """Write features with the paths of their images, and labels if there are any.
 
     `.npz` holds the arrays `features` float32 (N, D) or (N, L, D), `path` (N,), and with labels `label`, int64 (N,) or
     (N, K) of zeros and ones, and `classes` (K,). Parquet has a row for each image with the columns `path`, `features`,
     a list, and with labels `label`, the name of the class or a list of names. Both carry checksums: NumPy compares
     those of `.npz`; of Parquet, those of the values with `page_checksum_verification=True` of `pyarrow`, and that of
-    the file as a whole in `maetool.weights.checksums.is_broken`.
+    the complete file in `maetool.weights.checksums.is_broken`.
 
     Args:
         path: the file, see `check_out`.
@@ -139,7 +139,7 @@ def _write_parquet(file: IO[bytes], features: np.ndarray, names: list[str], labe
         columns["label"] = pyarrow.array([classes[label] for label in labels])
     elif labels is not None:
         columns["label"] = pyarrow.array([[classes[i] for i in np.flatnonzero(row)] for row in labels])
-    # The checksums of pages do not cover the schema, in which a changed bit is another name or type.
+    # Page checksums do not cover the schema, in which a flipped bit changes a name or a type.
     table = pyarrow.table(columns).replace_schema_metadata({CHECKSUM: UNSEALED})
     content = io.BytesIO()
     parquet.write_table(table, content, write_page_checksum=True)

@@ -10,7 +10,7 @@ from mmengine import ConfigDict
 from torch import Tensor
 
 from maetool.annotations import describe, fits
-from maetool.config.load import stated
+from maetool.config.facts import argument_of
 from maetool.config.trust import trusted
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import read_section
@@ -19,7 +19,7 @@ from maetool.reading import read_file
 from maetool.registry import ENCODERS
 
 _KERNEL = "encoder.patch_embed.proj.weight"
-_MOST_BYTES = 2**24  # of the files beside a checkpoint, which have some kilobytes
+_MOST_BYTES = 2**24  # of the files beside a checkpoint, which normally have some kilobytes
 _KINDS: dict[str, Any] = {
     "num_heads": int,
     "img_size": int | Sequence[int],
@@ -29,9 +29,9 @@ _KINDS: dict[str, Any] = {
 
 
 def facts_beside(path: Path) -> dict[str, Any]:
-    """Return what the files of Hugging Face beside a checkpoint say.
+    """Read the facts in Hugging Face's files beside a checkpoint.
 
-    These are `num_heads`, `img_size`, and `mean` and `std`, in 0 to 255.
+    These are `num_heads`, `img_size`, and `mean` and `std` on a scale of 0 to 255.
     """
     folder = path if path.is_dir() else path.parent
     config, images = (_read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
@@ -49,37 +49,37 @@ def facts_beside(path: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(read_file(path, _MOST_BYTES))
+        content = json.loads(read_file(path, _MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def section_in(meta: Any) -> ConfigDict | None:
-    """Return `encoder` and what else a checkpoint's metadata says of its model; None where it says no encoder.
+    """Return the model section of a checkpoint's metadata, with its `encoder`; None without an encoder.
 
     Raises:
-        UsageError: what it says is no section of a config.
+        UsageError: it is not a valid section of a config.
     """
     if not isinstance(meta, Mapping):
         return None
-    # An exported encoder may be for another size than the run, whose config goes along.
+    # An exported encoder may have another size than in the run's config, which is stored too.
     exported = {name: meta[name] for name in ("encoder", "data_preprocessor") if meta.get(name)}
     section = {**(read_section(meta, "model") or {}), **exported}
     for name in ("encoder", "data_preprocessor"):
         if not isinstance(section.get(name, {}), Mapping | None):
             raise UsageError(
                 f"The checkpoint says that its {name} is {str(section[name])[:80]!r}, but it must be a dict of a type "
-                "and its arguments: pass a config that says it with --config."
+                "and its arguments: pass a config that describes it with --config."
             )
     return ConfigDict(section) if section.get("encoder") else None
 
 
 def names_of_classes(meta: Any) -> list[str]:
-    """Return the names of the classes that a checkpoint was trained on; an empty list where it does not say them.
+    """Return the names of the classes that a checkpoint was trained on; empty if it has none.
 
     Raises:
-        UsageError: what it says are no names.
+        UsageError: they are not names.
     """
     facts = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
     classes = facts.get("classes") if isinstance(facts, Mapping) else None
@@ -92,31 +92,31 @@ def names_of_classes(meta: Any) -> list[str]:
 
 
 def recorded_grid(state: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> tuple[int, ...] | None:
-    """Return the grid of patches that a checkpoint says its encoder has; None where it does not say one.
+    """Return the grid of patches that a checkpoint records for its encoder; None if it records none.
 
     Args:
-        state: what `read_checkpoint` returned.
-        weights: what `weights_of` returned.
+        state: the result of `read_checkpoint`.
+        weights: the result of `weights_of`.
         path: the file.
     """
     section = section_in(state.get("meta"))
     if section is None:
         return requested_grid(weights, facts_beside(path).get("img_size"))
-    return requested_grid(weights, *(_stated(section.encoder, name) for name in ("img_size", "patch_size")))
+    return requested_grid(weights, *(_argument(section.encoder, name) for name in ("img_size", "patch_size")))
 
 
 def requested_grid(weights: Mapping[str, Tensor], img_size: Any, patch_size: Any = None) -> tuple[int, ...] | None:
-    """Return the grid of images of `img_size` in patches of `patch_size`, or those of the weights; None if unknown."""
+    """Return the grid of `img_size` in patches of `patch_size`, by default those of the weights; None if unknown."""
     kernel = weights.get(_KERNEL)
     return _grid(img_size, patch_size if patch_size or kernel is None else kernel.shape[2:])
 
 
-def _stated(encoder: ConfigDict, name: str) -> Any:
-    """Return an argument of an encoder, or its default where its class is known; of another nothing is imported."""
+def _argument(encoder: ConfigDict, name: str) -> Any:
+    """Return an argument of an encoder, or its default if its class is registered; nothing is imported."""
     if name in encoder:
         return encoder[name]
     with suppress(UsageError, KeyError):
-        return stated(trusted(encoder, "The checkpoint"), ENCODERS, name)
+        return argument_of(trusted(encoder, "The checkpoint"), ENCODERS, name)
     return None
 
 

@@ -25,10 +25,10 @@ from .initial import load_initial
 
 
 class FrozenEncoder(nn.Module):
-    """An encoder with the preprocessing it was trained with, in evaluation mode and without gradients.
+    """An encoder with its preprocessing from training, in evaluation mode and without gradients.
 
     Args:
-        encoder: module that gives tokens (B, T + L, D) of images.
+        encoder: module from images to tokens (B, T + L, D).
         data_preprocessor: see `maetool.data.ImagePreprocessor`.
         section: the config of both.
     """
@@ -39,29 +39,29 @@ class FrozenEncoder(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, mode: str = "tensor") -> Tensor:
-        """Return the tokens (B, T + L, D) of whole images (B, C, H, W), normalised."""
+        """Return the tokens (B, T + L, D) of normalised, unmasked images (B, C, H, W)."""
         return self.encoder(images)  # (B, T + L, D)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """C, H and W of the images that the encoder is made for."""
+        """C, H and W of the encoder's images."""
         return self.encoder.in_chans, *self.encoder.img_size
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Return images (B, C, H, W) of stored values, 0 to 255 for photographs, as `forward` takes them."""
+        """Normalise images (B, C, H, W) of stored values, 0 to 255 for photographs, for `forward`."""
         return self.data_preprocessor({"inputs": images})["images"]
 
 
 def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = True) -> nn.Module:
-    """Return the model of a checkpoint that gives features: a classifier with its pooling, else the encoder alone.
+    """Load a model for feature extraction: a classifier with its pooling, else the encoder alone.
 
     Args:
-        path: a checkpoint of pretraining, of a classifier or of an exported encoder, of ours or of another project.
-        cfg: says what the encoder is; by default the checkpoint does.
-        trained: False gives the same encoder as it is before training, to compare with.
+        path: a checkpoint of pretraining, of a classifier or of an exported encoder, of maetool or of another project.
+        cfg: a config of the encoder; by default the checkpoint describes it.
+        trained: False returns the same encoder with random weights, to compare with.
 
     Raises:
-        UsageError: a file that cannot be read, has no encoder, does not say what it is, or is another encoder than that
+        UsageError: a file that cannot be read, has no encoder, does not describe it, or has an encoder other than that
             of `cfg`.
     """
     state = read_checkpoint(path)
@@ -81,14 +81,14 @@ def build_frozen(
     adapt: Collection[str] = (),
     stored: Mapping[str, Any] | None = None,
 ) -> FrozenEncoder:
-    """Return the encoder of a section of a config, with the weights of a checkpoint, and tell what was loaded.
+    """Build the encoder of a config section, load the weights of a checkpoint, and log what was loaded.
 
     Args:
         section: `encoder` and `data_preprocessor`.
         path: the checkpoint; None leaves the weights random, the same at every call.
         adapt: see `load_initial`.
-        stored: what `read_checkpoint` returned of the checkpoint that the section is from; None, the section is of a
-            config of the user.
+        stored: the content of the checkpoint that describes the encoder, which is not trusted; None if the section is
+            from the user's config.
     """
     build: Callable[..., Any] = Registry.build
     if stored is not None:
@@ -114,21 +114,20 @@ def section_of(
     num_heads: int | None = None,
     requested: Sequence[int] | None = None,
 ) -> ConfigDict:
-    """Return `encoder` and `data_preprocessor` of a checkpoint, and what else its config says of the model.
+    """Return the model section of a checkpoint, with `encoder` and `data_preprocessor`.
 
-    What a checkpoint of another project does not say is read off its weights and the files of Hugging Face beside it.
+    For a checkpoint of another project it is inferred from the weights and from Hugging Face's files beside it.
 
     Args:
-        state: what `read_checkpoint` returned.
-        weights: what `weights_of` returned.
+        state: the result of `read_checkpoint`.
+        weights: the result of `weights_of`.
         path: the file.
-        num_heads: where nothing else says it.
-        requested: the grid of patches that it is wanted for, which counts as that of the file's positions where nothing
-            else says it and their number fits.
+        num_heads: number of attention heads, if the checkpoint does not determine it.
+        requested: the grid of patches to use, which is assumed for the file's positions if the checkpoint has no other
+            information and their number fits.
 
     Raises:
-        UsageError: nothing says what the encoder is, it is a class that is not registered, or a file or an address is
-            named for it.
+        UsageError: the encoder is unknown or its class is not registered, or the section names a file or an address.
     """
     section = section_in(state.get("meta"))
     if section is None:
@@ -145,15 +144,15 @@ def section_of(
 
 
 def features_of(model: nn.Module, pool: str | None = None) -> Features:
-    """Return the function of (model, images) that gives one array for each image.
+    """Return the function of (model, images) that computes one array for each image.
 
     Args:
-        model: what `load_frozen` returned.
+        model: the result of `load_frozen`.
         pool: "mean" of the patch tokens (D,), "cls", the first token (D,), or "tokens", those of the patches (L, D);
-            by default a classifier's own pooling, and "mean" of other models.
+            by default a classifier's own pooling, and "mean" for other models.
 
     Raises:
-        UsageError: another name, or "cls" of an encoder without such a token.
+        UsageError: an unknown name, or "cls" for an encoder without such a token.
     """
     if pool is None:
         return token_features

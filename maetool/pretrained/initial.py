@@ -27,17 +27,17 @@ ADAPTABLE = get_args(Adaptable)
 
 @dataclass
 class LoadReport:
-    """What became of the tensors of a checkpoint and of the model; names are the model's.
+    """How the tensors of a checkpoint were used; all names are the model's.
 
     Attributes:
-        loaded: taken as they are.
-        resized: taken, for another grid.
-        assumed: taken as they are, though nothing says that they are for this grid and not for a square one.
-        missing: the checkpoint has none of this name, so they keep their random start.
-        other_size: of another shape outside of the encoder, such as the head of other classes; a random start too.
-        unused: the model has none of this name.
-        started: tensors of parts that start from the loaded weights, such as an averaged encoder.
-        share: of the numbers of the encoder that were filled, 0 to 1.
+        loaded: loaded unchanged.
+        resized: loaded after resizing to the model's grid.
+        assumed: loaded unchanged, on the assumption that they are for the model's grid and not for a square one.
+        missing: not in the checkpoint, so their initial values are random.
+        other_size: of another shape outside the encoder, such as a head for other classes; random too.
+        unused: in the checkpoint only.
+        started: tensors of parts that are initialised from the loaded weights, such as an EMA teacher.
+        share: share of the encoder's numbers that were loaded, 0 to 1.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class LoadReport:
     share: float = 0.0
 
     def start(self, names: Sequence[str]) -> None:
-        """Note tensors that a part of the model has set from the weights that were loaded."""
+        """Record tensors that a part of the model initialised from the loaded weights."""
         self.started = list(names)
         self.missing = [name for name in self.missing if name not in names]
         self.other_size = [line for line in self.other_size if line.split(" ")[0] not in names]
@@ -59,21 +59,25 @@ class LoadReport:
         kinds = {
             "loaded": self.loaded,
             "resized": self.resized,
-            **({"taken for the same grid, which the file does not say": self.assumed} if self.assumed else {}),
+            **(
+                {"assumed to be for the same grid, which the file does not record": self.assumed}
+                if self.assumed
+                else {}
+            ),
             "missing, so untrained": self.missing,
             "of another size, so untrained": self.other_size,
             "unused": self.unused,
         }
         if self.started:
-            kinds["started from these by a part of the model"] = self.started
-        told = "; ".join(
+            kinds["initialised from these by a part of the model"] = self.started
+        counts = "; ".join(
             f"{len(names)} {kind}{'' if kind == 'loaded' else named(names)}" for kind, names in kinds.items()
         )
-        return f"{self.share:.1%} of the encoder is filled. Tensors: {told}."
+        return f"{self.share:.1%} of the encoder is filled. Tensors: {counts}."
 
 
 def named(names: Sequence[str]) -> str:
-    """Return the first names in brackets and how many more there are; nothing where there are none."""
+    """Return the first names in brackets and the number of further ones; empty without names."""
     if not names:
         return ""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -87,21 +91,21 @@ def load_initial(
     adapt: Collection[str] = (),
     state: Mapping[str, Any] | None = None,
 ) -> LoadReport:
-    """Fill a model with what fits of a checkpoint, and return the report.
+    """Load the tensors of a checkpoint that fit a model, and return a report.
 
-    The checkpoint is one of ours, of pretraining, of a classifier or of an exported encoder, or one of another project
-    (`maetool.weights.formats.table`). Tables of positions, learned or fixed, are resized to the grids of the model.
+    The checkpoint may be maetool's, of pretraining, of a classifier or of an exported encoder, or another project's
+    (`maetool.weights.formats.table`). Position tables, learned or fixed, are resized to the grids of the model.
 
     Args:
-        model: with an `encoder`; may be sharded, and then all processes must call this together.
+        model: a model with an `encoder`; if it is sharded, all processes must call this together.
         path: the file.
-        min_share: least share of the numbers of the encoder that must be filled, 0 to 1.
-        adapt: what may differ and is then adapted: "channels", "patch_size"; see `maetool.ops.kernel`.
-        state: what `read_checkpoint` returned, where the file was read already.
+        min_share: smallest share of the encoder's numbers that must be loaded, 0 to 1.
+        adapt: what to adapt if it differs: "channels", "patch_size"; see `maetool.ops.kernel`.
+        state: the result of `read_checkpoint`, if the file was already read.
 
     Raises:
         UsageError: a file that cannot be read or has no encoder, an encoder of another shape, or one that fills less
-            than `min_share`; the model is left as it was.
+            than `min_share`; the model stays unchanged.
     """
     if not 0 <= min_share <= 1:
         raise UsageError(f"init_share is {min_share!r}, but must be a number from 0 to 1.")
@@ -132,14 +136,14 @@ def load_initial(
 def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path) -> None:
     if not any(name.startswith(_ENCODER) for name in weights):
         raise UsageError(
-            f"{path} holds no encoder: none of its {len(weights)} tensors is called {_ENCODER}something, nor as in a "
-            f"format that can be read ({', '.join(FORMATS)}); the first is {next(iter(weights))}. Pass a checkpoint of "
-            "pretraining."
+            f"{path} holds no encoder: none of its {len(weights)} tensors is called {_ENCODER}something, and it has "
+            f"none of the known formats ({', '.join(FORMATS)}); the first is {next(iter(weights))}. Pass a "
+            "checkpoint of pretraining."
         )
     for name, value in weights.items():
         if name.startswith(_ENCODER) and name in own and own[name].shape != value.shape:
             raise UsageError(
-                f"The encoder of {path} is another than the config's: {name} is {by(value.shape)} there and "
+                f"The encoder of {path} is not that of the config: {name} is {by(value.shape)} there and "
                 f"{by(own[name].shape)} here{_hint(name, value, own[name])}. Pass a checkpoint of this encoder, or "
                 "change model.encoder to that of the checkpoint."
             )
@@ -148,54 +152,54 @@ def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], pat
 def _adapted(
     own: Mapping[str, Tensor], weights: Mapping[str, Tensor], adapt: Collection[str], report: LoadReport
 ) -> Mapping[str, Tensor]:
-    """Return the weights with the kernel of the patch embedding as the model has it, so far as that was asked for."""
-    adapt = [adapt] if isinstance(adapt, str) else adapt  # one word of the command line
+    """Return the weights with the patch embedding's kernel adapted to the model, as far as requested."""
+    adapt = [adapt] if isinstance(adapt, str) else adapt  # a single value from the command line
     wrong = [what for what in adapt if what not in ADAPTABLE]
     if wrong:
         raise UsageError(f"init_adapt is {list(adapt)}, but may hold only {' and '.join(map(repr, ADAPTABLE))}.")
-    ours, theirs = own.get(_KERNEL), weights.get(_KERNEL)
-    if ours is None or theirs is None or ours.ndim != 4 or theirs.ndim != 4:
+    param, ckpt_param = own.get(_KERNEL), weights.get(_KERNEL)
+    if param is None or ckpt_param is None or param.ndim != 4 or ckpt_param.ndim != 4:
         return weights
-    kernel, channels, size, told = theirs, ours.shape[1], ours.shape[2:], []
-    if "channels" in adapt and theirs.shape[1] != channels:
+    kernel, channels, size, changes = ckpt_param, param.shape[1], param.shape[2:], []
+    if "channels" in adapt and ckpt_param.shape[1] != channels:
         kernel = adapt_channels(kernel, channels)
-        told.append(f"from {theirs.shape[1]} to {channels} channels")
-    if "patch_size" in adapt and theirs.shape[2:] != size:
+        changes.append(f"from {ckpt_param.shape[1]} to {channels} channels")
+    if "patch_size" in adapt and ckpt_param.shape[2:] != size:
         kernel = resize_kernel(kernel, size)
-        told.append(f"from patches of {by(theirs.shape[2:])} to {by(size)}")
-    if told:
-        report.resized.append(f"{_KERNEL} {' and '.join(told)}")
+        changes.append(f"from patches of {by(ckpt_param.shape[2:])} to {by(size)}")
+    if changes:
+        report.resized.append(f"{_KERNEL} {' and '.join(changes)}")
     return {**weights, _KERNEL: kernel}
 
 
-def _hint(name: str, theirs: Tensor, ours: Tensor) -> str:
-    if name != _KERNEL or len(theirs) != len(ours):
+def _hint(name: str, ckpt_param: Tensor, param: Tensor) -> str:
+    if name != _KERNEL or len(ckpt_param) != len(param):
         return ""
-    if theirs.shape[1] != ours.shape[1]:
-        there, here = theirs.shape[1], ours.shape[1]
+    if ckpt_param.shape[1] != param.shape[1]:
+        there, here = ckpt_param.shape[1], param.shape[1]
         return f", trained on images of {there} channels instead of {here} (init_adapt=['channels'] adapts them)"
-    there, here = by(theirs.shape[2:]), by(ours.shape[2:])
+    there, here = by(ckpt_param.shape[2:]), by(param.shape[2:])
     return f", trained with patches of {there} pixels instead of {here} (init_adapt=['patch_size'] adapts them)"
 
 
-def _choose(name: str, ours: Tensor, theirs: Tensor | None, report: LoadReport) -> Tensor | None:
-    """Return what the tensor `name` of the model becomes, or None where it keeps its start, and note which."""
-    if theirs is None:
+def _choose(name: str, param: Tensor, ckpt_param: Tensor | None, report: LoadReport) -> Tensor | None:
+    """Return the new value of a tensor of the model, or None if it keeps its initial value, and record which."""
+    if ckpt_param is None:
         report.missing.append(name)
-    elif theirs.shape != ours.shape:
-        report.other_size.append(f"{name} {by(theirs.shape)} instead of {by(ours.shape)}")
+    elif ckpt_param.shape != param.shape:
+        report.other_size.append(f"{name} {by(ckpt_param.shape)} instead of {by(param.shape)}")
     else:
         if not any(note.startswith(f"{name} ") for note in report.resized + report.assumed):
             report.loaded.append(name)
-        return theirs
+        return ckpt_param
     return None
 
 
 def check_classes(model: nn.Module, dataset: Any) -> None:
-    """Check that a classifier tells as many classes apart as the data has.
+    """Check that a classifier has the data's number of classes.
 
     Raises:
-        UsageError: another number.
+        UsageError: the numbers differ.
     """
     classes = getattr(dataset, "classes", None)
     expected = getattr(model, "num_classes", None)

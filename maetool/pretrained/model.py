@@ -28,7 +28,7 @@ def load_model(cfg: Config, checkpoint: str) -> nn.Module:
 
 
 def image_shape_of(model: nn.Module) -> tuple[int, ...]:
-    """Return C, H and W of the images that a model is made for: its `image_shape`, or else what its encoder states.
+    """Return C, H and W of a model's images: its `image_shape`, or else the encoder's `in_chans` and `img_size`.
 
     Raises:
         UsageError: it has neither.
@@ -38,7 +38,7 @@ def image_shape_of(model: nn.Module) -> tuple[int, ...]:
         return tuple(shape)
     if not hasattr(encoder, "in_chans") or not hasattr(encoder, "img_size"):
         raise UsageError(
-            f"{type(model).__name__} does not state the size of its images: give it `image_shape` (channels, height, "
-            "width), or an `encoder` with `in_chans` and `img_size`."
+            f"{type(model).__name__} does not define the size of its images: add the attribute `image_shape` "
+            "(channels, height, width), or an `encoder` with `in_chans` and `img_size`."
         )
     return encoder.in_chans, *to_size(encoder.img_size, "img_size")

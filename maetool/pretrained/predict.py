@@ -1,5 +1,6 @@
 """Predictions of a trained model for image files: a picture of each, and a JSON record."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,35 +27,45 @@ from .facts import names_of_classes
 from .model import image_shape_of, load_model
 from .predict_objects import predict_objects
 
-_TOP = 5  # classes of an image that are told
+_TOP = 5  # classes of an image that are reported
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about an image.
+    """A model's prediction for an image.
 
     Attributes:
         picture: uint8 (height, width, 3).
-        told: what JSON can hold.
-        maps: name to uint8 (H, W), for files of their own.
+        record: JSON-serialisable result.
+        maps: uint8 (H, W) by name, each for a file of its own.
     """
 
     picture: np.ndarray
-    told: dict[str, Any]
+    record: dict[str, Any]
     maps: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The old name of `record`."""
+        warnings.warn(
+            "Prediction.told is now Prediction.record; maetool 0.3.0 removes the old name.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.record
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model and what belongs to it.
+    """A model with its classes and transforms.
 
     Attributes:
-        model: in evaluation mode.
-        classes: their names.
-        transforms: those of its validation.
+        model: the model in evaluation mode.
+        classes: names of its classes.
+        transforms: the transforms of its validation data.
         palette: colours of the classes, uint8 (K, 3).
-        threshold: least score of an object that is drawn and told.
-        max_pixels: most pixels of an image, see `maetool.data.codecs.images.decode_image`.
+        threshold: lowest score of an object that is reported, 0 to 1.
+        max_pixels: largest number of pixels of an image, see `maetool.data.codecs.images.decode_image`.
     """
 
     model: nn.Module
@@ -69,7 +80,7 @@ def load_trained(cfg: Config, checkpoint: str) -> Trained:
     """Return the model of a config with the weights of a checkpoint, which also names the classes.
 
     Raises:
-        UsageError: a checkpoint that does not fit, or a model that does not state its task, see `predictor_of`.
+        UsageError: a checkpoint that does not fit, or a model without a known task, see `predictor_of`.
     """
     predictor_of(find_part(cfg.model.type, MODELS))
     model = load_model(cfg, checkpoint)
@@ -78,7 +89,7 @@ def load_trained(cfg: Config, checkpoint: str) -> Trained:
     classes = names_of_classes(meta) or [f"class {number}" for number in range(model.num_classes)]
     if len(classes) < model.num_classes:
         raise UsageError(
-            f"{checkpoint} names {len(classes)} classes, but tells {model.num_classes} apart: pass a checkpoint that "
+            f"{checkpoint} names {len(classes)} classes, but the model has {model.num_classes}: pass a checkpoint that "
             "training wrote."
         )
     validation = cfg.val_dataloader.dataset if cfg.get("val_dataloader") else {}
@@ -88,7 +99,7 @@ def load_trained(cfg: Config, checkpoint: str) -> Trained:
 
 
 def _palette(meta: Any, classes: int) -> np.ndarray:
-    """Return the colours (K, 3) that a checkpoint gives its classes, or others where it gives none."""
+    """Return the colours (K, 3) of the classes, from the checkpoint if it has them."""
     facts = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
     colors = facts.get("palette") if isinstance(facts, Mapping) else None
     if not colors:
@@ -96,15 +107,15 @@ def _palette(meta: Any, classes: int) -> np.ndarray:
     fit = fits(colors, Sequence[tuple[int, int, int]]) and all(0 <= value < 256 for each in colors for value in each)
     if not fit or len(colors) < classes:
         raise UsageError(
-            f"The checkpoint says that the colours of its {classes} classes are {str(colors)[:80]}, but they must be a "
-            "list of three numbers from 0 to 255 for each: pass a checkpoint that training wrote."
+            f"The checkpoint gives the colours {str(colors)[:80]} for its {classes} classes, but they must be a "
+            "list with three numbers from 0 to 255 for each: pass a checkpoint that training wrote."
         )
     return np.array(colors, np.uint8)
 
 
 @torch.no_grad()
 def predict(trained: Trained, path: str | Path) -> Prediction:
-    """Return what a model says about an image file.
+    """Predict an image file.
 
     Raises:
         UsageError: the file cannot be read.
@@ -145,15 +156,17 @@ def _segment(trained: Trained, path: Path) -> Prediction:
         sample = moved_with(transform, sample)
     semantic = predict_classes(trained.model, {"inputs": plain(sample["inputs"])[None]}, size)[0].numpy()
     counts = np.bincount(semantic.ravel(), minlength=len(trained.classes))
-    found = np.flatnonzero(counts)[np.argsort(-counts[counts > 0], kind="stable")]  # the largest first
+    present = np.flatnonzero(counts)[np.argsort(-counts[counts > 0], kind="stable")]  # largest first
     rows = [
         {"class": trained.classes[number], "number": int(number), "share": round(counts[number] / semantic.size, 4)}
-        for number in found
+        for number in present
     ]
     lines = [f"{row['class']} {row['share']:.1%}" for row in rows]
     drawn = overlay(picture_of(image, size), semantic, trained.palette)
-    told = {"image": str(path), "height": size[0], "width": size[1], "classes": rows}
-    return Prediction(with_legend(drawn, lines, trained.palette[found]), told, {"classes": semantic.astype(np.uint8)})
+    record = {"image": str(path), "height": size[0], "width": size[1], "classes": rows}
+    return Prediction(
+        with_legend(drawn, lines, trained.palette[present]), record, {"classes": semantic.astype(np.uint8)}
+    )
 
 
 def _find(trained: Trained, path: Path) -> Prediction:
@@ -161,26 +174,26 @@ def _find(trained: Trained, path: Path) -> Prediction:
 
 
 Predictor = Callable[[Trained, Path], Prediction]
-# The `task` of a model to what predicts with it.
+# Predictors by the `task` of a model.
 PREDICTORS: dict[str, Predictor] = {"classification": _classify, "segmentation": _segment, "detection": _find}
 _NEEDED = ("num_classes", "data_preprocessor")
 
 
 def predictor_of(model: type) -> Predictor:
-    """Return what predicts with the models of a class, by the `task` that the class states.
+    """Return the predictor for the models of a class, by the `task` of the class.
 
     Raises:
-        UsageError: it states none, or one that nothing is known to predict for.
+        UsageError: the class has no `task`, or one without a predictor.
     """
     name, task = model.__name__, task_of(model)
     if task in PREDICTORS:
         return PREDICTORS[task]
     known = ", ".join(PREDICTORS)
     if task is None:
-        raise UsageError(f"{name} does not state its task: add `task = ...` to the class, one of {known}.")
+        raise UsageError(f"{name} has no `task`: add `task = ...` to the class, one of {known}.")
     raise UsageError(
-        f"{name} predicts nothing about an image, because its task is {task}: take a config of a model for one of "
-        f"{known}; `maetool visualize_reconstruction` draws what pretraining learnt."
+        f"{name} makes no predictions, because its task is {task}: use a config of a model for one of "
+        f"{known}; `maetool visualize_reconstruction` draws reconstructions of a pretrained model."
     )
 
 
@@ -188,5 +201,5 @@ def _check_model(model: nn.Module) -> None:
     image_shape_of(model)
     if missing := [name for name in _NEEDED if getattr(model, name, None) is None]:
         raise UsageError(
-            f"{type(model).__name__} has no {' and no '.join(missing)}, which predictions need: give them to the model."
+            f"{type(model).__name__} has no {' and no '.join(missing)}, which predictions need: add them to the model."
         )

@@ -23,9 +23,9 @@ from .model import image_shape_of
 
 @torch.no_grad()
 def find_objects(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
-    """Return the objects that a detector finds in an image (C, H, W), in pixels of it, on the CPU.
+    """Return a detector's objects in an image (C, H, W), in pixels of that image, on the CPU.
 
-    The image is resized to fit into the size that the model was built for, as in the evaluation.
+    The image is resized to fit into the model's image size, as in evaluation.
 
     Returns:
         `boxes` (N, 4), `labels` (N,), `scores` (N,), highest first, and with masks `masks`, bool (N, H, W).
@@ -38,8 +38,8 @@ def find_objects(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
         "content": torch.tensor([fitted["content"]]),
         "original_size": torch.tensor([size]),
     }
-    (found,) = model(**model.data_preprocessor(batch), mode="predict")
-    return {name: value.cpu() for name, value in found.items()}
+    (objects,) = model(**model.data_preprocessor(batch), mode="predict")
+    return {name: value.cpu() for name, value in objects.items()}
 
 
 def predict_objects(
@@ -55,38 +55,45 @@ def predict_objects(
         model: a detector in evaluation mode.
         path: the image.
         classes: names of the labels.
-        threshold: least score of what is drawn and told.
-        max_pixels: most pixels of the image, see `maetool.data.codecs.images.decode_image`.
+        threshold: lowest score of an object that is reported, 0 to 1.
+        max_pixels: largest number of pixels of the image, see `maetool.data.codecs.images.decode_image`.
 
     Returns:
-        The image with boxes, names, scores and masks, uint8 RGB (rows, columns, 3), and what JSON can hold: `image`,
-        `height`, `width` and `objects`, each with `class`, `score`, `box` (left, top, right, bottom in pixels) and
-        with masks `mask`, COCO's compressed run lengths.
+        The image with boxes, names, scores and masks, uint8 RGB (rows, columns, 3), and a JSON-serialisable record:
+        `image`, `height`, `width` and `objects`, each with `class`, `score`, `box` (left, top, right, bottom in pixels)
+        and with masks `mask`, COCO's compressed run lengths.
 
     Raises:
-        UsageError: the image cannot be read, a threshold outside of 0 to 1, or other classes than the model has.
+        UsageError: the image cannot be read, a threshold outside 0 to 1, or the wrong number of classes.
     """
     if not 0 <= threshold <= 1:
         raise UsageError(f"threshold is {threshold!r}, but must be a score from 0 to 1.")
     if len(classes) != model.num_classes:
-        raise UsageError(f"There are names for {len(classes)} classes, but the model tells {model.num_classes} apart.")
+        raise UsageError(
+            f"There are names for {len(classes)} classes, but the model has {model.num_classes}: pass a name for each."
+        )
     try:
         image = read_image(path, image_shape_of(model)[0], max_pixels)
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
-    found = find_objects(model, image)
-    sure = found["scores"] >= threshold
-    found = {name: value[sure] for name, value in found.items()}
+    objects = find_objects(model, image)
+    sure = objects["scores"] >= threshold
+    objects = {name: value[sure] for name, value in objects.items()}
     shown = displayable(image[None].float(), image[None])[0].permute(2, 0, 1)
-    told = {"image": str(path), "height": image.shape[1], "width": image.shape[2], "objects": _told(found, classes)}
-    return draw_objects(shown, found, classes), told
+    record = {
+        "image": str(path),
+        "height": image.shape[1],
+        "width": image.shape[2],
+        "objects": _records(objects, classes),
+    }
+    return draw_objects(shown, objects, classes), record
 
 
-def _told(found: dict[str, Tensor], classes: Sequence[str]) -> list[dict[str, Any]]:
+def _records(detected: dict[str, Tensor], classes: Sequence[str]) -> list[dict[str, Any]]:
     objects = []
-    rows = zip(found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True)
+    rows = zip(detected["boxes"].tolist(), detected["labels"].tolist(), detected["scores"].tolist(), strict=True)
     for place, (box, label, score) in enumerate(rows):
         objects.append({"class": classes[label], "score": round(score, 4), "box": [round(side, 2) for side in box]})
-        if "masks" in found:
-            objects[-1]["mask"] = encode_mask(found["masks"][place])
+        if "masks" in detected:
+            objects[-1]["mask"] = encode_mask(detected["masks"][place])
     return objects

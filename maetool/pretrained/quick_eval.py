@@ -1,4 +1,4 @@
-"""kNN and a linear probe on a user's images, beside what a guess and the pixels give."""
+"""kNN and a linear probe on a user's images, compared with a guess and with raw pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,11 +19,11 @@ class QuickEvaluation:
     """Measures encoders on two sets of labelled images.
 
     Args:
-        train, val: what says where the images to learn from are, and those that are asked.
+        train, val: dataset arguments that locate the images to fit on and those to predict.
         pool: see `features_of`.
-        k: neighbours that vote.
+        k: number of neighbours.
         batch_size, workers: see `extract`.
-        sizes: further sizes (H, W) of the images that are asked; those to learn from keep the size of the encoder.
+        sizes: additional sizes (H, W) of the images to predict; those to fit on keep the encoder's size.
 
     Raises:
         UsageError: fewer than one neighbour.
@@ -40,19 +40,19 @@ class QuickEvaluation:
         sizes: Sequence[Sequence[int]] = (),
     ) -> None:
         if k < 1:
-            raise UsageError(f"k is {k}: give a number of neighbours, at least 1.")
+            raise UsageError(f"k is {k}, but must be a number of neighbours, at least 1.")
         self.places, self.pool, self.k = {"learn": train, "ask": val}, pool, k
         self.sizes, self.loading = sizes, {"batch_size": batch_size, "workers": workers}
         self.balance: dict[str, str] = {}
 
     def run(self, models: Mapping[str, nn.Module]) -> Metrics:
-        """Return title to metrics in percent.
+        """Return metrics in percent by title.
 
         Args:
-            models: prefix of the titles to what `load_frozen` returned; with the first one the pixels are measured too.
+            models: results of `load_frozen`, by a prefix of the titles; raw pixels are measured with the first one.
 
         Raises:
-            UsageError: images without labels, a class without images, or one that there is nothing to learn from.
+            UsageError: images without labels, a class without images, or a class without images to fit on.
         """
         # Imported here because scikit-learn takes a second to import.
         from maetool.evaluation.feature_scores import evaluate_features, evaluate_guess
@@ -66,19 +66,19 @@ class QuickEvaluation:
             if not number:
                 results["guess from the shares of the classes"] = evaluate_guess(bank, query, classes)
             for name in sorted(features, reverse=True):
-                found = evaluate_features(bank, query, classes, name, self.k)
+                scores = evaluate_features(bank, query, classes, name, self.k)
                 where = " on pixels" if name == "pixels" else ""
-                results |= {f"{prefix}{title}{where}": metrics for title, metrics in found.items()}
+                results |= {f"{prefix}{title}{where}": metrics for title, metrics in scores.items()}
             features.pop("pixels", None)
             for size in self.sizes:
                 query, _ = self._collect("ask", model, features, prefix, classes, size)
-                found = evaluate_features(bank, query, classes, "features", self.k)
-                results |= {f"{prefix}{title} at {by(size)}": metrics for title, metrics in found.items()}
+                scores = evaluate_features(bank, query, classes, "features", self.k)
+                results |= {f"{prefix}{title} at {by(size)}": metrics for title, metrics in scores.items()}
         return results
 
     def describe(self) -> str:
-        """Return two lines on the images that were used."""
-        return "\n".join(f"to {use}: {said}" for use, said in self.balance.items())
+        """Return two lines on the images used."""
+        return "\n".join(f"to {use}: {text}" for use, text in self.balance.items())
 
     def _collect(
         self,
@@ -94,10 +94,10 @@ class QuickEvaluation:
         classes = classes or labels.classes
         self.balance[use] = describe_balance(labels if use == "learn" else _present(labels))
         at = f" at {by(size)}" if size else ""
-        found = extract(model, dataset, features, f"{prefix}images to {use}{at}", **self.loading)
-        broken = len(dataset) - len(found["index"])
+        outputs = extract(model, dataset, features, f"{prefix}images to {use}{at}", **self.loading)
+        broken = len(dataset) - len(outputs["index"])
         self.balance[use] += f" {broken:,} of them cannot be read and do not count." * bool(broken)
-        return {**found, "label": aligned(Labels(labels.classes, found["label"]), classes)}, classes
+        return {**outputs, "label": aligned(Labels(labels.classes, outputs["label"]), classes)}, classes
 
 
 def _present(labels: Labels) -> Labels:
@@ -108,10 +108,10 @@ def _present(labels: Labels) -> Labels:
     return Labels(classes, labels.values[:, used] if several else used.cumsum(0)[labels.values] - 1)
 
 
-def to_text(found: Metrics) -> str:
+def to_text(results: Metrics) -> str:
     """Return the metrics as a table."""
-    columns = list(next(iter(found.values())))
+    columns = list(next(iter(results.values())))
     titles = [name.replace("_", " ").replace("top1", "top-1 accuracy").replace("auroc", "AUROC") for name in columns]
     lines = [" " * 40 + "".join(f"{title:>24}" for title in titles)]
-    lines += [f"{title:<40}" + "".join(f"{m[name]:>22.1f} %" for name in columns) for title, m in found.items()]
+    lines += [f"{title:<40}" + "".join(f"{m[name]:>22.1f} %" for name in columns) for title, m in results.items()]
     return "\n".join(lines)

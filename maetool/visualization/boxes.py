@@ -12,18 +12,17 @@ from torchvision.utils import draw_segmentation_masks
 from .pictures import caption_font
 from .reconstruction import displayable
 
-# Colours that are told apart beside each other (Okabe and Ito, 2008), without black.
+# Colours that are easy to distinguish (Okabe and Ito, 2008), without black.
 _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 _MIN_SIDE, _GAP = 256, 6
 
 
 def draw_objects(image: Tensor, objects: Mapping[str, Tensor], classes: Sequence[str]) -> np.ndarray:
-    """Return the image with its objects as uint8 RGB (rows, columns, 3); a small one is enlarged to be legible.
+    """Draw objects on an image, uint8 RGB (rows, columns, 3); small images are enlarged.
 
     Args:
         image: uint8 (3, H, W).
-        objects: `boxes` (N, 4) in pixels and `labels` (N,), and where there are any `scores` (N,) and `masks`, bool
-            (N, H, W).
+        objects: `boxes` (N, 4) in pixels and `labels` (N,), optionally `scores` (N,) and `masks`, bool (N, H, W).
         classes: names of the labels.
     """
     scale = max(1, _MIN_SIDE // min(image.shape[1:]))
@@ -36,11 +35,11 @@ def draw_objects(image: Tensor, objects: Mapping[str, Tensor], classes: Sequence
     pen, font = ImageDraw.Draw(canvas), caption_font(12)
     scores = objects["scores"].tolist() if "scores" in objects else [None] * len(labels)
     boxes = (objects["boxes"] * scale).tolist()
-    # The surest is drawn last, over the others.
+    # The highest score is drawn last, on top.
     for box, label, score, colour in reversed(list(zip(boxes, labels, scores, colours, strict=True))):
         pen.rectangle(_inside(box, canvas.size), outline=colour, width=2)
-        said = classes[label] if score is None else f"{classes[label]} {score:.2f}"
-        _write(pen, (box[0], box[1]), said, colour, font, canvas.size)
+        text = classes[label] if score is None else f"{classes[label]} {score:.2f}"
+        _write(pen, (box[0], box[1]), text, colour, font, canvas.size)
     return np.asarray(canvas)
 
 
@@ -51,26 +50,26 @@ def _inside(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, 
 
 
 def _write(
-    pen: ImageDraw.ImageDraw, corner: tuple[float, float], said: str, colour: Any, font: Any, size: tuple[int, int]
+    pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, colour: Any, font: Any, size: tuple[int, int]
 ) -> None:
-    _, _, width, height = pen.textbbox((0, 0), said, font=font)
+    _, _, width, height = pen.textbbox((0, 0), text, font=font)
     left = max(0.0, min(corner[0], size[0] - width - 4))
     top = max(0.0, min(corner[1], size[1] - height - 4))
     pen.rectangle((left, top, left + width + 4, top + height + 2), fill=colour)
-    pen.text((left + 2, top), said, fill="black", font=font)
+    pen.text((left + 2, top), text, fill="black", font=font)
 
 
 @torch.no_grad()
 def objects_panel(
     model: nn.Module, batch: Mapping[str, Any], classes: Sequence[str], threshold: float = 0.5
 ) -> np.ndarray:
-    """Draw a row for each image of a batch, uint8 RGB (rows, columns, 3): the true objects, then those that are found.
+    """Draw a row for each image of a batch, uint8 RGB (rows, columns, 3): true objects, then predicted ones.
 
     Args:
         model: a detector with a data preprocessor.
-        batch: what the loader gives, see `maetool.data.datasets.detection.collate_objects`.
+        batch: a batch of the loader, see `maetool.data.datasets.detection.collate_objects`.
         classes: names of the labels.
-        threshold: least score of what is drawn.
+        threshold: lowest score that is drawn, 0 to 1.
     """
     training = model.training
     model.eval()
@@ -80,20 +79,20 @@ def objects_panel(
     model.train(training)
     images = displayable(batch["inputs"].float(), batch["inputs"]).permute(0, 3, 1, 2)
     rows = []
-    for image, true, found, content in zip(
+    for image, true, predicted, content in zip(
         images, batch["targets"], detections, batch["content"].tolist(), strict=True
     ):
         shown = image[:, : content[0], : content[1]]
         true = {name: v[:, : content[0], : content[1]] if name == "masks" else v for name, v in true.items()}
-        found = {name: v.cpu() for name, v in found.items()}
-        sure = found["scores"] >= threshold
-        pictures = [true, {name: value[sure] for name, value in found.items()}]
+        predicted = {name: v.cpu() for name, v in predicted.items()}
+        sure = predicted["scores"] >= threshold
+        pictures = [true, {name: value[sure] for name, value in predicted.items()}]
         rows.append([draw_objects(shown, each, classes) for each in pictures])
     return _grid(rows)
 
 
 def _grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Lay pictures of any sizes out in rows and columns on white."""
+    """Arrange pictures of any sizes in rows and columns on white."""
     height, width = (max(picture.shape[axis] for row in rows for picture in row) + _GAP for axis in (0, 1))
     canvas = np.full((height * len(rows) + _GAP, width * len(rows[0]) + _GAP, 3), 255, np.uint8)
     for y, row in enumerate(rows):

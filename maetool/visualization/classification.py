@@ -1,4 +1,4 @@
-"""Pictures of what a classifier gets right and wrong."""
+"""Figures for classifiers: confusion matrix, reliability diagram, label curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
     Args:
         counts: int (K, K), rows true, columns predicted.
         classes: names of the K classes.
-        path: where.
+        path: the file.
     """
     number = len(classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -40,12 +40,12 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
 
 
 def draw_reliability(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, error: float, path: Path) -> None:
-    """Draw how often a confidence was right, and how common each confidence is, as a PNG.
+    """Draw a reliability diagram, with the distribution of confidences below, as a PNG.
 
     Args:
         confidence, accuracy, count: one for each bin, see `maetool.evaluation.metrics.Reliability`.
         error: the expected calibration error, 0 to 1.
-        path: where.
+        path: the file.
     """
     figure = new_figure(5, 6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -65,9 +65,9 @@ def draw_label_curves(curves: Mapping[str, Mapping[int, Sequence[float]]], metri
     """Draw accuracy over the number of labels as a PNG: a line through the means, and a dot for each seed.
 
     Args:
-        curves: name to {number of labels: values of the seeds}.
-        metric: what the values are.
-        path: where.
+        curves: {number of labels: values of the seeds} by name.
+        metric: name of the metric.
+        path: the file.
     """
     figure = new_figure(6.5, 4.5)
     axes = figure.add_subplot()

@@ -17,9 +17,9 @@ Logs = dict[str, dict[int, float]]
 
 
 def read_logs(work_dir: Path) -> Logs:
-    """Return name to {step: value} of a work folder; of steps that a resumed run repeated, the later value counts.
+    """Return {step: value} by name from the logs of a work folder; the later value counts if a step was repeated.
 
-    Lines that are no record are left out, and counted in a warning; the last one of a killed run may be cut off.
+    Damaged lines are left out and counted in a warning, except the last one, which a killed run may cut off.
 
     Raises:
         UsageError: a log cannot be read.
@@ -29,7 +29,7 @@ def read_logs(work_dir: Path) -> Logs:
         lines = _lines(path)
         records = [_record(line) for line in lines]
         if broken := records[:-1].count(None):
-            _logger.warning("%s: %d of %d lines are damaged and left out.", path, broken, len(lines))
+            _logger.warning("%s: %d of %d lines are damaged and are left out.", path, broken, len(lines))
         for record in filter(None, records):
             for name, value in record.items():
                 if isinstance(value, int | float) and "step" in record:
@@ -41,7 +41,9 @@ def _lines(path: Path) -> list[bytes]:
     try:
         return read_file(path).splitlines()
     except OSError as error:
-        raise UsageError(f"The log {path} cannot be read ({error.strerror}): remove it, or give permission.") from error
+        raise UsageError(
+            f"The log {path} cannot be read ({error.strerror}): remove it, or grant permission."
+        ) from error
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
@@ -53,13 +55,13 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def draw_curves(logs: Logs, path: Path, metrics: Mapping[str, Any] | None = None) -> None:
-    """Draw the loss beside that of a constant predictor and what was measured, as a PNG.
+    """Draw the loss, that of a constant predictor, and metrics, as a PNG.
 
     Args:
-        logs: what `read_logs` returned.
-        path: where.
-        metrics: name in the logs, such as "val/knn", to its `maetool.evaluation.names.MetricName`: percentages are
-            drawn beside the loss on an axis of their own, other numbers below, a panel each.
+        logs: the result of `read_logs`.
+        path: the file.
+        metrics: `maetool.evaluation.names.MetricName` by name in the logs, such as "val/knn": percentages are drawn in
+            the panel of the loss on a second axis, other numbers each in a panel below.
     """
     metrics = {name: entry for name, entry in (metrics or {}).items() if logs.get(name)}
     others = {name: entry for name, entry in metrics.items() if entry.unit != "%"}
@@ -97,7 +99,7 @@ def _draw_losses(axes: Any, logs: Logs, percentages: Mapping[str, Any]) -> None:
 
 
 def read_runs(folders: Sequence[Path], keys: Sequence[str]) -> dict[str, Logs]:
-    """Return name to logs of several work folders; the names are as much of the paths as tells them apart.
+    """Return the logs of several work folders by name; a name is the folder's, or its path if names repeat.
 
     Raises:
         UsageError: a folder without logs, or a key that none of the runs logged.
@@ -112,18 +114,18 @@ def read_runs(folders: Sequence[Path], keys: Sequence[str]) -> dict[str, Logs]:
     logged = sorted({name for logs in runs.values() for name in logs})
     for key in keys:
         if key not in logged:
-            raise UsageError(f"None of the runs logged `{key}`; they logged {', '.join(logged)}.")
+            raise UsageError(f"None of the runs logged `{key}`: choose among {', '.join(logged)}.")
     return runs
 
 
 def draw_runs(runs: Mapping[str, Logs], keys: Sequence[str], smooth: int, path: Path) -> None:
-    """Draw what several runs logged over the steps, a panel for each key, as a PNG.
+    """Draw logged values of several runs over the steps, a panel for each key, as a PNG.
 
     Args:
-        runs: name to logs.
-        keys: what to draw.
-        smooth: reports that a point is the mean of.
-        path: where.
+        runs: logs by name.
+        keys: names of the values.
+        smooth: number of reports to average for each point.
+        path: the file.
     """
     figure = new_figure(8, 1 + 3 * len(keys))
     for axes, key in zip(figure.subplots(len(keys), squeeze=False)[:, 0], keys, strict=True):

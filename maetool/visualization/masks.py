@@ -1,4 +1,4 @@
-"""What masks look like, and what their statistics say."""
+"""Pictures and statistics of masks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class MaskStatistics:
     Attributes:
         rate: (h, w), how often each position is visible.
         clusters: sizes of the visible clusters (patches that touch along a side), one entry for each visible patch.
-        frequency: in cycles a patch.
+        frequency: in cycles per patch.
         power: radially averaged power at `frequency`, in units of that of white noise of the same rate.
     """
 
@@ -81,33 +81,33 @@ def masks_figure(
     """Draw one row for each masker: masks on images, visible rate, cluster sizes, spectrum.
 
     Args:
-        maskers: name to masker.
-        images: uint8 (N, 3, H, W), at least one; the masks are laid on the first ones.
+        maskers: maskers by name.
+        images: uint8 (N, 3, H, W), at least one; masks are drawn on the first ones.
         grid: (h, w).
-        draws: masks for the statistics.
+        draws: number of masks for the statistics.
 
     Returns:
-        The figure, and name to statistics.
+        The figure, and the statistics by name.
     """
     figure = new_figure(1.5 * _EXAMPLES + 8.5, 1.9 * len(maskers) + 0.4, dpi=100)
     rows = figure.subplots(len(maskers), _EXAMPLES + 3, squeeze=False, width_ratios=[1] * _EXAMPLES + [1.2, 1.6, 1.6])
-    found = {}
+    statistics = {}
     for axes, (name, masker) in zip(rows, maskers.items(), strict=True):
         keys = sample_keys(0, 0, torch.arange(draws))
         masks = masker.eval()(images[:1].expand(draws, -1, -1, -1), grid, keys=keys).mask.view(draws, *grid)
-        found[name] = mask_statistics(masks)
+        statistics[name] = mask_statistics(masks)
         for i, axis in enumerate(axes[:_EXAMPLES]):
             axis.imshow(_overlay(images[i % len(images)], masks[i]))
             axis.set(xticks=[], yticks=[])
         axes[0].set_ylabel(name)
-        _draw_statistics(axes[_EXAMPLES:], found[name])
+        _draw_statistics(axes[_EXAMPLES:], statistics[name])
     for axis, title in zip(
         rows[0][_EXAMPLES:], ("visible rate", "cluster size of visible patches", "power / white"), strict=True
     ):
         axis.set_title(title, fontsize=9)
     for axis, label in zip(rows[-1][-2:], ("patches", "cycles a patch"), strict=True):
         axis.set_xlabel(label, fontsize=8)
-    return figure, found
+    return figure, statistics
 
 
 def _overlay(image: Tensor, mask: Tensor) -> np.ndarray:

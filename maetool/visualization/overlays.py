@@ -1,4 +1,4 @@
-"""Pictures of the classes of pixels."""
+"""Pictures of pixel classes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ _GAP, _LINE = 6, 20
 
 
 def palette_of(num_classes: int) -> np.ndarray:
-    """Return a colour for each class, uint8 (K, 3): those of Pascal VOC, which spread the bits of the number.
+    """Return a colour for each class, uint8 (K, 3), by Pascal VOC's bit pattern.
 
     Bit 3i of the number is the highest free bit of red, bit 3i + 1 of green, 3i + 2 of blue. Class 0 is black.
     """
@@ -25,7 +25,7 @@ def palette_of(num_classes: int) -> np.ndarray:
 
 
 def picture_of(image: Tensor, size: Sequence[int]) -> np.ndarray:
-    """Return an image as stored (C, H, W) as a picture at `size`, uint8 (height, width, 3)."""
+    """Return a stored image (C, H, W) as a picture of `size`, uint8 (height, width, 3)."""
     picture = Image.fromarray(displayable(image[None].float(), image[None])[0].numpy())
     return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
@@ -33,13 +33,13 @@ def picture_of(image: Tensor, size: Sequence[int]) -> np.ndarray:
 def overlay(
     image: np.ndarray, semantic: np.ndarray, palette: Sequence[Sequence[int]] | np.ndarray, opacity: float = 0.5
 ) -> np.ndarray:
-    """Return a picture with the colours of the classes laid over it, uint8 (H, W, 3).
+    """Blend the colours of the classes over a picture, uint8 (H, W, 3).
 
     Args:
         image: uint8 (H, W, 3).
-        semantic: classes, int (H, W); numbers beyond the palette, such as 255, stay as the picture is.
+        semantic: classes, int (H, W); values beyond the palette, such as 255, leave the picture unchanged.
         palette: a colour for each class.
-        opacity: of the colours, 0 to 1.
+        opacity: opacity of the colours, 0 to 1.
     """
     colours = np.asarray(palette, np.float32)
     known = semantic < len(colours)
@@ -49,7 +49,7 @@ def overlay(
 
 
 def with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
-    """Return a picture with a line for each name below it, behind a square of its colour; uint8 (height, width, 3)."""
+    """Add a legend below a picture, a line for each name with a square of its colour; uint8 (height, width, 3)."""
     font = caption_font(12)
     widest = max((int(font.getlength(name)) for name in names), default=0) + _LINE + _GAP
     width = max(picture.shape[1], widest + _GAP)
@@ -67,7 +67,7 @@ def side_by_side(columns: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
     """Return a table of pictures with a title above each column; uint8 (height, width, 3).
 
     Args:
-        columns: title to pictures, uint8 (H, W, 3): the same number in each, those of a row of one size.
+        columns: pictures, uint8 (H, W, 3), by title: equal numbers, and equal sizes within a row.
     """
     rows = list(zip(*columns.values(), strict=True))
     width = max(row[0].shape[1] for row in rows)

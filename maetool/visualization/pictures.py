@@ -17,9 +17,9 @@ _FIGURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 
 
 def caption_font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the font of captions, `size` pixels high; the words of Pillow's own run into each other when it is small.
+    """Return the font of captions, `size` pixels high: matplotlib's DejaVu Sans.
 
-    It is DejaVu Sans, which comes with matplotlib.
+    Pillow's own font has no gaps between words at small sizes.
     """
     import matplotlib
 
@@ -27,15 +27,15 @@ def caption_font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def check_picture(path: str | Path, option: str, figure: bool = False) -> Path:
-    """Return the path of a picture that is written later, after a look at whether that can work.
+    """Return the path of a picture that is written later, after checking that this is possible.
 
     Args:
         path: the file.
-        option: what the user calls it, such as "--out".
-        figure: whether it is drawn by matplotlib, which also writes .pdf and .svg.
+        option: the option that names it, such as "--out".
+        figure: whether matplotlib draws it, which also writes .pdf and .svg.
 
     Raises:
-        UsageError: an ending of another format, or a place that cannot be written.
+        UsageError: an unknown suffix, or a path that cannot be written.
     """
     endings = _FIGURES if figure else tuple(_FORMATS)
     if Path(path).suffix.lower() not in endings:
@@ -44,7 +44,7 @@ def check_picture(path: str | Path, option: str, figure: bool = False) -> Path:
 
 
 def new_figure(width: float, height: float, dpi: int = 120) -> "Figure":
-    """Return an empty figure of matplotlib that needs no screen; its size is in inches."""
+    """Return an empty matplotlib figure without a display; its size is in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,7 +54,7 @@ def new_figure(width: float, height: float, dpi: int = 120) -> "Figure":
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure of matplotlib in the format that its file's ending names, making its folder.
+    """Write a matplotlib figure in the format of the file's suffix, creating its folder.
 
     Raises:
         OutputError: the file cannot be written.
@@ -63,7 +63,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
 
 
 def save_picture(picture: np.ndarray, path: Path) -> None:
-    """Write a uint8 picture, RGB or grey, as a PNG or JPEG, as its file's ending names, making its folder.
+    """Write a uint8 picture, RGB or grey, as PNG or JPEG by the file's suffix, creating its folder.
 
     Raises:
         OutputError: the file cannot be written.

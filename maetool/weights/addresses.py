@@ -17,22 +17,22 @@ _ADDRESS = re.compile(r"([A-Za-z][\w+.-]+):/+(.*)", re.DOTALL)  # a single lette
 
 
 def is_address(source: str | Path) -> bool:
-    """Return whether this is an address of any kind, and not a path."""
+    """Return whether a source is an address of any scheme, and not a path."""
     return _ADDRESS.fullmatch(str(source)) is not None
 
 
 def local_file(source: str | Path, download: Callable[[str, str], None] | None = None) -> Path:
-    """Return the path of a file: a path as it is, that of a file:// address, or of a downloaded http(s):// one.
+    """Return the local path of a source: a path, a file:// address, or an http(s):// address, which is downloaded.
 
-    Downloads go to `checkpoints` in torch's folder (`TORCH_HOME`), under a name that holds a hash of the address. A
-    file that is there is not downloaded again.
+    Downloads go to `checkpoints` in torch's folder (`TORCH_HOME`), under a name with a hash of the address. An existing
+    file is not downloaded again.
 
     Args:
-        source: path or address, also one that went through `pathlib`, which drops a slash.
-        download: from an address to a path; torch's by default.
+        source: path or address, which may have lost a slash in `pathlib`.
+        download: function from an address to a path; torch's by default.
 
     Raises:
-        UsageError: an address of another kind, or one that cannot be reached.
+        UsageError: an address of another scheme, or one that cannot be reached.
     """
     match = _ADDRESS.fullmatch(str(source))
     if not match:
@@ -41,7 +41,7 @@ def local_file(source: str | Path, download: Callable[[str, str], None] | None =
     if scheme == "file":
         return Path(url2pathname(unquote(f"/{rest}" if not rest.startswith("localhost/") else rest[9:])))
     if scheme not in ("http", "https"):
-        raise UsageError(f"{source} is an address of the kind {scheme}: download the file and pass its path.")
+        raise UsageError(f"{source} has the unsupported scheme {scheme}: download the file and pass its path.")
     return _downloaded(f"{scheme}://{rest}", download or _download)
 
 
@@ -58,5 +58,5 @@ def _downloaded(address: str, download: Callable[[str, str], None]) -> Path:
 
 
 def _download(address: str, path: str) -> None:
-    """Download to a temporary file, which takes its name when it is complete."""
+    """Download to a temporary file, which is renamed when it is complete."""
     torch.hub.download_url_to_file(address, path, progress=sys.stderr.isatty())

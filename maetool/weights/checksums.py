@@ -11,24 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# A row of so many words of 8 bytes. The number is prime, so that sectors and pages that change places come into other
-# columns, and two damaged bits rarely into the same one.
+# Words of 8 bytes per row. The number is prime, so that swapped sectors and pages fall into other columns, and two
+# damaged bits rarely into the same one.
 _ROW = 509
-CHECKSUM = "maetool_checksum"  # the name of the fact in the metadata of a file
+CHECKSUM = "maetool_checksum"  # key in the metadata of a file
 UNSEALED = "crc32:00000000"
 _SEAL = re.compile(rf"{CHECKSUM}[^c]{{0,8}}crc32:([0-9a-f]{{8}})".encode(), re.DOTALL)
 
 
 def checksum_of(weights: Mapping[str, Tensor], facts: str = "") -> str:
-    """Return a checksum of the names, types, shapes and bytes of tensors, and of the facts beside them.
+    """Return a checksum of the names, types, shapes and bytes of tensors, and of the metadata stored with them.
 
-    BLAKE2 of all of it would take longer than reading does. Large tensors therefore enter with the parity of each bit
-    over rows of 509 words: one changed bit, and any that are not changed an even number of times in one column, are
-    noticed. It tells of accidents, not of people: whoever changes a file can write another checksum.
+    BLAKE2 of everything would take longer than reading. Large tensors therefore enter by the parity of each bit over
+    rows of 509 words, which detects every change except an even number of flips in one column. It detects accidents,
+    not manipulation: whoever changes a file can write a new checksum.
 
     Args:
-        weights: on the CPU; their order does not matter.
-        facts: the text that is stored with them.
+        weights: tensors on the CPU, in any order.
+        facts: the metadata as text.
     """
     digest = hashlib.blake2b(facts.encode(), digest_size=16)
     for name in sorted(weights):
@@ -44,15 +44,15 @@ def checksum_of(weights: Mapping[str, Tensor], facts: str = "") -> str:
 
 
 def differs(stored: str | None, weights: Mapping[str, Tensor], facts: str = "") -> bool:
-    """Return whether weights or facts are others than those that a checksum was made of; False without a checksum."""
+    """Return whether weights or metadata differ from a stored checksum; False without a checksum."""
     return stored is not None and stored != checksum_of(weights, facts)
 
 
 def sealed(content: bytes) -> bytes:
-    """Return the bytes of a file, whose metadata says `CHECKSUM: UNSEALED`, with their checksum in its place.
+    """Return the bytes of a file with `UNSEALED` in its metadata replaced by their checksum.
 
     Raises:
-        ValueError: they do not say that, or not once.
+        ValueError: the metadata does not contain `CHECKSUM: UNSEALED` exactly once.
     """
     places = list(_SEAL.finditer(content))
     if len(places) != 1 or int(places[0][1], 16):
@@ -62,12 +62,12 @@ def sealed(content: bytes) -> bytes:
 
 
 def sealed_json(content: Mapping[str, Any]) -> bytes:
-    """Return JSON with a checksum of its text beside what it holds; `is_broken` compares it."""
+    """Return content as JSON text with a checksum in it, which `is_broken` checks."""
     return sealed(json.dumps({**content, CHECKSUM: UNSEALED}, indent=2).encode() + b"\n")
 
 
 def is_broken(content: bytes) -> bool:
-    """Return whether the bytes of a file are others than `sealed` returned; False without a checksum in them."""
+    """Return whether the bytes of a file do not match their checksum; False without a checksum."""
     place = _SEAL.search(content)
     if place is None:
         return False

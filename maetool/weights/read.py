@@ -19,33 +19,33 @@ from maetool.weights.formats.table import to_ours
 from .addresses import local_file as local_file
 from .checksums import CHECKSUM, checksum_of, differs
 
-# What files of weights end in, and where they may lie in one.
+# Suffixes of weight files, and keys under which weights may be stored.
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _PLACES = ("state_dict", "model", "model_state_dict", "student", "teacher", "model_ema", "ema_state_dict")
 _MAGIC = b"\x8a\nl\xfc\x9cF"  # torch's old format begins with this number, pickled
-# A checkpoint may become: so many times its bytes and as many more, one part for each byte and as many more, so deep.
+# Bounds of a loaded checkpoint: a multiple of its bytes plus a constant, one part per byte plus a constant, a depth.
 _TIMES, _MORE_BYTES, _MORE_PARTS, _DEEPEST = 8, 2**26, 2**20, 100
-_METADATA = "maetool"  # where a safetensors file, whose metadata is text, holds ours as JSON
+_METADATA = "maetool"  # key of maetool's JSON in the metadata of a safetensors file
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Return the contents of a checkpoint: its checksums compared, loaded without running any code it may hold.
+    """Read a checkpoint after checking its checksums, without executing code in it.
 
     Args:
-        path: a file of torch or of safetensors, a folder with one such file, as Hugging Face writes it, or an address,
+        path: a file of torch or safetensors, a folder with one such file, as Hugging Face writes it, or an address,
             see `maetool.weights.addresses.local_file`.
-        map_location: where the tensors of a file of torch go.
+        map_location: device for the tensors of a file of torch.
 
     Raises:
-        UsageError: no such file, a damaged one, one that holds more than tensors and plain containers, or tensors or
-            containers much larger than itself, or one that holds no weights, or facts that are no mapping.
+        UsageError: the file is missing or damaged, contains more than tensors and plain containers, unpacks to much
+            more than its size, contains no weights, or its `meta` is not a mapping.
     """
     path = _file_of(local_file(path))
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         check_archive(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in checkpoints of published code
+        with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in published checkpoints
             state = torch.load(path, map_location=map_location, weights_only=True)
         _check_contents(state, path, torch.device(map_location).type == "meta")
     except UsageError:
@@ -54,13 +54,14 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise UsageError(_explain_unpickling(path, str(error))) from error
     except PermissionError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): ask its owner for permission.") from error
-    except Exception as error:  # whatever a damaged file makes the readers of zip, pickle and tensors raise
+    except Exception as error:  # zip, pickle and torch raise anything on damaged files
         raise UsageError(_explain_damage(path)) from error
     if not isinstance(state, dict) or not state:
         raise UsageError(f"{path} holds a {type(state).__name__} and no weights: pass a checkpoint of a model.")
     if not isinstance(state.get("meta", {}), Mapping | Tensor | None):
         raise UsageError(
-            f"The facts in {path} (`meta`) are a {type(state['meta']).__name__}, but must be a dict: save its weights "
+            f"The metadata of {path} (`meta`) is a {type(state['meta']).__name__}, but must be a dict: save its "
+            "weights "
             'alone, torch.save(torch.load(PATH)["state_dict"], NEW_PATH).'
         )
     return state
@@ -68,10 +69,10 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
 
 def _file_of(path: Path) -> Path:
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS and file.is_file())
-        if len(found) == 1:
-            return found[0]
-        names = ", ".join(file.name for file in found) or "none"
+        files = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS and file.is_file())
+        if len(files) == 1:
+            return files[0]
+        names = ", ".join(file.name for file in files) or "none"
         raise UsageError(f"The folder {path} must hold one file of weights, but holds {names}: pass the path of one.")
     if not path.is_file():
         raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth or .safetensors file.")
@@ -89,16 +90,16 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def safetensors_metadata(meta: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the metadata of a safetensors file: facts, which `read_checkpoint` gives back, and the checksum of all."""
+    """Return the metadata of a safetensors file: `meta` as JSON, and the checksum of everything."""
     facts = json.dumps(meta)
     return {"format": "pt", _METADATA: facts, CHECKSUM: checksum_of(weights, facts)}
 
 
 def check_archive(path: Path) -> None:
-    """Compare every record of a checkpoint with its checksum, which torch itself does not; old formats have none.
+    """Check the checksum of every record of a checkpoint, which torch does not do; old formats have none.
 
     Raises:
-        UsageError: a program of TorchScript, or records that would become larger than the file.
+        UsageError: a TorchScript program, or compressed records.
         zipfile.BadZipFile: a record, or the list of records, is damaged.
     """
     with path.open("rb") as file:
@@ -108,13 +109,13 @@ def check_archive(path: Path) -> None:
         names, size = archive.namelist(), sum(record.file_size for record in archive.infolist())
         if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
             raise UsageError(
-                f"{path} is a program of TorchScript, not a checkpoint: loading it would run its code. Where you trust "
+                f"{path} is a TorchScript program, not a checkpoint: loading it would run its code. If you trust "
                 "it, save its weights alone: torch.save(torch.jit.load(PATH).state_dict(), NEW_PATH)."
             )
         if size > path.stat().st_size:  # torch compresses nothing
             raise UsageError(
-                f"{path} is no checkpoint of torch: its {path.stat().st_size:,} bytes are compressed, and would become "
-                f"{size:,}. Save the weights again with torch.save or as safetensors."
+                f"{path} is not a checkpoint of torch: its {path.stat().st_size:,} bytes are compressed and would "
+                f"unpack to {size:,}. Save the weights again with torch.save or as safetensors."
             )
         damaged = archive.testzip()
     if damaged:
@@ -122,13 +123,13 @@ def check_archive(path: Path) -> None:
 
 
 def _check_contents(state: Any, path: Path, to_meta: bool) -> None:
-    """Check that what was read is no larger than its file calls for.
+    """Check that the content of a checkpoint is not much larger than its file.
 
-    A tensor may repeat one number a million times, be sparse or have no numbers at all, and a container may be in
-    another one many times, or in itself.
+    A tensor may repeat one number a million times, be sparse or have no storage, and a container may contain another
+    one many times, or itself.
 
     Raises:
-        UsageError: it is larger.
+        UsageError: it is much larger.
     """
     size, waiting = path.stat().st_size, [(state, 0)]
     parts, left = _MORE_PARTS + size, _TIMES * size + _MORE_BYTES
@@ -142,7 +143,7 @@ def _check_contents(state: Any, path: Path, to_meta: bool) -> None:
         if min(parts, left) < 0 or depth > _DEEPEST or not plain:
             raise UsageError(
                 f"{path} describes more than its {size:,} bytes hold (tensors that repeat numbers, are sparse or have "
-                "none, or lists that hold themselves): ask its author for a plain state dict or safetensors."
+                "none, or lists that contain themselves): ask its author for a plain state dict or safetensors."
             )
         waiting += [(item, depth + 1) for item in inner]
 
@@ -158,54 +159,54 @@ def _inside(value: Any) -> Collection[Any]:
 def _explain_damage(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(9)
-    # torch's files begin as a zip or a pickle does, safetensors with a length and a brace; zeros are a disk's fault.
+    # torch's files begin like a zip or a pickle, safetensors with a length and a brace; zeros are a disk error.
     if len(start) == 9 and start.startswith(b"\x80") and not start[2:].startswith(_MAGIC):
         return (
             f"{path} is a pickle of Python objects, which torch did not write: loading it could run code, so it is "
             "refused. Ask its author for a plain state dict or safetensors."
         )
     if start.strip(b"\0") and not start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
-        return f"{path} is no checkpoint (it begins with {start!r}): pass the path of a .pth or .safetensors file."
+        return f"{path} is not a checkpoint (it begins with {start!r}): pass the path of a .pth or .safetensors file."
     return (
-        f"{path} is damaged or was cut off ({path.stat().st_size:,} bytes): use an earlier checkpoint, "
+        f"{path} is damaged or truncated ({path.stat().st_size:,} bytes): use an earlier checkpoint, "
         "or copy the file again."
     )
 
 
 def _explain_unpickling(path: Path, reason: str) -> str:
-    found = re.search(r"(?:GLOBAL|class) ([\w.]+)", reason)
-    if not found:
+    match = re.search(r"(?:GLOBAL|class) ([\w.]+)", reason)
+    if not match:
         return _explain_damage(path)
     return (
-        f"{path} holds more than tensors and plain containers ({found[1]}): loading it could run code, so it is "
-        "refused. Ask its author for a plain state dict or safetensors; or, where you trust the file and have its "
+        f"{path} holds more than tensors and plain containers ({match[1]}): loading it could run code, so it is "
+        "refused. Ask its author for a plain state dict or safetensors; or, if you trust the file and have its "
         'packages, keep the weights alone: x = torch.load(PATH, weights_only=False); torch.save(x.get("model") or '
         'x["state_dict"], NEW_PATH).'
     )
 
 
 def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """Return the model's weights in a checkpoint, under our names.
+    """Return the model's weights in a checkpoint, under maetool's names.
 
-    The checkpoint is one of ours, a bare state dict, or one of another project, see `maetool.weights.formats.table`.
+    The checkpoint may be maetool's, a bare state dict, or another project's, see `maetool.weights.formats.table`.
 
     Raises:
-        UsageError: there are none, or those of two models.
+        UsageError: it contains no weights, or those of two models.
     """
     weights = named_weights(state, source)
     return to_ours(weights, str(source))
 
 
 def named_weights(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """Return the model's weights in a checkpoint under the names that they have there.
+    """Return the model's weights in a checkpoint under their stored names.
 
     Raises:
-        UsageError: there are none, or several sets of them and nothing says which counts.
+        UsageError: it contains no weights, or several sets without an indication which one to use.
     """
     places = [place for place in _PLACES if _holds_tensors(state.get(place))]
-    if len(places) > 1 and "meta" not in state:  # a runner's checkpoint has the weights that count in the first
+    if len(places) > 1 and "meta" not in state:  # a runner's checkpoint has the model's weights in the first
         raise UsageError(
-            f"{source} holds weights in {' and in '.join(places)}, and nothing says which count: save the one that you "
+            f"{source} holds weights in {' and in '.join(places)}, so the choice is ambiguous: save the set that you "
             f'want alone, torch.save(torch.load(PATH)["{places[0]}"], NEW_PATH).'
         )
     weights = state[places[0]] if places else state
@@ -221,13 +222,13 @@ def _holds_tensors(value: Any) -> bool:
 def check_weights(
     own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path, config: Path | None = None
 ) -> None:
-    """Check that weights are those of `own`, a model's state dict: the same names and shapes.
+    """Check that weights have the names and shapes of `own`, a model's state dict.
 
-    The message names `source`, the file of the weights, and `config`, that of their config, where it is known.
+    The message names `source`, the file of the weights, and `config`, the file of their config, if known.
 
     Raises:
-        UsageError: another number of classes, or another architecture; the message counts what differs and names the
-            first of each kind.
+        UsageError: a different number of classes, or a different architecture; the message counts the differences and
+            names the first of each kind.
     """
     _check_classes(own, weights, source)
     differences = {
@@ -239,11 +240,12 @@ def check_weights(
             if name in weights and weights[name].shape != own[name].shape
         ],
     }
-    found = [f"{len(names)} {kind} (first {names[0]})" for kind, names in differences.items() if names]
-    if found:
+    problems = [f"{len(names)} {kind} (first {names[0]})" for kind, names in differences.items() if names]
+    if problems:
         raise UsageError(
             f"{source} is a checkpoint of another architecture than the config's: of {len(own)} tensors "
-            f"{'; '.join(found)}. Pass the config that the checkpoint was trained with{f', {config}' * bool(config)}."
+            f"{'; '.join(problems)}. Pass the config that the checkpoint was trained "
+            f"with{f', {config}' * bool(config)}."
         )
 
 
@@ -251,6 +253,6 @@ def _check_classes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], sou
     here, there = (len(state["head.weight"]) if "head.weight" in state else None for state in (own, weights))
     if here and there and here != there:
         raise UsageError(
-            f"{source} tells {there} classes apart, but model.num_classes is {here}: set model.num_classes={there}, or "
+            f"{source} has {there} classes, but model.num_classes is {here}: set model.num_classes={there}, or "
             "train on other classes from its encoder with --init."
         )

@@ -16,10 +16,10 @@ _LONGEST_NAME = 2**12  # bytes
 
 
 def save_as_last(path: Path) -> None:
-    """Let the pointer of a work folder name the checkpoint `path`; called only after that file is complete.
+    """Point a work folder's `last_checkpoint` to `path`; called only after that file is complete.
 
     Raises:
-        UsageError: the pointer cannot be written; it names the checkpoint before.
+        UsageError: the pointer cannot be written; it still names the previous checkpoint.
     """
     pointer = path.with_name(POINTER)
     with failures_told(pointer):
@@ -27,25 +27,25 @@ def save_as_last(path: Path) -> None:
 
 
 def checkpoints_in(work_dir: Path) -> list[Path]:
-    """Return the checkpoints of a work folder, the newest first; the one that the pointer names leads."""
-    files = [path for path in work_dir.glob("*.pth") if path.is_file()]  # a link may lead nowhere
-    found = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+    """Return the checkpoints of a work folder, newest first, with the one that the pointer names in front."""
+    files = [path for path in work_dir.glob("*.pth") if path.is_file()]  # links may be broken
+    newest_first = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
     last = _named_by(work_dir / POINTER)
-    return [last, *(path for path in found if path != last)] if last in found else found
+    return [last, *(path for path in newest_first if path != last)] if last in newest_first else newest_first
 
 
 def _named_by(pointer: Path) -> Path | None:
     try:
-        # By its name: MMEngine's hook writes the path, which a folder that is moved leaves behind.
+        # By name only: MMEngine's hook writes a path, which is wrong after the folder is moved.
         return pointer.parent / Path(os.fsdecode(read_file(pointer, _LONGEST_NAME).strip())).name
     except OSError:
-        return None  # absent, or no file: the newest checkpoint counts
+        return None  # absent, or not a file: use the newest checkpoint
 
 
 def newest_readable(work_dir: Path, warn: Any) -> Path | None:
-    """Return the newest checkpoint that can be read, telling `warn` about those that cannot; None if there is none.
+    """Return the newest readable checkpoint, and call `warn` for unreadable ones; None if there is none.
 
-    Those that hold weights alone come last.
+    Checkpoints with weights alone come last.
 
     Raises:
         UsageError: there are checkpoints, but none can be read.
@@ -55,24 +55,26 @@ def newest_readable(work_dir: Path, warn: Any) -> Path | None:
         try:
             if "optimizer" in read_checkpoint(path, "meta"):
                 return path
-            weights = weights or path  # such as the best one, from which no training goes on
+            weights = weights or path  # such as the best one, which cannot be resumed
         except UsageError as error:
-            warn(f"{error} Trying the checkpoint before it.")
+            warn(f"{error} Trying the previous checkpoint.")
     if weights:
         return weights
     if candidates:
-        raise UsageError(f"None of the {len(candidates)} checkpoints in {work_dir} can be read: start anew elsewhere.")
+        raise UsageError(
+            f"None of the {len(candidates)} checkpoints in {work_dir} can be read: start a new run in another folder."
+        )
     return None
 
 
 def trained_seed(work_dir: str | Path, path: str | Path | None) -> int | None:
-    """Return the seed in the checkpoint that a run would go on from; None where that cannot be read, or has none.
+    """Return the seed in the checkpoint that a run would resume from; None if it cannot be read, or has none.
 
     Args:
-        work_dir: where the newest checkpoint counts if no path is given.
+        work_dir: folder whose newest checkpoint is used if no path is given.
         path: the checkpoint, or None.
     """
-    with suppress(UsageError):  # loading it says so
+    with suppress(UsageError):  # loading it reports the error
         path = path or newest_readable(Path(work_dir), lambda _: None)
         seed = (read_checkpoint(path, "meta").get("meta") or {}).get("seed") if path else None
         return seed if type(seed) is int else None

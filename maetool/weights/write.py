@@ -12,12 +12,12 @@ from maetool.writing import failures_told, replace_file
 
 
 def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Write `state` to `path` so that the file is there completely or not at all.
+    """Write a checkpoint atomically.
 
-    torch writes a zip archive, which holds a checksum (CRC-32) of every record; `read_checkpoint` checks them all.
+    torch writes a zip archive with a checksum (CRC-32) of every record, which `read_checkpoint` checks.
 
     Raises:
-        UsageError: the disk is full or the folder cannot be written; files that exist stay as they are.
+        UsageError: the disk is full or the folder cannot be written; existing files stay unchanged.
     """
     plain = to_plain(state)
     with failures_told(path):
@@ -26,14 +26,14 @@ def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
 
 
 def to_plain(value: Any) -> Any:
-    """Return `value` as tensors and plain containers: NumPy's numbers and arrays are converted.
+    """Convert a value to tensors and plain containers; NumPy's numbers and arrays are converted.
 
     Raises:
-        TypeError: anything else, which could not be read back safely.
+        TypeError: any other type, which could not be read back safely.
     """
     if value is None or isinstance(value, bool | Tensor):
         return value
-    for plain in (str, int, float):  # also their subclasses, such as torch's version and NumPy's float64
+    for plain in (str, int, float):  # also subclasses, such as torch's version and NumPy's float64
         if isinstance(value, plain):
             return plain(value)
     if isinstance(value, Mapping):

@@ -356,7 +356,7 @@ def test_the_best_checkpoint(repository, tmp_path, save_best, rule, epoch):
 @pytest.mark.parametrize(
     ("hook", "sentence"),
     [
-        ({"type": "SafeCheckpointHook", "save_best": "plugin/score"}, "does not know when that is better"),
+        ({"type": "SafeCheckpointHook", "save_best": "plugin/score"}, "has no rule of what is better"),
         ({"type": "SafeCheckpointHook", "save_best": "accuracy"}, "the validation gives loss"),
         ({"type": "SafeCheckpointHook", "save_best": "loss", "rule": "lower"}, 'must be "greater" or "less"'),
         ({"type": "CheckpointHook", "save_best": 3}, "save_best"),
@@ -415,7 +415,7 @@ def test_a_stop_says_what_is_saved(repository, tmp_path, capsys, checkpoint, cod
     assert end.value.code == code
     said = capsys.readouterr().err
     assert words in said
-    assert ("--resume goes on from here" in said) == (code == 75)
+    assert ("--resume continues from here" in said) == (code == 75)
     assert bool(list(tmp_path.glob("*.pth"))) == (code == 75)
 
 
@@ -456,7 +456,7 @@ def test_a_loss_that_is_not_finite_ends_a_run_whose_wrapper_has_no_guard(reposit
     runner = build(
         repository, tmp_path, optim_wrapper=new(type="OptimWrapper", optimizer={"type": "SGD"}), base_lr=1e30
     )
-    with pytest.raises(UsageError, match="OptimWrapper makes such steps"):
+    with pytest.raises(UsageError, match="OptimWrapper does not skip such steps"):
         runner.train()
 
 

@@ -129,7 +129,7 @@ def test_it_is_named_once_and_left_out(repository, tmp_path, task):
     log = log_of(tmp_path / "run")
     assert log.count("Broken file passed over: ") == 1
     assert f"{BROKEN:02}.png" in log.split("Broken file passed over: ")[1].split("\n")[0]
-    assert log.count("Validation: 19 of 20 images, without 1 whose file is broken.") == 2
+    assert log.count("Validation: 19 of 20 images, without 1 with a broken file.") == 2
     if task != "detection":
         assert (metrics["images"], metrics["results"], metrics["broken"]) == (19, 19, 0.0)
 
@@ -163,7 +163,7 @@ def test_neighbours_of_knn_count_too(repository, tmp_path):
     runner.val()
     cut(tmp_path / f"data/train/b/{BROKEN:02}.png")
     runner.val()
-    assert "Neighbours of kNN: 19 of 20 images, without 1 whose file is broken." in log_of(tmp_path / "run")
+    assert "Neighbours of kNN: 19 of 20 images, without 1 with a broken file." in log_of(tmp_path / "run")
 
 
 def test_a_loop_of_mmengine_names_it(repository, tmp_path):

@@ -66,7 +66,7 @@ def test_truncated(tmp_path, share):
     write_checkpoint({"state_dict": tiny_model().state_dict()}, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(UsageError, match="damaged or was cut off"):
+    with pytest.raises(UsageError, match="damaged or truncated"):
         read_checkpoint(path)
 
 
@@ -75,14 +75,14 @@ def test_truncated(tmp_path, share):
 def test_not_a_checkpoint(tmp_path, content, name):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=re.escape(f"is no checkpoint (it begins with {content[:9]!r})")):
+    with pytest.raises(UsageError, match=re.escape(f"is not a checkpoint (it begins with {content[:9]!r})")):
         read_checkpoint(path)
 
 
 def test_zeros_are_damage(tmp_path):
     path = tmp_path / "x.pth"
     path.write_bytes(bytes(5000))
-    with pytest.raises(UsageError, match="damaged or was cut off"):
+    with pytest.raises(UsageError, match="damaged or truncated"):
         read_checkpoint(path)
 
 
@@ -133,7 +133,7 @@ except UsageError as error:
     assert resource.RLIMIT_FSIZE is not None
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "could not be written" in result.stdout
-    assert "untouched" in result.stdout
+    assert "An existing file is unchanged" in result.stdout
     assert read_checkpoint(tmp_path / "x.pth")["state_dict"]["a"].shape == (10,)
     assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
 

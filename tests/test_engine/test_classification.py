@@ -119,8 +119,8 @@ def test_an_untrained_model_can_be_validated(repository, tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["model.num_classes=5"], r"model tells 5 classes apart, but the data has 8: set model.num_classes=8"),
-        (["model.multi_label=True"], r"model gives several labels for an image, but the data has one label for each"),
+        (["model.num_classes=5"], r"model predicts 5 classes, but the data has 8: set model.num_classes=8"),
+        (["model.multi_label=True"], r"model gives several labels per image, but the data has one label per image"),
     ],
 )
 def test_a_model_for_other_data(repository, tmp_path, options, sentence):

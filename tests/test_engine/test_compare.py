@@ -63,7 +63,7 @@ def test_a_row_that_fails_is_told_at_once_not_tried_again_and_stops_no_other(rep
     assert result.returncode == 2
     assert result.stderr.count("a: seed 0 failed: None of the 1 checkpoints in ") == 1
     assert not (tmp_path / "a" / "seed_1").exists()
-    assert "1 of 2 rows failed (a): the table says why" in result.stderr
+    assert "1 of 2 rows failed (a): the table gives the reasons" in result.stderr
     failed, trained = (tmp_path / "table.md").read_text().splitlines()[2:]
     assert failed.startswith("| a | 0 |") and "| seed 0 failed: None of the 1 checkpoints" in failed
     assert trained.startswith("| b | 2 | 70.0 |")
@@ -83,7 +83,7 @@ def test_rows_that_cannot_be_trained_are_all_told_before_the_first_is(repository
     with pytest.raises(UsageError) as info:
         run_all(rows_of([MAE], runs, COMMON[::2]), 1, tmp_path)
     sentence = str(info.value)
-    assert sentence.startswith("3 of 5 rows cannot be trained, so that none was: warm: The warm-up takes 1 epochs of 1")
+    assert sentence.startswith("3 of 5 rows cannot be trained, so none was: warm: The warm-up takes 1 epochs of 1")
     assert "; all: mask_ratio is 2, but must be" in sentence and "; teacher: " in sentence and "nowhere.pth" in sentence
     assert [path.name for path in tmp_path.iterdir()] == ["done"]
 

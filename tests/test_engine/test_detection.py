@@ -145,7 +145,7 @@ def test_objects_of_a_file_are_found_drawn_and_told(trained, tmp_path):
     assert predict_objects(model, path, list(OUTLINES), threshold=1.0)[1]["objects"] == []
     with pytest.raises(UsageError, match="threshold is 2"):
         predict_objects(model, path, list(OUTLINES), threshold=2)
-    with pytest.raises(UsageError, match="names for 1 classes, but the model tells 7 apart"):
+    with pytest.raises(UsageError, match="names for 1 classes, but the model has 7"):
         predict_objects(model, path, ["one"])
     with pytest.raises(UsageError, match=r"The image cannot be read: .*nothing\.png"):
         predict_objects(model, tmp_path / "nothing.png", list(OUTLINES))

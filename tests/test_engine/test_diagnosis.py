@@ -130,7 +130,7 @@ def test_channels_of_grey_and_palette(tmp_path):
 
 def test_the_doctor_tries(tmp_path):
     found = {finding.name: finding for finding in doctor.examine(tmp_path / "deep" / "work_dirs")}
-    for name in ("a training step, cpu", "decoding a JPEG file", "a process that loads data"):
+    for name in ("a training step, cpu", "decoding a JPEG file", "a loader worker"):
         assert found[name].state == OK, found[name]
     assert not (tmp_path / "deep").exists()
 
@@ -169,7 +169,7 @@ def test_the_tools(tool, pictures, tmp_path):
     [
         (["dataset_stats", "no/such"], "There is no data at"),
         (["dataset_stats", ".", "--limit", "0"], "must be at least 1"),
-        (["print_config", "configs/mae/vit-t_shapes.py", "--only", "modle"], "nothing below `modle`"),
+        (["print_config", "configs/mae/vit-t_shapes.py", "--only", "modle"], "no value below `modle`"),
         (["list_components", "maskers"], "no kind of part called 'maskers'"),
     ],
 )
@@ -182,7 +182,7 @@ def test_mistakes_are_one_sentence(tool, arguments, sentence):
 def test_the_doctor_ends_with_what_fails(tool, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "examine", lambda *_: [Finding(FAILS, "a thing", "gone", "mend it")])
     code, out, err = tool("doctor", "--work-dir", tmp_path)
-    assert (code, "-> mend it" in out, "1 of the things that maetool needs" in err) == (2, True, True)
+    assert (code, "-> mend it" in out, "1 requirement(s) of maetool" in err) == (2, True, True)
     monkeypatch.setattr(doctor, "examine", lambda *_: [Finding(OK, "a thing", "there")])
     code, out, _ = tool("doctor")
-    assert (code, out.splitlines()[-1]) == (0, "Everything that maetool needs works here.")
+    assert (code, out.splitlines()[-1]) == (0, "All requirements of maetool work on this machine.")

@@ -107,13 +107,13 @@ def test_a_job_that_is_stopped_without_a_hook_that_saves_says_so(repository, tmp
     options = [*HALVES["options"], "default_hooks.checkpoint=None", "train_dataloader.sampler.type=DefaultSampler"]
     said = launch(repository, tmp_path, code=143, stop=3, options=options)
     assert said.count("is not saved, because no hook of the config writes checkpoints") == 1
-    assert "goes on from" not in said
+    assert "continues from" not in said
 
 
 def test_a_process_that_dies_ends_the_job_with_a_sentence(repository, tmp_path):
     output = launch(repository, tmp_path, code=1, die=6)
     assert "error: process 1 was killed by SIGKILL" in output
-    assert "--resume goes on from the last checkpoint" in output
+    assert "--resume continues from the last checkpoint" in output
 
 
 def test_a_mistake_is_told_once(repository, tmp_path):

@@ -138,7 +138,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_a_sentence(monkeypatch, reposi
     runner = make_runner(repository, work_dir, resume=True, options=QUICK)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(UsageError, match=r"No space left.*make room"):
+        with pytest.raises(UsageError, match=r"No space left.*free disk space"):
             runner.train()
     assert newest_readable(work_dir, print).stem == "iter_10"
     make_runner(repository, work_dir, resume=True, options=QUICK).train()

@@ -65,7 +65,7 @@ def test_a_run_begins_with_the_pretrained_encoder(repository, tmp_path, pretrain
     expected = {name: v for name, v in encoder_in(pretrained).items() if not name.startswith("encoder.norm.")}
     assert_same(expected, {name: v for name, v in runner.bare_model.state_dict().items() if name in expected})
     log = log_of(tmp_path)
-    assert f"The model begins with {pretrained}. 100.0% of the encoder is filled." in log
+    assert f"The model starts from {pretrained}. 100.0% of the encoder is filled." in log
     assert "2 missing, so untrained" not in log  # fc_norm has two tensors, the head has two
     assert "4 missing, so untrained (fc_norm.weight, fc_norm.bias, head.weight, head.bias)" in log
     assert log.count("Learning rates by layer:") == 1
@@ -73,7 +73,7 @@ def test_a_run_begins_with_the_pretrained_encoder(repository, tmp_path, pretrain
 
 def test_a_run_without_a_checkpoint_says_so(repository, tmp_path):
     make_runner(repository, tmp_path, config=PROBE).train()
-    assert "The encoder begins with random weights; --init CHECKPOINT gives it pretrained ones." in log_of(tmp_path)
+    assert "The encoder starts from random weights; --init CHECKPOINT loads pretrained ones." in log_of(tmp_path)
 
 
 def test_a_probe_leaves_the_encoder_as_it_was_and_goes_on_exactly(repository, tmp_path, pretrained):
@@ -136,12 +136,12 @@ def test_the_command_measures_features_and_the_old_one_names_it(repository, tmp_
     command = [sys.executable, "tools/train.py", KNN, "--init", str(pretrained), "--work-dir", str(tmp_path / "x")]
     result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100)
     assert result.returncode == 2
-    assert f"{KNN} trains nothing, it measures a checkpoint: maetool test {KNN} CHECKPOINT" in result.stderr
+    assert f"{KNN} defines an evaluation and no training: run maetool test {KNN} CHECKPOINT" in result.stderr
 
 
 def test_nothing_but_features_is_measured_of_random_weights(repository, tmp_path):
     runner = make_runner(repository, tmp_path, config=FINETUNE)
-    with pytest.raises(UsageError, match="There is no checkpoint to measure: give one after the config"):
+    with pytest.raises(UsageError, match="There is no checkpoint to measure: add one after the config"):
         runner.measure_from(None, runner.val_loop)
 
 

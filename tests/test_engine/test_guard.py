@@ -83,7 +83,7 @@ def test_too_many_in_a_row_end_the_run_with_an_explanation(repository, tmp_path)
     with pytest.raises(UsageError, match=r"3 steps in a row .*smaller\s+base_lr.*maetool repeat_step"):
         run(repository, tmp_path, 4, 6, 7, 8, 9, options=["custom_hooks.3.max_in_a_row=3"])
     log = next(tmp_path.glob("*/*.log")).read_text()
-    assert all(f"Step of iteration {number} left out: the loss is nan" in log for number in (4, 6, 7, 8))
+    assert all(f"Step of iteration {number} skipped: the loss is nan" in log for number in (4, 6, 7, 8))
     assert sorted(path.name for path in (tmp_path / "broken_steps").iterdir()) == [
         f"iter_{number}_process_0.pth" for number in (4, 6, 7)
     ]

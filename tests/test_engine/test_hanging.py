@@ -89,5 +89,5 @@ def test_ctrl_c_is_130_in_a_job_too(start, tmp_path):
     os.killpg(job.pid, signal.SIGINT)  # the terminal's group; torchrun passes it on
     assert job.wait(GRACE + SLACK) == 130
     output = (tmp_path / "output").read_text()
-    assert output.count("Stopped. The same command with --resume goes on from the last checkpoint.") == 1
+    assert output.count("Stopped. The same command with --resume continues from the last checkpoint.") == 1
     assert "Traceback" not in output

@@ -198,7 +198,7 @@ def test_a_checkpoint_of_other_classes(tmp_path):
     model, other = classifier(), classifier()
     other.head = torch.nn.Linear(24, 7)
     path = saved(tmp_path, other.state_dict())
-    with pytest.raises(UsageError, match=r"tells 7 classes apart, but model.num_classes is 5: set .*num_classes=7"):
+    with pytest.raises(UsageError, match=r"has 7 classes, but model.num_classes is 5: set .*num_classes=7"):
         load_weights(model, weights_of(read_checkpoint(path), path), path)
 
 

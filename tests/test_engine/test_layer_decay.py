@@ -106,7 +106,7 @@ def joined(encoder):
 
 
 def test_a_model_that_cannot_be_placed():
-    with pytest.raises(UsageError, match=r"but Bare has no method layer_of\(name\): write it"):
+    with pytest.raises(UsageError, match=r"but Bare has no method layer_of\(name\): add it"):
         layer_decay_groups(joined(Bare()), 0.5)
     with pytest.raises(UsageError, match="needs a model with an encoder, but Linear has none"):
         layer_decay_groups(nn.Linear(2, 2), 0.5)

@@ -88,7 +88,7 @@ def test_a_log_that_cannot_be_written_does_not_end_training(repository, tmp_path
     runner.train()
     assert (tmp_path / "epoch_3.pth").is_file()
     log = next(tmp_path.glob("*/*.log")).read_text()
-    assert "Writing the log failed ([Errno 28] No space left on device); training goes on" in log
+    assert "Writing the log failed ([Errno 28] No space left on device); training continues" in log
     assert "Drawing the reconstructions failed" in log
 
 
@@ -100,7 +100,7 @@ def test_log_hook_is_the_default(repository, tmp_path):
     ("said", "message"),
     [
         ("[wandb]", "asks for wandb, which is not installed: pip install wandb"),
-        ("[paper]", "log_to says 'paper', but must be"),
+        ("[paper]", "log_to is 'paper', but must be"),
     ],
 )
 def test_where_to_log_is_checked(repository, tmp_path, monkeypatch, said, message):
@@ -134,7 +134,7 @@ def test_runs_are_drawn_together(repository, logged, tmp_path):
     assert list(runs) == ["run", "second"]
     draw_runs(runs, ["loss", "lr"], 3, tmp_path / "out" / "curves.png")
     assert (tmp_path / "out" / "curves.png").stat().st_size > 10_000
-    with pytest.raises(UsageError, match="None of the runs logged `los`; they logged"):
+    with pytest.raises(UsageError, match="None of the runs logged `los`: choose among"):
         read_runs([logged], ["los"])
     with pytest.raises(UsageError, match="holds no logs of a run"):
         read_runs([tmp_path / "nothing"], ["loss"])
@@ -157,7 +157,7 @@ def test_the_encoder_alone_loads_in_timm(repository, logged, tmp_path):
     assert f"- loss {logs['val/loss'][12]:.4f}\n" in card
     assert "| masker | RandomMasker(mask_ratio=0.75) |\n" in card
     assert "| seed | 0 |\n" in card
-    assert "It saw drawn pictures only" in card
+    assert "It was trained on drawn pictures only" in card
 
 
 def test_a_card_says_what_nobody_knows(logged, tmp_path):
@@ -174,7 +174,7 @@ def test_a_card_says_what_nobody_knows(logged, tmp_path):
     assert "bank=x.npz" in card
     assert "The log of the run was not beside the checkpoint" in card
     assert "| data | ImageFolderDataset, photographs, " in card
-    assert "| began with | weights.pth |" in card
+    assert "| initial weights | weights.pth |" in card
     assert "/home/me" not in card
     assert "keep their owner's licence" in card
     assert "drawn pictures" not in card

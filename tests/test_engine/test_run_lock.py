@@ -102,7 +102,7 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("maetool.engine.run_lock.lock_file", lambda file: None)
     with only_run_in(str(tmp_path)):
         pass
-    assert "has no locks: see to it that no second run" in lines[0]
+    assert "has no locks: make sure that no second run" in lines[0]
 
 
 @pytest.mark.parametrize(("number", "locked"), [(11, False), (13, False), (37, None), (95, None)])

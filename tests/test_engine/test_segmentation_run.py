@@ -108,7 +108,7 @@ def test_a_classifier_predicts_too(repository, tmp_path):
     assert {row["class"] for row in rows} <= set(TEXTURES)
     assert [row["probability"] for row in rows] == sorted((row["probability"] for row in rows), reverse=True)
     cfg = load_config(repository / "configs/mae/vit-t_shapes.py")
-    with pytest.raises(UsageError, match="MaskedImageModel predicts nothing about an image"):
+    with pytest.raises(UsageError, match="MaskedImageModel makes no predictions"):
         load_trained(cfg, "unused.pth")
 
 
@@ -129,5 +129,5 @@ def test_other_data_than_the_models_is_named(repository, tmp_path):
     cfg = config(repository, tmp_path)
     cfg.val_dataloader.dataset = {"type": "ShapesDataset", "num_samples": 8}
     runner = launch.build_runner(cfg)
-    with pytest.raises(UsageError, match="ShapesDataset, which has no classes of pixels"):
+    with pytest.raises(UsageError, match="ShapesDataset, which has no pixel classes"):
         runner.train()

@@ -104,7 +104,7 @@ def test_the_tool_leaves_with_its_own_code_also_when_its_workers_get_the_signal(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == cli.STOPPED_EXIT == 75, stderr[-2000:]
     assert f"Stopped: asked to by {number.name}" in stderr
-    assert "--resume goes on from here" in stderr
+    assert "--resume continues from here" in stderr
     name = (tmp_path / "run" / POINTER).read_text()
     assert name.startswith("iter_")
     assert read_checkpoint(tmp_path / "run" / name)["meta"]["iter"] == int(name[5:-4])
@@ -216,5 +216,5 @@ def test_ctrl_c_is_130_and_leaves_a_run_that_resumes(repository, tmp_path, momen
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == cli.INTERRUPTED_EXIT == 130, stderr[-2000:]
-    assert "--resume goes on from the last checkpoint" in stderr
+    assert "--resume continues from the last checkpoint" in stderr
     assert "Traceback" not in stderr

@@ -111,7 +111,7 @@ def test_init_reaches_the_average(repository, tmp_path, config, pretrained):
     assert torch.equal(begin.weights[NAME], weights[NAME.replace("target.teacher", "encoder")])
     assert all(begin.same)
     log = "".join(path.read_text() for path in (tmp_path / "run").glob("*/*.log"))
-    assert "started from these by a part of the model (target.teacher." in log
+    assert "initialised from these by a part of the model (target.teacher." in log
 
 
 def test_weights_of_a_run_with_an_average_keep_it(repository, tmp_path, config):

@@ -170,14 +170,17 @@ def test_prefixes_of_a_config_are_known():
         ({"a": {"type": "LossEvaluatr"}}, "did you mean `LossEvaluator`"),
         ({"a": {"type": "LossEvaluator", "evry": 2}}, "no argument `evry`"),
         ({"a": {"type": "LossEvaluator", "every": 0}}, "every=0, but it must be a whole number from 1"),
-        ({"a": {"type": "DumpResults", "out_file_path": "x.pkl"}}, "a is a DumpResults, which is no evaluator"),
+        ({"a": {"type": "DumpResults", "out_file_path": "x.pkl"}}, "a is a DumpResults, which is not an evaluator"),
         ({"a": {"type": "KnnEvaluator"}}, "kNN needs labelled neighbours in val_cfg.bank_dataloader"),
         ({"a": {"type": "ClassificationEvaluator"}}, "num_classes"),
         (
             {"a": {"type": "Unnamed"}, "b": {"type": "Unnamed", "prefix": ""}, "c": {"type": "Unnamed", "prefix": ""}},
-            "there already",
+            "already taken",
         ),
-        ({"a": {"type": "Unnamed", "every": 99}}, "a gives object as `odd`, which no checkpoint holds"),
+        (
+            {"a": {"type": "Unnamed", "every": 99}},
+            "a returns a value of type object as `odd`, which cannot be stored in a checkpoint",
+        ),
         ({"a": {"type": "KnnEvaluator", "bank": {"batchsize": 3, "dataset": {}}}}, "no argument `batchsize`"),
     ],
 )
@@ -224,7 +227,7 @@ def test_the_best_checkpoint_of_a_metric_that_is_not_always_measured(repository,
     assert list(values) == [8, 12]
     (best,) = tmp_path.glob("best_feature_scale_*.pth")
     assert read_checkpoint(best)["meta"]["iter"] == min(values, key=values.get)
-    with pytest.raises(UsageError, match="save_best is 'feature_scal', but the validation gives loss"):
+    with pytest.raises(UsageError, match="save_best is 'feature_scal', but the validation has the metrics loss"):
         run_with(repository, tmp_path / "b", evaluators, options=[options[0][:-1], *options[1:]]).train()
 
 
@@ -291,9 +294,17 @@ def test_old_loops_leave_out_the_evaluators_of_a_base(repository, tmp_path):
     runner = make_runner(repository, tmp_path, sections={"val_dataloader": drawn(20, 1), **sections})
     assert list(runner.val()) == ["knn"]
     (log,) = tmp_path.glob("*/*.log")
-    assert 'val_cfg.type=KnnValLoop measures knn alone, without the config\'s evaluators (a): write type="ValLoop"' in (
+    assert 'val_cfg.type=KnnValLoop measures only knn, without the config\'s evaluators (a): use type="ValLoop"' in (
         log.read_text()
     )
+
+
+def test_a_loop_of_0_1_with_one_evaluator_warns_of_neighbours_that_it_does_not_use(repository, tmp_path):
+    sections = {"val_cfg": {"type": "ClassificationValLoop", "bank_dataloader": drawn(20, 3)}}
+    runner = make_runner(repository, tmp_path, sections={"val_dataloader": drawn(20, 1), **sections})
+    assert list(runner.val_loop.evaluators) == ["classes"]
+    (log,) = tmp_path.glob("*/*.log")
+    assert "ClassificationValLoop measures only classes and does not use val_cfg.bank_dataloader: " in log.read_text()
 
 
 def test_what_0_1_wrote_of_neighbours_reaches_the_evaluators(repository, tmp_path, monkeypatch):
@@ -306,8 +317,8 @@ def test_what_0_1_wrote_of_neighbours_reaches_the_evaluators(repository, tmp_pat
     assert new.val() == old.val()
     assert list(new.val_loop.evaluators) == list(old.val_loop.evaluators) == ["loss", "knn", "linear_probe"]
     assert said == [
-        "val_cfg.k is now val_cfg.evaluators.knn.k, and was put there.",
-        "val_cfg.linear_probe is now val_cfg.evaluators.linear_probe, and was put there.",
+        "val_cfg.k is now val_cfg.evaluators.knn.k; the value was moved there.",
+        "val_cfg.linear_probe is now val_cfg.evaluators.linear_probe; the value was moved there.",
     ]
 
 

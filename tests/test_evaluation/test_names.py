@@ -69,7 +69,7 @@ def test_directions(distance):
 
 
 def test_a_registered_name_may_not_change_what_maetool_means():
-    with pytest.raises(UsageError, match="`knn` is a metric of maetool, kNN accuracy: give yours another name"):
+    with pytest.raises(UsageError, match="`knn` is a metric of maetool, kNN accuracy: choose another name"):
         register_metric_name("knn", MetricName("my kNN"))
     register_metric_name("knn", METRIC_NAMES["knn"])
     with pytest.raises(UsageError, match="better='high', but it must be one of '', 'greater', 'less'"):

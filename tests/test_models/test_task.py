@@ -138,7 +138,7 @@ def test_a_subclass_predicts_as_its_base(repository, picture, tmp_path, config, 
     trained = load_trained(cfg, checkpoint)
     assert type(trained.model).__name__ == name
     found = predict(trained, picture)
-    assert found.told == expected.told and np.array_equal(found.picture, expected.picture)
+    assert found.record == expected.record and np.array_equal(found.picture, expected.picture)
 
 
 def plain(repository, name):
@@ -152,7 +152,7 @@ def test_a_classifier_of_others_predicts(repository, picture, tmp_path):
     checkpoint = saved(plain(repository, "PlainClassifier"), tmp_path / "model.pth", ("a", "b", "c"))
     trained = load_trained(plain(repository, "PlainClassifier"), checkpoint)
     assert trained.classes == ["a", "b", "c"]
-    rows = predict(trained, picture).told["classes"]
+    rows = predict(trained, picture).record["classes"]
     assert {row["class"] for row in rows} == {"a", "b", "c"}
     assert sum(row["probability"] for row in rows) == pytest.approx(1, abs=1e-3)
 
@@ -160,17 +160,17 @@ def test_a_classifier_of_others_predicts(repository, picture, tmp_path):
 def test_a_segmentor_of_others_predicts(repository, picture, tmp_path):
     checkpoint = saved(plain(repository, "PlainSegmentor"), tmp_path / "model.pth")
     found = predict(load_trained(plain(repository, "PlainSegmentor"), checkpoint), picture)
-    json.dumps(found.told)
+    json.dumps(found.record)
     assert found.maps["classes"].shape == (30, 50)
-    assert {row["class"] for row in found.told["classes"]} <= {"class 0", "class 1", "class 2"}
+    assert {row["class"] for row in found.record["classes"]} <= {"class 0", "class 1", "class 2"}
 
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("TasklessModel", r"TasklessModel does not state its task: add `task = ...` to the class, one of classifi"),
-        ("DepthModel", r"DepthModel predicts nothing about an image, because its task is depth: take a config of a"),
-        ("NamesModel", r"NamesModel predicts nothing about an image, because its task is pretraining"),
+        ("TasklessModel", r"TasklessModel has no `task`: add `task = ...` to the class, one of classifi"),
+        ("DepthModel", r"DepthModel makes no predictions, because its task is depth: use a config of a"),
+        ("NamesModel", r"NamesModel makes no predictions, because its task is pretraining"),
         ("NoSuchModel", r"There is no model called `NoSuchModel`"),
     ],
 )
@@ -184,7 +184,10 @@ def test_what_nothing_is_predicted_with(repository, name, sentence):
 @pytest.mark.parametrize(
     ("attribute", "sentence"),
     [
-        ("image_shape", r"PlainClassifier does not state the size of its images: give it `image_shape` \(channels"),
+        (
+            "image_shape",
+            r"PlainClassifier does not define the size of its images: add the attribute `image_shape`",
+        ),
         ("num_classes", r"PlainClassifier has no num_classes, which predictions need"),
     ],
 )
@@ -225,14 +228,12 @@ def test_a_model_without_arguments_of_classes_keeps_its_own(repository, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "states"), [("TasklessModel", "does not state its task"), ("DepthModel", "is for the task depth")]
+    ("name", "states"), [("TasklessModel", "has no `task`"), ("DepthModel", "is for the task depth")]
 )
 def test_data_for_a_model_of_no_known_task(repository, tmp_path, name, states):
     cfg = load_config(repository / PRETRAINING)
     cfg.model = {"type": name}
-    with pytest.raises(
-        UsageError, match=f"--data is laid out by the task of the model, but {name} {states}: add `task"
-    ):
+    with pytest.raises(UsageError, match=f"--data depends on the task of the model, but {name} {states}: add `task"):
         point_at(cfg, str(tmp_path))
     adopt_classes(cfg)
     assert cfg.model == {"type": name}

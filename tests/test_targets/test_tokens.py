@@ -158,7 +158,7 @@ def test_a_missing_file_is_told_with_the_command_that_makes_it():
         TokenTarget(1, PIXELS, patch_size=8)
     with pytest.raises(UsageError, match="gives tokens already"):
         TokenTarget(5, {"type": "TokenTarget", "codebook": 5, "source": PIXELS}, patch_size=8)
-    with pytest.raises(UsageError, match="no VQ-KD tokenizer: of its 1 tensors"):
+    with pytest.raises(UsageError, match="not a VQ-KD tokenizer: of its 1 tensors"):
         from_published({"a": torch.ones(1)})
 
 

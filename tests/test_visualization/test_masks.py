@@ -40,5 +40,5 @@ def test_runs_are_named_options():
 
     assert parse_runs(["random", "red a=1 b.c=2"]) == {"random": [], "red": ["a=1", "b.c=2"]}
     for wrong in (["a=1"], [""], ["x", "x"], ["x y"], ["x/y"]):
-        with pytest.raises(UsageError, match="must be a name of its own"):
+        with pytest.raises(UsageError, match="must be a unique name"):
             parse_runs(wrong)

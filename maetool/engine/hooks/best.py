@@ -14,20 +14,20 @@ from maetool.writing import remove_file
 
 from .tolerance import training_goes_on
 
-_SCORE, _FILE = "best_score", "best_ckpt"  # in the message hub, as MMEngine's CheckpointHook has them
-_NAME = "best_metric"  # what "auto" chose
-_WATCHED = {"EarlyStoppingHook": "monitor", "CheckpointHook": "save_best"}  # hooks of MMEngine
+_SCORE, _FILE = "best_score", "best_ckpt"  # names in the message hub, those of MMEngine's CheckpointHook
+_NAME = "best_metric"  # the metric that "auto" chose
+_WATCHED = {"EarlyStoppingHook": "monitor", "CheckpointHook": "save_best"}  # hooks of MMEngine, and the argument
 
 
 class BestCheckpoint:
-    """The checkpoint of the best value of a metric so far; it outlives a resume.
+    """The checkpoint with the best value of a metric so far; the value survives a resume.
 
     Args:
-        metric: a name of the validation's metrics, or "auto" for the first of them that has a rule.
-        rule: "greater" or "less"; None knows it for maetool's own metrics.
+        metric: the name of a validation metric, or "auto" for the first one that has a rule.
+        rule: "greater" or "less", what is better; None uses maetool's table of metrics.
 
     Raises:
-        UsageError: another rule.
+        UsageError: the rule is neither of these.
     """
 
     def __init__(self, metric: str, rule: str | None = None) -> None:
@@ -36,12 +36,12 @@ class BestCheckpoint:
         self.metric, self.rule = metric, rule
 
     def update(self, runner: RunnerLike, metrics: dict[str, Any]) -> None:
-        """Write a checkpoint if the metric is better than before, and remove the one before.
+        """Write a checkpoint if the metric has improved, and remove the previous best one.
 
-        A validation in which it is not the turn of the evaluator that gives the metric changes nothing.
+        Nothing happens after a validation in which the metric's evaluator was not due.
 
         Raises:
-            UsageError: the validation has no such metric, or it is not known when that is better.
+            UsageError: the validation has no such metric, or its rule is unknown.
         """
         hub, chosen = runner.message_hub, self._chosen(runner)
         if chosen not in metrics and chosen != "auto" and may_come(chosen, runner.val_loop):
@@ -67,7 +67,7 @@ class BestCheckpoint:
                 remove_file(path.with_name(old))
 
     def _chosen(self, runner: RunnerLike) -> str:
-        """Return the metric; "auto" until it has chosen one, which it then keeps."""
+        """Return the metric; "auto" until one is chosen, which then stays."""
         return runner.message_hub.runtime_info.get(_NAME, "auto") if self.metric == "auto" else self.metric
 
     def _choose(self, chosen: str, metrics: dict[str, Any]) -> tuple[str, str]:
@@ -77,20 +77,22 @@ class BestCheckpoint:
         else:
             name = chosen if chosen in metrics else None
         if name is None:
-            raise UsageError(f"save_best is {self.metric!r}, but the validation gives {given}: name one of these.")
+            raise UsageError(
+                f"save_best is {self.metric!r}, but the validation has the metrics {given}: choose one of these."
+            )
         rule = self.rule or is_better_when(name)
         if not rule:
             raise UsageError(
-                f'save_best is {name!r}, and maetool does not know when that is better: add rule="greater" or '
+                f'save_best is {name!r}, for which maetool has no rule of what is better: add rule="greater" or '
                 'rule="less".'
             )
         return name, rule
 
 
 def with_rule(hook: Any) -> Any:
-    """Return the config of a hook of MMEngine's that follows a metric, with the rule of the table of names.
+    """Return the config of one of MMEngine's hooks that monitor a metric, with the rule of maetool's table of metrics.
 
-    MMEngine infers it from parts of the name, and knows neither kNN nor a metric of a plugin.
+    MMEngine infers the rule from parts of the name, and fails for kNN and for metrics of plugins.
     """
     if not isinstance(hook, Mapping) or hook.get("rule") is not None:
         return hook

@@ -11,15 +11,15 @@ from maetool.registry import HOOKS
 
 @HOOKS.register_module()
 class BrokenFilesHook(Hook):
-    """Names each broken file once in the log and stops the run when there are too many.
+    """Logs each broken file once and ends the run when there are too many.
 
-    The share that is too much is the dataset's `max_broken`; datasets without files need nothing. maetool's loops of
-    validation count on their own; in those of MMEngine, whose metrics see the image that replaces a broken one, this
-    hook counts as in training.
+    The dataset's `max_broken` is the largest share allowed; datasets without files are not affected. maetool's
+    evaluation loops count by themselves. In MMEngine's loops, whose metrics see the image that replaces a broken one,
+    this hook counts as in training.
     """
 
     def __init__(self) -> None:
-        self.files: dict[str, BrokenFiles] = {}  # of each stage that counts
+        self.files: dict[str, BrokenFiles] = {}  # by stage
 
     def before_train(self, runner: RunnerLike) -> None:
         """Start counting."""

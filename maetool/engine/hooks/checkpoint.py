@@ -18,28 +18,28 @@ from maetool.writing import remove_file, remove_leftovers
 from .best import BestCheckpoint
 from .tolerance import training_goes_on
 
-_OURS = re.compile(r"(epoch|iter)_\d+\.pth")
+_OWN_NAME = re.compile(r"(epoch|iter)_\d+\.pth")
 _TRIES = 3
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(Hook):
-    """Writes a checkpoint at the end of every `interval`-th epoch, of the last, and when the run stops early.
+    """Writes a checkpoint at the end of every `interval`-th epoch, of the last epoch, and when the run stops early.
 
-    The pointer to the last checkpoint moves after the file is complete, and older ones are removed after that. Where
-    a checkpoint cannot be written, training goes on and the next one is tried; the run ends when three in a row, the
-    last, or that of a stop cannot be written.
+    The pointer to the last checkpoint moves after the file is complete, and older files are removed after that. If a
+    checkpoint cannot be written, training continues until the next one; the run ends when three in a row, the last one,
+    or that of a stop cannot be written.
 
     Args:
         interval: epochs between checkpoints.
-        every_n_iters: iterations between further checkpoints inside an epoch; 0 for none.
-        keep: how many of the newest to keep, at least 2; -1 keeps all.
-        save_best: a metric of the validation, whose best weights are kept beside as `best_METRIC_epoch_N.pth` (or
-            `iter_N`), without the optimiser; "auto" takes the first one that has a rule; None for none.
-        rule: "greater" or "less", when that metric is better; None knows it for maetool's own.
+        every_n_iters: iterations between additional checkpoints within an epoch; 0 for none.
+        keep: number of newest checkpoints to keep, at least 2; -1 keeps all.
+        save_best: a validation metric, whose best weights are kept in addition as `best_METRIC_epoch_N.pth` (or
+            `iter_N`), without the optimiser; "auto" is the first metric that has a rule; None for none.
+        rule: "greater" or "less", what is better; None uses maetool's table of metrics.
 
     Raises:
-        UsageError: a number or a rule that makes no sense, or a metric that the validation does not give.
+        UsageError: an invalid number or rule, or a metric that the validation does not have.
     """
 
     priority = "VERY_LOW"
@@ -66,7 +66,7 @@ class SafeCheckpointHook(Hook):
         """Find the checkpoints of a resumed run, and remove the leftovers of interrupted writes."""
         if is_main_process():
             folder = Path(runner.work_dir)
-            self._written = [path for path in checkpoints_in(folder)[::-1] if _OURS.fullmatch(path.name)]
+            self._written = [path for path in checkpoints_in(folder)[::-1] if _OWN_NAME.fullmatch(path.name)]
             remove_leftovers(folder, ".pth")
             remove_leftovers(folder, POINTER)
             warn_if_little_room(runner, 2)
@@ -77,16 +77,16 @@ class SafeCheckpointHook(Hook):
             self._try(runner, f"iter_{runner.iter + 1}.pth", runner.epoch, runner.iter + 1)
 
     def after_train_epoch(self, runner: RunnerLike) -> None:
-        """Save at the end of an epoch; a run of iterations may end inside of one."""
-        whole = runner.iter == (runner.epoch + 1) * len(runner.train_dataloader)
-        name = f"epoch_{runner.epoch + 1}.pth" if whole else f"iter_{runner.iter}.pth"
+        """Save at the end of an epoch; an iteration-based run may end within one."""
+        complete = runner.iter == (runner.epoch + 1) * len(runner.train_dataloader)
+        name = f"epoch_{runner.epoch + 1}.pth" if complete else f"iter_{runner.iter}.pth"
         if self.is_last_train_epoch(runner):
-            self._save(runner, name, runner.epoch + whole, runner.iter)
+            self._save(runner, name, runner.epoch + complete, runner.iter)
         elif self.every_n_epochs(runner, self.interval):
-            self._try(runner, name, runner.epoch + whole, runner.iter)
+            self._try(runner, name, runner.epoch + complete, runner.iter)
 
     def before_stop(self, runner: RunnerLike) -> None:
-        """Save when the run is asked to stop, unless its last iteration is saved already."""
+        """Save when a stop is requested, unless the last iteration is already saved."""
         if runner.last_saved[0] != runner.iter:
             self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
 
@@ -96,7 +96,7 @@ class SafeCheckpointHook(Hook):
             self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
 
     def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, Any] | None = None) -> None:
-        """Keep the weights if they are the best so far; they are not those of a run that only validates."""
+        """Keep the weights if they are the best so far; a run that only validates saves nothing."""
         if self._best is not None and not isinstance(runner._train_loop, Mapping | None):
             self._best.update(runner, metrics or {})
 
@@ -107,7 +107,7 @@ class SafeCheckpointHook(Hook):
             self._failures += 1
             if self._failures == _TRIES:
                 raise
-            runner.logger.error("%s Training goes on and tries again at the next checkpoint.", error)
+            runner.logger.error("%s Training continues; the next checkpoint is tried as planned.", error)
         else:
             self._failures = 0
 
@@ -123,8 +123,8 @@ class SafeCheckpointHook(Hook):
 
 
 def warn_if_little_room(runner: RunnerLike, number: int) -> None:
-    """Warn if the disk has no room for `number` checkpoints: weights and two averages of the gradients each."""
-    # Not from the state dict: taking it in one process alone would upset a sharded model.
+    """Warn if the disk has no room for `number` checkpoints, each with weights and Adam's two moments."""
+    # Not from the state dict: building that on one rank alone would block a sharded model.
     size = 3 * sum(value.numel() * value.element_size() for value in runner.bare_model.parameters())
     free = shutil.disk_usage(runner.work_dir).free
     if free < number * size:

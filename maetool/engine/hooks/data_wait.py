@@ -10,11 +10,11 @@ from maetool.registry import HOOKS
 
 @HOOKS.register_module()
 class DataWaitHook(Hook):
-    """Warns once when training spends too much of its time waiting for the loader, and names the cures.
+    """Warns once when training spends too much of its time waiting for data, and suggests remedies.
 
     Args:
-        threshold: share of the time, from 0 to 1, above which the warning comes.
-        window: iterations that are looked at, after as many to warm up.
+        threshold: share of the time, from 0 to 1, above which the hook warns.
+        window: number of iterations that are averaged, after as many to warm up.
     """
 
     def __init__(self, threshold: float = 0.3, window: int = 200) -> None:
@@ -30,9 +30,9 @@ class DataWaitHook(Hook):
         scalar = runner.message_hub.get_scalar
         share = scalar("train/data_time").mean(self.window) / scalar("train/time").mean(self.window)
         if share > self.threshold:
-            self.threshold = 2  # said once
+            self.threshold = 2  # warn once
             runner.logger.warning(
-                "Training waits for data %.0f %% of its time. Cures: more workers "
+                "Training waits for data %.0f %% of its time. Remedies: more workers "
                 "(train_dataloader.num_workers, now %d), images stored smaller and on a local disk, cheaper "
                 "augmentation.",
                 *(100 * share, runner.train_dataloader.num_workers),

@@ -1,18 +1,21 @@
 """Handles optimiser steps whose loss or gradient is not finite."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from torch import Tensor, nn
 
-from maetool.engine.optim.wrapper import report_of
-from maetool.engine.repeat import describe_step, plan_of
+from maetool.engine.optim.wrapper import name_of, report_of
 from maetool.errors import UsageError
+from maetool.metadata.provenance import versions
 from maetool.parallel.sharding import is_sharded
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
+from maetool.structures import plan_to_dict
 from maetool.weights.write import write_checkpoint
 
 
@@ -24,8 +27,8 @@ class NonFiniteHook(Hook):
     it. Weights and optimiser stay as they were before the step.
 
     Args:
-        max_in_a_row: so many steps left out in a row end the run.
-        max_files: steps of a run that are written down, in each process.
+        max_in_a_row: number of consecutive skipped steps that ends the run.
+        max_files: number of steps that are stored per run and process.
 
     Raises:
         UsageError: a number below 1.
@@ -42,12 +45,12 @@ class NonFiniteHook(Hook):
         """Remember the first batch that was not finite; once its step is skipped, write it to a file.
 
         Raises:
-            UsageError: too many steps in a row were left out, or a loss is not finite and the wrapper leaves none out.
+            UsageError: too many consecutive steps were skipped, or a loss is not finite and the wrapper does not skip.
         """
         step = report_of(runner.optim_wrapper)
         if not step.guard:
             _check_loss(runner, outputs or {})
-        if step.fault and not self._suspect:  # of an accumulated step the first batch that went wrong
+        if step.fault and not self._suspect:  # of an accumulated step, the first broken batch
             self._suspect = describe_step(runner, data_batch)
         if step.skipping:
             self._report(runner, data_batch)
@@ -56,23 +59,23 @@ class NonFiniteHook(Hook):
         wrapper, suspect = report_of(runner.optim_wrapper), self._suspect
         self._suspect = {}
         if wrapper.skipped <= self.max_files:
-            # All processes together; any may write.
+            # Collective; any process may write.
             held: dict[str, Any] = {"state_dict": runner.whole_weights(everywhere=True)}
             if is_sharded(runner.bare_model):
-                held["plan"] = plan_of(runner.bare_model, suspect.get("batch", data_batch))
+                held["plan"] = _plan_of(runner.bare_model, suspect.get("batch", data_batch))
             if suspect:
                 self._file = self._write(runner, {**suspect, **held})
-        fault = suspect["meta"]["fault"] if suspect else "another process saw it"
+        fault = suspect["meta"]["fault"] if suspect else "seen by another process"
         runner.logger.warning(  # formatted here: MMEngine's logger shows warnings of the same template only once
-            f"Step of iteration {runner.iter + 1} left out: {fault}. Left out so far: {wrapper.skipped}. "
+            f"Step of iteration {runner.iter + 1} skipped: {fault}. Skipped so far: {wrapper.skipped}. "
             f"To repeat it: maetool repeat_step {self._file}"
         )
         if wrapper.skipped_in_a_row >= self.max_in_a_row:
             raise UsageError(
                 f"{wrapper.skipped_in_a_row} steps in a row had a loss or gradient that is not finite (the last: "
-                f"{fault}), so training was ended; the checkpoints hold the state from before. Usual cures: a smaller "
+                f"{fault}), so training was ended; the checkpoints hold the earlier state. Usual remedies: a smaller "
                 "base_lr, optim_wrapper.clip_grad.max_norm=1.0, --amp float32, images without infinite or missing "
-                f"values. The step can be repeated with `maetool repeat_step {self._file}`."
+                f"values. To repeat the step, run `maetool repeat_step {self._file}`."
             )
 
     def _write(self, runner: RunnerLike, step: dict[str, Any]) -> str:
@@ -85,11 +88,43 @@ class NonFiniteHook(Hook):
         return str(path)
 
 
+def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that `maetool.engine.repeat` needs to repeat the step of a batch, except the weights.
+
+    Where these are sharded the plan is missing too: all processes make it together, while one alone may see a fault.
+    """
+    step = report_of(runner.optim_wrapper)
+    meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
+    meta |= {"fault": step.fault, "dtype": name_of(step.dtype), "versions": versions()}
+    return {
+        "meta": {**meta, **runner.config_facts},
+        "batch": _tensors_in(batch),
+        "plan": None if is_sharded(runner.bare_model) else _plan_of(runner.bare_model, batch),
+    }
+
+
+def _tensors_in(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a batch, and its mappings of tensors, such as `inputs` of several views."""
+    kept = {name: _tensors_in(value) if isinstance(value, Mapping) else value for name, value in batch.items()}
+    return {
+        name: value for name, value in kept.items() if isinstance(value, Tensor) or (isinstance(value, dict) and value)
+    }
+
+
+@torch.no_grad()
+def _plan_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the mask plan of the step; None for a model without masking."""
+    if not hasattr(model, "make_plan"):
+        return None
+    data = model.data_preprocessor(dict(batch))
+    return plan_to_dict(model.make_plan(data["images"], data["data_samples"]))
+
+
 def _check_loss(runner: RunnerLike, outputs: Any) -> None:
     """End the run at a loss that is not finite: without a guard, the step has damaged the weights."""
     loss = float(torch.as_tensor(outputs.get("loss", 0.0)).detach())
     if not math.isfinite(loss):
         raise UsageError(
-            f"The loss of iteration {runner.iter + 1} is {loss}, and {type(runner.optim_wrapper).__name__} makes such "
-            "steps: take optim_wrapper.type=AutocastOptimWrapper, which leaves them out, or a smaller learning rate."
+            f"The loss of iteration {runner.iter + 1} is {loss}, and {type(runner.optim_wrapper).__name__} does not "
+            "skip such steps: use optim_wrapper.type=AutocastOptimWrapper, which does, or a smaller learning rate."
         )

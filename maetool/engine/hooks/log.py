@@ -25,7 +25,7 @@ class LogHook(LoggerHook):
         super().__init__(interval=interval, log_metric_by_epoch=False)
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Report, marked so that the progress bar can stand for it on the terminal."""
+        """Report, marked so that the terminal shows the progress bar instead."""
         due = runner.iter == 0 or self.is_last_train_iter(runner)
         if due or self.every_n_train_iters(runner, self.interval):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
@@ -33,14 +33,14 @@ class LogHook(LoggerHook):
             self._store(runner, tag, runner.iter + 1)
 
     def after_val_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Report nothing: a validation is reported as a whole."""
+        """Report nothing: a validation is reported at its end."""
 
     def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, Any] | None = None) -> None:
-        """Report the metrics of a validation, each as it is: MMEngine would average over earlier validations."""
+        """Report the metrics of a validation; MMEngine would average them over earlier validations."""
         self._report(runner, "val", "validation", metrics or {})
 
     def after_test_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Report nothing: a test is reported as a whole."""
+        """Report nothing: a test is reported at its end."""
 
     def after_test_epoch(self, runner: RunnerLike, metrics: dict[str, Any] | None = None) -> None:
         """Report the metrics of a test."""

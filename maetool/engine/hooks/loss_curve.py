@@ -18,7 +18,7 @@ from .tolerance import training_goes_on
 class LossCurveHook(Hook):
     """Writes `loss_curve.png` to the work folder at the end of every `interval`-th epoch and of training.
 
-    It is drawn from the JSON logs, which takes as long as some steps of a small model.
+    It is drawn from the JSON logs, which takes as long as several steps of a small model.
 
     Args:
         interval: epochs between drawings.
@@ -54,7 +54,7 @@ class LossCurveHook(Hook):
 
 
 def measured(logs: Logs) -> dict[str, MetricName]:
-    """Return the headlines of the validations in a log, but for the losses: name in the log to what is known of it."""
+    """Return the headline metrics of the validations in a log, except losses, by their name in the log."""
     names = [name.removeprefix("val/") for name in logs if name.startswith("val/")]
     drawn = {name: entry for name, entry in headlines(names).items() if name not in ("loss", "constant_predictor")}
     return {f"val/{name}": entry for name, entry in drawn.items()}

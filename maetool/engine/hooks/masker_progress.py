@@ -11,7 +11,7 @@ from maetool.registry import HOOKS
 
 @HOOKS.register_module()
 class MaskerProgressHook(Hook):
-    """Sets `progress` of every masker to the share of iterations that are over, which schedules read."""
+    """Sets `progress` of every masker, which schedules read, to the share of completed iterations."""
 
     def before_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None) -> None:
         """Set it before each iteration."""

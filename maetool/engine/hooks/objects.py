@@ -16,21 +16,21 @@ from .tolerance import training_goes_on
 
 @HOOKS.register_module()
 class ObjectsHook(Hook):
-    """Hands the visualiser a picture `objects`: the same images each time, true objects left, predicted ones right.
+    """Adds a picture `objects` to the visualiser: the same images each time, true objects left, predicted ones right.
 
-    The images are the first of the validation data, or of the training data where there is none.
+    The images are the first of the validation data, or without it of the training data.
 
     Args:
         interval: epochs between pictures.
         num_images: rows of the picture.
-        threshold: least score of what is drawn.
+        threshold: lowest score that is drawn, from 0 to 1.
     """
 
     def __init__(self, interval: int = 1, num_images: int = 4, threshold: float = 0.5) -> None:
         self.interval, self.num_images, self.threshold = interval, num_images, threshold
 
     def after_train_epoch(self, runner: RunnerLike) -> None:
-        """Draw; all processes take part, because the weights may be spread over them."""
+        """Draw; all processes take part, because the weights may be sharded."""
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return
         dataset = (runner.train_dataloader if runner.val_loop is None else runner.val_dataloader).dataset

@@ -18,9 +18,9 @@ from .tolerance import training_goes_on
 
 @HOOKS.register_module()
 class OverlayHook(Hook):
-    """Hands the visualiser a picture `segmentation`: always the same images, with true and predicted classes.
+    """Adds a picture `segmentation` to the visualiser: the same images each time, with true and predicted classes.
 
-    The images are the first of the validation data, or of the training data where there is none.
+    The images are the first of the validation data, or without it of the training data.
 
     Args:
         interval: epochs between pictures.
@@ -31,7 +31,7 @@ class OverlayHook(Hook):
         self.interval, self.num_images = interval, num_images
 
     def after_train_epoch(self, runner: RunnerLike) -> None:
-        """Draw; all processes take part, because the weights may be spread over them."""
+        """Draw; all processes take part, because the weights may be sharded."""
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return
         loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader

@@ -16,7 +16,7 @@ from maetool.registry import HOOKS
 class ProgressHook(Hook):
     """Shows progress, loss, images per second and the time left while training runs on a terminal.
 
-    Elsewhere (a log file, a pipe) the reports of `LogHook` say the same, line by line.
+    Elsewhere (a log file, a pipe) `LogHook` reports the same, line by line.
 
     Args:
         refresh: iterations between updates of the numbers beside the bar.

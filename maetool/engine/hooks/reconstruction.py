@@ -12,21 +12,21 @@ from maetool.visualization.reconstruction import Statistics, first_samples, reco
 
 from .tolerance import training_goes_on
 
-_MOST = 100  # pictures of a run: a small folder has hundreds of short epochs
+_MOST = 100  # pictures of a run: with few images, a run has hundreds of short epochs
 
 
 @HOOKS.register_module()
 class ReconstructionHook(Hook):
-    """Writes `reconstructions/epoch_N.png` to the work folder: always the same images under the same masks.
+    """Writes `reconstructions/epoch_N.png` to the work folder: the same images under the same masks each time.
 
-    A model that reconstructs nothing, such as a classifier, gets no picture.
+    A model that cannot reconstruct, such as a classifier, gets no picture.
 
-    The images are the first of the validation data, or of the training data where there is none.
+    The images are the first of the validation data, or without it of the training data.
 
     Args:
-        interval: epochs between pictures; None draws each epoch, or fewer so that a run leaves about a hundred.
+        interval: epochs between pictures; None draws every epoch, or in long runs about a hundred pictures.
         num_images: rows of the picture.
-        statistics: how normalised predictions get their colours back, see `PixelTarget.invert`.
+        statistics: how normalised predictions are turned back into colours, see `PixelTarget.invert`.
     """
 
     def __init__(self, interval: int | None = None, num_images: int = 8, statistics: Statistics = "true") -> None:
@@ -38,7 +38,7 @@ class ReconstructionHook(Hook):
         return self.every_n_epochs(runner, interval) or self.is_last_train_epoch(runner)
 
     def after_train_epoch(self, runner: RunnerLike) -> None:
-        """Draw; all processes take part, because the weights may be spread over them."""
+        """Draw; all processes take part, because the weights may be sharded."""
         if not self.is_due(runner) or not hasattr(runner.bare_model, "reconstruct"):
             return
         loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader

@@ -13,18 +13,18 @@ from maetool.registry import HOOKS
 
 @HOOKS.register_module()
 class TeacherHook(Hook):
-    """Calls `after_step` of the model's parts after each optimiser step that was made.
+    """Calls `after_step` of the model's parts after each successful optimiser step.
 
-    The runner always has this hook, so a config need not name it. The optimiser itself reports its steps: iterations
-    that only accumulate gradients and steps that were left out, by the guard or by a loss scale, are none, whatever the
-    loop and the optimiser wrapper. See `maetool.models.parts_after_step`.
+    The runner always has this hook, so a config need not name it. The optimiser itself reports its steps, so iterations
+    that only accumulate gradients and steps that the guard or a loss scaler skipped do not count, whatever the loop and
+    the optimiser wrapper. See `maetool.models.parts_after_step`.
     """
 
     priority = "ABOVE_NORMAL"  # before hooks that average or save the weights
 
     def __init__(self) -> None:
         self._handles: list[Any] = []
-        self._steps: list[Any] = []  # of this iteration: what says on the device that nothing was finite, or None
+        self._steps: list[Any] = []  # of this iteration: `found_inf` of each step, a tensor or None
 
     def before_train(self, runner: RunnerLike) -> None:
         """Register with the optimisers, if a part has `after_step` and no other hook of this class is registered."""
@@ -37,12 +37,12 @@ class TeacherHook(Hook):
         self._handles = [each.optimizer.register_step_post_hook(self._note) for each in wrappers]
 
     def _note(self, optimizer: Optimizer, *_: Any) -> None:
-        # A fused optimiser is called for every step of a loss scale and leaves out the broken ones itself.
+        # A loss scaler calls a fused optimiser for every step, and the optimiser skips broken steps itself.
         self._steps.append(getattr(optimizer, "found_inf", None))
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Call `after_step` of the parts, if an optimiser made a step in this iteration."""
-        made = any(found is None or not bool(found) for found in self._steps)
+        made = any(found_inf is None or not bool(found_inf) for found_inf in self._steps)
         self._steps = []
         if made:
             parts_after_step(runner.bare_model, runner.iter / runner.max_iters)

@@ -9,9 +9,9 @@ from maetool.protocols import RunnerLike
 
 @contextmanager
 def training_goes_on(runner: RunnerLike, what: str) -> Iterator[None]:
-    """Turn a full disk, or a folder that cannot be written, into a warning."""
+    """Turn a write error, such as a full disk, into a warning."""
     try:
         yield
     except (OSError, OutputError) as error:
         # Formatted here: MMEngine's logger shows warnings of the same template only once.
-        runner.logger.warning(f"{what} failed ({error}); training goes on.")
+        runner.logger.warning(f"{what} failed ({error}); training continues.")

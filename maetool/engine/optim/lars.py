@@ -12,17 +12,17 @@ from maetool.registry import OPTIMIZERS
 
 @OPTIMIZERS.register_module()
 class LARS(Optimizer):
-    """SGD with momentum whose steps are in proportion to the norm of each weight (You et al., 2017).
+    """SGD with momentum and steps proportional to the norm of each weight (You et al., 2017).
 
     The gradient of a weight of more than one dimension, decay included, is multiplied by
-    `trust_coefficient * |weight| / |gradient|`, or left as it is where either norm is 0; biases and norms get plain
+    `trust_coefficient * |weight| / |gradient|`, or unchanged if either norm is 0; biases and norms get plain
     momentum, without decay. Source: `util/lars.py` of facebookresearch/mae, after MoCo v3.
 
     Args:
         params: parameters or groups.
         lr: learning rate.
         momentum: share of the velocity that a step keeps.
-        weight_decay: of weights of more than one dimension.
+        weight_decay: for weights of more than one dimension.
         trust_coefficient: see above.
     """
 
@@ -39,7 +39,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Make a step; return what `closure` returns, which computes the gradients anew."""
+        """Make a step; return the result of `closure`, which computes the gradients again."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

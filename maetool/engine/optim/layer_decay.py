@@ -17,25 +17,25 @@ _WHERE = ("encoder", "backbone.encoder")  # in a model of maetool, or of another
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayConstructor:
-    """Parameter groups whose rate is the optimiser's times `layer_decay ** (depth + 1 - layer)`.
+    """Parameter groups with the optimiser's learning rate times `layer_decay ** (depth + 1 - layer)`.
 
     The encoder's method `layer_of(name)` gives the layer of each of its parameters. In a plain ViT, layer 0 holds
     tokens, positions and patch embedding, layer i + 1 block i, and layer depth + 1 the final norm and all parameters
-    outside of the encoder. One-dimensional parameters, the class token and what parts name (`no_weight_decay`) have no
-    weight decay. The table of the groups is logged once. Source: `util/lr_decay.py` of facebookresearch/mae.
+    outside of the encoder. One-dimensional parameters, the class token and parameters in a part's `no_weight_decay`
+    have no weight decay. The table of the groups is logged once. Source: `util/lr_decay.py` of facebookresearch/mae.
 
     Args:
         optim_wrapper_cfg: config of the wrapper, with the optimiser's under `optimizer`.
         paramwise_cfg: dict(layer_decay=0.65).
 
     Raises:
-        UsageError: another `paramwise_cfg`, or a decay that is not above 0 and at most 1.
+        UsageError: an invalid `paramwise_cfg`, or a decay that is not above 0 and at most 1.
     """
 
     def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
-        stated = dict(paramwise_cfg or {})
-        self.layer_decay = stated.pop("layer_decay", None)
-        if stated or not isinstance(self.layer_decay, int | float) or not 0 < self.layer_decay <= 1:
+        arguments = dict(paramwise_cfg or {})
+        self.layer_decay = arguments.pop("layer_decay", None)
+        if arguments or not isinstance(self.layer_decay, int | float) or not 0 < self.layer_decay <= 1:
             raise UsageError(
                 f"LayerDecayConstructor got paramwise_cfg={paramwise_cfg}, but takes dict(layer_decay=N) with N above "
                 "0 and at most 1."
@@ -46,7 +46,7 @@ class LayerDecayConstructor:
         """Return the wrapper around an optimiser of the parameters of `model` that require a gradient.
 
         Raises:
-            UsageError: the encoder gives its parameters no layers.
+            UsageError: the encoder does not assign layers to its parameters.
         """
         groups = layer_decay_groups(getattr(model, "module", model), self.layer_decay)
         rate = self.wrapper_cfg["optimizer"]["lr"]
@@ -60,17 +60,17 @@ def layer_decay_groups(model: nn.Module, layer_decay: float) -> list[dict[str, A
     """Return the groups, each with `params`, `layer`, `lr_scale`, and `weight_decay` where it is 0; first layer first.
 
     Args:
-        model: with an `encoder` that has `layer_of`, or with a `backbone` that has such an encoder.
-        layer_decay: ratio of the rates of neighbouring layers.
+        model: a model with an `encoder` that has `layer_of`, or with a `backbone` that has such an encoder.
+        layer_decay: ratio of the learning rates of neighbouring layers.
 
     Raises:
-        UsageError: there is no encoder with `layer_of`, or a parameter of it has no layer.
+        UsageError: no encoder has `layer_of`, or one of its parameters has no layer.
     """
     (layers, head), without = _layers(model), undecayed(model)
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            # Fine-tuning leaves out the class token, which MAE's pretraining decays: MAE, BEiT, SimMIM.
+            # Fine-tuning does not decay the class token, unlike MAE's pretraining: MAE, BEiT, SimMIM.
             decayed = parameter.ndim > 1 and name not in without and not name.endswith("cls_token")
             layer = layers[name]
             scale = layer_decay ** (head - layer)
@@ -87,7 +87,7 @@ def _layers(model: nn.Module) -> tuple[dict[str, int], int]:
     if wrong := [name for name, layer in layers.items() if type(layer) is not int or layer < -1]:
         raise UsageError(
             f"{type(encoder).__name__}.layer_of gives {wrong[0]} the layer {layers[wrong[0]]!r}, but a layer is 0, 1 "
-            "and so on, or -1 for what learns as fast as the head."
+            "and so on, or -1 for parameters with the head's learning rate."
         )
     head = max(layers.values(), default=0) + 1
     layers = {name: layer for name, layer in layers.items() if layer >= 0}
@@ -102,8 +102,10 @@ def _encoder(model: nn.Module) -> tuple[str, Any]:
             return name, encoder
         if encoder is not None:
             raise UsageError(
-                f"LayerDecayConstructor asks the encoder for the layer of each parameter, but {type(encoder).__name__} "
-                "has no method layer_of(name): write it, or use constructor=DecayGroupsConstructor, one rate for all."
+                "LayerDecayConstructor asks the encoder for the layer of each parameter, but "
+                f"{type(encoder).__name__} "
+                "has no method layer_of(name): add it, or use constructor=DecayGroupsConstructor, which has one "
+                "learning rate."
             )
     raise UsageError(
         f"LayerDecayConstructor needs a model with an encoder, but {type(model).__name__} has none: use "

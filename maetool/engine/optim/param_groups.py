@@ -12,18 +12,18 @@ from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZ
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class DecayGroupsConstructor:
-    """Two parameter groups: without weight decay one-dimensional parameters, biases and what parts name; the others.
+    """Two parameter groups, with and without weight decay.
 
-    A part names parameters by its method `no_weight_decay`; see `undecayed`. As in MAE, its class token and mask token
-    are decayed. Two groups, where MMEngine's default makes one for each parameter, let the fused optimiser work on all
-    at once.
+    One-dimensional parameters, biases, and parameters in `no_weight_decay` of a part have none; see `undecayed`. As in
+    MAE, class token and mask token are decayed. MMEngine's default has one group per parameter; with two, a fused
+    optimiser updates all parameters at once.
 
     Args:
         optim_wrapper_cfg: config of the wrapper, with the optimiser's under `optimizer`.
         paramwise_cfg: not used by this constructor; MMEngine passes it.
 
     Raises:
-        UsageError: `paramwise_cfg` was given.
+        UsageError: `paramwise_cfg` is not empty.
     """
 
     def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
@@ -40,7 +40,7 @@ class DecayGroupsConstructor:
 
 
 def build_wrapper(wrapper_cfg: dict[str, Any], groups: list[dict[str, Any]]) -> OptimWrapper:
-    """Build the optimiser of parameter groups, and its wrapper, which is `AutocastOptimWrapper` where none is named."""
+    """Build the optimiser for parameter groups, and its wrapper, by default `AutocastOptimWrapper`."""
     cfg = {"type": "AutocastOptimWrapper", **wrapper_cfg}
     optimizer = OPTIMIZERS.build({**cfg.pop("optimizer"), "params": groups})
     return OPTIM_WRAPPERS.build({**cfg, "optimizer": optimizer})
@@ -50,8 +50,9 @@ def decay_groups(model: nn.Module, named: Set[str] | None = None) -> list[dict[s
     """Return the parameter groups of `DecayGroupsConstructor`; an empty group is left out.
 
     Args:
-        model: whose parameters.
-        named: names of those without weight decay, besides biases and one-dimensional ones; None, what the parts name.
+        model: the model.
+        named: names of parameters without weight decay, besides biases and one-dimensional ones; None uses the names
+            that the parts declare.
     """
     decayed, plain, named = [], [], undecayed(model) if named is None else named
     for name, parameter in model.named_parameters():
@@ -63,10 +64,10 @@ def decay_groups(model: nn.Module, named: Set[str] | None = None) -> list[dict[s
 
 
 def undecayed(model: nn.Module) -> set[str]:
-    """Return the names of the parameters that the parts of a model leave out of weight decay.
+    """Return the names of the parameters that the parts of a model exclude from weight decay.
 
-    A part says so by a method `no_weight_decay()`, as in timm and BEiT, which returns names relative to itself. The
-    outermost part with this method speaks for the parts inside of it.
+    A part declares them by a method `no_weight_decay()`, as in timm and BEiT, which returns names relative to itself.
+    The outermost part with this method decides for the parts inside it.
 
     Raises:
         UsageError: the method of a part does not return a set of names.
@@ -95,7 +96,7 @@ def in_present_groups(saved: dict[str, Any], model: nn.Module) -> dict[str, Any]
     if sizes == present or sizes != [len(group["params"]) for group in before] or len(sizes) != len(present):
         return saved
     place = {id(p): i for i, p in enumerate(p for group in before for p in group["params"])}
-    old = [place[id(p)] for group in now for p in group["params"]]  # the former place of each parameter
+    old = [place[id(p)] for group in now for p in group["params"]]  # the old position of each parameter
     numbers = iter(range(len(old)))
     moved = {
         **saved,

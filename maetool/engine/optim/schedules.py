@@ -40,22 +40,22 @@ class WarmupSchedule(_ParamScheduler):
         self.epochs, self.warmup_epochs = epochs, warmup_epochs
         self.epoch_length, self.accumulation = epoch_length, accumulation
         super().__init__(optimizer, "lr", by_epoch=False)
-        # MMEngine would warn that the schedule runs ahead of the optimiser, which accumulation makes it do.
+        # With gradient accumulation, MMEngine would warn that the schedule runs ahead of the optimiser.
         self.optimizer._global_step = 0
 
     debug_arguments: ClassVar = {"warmup_epochs": 1}
 
     @classmethod
     def build_iter_from_epoch(cls, optimizer: Any, epoch_length: int, end: float, **shape: Any) -> "WarmupSchedule":
-        """Build from a config with `convert_to_iter_based`, for which MMEngine says the length of training as `end`."""
+        """Build from a config with `convert_to_iter_based`; MMEngine passes the length of training as `end`."""
         return cls(optimizer, float(end), epoch_length=epoch_length, **shape)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position and the base rates; the shape of the schedule is the config's, so that it can change."""
+        """Return the position and the base rates; the shape comes from the config, so it may change on resume."""
         return {name: getattr(self, name) for name in ("base_values", "last_step", "_global_step", "_last_value")}
 
     def jump_to(self, iteration: int) -> None:
-        """Set the rates to those of a training of which so many iterations are over."""
+        """Set the learning rates to those after `iteration` completed iterations."""
         self.last_step = self._global_step = iteration - 1
         self.step()
 
@@ -73,7 +73,7 @@ class WarmupSchedule(_ParamScheduler):
 
     def after_warmup(self, epoch: float, base: float) -> float:
         """Return the rate at a fractional epoch after the warm-up."""
-        raise NotImplementedError(f"{type(self).__name__} must say what follows the warm-up: write `after_warmup`.")
+        raise NotImplementedError(f"{type(self).__name__} must implement `after_warmup`, the rate after the warm-up.")
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -113,15 +113,15 @@ class WarmupCosineLR(WarmupSchedule):
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupStepLR(WarmupSchedule):
-    """Linear warm-up from 0, then constant, and smaller from each of some places of training on.
+    """Linear warm-up from 0, then constant, multiplied by `gamma` at each milestone.
 
     Args:
         optimizer, epochs, warmup_epochs, epoch_length, accumulation: see `WarmupSchedule`.
-        milestones: those places, as shares of training.
-        gamma: what the rate is multiplied by at each of them.
+        milestones: shares of training, between 0 and 1.
+        gamma: factor of the learning rate at each milestone.
 
     Raises:
-        UsageError: a warm-up that is not shorter than training, or a place outside of it.
+        UsageError: a warm-up that is not shorter than training, or a milestone outside it.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class WarmupStepLR(WarmupSchedule):
 
 
 def state_of(scheduler: Any) -> dict[str, Any]:
-    """Return the state of a schedule for a checkpoint, without functions, which its constructor makes again."""
+    """Return the state of a schedule for a checkpoint, without functions, which its constructor creates again."""
     return {name: value for name, value in scheduler.state_dict().items() if not _has_function(value)}
 
 
@@ -156,13 +156,13 @@ def _has_function(value: Any) -> bool:
 
 
 def fit_to_loop(schedulers: Any, loop: Any) -> Any:
-    """Return configs of schedules with the length of a training that is counted in iterations filled in.
+    """Return configs of schedules with the length of an iteration-based training filled in.
 
-    MMEngine gives a schedule that is converted from epochs to iterations the number of epochs as its length, which such
-    a training rounds up (ours) or states as 1 (MMEngine's).
+    MMEngine passes the number of epochs as length to a schedule that is converted to iterations. In an iteration-based
+    training this number is rounded up (maetool's loop) or 1 (MMEngine's loop).
 
     Raises:
-        UsageError: a schedule that counts epochs in `IterBasedTrainLoop`, which has none.
+        UsageError: an epoch-based schedule in `IterBasedTrainLoop`, which has no epochs.
     """
     if getattr(loop, "by_epoch", not isinstance(loop, IterBasedTrainLoop)):
         return schedulers

@@ -23,15 +23,15 @@ Precision = Literal["auto", "bfloat16", "float16", "float32"]
 class StepReport(NamedTuple):
     """An optimiser wrapper's report on the last iteration, which loops, hooks and logs read.
 
-    A wrapper states what it knows as attributes of these names. `AutocastOptimWrapper` has all of them; MMEngine's
-    wrappers have none, which means that every step is made.
+    A wrapper reports by attributes of these names. `AutocastOptimWrapper` has all of them; MMEngine's wrappers have
+    none, because they make every step.
 
     Attributes:
-        guard: whether steps that are not finite are left out.
-        fault: what was not finite in this process; None if all was well.
-        skipping: whether the step was left out, in all processes alike.
-        skipped, skipped_in_a_row: how many steps were left out so far, and since the last good one.
-        dtype: of the forward pass.
+        guard: whether steps that are not finite are skipped.
+        fault: what was not finite in this process; None if all values were.
+        skipping: whether the step was skipped; the same in all processes.
+        skipped, skipped_in_a_row: number of skipped steps in total, and since the last good one.
+        dtype: precision of the forward pass.
     """
 
     guard: bool = False
@@ -44,12 +44,12 @@ class StepReport(NamedTuple):
 
 def report_of(wrapper: Any) -> StepReport:
     """Return a wrapper's report on the last iteration; attributes that it lacks have the defaults of `StepReport`."""
-    stated = {name: getattr(wrapper, name) for name in StepReport._fields if hasattr(wrapper, name)}
-    return StepReport(**{**stated, "dtype": getattr(wrapper, "dtype", None) or _cast_dtype(wrapper)})
+    known = {name: getattr(wrapper, name) for name in StepReport._fields if hasattr(wrapper, name)}
+    return StepReport(**{**known, "dtype": getattr(wrapper, "dtype", None) or _cast_dtype(wrapper)})
 
 
 def _cast_dtype(wrapper: Any) -> torch.dtype:
-    if not hasattr(wrapper, "cast_dtype"):  # MMEngine's AmpOptimWrapper has one, where None is torch's choice
+    if not hasattr(wrapper, "cast_dtype"):  # MMEngine's AmpOptimWrapper has one; None means torch's default
         return torch.float32
     return wrapper.cast_dtype or torch.get_autocast_dtype("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -58,24 +58,24 @@ def _cast_dtype(wrapper: Any) -> torch.dtype:
 class AutocastOptimWrapper(OptimWrapper):
     """Optimiser wrapper whose forward pass runs in mixed precision, on accelerators and on the CPU.
 
-    MMEngine's own wrapper refuses the CPU and scales the loss of bfloat16, which needs none.
+    MMEngine's own wrapper refuses the CPU, and scales the loss even in bfloat16, which does not need it.
 
-    A step whose loss or gradient is not finite is left out: weights and optimiser stay as they are. Where gradients are
-    accumulated, the whole step is left out. Where a loss is scaled (float16), overflowing gradients are the business of
-    the loss scale, and count here only once the scale has fallen below 1.
+    A step whose loss or gradient is not finite is skipped: weights and optimiser stay as they are. With gradient
+    accumulation the complete step is skipped. If the loss is scaled (float16), the loss scaler handles overflowing
+    gradients, and they count here only once the scale has fallen below 1.
 
     Args:
         optimizer: the optimiser.
-        dtype: "bfloat16"; "float16", whose loss is scaled on CUDA; "float32", no mixed precision; or "auto": bfloat16
-            where the device computes it, else float16 on CUDA and float32 elsewhere.
-        accumulative_counts: iterations that make one optimiser step.
+        dtype: "bfloat16"; "float16", with loss scaling on CUDA; "float32", no mixed precision; or "auto": bfloat16 if
+            the device supports it, else float16 on CUDA and float32 elsewhere.
+        accumulative_counts: iterations per optimiser step.
         clip_grad: None, or dict(max_norm=1.0): clip gradients to this L2 norm.
         guard: skip steps whose loss or gradient is not finite.
 
     Attributes:
-        fault: what was not finite in this iteration of this process; None if all was well.
-        skipping: whether the step of this iteration was left out, in all processes alike.
-        skipped, skipped_in_a_row: how many steps were left out so far, and since the last good one.
+        fault: what was not finite in this iteration of this process; None if all values were.
+        skipping: whether the step of this iteration was skipped; the same in all processes.
+        skipped, skipped_in_a_row: number of skipped steps in total, and since the last good one.
 
     Raises:
         UsageError: an unknown dtype, or an option of clipping that does not exist.
@@ -98,7 +98,7 @@ class AutocastOptimWrapper(OptimWrapper):
         self.fault: str | None = None
         self.skipping, self.skipped, self.skipped_in_a_row = False, 0, 0
         self._norm_value = math.nan
-        self._spoilt = False  # the gradients gathered for the coming step hold something that is not finite
+        self._spoilt = False  # the gradients accumulated so far are not all finite
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -128,7 +128,7 @@ class AutocastOptimWrapper(OptimWrapper):
             if not self.skipping:
                 self._step(norm)
             elif self.loss_scaler.is_enabled():
-                self.loss_scaler.update()  # forgets that the gradients were unscaled
+                self.loss_scaler.update()  # resets the record that the gradients were unscaled
             self.zero_grad()
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
@@ -149,7 +149,7 @@ class AutocastOptimWrapper(OptimWrapper):
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def _find_fault(self, loss: Tensor, norm: Tensor) -> str | None:
-        both = torch.stack([loss.detach().float(), norm.float()])  # read together: one wait for the device
+        both = torch.stack([loss.detach().float(), norm.float()])  # one transfer, so one wait for the device
         loss_value, self._norm_value = both.tolist()
         if not math.isfinite(loss_value):
             return f"the loss is {loss_value}"
@@ -169,9 +169,9 @@ class AutocastOptimWrapper(OptimWrapper):
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if self.skipping else 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimiser, of the loss scale and of the guard.
+        """Return the state of the optimiser, the loss scaler and the guard.
 
-        In the middle of an accumulation it holds the gradients gathered so far, as a mean over all processes, which
+        During gradient accumulation it includes the gradients accumulated so far, averaged over all processes, which
         then call it together. Sharded tensors stay sharded; see `maetool.engine.optim.full_state`.
         """
         state = {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
@@ -184,7 +184,7 @@ class AutocastOptimWrapper(OptimWrapper):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` returned."""
         state = dict(state_dict)
-        if scale := state.pop("loss_scaler", None):  # empty where the checkpoint's run had no loss scale
+        if scale := state.pop("loss_scaler", None):  # empty if the checkpoint's run had no loss scaling
             self.loss_scaler.load_state_dict(scale)
         guard = state.pop("guard", {"skipped": 0, "in_a_row": 0, "spoilt": False})
         self.skipped, self.skipped_in_a_row, self._spoilt = guard["skipped"], guard["in_a_row"], guard["spoilt"]
@@ -197,14 +197,14 @@ class AutocastOptimWrapper(OptimWrapper):
 def _max_norm(clip_grad: dict[str, float] | None) -> float | None:
     if clip_grad is None:
         return None
-    stated = clip_grad.get("max_norm", 0) if isinstance(clip_grad, Mapping) and len(clip_grad) == 1 else 0
-    if not isinstance(stated, int | float) or not stated > 0:
+    max_norm = clip_grad.get("max_norm", 0) if isinstance(clip_grad, Mapping) and len(clip_grad) == 1 else 0
+    if not isinstance(max_norm, int | float) or not max_norm > 0:
         raise UsageError(f"clip_grad is {clip_grad!r}, but must be None or dict(max_norm=N) with N above 0.")
-    return stated
+    return max_norm
 
 
 def _mean(gradient: Tensor) -> Tensor:
-    if isinstance(gradient, DTensor):  # a mean over the processes already
+    if isinstance(gradient, DTensor):  # already averaged over the processes
         return gradient
     gradient = gradient.clone()
     if get_world_size() > 1:
@@ -213,7 +213,7 @@ def _mean(gradient: Tensor) -> Tensor:
 
 
 def choose_dtype(dtype: Precision) -> torch.dtype:
-    """Return the torch dtype of a precision; "auto" looks at the device.
+    """Return the torch dtype of a precision; "auto" depends on the device.
 
     Raises:
         UsageError: an unknown precision.
@@ -228,7 +228,7 @@ def choose_dtype(dtype: Precision) -> torch.dtype:
 
 
 def precision_of(wrapper: Mapping[str, Any]) -> str:
-    """Return the precision that the config of an optimiser wrapper asks for, as text."""
+    """Return the precision in the config of an optimiser wrapper, as text."""
     kind = find_part(wrapper.get("type", "OptimWrapper"), OPTIM_WRAPPERS)
     if issubclass(kind, AutocastOptimWrapper):
         return name_of(choose_dtype(wrapper.get("dtype", "auto")))

@@ -1,4 +1,4 @@
-"""What an encoder is, read off the shapes of its weights."""
+"""Infers the architecture of an encoder from the shapes of its weights."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from maetool.errors import UsageError
 from maetool.ops.pos_embed import grid_of_table
 from maetool.positions import grid_in_file
 
-# Heads of the usual widths: ViT-Ti, S, B, L (64 channels a head) and H (80); the weights do not say.
+# Attention heads by width: ViT-Ti, S, B, L (64 channels per head) and H (80); weights do not determine them.
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 _KNOWN = re.compile(
     r"encoder\.(cls_token|mask_token|pos_embed|patch_embed\.proj\.\w+|norm\.\w+"
@@ -28,27 +28,27 @@ def describe_encoder(
     """Return the config of the `VisionTransformer` that has these weights.
 
     Args:
-        weights: under our names.
-        source: where they are from, for messages.
-        num_heads: attention heads of a block; None takes the usual number for the width.
-        recorded, requested: the grid that something beside the weights says, and the one that the encoder is wanted
-            for; see `maetool.positions.grid_in_file`.
+        weights: weights under maetool's names.
+        source: their file, for messages.
+        num_heads: attention heads of a block; None is the usual number for the width.
+        recorded, requested: the grid recorded beside the weights, and the one to use; see
+            `maetool.positions.grid_in_file`.
 
     Raises:
-        UsageError: no encoder, part of one, not a plain ViT, heads that the width does not tell, or positions whose
-            grid is unknown.
+        UsageError: no encoder, part of one, not a plain ViT, an unknown number of heads, or positions whose grid is
+            unknown.
     """
     if not any(name.startswith("encoder.") for name in weights):
         raise UsageError(
-            f"{source} holds no encoder: none of its {len(weights)} tensors is called encoder.something, nor as in a "
-            f"format that can be read; the first is {next(iter(weights))}. Pass a checkpoint of pretraining."
+            f"{source} holds no encoder: none of its {len(weights)} tensors is called encoder.something, and it has "
+            f"no known format; the first is {next(iter(weights))}. Pass a checkpoint of pretraining."
         )
     kernel, table = (weights.get(f"encoder.{name}") for name in ("patch_embed.proj.weight", "pos_embed"))
     strange = [name for name in weights if name.startswith("encoder.") and not _KNOWN.fullmatch(name)]
     if kernel is None or kernel.ndim != 4 or table is None or strange:
-        found = strange[0] if strange else next(iter(weights))
+        example = strange[0] if strange else next(iter(weights))
         raise UsageError(
-            f"{source} does not say what its encoder is, and it is no plain ViT ({found}): pass a config that says it, "
+            f"{source} does not describe its encoder, which is not a plain ViT ({example}): pass a config of it, "
             "for example --config maetool::mae/vit-b_800e.py."
         )
     depth = _depth(weights, source)
@@ -76,22 +76,22 @@ def _depth(weights: Mapping[str, Tensor], source: str) -> int:
     if missing:
         raise UsageError(
             f"{source} holds part of an encoder: it has no block {missing[0]}. Copy the file again, or pass a "
-            "checkpoint of a whole model."
+            "checkpoint of a complete model."
         )
     return depth
 
 
 def _no_grid(table: Tensor, source: str) -> NoReturn:
     raise UsageError(
-        f"{source} has learned positions for {table.shape[1] - 1} patches, which is no square, and does not say which "
-        "grid: pass the img_size that it was trained with, or a config with it."
+        f"{source} has learned positions for {table.shape[1] - 1} patches, which is no square, and does not "
+        "record the grid: pass the img_size that it was trained with, or a config with it."
     )
 
 
 def _heads(width: int, source: str) -> int:
     if width not in _HEADS:
         raise UsageError(
-            f"{source} does not say what its encoder is: how many heads a width of {width} has is not in the weights. "
-            "Pass a config that says it (--config), or num_heads."
+            f"{source} does not describe its encoder, and the weights do not determine the heads of width {width}: "
+            "pass a config of it (--config), or num_heads."
         )
     return _HEADS[width]

@@ -1,6 +1,7 @@
-"""Names of tensors, renamed by rules that are read in both directions."""
+"""Renames tensors by rules that work in both directions."""
 
 import re
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -8,48 +9,63 @@ from torch import Tensor
 
 from maetool.errors import UsageError
 
-# What a field of a rule stands for.
+# The regular expression of each field in a rule.
 _FIELDS = {"i": r"\d+", "p": "weight|bias", "rest": ".+"}
 
 
 class KeyMap:
-    """Pairs of names, theirs and ours, such as `"blocks.{i}.{rest}": "encoder.blocks.{i}.{rest}"`.
+    """Pairs of names, another project's and maetool's, such as `"blocks.{i}.{rest}": "encoder.blocks.{i}.{rest}"`.
 
-    `{i}` stands for a number, `{p}` for "weight" or "bias", `{rest}` for anything. Of several rules that fit a name the
-    first one counts. A rule is read in both directions, so that the map and its inverse cannot differ.
+    `{i}` stands for a number, `{p}` for "weight" or "bias", `{rest}` for anything. The first matching rule applies. A
+    rule works in both directions, so the map and its inverse cannot differ.
 
     Args:
-        rules: name there to name here.
+        rules: the other project's names to maetool's.
     """
 
     def __init__(self, rules: Mapping[str, str]) -> None:
-        self._to_ours = [(_pattern(theirs), ours) for theirs, ours in rules.items()]
-        self._to_theirs = [(_pattern(ours), theirs) for theirs, ours in rules.items()]
+        self._to_ours = [(_pattern(other), own) for other, own in rules.items()]
+        self._to_theirs = [(_pattern(own), other) for other, own in rules.items()]
 
-    def ours(self, name: str) -> str | None:
-        """Return our name of a tensor that is called `name` there; None where no rule fits."""
+    def own_name(self, name: str) -> str | None:
+        """Return maetool's name of a tensor that the other project calls `name`; None if no rule matches."""
         return _renamed(name, self._to_ours)
 
-    def theirs(self, name: str) -> str | None:
-        """Return the name there of a tensor that is called `name` here; None where no rule fits."""
+    def other_name(self, name: str) -> str | None:
+        """Return the other project's name of a tensor that maetool calls `name`; None if no rule matches."""
         return _renamed(name, self._to_theirs)
 
+    def ours(self, name: str) -> str | None:
+        """The old name of `own_name`."""
+        _warn_of_old_name("ours", "own_name")
+        return self.own_name(name)
+
+    def theirs(self, name: str) -> str | None:
+        """The old name of `other_name`."""
+        _warn_of_old_name("theirs", "other_name")
+        return self.other_name(name)
+
     def to_ours(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a state dict under our names; a tensor that no rule fits keeps its name, so that loading names it."""
-        return {self.ours(name) or name: value for name, value in state.items()}
+        """Return a state dict under maetool's names; tensors without a matching rule keep their names."""
+        return {self.own_name(name) or name: value for name, value in state.items()}
 
     def to_theirs(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a state dict under their names; a tensor that no rule fits has no place there and is left out."""
-        named = ((self.theirs(name), value) for name, value in state.items())
+        """Return a state dict under the other project's names; tensors without a matching rule are left out."""
+        named = ((self.other_name(name), value) for name, value in state.items())
         return {name: value for name, value in named if name is not None}
 
 
 def with_aliases(state: Mapping[str, Tensor], aliases: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return a state dict with older or newer names of one format replaced: regular expression to what replaces it."""
+    """Return a state dict with alternative names of a format replaced, given replacements by regular expression."""
     names = {name: name for name in state}
     for pattern, new in aliases.items():
         names = {name: re.sub(pattern, new, now) for name, now in names.items()}
     return {names[name]: value for name, value in state.items()}
+
+
+def _warn_of_old_name(old: str, new: str) -> None:
+    sentence = f"KeyMap.{old} is now KeyMap.{new}; maetool 0.3.0 removes the old name."
+    warnings.warn(sentence, DeprecationWarning, stacklevel=3)
 
 
 def _pattern(rule: str) -> re.Pattern[str]:
@@ -59,12 +75,12 @@ def _pattern(rule: str) -> re.Pattern[str]:
 
 
 def _renamed(name: str, rules: list[tuple[re.Pattern[str], str]]) -> str | None:
-    found = ((pattern.fullmatch(name), new) for pattern, new in rules)
-    return next((new.format(**match.groupdict()) for match, new in found if match), None)
+    matches = ((pattern.fullmatch(name), new) for pattern, new in rules)
+    return next((new.format(**match.groupdict()) for match, new in matches if match), None)
 
 
 def fuse_qkv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict in which the maps `attn.q`, `attn.k` and `attn.v` are one, `attn.qkv`, as here and in timm.
+    """Return a state dict in which `attn.q`, `attn.k` and `attn.v` are fused into `attn.qkv`, as in maetool and timm.
 
     Raises:
         UsageError: one of the three is missing.
@@ -79,14 +95,15 @@ def fuse_qkv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             present = [part for part in parts if part is not None]
             if len(present) < len(parts):
                 raise UsageError(
-                    f"The checkpoint holds {name}, but not the keys and values beside it: it is incomplete."
+                    f"The checkpoint holds {name} without the keys and values: it is incomplete, so copy or export "
+                    "it again."
                 )
             fused[f"{match[1]}qkv{match[3]}"] = torch.cat(present)
     return fused
 
 
 def split_qkv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict in which each `attn.qkv` is three maps: the inverse of `fuse_qkv`."""
+    """Return a state dict with each `attn.qkv` split into three: the inverse of `fuse_qkv`."""
     split = {}
     for name, value in state.items():
         if ".attn.qkv." not in name:

@@ -1,4 +1,4 @@
-"""Names of facebookresearch/mae checkpoints and ours.
+"""Renames checkpoints of facebookresearch/mae.
 
 Weights converted from the published files keep their owner's licence, which is non-commercial.
 """
@@ -19,27 +19,27 @@ _DECODER = {
     "decoder_pred.{p}": "decoder.pred.{p}",
 }
 _HEADS = {"fc_norm.{p}": "fc_norm.{p}", "head.{p}": "head.{p}"}
-_ENCODER = {"{rest}": "encoder.{rest}"}  # whose names are timm's on both sides
+_ENCODER = {"{rest}": "encoder.{rest}"}  # both use timm's names
 NAMES = KeyMap(_DECODER | _HEADS | _ENCODER)
-# The linear probe there has its normalisation and its layer in one sequence.
+# The published linear probe has normalisation and layer in one nn.Sequential.
 PROBE_NAMES = KeyMap(_DECODER | {"head.0.{rest}": "head_norm.{rest}", "head.1.{p}": "head.{p}"} | _ENCODER)
 
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the state dict of a `MaskedImageModel` or an `ImageClassifier` under the published names.
 
-    The decoder's positions are computed where older checkpoints of ours do not hold them.
+    The decoder's positions are computed if an older checkpoint of maetool lacks them.
     """
     probe = any(name.startswith("head_norm.") for name in state)
     return (PROBE_NAMES if probe else NAMES).to_theirs(with_fixed(state))
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a published state dict under our names: the inverse of `to_published`."""
+    """Return a published state dict under maetool's names: the inverse of `to_published`."""
     names = PROBE_NAMES if "head.1.weight" in state else NAMES
     return names.to_ours(state)
 
 
 def is_published(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the names are the published ones, which are also timm's: those of an encoder have no prefix."""
+    """Return whether the names are the published ones, which are also timm's: the encoder has no prefix."""
     return any(name.startswith(("patch_embed.proj.", "blocks.0.")) for name in state)

@@ -1,4 +1,4 @@
-"""Names of mmpretrain (and of ColorMAE, built on it), of mmsegmentation's and mmdetection's backbones, and ours."""
+"""Renames checkpoints of mmpretrain (and ColorMAE, built on it), mmsegmentation and mmdetection."""
 
 import re
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ _BLOCK = {
 }
 # mmsegmentation's VisionTransformer holds torch's MultiheadAttention.
 _TORCH_BLOCK = {
-    name.replace("attn.qkv.", "attn.attn.in_proj_").replace("attn.proj.", "attn.attn.out_proj."): ours
-    for name, ours in _BLOCK.items()
+    name.replace("attn.qkv.", "attn.attn.in_proj_").replace("attn.proj.", "attn.attn.out_proj."): own
+    for name, own in _BLOCK.items()
 }
 _VITDET_NAMES = KeyMap({"{rest}": "encoder.{rest}"})
 _DETECTOR_NAMES = KeyMap({"backbone.{rest}": "encoder.{rest}"})
@@ -34,7 +34,7 @@ def _encoder(prefix: str, block: Mapping[str, str]) -> dict[str, str]:
         f"{prefix}mask_token": "encoder.mask_token",
         f"{prefix}pos_embed": "encoder.pos_embed",
         f"{prefix}patch_embed.projection.{{p}}": "encoder.patch_embed.proj.{p}",
-        **{f"{prefix}layers.{{i}}.{theirs}": f"encoder.blocks.{{i}}.{ours}" for theirs, ours in block.items()},
+        **{f"{prefix}layers.{{i}}.{other}": f"encoder.blocks.{{i}}.{own}" for other, own in block.items()},
         f"{prefix}ln1.{{p}}": "encoder.norm.{p}",
     }
 
@@ -46,7 +46,7 @@ _MMPRETRAIN_NAMES = KeyMap(
         "neck.mask_token": "decoder.mask_token",
         "neck.decoder_pos_embed": "decoder.pos_embed",
         "neck.decoder_embed.{p}": "decoder.embed.{p}",
-        **{f"neck.decoder_blocks.{{i}}.{theirs}": f"decoder.blocks.{{i}}.{ours}" for theirs, ours in _BLOCK.items()},
+        **{f"neck.decoder_blocks.{{i}}.{other}": f"decoder.blocks.{{i}}.{own}" for other, own in _BLOCK.items()},
         "neck.ln1.{p}": "decoder.norm.{p}",
         "neck.decoder_pred.{p}": "decoder.pred.{p}",
         "head.fc.{p}": "head.{p}",
@@ -57,9 +57,9 @@ _MMSEG_MAE_NAMES = KeyMap(_encoder("", _BLOCK))
 
 
 def from_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict of an MAE or a ViT classifier of mmpretrain, or of its backbone alone, under our names.
+    """Return the state dict of mmpretrain's MAE or ViT classifier, or of its backbone, under maetool's names.
 
-    Its fixed positions encode the row first and ours the column; its tables are taken as they are.
+    mmpretrain's fixed positions encode the row first, maetool's the column; its tables are kept unchanged.
     """
     bare = {r"^(cls_token|mask_token|pos_embed|patch_embed\.|layers\.|ln1\.|ln2\.)": r"backbone.\1"}
     return _MMPRETRAIN_NAMES.to_ours(with_aliases(state, bare | {r"^head\.layers\.head\.": "head.fc."}))
@@ -76,7 +76,7 @@ def is_mmpretrain(state: Mapping[str, Tensor]) -> bool:
 
 
 def from_mmseg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return mmsegmentation's `VisionTransformer`, alone or in a segmentor, under our names; heads keep theirs."""
+    """Return mmsegmentation's `VisionTransformer`, alone or in a segmentor, under maetool's names."""
     return _MMSEG_NAMES.to_ours(with_aliases(state, {r"^backbone\.": ""}))
 
 
@@ -91,9 +91,9 @@ def is_mmseg(state: Mapping[str, Tensor]) -> bool:
 
 
 def from_mmseg_mae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return mmsegmentation's `MAE` backbone, alone or in a segmentor, under our names.
+    """Return mmsegmentation's `MAE` backbone, alone or in a segmentor, under maetool's names.
 
-    Its blocks scale their branches by `gamma_1` and `gamma_2`; that is multiplied into the maps before it.
+    Its layer scales `gamma_1` and `gamma_2` are multiplied into the preceding linear layers.
 
     Raises:
         UsageError: it has learned relative positions, for which a plain ViT has no place.
@@ -103,7 +103,7 @@ def from_mmseg_mae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if used:
         raise UsageError(
             f"The backbone has learned relative positions ({used[0]} and {len(used) - 1} more), for which a plain ViT "
-            "has no place: convert the checkpoint that it began with."
+            "has no place: convert its initial checkpoint instead."
         )
     plain = {name: value for name, value in state.items() if not re.search(r"gamma_[12]$|relative_position", name)}
     for name, gamma in state.items():
@@ -118,7 +118,7 @@ def from_mmseg_mae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def to_mmseg_mae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the encoder as mmsegmentation's `MAE` backbone loads it by `init_cfg`: the inverse of `from_mmseg_mae`.
 
-    The factors of the branches, which begin at 0.1 or 1 there as its config says, are 1, so that features are equal.
+    The layer scales, whose initial value in its config is 0.1 or 1, are set to 1, so that features are equal.
     """
     named = _MMSEG_MAE_NAMES.to_theirs(state)
     blocks = [name.removesuffix("ln1.bias") for name in named if re.fullmatch(r"layers\.\d+\.ln1\.bias", name)]
@@ -132,9 +132,9 @@ def is_mmseg_mae(state: Mapping[str, Tensor]) -> bool:
 
 
 def from_mmdet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the backbone of mmdetection's ViTDet project, alone or in a detector, under our names; heads keep theirs.
+    """Return the backbone of mmdetection's ViTDet project, alone or in a detector, under maetool's names.
 
-    A trained one has no class token and no final norm, which are then missing; relative positions are left over.
+    Heads keep their names. A trained backbone has no class token and no final norm; relative positions are unused.
     """
     inside = any(name.startswith("backbone.") for name in state)
     return (_DETECTOR_NAMES if inside else _VITDET_NAMES).to_ours(state)
@@ -143,7 +143,7 @@ def from_mmdet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def to_mmdet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the encoder as the backbone of mmdetection's ViTDet project loads it by `init_cfg`: `from_mmdet` undone.
 
-    The names are timm's. The table of positions keeps the class token's row, which ViTDet expects and leaves out.
+    The names are timm's. The position table keeps the class token's row, which ViTDet expects and ignores.
     """
     return _VITDET_NAMES.to_theirs(state)
 

@@ -11,10 +11,10 @@ _TABLE, _ENCODER, _WIDTH = "decoder.pos_embed", "encoder.pos_embed", "decoder.ma
 
 
 def with_fixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict, under our names, with the decoder's table; where it lacks one, the fixed one of its grid.
+    """Add the decoder's fixed position table to a state dict under maetool's names, if it lacks one.
 
-    The grid is that of the encoder's positions: the one whose fixed table they are, else a square. Nothing is added
-    where there is no decoder, or nothing that says the grid.
+    The grid is that of the encoder's positions: the grid whose fixed table they equal, else a square. Nothing is added
+    without a decoder, or if the grid is unknown.
     """
     positions, token = state.get(_ENCODER), state.get(_WIDTH)
     grid = None if positions is None else grid_in_file(positions)

@@ -1,4 +1,4 @@
-"""The formats of weights that are read and written: which one a file is in, and the way to and from our names."""
+"""The supported formats of weights: detection, and conversion to and from maetool's names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Format:
     """A way to name the weights of a ViT.
 
     Attributes:
-        about: what writes and reads it.
-        to_ours: from a state dict there to ours.
-        from_ours: the inverse; what has no place there is left out.
+        about: the software that writes and reads it.
+        to_ours: converts a state dict to maetool's names.
+        from_ours: the inverse; tensors without a place are left out.
         recognise: whether a state dict is in this format.
-        key: under which the state dict lies in a file; None where the file is the state dict.
+        key: key of the state dict in a file; None if the file is the state dict.
     """
 
     about: str
@@ -83,21 +83,21 @@ FORMATS = {
 
 
 def recognise(state: State, source: str = "the checkpoint") -> str | None:
-    """Return the name of the format of a state dict; None where it is none of other projects, so ours or unknown.
+    """Return the name of the format of a state dict; None if it is maetool's or unknown.
 
     Raises:
         UsageError: the names of two formats at once.
     """
-    found = [name for name, each in FORMATS.items() if each.recognise(state)]
-    if len(found) > 1:
+    names = [name for name, each in FORMATS.items() if each.recognise(state)]
+    if len(names) > 1:
         raise UsageError(
-            f"{source} holds names of {' and of '.join(found)}, so two models: pass a file with one of them alone."
+            f"{source} holds names of {' and of '.join(names)}, so two models: pass a file with one of them alone."
         )
-    return found[0] if found else None
+    return names[0] if names else None
 
 
 def to_ours(state: State, source: str = "the checkpoint") -> dict[str, Tensor]:
-    """Return a state dict of any format under our names.
+    """Return a state dict of any format under maetool's names.
 
     Raises:
         UsageError: the names of two formats at once.
@@ -107,11 +107,11 @@ def to_ours(state: State, source: str = "the checkpoint") -> dict[str, Tensor]:
 
 
 def left_out(state: State, name: str) -> list[str]:
-    """Return our names of the tensors for which a format has no place: those that its way back does not bring.
+    """Return maetool's names of the tensors that a format cannot hold: those that a round trip loses.
 
     Args:
-        state: under our names.
-        name: of the format.
+        state: a state dict under maetool's names.
+        name: name of the format.
     """
     there = FORMATS[name]
     back = there.to_ours(there.from_ours(state))

@@ -1,4 +1,4 @@
-"""Names of timm's `VisionTransformer`: the encoder's are ours without their prefix."""
+"""Renames timm's `VisionTransformer`: the encoder's names are maetool's without their prefix."""
 
 from collections.abc import Mapping
 
@@ -16,5 +16,5 @@ def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return timm's state dict under our names: the inverse of `to_timm`. They are those of facebookresearch/mae."""
+    """Return timm's state dict, whose names equal facebookresearch/mae's, under maetool's names: `to_timm` undone."""
     return from_published(state)

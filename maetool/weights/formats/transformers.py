@@ -1,7 +1,7 @@
-"""Names of Hugging Face's `ViTMAEForPreTraining`, `ViTForImageClassification` and their bare encoders, and ours.
+"""Renames Hugging Face's `ViTMAEForPreTraining`, `ViTForImageClassification` and their bare encoders.
 
-The names are those of the files on the hub, which every version of transformers reads. Its models normalise with an
-epsilon of 1e-12 by default and ours with 1e-6: set `layer_norm_eps=1e-6` there for equal numbers.
+The names are those of the files on the hub, which every version of transformers reads. Its norms have an epsilon of
+1e-12 by default, maetool's 1e-6: set `layer_norm_eps=1e-6` in transformers for equal numbers.
 """
 
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ _NAMES = KeyMap(
         "vit.embeddings.mask_token": "encoder.mask_token",
         "vit.embeddings.position_embeddings": "encoder.pos_embed",
         "vit.embeddings.patch_embeddings.projection.{p}": "encoder.patch_embed.proj.{p}",
-        **{f"vit.encoder.layer.{{i}}.{theirs}": f"encoder.blocks.{{i}}.{ours}" for theirs, ours in _BLOCK.items()},
+        **{f"vit.encoder.layer.{{i}}.{other}": f"encoder.blocks.{{i}}.{own}" for other, own in _BLOCK.items()},
         "vit.layernorm.{p}": "encoder.norm.{p}",
         "decoder.mask_token": "decoder.mask_token",
         "decoder.decoder_pos_embed": "decoder.pos_embed",
         "decoder.decoder_embed.{p}": "decoder.embed.{p}",
-        **{f"decoder.decoder_layers.{{i}}.{theirs}": f"decoder.blocks.{{i}}.{ours}" for theirs, ours in _BLOCK.items()},
+        **{f"decoder.decoder_layers.{{i}}.{other}": f"decoder.blocks.{{i}}.{own}" for other, own in _BLOCK.items()},
         "decoder.decoder_norm.{p}": "decoder.norm.{p}",
         "decoder.decoder_pred.{p}": "decoder.pred.{p}",
         "classifier.{p}": "head.{p}",
@@ -52,7 +52,7 @@ _ALIASES = {
 
 
 def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict of a model of transformers under our names."""
+    """Return the state dict of a model of transformers under maetool's names."""
     return fuse_qkv(_NAMES.to_ours(with_aliases(state, _ALIASES)))
 
 
