@@ -9,11 +9,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from maetool.data.keys import keyed_rng
 from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 
 from .pictures import caption_font
-from .pictures import save_picture as save_picture  # also the name that users look for here
+from .pictures import save_picture as save_picture  # re-exported: 0.1 had it here
 
 Statistics = Literal["true", "visible"]
 
@@ -26,10 +27,30 @@ _CAPTIONS = {
 
 
 def first_samples(dataset: Dataset, number: int, seed: int | None) -> dict[str, Any]:
-    """Return the first samples of a dataset as a batch, with the keys that the validation gives them."""
+    """Return the first samples of a map-style dataset as a batch, with the keys that validation uses.
+
+    A dataset without `key_of` takes plain indices; Python's, NumPy's and torch's generators are then seeded by the key.
+
+    Raises:
+        UsageError: a sample is not a dict with `inputs`.
+    """
     number = min(number, len(dataset))
     keys = sample_keys(seed or 0, 0, torch.arange(number)).tolist()
-    return default_collate([dataset[index, key] for index, key in enumerate(keys)])
+    return default_collate([_sample(dataset, index, key) for index, key in enumerate(keys)])
+
+
+def _sample(dataset: Any, index: int, key: int) -> dict[str, Any]:
+    if hasattr(dataset, "key_of"):
+        return dataset[index, key]
+    with keyed_rng(key):
+        sample = dataset[index]
+    if not isinstance(sample, Mapping) or "inputs" not in sample:
+        raise UsageError(
+            f"Reconstructions are drawn of the `inputs` of a sample, but {type(dataset).__name__} returns a "
+            f"{type(sample).__name__} without them: return a dict with `inputs`, or remove the hook, custom_hooks = "
+            "dict(pictures=None) with maetool's runtime."
+        )
+    return {"key": key, **sample}
 
 
 @torch.no_grad()
@@ -38,8 +59,8 @@ def reconstruction_panel(model: nn.Module, batch: dict[str, Any], statistics: St
 
     Args:
         model: a masked image model with a data preprocessor.
-        batch: what the loader gives; its keys or masks decide what is hidden.
-        statistics: how normalised predictions get their colours back, see `PixelTarget.invert`.
+        batch: a batch of the loader; its keys or masks determine what is hidden.
+        statistics: how normalised predictions are turned back into colours, see `PixelTarget.invert`.
 
     Raises:
         UsageError: the target cannot be turned back into pixels, or the batch holds no pictures or clips.
@@ -91,7 +112,7 @@ def displayable(images: Tensor, stored: Tensor) -> Tensor:
     """Return images (B, C, H, W) in stored units as uint8 (B, H, W, 3): three channels, or the first one as grey."""
     stored = stored.float() if stored.dtype != torch.uint8 else None
     shown = images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
-    if stored is not None:  # no fixed range: stretch what the batch holds, leaving out outliers
+    if stored is not None:  # no fixed range: stretch the range of the batch, without outliers
         sample = stored.flatten()[:: max(1, stored.numel() // 100_000)]
         low, high = sample.quantile(0.01), sample.quantile(0.99)
         shown = (shown - low) / (high - low).clamp(min=1e-9) * 255

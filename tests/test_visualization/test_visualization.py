@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
 
 from maetool.data import ShapesDataset
 from maetool.errors import UsageError
+from maetool.ops.random import sample_keys
 from maetool.testing import tiny_batch, tiny_model
 from maetool.visualization.boxes import draw_objects
 from maetool.visualization.curves import draw_curves, read_logs
@@ -84,6 +86,35 @@ def test_first_samples_have_the_keys_of_validation():
     assert batch["key"].tolist() == keys
 
 
+class Indexed(Dataset):
+    """A dataset without keys, such as torchvision's: it takes plain indices, and draws from the global generators."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        sample = self.samples[index]
+        return {**sample, "noise": torch.rand(())} if isinstance(sample, dict) else sample
+
+
+def test_first_samples_of_a_dataset_without_keys():
+    data = Indexed([{"inputs": torch.full((3, 32, 32), index, dtype=torch.uint8)} for index in range(6)])
+    batch, again = (first_samples(data, 4, seed=3) for _ in range(2))
+    assert batch["inputs"][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert batch["key"].tolist() == sample_keys(3, 0, torch.arange(4)).tolist()
+    assert torch.equal(batch["noise"], again["noise"]) and len(batch["noise"].unique()) == 4
+    model = tiny_model()
+    assert (reconstruction_panel(model, batch) == reconstruction_panel(model, again)).all()
+
+
+def test_first_samples_without_inputs_are_refused():
+    with pytest.raises(UsageError, match=r"`inputs` of a sample, but Indexed returns a tuple without them"):
+        first_samples(Indexed([(torch.zeros(3, 32, 32), 1)]), 1, seed=0)
+
+
 def test_curves_of_a_resumed_and_killed_run(tmp_path):
     for run, start in (("20260101_000000", 0), ("20260102_000000", 3)):
         folder = tmp_path / run / "vis_data"
@@ -108,7 +139,9 @@ def test_damaged_lines_of_a_log_are_counted(tmp_path, caplog):
     path.write_bytes(b"\n".join([whole[0], *odd, *whole[1:], b'{"loss": 0.3, "st']))
     with caplog.at_level("WARNING", "maetool"):
         assert read_logs(tmp_path) == {"loss": {0: 0.0, 1: 1.0, 2: 2.0}, "step": {0: 0, 1: 1, 2: 2}}
-    assert [record.getMessage() for record in caplog.records] == [f"{path}: 6 of 10 lines are damaged and left out."]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: 6 of 10 lines are damaged and are left out."
+    ]
 
 
 def test_save_picture_makes_the_folder(tmp_path):
