@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -131,7 +132,7 @@ class MovedModules:
         return ModuleSpec(name, _Mover(_MODULES[old].split()), is_package=held_modules)
 
 
-class _Mover:
+class _Mover(Loader):
     def __init__(self, places: list[str]) -> None:
         self.places = [f"maetool.{place}" for place in places]
 
@@ -149,7 +150,7 @@ class _Mover:
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
         module.__doc__ = f"The old place of what is in {', '.join(self.places)}; maetool {_REMOVED_IN} removes it."
-        module.__getattr__ = getattr_of_module
+        vars(module)["__getattr__"] = getattr_of_module
 
 
 def _warn(old: str, new: str, removed_in: str) -> None:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from numbers import Number
+from numbers import Number, Real
 from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -51,7 +51,7 @@ Size = Count | Sequence[Count]  # along each axis, or one number for all
 
 
 @cache
-def parameters_of(part: Callable) -> dict[str, inspect.Parameter] | None:
+def parameters_of(part: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
     """Return the parameters of a class or function; None if it takes any keyword."""
     taken: dict[str, inspect.Parameter] = {}
     for function in _constructors(part):
@@ -62,15 +62,15 @@ def parameters_of(part: Callable) -> dict[str, inspect.Parameter] | None:
     return None
 
 
-def _constructors(part: Callable) -> Iterator[Callable]:
+def _constructors(part: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     if not inspect.isclass(part) or part.__module__.split(".")[0] not in _FRAMEWORKS:
         yield part
         return
-    yield from (base.__init__ for base in part.__mro__ if "__init__" in vars(base) and base is not object)
+    yield from (vars(base)["__init__"] for base in part.__mro__ if "__init__" in vars(base) and base is not object)
 
 
 @cache
-def hints_of(part: Callable) -> dict[str, Any]:
+def hints_of(part: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotations of the parameters of a class or function, as far as they can be resolved."""
     hints: dict[str, Any] = {}
     for function in reversed(list(_constructors(part))):
@@ -83,7 +83,7 @@ def hints_of(part: Callable) -> dict[str, Any]:
     return {name: hint for name, hint in hints.items() if name != "self"}
 
 
-def check_values(owner: str, part: Callable, values: Mapping[str, Any]) -> None:
+def check_values(owner: str, part: Callable[..., Any], values: Mapping[str, Any]) -> None:
     """Check the values of arguments against the annotations of a class.
 
     A value of the default's type is always accepted.
@@ -179,7 +179,7 @@ def _say_range(notes: Sequence[Any]) -> str | None:
     for note in notes:
         for name, (word, _) in _TESTS.items():
             limit = getattr(note, name, None)
-            if isinstance(limit, Number) and abs(limit) < math.inf:
+            if isinstance(limit, Real) and abs(float(limit)) < math.inf:
                 words.append(f"{word} {limit}")
     return " ".join(words) or None
 
@@ -204,7 +204,7 @@ def is_within(value: Any, hint: Any) -> bool:
 
 def _respects(number: float, note: Any) -> bool:
     limits = {name: getattr(note, name, None) for name in _TESTS}
-    return all(_TESTS[name][1](number, limit) for name, limit in limits.items() if isinstance(limit, Number))
+    return all(_TESTS[name][1](number, limit) for name, limit in limits.items() if isinstance(limit, Real))
 
 
 def describe(hint: Any) -> str:

@@ -178,7 +178,7 @@ class _Patient(io.FileIO):
             device = stat.S_ISCHR(os.fstat(self.fileno()).st_mode)  # also of a closed terminal
             unread = error.errno == errno.EPIPE or (error.errno == errno.EIO and device)
             if self.fileno() == _STDOUT and not unread:
-                _Patient.failure = error.strerror
+                _Patient.failure = error.strerror or str(error)
             return len(data)
 
 
@@ -189,6 +189,6 @@ def _patient(stream: TextIO) -> TextIO:
         raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw),  # the former with python -u
         encoding=stream.encoding,
         errors=stream.errors,
-        line_buffering=stream.line_buffering,
+        line_buffering=bool(stream.line_buffering),
         write_through=getattr(stream, "write_through", False),
     )

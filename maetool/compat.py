@@ -35,10 +35,11 @@ def signals_held() -> Iterator[None]:
 
 def wake_main_thread() -> bool:
     """Send the last of STOP_SIGNALS to the main thread, which interrupts a wait; return whether this is possible."""
-    possible = hasattr(signal, "pthread_kill")  # not on Windows
-    if possible:
-        signal.pthread_kill(threading.main_thread().ident, STOP_SIGNALS[-1])
-    return possible
+    thread = threading.main_thread().ident
+    if thread is None or not hasattr(signal, "pthread_kill"):  # Windows
+        return False
+    signal.pthread_kill(thread, STOP_SIGNALS[-1])
+    return True
 
 
 def lock_file(file: int) -> bool | None:

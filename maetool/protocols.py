@@ -1,9 +1,85 @@
-"""The part of the runner's interface that hooks, loops and checkpoints use."""
+"""The interfaces of runner, models and datasets that hooks, loops, evaluators and inference use."""
 
+from collections.abc import Sequence
 from logging import Logger
 from typing import Any, Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
+
+
+class PreprocessorLike(nn.Module):
+    """The data preprocessor of a model, for annotations; none needs to inherit from it."""
+
+    def denormalise(self, images: Tensor) -> Tensor:
+        """Return normalised images (B, C, H, W) in the units of the stored values."""
+        raise NotImplementedError
+
+
+class EncoderLike(nn.Module):
+    """An encoder as inference uses it, for annotations; none needs to inherit from it.
+
+    Attributes:
+        num_prefix_tokens: T, the tokens before those of the patches.
+        in_chans: C of the images.
+        img_size: (H, W) of the images.
+    """
+
+    num_prefix_tokens: int
+    in_chans: int
+    img_size: tuple[int, ...]
+
+
+class ModelLike(nn.Module):
+    """A model as evaluation and inference use it, for annotations; none needs to inherit from it.
+
+    Attributes:
+        data_preprocessor: turns a batch of the loader into the arguments of the model.
+        encoder: of models that have one.
+        target: of masked image models.
+        num_classes: of classifiers, segmentors and detectors.
+        multi_label: of classifiers.
+        ignore_index: of segmentors.
+        with_masks: of detectors.
+    """
+
+    data_preprocessor: PreprocessorLike
+    encoder: EncoderLike
+    target: nn.Module
+    num_classes: int
+    multi_label: bool
+    ignore_index: int
+    with_masks: bool
+
+
+class MaskedModelLike(ModelLike):
+    """A masked image model, for annotations; none needs to inherit from it."""
+
+    def make_plan(self, images: Tensor, data_samples: Any = None) -> Any:
+        """Return the `MaskPlan` of a batch."""
+        raise NotImplementedError
+
+
+class MapDataset(Protocol):
+    """A map-style dataset: it has a length, and is indexed."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __getitem__(self, item: Any) -> Any:
+        """Return a sample."""
+
+
+class NamedImages(MapDataset, Protocol):
+    """A dataset whose images have names, and classes or none.
+
+    Attributes:
+        classes: names of the classes; empty without labels.
+    """
+
+    classes: Sequence[str]
+
+    def name_of(self, index: int) -> str:
+        """Return the name of the image at `index`."""
 
 
 @runtime_checkable
@@ -34,7 +110,7 @@ class RunnerLike(Protocol):
     _test_loop: Any
 
     @property
-    def bare_model(self) -> nn.Module:
+    def bare_model(self) -> ModelLike:
         """The model without the wrapper of several processes."""
 
     @property

@@ -56,7 +56,7 @@ FLOORS = {
     "data.datasets": DENSE,
     "data.drawn": {*DENSE, "data.datasets"},
     "data.prepare": {*DATA, "data.codecs", "data.sources"},
-    "visualization": {"data.keys", "errors", "ops", "reading", "writing"},
+    "visualization": {"data.keys", "errors", "ops", "protocols", "reading", "writing"},
     "engine.optim": {"annotations", "errors", "compat", "parallel", "registry"},
     "config": {*ABOVE, "engine.optim", "data.datasets", "data.sources"},
     "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "visualization"},

@@ -82,7 +82,12 @@ def masks_of(
     if any(model.encoder.grid != first.grid for model in models.values()):
         raise UsageError("The runs have different grids: use the same image size and patch size in all of them.")
     shapes = {"type": "ShapesDataset", "num_samples": 8, "img_size": first.img_size}
-    folder = {"type": "ImageFolderDataset", "root": data, "limit": 8, "max_pixels": chosen_limit(max_pixels)}
+    folder: dict[str, Any] = {
+        "type": "ImageFolderDataset",
+        "root": data,
+        "limit": 8,
+        "max_pixels": chosen_limit(max_pixels),
+    }
     folder["pipeline"] = [{"type": "ResizeCenterCrop", "size": first.img_size}]
     dataset = DATASETS.build(folder if data else shapes)
     images = torch.stack([dataset[i]["inputs"] for i in range(min(8, len(dataset)))])

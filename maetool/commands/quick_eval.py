@@ -50,9 +50,9 @@ def main() -> None:
         models["untrained, "] = load_frozen(args.checkpoint, cfg, trained=False)
     chosen = {"limit": args.limit, "max_pixels": args.max_pixels}
     chosen = {name: value for name, value in chosen.items() if value}
-    parts = [{**place, **chosen} for place in places(Path(args.data), True)]
+    train, val = ({**place, **chosen} for place in places(Path(args.data), True))
     sizes = [to_size(side, "--img-size") for side in args.img_size]
-    evaluation = QuickEvaluation(*parts, args.pool, args.k, args.batch_size, args.workers, sizes)
+    evaluation = QuickEvaluation(train, val, args.pool, args.k, args.batch_size, args.workers, sizes)
     results = evaluation.run(models)
     print(f"\n{evaluation.describe()}\n\n{to_text(results)}")
     if args.json:

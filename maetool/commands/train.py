@@ -66,12 +66,12 @@ def main() -> None:
     if args.debug and not any(option.startswith("work_dir=") for option in args.cfg_options):
         cfg.work_dir += "_debug"
     check_folder(cfg.work_dir, "--work-dir")
-    sentences.append(launch.drop_missing_validation(cfg))
+    sentences += filter(None, [launch.drop_missing_validation(cfg)])
     with only_run_in(cfg.work_dir, cfg.get("launcher") or "none"):
         if not cfg.get("resume") and not args.debug:
             launch.refuse_to_overwrite(cfg.work_dir)
         runner = launch.build_runner(cfg)
-        for sentence in filter(None, sentences):
+        for sentence in sentences:
             runner.logger.warning(sentence)
         runner.train()
     if runner.stopped:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 from mmengine import Config
-from torch.utils.data import Dataset
 
 from maetool._deprecated import moved
 from maetool.config.prepare import prepare_run
@@ -12,6 +11,7 @@ from maetool.config.user_data import use_data
 from maetool.engine.optim.wrapper import precision_of
 from maetool.errors import UsageError
 from maetool.metadata.provenance import versions
+from maetool.protocols import MapDataset
 from maetool.registry import DATASETS, RUNNERS, find_part
 from maetool.weights.work_dir import checkpoints_in
 from maetool.writing import check_folder
@@ -135,7 +135,7 @@ def refuse_to_overwrite(work_dir: str) -> None:
         )
 
 
-def build_dataset(cfg: Config, loader: str) -> Dataset:
+def build_dataset(cfg: Config, loader: str) -> MapDataset:
     """Build the dataset of a loader, such as "val_dataloader", of a completed config."""
     return DATASETS.build(cfg[loader].dataset)
 

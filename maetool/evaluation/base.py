@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.protocols import ModelLike
 
 from .counted import CountedBatches
 from .features import Features, collect_features
@@ -51,7 +52,7 @@ class BaseEvaluator:
             UsageError: it cannot.
         """
 
-    def measure(self, model: nn.Module, data: "EvaluationData") -> dict[str, Any]:
+    def measure(self, model: ModelLike, data: "EvaluationData") -> dict[str, Any]:
         """Return the metrics by name; all processes call it together, and each must return the same.
 
         Args:
@@ -81,7 +82,7 @@ class Shared:
         call_hook: calls a method of the runner's hooks.
     """
 
-    model: nn.Module
+    model: ModelLike
     open: Callable[[Any, str], CountedBatches]
     trained_classes: Sequence[str] = ()
     bank: Any = None

@@ -1,12 +1,13 @@
 """Evaluation of a classifier."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.data.datasets.labels import Labels, aligned, labels_of
 from maetool.errors import UsageError
+from maetool.protocols import ModelLike
 from maetool.registry import LOOPS, METRICS
 
 from .base import BaseEvaluator, EvaluationData
@@ -45,7 +46,7 @@ class ClassificationEvaluator(BaseEvaluator):
     def __init__(self, dataloader: Any = None, every: int = 1, prefix: str | None = None) -> None:
         super().__init__(dataloader, every, prefix)
 
-    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
+    def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
         """Return the metrics."""
         # Imported here because scikit-learn takes a second to import, and pretraining does not need it.
         from maetool.evaluation.metrics import Predictions, summarise
@@ -80,14 +81,14 @@ class ClassificationValLoop(EarlierValLoop):
     @property
     def predictions(self) -> "Predictions":
         """The predictions of the last validation."""
-        return self.evaluators["classes"].predictions
+        return cast(ClassificationEvaluator, self.evaluators["classes"]).predictions
 
 
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
+def _logits(model: ModelLike, images: Tensor) -> Tensor:
     return model(images, mode="predict")
 
 
-def _check(model: nn.Module, labels: Tensor, classes: list[str]) -> None:
+def _check(model: ModelLike, labels: Tensor, classes: list[str]) -> None:
     if model.num_classes != len(classes):
         raise UsageError(
             f"The model predicts {model.num_classes} classes, but the data has {len(classes)}: set "

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.heads.segmentation import resize_map
+from maetool.protocols import ModelLike
 
 
 def pixel_confusion(predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
@@ -66,7 +67,7 @@ def no_scores(num_classes: int) -> SegmentationScores:
     return SegmentationScores(torch.zeros(num_classes, num_classes, dtype=torch.int64))
 
 
-def predict_classes(model: nn.Module, data: Mapping[str, Any], size: Sequence[int]) -> Tensor:
+def predict_classes(model: ModelLike, data: Mapping[str, Any], size: Sequence[int]) -> Tensor:
     """Return the classes (B, H, W) that a segmentor predicts for a batch, resized to `size`, on the CPU."""
     logits = model(model.data_preprocessor(dict(data))["images"], mode="predict")
     return resize_map(logits, size).argmax(dim=1).cpu()

@@ -69,7 +69,7 @@ def _of_all_processes(metric: BaseMetric, size: int) -> dict[str, Any]:
     parts = all_gather_object(metric.results)
     metric.results.clear()
     results = [each for each in chain(*zip_longest(*parts, fillvalue=_MISSING)) if each is not _MISSING][:size]
-    computed = [metric.compute_metrics(results) if is_main_process() else None]
+    computed: list[Any] = [metric.compute_metrics(results) if is_main_process() else None]
     broadcast_object_list(computed)
     return {f"{metric.prefix}/{name}" if metric.prefix else name: value for name, value in computed[0].items()}
 

@@ -36,6 +36,8 @@ def evaluate_guess(bank: Mapping[str, Tensor], query: Mapping[str, Tensor], clas
 
 def _metrics(scores: Tensor, query: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, float]:
     # The last classes may have no image in the bank.
-    filled = torch.cat([scores, scores.new_full((len(scores), len(classes) - scores.shape[1]), scores.min())], dim=1)
+    filled = torch.cat(
+        [scores, scores.new_full((len(scores), len(classes) - scores.shape[1]), scores.min().item())], dim=1
+    )
     metrics = summarise(Predictions(filled, query["label"], list(classes), query["index"]))
     return {name: value for name, value in metrics.items() if name in _REPORTED}

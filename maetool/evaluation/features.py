@@ -5,23 +5,25 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_gather
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from maetool.data.datasets.broken_files import own_samples
 from maetool.errors import UsageError
+from maetool.protocols import ModelLike
 
-Features = Callable[[nn.Module, Any], Tensor]
+Features = Callable[[ModelLike, Any], Tensor]
 
 
-def token_features(model: nn.Module, images: Any) -> Tensor:
+def token_features(model: ModelLike, images: Any) -> Tensor:
     """Return the mean patch token (B, D) of unmasked images (B, C, *size), without prefix tokens.
 
     A model that pools by itself, such as a classifier, returns its pooled features.
 
     Args:
         model: the model.
-        images: a tensor, or a mapping of streams or views, of which the model's own view is used; a tensor is that view.
+        images: a tensor, or a mapping of streams or views, of which the model's own view is used; a tensor is that
+            view.
     """
     view = getattr(model, "view", None)
     images = images if view is None or isinstance(images, Mapping) else {view: images}
@@ -31,7 +33,7 @@ def token_features(model: nn.Module, images: Any) -> Tensor:
     return tokens[:, model.encoder.num_prefix_tokens :].mean(dim=1).float()
 
 
-def pixel_features(model: nn.Module, images: Any) -> Tensor:
+def pixel_features(model: ModelLike, images: Any) -> Tensor:
     """Return the pixels of images (B, C, *size), averaged to at most 32 along each axis, (B, C * numbers).
 
     They are the baseline without an encoder. Of views, the model's own is used; of streams, all.
@@ -46,12 +48,16 @@ def pixel_features(model: nn.Module, images: Any) -> Tensor:
     if images.dtype == torch.int64:
         raise UsageError("The data is ids of codes, which are not pixels: remove pixels=True from KnnEvaluator.")
     size = [min(side, 32) for side in images.shape[2:]]
-    pool = {1: functional.adaptive_avg_pool1d, 2: functional.adaptive_avg_pool2d, 3: functional.adaptive_avg_pool3d}
+    pool: dict[int, Callable[..., Tensor]] = {
+        1: functional.adaptive_avg_pool1d,
+        2: functional.adaptive_avg_pool2d,
+        3: functional.adaptive_avg_pool3d,
+    }
     return pool[len(size)](images, size).flatten(1)
 
 
 @torch.no_grad()
-def collect_features(model: nn.Module, loader: Iterable, features: Mapping[str, Features]) -> dict[str, Tensor]:
+def collect_features(model: ModelLike, loader: Iterable[Any], features: Mapping[str, Features]) -> dict[str, Tensor]:
     """Return the features of all samples of a loader, of all processes, on the CPU, in the order of the dataset.
 
     Args:

@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.data.collate import samples_in
 from maetool.data.datasets.broken_files import own_part
+from maetool.protocols import ModelLike
 from maetool.registry import METRICS
 
 from .base import BaseEvaluator, EvaluationData
@@ -30,7 +31,7 @@ class LossEvaluator(BaseEvaluator):
     def __init__(self, dataloader: Any = None, every: int = 1, prefix: str | None = None) -> None:
         super().__init__(dataloader, every, prefix)
 
-    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
+    def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
         """Return the means."""
         totals: dict[str, Any] = {}
         count = 0

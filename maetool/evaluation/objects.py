@@ -4,14 +4,14 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmengine.dist import all_gather_object
-from torch import nn
 
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.detection import ObjectDataset
 from maetool.errors import UsageError
+from maetool.protocols import ModelLike
 from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv, write_text
 
@@ -59,7 +59,7 @@ class DetectionEvaluator(BaseEvaluator):
                 f"The validation data is a {type(dataset).__name__}, which has no objects: use a CocoDataset."
             )
 
-    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
+    def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
         """Return the metrics."""
         dataset = data.dataset
         self.check_dataset(dataset)
@@ -94,9 +94,13 @@ class DetectionValLoop(EarlierValLoop):
     """
 
     @property
+    def _evaluator(self) -> DetectionEvaluator:
+        return cast(DetectionEvaluator, self.evaluators["objects"])
+
+    @property
     def detections(self) -> list[dict[str, Any]]:
         """The detections of the last validation in COCO's format."""
-        return self.evaluators["objects"].detections
+        return self._evaluator.detections
 
     @property
     def found(self) -> list[dict[str, Any]]:
@@ -111,11 +115,11 @@ class DetectionValLoop(EarlierValLoop):
     @property
     def scores(self) -> dict[str, CocoScores]:
         """`CocoScores` of "box" and "mask" in the last validation."""
-        return self.evaluators["objects"].scores
+        return self._evaluator.scores
 
 
 def _collect(
-    model: nn.Module, data: EvaluationData, category_ids: Sequence[int | None]
+    model: ModelLike, data: EvaluationData, category_ids: Sequence[int | None]
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """Return the detections of all processes, and the ids of their images."""
     entries, seen = [], []

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.annotations import Count, Positive
 from maetool.data.datasets.labels import Labels, aligned
 from maetool.errors import UsageError
+from maetool.protocols import ModelLike
 from maetool.registry import METRICS
 
 from .base import BaseEvaluator, EvaluationData
@@ -109,7 +110,7 @@ class KnnEvaluator(FeatureEvaluator):
         """Return the shares of the votes (N, K), see `knn_scores`."""
         return knn_scores(bank, labels, query, self.k, self.temperature)
 
-    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
+    def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
         """Return the accuracies."""
         features = {**_TOKENS, "pixels": pixel_features} if self.pixels else _TOKENS
         accuracies = self.accuracies(data, features)
@@ -147,7 +148,7 @@ class LinearProbeEvaluator(FeatureEvaluator):
         """Return the logits (N, K), see `linear_probe_scores`."""
         return linear_probe_scores(bank, labels, query, self.weight_decay, self.steps)
 
-    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
+    def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
         """Return the accuracy."""
         accuracies = self.accuracies(data, _TOKENS)
         return {"linear_probe": accuracies["tokens"]} if accuracies else {}

@@ -2,14 +2,14 @@
 
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmengine.dist import all_reduce
-from torch import nn
 
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.dense import DenseDataset
 from maetool.errors import UsageError
+from maetool.protocols import ModelLike
 from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv
 
@@ -56,7 +56,7 @@ class SegmentationEvaluator(BaseEvaluator):
                 "SegmentationDataset."
             )
 
-    def measure(self, model: nn.Module, data: EvaluationData) -> dict[str, float]:
+    def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
         """Return the metrics."""
         self.check_dataset(data.dataset)
         _check_classes(data, model)
@@ -94,10 +94,10 @@ class SegmentationValLoop(EarlierValLoop):
     @property
     def scores(self) -> SegmentationScores:
         """The scores of the last validation."""
-        return self.evaluators["pixels"].scores
+        return cast(SegmentationEvaluator, self.evaluators["pixels"]).scores
 
 
-def _check_classes(data: EvaluationData, model: nn.Module) -> None:
+def _check_classes(data: EvaluationData, model: ModelLike) -> None:
     dataset = data.dataset
     trained = list(data.trained_classes or dataset.classes)
     if trained != list(dataset.classes):

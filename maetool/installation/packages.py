@@ -4,6 +4,7 @@ import platform
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, metadata, version
 from importlib.util import find_spec
 from typing import Any
@@ -93,7 +94,7 @@ def packages() -> Iterator[Finding]:
         return
     extras = about.get_all("Provides-Extra") or []
     for line in about.get_all("Requires-Dist") or []:
-        yield from guard(line, lambda line=line: _requirement(line, extras), _REPAIR)
+        yield from guard(line, partial(_requirement, line, extras), _REPAIR)
     for package, others in _INSTEAD.items():
         for other in others if _version(package) and "opencv" not in package else ():
             if _version(other):

@@ -4,6 +4,7 @@ import importlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -46,9 +47,9 @@ def devices() -> Iterator[Finding]:
     cuda = torch.cuda.is_available()
     names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
     for device in names:
-        yield attempt(f"a training step, {device}", lambda device=device: _train(device, torch.float32))
+        yield attempt(f"a training step, {device}", partial(_train, device, torch.float32))
         if device != "cpu" or cpu_has_bfloat16():
-            yield attempt(f"a training step, {device}, bfloat16", lambda device=device: _train(device, torch.bfloat16))
+            yield attempt(f"a training step, {device}, bfloat16", partial(_train, device, torch.bfloat16))
     if not cuda:
         yield Finding(ABSENT, "GPU", _why_no_gpu(), "runs work on the CPU; else https://pytorch.org/get-started")
 

@@ -32,7 +32,8 @@ def checkpoint_blocks(model: nn.Module, names: bool | str | Sequence[str] = True
         UsageError: no blocks, or a name that the model does not have.
     """
     names = [names] if isinstance(names, str) else names
-    modules = blocks_of(model) if names is True else [_module(model, name) for name in dict.fromkeys(names)]
+    chosen = [_module(model, name) for name in dict.fromkeys(names)] if isinstance(names, Sequence) else []
+    modules = chosen if isinstance(names, Sequence) else blocks_of(model)
     if not modules:
         raise UsageError(
             f"{type(model).__name__} has no module list `blocks` to checkpoint: set gradient_checkpointing=False, or "
@@ -101,7 +102,7 @@ def compile_blocks(model: nn.Module, options: Mapping[str, Any] | bool) -> int:
     _allow_variants(_VARIANTS * len(blocks))
     for block in blocks:
         # Shapes do not change during a run, so static ones are compiled once.
-        block.compile(**{"dynamic": False, **({} if options is True else options)})
+        block.compile(**{"dynamic": False, **(options if isinstance(options, Mapping) else {})})
         block._compiled_call_impl = _compiled_in_training(block)
     return len(blocks)
 
@@ -109,6 +110,7 @@ def compile_blocks(model: nn.Module, options: Mapping[str, Any] | bool) -> int:
 def _compiled_in_training(block: nn.Module) -> Callable[..., Any]:
     # Replaces the attribute that `Module.compile` sets, which copies of the block do not have.
     compiled, plain = block._compiled_call_impl, block._call_impl
+    assert compiled is not None, "`Module.compile` was called before"
     frozen = not any(parameter.requires_grad for parameter in block.parameters())
 
     def call(*args: Any, **options: Any) -> Any:

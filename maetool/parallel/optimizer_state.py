@@ -31,7 +31,7 @@ def full_optimizer_state(state: Mapping[str, Any], parameters: Sequence[Tensor])
         return dict(state)
     holder = _Holder(entries, parameters)
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    full = get_optimizer_state_dict(holder.model, holder, options=options)
+    full: Any = get_optimizer_state_dict(holder.model, holder, options=options)
     return {**state, "state": _by_number(full.get("state", {}))}
 
 
@@ -47,7 +47,10 @@ def shard_optimizer_state(state: Mapping[str, Any], parameters: Sequence[Tensor]
     if not sized or not _are_sharded(parameters):
         return dict(state)
     holder = _Holder(places, parameters)
-    full = {"state": {str(number): entry for number, entry in entries.items()}, "param_groups": holder.named_groups}
+    full: dict[str, Any] = {
+        "state": {str(number): entry for number, entry in entries.items()},
+        "param_groups": holder.named_groups,
+    }
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
     set_optimizer_state_dict(holder.model, holder, full if is_main_process() else {}, options=options)
     return {**state, "state": holder.loaded}

@@ -30,15 +30,15 @@ def shard(model: nn.Module) -> nn.Module:
     mesh = init_device_mesh(device, (get_world_size(),))
     for block in blocks_of(model):
         _with_methods(fully_shard(block, mesh=mesh))
-    return _with_methods(fully_shard(model, mesh=mesh))
+    _with_methods(fully_shard(model, mesh=mesh))
+    return model
 
 
-def _with_methods(part: nn.Module) -> nn.Module:
+def _with_methods(part: Any) -> None:
     """Let the methods that compute with weights gather them, as `forward` does."""
     for name in _METHODS:
         if callable(getattr(part, name, None)):
             register_fsdp_forward_method(part, name)
-    return part
 
 
 @contextmanager

@@ -51,9 +51,11 @@ def load_encoder(
         UsageError: a file that cannot be read, has no known format, or holds an encoder other than the config's.
     """
     path, cfg = _path_and_config(source, config)
-    section, stored = cfg.model if cfg is not None else None, None
-    if section is None:
+    if cfg is None:
+        assert path is not None, "there is a checkpoint or a config"
         section, stored = _described(path, num_heads, img_size, patch_size)
+    else:
+        section, stored = cfg.model, None
     section = ConfigDict({name: deepcopy(section[name]) for name in _PARTS if name in section})
     arguments = {"num_heads": num_heads, "img_size": img_size, "patch_size": patch_size, "in_chans": in_chans}
     section.encoder.update({name: value for name, value in arguments.items() if value is not None})
@@ -64,6 +66,7 @@ def load_encoder(
 
 
 def _path_and_config(source: str | Path | Config, config: str | Path | None) -> tuple[str | Path | None, Config | None]:
+    """Return the checkpoint and the config; the former may be None if there is a config."""
     cfg = load_config(config) if config is not None else None
     if isinstance(source, Mapping | Config):
         cfg = with_names(Config(dict(source)) if isinstance(source, Mapping) else source)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -149,7 +149,8 @@ def _graph_of(encoder: nn.Module, images: Tensor) -> Any:
             graph = torch.export.export(
                 _Tokens(encoder).eval(), (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
             )
-            return torch.onnx.export(graph, input_names=["images"], output_names=["tokens"], verbose=False).model_proto
+            program = torch.onnx.export(graph, input_names=["images"], output_names=["tokens"], verbose=False)
+            return cast(torch.onnx.ONNXProgram, program).model_proto
     except Exception as error:  # the exporters' errors have no common base class
         reason = next(iter(str(error).strip().splitlines()), "")[:200]
         raise UsageError(

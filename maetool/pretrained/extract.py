@@ -4,11 +4,11 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from mmengine.device import get_device
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -18,6 +18,7 @@ from maetool.data import KeyedSampler, collate_samples
 from maetool.data.workers import ignore_signals_in_workers
 from maetool.errors import UsageError
 from maetool.evaluation import Features, collect_features
+from maetool.protocols import ModelLike, NamedImages
 from maetool.registry import DATASETS
 from maetool.weights.checksums import CHECKSUM, UNSEALED, sealed
 from maetool.writing import check_file, write_file
@@ -25,7 +26,7 @@ from maetool.writing import check_file, write_file
 FORMATS = (".npz", ".parquet")
 
 
-def build_for(model: nn.Module, place: Mapping[str, Any], size: Sequence[int] | None = None) -> Dataset:
+def build_for(model: ModelLike, place: Mapping[str, Any], size: Sequence[int] | None = None) -> NamedImages:
     """Build a dataset of images, resized and centre-cropped as in validation.
 
     Args:
@@ -38,7 +39,7 @@ def build_for(model: nn.Module, place: Mapping[str, Any], size: Sequence[int] | 
     return DATASETS.build({**place, "in_chans": encoder.in_chans, "pipeline": pipeline})
 
 
-def build_whole(model: nn.Module, data: str, max_pixels: int | None = None) -> Dataset:
+def build_whole(model: ModelLike, data: str, max_pixels: int | None = None) -> NamedImages:
     """Build a dataset of all the user's images, with labels if all are in class folders.
 
     Args:
@@ -56,8 +57,8 @@ def build_whole(model: nn.Module, data: str, max_pixels: int | None = None) -> D
 
 
 def extract(
-    model: nn.Module,
-    dataset: Dataset,
+    model: ModelLike,
+    dataset: NamedImages,
     features: Mapping[str, Features],
     title: str = "",
     batch_size: int = 64,
@@ -77,8 +78,8 @@ def extract(
         UsageError: no image can be read.
     """
     workers = min(usable_cores() if workers is None else workers, -(-len(dataset) // batch_size))
-    loader = DataLoader(
-        dataset,
+    loader: DataLoader[Any] = DataLoader(
+        cast(Dataset[Any], dataset),
         batch_size,
         sampler=KeyedSampler(dataset, shuffle=False),
         num_workers=workers,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from mmengine import Config, ConfigDict
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.config.earlier import as_trained, check_as_trained
 from maetool.config.facts import task_in
@@ -16,6 +16,7 @@ from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
 from maetool.models.pooling import FirstToken, PatchMean
 from maetool.parallel.loading import load_weights
+from maetool.protocols import EncoderLike, ModelLike, PreprocessorLike
 from maetool.registry import ENCODERS, MODELS, Registry
 from maetool.weights.formats.architecture import describe_encoder
 from maetool.weights.read import local_file, read_checkpoint, weights_of
@@ -24,7 +25,7 @@ from .facts import facts_beside, recorded_grid, section_in
 from .initial import load_initial
 
 
-class FrozenEncoder(nn.Module):
+class FrozenEncoder(ModelLike):
     """An encoder with its preprocessing from training, in evaluation mode and without gradients.
 
     Args:
@@ -33,7 +34,7 @@ class FrozenEncoder(nn.Module):
         section: the config of both.
     """
 
-    def __init__(self, encoder: nn.Module, data_preprocessor: nn.Module, section: Mapping[str, Any]) -> None:
+    def __init__(self, encoder: EncoderLike, data_preprocessor: PreprocessorLike, section: Mapping[str, Any]) -> None:
         super().__init__()
         self.encoder, self.data_preprocessor, self.section = encoder, data_preprocessor, section
         self.requires_grad_(False).eval()
@@ -52,7 +53,7 @@ class FrozenEncoder(nn.Module):
         return self.data_preprocessor({"inputs": images})["images"]
 
 
-def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = True) -> nn.Module:
+def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = True) -> ModelLike:
     """Load a model for feature extraction: a classifier with its pooling, else the encoder alone.
 
     Args:
@@ -135,7 +136,9 @@ def section_of(
         beside, grid = facts_beside(file), recorded_grid(state, weights, file)
         encoder = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
         images = {name: beside[name] for name in ("mean", "std") if name in beside}
-        section = ConfigDict(encoder=encoder, data_preprocessor={"type": "ImagePreprocessor", **images})
+        description: dict[str, Any] = {"encoder": encoder}
+        description["data_preprocessor"] = {"type": "ImagePreprocessor", **images}
+        section = ConfigDict(description)
     section = as_trained(trusted(section, path), state.get("meta"))
     for name, registry in (("encoder", ENCODERS), ("data_preprocessor", MODELS)):
         if section.get(name):
@@ -143,7 +146,7 @@ def section_of(
     return section
 
 
-def features_of(model: nn.Module, pool: str | None = None) -> Features:
+def features_of(model: ModelLike, pool: str | None = None) -> Features:
     """Return the function of (model, images) that computes one array for each image.
 
     Args:
@@ -157,7 +160,11 @@ def features_of(model: nn.Module, pool: str | None = None) -> Features:
     if pool is None:
         return token_features
     prefix = model.encoder.num_prefix_tokens
-    choices = {"mean": PatchMean, "cls": FirstToken, "tokens": lambda prefix: lambda tokens: tokens[:, prefix:]}
+    choices: dict[str, Callable[[int], Callable[[Tensor], Tensor]]] = {
+        "mean": PatchMean,
+        "cls": FirstToken,
+        "tokens": lambda prefix: lambda tokens: tokens[:, prefix:],
+    }
     if pool not in choices:
         raise UsageError(f'pool is {pool!r}, but must be "mean", "cls" or "tokens".')
     pooled = choices[pool](prefix)

@@ -115,11 +115,11 @@ def load_initial(
     report = LoadReport(unused=[name for name in weights if name not in own])
     fitted = fit_positions(model, own, weights, recorded_grid(state, weights, Path(path)))
     report.assumed = fitted.assumed
-    weights = _adapted(own, fitted.weights, adapt, report)
+    adapted = _adapted(own, fitted.weights, adapt, report)
     report.resized += fitted.resized
-    _check_encoder(own, weights, path)
-    chosen = {name: _choose(name, own[name], weights.get(name), report) for name in own}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    _check_encoder(own, adapted, path)
+    values = {name: _choose(name, own[name], adapted.get(name), report) for name in own}
+    chosen = {name: value for name, value in values.items() if value is not None}
     encoder = {name: value.numel() for name, value in own.items() if name.startswith(_ENCODER)}
     report.share = sum(size for name, size in encoder.items() if name in chosen) / sum(encoder.values())
     missing = [name for name in report.missing if name in encoder]
@@ -176,7 +176,7 @@ def _hint(name: str, ckpt_param: Tensor, param: Tensor) -> str:
     if name != _KERNEL or len(ckpt_param) != len(param):
         return ""
     if ckpt_param.shape[1] != param.shape[1]:
-        there, here = ckpt_param.shape[1], param.shape[1]
+        there, here = f"{ckpt_param.shape[1]}", f"{param.shape[1]}"
         return f", trained on images of {there} channels instead of {here} (init_adapt=['channels'] adapts them)"
     there, here = by(ckpt_param.shape[2:]), by(param.shape[2:])
     return f", trained with patches of {there} pixels instead of {here} (init_adapt=['patch_size'] adapts them)"

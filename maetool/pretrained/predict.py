@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine import Config
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.annotations import fits
 from maetool.config.facts import task_of
@@ -19,6 +19,7 @@ from maetool.data.transforms.build import build_transform
 from maetool.data.transforms.sample import as_sample, moved_with, plain
 from maetool.errors import UsageError
 from maetool.evaluation.confusion import predict_classes
+from maetool.protocols import ModelLike
 from maetool.registry import MODELS, TRANSFORMS, find_part
 from maetool.visualization.overlays import overlay, palette_of, picture_of, with_legend
 from maetool.weights.read import read_checkpoint
@@ -68,7 +69,7 @@ class Trained:
         max_pixels: largest number of pixels of an image, see `maetool.data.codecs.images.decode_image`.
     """
 
-    model: nn.Module
+    model: ModelLike
     classes: Sequence[str]
     transforms: Sequence[Callable[[Any], Any]]
     palette: np.ndarray
@@ -197,7 +198,7 @@ def predictor_of(model: type) -> Predictor:
     )
 
 
-def _check_model(model: nn.Module) -> None:
+def _check_model(model: ModelLike) -> None:
     image_shape_of(model)
     if missing := [name for name in _NEEDED if getattr(model, name, None) is None]:
         raise UsageError(

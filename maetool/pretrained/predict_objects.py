@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.codecs.images import UnreadableImage, read_image
@@ -15,6 +15,7 @@ from maetool.data.objects import Objects
 from maetool.data.transforms.boxes import FitObjects
 from maetool.data.transforms.sample import entries_of, plain
 from maetool.errors import UsageError
+from maetool.protocols import ModelLike
 from maetool.visualization.boxes import draw_objects
 from maetool.visualization.reconstruction import displayable
 
@@ -22,7 +23,7 @@ from .model import image_shape_of
 
 
 @torch.no_grad()
-def find_objects(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
+def find_objects(model: ModelLike, image: Tensor) -> dict[str, Tensor]:
     """Return a detector's objects in an image (C, H, W), in pixels of that image, on the CPU.
 
     The image is resized to fit into the model's image size, as in evaluation.
@@ -43,7 +44,7 @@ def find_objects(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
 
 
 def predict_objects(
-    model: nn.Module,
+    model: ModelLike,
     path: str | Path,
     classes: Sequence[str],
     threshold: float = 0.5,

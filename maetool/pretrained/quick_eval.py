@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.data.datasets.labels import Labels, aligned, describe_balance, labels_of
 from maetool.errors import UsageError
@@ -11,6 +11,7 @@ from maetool.evaluation import pixel_features
 from maetool.ops.geometry import by
 from maetool.pretrained.extract import build_for, extract
 from maetool.pretrained.frozen import features_of
+from maetool.protocols import ModelLike
 
 Metrics = dict[str, dict[str, float]]
 
@@ -42,10 +43,10 @@ class QuickEvaluation:
         if k < 1:
             raise UsageError(f"k is {k}, but must be a number of neighbours, at least 1.")
         self.places, self.pool, self.k = {"learn": train, "ask": val}, pool, k
-        self.sizes, self.loading = sizes, {"batch_size": batch_size, "workers": workers}
+        self.sizes, self.batch_size, self.workers = sizes, batch_size, workers
         self.balance: dict[str, str] = {}
 
-    def run(self, models: Mapping[str, nn.Module]) -> Metrics:
+    def run(self, models: Mapping[str, ModelLike]) -> Metrics:
         """Return metrics in percent by title.
 
         Args:
@@ -83,7 +84,7 @@ class QuickEvaluation:
     def _collect(
         self,
         use: str,
-        model: nn.Module,
+        model: ModelLike,
         features: Mapping[str, Any],
         prefix: str,
         classes: Sequence[str] = (),
@@ -94,7 +95,7 @@ class QuickEvaluation:
         classes = classes or labels.classes
         self.balance[use] = describe_balance(labels if use == "learn" else _present(labels))
         at = f" at {by(size)}" if size else ""
-        outputs = extract(model, dataset, features, f"{prefix}images to {use}{at}", **self.loading)
+        outputs = extract(model, dataset, features, f"{prefix}images to {use}{at}", self.batch_size, self.workers)
         broken = len(dataset) - len(outputs["index"])
         self.balance[use] += f" {broken:,} of them cannot be read and do not count." * bool(broken)
         return {**outputs, "label": aligned(Labels(labels.classes, outputs["label"]), classes)}, classes

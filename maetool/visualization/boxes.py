@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.utils import draw_segmentation_masks
+
+from maetool.protocols import ModelLike
 
 from .pictures import caption_font
 from .reconstruction import displayable
@@ -61,7 +63,7 @@ def _write(
 
 @torch.no_grad()
 def objects_panel(
-    model: nn.Module, batch: Mapping[str, Any], classes: Sequence[str], threshold: float = 0.5
+    model: ModelLike, batch: Mapping[str, Any], classes: Sequence[str], threshold: float = 0.5
 ) -> np.ndarray:
     """Draw a row for each image of a batch, uint8 RGB (rows, columns, 3): true objects, then predicted ones.
 

@@ -122,7 +122,9 @@ def _draw_statistics(axes: list["Axes"], statistics: MaskStatistics) -> None:
     shown = rate.imshow(statistics.rate, vmin=0, vmax=max(0.5, statistics.rate.max()), cmap="viridis")
     rate.figure.colorbar(shown, ax=rate, shrink=0.8)
     rate.set(xticks=[], yticks=[])
-    clusters.hist(statistics.clusters, bins=np.arange(0.5, max(10, statistics.clusters.max()) + 1), density=True)
+    clusters.hist(
+        statistics.clusters, bins=np.arange(0.5, max(10, statistics.clusters.max()) + 1).tolist(), density=True
+    )
     clusters.set(yticks=[])
     power.axhline(1, color="0.6", linestyle="--")
     power.plot(statistics.frequency, statistics.power, ".-")

@@ -6,12 +6,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
+from torch import Tensor
+from torch.utils.data import default_collate
 
 from maetool.data.keys import keyed_rng
 from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
+from maetool.protocols import MapDataset, ModelLike
 
 from .pictures import caption_font
 from .pictures import save_picture as save_picture  # re-exported: 0.1 had it here
@@ -26,7 +27,7 @@ _CAPTIONS = {
 }
 
 
-def first_samples(dataset: Dataset, number: int, seed: int | None) -> dict[str, Any]:
+def first_samples(dataset: MapDataset, number: int, seed: int | None) -> dict[str, Any]:
     """Return the first samples of a map-style dataset as a batch, with the keys that validation uses.
 
     A dataset without `key_of` takes plain indices; Python's, NumPy's and torch's generators are then seeded by the key.
@@ -39,7 +40,7 @@ def first_samples(dataset: Dataset, number: int, seed: int | None) -> dict[str, 
     return default_collate([_sample(dataset, index, key) for index, key in enumerate(keys)])
 
 
-def _sample(dataset: Any, index: int, key: int) -> dict[str, Any]:
+def _sample(dataset: MapDataset, index: int, key: int) -> dict[str, Any]:
     if hasattr(dataset, "key_of"):
         return dataset[index, key]
     with keyed_rng(key):
@@ -54,7 +55,7 @@ def _sample(dataset: Any, index: int, key: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def reconstruction_panel(model: nn.Module, batch: dict[str, Any], statistics: Statistics = "true") -> np.ndarray:
+def reconstruction_panel(model: ModelLike, batch: dict[str, Any], statistics: Statistics = "true") -> np.ndarray:
     """Draw one row for each image of a batch, as uint8 RGB (height, width, 3); of a clip, its middle frame.
 
     Args:
@@ -86,34 +87,33 @@ def reconstruction_panel(model: nn.Module, batch: dict[str, Any], statistics: St
     return _draw(columns, _CAPTIONS[kind])
 
 
-def drawn_inputs(model: nn.Module, inputs: Any) -> Tensor:
-    """Return what is drawn of `inputs`, (B, C, *size): of several views the one that the model masks.
+def drawn_inputs(model: ModelLike, inputs: Any) -> Tensor:
+    """Return the part of `inputs` to draw, (B, C, *size): of several views the one that the model masks.
 
     Raises:
-        UsageError: they are no pictures (B, C, H, W) and no clips (B, C, T, H, W).
+        UsageError: it is neither images (B, C, H, W) nor clips (B, C, T, H, W).
     """
     view = getattr(model, "view", None)
     shown = inputs[view] if isinstance(inputs, Mapping) and view in inputs else inputs
     if not isinstance(shown, Tensor) or shown.ndim not in (4, 5):
-        found = f"a tensor of {shown.ndim} axes" if isinstance(shown, Tensor) else ", ".join(inputs)
+        kind = f"a tensor of {shown.ndim} axes" if isinstance(shown, Tensor) else ", ".join(inputs)
         raise UsageError(
-            f"Reconstructions are drawn of pictures and clips, one tensor or the view that is masked, but the data is "
-            f"{found}: take the hook out, custom_hooks = dict(pictures=None) with maetool's runtime."
+            f"Reconstructions need images or clips, as one tensor or as the masked view, but the data is "
+            f"{kind}: remove the hook, custom_hooks = dict(pictures=None) with maetool's runtime."
         )
     return shown
 
 
 def _frame(clip: Tensor, axis: int) -> Tensor:
-    """Return the middle frame of clips whose frames lie along an axis before (H, W); pictures as they are."""
+    """Return the middle frame of clips, whose frames lie along an axis before (H, W); images unchanged."""
     return clip.select(axis, clip.shape[axis] // 2) if clip.ndim == axis + 3 else clip
 
 
 def displayable(images: Tensor, stored: Tensor) -> Tensor:
     """Return images (B, C, H, W) in stored units as uint8 (B, H, W, 3): three channels, or the first one as grey."""
-    stored = stored.float() if stored.dtype != torch.uint8 else None
     shown = images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
-    if stored is not None:  # no fixed range: stretch the range of the batch, without outliers
-        sample = stored.flatten()[:: max(1, stored.numel() // 100_000)]
+    if stored.dtype != torch.uint8:  # no fixed range: stretch the range of the batch, without outliers
+        sample = stored.float().flatten()[:: max(1, stored.numel() // 100_000)]
         low, high = sample.quantile(0.01), sample.quantile(0.99)
         shown = (shown - low) / (high - low).clamp(min=1e-9) * 255
     return shown.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.hooks import Hook
-from torch import Tensor, nn
+from torch import Tensor
 
 from maetool.engine.optim.wrapper import name_of, report_of
 from maetool.errors import UsageError
 from maetool.metadata.provenance import versions
 from maetool.parallel.sharding import is_sharded
-from maetool.protocols import RunnerLike
+from maetool.protocols import MaskedModelLike, ModelLike, RunnerLike
 from maetool.registry import HOOKS
 from maetool.structures import plan_to_dict
 from maetool.weights.write import write_checkpoint
@@ -94,7 +94,7 @@ def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any
     Where these are sharded the plan is missing too: all processes make it together, while one alone may see a fault.
     """
     step = report_of(runner.optim_wrapper)
-    meta = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
+    meta: dict[str, Any] = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
     meta |= {"fault": step.fault, "dtype": name_of(step.dtype), "versions": versions()}
     return {
         "meta": {**meta, **runner.config_facts},
@@ -112,12 +112,13 @@ def _tensors_in(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _plan_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+def _plan_of(model: ModelLike, batch: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the mask plan of the step; None for a model without masking."""
     if not hasattr(model, "make_plan"):
         return None
     data = model.data_preprocessor(dict(batch))
-    return plan_to_dict(model.make_plan(data["images"], data["data_samples"]))
+    plan = cast(MaskedModelLike, model).make_plan(data["images"], data["data_samples"])
+    return plan_to_dict(plan)
 
 
 def _check_loss(runner: RunnerLike, outputs: Any) -> None:
