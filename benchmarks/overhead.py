@@ -88,7 +88,7 @@ class Loop:
             self.model.train_step(data, self.wrapper)
 
     def state(self) -> dict[str, Any]:
-        """Return what is saved."""
+        """Return the state to save."""
         return {"state_dict": self.model.state_dict(), "optimizer": self.wrapper.state_dict()}
 
 

@@ -1,6 +1,6 @@
 """Masked autoencoders of other libraries, measured where they are installed: `pip install -e .[bench]`.
 
-Each is put together as its documentation says, at the sizes of ours: the published decoder, normalised pixels, 75 %
+Each is assembled as its documentation describes, at maetool's sizes: the published decoder, normalised pixels, 75 %
 removed.
 """
 

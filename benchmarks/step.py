@@ -1,4 +1,4 @@
-"""A pretraining step of ours beside other libraries': its parts, its share of the device's peak, its memory."""
+"""A pretraining step of maetool, compared with other libraries: its parts, its share of the peak, its memory."""
 
 import multiprocessing
 import os
@@ -67,7 +67,7 @@ def run(
     Args:
         configs: paths or names of recipes; the folder's name is the method's, the file's first part the size's. Or
             "all", see `base_recipes`.
-        methods: "ours" and names of peers, which are measured once for each size; by default ours and the peers that
+        methods: "ours", which is maetool, and names of peers, measured once for each size; by default all peers that
             are installed and have the size.
         dtypes: "float32" and "bfloat16", the latter by autocast.
         batch_size: images of a step.
@@ -186,7 +186,7 @@ def _build(case: Case) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
 
 
 def _our_model(config: Path) -> nn.Module:
-    """Build the model; a teacher or tokenizer whose file is not there has random weights, which cost the same."""
+    """Build the model; a teacher or tokenizer without a file has random weights, which cost the same."""
     cfg = load_config(config)
     complete_config(cfg)
     for part in mappings(cfg.model):
@@ -217,7 +217,7 @@ def _peak_memory() -> float:
 
 
 def _peak(dtype: str, seconds: float = 1.0) -> float:
-    """Return the best rate of matrix products in FLOP a second, over PyTorch's own product and ours."""
+    """Return the best rate of matrix products in FLOP per second, of PyTorch's and maetool's."""
     side = 8192 if torch.cuda.is_available() else 2048
     a, b = (torch.randn(side, side, device=device(), dtype=getattr(torch, dtype)) for _ in range(2))
     best = 0.0

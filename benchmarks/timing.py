@@ -1,4 +1,4 @@
-"""Timings, taken so that they can be compared: warm, in interleaved rounds, told as medians and spread."""
+"""Comparable timings: warm, in interleaved rounds, reported as medians and spread."""
 
 import statistics
 import time

@@ -65,12 +65,12 @@ def build_part(cfg: Any, registry: engine.Registry, default_args: Mapping | None
     ]
     if missing:
         raise UsageError(f"{cls.__name__} needs the argument(s) {', '.join(missing)}: add them to {dict(cfg)}.")
-    with refusals_told(cls.__name__):
+    with as_usage_error(cls.__name__):
         return cls(**args)
 
 
 @contextmanager
-def refusals_told(part: str, hint: str = "check its arguments") -> Iterator[None]:
+def as_usage_error(part: str, hint: str = "check its arguments") -> Iterator[None]:
     """Turn any exception from building a part into a UsageError.
 
     Out-of-memory errors and killed loader workers are passed on unchanged.

@@ -37,7 +37,7 @@ def _load(entry: EntryPoint, report: PluginReport) -> None:
     try:
         entry.load()
         report.loaded.append(entry.name)
-    except (Exception, SystemExit) as error:  # whatever a stranger's module raises must not stop maetool
+    except (Exception, SystemExit) as error:  # a plugin's error must not stop maetool
         report.failed[entry.name] = f"{type(error).__name__}: {error}"
         logging.getLogger("maetool").warning("Plugin %s was not loaded: %s", entry.name, report.failed[entry.name])
 

@@ -14,6 +14,7 @@ from mmengine import registry as engine
 
 from .annotations import fits, hints_of
 from .errors import UsageError
+from .parts import as_usage_error as as_usage_error
 from .parts import build_part as build_part  # also the names that users of registries look for here
 from .parts import check_arguments as check_arguments
 from .parts import check_part as check_part
@@ -22,7 +23,6 @@ from .parts import home_of as home_of
 from .parts import inherited
 from .parts import is_own as is_own
 from .parts import no_imports as no_imports
-from .parts import refusals_told as refusals_told
 
 
 class Registry(engine.Registry):

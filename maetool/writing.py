@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from ._deprecated import moved
 from .errors import OutputError, tells_of_killed_loader
 
 TEMPORARY = ".{name}.{process}.tmp"
@@ -34,7 +35,7 @@ def write_file(path: str | Path, content: bytes | Callable[[IO[bytes]], Any], du
         OutputError: the disk is full, or the folder cannot be written; an existing file stays unchanged.
     """
     path = Path(path)
-    with failures_told(path):
+    with as_output_error(path):
         if _is_stream(path):
             path.write_bytes(_bytes_of(content))
             return
@@ -134,7 +135,7 @@ def remove_leftovers(folder: Path, suffix: str) -> None:
 
 
 @contextmanager
-def failures_told(path: Path) -> Iterator[None]:
+def as_output_error(path: Path) -> Iterator[None]:
     """Turn an error while writing `path`, such as a full disk, into an OutputError."""
     try:
         yield
@@ -209,3 +210,6 @@ def _try_folder(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"\0")
+
+
+__getattr__ = moved(__name__, {"failures_told": "maetool.writing.as_output_error"}, "0.3.0")

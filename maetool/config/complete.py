@@ -99,7 +99,7 @@ def _log_backends(names: str | Sequence[str]) -> dict[str, Any]:
         if name not in _LOG_BACKENDS:
             raise UsageError(f'log_to is {name!r}, but must be "auto" or a list of {", ".join(_LOG_BACKENDS)}.')
         if not find_spec(name):
-            raise UsageError(f"log_to asks for {name}, which is not installed: pip install {name}.")
+            raise UsageError(f"log_to has {name}, which is not installed: pip install {name}.")
         backends.append(dict(_LOG_BACKENDS[name]))
     return {"type": "Visualizer", "vis_backends": backends}
 

@@ -8,7 +8,7 @@ from mmengine import Config
 
 from maetool.annotations import fits, hints_of, parameters_of
 from maetool.data.datasets.base import DEBUG_SAMPLES
-from maetool.registry import DATASETS, ENCODERS, MODELS, SOURCES, find_part, refusals_told
+from maetool.registry import DATASETS, ENCODERS, MODELS, SOURCES, as_usage_error, find_part
 
 from .facts import classes_of, loaders_of, parts_inside, schedulers_in, task_in
 from .user_data import set_classes
@@ -88,7 +88,7 @@ def _small_form(cls: Any, part: Mapping[str, Any], encoder: Mapping[str, Any]) -
         return {}
     form, hints = cls.debug_arguments, hints_of(cls)
     if callable(form):
-        with refusals_told(f"The small form of {cls.__name__}", "correct its debug_arguments"):
+        with as_usage_error(f"The small form of {cls.__name__}", "correct its debug_arguments"):
             form = form(_arguments(owner, part, encoder))
     if owner is cls:
         return form

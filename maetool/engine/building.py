@@ -26,7 +26,7 @@ from maetool.evaluation.evaluator import build_evaluator
 from maetool.parallel.blocks import checkpoint_blocks, checkpointing_of, compile_blocks
 from maetool.parallel.sharding import is_sharded, shard
 from maetool.pretrained.initial import check_classes
-from maetool.registry import LOOPS, MODELS, refusals_told
+from maetool.registry import LOOPS, MODELS, as_usage_error
 
 from .hooks.best import with_rule
 from .loaders import with_parts
@@ -91,7 +91,7 @@ class BuildingRunner(Runner):
             number = checkpoint_blocks(model, names)
             self.logger.info("Recomputing the activations of %d modules in the backward pass.", number)
         if self.cfg.get("compile"):
-            with refusals_told("compile"):
+            with as_usage_error("compile"):
                 number = compile_blocks(model, self.cfg.compile)
             self.logger.info("Compiling %d blocks: the first iterations take longer.", number)
         if self.cfg.get("fsdp") and self.distributed:
@@ -100,7 +100,7 @@ class BuildingRunner(Runner):
             warnings.simplefilter("ignore", FutureWarning)
             if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
                 return MMDistributedDataParallel(module=model, broadcast_buffers=False)
-            with refusals_told(f"model_wrapper_cfg {_shown(model_wrapper_cfg)}"):
+            with as_usage_error(f"model_wrapper_cfg {_shown(model_wrapper_cfg)}"):
                 return super().wrap_model(model_wrapper_cfg, model)
 
     def _init_model_weights(self) -> None:
@@ -122,7 +122,7 @@ class BuildingRunner(Runner):
         """
         if isinstance(dataloader, Mapping):
             dataloader = with_parts(dataloader)
-        with refusals_told("A loader of the config"):
+        with as_usage_error("A loader of the config"):
             return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -136,27 +136,27 @@ class BuildingRunner(Runner):
         kind, hint = _shown(optim_wrapper), "change the optimiser's arguments or paramwise_cfg"
         if "Amp" in kind:
             hint = "optim_wrapper.type=AutocastOptimWrapper trains in bfloat16 on CPUs too"
-        with refusals_told(f"optim_wrapper {kind}".strip(), hint):
+        with as_usage_error(f"optim_wrapper {kind}".strip(), hint):
             return super().build_optim_wrapper(optim_wrapper)
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
         """Scale the learning rate by `auto_scale_lr`."""
-        with refusals_told("auto_scale_lr"):
+        with as_usage_error("auto_scale_lr"):
             super().scale_lr(optim_wrapper, auto_scale_lr)
 
     def build_log_processor(self, log_processor: Any) -> Any:
         """Build the log processor."""
-        with refusals_told(f"log_processor {_shown(log_processor)}".strip()):
+        with as_usage_error(f"log_processor {_shown(log_processor)}".strip()):
             return super().build_log_processor(log_processor)
 
     def build_visualizer(self, visualizer: Any = None) -> Any:
         """Build the visualizer and its backends."""
-        with refusals_told("The visualizer"):
+        with as_usage_error("The visualizer"):
             return super().build_visualizer(visualizer)
 
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
         scheduler = fit_to_loop(scheduler, self.train_loop)
-        with refusals_told("param_scheduler"):
+        with as_usage_error("param_scheduler"):
             return super()._build_param_scheduler(scheduler, optim_wrapper)
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
@@ -179,7 +179,7 @@ class BuildingRunner(Runner):
         Raises:
             UsageError: a value that the hook refuses.
         """
-        with refusals_told(f"The hook {hook}"):
+        with as_usage_error(f"The hook {hook}"):
             super().register_hook(with_rule(hook), priority)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
@@ -192,7 +192,7 @@ class BuildingRunner(Runner):
             super().call_hook(fn_name, **kwargs)
             return
         for hook in self._hooks:
-            with refusals_told(f"What the hook {_shown(hook)} needs"):
+            with as_usage_error(f"What the hook {_shown(hook)} needs"):
                 _check_copying(hook, self.bare_model)
                 hook.before_run(self)
 
@@ -203,7 +203,7 @@ class BuildingRunner(Runner):
             given = {name: value for name, value in loop.items() if name != "by_epoch"}
             loop = {"type": kinds[loop.get("by_epoch")], **given}
             facts = {"runner": self, "dataloader": self._train_dataloader}
-            with refusals_told(f"train_cfg {_shown(loop)}"):
+            with as_usage_error(f"train_cfg {_shown(loop)}"):
                 loop = LOOPS.build(loop, default_args=facts)
         check_classes(self.bare_model, loop.dataloader.dataset)
         renew_epochs(loop)
@@ -222,7 +222,7 @@ class BuildingRunner(Runner):
             return loop
         facts = {"runner": self, "dataloader": dataloader, "evaluator": build_evaluator(evaluator)}
         loop = evaluation_loop(loop, default)
-        with refusals_told(f"The evaluation loop {_shown(loop)}"):
+        with as_usage_error(f"The evaluation loop {_shown(loop)}"):
             return LOOPS.build(loop, default_args=facts)
 
 

@@ -48,13 +48,13 @@ def only_run_in(work_dir: str, launcher: str = "none", environment: Mapping[str,
 
 
 def _open(folder: Path) -> int:
-    with _failures_told(folder):
+    with _as_usage_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 @contextmanager
-def _failures_told(folder: Path) -> Iterator[None]:
+def _as_usage_error(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -79,7 +79,7 @@ def _lock(file: int, folder: Path) -> None:
             "--work-dir."
         )
     holder = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
-    with _failures_told(folder):  # a full disk, or a named pipe in the place of the file
+    with _as_usage_error(folder):  # a full disk, or a named pipe in the place of the file
         os.lseek(file, 0, os.SEEK_SET)
         os.ftruncate(file, 0)
         os.write(file, holder.encode())

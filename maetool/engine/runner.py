@@ -25,7 +25,7 @@ from maetool.parallel.loading import load_weights
 from maetool.parallel.sharding import full_weights, is_sharded, read_on_first
 from maetool.pretrained.facts import names_of_classes
 from maetool.pretrained.initial import load_initial
-from maetool.registry import refusals_told
+from maetool.registry import as_usage_error
 from maetool.weights.read import named_weights, read_checkpoint, weights_of
 from maetool.weights.work_dir import newest_readable, trained_seed
 
@@ -117,7 +117,7 @@ class MaetoolRunner(BuildingRunner):
             UsageError: an impossible value, or a launcher whose environment variables are missing.
         """
         hint = "start several processes with torchrun, srun or mpirun, and one with --launcher none"
-        with refusals_told(f"The environment of the run (launcher={self._launcher}, env_cfg)", hint):
+        with as_usage_error(f"The environment of the run (launcher={self._launcher}, env_cfg)", hint):
             super().setup_env(env_cfg)
 
     def set_randomness(
@@ -217,7 +217,7 @@ class MaetoolRunner(BuildingRunner):
                 checkpoint has wrong types.
         """
         hint = "use an earlier checkpoint, or start a new run from its weights with --cfg-options load_from=PATH"
-        with refusals_told(f"The state of the run in {filename}", hint):
+        with as_usage_error(f"The state of the run in {filename}", hint):
             for line in restore(self, self.load_checkpoint(filename)):
                 self.logger.info(line)
         enter_loop(self.train_loop)

@@ -1,1 +1,1 @@
-"""A trained model put to use: loaded, exported, converted, described, and asked for features or predictions."""
+"""Uses of a trained model: loading, export, conversion, model cards, features and predictions."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from maetool.errors import UsageError
 from maetool.reading import read_file
-from maetool.writing import failures_told, replace_file
+from maetool.writing import as_output_error, replace_file
 
 from .read import read_checkpoint
 
@@ -22,7 +22,7 @@ def save_as_last(path: Path) -> None:
         UsageError: the pointer cannot be written; it still names the previous checkpoint.
     """
     pointer = path.with_name(POINTER)
-    with failures_told(pointer):
+    with as_output_error(pointer):
         replace_file(pointer, lambda file: file.write(path.name.encode()))
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maetool.writing import failures_told, replace_file
+from maetool._deprecated import moved
+from maetool.writing import as_output_error, replace_file
 
 
 def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
@@ -20,7 +21,7 @@ def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
         UsageError: the disk is full or the folder cannot be written; existing files stay unchanged.
     """
     plain = to_plain(state)
-    with failures_told(path):
+    with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: torch.save(plain, file))
 
@@ -45,3 +46,6 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value)
     raise TypeError(f"A checkpoint holds tensors and plain containers only, not a {type(value).__name__}.")
+
+
+__getattr__ = moved(__name__, {"failures_told": "maetool.writing.as_output_error"}, "0.3.0")

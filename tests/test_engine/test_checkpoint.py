@@ -17,7 +17,7 @@ from maetool.testing import tiny_model
 from maetool.weights.read import read_checkpoint, weights_of
 from maetool.weights.work_dir import checkpoints_in, newest_readable, save_as_last
 from maetool.weights.write import to_plain, write_checkpoint
-from maetool.writing import failures_told
+from maetool.writing import as_output_error
 
 
 class Malicious:
@@ -143,7 +143,7 @@ except UsageError as error:
     [("unexpected pos 64 vs 0", OutputError), ("DataLoader worker (pid 7) is killed by signal: Killed.", RuntimeError)],
 )
 def test_only_what_the_disk_says_is_called_a_failure_to_write(tmp_path, said, raised):
-    with pytest.raises(raised) as caught, failures_told(tmp_path / "x.pth"):
+    with pytest.raises(raised) as caught, as_output_error(tmp_path / "x.pth"):
         raise RuntimeError(said)
     assert caught.type is raised
 

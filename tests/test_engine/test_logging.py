@@ -99,7 +99,7 @@ def test_log_hook_is_the_default(repository, tmp_path):
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("[wandb]", "asks for wandb, which is not installed: pip install wandb"),
+        ("[wandb]", "log_to has wandb, which is not installed: pip install wandb"),
         ("[paper]", "log_to is 'paper', but must be"),
     ],
 )

@@ -17,7 +17,7 @@ from maetool.data.codecs.image_size import RAISE_LIMIT
 from maetool.data.codecs.images import UnreadableImage
 from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES, read_npz
-from maetool.writing import failures_told, open_new, remove_file, write_file
+from maetool.writing import as_output_error, open_new, remove_file, write_file
 
 from .base import Source
 from .packed_names import Names
@@ -45,7 +45,7 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         self.path, self._part = path, path.with_name(f"{path.name}.part")
-        with failures_told(path):
+        with as_output_error(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open_new(self._part)
 
@@ -65,13 +65,13 @@ class ShardWriter:
 
     def add(self, name: str, data: bytes) -> None:
         """Append a file, with a checksum in its header."""
-        with failures_told(self.path):
+        with as_output_error(self.path):
             self._file.write(header_of(name, data))
             self._file.write(data + b"\0" * (-len(data) % BLOCK))
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        with failures_told(self.path):
+        with as_output_error(self.path):
             self._file.write(b"\0" * 2 * BLOCK)
             self._file.flush()
             os.fsync(self._file.fileno())
