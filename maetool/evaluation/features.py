@@ -22,8 +22,7 @@ def token_features(model: ModelLike, images: Any) -> Tensor:
 
     Args:
         model: the model.
-        images: a tensor, or a mapping of streams or views, of which the model's own view is used; a tensor is that
-            view.
+        images: a tensor, or a mapping of streams or views; the model's own view is used, and a tensor is that view.
     """
     view = getattr(model, "view", None)
     images = images if view is None or isinstance(images, Mapping) else {view: images}

@@ -357,7 +357,7 @@ def test_the_best_checkpoint(repository, tmp_path, save_best, rule, epoch):
     ("hook", "sentence"),
     [
         ({"type": "SafeCheckpointHook", "save_best": "plugin/score"}, "has no rule of what is better"),
-        ({"type": "SafeCheckpointHook", "save_best": "accuracy"}, "the validation gives loss"),
+        ({"type": "SafeCheckpointHook", "save_best": "accuracy"}, "the validation has the metrics loss"),
         ({"type": "SafeCheckpointHook", "save_best": "loss", "rule": "lower"}, 'must be "greater" or "less"'),
         ({"type": "CheckpointHook", "save_best": 3}, "save_best"),
         ({"type": "CheckpointHook", "interval": 1, "out_dir": "s3://bucket"}, "local disk"),

@@ -242,7 +242,7 @@ def test_a_grid_that_is_only_likely_is_named(tmp_path):
     begun = ImageClassifier(VisionTransformer((32, 128), 16, embed_dim=48, depth=1, num_heads=3), 2)
     report = load_initial(begun, tmp_path / "bare.pth")
     equal(begun.encoder.pos_embed, encoder.pos_embed)
-    assert "1 taken for the same grid, which the file does not say (encoder.pos_embed of 2x8)" in str(report)
+    assert "1 assumed to be for the same grid, which the file does not record (encoder.pos_embed of 2x8)" in str(report)
     assert "encoder.pos_embed" not in report.loaded
 
 

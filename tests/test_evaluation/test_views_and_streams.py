@@ -66,7 +66,7 @@ def test_features_of_streams_and_of_codes():
     found = pixel_features(nn.Identity(), streams)
     assert found.shape == (2, 3 * 64 + 16)
     assert torch.equal(found[:, 192:], streams["depth"].flatten(1))
-    with pytest.raises(UsageError, match="ids of codes, which are no pixels: leave out pixels=True"):
+    with pytest.raises(UsageError, match="ids of codes, which are not pixels: remove pixels=True"):
         pixel_features(nn.Identity(), torch.zeros(2, 8, 8, dtype=torch.int64))
 
 
@@ -104,5 +104,5 @@ def test_the_own_view_is_drawn(model):
 
 @pytest.mark.parametrize("inputs", [{"rgb": torch.zeros(1, 3, 8, 8)}, torch.zeros(1, 3, 8)])
 def test_other_data_is_not_drawn(inputs):
-    with pytest.raises(UsageError, match=r"drawn of pictures and clips.*but the data is (rgb|a tensor of 3 axes)"):
+    with pytest.raises(UsageError, match=r"need images or clips.*but the data is (rgb|a tensor of 3 axes)"):
         reconstruction_panel(tiny_model(), {"inputs": inputs})
