@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 from maetool.ops.pos_embed import (
     count_offsets,
     fit_pos_embed,
@@ -122,7 +122,7 @@ def _fit_separable(fitted: FittedWeights, model: nn.Module, own: Weights, record
                 )
             fitted.weights[name] = fit_pos_embed(table, old, grid)
             if old != grid:
-                fitted.resized.append(f"{name} from {by(old)} to {by(grid)}")
+                fitted.resized.append(f"{name} from {format_size(old)} to {format_size(grid)}")
 
 
 def _fit_windows(fitted: FittedWeights, model: nn.Module, own: Weights, recorded: Sequence[int] | None) -> None:
@@ -153,9 +153,9 @@ def _fit_window(
         )
     fitted.weights[name] = resize_window(table, old, window)
     if old != window:
-        fitted.resized.append(f"{name} from windows of {by(old)} to {by(window)}")
+        fitted.resized.append(f"{name} from windows of {format_size(old)} to {format_size(window)}")
     elif not known and square not in (None, window):
-        fitted.assumed.append(f"{name} of {by(window)}")
+        fitted.assumed.append(f"{name} of {format_size(window)}")
 
 
 def _fit(
@@ -174,9 +174,9 @@ def _fit(
         )
     fitted.weights[name] = fit_pos_embed(table, old, grid, prefix)
     if old != grid:
-        fitted.resized.append(f"{name} from {by(old)} to {by(grid)}")
+        fitted.resized.append(f"{name} from {format_size(old)} to {format_size(grid)}")
     elif recorded is None and not _is_sure(table, prefix, grid):
-        fitted.assumed.append(f"{name} of {by(grid)}")
+        fitted.assumed.append(f"{name} of {format_size(grid)}")
     return old
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 
 
 def check_maps(encoder: nn.Module) -> None:
@@ -18,7 +18,8 @@ def check_maps(encoder: nn.Module) -> None:
     stride, patch_size = tuple(getattr(encoder, "stride", encoder.patch_size)), tuple(encoder.patch_size)
     if stride != patch_size:
         raise UsageError(
-            f"A token of {type(encoder).__name__} covers {by(stride)} pixels and not one patch of {by(patch_size)}, so "
+            f"A token of {type(encoder).__name__} covers {format_size(stride)} pixels and not one patch of "
+            f"{format_size(patch_size)}, so "
             "there is no map of its patches: take an encoder with one token a patch, such as VisionTransformer."
         )
 

@@ -11,7 +11,7 @@ from maetool import registry
 from maetool.annotations import fits, hints_of
 from maetool.compat import usable_cores
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, to_size
+from maetool.ops.geometry import format_size, to_size
 from maetool.registry import find_part
 
 from .facts import argument_of, datasets_in, loaders_of, schedulers_in, takes, task_in
@@ -132,7 +132,7 @@ def _fill(name: str, part: Any, parts: registry.Registry, argument: str, fact: A
         value = to_size(value, f"{name}.{argument}")
     if value == fact:
         return
-    value, shown = (by(v) if isinstance(v, tuple) else v for v in (value, fact))
+    value, shown = (format_size(v) if isinstance(v, tuple) else v for v in (value, fact))
     raise UsageError(
         f"{name} has {argument}={value}, but the {owner} has {shown}: remove the former, or make the two equal."
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, find_layers, init_as_mae
-from maetool.ops.geometry import by, to_size
+from maetool.ops.geometry import format_size, to_size
 from maetool.ops.patches import take_tokens, unravel
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -153,8 +153,8 @@ def _check_scale(scale: float, out_dim: int, grid: Sequence[int]) -> None:
 def _check_even(scale: float, grid: Sequence[int]) -> None:
     if scale == 0.5 and any(side % 2 for side in grid):
         raise UsageError(
-            f"A scale of 0.5 joins 2x2 patches, but a grid of {by(grid)} is odd: use another scale, or images with an "
-            "even number of patches along each axis."
+            f"A scale of 0.5 joins 2x2 patches, but a grid of {format_size(grid)} is odd: use another scale, or "
+            "images with an even number of patches along each axis."
         )
 
 

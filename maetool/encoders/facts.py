@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, rank_of, to_size
 from maetool.ops.geometry import check_images as check_images  # also the name that encoders look for here
+from maetool.ops.geometry import format_size, rank_of, to_size
 from maetool.structures import Layout, MaskPlan
 
 # "visible": removed patches are dropped; "all": every place has a token, the removed ones a mask token.
@@ -36,7 +36,8 @@ def check_size(images: Tensor, img_size: Sequence[int]) -> None:
     """
     if tuple(images.shape[2:]) != tuple(img_size):
         raise UsageError(
-            f"The encoder is made for images of {by(img_size)} pixels, but got {by(images.shape[2:])}: "
+            f"The encoder is made for images of {format_size(img_size)} pixels, but got "
+            f"{format_size(images.shape[2:])}: "
             "set encoder.img_size, or resize the images."
         )
 
@@ -50,8 +51,8 @@ def check_stride(img_size: Sequence[int], stride: Sequence[int]) -> None:
     if any(side % step for side, step in zip(img_size, stride, strict=True)):
         fits = [max(step, round(side / step) * step) for side, step in zip(img_size, stride, strict=True)]
         raise UsageError(
-            f"The last tokens of the encoder cover {by(stride)} pixels, which does not divide an image of "
-            f"{by(img_size)}: the nearest size that fits is {by(fits)}."
+            f"The last tokens of the encoder cover {format_size(stride)} pixels, which does not divide an image of "
+            f"{format_size(img_size)}: the nearest size that fits is {format_size(fits)}."
         )
 
 
@@ -105,7 +106,7 @@ def check_plan(plan: MaskPlan, grid: tuple[int, ...], takes: Collection[str] = (
     """
     if plan.grid != grid:
         raise UsageError(
-            f"The plan is for a grid of {by(plan.grid)} patches, but the images have {by(grid)}: "
+            f"The plan is for a grid of {format_size(plan.grid)} patches, but the images have {format_size(grid)}: "
             "make the plan for these images."
         )
     check_heeded(plan, takes)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, to_size
+from maetool.ops.geometry import format_size, to_size
 from maetool.ops.masking import gaussian_lowpass
 from maetool.ops.random import KeyedRandom, sample_keys
 from maetool.reading import read_npz
@@ -95,7 +95,7 @@ class ColorNoiseMasker(Masker):
         number, height, width = bank.shape
         if grid[0] > height or grid[1] > width:
             raise UsageError(
-                f"A grid of {by(grid)} patches does not fit the noise bank of {by((height, width))}: "
+                f"A grid of {format_size(grid)} patches does not fit the noise bank of {format_size((height, width))}: "
                 "set a larger bank_size, or give a larger bank_file."
             )
         draws = {"top": height + 1 - grid[0], "left": width + 1 - grid[1], "rows": 2, "columns": 2, "picture": number}

@@ -11,7 +11,7 @@ from torch.nn import functional
 from maetool.annotations import Count
 from maetool.errors import UsageError
 from maetool.layers import Block, init_as_mae
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 from maetool.ops.random import KeyedRandom
 from maetool.registry import MASKERS
 from maetool.structures import Layout, MaskPlan
@@ -67,7 +67,8 @@ class AdaptiveMasker(Masker):
         """Return the plan of a draw, with the `log_probs` (B, L) of the patches in `aux`."""
         if layout.grid != self.grid:
             raise UsageError(
-                f"AdaptiveMasker has positions of a grid of {by(self.grid)}, but the patches lie on {layout}: train it "
+                f"AdaptiveMasker has positions of a grid of {format_size(self.grid)}, but the patches lie on "
+                f"{layout}: train it "
                 "on one size."
             )
         logits = self.logits(self.block(clues["tokens"] + self.pos_embed))[..., 0].float().nan_to_num()  # (B, L)
@@ -118,7 +119,7 @@ class ChangeMasker(Masker):
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **clues: Tensor) -> Tensor:
         """Return scores (B, L): the patches to see first, the redundant ones between, those to predict last."""
         if grid[0] < 2:
-            raise UsageError(f"ChangeMasker compares slices, but a grid of {by(grid)} has one: give clips.")
+            raise UsageError(f"ChangeMasker compares slices, but a grid of {format_size(grid)} has one: give clips.")
         slices = clues["tokens"].detach().unflatten(1, (grid[0], -1))  # (B, t, places, D)
         change = (slices[:, 1:] - slices[:, :-1]).float().norm(dim=-1)  # (B, t - 1, places)
         change = torch.cat([change[:, :1], change], dim=1).flatten(1)  # (B, L)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, to_size
+from maetool.ops.geometry import format_size, to_size
 from maetool.ops.masking import rectangles
 from maetool.ops.random import KeyedRandom
 from maetool.registry import MASKERS
@@ -121,7 +121,8 @@ class MultiBlockMasker(Masker):
         h, w = to_size(tuple(grid), "grid")
         if h * w * self.context_scale[0] <= self.min_keep:
             raise UsageError(
-                f"A context of more than {self.min_keep} patches does not fit a grid of {by(grid)}: set min_keep lower."
+                f"A context of more than {self.min_keep} patches does not fit a grid of {format_size(grid)}: set "
+                "min_keep lower."
             )
         return max(1, int(h * w * sum(self.context_scale) / 2 * (1 - self.scale[1]) ** self.blocks))
 

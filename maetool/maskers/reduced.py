@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, count_kept
+from maetool.ops.geometry import count_kept, format_size
 from maetool.ops.random import KeyedRandom
 from maetool.registry import MASKERS
 from maetool.structures import Layout, MaskPlan
@@ -46,7 +46,9 @@ class TubeMasker(Masker):
             UsageError: a grid of one axis, or a ratio that leaves nothing visible.
         """
         if len(grid) < 2:
-            raise UsageError(f"TubeMasker hides the same places in all slices, but a grid of {by(grid)} has none.")
+            raise UsageError(
+                f"TubeMasker hides the same places in all slices, but a grid of {format_size(grid)} has none."
+            )
         return grid[0] * count_kept(prod(grid[1:]), self.mask_ratio, round_up=True)
 
     def num_predict(self, grid: Sequence[int]) -> int | None:

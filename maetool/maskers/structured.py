@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, count_kept, to_size
+from maetool.ops.geometry import count_kept, format_size, to_size
 from maetool.ops.masking import enlarge, rectangles
 from maetool.ops.random import KeyedRandom
 from maetool.registry import MASKERS
@@ -184,8 +184,8 @@ class AlignedMasker(Masker):
         unit = to_size(self.unit, "unit", rank=len(grid))
         if any(g % u for g, u in zip(grid, unit, strict=True)):
             raise UsageError(
-                f"Units of {by(unit)} patches do not divide a grid of {by(grid)}: choose a unit that divides it, "
-                "or another image size."
+                f"Units of {format_size(unit)} patches do not divide a grid of {format_size(grid)}: choose a unit "
+                "that divides it, or another image size."
             )
         return unit, tuple(g // u for g, u in zip(grid, unit, strict=True))
 

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 from maetool.registry import DECODERS, ENCODERS
 from maetool.structures import Layout
 from maetool.structures.layout import ONLY
@@ -93,8 +93,9 @@ def _check_masker(encoder: Any, masker: Any) -> None:
         unit = tuple(unit) if isinstance(unit, Sequence) else (unit,) * len(needed)
         if any(u % n for u, n in zip(unit, needed, strict=True)):
             raise UsageError(
-                f"{type(part).__name__} hides {by(unit)} patches at a time, but a token of {type(encoder).__name__} "
-                f"covers {by(needed)} and is either seen or hidden: take the masker AlignedMasker, unit={needed[0]}."
+                f"{type(part).__name__} hides {format_size(unit)} patches at a time, but a token of "
+                f"{type(encoder).__name__} covers {format_size(needed)} and is either seen or hidden: take the "
+                f"masker AlignedMasker, unit={needed[0]}."
             )
 
 
@@ -115,7 +116,7 @@ def _strides(encoder: Any) -> str:
     if hasattr(encoder, "streams"):
         return ""  # each token is a patch
     stride, patch = _stride(encoder), encoder.patch_size
-    return "" if stride == patch else f" in tokens of {by(stride)} pixels, patches being {by(patch)}"
+    return "" if stride == patch else f" in tokens of {format_size(stride)} pixels, patches being {format_size(patch)}"
 
 
 def _learns(norm: nn.Module | None) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from maetool._deprecated import moved
 from maetool.errors import UsageError
 
 Size = tuple[int, ...]
@@ -50,8 +51,8 @@ def grid_of(image_size: Sequence[int], patch_size: Sequence[int]) -> Size:
     if any(s % p for s, p in zip(image_size, patch_size, strict=True)):
         fits = tuple(max(p, round(s / p) * p) for s, p in zip(image_size, patch_size, strict=True))
         raise UsageError(
-            f"An image of {by(image_size)} pixels does not divide into patches of {by(patch_size)}: "
-            f"the nearest size that fits is {by(fits)}."
+            f"An image of {format_size(image_size)} pixels does not divide into patches of {format_size(patch_size)}: "
+            f"the nearest size that fits is {format_size(fits)}."
         )
     return tuple(s // p for s, p in zip(image_size, patch_size, strict=True))
 
@@ -79,7 +80,7 @@ def check_images(images: Any, in_chans: int, rank: int = 2) -> None:
         )
 
 
-def by(size: Sequence[int]) -> str:
+def format_size(size: Sequence[int]) -> str:
     """Return a size as people write it: (224, 192) is "224x192"."""
     return "x".join(str(s) for s in size)
 
@@ -109,3 +110,6 @@ def count_kept(length: int, mask_ratio: float, round_up: bool = False) -> int:
             "or smaller patches."
         )
     return kept
+
+
+__getattr__ = moved(__name__, {"by": "maetool.ops.geometry.format_size"}, "0.3.0")

@@ -7,7 +7,7 @@ from typing import Any
 from maetool.config.facts import argument_of
 from maetool.evaluation.names import is_constant, name_evaluators, say_metric
 from maetool.metadata.stored_config import read_config
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 from maetool.registry import ENCODERS, no_imports
 from maetool.visualization.curves import read_logs
 from maetool.writing import write_text
@@ -66,7 +66,7 @@ def _encoder_rows(exported: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     meta, images = exported["meta"], exported["meta"]["images"]
     yield "encoder", _part(meta["encoder"])
     yield "parameters", f"{sum(value.numel() for value in exported['state_dict'].values()) / 1e6:.1f} million"
-    sizes = [f"{by(images[key])} pixels" for key in ("img_size", "patch_size") if images[key]]
+    sizes = [f"{format_size(images[key])} pixels" for key in ("img_size", "patch_size") if images[key]]
     yield "images, patches", ", ".join([f"{images['in_chans']} channels", *sizes])
     yield "mean and deviation of the stored values", f"{list(images['mean'])}, {list(images['std'])}"
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maetool.config.keys import Adaptable
 from maetool.errors import UsageError
 from maetool.models import start_parts
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 from maetool.ops.kernel import adapt_channels, resize_kernel
 from maetool.parallel.sharding import load_weights_into
 from maetool.positions import fit_positions
@@ -143,9 +143,9 @@ def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], pat
     for name, value in weights.items():
         if name.startswith(_ENCODER) and name in own and own[name].shape != value.shape:
             raise UsageError(
-                f"The encoder of {path} is not that of the config: {name} is {by(value.shape)} there and "
-                f"{by(own[name].shape)} here{_hint(name, value, own[name])}. Pass a checkpoint of this encoder, or "
-                "change model.encoder to that of the checkpoint."
+                f"The encoder of {path} is not that of the config: {name} is {format_size(value.shape)} there and "
+                f"{format_size(own[name].shape)} here{_hint(name, value, own[name])}. Pass a checkpoint of this "
+                "encoder, or change model.encoder to that of the checkpoint."
             )
 
 
@@ -166,7 +166,7 @@ def _adapted(
         changes.append(f"from {ckpt_param.shape[1]} to {channels} channels")
     if "patch_size" in adapt and ckpt_param.shape[2:] != size:
         kernel = resize_kernel(kernel, size)
-        changes.append(f"from patches of {by(ckpt_param.shape[2:])} to {by(size)}")
+        changes.append(f"from patches of {format_size(ckpt_param.shape[2:])} to {format_size(size)}")
     if changes:
         report.resized.append(f"{_KERNEL} {' and '.join(changes)}")
     return {**weights, _KERNEL: kernel}
@@ -178,7 +178,7 @@ def _hint(name: str, ckpt_param: Tensor, param: Tensor) -> str:
     if ckpt_param.shape[1] != param.shape[1]:
         there, here = f"{ckpt_param.shape[1]}", f"{param.shape[1]}"
         return f", trained on images of {there} channels instead of {here} (init_adapt=['channels'] adapts them)"
-    there, here = by(ckpt_param.shape[2:]), by(param.shape[2:])
+    there, here = format_size(ckpt_param.shape[2:]), format_size(param.shape[2:])
     return f", trained with patches of {there} pixels instead of {here} (init_adapt=['patch_size'] adapts them)"
 
 
@@ -187,7 +187,7 @@ def _choose(name: str, param: Tensor, ckpt_param: Tensor | None, report: LoadRep
     if ckpt_param is None:
         report.missing.append(name)
     elif ckpt_param.shape != param.shape:
-        report.other_size.append(f"{name} {by(ckpt_param.shape)} instead of {by(param.shape)}")
+        report.other_size.append(f"{name} {format_size(ckpt_param.shape)} instead of {format_size(param.shape)}")
     else:
         if not any(note.startswith(f"{name} ") for note in report.resized + report.assumed):
             report.loaded.append(name)

@@ -8,7 +8,7 @@ from torch import Tensor
 from maetool.data.datasets.labels import Labels, aligned, describe_balance, labels_of
 from maetool.errors import UsageError
 from maetool.evaluation import pixel_features
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 from maetool.pretrained.extract import build_for, extract
 from maetool.pretrained.frozen import features_of
 from maetool.protocols import ModelLike
@@ -74,7 +74,7 @@ class QuickEvaluation:
             for size in self.sizes:
                 query, _ = self._collect("ask", model, features, prefix, classes, size)
                 scores = evaluate_features(bank, query, classes, "features", self.k)
-                results |= {f"{prefix}{title} at {by(size)}": metrics for title, metrics in scores.items()}
+                results |= {f"{prefix}{title} at {format_size(size)}": metrics for title, metrics in scores.items()}
         return results
 
     def describe(self) -> str:
@@ -94,7 +94,7 @@ class QuickEvaluation:
         labels = labels_of(dataset)
         classes = classes or labels.classes
         self.balance[use] = describe_balance(labels if use == "learn" else _present(labels))
-        at = f" at {by(size)}" if size else ""
+        at = f" at {format_size(size)}" if size else ""
         outputs = extract(model, dataset, features, f"{prefix}images to {use}{at}", self.batch_size, self.workers)
         broken = len(dataset) - len(outputs["index"])
         self.balance[use] += f" {broken:,} of them cannot be read and do not count." * bool(broken)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from maetool.annotations import Count
 from maetool.errors import UsageError
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 from maetool.registry import STEMS
 from maetool.structures import Layout
 
@@ -63,7 +63,7 @@ class PointStem(Stem):
         if x.ndim != 4 or x.shape[2] < 2 or x.shape[3] != self.in_chans:
             raise UsageError(
                 f"PointStem takes groups of points of shape (batch, groups, 1 + points, {self.in_chans}), the centre "
-                f"first, but got {by(x.shape)}: group the points, or set in_chans."
+                f"first, but got {format_size(x.shape)}: group the points, or set in_chans."
             )
         coords, grids = x[:, :, 0, : self.coord_dim], Layout.of((x.shape[1],)).grids
         if not self.padded:

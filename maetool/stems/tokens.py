@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from maetool.annotations import Count, Size
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, rank_of, to_size
+from maetool.ops.geometry import format_size, rank_of, to_size
 from maetool.registry import STEMS
 from maetool.structures import Layout
 
@@ -45,7 +45,7 @@ class TokenStem(Stem):
         if x.dtype not in (torch.int64, torch.int32) or (x.ndim - 1 != len(self.grid) and not self._is_flat(x)):
             raise UsageError(
                 f"TokenStem takes int64 ids of shape (batch, {', '.join(map(str, self.grid))}), but got {x.dtype} "
-                f"{by(x.shape)}: convert them, or set grid."
+                f"{format_size(x.shape)}: convert them, or set grid."
             )
         grid = self.grid if self._is_flat(x) else tuple(x.shape[1:])
         valid = None if self.padding is None else x.flatten(1) != self.padding

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 
 ONLY = "image"  # the name of the stream of a batch that is one tensor
 
@@ -90,7 +90,7 @@ class Layout:
         return list(self.grids.values()) == list(other.grids.values())
 
     def __str__(self) -> str:
-        grids = [by(grid) for grid in self.grids.values()]
+        grids = [format_size(grid) for grid in self.grids.values()]
         names = [f"{name} " if len(grids) > 1 else "" for name in self.grids]
         return " and ".join(name + grid for name, grid in zip(names, grids, strict=True))
 

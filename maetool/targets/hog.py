@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from maetool.annotations import Count, Size
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, to_size
+from maetool.ops.geometry import format_size, to_size
 from maetool.ops.hog import gaussian_window as gaussian
 from maetool.ops.hog import gradients, orientation_histograms
 from maetool.ops.patches import take_patches, take_windows, unravel
@@ -59,7 +59,8 @@ class HOGTarget(nn.Module):
         self.window = tuple(map(max, self.patch_size, self.cell_size))
         if any(w % p or w % c for w, p, c in zip(self.window, self.patch_size, self.cell_size, strict=True)):
             raise UsageError(
-                f"HOG cells of {by(self.cell_size)} pixels do not divide patches of {by(self.patch_size)}: set "
+                f"HOG cells of {format_size(self.cell_size)} pixels do not divide patches of "
+                f"{format_size(self.patch_size)}: set "
                 "target.cell_size to a divisor of the patch size, or to a multiple."
             )
         if nbins < 1 or gaussian_window < 0 or gaussian_window == 1:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from maetool.annotations import Size
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, to_size
+from maetool.ops.geometry import format_size, to_size
 from maetool.ops.stats import along_channels, check_deviations
 from maetool.registry import ENCODERS, TEACHERS
 from maetool.weights.read import local_file
@@ -158,14 +158,15 @@ def check_patches(teacher: Any, grid: tuple[int, ...], patch_size: tuple[int, ..
         UsageError: they do not.
     """
     if resize and teacher.grid != grid:
-        size = by(tuple(g * p for g, p in zip(grid, teacher.patch_size, strict=True)))
+        size = format_size(tuple(g * p for g, p in zip(grid, teacher.patch_size, strict=True)))
         raise UsageError(
-            f"The teacher makes {by(teacher.grid)} patches of an image and the encoder {by(grid)}: "
+            f"The teacher makes {format_size(teacher.grid)} patches of an image and the encoder {format_size(grid)}: "
             f"set img_size of the teacher's encoder to {size}."
         )
     if not resize and teacher.patch_size != patch_size:
         raise UsageError(
-            f"The teacher has patches of {by(teacher.patch_size)} pixels and the encoder of {by(patch_size)}: take a "
+            f"The teacher has patches of {format_size(teacher.patch_size)} pixels and the encoder of "
+            f"{format_size(patch_size)}: take a "
             "teacher with the encoder's patches, or set resize=True of the teacher."
         )
 

@@ -16,7 +16,7 @@ from maetool.data.codecs.images import UnreadableImage, read_bytes
 from maetool.data.sources.file_index import FileIndex
 from maetool.data.sources.packed_names import Names
 from maetool.errors import UsageError
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 from maetool.reading import read_text
 from maetool.registry import DATASETS
 
@@ -102,7 +102,10 @@ class SegmentationDataset(DenseDataset, FileDataset):
         path, found = self._truths[index], size_of(sample["inputs"])
         values = read_index_png(path, self.max_pixels)
         if values.shape != found:
-            reason = f"it has {by(values.shape)} pixels, but its image {self.files.path(index)} has {by(found)}"
+            reason = (
+                f"it has {format_size(values.shape)} pixels, but its image {self.files.path(index)} has "
+                f"{format_size(found)}"
+            )
             raise UnreadableImage(path, reason)
         return {**sample, "semantic": self._classes_of(values, path)}
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import by, to_size
+from maetool.ops.geometry import format_size, to_size
 from maetool.registry import TRANSFORMS
 
 from .preprocessor import IMAGENET_MEAN
@@ -215,7 +215,8 @@ class PhotometricDistortion(SampleTransform):
         image = plain(sample["inputs"])
         if image.dtype != torch.uint8 or len(image) != 3:
             raise UsageError(
-                f"PhotometricDistortion got an image {by(image.shape)} of {str(image.dtype).removeprefix('torch.')}, "
+                f"PhotometricDistortion got an image {format_size(image.shape)} of "
+                f"{str(image.dtype).removeprefix('torch.')}, "
                 "but changes 8-bit pictures in red, green and blue: take it out of the pipeline."
             )
         pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
