@@ -111,8 +111,8 @@ def _check_pictures(runner: MaetoolRunner) -> None:
     streams = getattr(getattr(runner.bare_model, "encoder", None), "streams", None)
     if draws and streams is not None:
         raise UsageError(
-            f"The config draws reconstructions, which are of one stream of pictures or clips, but the encoder reads "
-            f"{', '.join(streams)}: take the hook out, custom_hooks = dict(pictures=None) with maetool's runtime."
+            f"The config draws reconstructions, which need one stream of images or clips, but the encoder reads "
+            f"{', '.join(streams)}: remove the hook, custom_hooks = dict(pictures=None) with maetool's runtime."
         )
 
 

@@ -126,7 +126,7 @@ def _check_step(step: Mapping[str, Any], path: str) -> None:
 
 
 def _leaves(values: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield what a mapping holds, and instead of a mapping in it, what that holds; an empty one itself."""
+    """Yield the values of a mapping, and those of mappings in it; an empty mapping is yielded itself."""
     for value in values.values():
         if isinstance(value, Mapping) and value:
             yield from value.values()

@@ -64,7 +64,7 @@ def reconstruction_panel(model: ModelLike, batch: dict[str, Any], statistics: St
         statistics: how normalised predictions are turned back into colours, see `PixelTarget.invert`.
 
     Raises:
-        UsageError: the target cannot be turned back into pixels, or the batch holds no pictures or clips.
+        UsageError: the target cannot be turned back into pixels, or the batch has neither images nor clips.
     """
     stored = drawn_inputs(model, batch["inputs"])
     training = model.training
