@@ -10,9 +10,9 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="work folders")
-    parser.add_argument("--keys", nargs="+", default=["loss"], help="what to draw, a panel each (default: loss)")
+    parser.add_argument("--keys", nargs="+", default=["loss"], help="values to draw, a panel each (default: loss)")
     parser.add_argument("--smooth", type=positive, default=1, metavar="N", help="average over N reports")
-    parser.add_argument("--out", default="curves.png", help="the picture (default: curves.png)")
+    parser.add_argument("--out", default="curves.png", help="path of the picture (default: curves.png)")
     return parser.parse_args()
 
 

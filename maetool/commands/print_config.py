@@ -1,4 +1,4 @@
-"""Print the full config of a run, and where each value comes from."""
+"""Print the complete config of a run, and the origin of each value."""
 
 import argparse
 
