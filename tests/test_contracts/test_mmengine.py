@@ -286,7 +286,7 @@ def test_no_evaluator(repository, tmp_path, nothing):
     [
         ({"type": "CountedImage"}, "did you mean `CountedImages`"),
         ({"type": "CountedImages", "prefx": "a"}, "no argument `prefx`"),
-        ([{"type": "CountedImages"}, {"type": "CountedImages"}], "there already"),
+        ([{"type": "CountedImages"}, {"type": "CountedImages"}], "already taken"),
         (["CountedImages"], "val_evaluator.0 is 'CountedImages', but must be a dict with the name of a part"),
     ],
 )

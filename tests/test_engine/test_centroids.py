@@ -32,7 +32,7 @@ def test_centroids_are_always_the_same_and_bad_input_is_told(repository):
     found = fit_centroids(load_config(repository / CONFIG, SMALL), 30, patches=80)
     assert torch.equal(found, fit_centroids(load_config(repository / CONFIG, SMALL), 30, patches=80))
     assert fit_centroids(load_config(repository / CONFIG, SMALL), 2, patches=1280).shape == (2, 48)  # every patch
-    with pytest.raises(UsageError, match=r"gives 2,560 patches: ask for fewer centroids than 3,000"):
+    with pytest.raises(UsageError, match=r"has 2,560 patches: ask for fewer centroids than 3,000"):
         fit_centroids(load_config(repository / CONFIG, SMALL), 3000)
     with pytest.raises(UsageError, match="HOGTarget needs no centroids"):
         fit_centroids(load_config(repository / "configs/maskfeat/vit-t_shapes.py"), 10)
