@@ -10,7 +10,7 @@ from torch import Tensor
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.objects import Objects
 from maetool.errors import UsageError
-from maetool.ops.geometry import by
+from maetool.ops.geometry import format_size
 
 from .sample import Sample, SampleTransform, entries_of, objects_in, plain
 
@@ -88,7 +88,7 @@ class Adapter(SampleTransform):
         shapes = {tuple(value.shape[-2:]) for name, value in truth.items() if name in ("semantic", "weight", "masks")}
         if odd := ({*shapes, tuple(inside.shape)} - {size}):
             raise UsageError(
-                f"{self.name} gives an image of {by(size)} pixels and truth of {by(odd.pop())}: take one that changes "
+                f"{self.name} gives an image of {format_size(size)} pixels and truth of {format_size(odd.pop())}: take one that changes "
                 "classes, masks and boxes with the image."
             )
         moved = {**before, "inputs": image}
