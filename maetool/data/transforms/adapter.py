@@ -88,8 +88,8 @@ class Adapter(SampleTransform):
         shapes = {tuple(value.shape[-2:]) for name, value in truth.items() if name in ("semantic", "weight", "masks")}
         if odd := ({*shapes, tuple(inside.shape)} - {size}):
             raise UsageError(
-                f"{self.name} gives an image of {format_size(size)} pixels and truth of {format_size(odd.pop())}: take one that changes "
-                "classes, masks and boxes with the image."
+                f"{self.name} gives an image of {format_size(size)} pixels and truth of {format_size(odd.pop())}: take "
+                "one that changes classes, masks and boxes with the image."
             )
         moved = {**before, "inputs": image}
         if "semantic" in before:
