@@ -14,7 +14,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import format_size, to_size
 from maetool.registry import find_part
 
-from .facts import argument_of, datasets_in, loaders_of, schedulers_in, takes, task_in
+from .facts import argument_of, datasets_in, loaders_of, parts_inside, schedulers_in, takes, task_in
 
 _LOG_BACKENDS: dict[str, dict[str, Any]] = {
     "tensorboard": {"type": "TensorboardVisBackend"},
@@ -25,9 +25,10 @@ _LOG_BACKENDS: dict[str, dict[str, Any]] = {
 def complete_config(cfg: Config, world_size: int = 1) -> str:
     """Fill in the values that follow from others, and return a sentence on the learning rate.
 
-    The image size, frames and channels come from the encoder, whether there are masks from the model; workers and
-    pinned memory from the machine; accumulation and learning rate from `effective_batch_size` and `base_lr`. A complete
-    config stays as it is. Without an `encoder`, image size and channels are those that the dataset states.
+    The image size, frames and channels come from the encoder, or from its only stem, whether there are masks from the
+    model; workers and pinned memory from the machine; accumulation and learning rate from `effective_batch_size` and
+    `base_lr`. A complete config stays as it is. Without an `encoder`, image size and channels are those that the dataset
+    states.
 
     Raises:
         UsageError: contradictions.
@@ -39,8 +40,8 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
         cfg.setdefault("visualizer", _log_backends(cfg.get("log_to", "auto")))
     if "type" in (cfg.get("param_scheduler") or ()):
         cfg.param_scheduler = [cfg.param_scheduler]
-    if _has_encoder(cfg):
-        _complete_datasets(cfg)
+    if source := _source_of_images(cfg):
+        _complete_datasets(cfg, *source)
     for _, loader in loaders_of(cfg):
         _complete_loader(loader, world_size)
     return _complete_rate(cfg, world_size)
@@ -63,30 +64,42 @@ def move_preprocessor(cfg: Config) -> None:
     cfg.model.data_preprocessor = beside
 
 
-def _has_encoder(cfg: Config) -> bool:
+def _source_of_images(cfg: Config) -> tuple[Any, registry.Registry] | None:
+    """Return the part that says the size and channels of images, and where it is registered.
+
+    It is the encoder, or its only stem; None where neither says them.
+    """
     encoder = cfg.model.get("encoder") if isinstance(cfg.get("model"), Mapping) else None
-    return isinstance(encoder, Mapping) and all(takes(encoder, registry.ENCODERS, n) for n in ("img_size", "in_chans"))
+    if not isinstance(encoder, Mapping):
+        return None
+    part, parts = encoder, registry.ENCODERS
+    inside = parts_inside(find_part(encoder["type"], parts))
+    stems = [encoder.get(name) for name, kind in inside.items() if kind is registry.STEMS]
+    if len(stems) == 1 and isinstance(stems[0], Mapping) and len(stems[0]) == 1:
+        part, parts = next(iter(stems[0].values())), registry.STEMS
+    says_both = isinstance(part, Mapping) and all(takes(part, parts, name) for name in ("img_size", "in_chans"))
+    return (part, parts) if says_both else None
 
 
-def _complete_datasets(cfg: Config) -> None:
-    encoder = cfg.model.encoder
-    sizes = _sizes_of(encoder)
-    in_chans = argument_of(encoder, registry.ENCODERS, "in_chans")
+def _complete_datasets(cfg: Config, source: Any, parts: registry.Registry) -> None:
+    sizes = _sizes_of(source, parts)
+    in_chans = argument_of(source, parts, "in_chans")
     finds_objects = task_in(cfg.model) == "detection" and takes(cfg.model, registry.MODELS, "with_masks")
     for name, dataset in [(name, each) for name, loader in loaders_of(cfg) for each in datasets_in(loader.dataset)]:
         if len(sizes) > 1:
             _fill_size(name, dataset, sizes[-2:])
         if len(sizes) == 3:
             _fill(f"{name}.dataset", dataset, registry.DATASETS, "frames", sizes[0])
-        _fill(f"{name}.dataset", dataset, registry.DATASETS, "in_chans", in_chans)
+        if in_chans is not None:
+            _fill(f"{name}.dataset", dataset, registry.DATASETS, "in_chans", in_chans)
         if finds_objects:
             masks = argument_of(cfg.model, registry.MODELS, "with_masks")
             _fill(f"{name}.dataset", dataset, registry.DATASETS, "with_masks", masks, "model")
 
 
-def _sizes_of(encoder: Any) -> tuple[int, ...]:
-    """Return the sizes of an encoder's images, (H, W), or of its clips, (T, H, W), or of its series, (length,)."""
-    sizes = [argument_of(encoder, registry.ENCODERS, name) for name in ("img_size", "patch_size")]
+def _sizes_of(source: Any, parts: registry.Registry) -> tuple[int, ...]:
+    """Return the sizes of the images of an encoder or stem, (H, W), or of clips, (T, H, W), or of series, (length,)."""
+    sizes = [argument_of(source, parts, name) for name in ("img_size", "patch_size")]
     ranks = [len(size) for size in sizes if isinstance(size, list | tuple)]
     return to_size(sizes[0], "encoder.img_size", ranks[0] if ranks else 2)
 

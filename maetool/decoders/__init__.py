@@ -4,6 +4,7 @@ from maetool._lazy import lazily
 
 _PLACES = {
     "class_bottleneck": ("ClassBottleneckDecoder",),
+    "codebook": ("CodebookDecoder",),
     "cross_attention": ("CrossAttentionDecoder",),
     "fusion": ("LayerFusionDecoder",),
     "linear": ("LinearDecoder",),

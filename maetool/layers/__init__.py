@@ -6,7 +6,7 @@ from .attention import Attention, CrossAttention, attend
 from .block import Block, LayerScale, check_heads, pre_norm, transformer_blocks
 from .calls import call_gelu_linear, call_linear, call_norm_linear, is_plain
 from .drop_path import DropPath
-from .embed import PatchEmbed, embed_patches
+from .embed import PatchEmbed, embed_patches, words_of
 from .init import init_as_mae
 from .mlp import Mlp
 from .norm import LayerNorm, LayerNorm2d, RMSNorm
@@ -36,5 +36,6 @@ __all__ = [
     "run_blocks",
     "run_blocks_at",
     "transformer_blocks",
+    "words_of",
 ]
 __getattr__ = moved(__name__, {"Linear": "torch.nn.Linear"}, "0.3.0")

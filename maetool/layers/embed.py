@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from maetool.errors import UsageError
 from maetool.ops.cpu import linear
 from maetool.ops.patches import take_patches
 
@@ -48,3 +49,25 @@ def embed_patches(proj: Any, images: Tensor, ids: Tensor, patch_size: Sequence[i
     if is_plain(proj, CONVOLUTIONS[patches.ndim - 3]):
         return linear(patches.flatten(2), proj.weight.flatten(1), proj.bias)
     return proj(patches.flatten(0, 1)).flatten(1).unflatten(0, ids.shape)
+
+
+def words_of(encoder: Any, stem: str | None = None) -> nn.Embedding:
+    """Return the vectors of the ids that a stem of an encoder reads.
+
+    Args:
+        encoder: with `stems`.
+        stem: its name; None, the only one that reads ids.
+
+    Raises:
+        UsageError: there is no such stem, or there are several.
+    """
+    stems = dict(getattr(encoder, "stems", {}).items())
+    tables = {name: each.word_embeddings for name, each in stems.items() if hasattr(each, "word_embeddings")}
+    chosen = list(tables) if stem is None else [name for name in tables if name == stem]
+    if len(chosen) != 1:
+        raise UsageError(
+            f"Ids are read by the stems {', '.join(tables) or 'none'} of {type(encoder).__name__}, but "
+            f"{'one is needed' if stem is None else f'{stem!r} is named'}: take StreamTransformer with one TokenStem, or "
+            "name one of several."
+        )
+    return tables[chosen[0]]

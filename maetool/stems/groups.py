@@ -25,6 +25,7 @@ class GroupStem(Stem):
         groups: name of each group to the numbers of its channels; a list of groups alone names them "group0" and so on.
         img_size: (H, W), or one number for all axes: the size that is trained on. Other sizes work too.
         patch_size: (ph, pw), or one number; of 1, 2 or 3 axes.
+        in_chans: C of the images; None, those that the groups name, and images may have more.
         embed_dim: D; the encoder's.
 
     Raises:
@@ -36,16 +37,18 @@ class GroupStem(Stem):
         groups: Mapping[str, Sequence[int]] | Sequence[Sequence[int]],
         img_size: Size = 224,
         patch_size: Size = 16,
+        in_chans: Count | None = None,
         embed_dim: Count = 768,
     ) -> None:
         super().__init__()
         rank = rank_of(patch_size, img_size)
         named = groups if isinstance(groups, Mapping) else {f"group{i}": group for i, group in enumerate(groups)}
         self.groups = {name: tuple(group) for name, group in named.items()}
-        _check_groups(self.groups)
+        _check_groups(self.groups, in_chans)
         self.img_size, self.patch_size = to_size(img_size, "img_size", rank), to_size(patch_size, "patch_size", rank)
         self.grid = grid_of(self.img_size, self.patch_size)
-        self.in_chans = 1 + max(number for group in self.groups.values() for number in group)
+        self.exact = in_chans is not None
+        self.in_chans = in_chans or 1 + max(number for group in self.groups.values() for number in group)
         self.patch_embed = nn.ModuleList(PatchEmbed(self.patch_size, len(g), embed_dim) for g in self.groups.values())
         for number, group in enumerate(self.groups.values()):  # on the device, so that no step copies them there
             self.register_buffer(f"channels{number}", torch.tensor(group, device="cpu"), persistent=False)
@@ -62,9 +65,9 @@ class GroupStem(Stem):
         """Return where the tokens of images (B, C, *size) lie: every group on the whole grid.
 
         Raises:
-            UsageError: fewer channels than the groups name, or a size that does not divide.
+            UsageError: another number of channels, or fewer than the groups name, or a size that does not divide.
         """
-        if isinstance(x, Tensor) and x.ndim > 1 and x.shape[1] > self.in_chans:
+        if not self.exact and isinstance(x, Tensor) and x.ndim > 1 and x.shape[1] > self.in_chans:
             check_images(x[:, : self.in_chans], self.in_chans, len(self.patch_size))
         else:
             check_images(x, self.in_chans, len(self.patch_size))
@@ -87,10 +90,12 @@ class GroupStem(Stem):
         return {"img_size": tuple(4 * side for side in to_size(arguments["patch_size"], "patch_size", rank))}
 
 
-def _check_groups(groups: Mapping[str, Sequence[int]]) -> None:
+def _check_groups(groups: Mapping[str, Sequence[int]], in_chans: int | None) -> None:
     numbers = [number for group in groups.values() for number in group]
     if not groups or not all(groups.values()) or not all(type(n) is int and n >= 0 for n in numbers):
         raise UsageError(
             f"groups is {dict(groups)}, but must name at least one group, each of at least one number of a channel, "
             "counted from 0."
         )
+    if in_chans is not None and max(numbers) >= in_chans:
+        raise UsageError(f"groups names channel {max(numbers)}, counted from 0, but in_chans is {in_chans}: correct one.")

@@ -6,6 +6,7 @@ _PLACES = {
     "errors": ("ErrorTarget",),
     "features": ("FeatureTarget", "MomentumFeatureTarget", "TeacherFeatureTarget", "TeacherTarget"),
     "hog": ("HOGTarget",),
+    "ids": ("IdTarget",),
     "low_frequency": ("LowFrequencyTarget",),
     "picture": ("PictureTarget",),
     "pixel": ("PixelTarget",),

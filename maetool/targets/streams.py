@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from maetool.errors import UsageError
+from maetool.ops.stats import patch_stats
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
 
@@ -21,6 +22,8 @@ class StreamTarget(nn.Module):
     Args:
         targets: name of each stream to the config of its target; or one config, for all of them alike.
         encoder: of several streams; the model hands it over.
+        norm_pix_loss: normalise the numbers of each place by the mean and the deviation of those of all streams, which
+            lie on one grid (SatMAE); the targets should then be of pixels as they are.
         mean, std: facts for the targets where the streams share them.
 
     Attributes:
@@ -28,13 +31,21 @@ class StreamTarget(nn.Module):
         out_dim: the largest of these.
 
     Raises:
-        UsageError: an encoder of one stream, other streams than the encoder's, or a target that gives tokens.
+        UsageError: an encoder of one stream, other streams than the encoder's, a target that gives tokens, or
+            `norm_pix_loss` of streams on different grids.
     """
 
     part_registries = {"targets": TARGETS}
     invertible = False
 
-    def __init__(self, targets: Mapping[str, Any], encoder: Any, mean: Any = None, std: Any = None) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Any],
+        encoder: Any,
+        norm_pix_loss: bool = False,
+        mean: Any = None,
+        std: Any = None,
+    ) -> None:
         super().__init__()
         streams = getattr(encoder, "streams", None)
         if streams is None:
@@ -52,6 +63,13 @@ class StreamTarget(nn.Module):
         wrong = [name for name, target in built.items() if getattr(target, "gives_tokens", False)]
         if wrong:
             raise UsageError(f"The target of {wrong[0]} gives tokens, which cannot stand beside numbers: use tasks.")
+        grids = {tuple(facts["grid"]) for facts in streams.values()}
+        if norm_pix_loss and len(grids) > 1:
+            raise UsageError(
+                "norm_pix_loss of StreamTarget normalises the numbers of all streams at a place, but the streams lie on "
+                "different grids: set it in the target of each instead."
+            )
+        self.norm_pix_loss = norm_pix_loss
         self.targets = nn.ModuleDict(built)
         self.out_dims = {name: target.out_dim for name, target in built.items()}
         self.out_dim = max(self.out_dims.values())
@@ -61,9 +79,10 @@ class StreamTarget(nn.Module):
     def forward(self, images: Any, plan: MaskPlan) -> Tensor:
         """Return the float32 targets (B, M, P) at `plan.ids_predict`, of each stream in its first numbers."""
         parts = self._encoder[0].split(images)
-        levels = []
-        for name, target in self.targets.items():
-            everything = plan.only(name).predicting("all")
-            numbers = target(parts[name], everything)  # (B, L of the stream, P of the stream)
-            levels.append(pad(numbers, (0, self.out_dim - numbers.shape[2])))
+        # Each (B, L of the stream, P of the stream).
+        levels = [target(parts[name], plan.only(name).predicting("all")) for name, target in self.targets.items()]
+        if self.norm_pix_loss:
+            mean, std = patch_stats(torch.cat(levels, dim=2))
+            levels = [(numbers - mean) / std for numbers in levels]
+        levels = [pad(numbers, (0, self.out_dim - numbers.shape[2])) for numbers in levels]
         return plan.take_predicted(torch.cat(levels, dim=1))

@@ -15,7 +15,7 @@ from .contracts import _check_form, _plan, _require
 def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> None:
     """A target has its width, no gradient, float32 or tokens, and inverts itself where it says so."""
     plan = _plan(grid, len(images)).predicting(getattr(target, "predicts", "planned"))
-    images = images.clone().requires_grad_()
+    images = images.clone().requires_grad_(images.is_floating_point())  # ids are not
     clues = _target_clues(target, plan)
     wanted = target(images, plan, **clues)
     number = (len(images), plan.ids_predict.shape[1])
@@ -26,7 +26,7 @@ def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> No
         _require(wanted.shape == (*number, target.out_dim), "the target is (B, M, P)")
         _require(wanted.dtype is torch.float32, "the target is float32")
     _require(not wanted.requires_grad, "the target has no gradient")
-    flat = target(torch.full_like(images, 0.5), plan, **clues)
+    flat = target(torch.full_like(images, 0.5), plan, **clues)  # of ids, all 0
     _require(flat.isfinite().all(), "the target of constant patches is finite")
     with torch.autocast("cpu", torch.bfloat16):
         again = target(images, plan, **clues)

@@ -34,7 +34,13 @@ FACTS = {
 }
 INNER = {"type": "TransformerDecoder", "depth": 1, "embed_dim": 16, "num_heads": 2}
 SWIN = {"img_size": (64, 32), "patch_size": 4, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 4), "window_size": 2}
+CODES = {
+    "type": "StreamTransformer",
+    "stems": {"codes": {"type": "TokenStem", "codebook": 160, "grid": (2, 6)}},
+    **{name: FACTS[name] for name in ("embed_dim", "num_heads", "depth")},
+}
 NEEDED = {
+    "CodebookDecoder": {"decoder": INNER, "encoder": build_part(CODES, ENCODERS), "facts": FACTS},
     "LayerFusionDecoder": {"layers": [0, 2], "decoder": INNER, "facts": FACTS},
     "SwinTransformer": {**SWIN, "embed_dim": 8},
     "StreamTransformer": {
@@ -152,7 +158,10 @@ TARGET_OPTIONS = {  # what some targets cannot do without
         {"teacher": SMALL_ENCODER, "layers": [1, -1], "normalise": "length"},
         {"teacher": SMALL_ENCODER, "sees": "visible"},
     ],
-    "StreamTarget": [{"targets": {"type": "PixelTarget"}}],
+    "StreamTarget": [
+        {"targets": {"type": "PixelTarget"}},
+        {"targets": {"type": "PixelTarget", "norm_pix_loss": False}, "norm_pix_loss": True},
+    ],
     "TokenTarget": [{"codebook": 7, "source": {"type": "HOGTarget"}}],
 }
 TARGET_CASES = [(name, i) for name in sorted(TARGETS.module_dict) for i in range(len(TARGET_OPTIONS.get(name, [{}])))]
@@ -163,7 +172,8 @@ def test_target(name, number):
     images = torch.randn(3, 5, 16, 24, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     several, grid = name == "StreamTarget", (2, 6)
-    encoder = build_part(STREAMS if several else SMALL_ENCODER, ENCODERS)
+    encoder = build_part({"StreamTarget": STREAMS, "IdTarget": CODES}.get(name, SMALL_ENCODER), ENCODERS)
+    images = torch.randint(160, (3, *grid)) if name == "IdTarget" else images
     facts = {**FACTS, "encoder": encoder, "model_teacher": MomentumTeacher(encoder)}
     target = build_part({"type": name, **TARGET_OPTIONS.get(name, [{}])[number]}, TARGETS, facts)
     check_target(target, images, {"near": grid, "far": grid} if several else grid)

@@ -68,7 +68,9 @@ def test_no_argument_of_a_part_is_named_where_configs_are_shrunk():
 
 @pytest.mark.parametrize("name", [name for name in sorted(ENCODERS.parts()) if name not in NEEDY])
 def test_every_encoder_is_small_though_its_config_states_nothing(name):
-    cfg = Config({"model": {"type": "ImageClassifier", "encoder": {"type": name}, "num_classes": 3}, "train_cfg": {}})
+    stems = {"stems": {"image": {"type": "PatchStem"}}} if name == "StreamTransformer" else {}
+    encoder = {"type": name, **stems}
+    cfg = Config({"model": {"type": "ImageClassifier", "encoder": encoder, "num_classes": 3}, "train_cfg": {}})
     cfg.optim_wrapper = {}
     shrink(cfg)
     encoder = ENCODERS.build(cfg.model.encoder)
@@ -86,7 +88,20 @@ def test_timm_is_small_whatever_its_model():
         assert (encoder.img_size, encoder.grid, encoder.num_layers, encoder.embed_dim) == ((32, 32), (4, 4), 2, 32)
 
 
-@pytest.mark.parametrize("name", [n for n in sorted(DECODERS.parts()) if n not in ("LinearDecoder", "VisibleDecoder")])
+def test_a_decoder_of_ids_is_as_small_as_the_one_inside(shrunk):
+    encoder = {"type": "StreamTransformer", "stems": {"codes": {"type": "TokenStem", "codebook": 1000}}}
+    cfg = shrunk({"model.decoder": {"type": "CodebookDecoder", "decoder": {"type": "TransformerDecoder"}}}, FULL)
+    facts = {"encoder_dim": 32, "grid": (4, 4), "encoder": ENCODERS.build({**encoder, "embed_dim": 32, "num_heads": 2})}
+    facts |= {"out_dim": 1000}
+    decoder = DECODERS.build(cfg.model.decoder, default_args={**facts, "facts": facts})
+    assert len(decoder.decoder.blocks) == 2 and len(decoder.bias) == 1000
+    assert sum(parameter.numel() for parameter in decoder.parameters()) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in sorted(DECODERS.parts()) if n not in ("LinearDecoder", "VisibleDecoder", "CodebookDecoder")],
+)
 def test_every_decoder_of_blocks_is_small(shrunk, name):
     needed = {"layers": [3, 12], "decoder": {"type": "TransformerDecoder"}} if name == "LayerFusionDecoder" else {}
     cfg = shrunk({"model.decoder": {"type": name, **needed}}, FULL)

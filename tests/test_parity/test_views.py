@@ -4,10 +4,11 @@ import re
 
 import pytest
 import torch
-from golden import close, load, load_all
+from golden import close, gradients, load, load_all
 
 from maetool.decoders import CrossViewDecoder
 from maetool.encoders import VisionTransformer
+from maetool.models import MaskedImageModel
 from maetool.structures import MaskPlan
 
 
@@ -42,22 +43,57 @@ def of_cropmae(state):
     return mine
 
 
-def test_cropmae(data_dir):
+@pytest.fixture
+def cropmae(data_dir):
     golden, state = load(data_dir, "cropmae")
-    encoder = VisionTransformer(32, 8, 3, 48, 2, 3)
-    decoder = CrossViewDecoder(48, 192, (4, 4), embed_dim=16, depth=2, num_heads=2, post_norm=True, hidden_dim=2048)
-    load_all(encoder, {n: v for n, v in state.items() if not n.startswith("decoder") and n != "mask_token"})
-    load_all(decoder, of_cropmae(state))
+    model = MaskedImageModel(
+        masker={"type": "RandomMasker", "mask_ratio": 0.8},
+        encoder={
+            **{"type": "VisionTransformer", "img_size": 32, "patch_size": 8},
+            **{"embed_dim": 48, "depth": 2, "num_heads": 3},
+        },
+        decoder={
+            **{"type": "CrossViewDecoder", "post_norm": True, "hidden_dim": 2048},
+            **{"embed_dim": 16, "depth": 2, "num_heads": 2},
+        },
+        target={"type": "PixelTarget"},
+        head={"type": "RegressionHead"},
+        view="local",
+        context="global",
+    )
+    load_all(model.encoder, {n: v for n, v in state.items() if not n.startswith("decoder") and n != "mask_token"})
+    load_all(model.decoder, of_cropmae(state))
     plan = MaskPlan.from_scores(golden["noise"], 3, (4, 4))
+    return golden, model, plan, {"global": golden["view1"], "local": golden["view2"]}
+
+
+def test_cropmae_tokens_and_predictions(cropmae):
+    golden, model, plan, views = cropmae
     close(plan.mask.float(), golden["mask"])
-    memory, latent = encoder(golden["view1"]), encoder(golden["view2"], plan)
+    memory, latent = model.encoder(views["global"]), model.encoder(views["local"], plan)
     close(memory, golden["latent1"])
     close(latent, golden["latent2"])
     seen = []
-    decoder.blocks[0].register_forward_hook(lambda block, inputs, out: seen.append((inputs[0], out)))
-    close(decoder(latent, plan, memory), plan.take_predicted(golden["pred"]))
+    model.decoder.blocks[0].register_forward_hook(lambda block, inputs, out: seen.append((inputs[0], out)))
+    close(model.decoder(latent, plan, memory), plan.take_predicted(golden["pred"]))
     close(seen[0][0], golden["queries"])
     close(seen[0][1], golden["after_first_block"])
+
+
+def test_cropmae_loss_and_gradients(cropmae):
+    golden, model, plan, views = cropmae
+    loss = model(views, plan=plan)["loss"]
+    close(loss, golden["loss"])
+    loss.backward()
+    found = gradients(model)
+    for name in ("patch_embed.proj.weight", "cls_token"):
+        close(found[f"encoder.{name}"], golden[f"grad/{name}"])
+    for name, value in (("mask_token", "mask_token"), ("embed.weight", "decoder_embed.weight")):
+        close(found[f"decoder.{name}"], golden[f"grad/{value}"])
+    close(found["decoder.pred.bias"], golden["grad/decoder_pred.bias"])
+    close(found["decoder.blocks.1.steps.1.norm.weight"], golden["grad/decoder_blocks.1.norm3.weight"])
+    cross_attention = [found[f"decoder.blocks.0.steps.0.branch.{n}.bias"] for n in ("q", "kv")]
+    close(torch.cat(cross_attention), golden["grad/decoder_blocks.0.multihead_attn.in_proj_bias"])
 
 
 CROCO = {
