@@ -1,6 +1,7 @@
 """The full configs say what the published recipes say."""
 
 import pytest
+import torch
 
 from maetool.config.load import complete_config, load_config
 
@@ -22,6 +23,10 @@ RECIPES = [
     ("mff/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
     ("localmim/vit-b_1600e", 2048, 1.6e-3, (0.9, 0.95), None, 40, 1e-6, 1600),
     ("convmae/hybrid-b_1600e", 3072, 1.8e-3, (0.9, 0.95), None, 40, 0.0, 1600),
+    ("satmae/vit-b-groups_200e", 4096, 1.6e-3, (0.9, 0.95), None, 20, 0.0, 200),
+    ("cropmae/vit-s_400e", 2048, 8e-4, (0.9, 0.95), None, 20, 0.0, 400),
+    ("siammae/vit-s_400e", 2048, 8e-4, (0.9, 0.95), None, 20, 0.0, 400),
+    ("mage/vit-b_1600e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 1600),
     ("simmim/swin-b_100e", 2048, 8e-4, (0.9, 0.999), 5.0, 10, 4e-5, 100),
 ]
 
@@ -48,6 +53,28 @@ def test_blocks_remove_the_published_number_of_patches(repository, name, masked)
 
     cfg = load_config(repository / "configs" / name / "vit-b_300e.py")
     assert 196 - MASKERS.build(cfg.model.masker).num_keep((14, 14)) == masked
+
+
+@pytest.mark.parametrize(("name", "visible"), [("cropmae", 2), ("siammae", 9)])
+def test_views_keep_the_published_number_of_patches(repository, name, visible):
+    from maetool.registry import MASKERS
+
+    cfg = load_config(repository / "configs" / name / "vit-s_400e.py")
+    assert MASKERS.build(cfg.model.masker).num_keep((14, 14)) == visible
+
+
+def test_satmae_scales_bands_between_two_deviations_below_and_above_their_means(repository):
+    from maetool.registry import MODELS
+
+    cfg = load_config(repository / "configs/satmae/vit-b-groups_200e.py")
+    complete_config(cfg)
+    loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.val_cfg.bank_dataloader)
+    assert [loader.dataset.in_chans for loader in loaders] == [13] * 3, "the stem's"
+    assert [loader.dataset.pipeline[0]["size"] for loader in loaders] == [(96, 96)] * 3
+    normalise = MODELS.build(cfg.model.data_preprocessor)
+    mean, std = 1184.38, 650.28  # of B2
+    images = torch.full((1, 13, 1, 2), mean) + torch.tensor([-2.0, 2.0]) * std
+    torch.testing.assert_close(normalise({"inputs": images})["images"][0, 1, 0], torch.tensor([0.0, 1.0]))
 
 
 @pytest.mark.parametrize("name", ["swin-b", "vit-b"])

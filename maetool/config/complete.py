@@ -27,8 +27,8 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
 
     The image size, frames and channels come from the encoder, or from its only stem, whether there are masks from the
     model; workers and pinned memory from the machine; accumulation and learning rate from `effective_batch_size` and
-    `base_lr`. A complete config stays as it is. Without an `encoder`, image size and channels are those that the dataset
-    states.
+    `base_lr`. A complete config stays as it is. Without an `encoder`, image size and channels are those that the
+    dataset states.
 
     Raises:
         UsageError: contradictions.
@@ -40,7 +40,10 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
         cfg.setdefault("visualizer", _log_backends(cfg.get("log_to", "auto")))
     if "type" in (cfg.get("param_scheduler") or ()):
         cfg.param_scheduler = [cfg.param_scheduler]
-    if source := _source_of_images(cfg):
+    source = _source_of_images(cfg)
+    if source is None:
+        _complete_from_pipelines(cfg)
+    else:
         _complete_datasets(cfg, *source)
     for _, loader in loaders_of(cfg):
         _complete_loader(loader, world_size)
@@ -97,6 +100,16 @@ def _complete_datasets(cfg: Config, source: Any, parts: registry.Registry) -> No
             _fill(f"{name}.dataset", dataset, registry.DATASETS, "with_masks", masks, "model")
 
 
+def _complete_from_pipelines(cfg: Config) -> None:
+    """Fill in the size of drawn pictures that no encoder says: that of the first transform that states one."""
+    datasets: list[Any] = [each for _, loader in loaders_of(cfg) for each in datasets_in(loader.dataset)]
+    for dataset in datasets:
+        if takes(dataset, registry.DATASETS, "img_size"):
+            sizes = [transform["size"] for transform in _sized_transforms(dataset) if "size" in transform]
+            if sizes:
+                dataset.setdefault("img_size", sizes[0])
+
+
 def _sizes_of(source: Any, parts: registry.Registry) -> tuple[int, ...]:
     """Return the sizes of the images of an encoder or stem, (H, W), or of clips, (T, H, W), or of series, (length,)."""
     sizes = [argument_of(source, parts, name) for name in ("img_size", "patch_size")]
@@ -118,8 +131,7 @@ def _log_backends(names: str | Sequence[str]) -> dict[str, Any]:
 
 
 def _fill_size(name: str, dataset: Any, img_size: tuple[int, ...]) -> None:
-    pipeline = dataset.get("pipeline") if _has_transforms(dataset) else ()
-    sized: list[Any] = [t for t in pipeline or () if isinstance(t, Mapping) and takes(t, registry.TRANSFORMS, "size")]
+    sized = _sized_transforms(dataset)
     for transform in sized[:-1]:
         transform.setdefault("size", img_size)
     if sized:  # the last one decides the size of the images that the encoder gets
@@ -128,6 +140,12 @@ def _fill_size(name: str, dataset: Any, img_size: tuple[int, ...]) -> None:
             dataset.setdefault("img_size", img_size)
     else:
         _fill(f"{name}.dataset", dataset, registry.DATASETS, "img_size", img_size)
+
+
+def _sized_transforms(dataset: Any) -> list[Any]:
+    """Return the configs of those transforms of a dataset that take a size."""
+    pipeline = dataset.get("pipeline") if _has_transforms(dataset) else ()
+    return [t for t in pipeline or () if isinstance(t, Mapping) and takes(t, registry.TRANSFORMS, "size")]
 
 
 def _has_transforms(dataset: Any) -> bool:

@@ -13,6 +13,8 @@ from maetool.ops.masking import to_grid
 from maetool.ops.random import KeyedRandom, mix
 from maetool.structures import Layout, MaskPlan, join_plans, scores_without_padding, tensors_of
 
+_MOST_IN_DEBUG = 0.9
+
 
 class Masker(nn.Module):
     """Base of the maskers; a subclass usually writes `scores` and nothing else.
@@ -111,6 +113,12 @@ class Masker(nn.Module):
         if layout.valid is not None:
             scores, counts = self._without_padding(scores, layout.valid)
         return MaskPlan.from_scores(scores, grid=layout, weight=weight, **counts)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, float]:
+        """Return the arguments of the small form for `--debug`, whose grids are small: one patch stays visible."""
+        stated = {name: arguments.get(name) for name in ("mask_ratio", "predict_ratio")}
+        return {name: _MOST_IN_DEBUG for name, ratio in stated.items() if ratio is not None and ratio > _MOST_IN_DEBUG}
 
     def counts(self, rng: KeyedRandom, grid: tuple[int, ...]) -> dict[str, Any]:
         """Return `num_keep`, `num_predict` and `num_blank` of `MaskPlan.from_scores`, as numbers or int64 (B,)."""

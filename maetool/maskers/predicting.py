@@ -1,6 +1,6 @@
 """Maskers that predict other patches than those that are removed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, Literal
@@ -44,6 +44,11 @@ class AlsoVisibleMasker(Masker):
             raise UsageError(f"number is {number!r}, but must be a number of visible patches, at least 1.")
         self.masker, self.number = built, number
         self.needs, self.unit = built.needs, built.unit
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, float]:
+        """Return the arguments of the small form for `--debug`."""
+        return {"number": 1}
 
     def num_keep(self, grid: Sequence[int]) -> int:
         """Return how many patches stay visible.

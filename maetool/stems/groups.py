@@ -98,4 +98,6 @@ def _check_groups(groups: Mapping[str, Sequence[int]], in_chans: int | None) -> 
             "counted from 0."
         )
     if in_chans is not None and max(numbers) >= in_chans:
-        raise UsageError(f"groups names channel {max(numbers)}, counted from 0, but in_chans is {in_chans}: correct one.")
+        raise UsageError(
+            f"groups names channel {max(numbers)}, counted from 0, but in_chans is {in_chans}: correct one."
+        )

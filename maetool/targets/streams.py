@@ -66,8 +66,8 @@ class StreamTarget(nn.Module):
         grids = {tuple(facts["grid"]) for facts in streams.values()}
         if norm_pix_loss and len(grids) > 1:
             raise UsageError(
-                "norm_pix_loss of StreamTarget normalises the numbers of all streams at a place, but the streams lie on "
-                "different grids: set it in the target of each instead."
+                "norm_pix_loss of StreamTarget normalises the numbers of all streams at a place, but the streams lie "
+                "on different grids: set it in the target of each instead."
             )
         self.norm_pix_loss = norm_pix_loss
         self.targets = nn.ModuleDict(built)

@@ -88,6 +88,14 @@ def test_timm_is_small_whatever_its_model():
         assert (encoder.img_size, encoder.grid, encoder.num_layers, encoder.embed_dim) == ((32, 32), (4, 4), 2, 32)
 
 
+@pytest.mark.parametrize("ratios", [(0.985, 0.95), (0.95, None), (0.75, 0.5)])
+def test_a_ratio_leaves_a_patch_of_the_small_grid_visible(shrunk, ratios):
+    masker = {"type": "RandomMasker", "mask_ratio": ratios[0], "predict_ratio": ratios[1]}
+    masker = MASKERS.build(shrunk({"model.masker": masker}).model.masker)
+    assert masker.num_keep((4, 4)) >= 1
+    assert ratios[0] > 0.9 or (masker.mask_ratio, masker.predict_ratio) == ratios
+
+
 def test_a_decoder_of_ids_is_as_small_as_the_one_inside(shrunk):
     encoder = {"type": "StreamTransformer", "stems": {"codes": {"type": "TokenStem", "codebook": 1000}}}
     cfg = shrunk({"model.decoder": {"type": "CodebookDecoder", "decoder": {"type": "TransformerDecoder"}}}, FULL)

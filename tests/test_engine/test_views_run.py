@@ -82,13 +82,36 @@ def test_an_encoder_of_clips_says_size_and_frames(repository):
         assert (loader.dataset.frames, loader.dataset.img_size) == (4, (16, 24))
     assert cfg.train_dataloader.dataset.pipeline[0]["size"] == (16, 24)
     cfg.val_dataloader.dataset.frames = 8
-    with pytest.raises(UsageError, match=r"val_dataloader.dataset says frames=8, but the encoder says 4"):
+    with pytest.raises(UsageError, match=r"val_dataloader.dataset has frames=8, but the encoder has 4"):
         complete_config(cfg)
+
+
+def test_the_only_stem_of_an_encoder_says_size_and_channels(repository):
+    cfg = load_config(repository / "configs/mae/vit-t_shapes.py")
+    stem = {"type": "GroupStem", "img_size": 48, "patch_size": 8, "in_chans": 5, "groups": {"a": [0, 4], "b": [2]}}
+    cfg.model.encoder = {"type": "StreamTransformer", "stems": {"bands": stem}}
+    cfg.train_dataloader.dataset.pipeline = [{"type": "RandomResizedCrop"}]
+    complete_config(cfg)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        assert (loader.dataset.in_chans, loader.dataset.img_size) == (5, (48, 48))
+    assert cfg.train_dataloader.dataset.pipeline[0]["size"] == (48, 48)
+    cfg.val_dataloader.dataset.in_chans = 4
+    with pytest.raises(UsageError, match=r"val_dataloader.dataset has in_chans=4, but the encoder has 5"):
+        complete_config(cfg)
+
+
+def test_drawn_pictures_have_the_size_of_their_crops_where_an_encoder_reads_ids(repository):
+    cfg = load_config(repository / "configs/mage/vit-b_1600e.py")
+    shapes = {"type": "ShapesDataset", "num_samples": 8, "pipeline": cfg.train_dataloader.dataset.pipeline}
+    cfg.train_dataloader.dataset = shapes
+    cfg.val_dataloader.dataset = {**shapes, "img_size": 64}
+    complete_config(cfg)
+    assert (cfg.train_dataloader.dataset.img_size, cfg.val_dataloader.dataset.img_size) == (256, 64)
 
 
 def test_reconstructions_of_streams_are_refused_at_the_start(repository, tmp_path):
     runner = make_runner(repository, tmp_path)
     launch._check_pictures(runner)
     runner.bare_model.encoder.streams = {"rgb": {}, "depth": {}}
-    with pytest.raises(UsageError, match="one stream of pictures or clips, but the encoder reads rgb, depth"):
+    with pytest.raises(UsageError, match="one stream of images or clips, but the encoder reads rgb, depth"):
         launch._check_pictures(runner)

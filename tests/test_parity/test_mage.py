@@ -125,7 +125,9 @@ def test_loss_and_gradients(case):
     close(found["encoder.stems.codes.word_embeddings.weight"], words[:64])
     close(found["encoder.mask_token"].flatten(), words[golden["mask_id"]])
     close(found["encoder.cls_token"].flatten(), words[golden["class_id"]])
-    close(found["encoder.positions.tables.codes.pos_embed"][0], golden["grad/token_emb.position_embeddings.weight"][1:17])
+    close(
+        found["encoder.positions.tables.codes.pos_embed"][0], golden["grad/token_emb.position_embeddings.weight"][1:17]
+    )
     close(found["decoder.decoder.pos_embed"], golden["grad/decoder_pos_embed_learned"])
     close(found["decoder.bias"], golden["grad/mlm_layer.bias"][0, 0, :64])
     close(found["decoder.decoder.pred.weight"], golden["grad/mlm_layer.fc.weight"])

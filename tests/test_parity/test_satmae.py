@@ -22,7 +22,7 @@ FIXED = ("pos_embed", "channel_embed", "decoder_pos_embed", "decoder_channel_emb
 
 
 def ours(state):
-    """Return weights, or gradients, by our names; maps to pixels lead to (row, column, band) in place of (band, ...)."""
+    """Return weights, or gradients, by our names; maps to pixels lead to (row, column, band), not (band, ...)."""
     mine = {}
     for name, value in state.items():
         if name not in FIXED:
