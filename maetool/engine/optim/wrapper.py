@@ -172,7 +172,7 @@ class AutocastOptimWrapper(OptimWrapper):
         """Return the state of the optimiser, the loss scaler and the guard.
 
         During gradient accumulation it includes the gradients accumulated so far, averaged over all processes, which
-        then call it together. Sharded tensors stay sharded; see `maetool.engine.optim.full_state`.
+        must then call it together. Sharded tensors stay sharded; see `maetool.engine.optim.full_state`.
         """
         state = {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
         state["guard"] = {"skipped": self.skipped, "in_a_row": self.skipped_in_a_row, "spoilt": self._spoilt}
