@@ -52,7 +52,7 @@ def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
         (["model.target.in_chans=4"], r"target says in_chans=4, but the encoder says 3"),
         (["model.encoder.in_chans=5"], r"5 channels, but data_preprocessor gives 3 means"),
         (["train_dataloader.dataset.in_chans=4"], r"has in_chans=4, but the encoder has 3"),
-        (["model.encoder.embed_dim=130", "model.encoder.num_heads=4"], r"embed_dim is 130, but sine-cosine"),
+        (["model.encoder.embed_dim=129", "model.encoder.num_heads=3"], r"embed_dim is 129, but sine-cosine"),
         (["model.encoder.num_heads=3"], r"embed_dim 128 does not divide into 3 heads"),
         (["model.head.loss=l3"], r"loss is 'l3', but must be one of l1, l2, smooth_l1"),
         (["optim_wrapper.dtype=float8"], r"float8.*must be"),
