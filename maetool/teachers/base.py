@@ -65,9 +65,10 @@ class Teacher(nn.Module):
         batch = self.prepare(batch)
         if "attention" not in names:
             return {name: getattr(self, name)(batch, layout) for name in names}
-        attention, features = self._attend(batch, "features" in names)
-        rest = {name: getattr(self, name)(batch, layout) for name in names if name not in ("attention", "features")}
-        return {"attention": attention, **({"features": features} if "features" in names else {}), **rest}
+        one_pass = "features" in names and type(self).features is Teacher.features
+        attention, features = self._attend(batch, one_pass)
+        clues: dict[str, Any] = {"attention": attention, **({"features": features} if one_pass else {})}
+        return clues | {name: getattr(self, name)(batch, layout) for name in names if name not in clues}
 
     def prepare(self, batch: Any) -> Any:
         """Return a batch as the teacher expects it."""

@@ -5,8 +5,8 @@ from maetool_stripes import MeanColourTarget, StripeMasker, StripeStem
 
 from maetool.config.load import load_config
 from maetool.plugins import load_plugins
-from maetool.registry import ENCODERS, MASKERS, MODELS
-from maetool.testing import check_encoder, check_masker, check_stem, check_target, tiny_batch
+from maetool.registry import ENCODERS, MASKERS, METRICS, MODELS
+from maetool.testing import check_encoder, check_masker, check_stem, check_target, check_teacher, tiny_batch, tiny_model
 
 CONFIG = "maetool_stripes::stripes_shapes.py"
 
@@ -54,3 +54,26 @@ def test_the_config_trains():
     loss.backward()
     assert loss > 0
     assert model.decoder.pred.weight.grad.abs().sum() > 0
+
+
+def test_teacher():
+    model = tiny_model(teacher={"type": "MirrorTeacher"}, target={"type": "TeacherFeatureTarget"})
+    images = model.data_preprocessor(tiny_batch())["images"]
+    layout = model.encoder.layout_of(images)
+    check_teacher(model.teacher, images, layout, model)
+    (features,) = model.teacher(images, layout, ["features"])["features"]
+    (mirrored,) = model.teacher(images.flip(-1), layout, ["features"])["features"]
+    grid = mirrored[:, 1:].unflatten(1, layout.grid).flip(2).flatten(1, 2)
+    torch.testing.assert_close(features[:, 1:], grid)
+
+
+def test_evaluator():
+    bank = torch.tensor([[1.0, 0.1], [1.0, -0.1], [0.0, 1.0]])
+    evaluator = METRICS.build({"type": "ClassMeanEvaluator"})
+    scores = evaluator.scores(bank, torch.tensor([0, 0, 1]), torch.tensor([[5.0, 1.0], [1.0, 4.0]]))
+    assert scores.argmax(dim=1).tolist() == [0, 1]
+
+
+def test_the_evaluator_measures_in_a_run():
+    cfg = load_config(CONFIG)
+    assert cfg.val_cfg.evaluators.classes.type == "ClassMeanEvaluator"

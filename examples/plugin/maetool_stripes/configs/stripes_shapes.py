@@ -1,7 +1,7 @@
 """Striped masks and mean colours on drawn shapes of 32 pixels.
 
 Command: maetool train maetool_stripes::stripes_shapes.py
-Differs from maetool::mae/vit-t_shapes.py, on which it builds, in the masker and the target.
+Differs from maetool::mae/vit-t_shapes.py, on which it builds, in the masker, the target and one evaluator more.
 """
 
 _base_ = ["maetool::mae/vit-t_shapes.py"]
@@ -10,3 +10,4 @@ model = dict(
     masker=dict(type="StripeMasker", mask_ratio=0.5),
     target=dict(_delete_=True, type="MeanColourTarget"),
 )
+val_cfg = dict(evaluators=dict(classes=dict(type="ClassMeanEvaluator", optional=True)))
