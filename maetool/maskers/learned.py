@@ -1,7 +1,7 @@
 """Maskers that read the encoder's tokens."""
 
 from dataclasses import replace
-from math import prod
+from math import log, prod
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from maetool.registry import MASKERS
 from maetool.structures import Layout, MaskPlan
 
 from .base import Masker
+
+_LEAST = log(torch.finfo(torch.float32).eps)
 
 
 @MASKERS.register_module()
@@ -64,7 +66,11 @@ class AdaptiveMasker(Masker):
         return {"pos_embed"}
 
     def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
-        """Return the plan of a draw, with the `log_probs` (B, L) of the patches in `aux`."""
+        """Return the plan of a draw, with the `log_probs` (B, L) of the patches in `aux`.
+
+        Raises:
+            UsageError: another grid than that of the positions.
+        """
         if layout.grid != self.grid:
             raise UsageError(
                 f"AdaptiveMasker has positions of a grid of {format_size(self.grid)}, but the patches lie on "
@@ -77,15 +83,26 @@ class AdaptiveMasker(Masker):
         gumbel = -(-rng.order(layout.length).double().clamp(min=2**-25).log()).log()
         scores = -(log_probs.detach() + gumbel)
         plan = MaskPlan.from_scores(scores, self.num_keep(layout.grid), layout, self.num_predict(layout.grid), weight)
-        return replace(plan, aux={"log_probs": log_probs})
+        # The published loss takes no probability for smaller than float32 tells from 0.
+        return replace(plan, aux={"log_probs": log_probs.clamp(min=_LEAST)})
 
     def loss(self, plan: MaskPlan, errors: Tensor) -> Tensor:
         """Return the policy gradient's loss, a scalar: minus the mean of log p times the error of a removed patch.
 
         Args:
-            plan: of this masker.
+            plan: of this masker; of a mask that was given, which tells nothing of its draws, the loss is 0.
             errors: (B, M), of the predicted patches, without gradient.
+
+        Raises:
+            UsageError: it is trained, but the mask was given.
         """
+        if "log_probs" not in plan.aux:
+            if self.training:
+                raise UsageError(
+                    "AdaptiveMasker learns from the masks that it draws, but the masks are given: leave `mask` out of "
+                    "the samples, or take another masker."
+                )
+            return errors.new_zeros(())
         return -plan.average(plan.aux["log_probs"].gather(1, plan.ids_predict) * errors)
 
 

@@ -145,6 +145,14 @@ def test_a_patch_of_high_error_becomes_likelier():
     assert probs[12:].mean() > 2 * probs[:4].mean()
 
 
+def test_nothing_is_learned_of_masks_that_are_given():
+    masker = AdaptiveMasker(encoder_dim=8, grid=(4, 4), mask_ratio=0.5)
+    plan = plan_of(masker, (4, 4), batch=2, given=torch.arange(16).lt(8).expand(2, -1))
+    assert masker.eval().loss(plan, torch.ones(2, 8)) == 0
+    with pytest.raises(UsageError, match="learns from the masks that it draws, but the masks are given: leave `mask`"):
+        masker.train().loss(plan, torch.ones(2, 8))
+
+
 def test_what_did_not_change_is_left_out():
     tokens = torch.randn(8, 4 * 25, 6, generator=torch.Generator().manual_seed(0))
     tokens = tokens.view(8, 4, 25, 6)
