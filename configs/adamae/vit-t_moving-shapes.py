@@ -1,4 +1,4 @@
-"""AdaMAE, a tiny ViT on drawn clips of 8 frames of 24 pixels.
+"""AdaMAE, a tiny ViT on drawn clips of 4 frames of 24 pixels.
 
 Command: python tools/train.py configs/adamae/vit-t_moving-shapes.py
 Hardware: two CPU cores. As measured: docs/methods/adamae.md.

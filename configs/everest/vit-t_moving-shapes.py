@@ -1,4 +1,4 @@
-"""EVEREST, a tiny ViT on drawn clips of 8 frames of 24 pixels.
+"""EVEREST, a tiny ViT on drawn clips of 4 frames of 24 pixels.
 
 Command: python tools/train.py configs/everest/vit-t_moving-shapes.py
 Hardware: two CPU cores. As measured: docs/methods/everest.md.

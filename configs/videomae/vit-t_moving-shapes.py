@@ -1,4 +1,4 @@
-"""VideoMAE, a tiny ViT on drawn clips of 8 frames of 24 pixels.
+"""VideoMAE, a tiny ViT on drawn clips of 4 frames of 24 pixels.
 
 Command: python tools/train.py configs/videomae/vit-t_moving-shapes.py
 Hardware: two CPU cores. As measured: docs/methods/videomae.md.

@@ -5,7 +5,7 @@ train_dataloader = dict(
     # Changes no result:
     num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
     # Changes results:
-    batch_size=32,
+    batch_size=64,
     drop_last=True,
     dataset=dict(type="MovingShapesDataset", num_samples=2000, seed=0),  # no flip: it would swap two of the classes
 )

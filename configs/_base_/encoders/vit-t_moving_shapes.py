@@ -1,7 +1,7 @@
-# The tiny ViT of the drawn clips: 4 x 6 x 6 tubes.
+# The tiny ViT of the drawn clips: 2 x 6 x 6 tubes.
 encoder = dict(
     type="VisionTransformer",
-    img_size=(8, 24, 24),
+    img_size=(4, 24, 24),
     patch_size=(2, 4, 4),
     embed_dim=128,
     depth=4,
