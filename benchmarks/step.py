@@ -106,7 +106,7 @@ def run(
 
 
 def base_recipes() -> list[Path]:
-    """Return the base-sized pretraining recipe of every method, MAE's first.
+    """Return the base-sized pretraining recipe of every method on images, MAE's first.
 
     Of recipes that differ in epochs or in where they hide patches, which cost the same, one; one more for each encoder
     and for each number of predicted patches.
@@ -114,8 +114,10 @@ def base_recipes() -> list[Path]:
     recipe_of: dict[tuple[str, str, float | None], Path] = {}
     recipes = configs_folder("maetool").glob("*/*-b*_*e.py")
     for path in sorted(recipes, key=lambda path: (path.parent.name != "mae", len(path.name), path)):
-        masker = load_config(path).model.get("masker")
-        if masker is not None:
+        model = load_config(path).model
+        masker, size = model.get("masker"), model.get("encoder", {}).get("img_size")
+        of_images = isinstance(size, int) or (isinstance(size, Sequence) and len(size) == 2) or size is None
+        if masker is not None and of_images and "stems" not in model.encoder:
             recipe_of.setdefault((path.parent.name, path.name.split("-b")[0], masker.get("predict_ratio")), path)
     first, *others = recipe_of.values()
     return [first, *sorted(others)]

@@ -11,7 +11,7 @@ from torch.nn import functional
 from maetool.annotations import Count
 from maetool.errors import UsageError
 from maetool.layers import Block, init_as_mae
-from maetool.ops.geometry import format_size
+from maetool.ops.geometry import format_size, rank_of, to_size
 from maetool.ops.random import KeyedRandom
 from maetool.registry import MASKERS
 from maetool.structures import Layout, MaskPlan
@@ -52,7 +52,7 @@ class AdaptiveMasker(Masker):
         super().__init__(mask_ratio, predict_ratio)
         if encoder_dim % num_heads:
             raise UsageError(f"The encoder is {encoder_dim} wide, which does not divide into {num_heads} heads.")
-        self.grid, self.encoder_dim = tuple(grid), encoder_dim
+        self.grid, self.encoder_dim = to_size(grid, "grid", rank_of(grid)), encoder_dim
         self.pos_embed = nn.Parameter(torch.zeros(1, prod(self.grid), encoder_dim))
         self.block = Block(encoder_dim, num_heads, qkv_bias=False)
         for norm in self.block.modules():

@@ -17,6 +17,7 @@ SWIN = {"img_size": 32, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "
 SIZES = ("img_size", "patch_size", "grid", "unit", "cell_size", "patches_per_token")
 VALUES = {"img_size": 16, "patch_size": 4, "grid": 4, "unit": 2, "cell_size": 2, "patches_per_token": 1}
 MORE = {
+    "AdaptiveMasker": {"mask_ratio": 0.75},
     "SwinTransformer": SWIN,
     "HybridTransformer": {"conv_dims": [8, 8]},
     "WindowedTransformer": {"window_size": 2, "global_blocks": [1]},
@@ -48,14 +49,16 @@ def run(registry, part):
     plan = MaskPlan.from_scores(torch.rand(2, 16), 4, (4, 4))
     images = torch.randn(2, 3, *getattr(part, "img_size", (16, 16)))
     if registry is MASKERS:
-        return part(images, (4, 4), keys=torch.arange(2)).mask.float()
+        clues = {name: torch.randn(2, 16, 16) for name in part.needs}
+        return part(images, (4, 4), keys=torch.arange(2), clues=clues).mask.float()
     if registry is ENCODERS:
         return part.eval()(images)
     if registry is TARGETS:
         return part(images, plan).float()
     seen = plan.num_keep if "visible" in part.reads else 16
     tokens = [torch.randn(2, 1 + seen, 16) for _ in getattr(part, "layers", None) or [None]]
-    return part(tokens if getattr(part, "layers", None) else tokens[0], plan)
+    memory = {"memory": torch.randn(2, 17, 16)} if getattr(part, "takes_memory", False) else {}
+    return part(tokens if getattr(part, "layers", None) else tokens[0], plan, **memory)
 
 
 @pytest.mark.parametrize(("registry", "name", "sizes"), list(sized_parts()))

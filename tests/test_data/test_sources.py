@@ -173,7 +173,7 @@ def test_the_files_of_a_source_may_be_absent_in_a_small_run(places):
     )
     said = shrink(absent)
     assert absent.train_dataloader.dataset.type == "ShapesDataset"
-    assert any("there is no /absent, so shapes are drawn instead" in line for line in said)
+    assert any("/absent does not exist, so drawn shapes replace it" in line for line in said)
     shrink(present)
     assert present.train_dataloader.dataset.type == "SourceDataset"
 
