@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TextIO
+from types import FrameType
+from typing import Any, NoReturn, TextIO
 
 from .errors import UsageError, failure_of_job, failure_of_loading, is_interrupt
 
@@ -43,8 +44,13 @@ class _CtrlC:
     """Records Ctrl-C before it interrupts as usual, because a library may catch it and raise another error."""
 
     pressed = False  # on the class, because `maetool train` nests calls of `run`
+    message = ""
+
+    def __init__(self, message: str) -> None:
+        self._messages = (message, _CtrlC.message)
 
     def __enter__(self) -> None:
+        _CtrlC.message = self._messages[0]
         main_thread = threading.current_thread() is threading.main_thread()  # signal handlers need the main thread
         self._listens = main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if self._listens:
@@ -54,10 +60,21 @@ class _CtrlC:
     def __exit__(self, *_: Any) -> None:
         if self._listens:  # a second Ctrl-C during shutdown ends the process at once, with the same exit code
             signal.signal(signal.SIGINT, signal.SIG_DFL if self.pressed else signal.default_int_handler)
+        _CtrlC.message = self._messages[1]
 
-    def _note(self, number: int, frame: Any) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         _CtrlC.pressed = True
+        if _is_importing(frame):  # an exception that reaches an initialiser in C++, as torch's, aborts the process
+            tell(self.message)
+            _exit_at_once(INTERRUPTED_EXIT)
         signal.default_int_handler(number, frame)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return whether a module is being imported in this frame or in one that called it."""
+    while frame and frame.f_globals.get("__name__") != "importlib._bootstrap":
+        frame = frame.f_back
+    return frame is not None
 
 
 def run(
@@ -76,7 +93,7 @@ def run(
     """
     secure_streams()
     try:
-        with _CtrlC():
+        with _CtrlC(interrupted):
             main()
         code = 0
     except SystemExit as left:
@@ -135,6 +152,10 @@ def _leave(code: int) -> None:
     if code in (0, STOPPED_EXIT):  # otherwise the other processes may be busy and not answer
         distributed.destroy_process_group()
     atexit._run_exitfuncs()  # no public name; network loggers flush here
+    _exit_at_once(code)
+
+
+def _exit_at_once(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -218,3 +218,17 @@ def test_ctrl_c_is_130_and_leaves_a_run_that_resumes(repository, tmp_path, momen
     assert process.returncode == cli.INTERRUPTED_EXIT == 130, stderr[-2000:]
     assert "--resume continues from the last checkpoint" in stderr
     assert "Traceback" not in stderr
+
+
+def test_ctrl_c_in_an_import_does_not_abort(repository, tmp_path):
+    """C++ code that imports a module, as torch's, aborts the process when an exception reaches it."""
+    (tmp_path / "initialiser.py").write_text(
+        "import os, signal, time\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\nexcept BaseException:\n    os.abort()\n"
+    )
+    program = "from maetool.cli import run\nrun(lambda: __import__('initialiser'), 'Stopped in time.')"
+    environment = {**os.environ, "PYTHONPATH": f"{repository}{os.pathsep}{tmp_path}"}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stderr.strip()) == (130, "Stopped in time.")
