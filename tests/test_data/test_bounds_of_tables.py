@@ -93,14 +93,19 @@ def test_run_lengths_that_do_not_fit(counts, message):
         decode_mask({"size": [40, 60], "counts": counts}, (40, 60))
 
 
-def test_a_broken_mask_is_counted_and_not_scored(folder):
-    path = folder / "a.json"
-    path.write_text(json.dumps(content(annotations={"segmentation": [[1, 1, 20, 1, 1e8, 20, 1, 20]]})))
-    dataset = CocoDataset(folder, path, max_broken=0.5)
-    assert "5.png: annotation 0: its segmentation has a corner further outside" in dataset.load(0)["skipped"]
+def test_a_broken_mask_costs_its_object_alone(folder):
+    path, made = folder / "a.json", content(annotations={"segmentation": [[1, 1, 20, 1, 1e8, 20, 1, 20]]})
+    made["annotations"] += [{**made["annotations"][1], "id": number} for number in (90, 91)]
+    path.write_text(json.dumps(made))
+    dataset = CocoDataset(folder, path)
+    assert "without an outline that can be drawn, 1 in the file (first: annotation 0), are passed over" in (
+        dataset.describe()
+    )
+    assert not dataset.load(0)["skipped"]
+    truth = dataset.coco()["annotations"]
+    assert [entry["iscrowd"] for entry in truth if entry["id"] == 0] == [1]
     with pytest.raises(UsageError, match="Annotation 0: its segmentation has a corner further outside"):
-        CocoScores(dataset.coco(), [], "mask")
-    assert CocoScores(dataset.coco(), [], "mask", [6]).metrics["mask_ap"] == 0
+        CocoScores(made, [], "mask")
 
 
 def test_masks_of_very_many_objects(folder):
@@ -126,8 +131,8 @@ def test_an_annotation_with_id_0_is_found(kind):
 
 
 ODD = [
-    (content(images={"id": [1]}), r"entry 0 of `images` has the id \[1\], but it must be a whole number"),
-    (content(images={"id": "a"}), "has the id 'a', but it must be a whole number"),
+    (content(images={"id": [1]}), r"entry 0 of `images` has the id \[1\], but it must be a whole number or a name"),
+    (content(images={"id": " "}), "has the id ' ', but it must be a whole number or a name of one line"),
     (content(images={"file_name": 5}), "has the file_name 5, but it must be a path"),
     (content(images={"file_name": "a\0.png"}), "must be a path"),
     (content(images={"file_name": "\ud800.png"}), "must be a path"),
@@ -141,7 +146,7 @@ ODD = [
     (content(annotations={"bbox": [1, 2, 10**400, 4]}), "but it must be left, top, width and height in pixels"),
     (content(annotations={"iscrowd": "no"}), "has the iscrowd 'no', but it must be 0 or 1"),
     (
-        content(annotations={"area": None}),
+        content(annotations={"area": {}}),
         "annotation 0 has the area something long, but it must be a number of pixels",
     ),
     ("[" * 100_000, "is no JSON file"),

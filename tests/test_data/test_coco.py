@@ -77,7 +77,7 @@ def test_labels_follow_the_ids_and_only_real_objects_are_trained_on(folder):
     said = dataset.describe()
     assert "3 images with 2 objects of 2 classes; 2 images without objects stay, as background." in said
     assert "Crowds, 1 in the file, are not trained on" in said
-    assert "Boxes of no area, 1 in the file (first: annotation 4), are not either" in said
+    assert "Boxes of no area inside of their image, 1 in the file (first: annotation 4), are passed over" in said
     assert load(folder, limit=1).describe().startswith("1 images with 2 objects of 2 classes; 0 images without")
 
 
@@ -122,7 +122,7 @@ WRONG = {
     "image not there": (
         "images",
         {"file_name": "z.png"},
-        r"1 of 3 images .* are not in .* \(first: z.png\)",
+        r"1 of 3 images .* are not in .* \(first: z.png; in the folder: a.png, annotations.json, b.png, ...\)",
     ),
 }
 
@@ -155,7 +155,7 @@ def test_objects_without_outlines_are_for_boxes_alone(folder):
     said = content()
     del said["annotations"][0]["segmentation"]
     write(folder, said)
-    with pytest.raises(UsageError, match="annotation 1 has no segmentation: take a model of boxes alone"):
+    with pytest.raises(UsageError, match=r"1 of 2 objects .* \(first: annotation 1: it has no segmentation\): take a model of boxes alone"):
         load(folder)
     assert load(folder, with_masks=False).load(0)["objects"].masks is None
 

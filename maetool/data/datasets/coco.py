@@ -13,12 +13,12 @@ from maetool.data.codecs.image_size import DECODED_BYTES, MAX_PIXELS, RAISE_LIMI
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.objects import Objects
 from maetool.data.sources.file_index import FileIndex
-from maetool.data.sources.packed_names import Names
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 
-from .coco_file import CocoFile, read_coco
+from .coco_file import CocoFile, Id, read_coco
 from .coco_masks import decode_mask
+from .coco_paths import locate
 from .detection import ObjectDataset
 from .file_dataset import FileDataset
 from .subsets import Subset
@@ -28,8 +28,9 @@ from .subsets import Subset
 class CocoDataset(ObjectDataset, FileDataset):
     """The images of a COCO annotation file with their objects.
 
-    An image without objects stays, as background. Annotations of crowds are not trained on, and those of boxes without
-    area are not either; `describe` counts both. An image of another size than the file says counts as broken.
+    An image without objects stays, as background. Annotations of crowds, of boxes without area and, where masks are
+    wanted, without an outline that can be drawn are not trained on; `describe` counts them. Names of files may be those
+    of another machine, see `locate`. An image of another size than the file says counts as broken.
 
     Args:
         root: folder of the images.
@@ -41,8 +42,8 @@ class CocoDataset(ObjectDataset, FileDataset):
         limit: use only this many images, evenly spaced.
 
     Raises:
-        UsageError: see `read_coco`; images that are not there, or objects without a segmentation where masks are
-            wanted.
+        UsageError: see `read_coco` and `locate`; no object to learn from, or half of the objects or more without an
+            outline where masks are wanted.
     """
 
     def __init__(
@@ -61,13 +62,13 @@ class CocoDataset(ObjectDataset, FileDataset):
     ) -> None:
         self.source, self.with_masks = read_coco(annotations), with_masks
         folder = os.path.abspath(os.path.expanduser(root))
-        names = [entry["file_name"] for entry in self.source.content["images"]]
-        _check_images(folder, names, annotations)
-        if with_masks:
-            _check_masks(self.source)
-        files = FileIndex(folder, Names.of([os.fsencode(name) for name in names]))
+        located = locate(folder, self.source.files, annotations)
+        files = FileIndex(folder, located.names)
         subset = Subset(part, limit, seed=seed)
-        self.numbers = subset.choose(len(names), None).tolist()  # where each image stands in the file
+        self.numbers = subset.choose(len(files), None).tolist()  # where each image stands in the file
+        self._renamed = located.describe()
+        self._learned = self.source.learned(with_masks)
+        _check_objects(self.source, with_masks)
         super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels)
         self.classes = self.source.classes
         self.metainfo = {"classes": tuple(self.classes)}
@@ -76,34 +77,29 @@ class CocoDataset(ObjectDataset, FileDataset):
         """Return `inputs`, the image at `index`, a photograph undecoded, and its `objects`.
 
         Raises:
-            UnreadableImage: the file cannot be read, is of another size than the annotation file says, or has a
-                segmentation that cannot be read.
+            UnreadableImage: the file cannot be read, or is of another size than the annotation file says.
         """
         sample = super().stored(index)
-        entry = self._entry(index)
-        found, size = size_of(sample["inputs"]), (entry["height"], entry["width"])
-        if found != size:
+        height, width = size_of(sample["inputs"])
+        rows, columns = self.source.sizes[self.numbers[index]].tolist()
+        if (height, width) != (rows, columns):
             raise UnreadableImage(
                 self.files.path(index),
-                f"it has {found[0]} x {found[1]} pixels, but its annotations are for {size[0]} x {size[1]}",
+                f"it has {height} x {width} pixels, but its annotations are for {rows} x {columns}",
             )
-        return {**sample, "objects": self._objects(index, size)}
+        return {**sample, "objects": self._objects(index, (rows, columns))}
 
     def _objects(self, index: int, size: tuple[int, int]) -> Objects:
-        found = self.source.objects[self.numbers[index]]
-        boxes = torch.tensor([annotation["bbox"] for annotation in found], dtype=torch.float32).reshape(-1, 4)
+        places = [place for place in self.source.places(self.numbers[index]) if self._learned[place]]
+        boxes = torch.tensor(self.source.boxes[places], dtype=torch.float32)
         boxes[:, 2:] += boxes[:, :2]
-        labels = torch.tensor([self.source.label_of[annotation["category_id"]] for annotation in found]).long()
+        labels = torch.tensor(self.source.labels[places], dtype=torch.int64)
         masks = None
         if self.with_masks:
-            self._check_masks_fit(index, len(found), size)
-            masks = torch.zeros(len(found), *size, dtype=torch.bool)
-            for place, annotation in enumerate(found):
-                try:
-                    masks[place] = decode_mask(annotation["segmentation"], size)
-                except ValueError as error:
-                    reason = f"annotation {annotation['id']}: {error}"
-                    raise UnreadableImage(self.files.path(index), reason) from error
+            self._check_masks_fit(index, len(places), size)
+            masks = torch.zeros(len(places), *size, dtype=torch.bool)
+            for row, place in enumerate(places):
+                masks[row] = decode_mask(self.source.outline(place), size)
         return Objects(boxes, labels, masks)
 
     def _check_masks_fit(self, index: int, number: int, size: tuple[int, int]) -> None:
@@ -114,50 +110,40 @@ class CocoDataset(ObjectDataset, FileDataset):
                 f"{self.max_pixels:,}: {RAISE_LIMIT}, or take boxes alone",
             )
 
-    def _entry(self, index: int) -> dict[str, Any]:
-        return self.source.content["images"][self.numbers[index]]
-
-    def image_id(self, index: int) -> int:
+    def image_id(self, index: int) -> Id:
         """Return the id of the image at `index` in the annotation file."""
-        return self._entry(index)["id"]
+        return self.source.image_ids[self.numbers[index]]
+
+    def most_objects(self) -> int:
+        """Return the largest number of objects that an image in use has."""
+        return max(int(self._learned[self.source.places(number)].sum()) for number in self.numbers)
 
     def coco(self) -> dict[str, Any]:
-        """Return what the annotation file says about the images in use, crowds and all."""
-        if len(self) == len(self.source.objects):
-            return self.source.content
-        used = {self.image_id(index) for index in range(len(self))}
-        content = self.source.content
-        return {
-            "categories": content["categories"],
-            "images": [entry for entry in content["images"] if entry["id"] in used],
-            "annotations": [entry for entry in content["annotations"] if entry["image_id"] in used],
-        }
+        """Return what the annotation file says about the images in use, crowds and all; see `CocoFile.entries`."""
+        return self.source.entries(self.numbers, self.with_masks)
 
-    def category_ids(self) -> list[int]:
+    def category_ids(self) -> list[Id]:
         """Return the category id of each label."""
-        return list(self.source.label_of)
+        return self.source.category_ids
 
     def describe(self) -> str:
-        """Return a sentence on the objects of the images in use."""
-        return self.source.describe(self.numbers)
+        """Return sentences on the objects of the images in use."""
+        return self.source.describe(self.numbers, self.with_masks) + self._renamed
 
 
-def _check_images(root: str, names: Sequence[str], annotations: str | Path) -> None:
-    if not os.path.isdir(root):
-        raise UsageError(f"There is no folder {root}: set root to the folder of the images of {annotations}.")
-    missing = [name for name in names if not os.path.isfile(os.path.join(root, name))]
-    if missing:
+def _check_objects(source: CocoFile, with_masks: bool) -> None:
+    """Check that there is something to learn from, with outlines where masks are wanted."""
+    drawable = source.learned(True)
+    objects = source.learned(False)
+    missing = int((objects & ~drawable).sum())
+    if with_masks and missing and 2 * missing >= objects.sum():
         raise UsageError(
-            f"{len(missing)} of {len(names)} images that {annotations} lists are not in {root} (first: {missing[0]}): "
-            "set root to their folder, or remove them from the file."
+            f"{source.path}: {missing:,} of {objects.sum():,} objects have no outline that can be drawn (first: "
+            f"{source.first_undrawn}): take a model of boxes alone with model.with_masks=False, or correct the outlines."
         )
-
-
-def _check_masks(source: CocoFile) -> None:
-    for found in source.objects:
-        for annotation in found:
-            if not annotation.get("segmentation"):
-                raise UsageError(
-                    f"{source.path}: annotation {annotation['id']} has no segmentation: take a model of boxes alone "
-                    "with model.with_masks=False, or add the outlines."
-                )
+    if not objects.any():
+        raise UsageError(
+            f"{source.path}: none of its {len(source.labels):,} annotations is an object that can be learned from: "
+            f"{source.crowd.sum():,} are of crowds, {source.flat.sum():,} have a box of no area inside of their image; "
+            "check iscrowd and bbox."
+        )

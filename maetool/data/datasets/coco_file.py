@@ -1,9 +1,8 @@
-"""COCO's annotation files: read, checked and written."""
+"""COCO's annotation files as flat arrays, which the workers of a loader share; and datasets written as such files."""
 
 import json
-import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,90 +10,154 @@ from typing import Any
 import numpy as np
 import torch
 
+from maetool.data.sources.packed_names import Names
 from maetool.errors import UsageError
-from maetool.reading import read_file
 from maetool.writing import write_picture, write_text
 
+from .coco_json import load_coco, places_of, text_of
+from .coco_masks import why_not_drawn
 from .detection import ObjectDataset
 
-
-def _is_whole(value: Any) -> bool:
-    return (type(value) is int and abs(value) < 2**63) or (type(value) is float and value.is_integer())
+Id = int | str
 
 
-def _is_side(value: Any) -> bool:
-    return type(value) is int and 0 < value < 2**31
+@dataclass(frozen=True)
+class Ids:
+    """Ids as a file gives them: whole numbers, or text, also both in turn.
 
+    Attributes:
+        values: int64 (N,), or packed JSON where one is text.
+    """
 
-def _is_path(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and 0 not in os.fsencode(value) and bool(value)
-    except UnicodeEncodeError:  # half of a character, which JSON can hold
-        return False
+    values: np.ndarray | Names
 
+    @classmethod
+    def of(cls, ids: Sequence[Any]) -> "Ids":
+        """Pack ids."""
+        if any(isinstance(identity, str) for identity in ids):
+            return cls(Names.of([json.dumps(identity).encode() for identity in ids]))
+        return cls(np.array([int(identity) for identity in ids], np.int64))
 
-def _is_name(value: Any) -> bool:
-    return type(value) in (int, float) or (isinstance(value, str) and value.splitlines() == [value])
-
-
-def _is_length(value: Any) -> bool:
-    return type(value) in (int, float) and -1e9 < value < 1e9  # nor is NaN
-
-
-def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_length, value))
-
-
-_ID, _SIDE = (_is_whole, "a whole number"), (_is_side, "a whole number of pixels, at least 1")
-_BOX = (_is_box, "left, top, width and height in pixels")
-_NEEDED = {
-    "images": {"id": _ID, "file_name": (_is_path, "a path"), "height": _SIDE, "width": _SIDE},
-    "annotations": {"id": _ID, "image_id": _ID, "category_id": _ID, "bbox": _BOX},
-    "categories": {"id": _ID, "name": (_is_name, "a name of one line")},
-}
-_EXAMPLE = "; a COCO annotation file has lists of images, annotations and categories"
+    def __getitem__(self, place: int) -> Id:
+        return int(self.values[place]) if isinstance(self.values, np.ndarray) else json.loads(self.values[place])
 
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What an annotation file says, checked.
+    """What an annotation file says, checked. N images in the order of the file, M annotations in the order of these.
 
     Attributes:
         path: the file.
-        content: as in the file.
+        image_ids, files, sizes: ids and names (N) of the images, and their heights and widths, int32 (N, 2).
+        starts: int64 (N + 1), where the annotations of each image begin.
+        ids, boxes, areas: of the annotations; boxes, float64 (M, 4), are left, top, width and height in pixels.
+        labels: int32 (M,), 0 to K - 1.
+        crowd, flat, undrawn: bool (M,): those of crowds; those whose box has no area inside of its image; and those
+            whose outline is missing, cannot be drawn or covers no pixel.
+        outlines: JSON of the segmentations (M).
         classes: names of the categories, in the order of their ids.
-        label_of: category id to label, 0 to K - 1.
-        objects: for each image, in the order of the file, its annotations that can be trained on: those of crowds and
-            of no area are left out.
-        crowds, flat: how many annotations are of crowds, and ids of those of no area.
+        category_ids: the id of each label.
+        first_undrawn: why the first of `undrawn` cannot be drawn.
     """
 
     path: str
-    content: dict[str, Any]
+    image_ids: Ids
+    files: Names
+    sizes: np.ndarray
+    starts: np.ndarray
+    ids: Ids
+    boxes: np.ndarray
+    areas: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    flat: np.ndarray
+    undrawn: np.ndarray
+    outlines: Names
     classes: list[str]
-    label_of: dict[int, int]
-    objects: list[list[dict[str, Any]]]
-    crowds: int
-    flat: list[int]
+    category_ids: list[Id]
+    first_undrawn: str
 
-    def describe(self, numbers: Sequence[int]) -> str:
-        """Return a sentence on what some of the images hold, and on what the whole file has that is not trained on.
+    def places(self, image: int) -> range:
+        """Return the places of the annotations of an image."""
+        return range(int(self.starts[image]), int(self.starts[image + 1]))
+
+    def learned(self, with_masks: bool) -> np.ndarray:
+        """Return which annotations can be learned from, bool (M,)."""
+        usable: np.ndarray = ~self.crowd & ~self.flat
+        return usable & ~self.undrawn if with_masks else usable
+
+    def outline(self, place: int) -> Any:
+        """Return the segmentation of an annotation, None if there is none."""
+        return json.loads(self.outlines[place])
+
+    def entries(self, images: Sequence[int], with_masks: bool) -> dict[str, Any]:
+        """Return some of the images as an annotation file has them, with what detections are scored against.
+
+        Boxes of no area are left out. An object whose outline cannot be drawn is a crowd of its box where masks are
+        wanted: it is there, but nobody knows where exactly, so what is detected in it is neither right nor wrong.
+        """
+        categories = [{"id": i, "name": name} for i, name in zip(self.category_ids, self.classes, strict=True)]
+        listed = [
+            {"id": self.image_ids[image], "file_name": self.files[image]}
+            | dict(zip(("height", "width"), self.sizes[image].tolist(), strict=True))
+            for image in images
+        ]
+        annotations = [entry for image in images for entry in self._annotations(image, with_masks)]
+        return {"categories": categories, "images": listed, "annotations": annotations}
+
+    def _annotations(self, image: int, with_masks: bool) -> Iterator[dict[str, Any]]:
+        for place in self.places(image):
+            if self.flat[place]:
+                continue
+            left, top, width, height = box = self.boxes[place].tolist()
+            entry = {"id": self.ids[place], "image_id": self.image_ids[image], "bbox": box}
+            entry |= {"category_id": self.category_ids[self.labels[place]], "area": float(self.areas[place])}
+            unclear = with_masks and bool(self.undrawn[place])
+            entry["iscrowd"] = int(self.crowd[place] or unclear)
+            corners = [left, top, left + width, top, left + width, top + height, left, top + height]
+            entry["segmentation"] = [corners] if unclear else self.outline(place)
+            yield entry
+
+    def describe(self, images: Sequence[int], with_masks: bool) -> str:
+        """Return sentences on what some of the images hold, and on what the file has that is not learned from.
 
         Args:
-            numbers: where the images stand in the file.
+            images: where the images stand in the file.
+            with_masks: whether masks are learned.
         """
-        counts = [len(self.objects[number]) for number in numbers]
-        said = (
+        learned = self.learned(with_masks)
+        counts = [int(learned[self.starts[image] : self.starts[image + 1]].sum()) for image in images]
+        text = (
             f"{len(counts):,} images with {sum(counts):,} objects of {len(self.classes)} classes; "
             f"{counts.count(0):,} images without objects stay, as background."
         )
-        if self.crowds:
-            said += f" Crowds, {self.crowds:,} in the file, are not trained on; what is found in them is forgiven."
-        if self.flat:
-            said += (
-                f" Boxes of no area, {len(self.flat):,} in the file (first: annotation {self.flat[0]}), are not either."
-            )
-        return said
+        if self.crowd.any():
+            text += f" Crowds, {self.crowd.sum():,} in the file, are not trained on; what is found in them is forgiven."
+        for marked, what in (
+            (self.flat, "Boxes of no area inside of their image"),
+            (self.undrawn & ~self.crowd & ~self.flat & with_masks, "Objects without an outline that can be drawn"),
+        ):
+            if marked.any():
+                first = self.ids[int(marked.argmax())]
+                text += f" {what}, {marked.sum():,} in the file (first: annotation {first}), are passed over."
+        return text + self._describe_unused(learned) + self._describe_overhang()
+
+    def _describe_unused(self, learned: np.ndarray) -> str:
+        times = np.bincount(self.labels[learned], minlength=len(self.classes))
+        unused = [f"`{name}`" for name, number in zip(self.classes, times, strict=True) if not number]
+        rest = f" and {len(unused) - 5} more" if len(unused) > 5 else ""
+        return f" No object in the file is of {', '.join(unused[:5])}{rest}." if unused else ""
+
+    def _describe_overhang(self) -> str:
+        """Return a warning if many boxes reach beyond their images, as those of right and bottom do."""
+        sides = np.repeat(self.sizes[:, ::-1], np.diff(self.starts), axis=0)
+        beyond = (self.boxes[:, :2] + self.boxes[:, 2:] > sides + 1).any(axis=1) | (self.boxes[:, :2] < -1).any(axis=1)
+        if beyond.sum() * 10 <= len(beyond):
+            return ""
+        return (
+            f" {beyond.sum():,} of {len(beyond):,} boxes reach beyond their image: are they left, top, width and "
+            "height in pixels?"
+        )
 
 
 def read_coco(path: str | Path) -> CocoFile:
@@ -104,90 +167,82 @@ def read_coco(path: str | Path) -> CocoFile:
         UsageError: a file that cannot be read or is no such file, an entry of another kind, an id or the name of a
             category twice, or an annotation of an image or a category that there is not.
     """
-    content = _load(Path(path))
-    images = _by_id(content["images"], "image", path)
-    categories = _by_id(content["categories"], "category", path)
-    _by_id(content["annotations"], "annotation", path)
-    label_of = {identity: label for label, identity in enumerate(sorted(categories))}
-    objects: dict[int, list[dict[str, Any]]] = {identity: [] for identity in images}
-    crowds, flat = 0, []
-    for annotation in content["annotations"]:
-        _check_annotation(annotation, images, categories, path)
-        annotation.setdefault("iscrowd", 0)  # both are asked for by the evaluator
-        annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
-        if annotation["iscrowd"]:
-            crowds += 1
-        elif min(annotation["bbox"][2:]) <= 0:
-            flat.append(annotation["id"])
-        else:
-            objects[annotation["image_id"]].append(annotation)
-    names = [str(categories[identity]["name"]) for identity in label_of]
+    content = load_coco(Path(path))
+    images, annotations = content["images"], content["annotations"]
+    image_at = places_of(images, "image", path)
+    labels, category_ids, classes = _classes(content["categories"], path)
+    places_of(annotations, "annotation", path)
+    for annotation in annotations:
+        _check_links(annotation, image_at, labels, path)
+    owners = np.array([image_at[text_of(each["image_id"])] for each in annotations], np.int64)
+    order = np.argsort(owners, kind="stable").tolist()
+    annotations, owners = [annotations[place] for place in order], owners[order]
+    sizes = np.array([(entry["height"], entry["width"]) for entry in images], np.int32).reshape(-1, 2)
+    crowd = np.array([each["iscrowd"] for each in annotations], bool)
+    boxes = np.array([each["bbox"] for each in annotations], np.float64).reshape(-1, 4)
+    reasons = [_why_not_drawn(each, sizes[owner]) for each, owner in zip(annotations, owners, strict=True)]
+    return CocoFile(
+        path=str(path),
+        image_ids=Ids.of([entry["id"] for entry in images]),
+        files=Names.of([entry["file_name"].encode("utf-8", "surrogateescape") for entry in images]),
+        sizes=sizes,
+        starts=np.searchsorted(owners, np.arange(len(images) + 1)),
+        ids=Ids.of([each["id"] for each in annotations]),
+        boxes=boxes,
+        areas=np.array([each["area"] for each in annotations], np.float64),
+        labels=np.array([labels[text_of(each["category_id"])] for each in annotations], np.int32),
+        crowd=crowd,
+        flat=~crowd & _is_flat(boxes, sizes[owners]),
+        undrawn=np.array([reason is not None for reason in reasons], bool),
+        outlines=Names.of([json.dumps(each.get("segmentation")).encode() for each in annotations]),
+        classes=classes,
+        category_ids=category_ids,
+        first_undrawn=next(filter(None, reasons), ""),
+    )
+
+
+def _classes(
+    categories: Sequence[Mapping[str, Any]], path: str | Path
+) -> tuple[dict[str, int], list[Id], list[str]]:
+    """Return the text of each category's id to its label, and ids and names in the order of the labels."""
+    places_of(categories, "category", path)
+    ordered = sorted(categories, key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
+    names = [str(entry["name"]) for entry in ordered]
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise UsageError(
             f"{path} has {times} categories of the name `{name}`: give each a name of its own, or join them."
         )
-    return CocoFile(str(path), content, names, label_of, list(objects.values()), crowds, flat)
+    ids = [entry["id"] if isinstance(entry["id"], str) else int(entry["id"]) for entry in ordered]
+    return {text_of(identity): label for label, identity in enumerate(ids)}, ids, names
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_file(path))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): name a COCO annotation file.") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON file ({error}): name a COCO annotation file.") from error
-    for section, kinds in _NEEDED.items():
-        entries = content.get(section) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise UsageError(f"{path} has no list `{section}`{_EXAMPLE}.")
-        for place, entry in enumerate(entries):
-            missing = [key for key in kinds if not isinstance(entry, dict) or key not in entry]
-            if missing:
-                raise UsageError(f"{path}: entry {place} of `{section}` has no `{missing[0]}`{_EXAMPLE}.")
-            for key, (fits, kind) in kinds.items():
-                if not fits(entry[key]):
-                    raise _of_another_kind(f"{path}: entry {place} of `{section}`", key, entry[key], kind)
-    if not content["images"] or not content["categories"]:
-        raise UsageError(f"{path} lists {len(content['images'])} images and {len(content['categories'])} categories.")
-    return content
-
-
-def _of_another_kind(start: str, key: str, value: Any, kind: str) -> UsageError:
-    shown = (
-        repr(value) if isinstance(value, str | float | int | list) and len(str(value)[:100]) < 100 else "something long"
-    )
-    return UsageError(f"{start} has the {key} {shown}, but it must be {kind}.")
-
-
-def _by_id(entries: Sequence[Mapping[str, Any]], kind: str, path: str | Path) -> dict[int, Mapping[str, Any]]:
-    found = {entry["id"]: entry for entry in entries}
-    if len(found) < len(entries):
-        seen: set[int] = set()
-        twice = next(entry["id"] for entry in entries if entry["id"] in seen or seen.add(entry["id"]))
-        raise UsageError(f"{path}: the {kind} id {twice} is given twice: give each {kind} an id of its own.")
-    return found
-
-
-def _check_annotation(
-    annotation: Mapping[str, Any], images: Mapping[int, Any], categories: Mapping[int, Any], path: str | Path
+def _check_links(
+    annotation: Mapping[str, Any], images: Mapping[str, int], labels: Mapping[str, int], path: str | Path
 ) -> None:
     start = f"{path}: annotation {annotation['id']}"
-    if annotation["image_id"] not in images:
+    if text_of(annotation["image_id"]) not in images:
         raise UsageError(
             f"{start} is of the image {annotation['image_id']}, which is not listed: add the image or remove it."
         )
-    if annotation["category_id"] not in categories:
-        known = ", ".join(str(identity) for identity in sorted(categories)[:10])
+    if text_of(annotation["category_id"]) not in labels:
+        known = ", ".join(list(labels)[:10])
         raise UsageError(
             f"{start} is of the category {annotation['category_id']}, but the categories are {known}"
-            f"{' and more' if len(categories) > 10 else ''}: list it or correct the annotation."
+            f"{' and more' if len(labels) > 10 else ''}: list it or correct the annotation."
         )
-    if annotation.get("iscrowd", 0) not in (0, 1):
-        raise _of_another_kind(start, "iscrowd", annotation["iscrowd"], "0 or 1")
-    area = annotation.get("area", 0)
-    if type(area) not in (int, float) or not abs(area) < 1e18:
-        raise _of_another_kind(start, "area", area, "a number of pixels")
+
+
+def _is_flat(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return which boxes have no area inside of their images, whose heights and widths are `sizes` (M, 2)."""
+    ends = np.minimum(boxes[:, :2] + boxes[:, 2:], sizes[:, ::-1])
+    flat: np.ndarray = (ends <= np.maximum(boxes[:, :2], 0)).any(axis=1)
+    return flat
+
+
+def _why_not_drawn(annotation: Mapping[str, Any], size: np.ndarray) -> str | None:
+    reason = why_not_drawn(annotation.get("segmentation"), (int(size[0]), int(size[1])))
+    return reason and f"annotation {annotation['id']}: {reason}"
 
 
 def write_coco(dataset: ObjectDataset, folder: str | Path) -> tuple[Path, Path]:

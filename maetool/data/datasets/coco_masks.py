@@ -50,6 +50,30 @@ def check_segmentation(segmentation: Any, size: tuple[int, int]) -> None:
         raise ValueError("its segmentation is neither polygons nor run lengths")
 
 
+def why_not_drawn(segmentation: Any, size: tuple[int, int]) -> str | None:
+    """Return why a segmentation gives no mask of a pixel or more in an image of `size` (H, W), None if it does."""
+    if not segmentation:
+        return "it has no segmentation"
+    try:
+        check_segmentation(segmentation, size)
+        # Drawing takes far longer than a look at the corners, which settles nearly all polygons.
+        if not (isinstance(segmentation, list) and any(_is_wide(polygon, size) for polygon in segmentation)):
+            if not decode_mask(segmentation, size).any():
+                return "its segmentation covers no pixel"
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _is_wide(polygon: list[float], size: tuple[int, int]) -> bool:
+    """Return whether a polygon certainly covers a pixel: inside of the image, with more area than outline."""
+    corners = np.asarray(polygon[: len(polygon) // 2 * 2], np.float64).reshape(-1, 2)
+    following = np.roll(corners, -1, axis=0)
+    area = abs(float((corners[:, 0] * following[:, 1] - corners[:, 1] * following[:, 0]).sum())) / 2
+    inside = (corners >= 0).all() and (corners <= (size[1], size[0])).all()
+    return bool(inside and area > float(np.abs(following - corners).sum()))
+
+
 def _outline(polygon: list[Any], size: tuple[int, int]) -> float:
     """Return how many pixels there are along a polygon."""
     try:
