@@ -9,7 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from maetool.annotations import FromZero
 from maetool.config.facts import has_classes
-from maetool.data.datasets.labels import describe
+from maetool.data.datasets.labels import describe, warning_of
 from maetool.engine.optim.wrapper import report_of
 from maetool.errors import UsageError
 from maetool.evaluation.loop import KnnValLoop, PretrainValLoop, ValLoop, check_runner
@@ -80,6 +80,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner.logger.info(self._describe())
         if has_classes(runner.bare_model):
             runner.logger.info(describe(self.dataloader.dataset))
+            if warning := warning_of(self.dataloader.dataset, runner.bare_model):
+                runner.logger.warning(warning)
         with self.stop:
             runner.call_hook("before_train")
             if (self.val_at_start and self._iter == 0) or (self.by_epoch and self.owes_validation):

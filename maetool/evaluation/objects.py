@@ -16,9 +16,11 @@ from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv, write_text
 
 from .base import BaseEvaluator, EvaluationData
-from .coco import KINDS, STATISTICS, CocoScores, to_coco
+from .coco import KINDS, STATISTICS, CocoScores, Id, to_coco
 from .loop import EarlierValLoop
 from .names import named
+
+_MOST = 100  # detections of an image that count in COCO
 
 
 @METRICS.register_module()
@@ -27,7 +29,7 @@ class DetectionEvaluator(BaseEvaluator):
 
     The model has `with_masks`, and returns detections in mode "predict". Each image counts once, for any number of
     processes; a broken file does not count. Classes are matched by name with the trained ones, so a validation set may
-    lack some.
+    lack some. As many detections of an image count as the model can find, at least COCO's 100.
 
     Args:
         dataloader, every, prefix: see `BaseEvaluator`; the dataset must be an `ObjectDataset`.
@@ -72,7 +74,8 @@ class DetectionEvaluator(BaseEvaluator):
         ids = _category_ids(data.trained_classes or dataset.classes, dataset)
         self.detections, seen = _collect(model, data, ids)
         truth = dataset.coco()
-        self.scores = {kind: CocoScores(truth, self.detections, kind, seen) for kind in kinds}
+        most = max(_MOST, getattr(model, "num_found", 0))
+        self.scores = {kind: CocoScores(truth, self.detections, kind, seen, most) for kind in kinds}
         return {name: value for scores in self.scores.values() for name, value in scores.metrics.items()}
 
     def report(self, folder: Path) -> dict[str, Any]:
@@ -119,8 +122,8 @@ class DetectionValLoop(EarlierValLoop):
 
 
 def _collect(
-    model: ModelLike, data: EvaluationData, category_ids: Sequence[int | None]
-) -> tuple[list[dict[str, Any]], list[int]]:
+    model: ModelLike, data: EvaluationData, category_ids: Sequence[Id | None]
+) -> tuple[list[dict[str, Any]], list[Id]]:
     """Return the detections of all processes, and the ids of their images."""
     entries, seen = [], []
     for batch in data:
@@ -131,10 +134,10 @@ def _collect(
                 seen.append(data.dataset.image_id(index))
                 entries += to_coco(detected, seen[-1], category_ids)
     parts = all_gather_object((entries, seen))
-    return [entry for part, _ in parts for entry in part], sorted(each for _, part in parts for each in part)
+    return [entry for part, _ in parts for entry in part], [each for _, part in parts for each in part]
 
 
-def _category_ids(trained: Sequence[str], dataset: ObjectDataset) -> list[int | None]:
+def _category_ids(trained: Sequence[str], dataset: ObjectDataset) -> list[Id | None]:
     """Return for each trained class its id in the data, None if the data lacks it."""
     ids = dict(zip(dataset.classes, dataset.category_ids(), strict=True))
     strange = [name for name in ids if name not in set(trained)]

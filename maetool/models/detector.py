@@ -44,7 +44,7 @@ class ObjectDetector(TrainableModel):
         anchors_sampled, regions_sampled: how many of an image the losses look at.
         num_proposals: boxes of an image that reach the second stage.
         score_threshold: detections of a lower score are left out.
-        num_found: detections of an image at most.
+        num_found: detections of an image at most; `DetectionEvaluator` counts as many.
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
 
     Raises:
@@ -78,7 +78,8 @@ class ObjectDetector(TrainableModel):
         check_maps(encoder)
         strides = _strides(encoder.patch_size)
         super().__init__(MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
-        self.num_classes, self.with_masks, self.coarsest = num_classes, with_masks, strides[-1]
+        self.num_classes, self.with_masks, self.num_found = num_classes, with_masks, num_found
+        self.coarsest = strides[-1]
         self.encoder = encoder
         self.pyramid = SimpleFeaturePyramid(encoder.embed_dim, channels)
         self.proposals = proposal_network(channels, strides, anchor_scale, anchors_sampled, num_proposals)

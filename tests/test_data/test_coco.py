@@ -155,7 +155,10 @@ def test_objects_without_outlines_are_for_boxes_alone(folder):
     said = content()
     del said["annotations"][0]["segmentation"]
     write(folder, said)
-    with pytest.raises(UsageError, match=r"1 of 2 objects .* \(first: annotation 1: it has no segmentation\): take a model of boxes alone"):
+    with pytest.raises(
+        UsageError,
+        match=r"1 of 2 objects .* \(first: annotation 1: it has no segmentation\): take a model of boxes alone",
+    ):
         load(folder)
     assert load(folder, with_masks=False).load(0)["objects"].masks is None
 

@@ -200,7 +200,7 @@ def test_data_of_boxes_alone(repository, tmp_path):
     for annotation in said["annotations"]:
         del annotation["segmentation"]
     (root / "annotations.json").write_text(json.dumps(said))
-    with pytest.raises(UsageError, match="annotation 1 has no segmentation: take a model of boxes alone"):
+    with pytest.raises(UsageError, match=r"annotation 1: it has no segmentation\): take a model of boxes alone"):
         use_data(load_config(repository / TINY), str(root))
     cfg = load_config(repository / TINY, ["model.with_masks=False"])
     use_data(cfg, str(root))

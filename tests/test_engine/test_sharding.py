@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from ranks import leave
 from torch.distributed.tensor import DTensor
 
 from maetool.engine.hooks.guard import NonFiniteHook
@@ -191,7 +192,7 @@ def check(rank, path):
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
     for function in CHECKS:
         function(rank)
-    dist.destroy_process_group()
+    leave()
 
 
 def test_two_processes(tmp_path):

@@ -201,9 +201,7 @@ def read_coco(path: str | Path) -> CocoFile:
     )
 
 
-def _classes(
-    categories: Sequence[Mapping[str, Any]], path: str | Path
-) -> tuple[dict[str, int], list[Id], list[str]]:
+def _classes(categories: Sequence[Mapping[str, Any]], path: str | Path) -> tuple[dict[str, int], list[Id], list[str]]:
     """Return the text of each category's id to its label, and ids and names in the order of the labels."""
     places_of(categories, "category", path)
     ordered = sorted(categories, key=lambda entry: (isinstance(entry["id"], str), entry["id"]))

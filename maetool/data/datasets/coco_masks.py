@@ -57,9 +57,9 @@ def why_not_drawn(segmentation: Any, size: tuple[int, int]) -> str | None:
     try:
         check_segmentation(segmentation, size)
         # Drawing takes far longer than a look at the corners, which settles nearly all polygons.
-        if not (isinstance(segmentation, list) and any(_is_wide(polygon, size) for polygon in segmentation)):
-            if not decode_mask(segmentation, size).any():
-                return "its segmentation covers no pixel"
+        wide = isinstance(segmentation, list) and any(_is_wide(polygon, size) for polygon in segmentation)
+        if not wide and not decode_mask(segmentation, size).any():
+            return "its segmentation covers no pixel"
     except ValueError as error:
         return str(error)
     return None

@@ -37,10 +37,10 @@ class Located:
 
 
 def locate(folder: str, files: Names, annotations: str | Path) -> Located:
-    """Return where the images that an annotation file lists are.
+    r"""Return where the images that an annotation file lists are.
 
     A name that is none in `folder` loses its first folders, one after the other, until it is: `images/a.png`,
-    `images\\\\a.png` and `/home/else/data/images/a.png` are `a.png`. What is left is looked for at any depth below
+    `images\a.png` and `/home/else/data/images/a.png` are `a.png`. What is left is looked for at any depth below
     `folder`, where upper and lower case are the same; one file must have the name.
 
     Raises:
@@ -55,9 +55,10 @@ def locate(folder: str, files: Names, annotations: str | Path) -> Located:
         names = [name or by_name.get(_last(each)) for name, each in zip(names, listed, strict=True)]
     missing = [each for name, each in zip(names, listed, strict=True) if name is None]
     if missing:
+        first = f"first: {missing[0]}; in the folder: {_shown(folder)}"
         raise UsageError(
-            f"{len(missing)} of {len(listed)} images that {annotations} lists are not in {folder} (first: {missing[0]}; "
-            f"in the folder: {_shown(folder)}): set root to their folder, or remove them from the file."
+            f"{len(missing)} of {len(listed)} images that {annotations} lists are not in {folder} ({first}): set root "
+            "to their folder, or remove them from the file."
         )
     chosen = [str(name) for name in names]
     moved = [pair for pair in zip(listed, chosen, strict=True) if pair[0] != pair[1]]

@@ -44,11 +44,11 @@ class ObjectDataset(ImageDataset):
         categories = [{"id": self.category_ids()[label], "name": name} for label, name in ids]
         return {"images": images, "annotations": annotations, "categories": categories}
 
-    def image_id(self, index: int) -> int:
+    def image_id(self, index: int) -> int | str:
         """Return the id that the image at `index` has in `coco`."""
         return index
 
-    def category_ids(self) -> list[int]:
+    def category_ids(self) -> Sequence[int | str]:
         """Return the id that each class has in `coco`."""
         return list(range(1, len(self.classes) + 1))
 
@@ -56,7 +56,21 @@ class ObjectDataset(ImageDataset):
         """Return a sentence on the objects."""
         return f"{len(self):,} images with objects of {len(self.classes)} classes."
 
-    def _annotations(self, objects: Objects, image_id: int, first: int) -> list[dict[str, Any]]:
+    def warning_of(self, model: Any) -> str:
+        """Return a sentence on what a model cannot give that the data holds, empty if there is nothing."""
+        most, number = self.most_objects(), getattr(model, "num_found", None)
+        if number is None or most <= number:
+            return ""
+        return (
+            f"An image has {most:,} objects, but the model finds {number:,} at most, so some can never be found: "
+            f"--cfg-options model.num_found={most} raises the number, in the scores too."
+        )
+
+    def most_objects(self) -> int:
+        """Return the largest number of objects of an image where that is known without loading all, or else 0."""
+        return 0
+
+    def _annotations(self, objects: Objects, image_id: int | str, first: int) -> list[dict[str, Any]]:
         found, ids = [], self.category_ids()
         for place, (label, box) in enumerate(zip(objects.labels.tolist(), objects.boxes.tolist(), strict=True)):
             left, top, right, bottom = box

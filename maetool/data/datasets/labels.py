@@ -69,6 +69,12 @@ def describe(dataset: Any) -> str:
     return own() if own else describe_balance(labels_of(dataset))
 
 
+def warning_of(dataset: Any, model: Any) -> str:
+    """Return a sentence on what a model cannot give that a dataset holds, by the dataset's own `warning_of`, or ""."""
+    own = getattr(dataset, "warning_of", None)
+    return own(model) if own else ""
+
+
 def describe_balance(labels: Labels) -> str:
     """Return a sentence on how many images each class has; of many classes the largest and the smallest.
 
