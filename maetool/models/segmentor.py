@@ -1,7 +1,9 @@
 """The segmentor: an encoder, a pyramid and a head that classifies every pixel."""
 
+import logging
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -16,8 +18,10 @@ from maetool.registry import ENCODERS, MODELS
 
 from .build import Part
 from .downstream import DownstreamModel
-from .views import look, slide
+from .views import look, slide, stripes
 
+_logger = logging.getLogger("maetool")
+_MUCH = 2.0  # GB of logits
 _NO_PIXEL = 1e-6  # below any sum of weights, for a batch in which no pixel counts
 
 
@@ -116,12 +120,31 @@ class Segmentor(DownstreamModel):
             maps = feature_maps(self.encoder, images, self.pyramid.layers)
         return self.pyramid(maps)
 
+    def predict_classes(self, images: Tensor) -> Tensor:
+        """Return the class of the largest logit of mode "predict" at each pixel, int64 (B, H, W).
+
+        Windows are taken in stripes, without the logits of all pixels at once, unless several views are averaged.
+        """
+        size = images.shape[2:]
+        in_stripes = self.inference == "slide" and self.scales == (1.0,) and not self.flip
+        if not in_stripes:
+            _tell_bytes(len(images), self.num_classes, tuple(size))
+            return self(images, mode="predict").argmax(dim=1)
+        windows = stripes(self._whole, self._filled_up(images), self.encoder.img_size, self.stride)
+        classes = [stripe.argmax(dim=1) for _, stripe in windows]
+        return torch.cat(classes, dim=1)[..., : size[0], : size[1]]
+
     def _slide(self, images: Tensor) -> Tensor:
-        window, size = self.encoder.img_size, images.shape[2:]
-        if getattr(self.encoder, "one_size", False):  # zeros, the mean of normalised images, fill up a smaller one
-            below, right = (max(0, side - length) for side, length in zip(window, size, strict=True))
-            images = functional.pad(images, (0, right, 0, below))
-        return slide(self._whole, images, window, self.stride)[..., : size[0], : size[1]]
+        size = images.shape[2:]
+        logits = slide(self._whole, self._filled_up(images), self.encoder.img_size, self.stride)
+        return logits[..., : size[0], : size[1]]
+
+    def _filled_up(self, images: Tensor) -> Tensor:
+        if not getattr(self.encoder, "one_size", False):
+            return images
+        sides = zip(self.encoder.img_size, images.shape[2:], strict=True)
+        below, right = (max(0, side - length) for side, length in sides)
+        return functional.pad(images, (0, right, 0, below))  # with zeros, the mean of normalised images
 
     def _whole(self, images: Tensor) -> Tensor:
         return self._at_pixels(self.decode_head(self._maps(images)), images.shape[2:])
@@ -162,6 +185,18 @@ class Segmentor(DownstreamModel):
                 f"The batch has classes of pixels of the shape {found}, but expected is {expected}: train on a dataset "
                 "of segmentation, such as SegmentationDataset, whose transforms keep image and classes alike."
             )
+
+
+@cache  # once for each size
+def _tell_bytes(images: int, num_classes: int, size: tuple[int, int]) -> None:
+    """Log what the logits of large images need, before they are computed."""
+    gigabytes = 4 * images * num_classes * size[0] * size[1] / 1e9
+    if gigabytes > _MUCH:
+        _logger.warning(
+            f"The logits of {images} images of {size[0]:,} x {size[1]:,} pixels and {num_classes} classes need "
+            f"{gigabytes:.1f} GB, two to three times that for several views; with inference='slide', scales=[1.0] and "
+            "flip=False, stripes of them do."
+        )
 
 
 def _weights(class_weight: Sequence[float] | None, num_classes: int) -> Tensor | None:

@@ -17,27 +17,50 @@ def starts_of(length: int, window: int, stride: int) -> list[int]:
     return [min(step * stride, max(0, length - window)) for step in range(steps + 1)]
 
 
-def slide(logits: Logits, images: Tensor, window: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Return logits (B, K, H, W), at each pixel the mean of those of the windows that cover it.
+def stripes(
+    logits: Logits, images: Tensor, window: Sequence[int], stride: Sequence[int]
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield logits (B, K, h, W) from top to bottom, at each pixel the mean of those of the windows that cover it.
+
+    Only the rows that windows still cover are kept, so a large image needs the memory of one row of windows.
 
     Args:
         logits: of one window.
         images: (B, C, H, W).
         window: height and width; an image that is smaller is taken as it is.
         stride: pixels from one window to the next, along each axis.
+
+    Yields:
+        The row of the image at which a stripe begins, and its logits, which the next stripe overwrites.
     """
-    (height, width), sides = window, images.shape[2:]
-    rows, columns = (starts_of(*axis) for axis in zip(sides, window, stride, strict=True))
-    count = images.new_zeros(1, 1, *sides)
-    total: Tensor | None = None
-    for top in rows:
+    sides = images.shape[2:]
+    height, width = (min(pair) for pair in zip(window, sides, strict=True))
+    rows, columns = (starts_of(*axis) for axis in zip(sides, (height, width), stride, strict=True))
+    kept: Tensor | None = None
+    count = images.new_zeros(1, 1, height, sides[1])
+    for top, following in zip(rows, [*rows[1:], sides[0]], strict=True):
         for left in columns:
-            part = (..., slice(top, top + height), slice(left, left + width))
-            found = logits(images[part].contiguous()).float()
-            total = found.new_zeros(*found.shape[:2], *sides) if total is None else total
-            total[part] += found
+            part = (..., slice(left, left + width))
+            found = logits(images[..., top : top + height, left : left + width].contiguous()).float()
+            kept = found.new_zeros(*found.shape[:2], height, sides[1]) if kept is None else kept
+            kept[part] += found
             count[part] += 1
-    return total / count
+        done = following - top
+        assert kept is not None
+        yield top, kept[..., :done, :].div_(count[..., :done, :].clone())  # which the backward pass needs
+        for each in (kept, count):
+            rest = each[..., done:, :].clone()
+            each.zero_()[..., : rest.shape[2], :] = rest
+
+
+def slide(logits: Logits, images: Tensor, window: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Return logits (B, K, H, W), at each pixel the mean of those of the windows that cover it; see `stripes`."""
+    result: Tensor | None = None
+    for top, stripe in stripes(logits, images, window, stride):
+        result = stripe.new_empty(*stripe.shape[:2], *images.shape[2:]) if result is None else result
+        result[..., top : top + stripe.shape[2], :] = stripe
+    assert result is not None
+    return result
 
 
 def look(logits: Logits, images: Tensor, scales: Sequence[float], flip: bool) -> Tensor:
@@ -51,9 +74,12 @@ def look(logits: Logits, images: Tensor, scales: Sequence[float], flip: bool) ->
     """
     if list(scales) == [1.0] and not flip:
         return logits(images)
-    views = list(_views(images, scales, flip))
-    total = sum(_probabilities(logits, view, mirrored, images.shape[2:]) for view, mirrored in views)
-    return (total / len(views)).clamp(min=1e-12).log()
+    total, number = torch.zeros((), device=images.device), 0
+    for number, (view, mirrored) in enumerate(_views(images, scales, flip), start=1):
+        found = _probabilities(logits, view, mirrored, images.shape[2:])
+        total = total.expand_as(found).clone() if number == 1 else total
+        total += found  # in place, because large images have little memory to spare
+    return total.div_(number).clamp_(min=1e-12).log_()
 
 
 def _views(images: Tensor, scales: Sequence[float], flip: bool) -> Iterator[tuple[Tensor, bool]]:

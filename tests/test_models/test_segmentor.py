@@ -14,7 +14,7 @@ from maetool.engine.optim.layer_decay import layer_decay_groups
 from maetool.errors import UsageError
 from maetool.heads.segmentation import FCNHead, LinearMapHead, UPerHead
 from maetool.models import Segmentor
-from maetool.models.views import look, slide, starts_of
+from maetool.models.views import look, slide, starts_of, stripes
 from maetool.pretrained.initial import load_initial
 from maetool.registry import ENCODERS, MODELS
 from maetool.weights.write import write_checkpoint
@@ -247,3 +247,43 @@ def test_layer_scale_is_timms_and_begins_without_effect():
     other = timm.models.VisionTransformer(**sizes, init_values=0.5, num_classes=0, global_pool="").eval()
     other.load_state_dict(scaled.state_dict())
     assert torch.allclose(scaled(images), other.forward_features(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (40, 24), (33, 50), (9, 70)])
+@pytest.mark.parametrize("stride", [(4, 4), (11, 7), (16, 16)])
+def test_stripes_are_the_windows_and_keep_one_row_of_them(size, stride):
+    """At each pixel the mean over all windows that cover it, as in a loop over a canvas of the image's size."""
+    images, window = torch.rand(2, 3, *size), (16, 16)
+    height, width = (min(pair) for pair in zip(window, size, strict=True))
+    total, count = torch.zeros(2, 3, *size), torch.zeros(*size)
+    for top in starts_of(size[0], height, stride[0]):
+        for left in starts_of(size[1], width, stride[1]):
+            part = (..., slice(top, top + height), slice(left, left + width))
+            total[part] += images[part].cumsum(dim=-1)
+            count[part] += 1
+    found = [stripe.clone() for _, stripe in stripes(lambda part: part.cumsum(dim=-1), images, window, stride)]
+    assert torch.equal(torch.cat(found, dim=2), total / count)
+    assert all(stripe.shape[2] <= 16 for stripe in found)
+    assert torch.equal(slide(lambda part: part.cumsum(dim=-1), images, window, stride), total / count)
+
+
+@pytest.mark.parametrize("options", [{}, {"inference": "whole"}, {"flip": True}, {"scales": [1.0, 1.5]}])
+def test_classes_are_those_of_the_logits(options):
+    model, images = segmentor(**options).eval(), torch.rand(2, 3, 24, 30)
+    with torch.no_grad():
+        assert torch.equal(model.predict_classes(images), model(images, mode="predict").argmax(dim=1))
+
+
+def test_several_views_can_be_learned_through():
+    model = segmentor(flip=True, scales=[1.0, 0.5]).eval()
+    model(torch.rand(1, 3, 24, 30), mode="predict").sum().backward()
+    assert all(parameter.grad is not None for parameter in model.decode_head.parameters())
+
+
+def test_much_memory_is_told_before(caplog):
+    from maetool.models.segmentor import _tell_bytes
+
+    _tell_bytes(2, 150, (100, 100))
+    assert not caplog.text
+    _tell_bytes(2, 150, (4000, 3000))
+    assert "The logits of 2 images of 4,000 x 3,000 pixels and 150 classes need 14.4 GB" in caplog.text
