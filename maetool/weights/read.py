@@ -18,10 +18,10 @@ from maetool.weights.formats.table import to_ours
 
 from .addresses import local_file as local_file
 from .checksums import CHECKSUM, checksum_of, differs
+from .unwrap import unwrap
 
-# Suffixes of weight files, and keys under which weights may be stored.
+# Suffixes of weight files.
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
-_PLACES = ("state_dict", "model", "model_state_dict", "student", "teacher", "model_ema", "ema_state_dict")
 _MAGIC = b"\x8a\nl\xfc\x9cF"  # torch's old format begins with this number, pickled
 # Bounds of a loaded checkpoint: a multiple of its bytes plus a constant, one part per byte plus a constant, a depth.
 _TIMES, _MORE_BYTES, _MORE_PARTS, _DEEPEST = 8, 2**26, 2**20, 100
@@ -191,10 +191,27 @@ def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor
     The checkpoint may be maetool's, a bare state dict, or another project's, see `maetool.weights.formats.table`.
 
     Raises:
-        UsageError: it contains no weights, or those of two models.
+        UsageError: it contains no weights, those of two models, or NaN or infinite values.
     """
-    weights = named_weights(state, source)
-    return to_ours(weights, str(source))
+    weights = to_ours(named_weights(state, source), str(source))
+    _check_finite(weights, source)
+    return weights
+
+
+def _check_finite(weights: Mapping[str, Tensor], source: str | Path) -> None:
+    broken = [name for name, value in weights.items() if not name.endswith("mask") and not _is_finite(value)]
+    if broken:
+        raise UsageError(
+            f"{source}: {broken[0]} has NaN or infinite values, as have {len(broken)} of its {len(weights)} tensors "
+            "in all: use an earlier checkpoint, or ask its author for another file."
+        )
+
+
+def _is_finite(value: Tensor) -> bool:
+    if value.is_meta or not value.is_floating_point():
+        return True
+    # A sum needs no memory of the size of the tensor, but that of large numbers may overflow.
+    return bool(value.float().sum().isfinite()) or bool(value.isfinite().all())
 
 
 def named_weights(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
@@ -203,20 +220,7 @@ def named_weights(state: Mapping[str, Any], source: str | Path) -> dict[str, Ten
     Raises:
         UsageError: it contains no weights, or several sets without an indication which one to use.
     """
-    places = [place for place in _PLACES if _holds_tensors(state.get(place))]
-    if len(places) > 1 and "meta" not in state:  # a runner's checkpoint has the model's weights in the first
-        raise UsageError(
-            f"{source} holds weights in {' and in '.join(places)}, so the choice is ambiguous: save the set that you "
-            f'want alone, torch.save(torch.load(PATH)["{places[0]}"], NEW_PATH).'
-        )
-    weights = state[places[0]] if places else state
-    if not _holds_tensors(weights):
-        raise UsageError(f"{source} holds no weights (found {', '.join(map(str, state))}): pass a model's checkpoint.")
-    return {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
-
-
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
+    return unwrap(state, source)
 
 
 def check_weights(
