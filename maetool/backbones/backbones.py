@@ -11,6 +11,8 @@ from maetool.errors import UsageError
 from maetool.metadata.grid import grid_in_meta
 from maetool.positions import fit_positions
 from maetool.registry import ENCODERS, MODELS
+from maetool.weights.complete import check_complete
+from maetool.weights.formats.plain import in_names_of
 from maetool.weights.read import read_checkpoint, weights_of
 
 from .maps import check_maps, feature_maps
@@ -66,12 +68,14 @@ class Backbone(BaseModule):
         # MMEngine itself warns at most where a file fills nothing, does not look under "model", and may run code.
         state = read_checkpoint(source)
         own = self.state_dict()
-        weights = weights_of(state, source)
+        weights = in_names_of(own, weights_of(state, source))
         inside = {name.removeprefix("encoder."): v for name, v in weights.items() if name.startswith("encoder.")}
         fitted = fit_positions(self, own, weights, grid_in_meta(state.get("meta"), self.encoder, inside))
         weights = fitted.weights
         fitting = {name: value for name, value in weights.items() if _fits(value, own.get(name))}
         self._refuse_unfilled(source, fitting)
+        missing = [name for name in own if name.startswith("encoder.blocks.") and name not in fitting]
+        check_complete(missing, [name for name in weights if name not in own], weights, source)
         self.load_state_dict(fitting, strict=False)
         unfilled, unused = ([n for n in names if n not in fitting] for names in (own, weights))
         print_log(

@@ -116,8 +116,8 @@ def grid_of_table(table: Tensor, num_prefix_tokens: int = 0) -> tuple[int, int] 
 
 
 def square_grid(length: int, num_prefix_tokens: int = 0) -> tuple[int, int] | None:
-    """Return the square grid of a table of `length` positions: beside `num_prefix_tokens`, or one for a class token."""
-    for patches in (length - num_prefix_tokens, length - 1):
+    """Return the square grid of a table of `length` positions: beside `num_prefix_tokens`, one, or none."""
+    for patches in (length - num_prefix_tokens, length - 1, length):
         side = isqrt(max(0, patches))
         if side and side * side == patches:
             return side, side

@@ -6,12 +6,12 @@ from typing import Any
 
 from maetool.errors import UsageError
 from maetool.metadata.provenance import versions
+from maetool.weights.complete import named
 from maetool.weights.formats.table import FORMATS, left_out, recognise
 from maetool.weights.read import named_weights, read_checkpoint, weights_of
 
 from .export import describe, write_weights
 from .frozen import section_of
-from .initial import named
 
 OURS = "maetool"
 

@@ -18,11 +18,12 @@ from maetool.ops.geometry import to_size
 from maetool.reading import read_file
 from maetool.registry import ENCODERS, MODELS
 from maetool.weights.checksums import CHECKSUM, UNSEALED, is_broken, sealed
+from maetool.weights.formats.plain import as_plain
 from maetool.weights.read import safetensors_metadata, weights_of
 from maetool.weights.write import to_plain, write_checkpoint
 from maetool.writing import check_file, write_file
 
-from .facts import requested_grid
+from .facts import requested_grid, section_in
 from .frozen import FrozenEncoder, section_of
 
 _PREFIX = "encoder."
@@ -55,6 +56,8 @@ def encoder_of(
         UsageError: the checkpoint holds no encoder, or does not describe it.
     """
     weights = weights_of(state, source)
+    if section_in(state.get("meta")) is None and section is None:
+        weights = as_plain(weights)  # as `section_of` describes it
     encoder = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
     if not encoder:
         raise UsageError(

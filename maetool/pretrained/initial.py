@@ -14,6 +14,8 @@ from maetool.ops.geometry import format_size
 from maetool.ops.kernel import adapt_channels, resize_kernel
 from maetool.parallel.sharding import load_weights_into
 from maetool.positions import fit_positions
+from maetool.weights.complete import check_complete, named
+from maetool.weights.formats.plain import in_names_of
 from maetool.weights.formats.table import FORMATS
 from maetool.weights.read import read_checkpoint, weights_of
 
@@ -21,7 +23,7 @@ from .facts import recorded_grid
 
 _ENCODER = "encoder."
 _KERNEL = "encoder.patch_embed.proj.weight"
-_SHOWN = 4  # names of a kind in the report
+DEFAULT_SHARE = 0.99
 ADAPTABLE = get_args(Adaptable)
 
 
@@ -76,18 +78,10 @@ class LoadReport:
         return f"{self.share:.1%} of the encoder is filled. Tensors: {counts}."
 
 
-def named(names: Sequence[str]) -> str:
-    """Return the first names in brackets and the number of further ones; empty without names."""
-    if not names:
-        return ""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f" ({', '.join(names[:_SHOWN])}{more})"
-
-
 def load_initial(
     model: nn.Module,
     path: str | Path,
-    min_share: float = 0.99,
+    min_share: float = DEFAULT_SHARE,
     adapt: Collection[str] = (),
     state: Mapping[str, Any] | None = None,
 ) -> LoadReport:
@@ -99,19 +93,20 @@ def load_initial(
     Args:
         model: a model with an `encoder`; if it is sharded, all processes must call this together.
         path: the file.
-        min_share: smallest share of the encoder's numbers that must be loaded, 0 to 1.
+        min_share: smallest share of the encoder's numbers that must be loaded, 0 to 1. From 0.99 on no tensor of the
+            encoder may be missing but mask tokens and relative positions, and none of a block may be unused.
         adapt: what to adapt if it differs: "channels", "patch_size"; see `maetool.ops.kernel`.
         state: the result of `read_checkpoint`, if the file was already read.
 
     Raises:
         UsageError: a file that cannot be read or has no encoder, an encoder of another shape, or one that fills less
-            than `min_share`; the model stays unchanged.
+            than `min_share` or is of another architecture; the model stays unchanged.
     """
     if not 0 <= min_share <= 1:
         raise UsageError(f"init_share is {min_share!r}, but must be a number from 0 to 1.")
     state = read_checkpoint(path) if state is None else state
-    weights = weights_of(state, path)
     own = model.state_dict()
+    weights = in_names_of(own, weights_of(state, path))
     report = LoadReport(unused=[name for name in weights if name not in own])
     fitted = fit_positions(model, own, weights, recorded_grid(state, weights, Path(path)))
     report.assumed = fitted.assumed
@@ -128,6 +123,8 @@ def load_initial(
             f"{path} fills {report.share:.1%} of the encoder, less than init_share={min_share:.1%}: "
             f"{len(missing)} tensors are missing{named(missing)}. Pass a checkpoint of this encoder."
         )
+    if min_share >= DEFAULT_SHARE:
+        check_complete(missing, report.unused, weights, path, f", or accept it with init_share below {DEFAULT_SHARE}")
     load_weights_into(model, {name: value for name, value in chosen.items() if value is not own[name]})
     report.start(start_parts(model, chosen))
     return report

@@ -5,6 +5,8 @@ from torch import nn
 
 from maetool.metadata.grid import grid_in_meta
 from maetool.positions import fit_positions
+from maetool.weights.complete import check_complete
+from maetool.weights.formats.plain import in_names_of
 from maetool.weights.read import check_weights, read_checkpoint, weights_of
 
 
@@ -17,9 +19,10 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
         UsageError: the file cannot be read, or lacks weights of the encoder or has them in other shapes.
     """
     state = read_checkpoint(path)
-    weights = weights_of(state, path)
-    inside = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
     own = encoder.state_dict()
+    weights = in_names_of([f"encoder.{name}" for name in own], weights_of(state, path))
+    inside = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
+    check_complete([], [f"encoder.{name}" for name in inside if name not in own], weights, path)
     # What else a file holds (a decoder, the mask token of another method) is no business of a teacher's.
     inside = {name: value for name, value in (inside or weights).items() if name in own}
     fitted = fit_positions(encoder, own, inside, grid_in_meta(state.get("meta"), encoder, inside))

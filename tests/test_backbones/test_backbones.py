@@ -107,8 +107,8 @@ def test_weights_that_fill_too_little_are_refused(tmp_path):
 
 def test_positions_of_no_square_are_refused():
     backbone = UPerNetBackbone({**PLAIN, "pos_embed": "learned"})
-    state = {**backbone.state_dict(), "encoder.pos_embed": torch.zeros(1, 9, 16)}
-    with pytest.raises(UsageError, match="positions for 8 patches, which is no square"):
+    state = {**backbone.state_dict(), "encoder.pos_embed": torch.zeros(1, 8, 16)}
+    with pytest.raises(UsageError, match="positions for 7 patches, which is no square"):
         backbone.load_state_dict(state)
 
 

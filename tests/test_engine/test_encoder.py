@@ -281,8 +281,8 @@ def test_heads_and_grids_that_nothing_tells(tmp_path, encoder):
     part = {name: value for name, value in ours(encoder).items() if ".blocks.0." not in name}
     with pytest.raises(UsageError, match="holds part of an encoder: it has no block 0"):
         maetool.load_encoder(saved(tmp_path, part), num_heads=3)
-    state = ours(encoder) | {"encoder.blocks.0.ls1.gamma": torch.ones(48)}
-    with pytest.raises(UsageError, match=r"not a plain ViT \(encoder.blocks.0.ls1.gamma\)"):
+    state = ours(encoder) | {"encoder.blocks.0.attn.head_scale": torch.ones(3)}
+    with pytest.raises(UsageError, match=r"not a plain ViT \(encoder.blocks.0.attn.head_scale\)"):
         maetool.load_encoder(saved(tmp_path, state), num_heads=3)
 
 

@@ -10,12 +10,18 @@ from maetool.errors import UsageError
 from maetool.ops.pos_embed import grid_of_table
 from maetool.positions import grid_in_file
 
+from .plain import as_plain
+
 # Attention heads by width: ViT-Ti, S, B, L (64 channels per head) and H (80); weights do not determine them.
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 _KNOWN = re.compile(
-    r"encoder\.(cls_token|mask_token|pos_embed|patch_embed\.proj\.\w+|norm\.\w+"
-    r"|blocks\.\d+\.(norm1|norm2|attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)\.\w+)"
+    r"encoder\.(cls_token|reg_token|mask_token|pos_embed|patch_embed\.proj\.(weight|bias)|norm\.(weight|bias)"
+    r"|blocks\.\d+\.((norm1|norm2|attn\.qkv|attn\.proj|attn\.[qk]_norm|mlp\.fc1|mlp\.fc2)\.(weight|bias)"
+    r"|ls[12]\.gamma|attn\.[qv]_bias))"
 )
+_HEAD = re.compile(r"encoder\.(head|fc_norm|head_dist|pooler)\..*")  # which no encoder has
+_BLOCK = "encoder.blocks.0."
+_SHOWN = 3  # names in a message
 
 
 def describe_encoder(
@@ -43,18 +49,18 @@ def describe_encoder(
             f"{source} holds no encoder: none of its {len(weights)} tensors is called encoder.something, and it has "
             f"no known format; the first is {next(iter(weights))}. Pass a checkpoint of pretraining."
         )
+    weights = {name: value for name, value in as_plain(weights).items() if not _HEAD.fullmatch(name)}
     kernel, table = (weights.get(f"encoder.{name}") for name in ("patch_embed.proj.weight", "pos_embed"))
     strange = [name for name in weights if name.startswith("encoder.") and not _KNOWN.fullmatch(name)]
-    if kernel is None or kernel.ndim != 4 or table is None or strange:
-        example = strange[0] if strange else next(iter(weights))
-        raise UsageError(
-            f"{source} does not describe its encoder, which is not a plain ViT ({example}): pass a config of it, "
-            "for example --config maetool::mae/vit-b_800e.py."
-        )
+    if strange or kernel is None or kernel.ndim != 4:
+        raise _not_plain(source, strange or [next(name for name in weights if name.startswith("encoder."))])
+    if table is None:  # rotary positions have no weights, and come in several kinds
+        raise _not_plain(source, ["without encoder.pos_embed"])
+    _check_block(weights, source)
     depth = _depth(weights, source)
     width, channels, *patch = kernel.shape
-    hidden = weights.get("encoder.blocks.0.mlp.fc1.weight")
-    grid = grid_in_file(table, 1, recorded, requested) or _no_grid(table, source)
+    prefix = _prefix(weights)
+    grid = grid_in_file(table, prefix, recorded, requested) or _no_grid(table, prefix, source)
     return {
         "type": "VisionTransformer",
         "img_size": tuple(cells * pixels for cells, pixels in zip(grid, patch, strict=True)),
@@ -62,11 +68,60 @@ def describe_encoder(
         "in_chans": channels,
         "embed_dim": width,
         "depth": depth,
-        "num_heads": num_heads or _heads(width, source),
-        "mlp_ratio": 4.0 if hidden is None else len(hidden) / width,
-        "pos_embed": "learned" if grid_of_table(table, 1) is None else "sincos",
+        "num_heads": num_heads or _heads_of_norms(weights, width) or _heads(width, source),
+        "mlp_ratio": _mlp_ratio(weights, width),
+        "pos_embed": "learned" if grid_of_table(table, prefix) is None else "sincos",
         "final_norm": "encoder.norm.weight" in weights,
+        **_additions(weights, source),
     }
+
+
+def _not_plain(source: str, names: Sequence[str]) -> UsageError:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return UsageError(
+        f"{source} does not describe its encoder, which is not a plain ViT ({', '.join(names[:_SHOWN])}{more}): pass a "
+        "config of it, for example --config maetool::mae/vit-b_800e.py, or one with TimmEncoder and timm's name."
+    )
+
+
+def _prefix(weights: Mapping[str, Tensor]) -> int:
+    registers = weights.get("encoder.reg_token")
+    return int("encoder.cls_token" in weights) + (0 if registers is None else registers.shape[1])
+
+
+def _mlp_ratio(weights: Mapping[str, Tensor], width: int) -> float:
+    hidden = weights.get(f"{_BLOCK}mlp.fc1.weight")
+    return 4.0 if hidden is None else len(hidden) / width
+
+
+def _additions(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
+    """Return the arguments of what the encoder has beside, or lacks of, a plain ViT."""
+    block = {name.removeprefix(_BLOCK): value for name, value in weights.items() if name.startswith(_BLOCK)}
+    registers = _prefix(weights) - int("encoder.cls_token" in weights)
+    split, qkv_bias = {"attn.q_bias", "attn.v_bias"} <= block.keys(), "attn.qkv.bias" in block
+    present: dict[str, Any] = {
+        "class_token": (True, "encoder.cls_token" in weights),
+        "num_registers": (0, registers),
+        "layer_scale": (None, 1.0 if "ls1.gamma" in block else None),
+        "qkv_bias": (True, "qv" if split and not qkv_bias else qkv_bias or not block),
+        "qk_norm": (False, "attn.q_norm.weight" in block),
+    }
+    return {name: value for name, (usual, value) in present.items() if value != usual}
+
+
+def _check_block(weights: Mapping[str, Tensor], source: str) -> None:
+    """Check what names alone do not say: RMS norms, which are layer norms without a bias, and packed gated layers."""
+    norm, fc1, fc2 = (f"{_BLOCK}{name}" for name in ("norm1", "mlp.fc1.weight", "mlp.fc2.weight"))
+    if f"{norm}.weight" in weights and f"{norm}.bias" not in weights:
+        raise _not_plain(source, [f"{norm}.weight without {norm}.bias"])
+    if fc1 in weights and fc2 in weights and len(weights[fc1]) != weights[fc2].shape[1]:
+        raise _not_plain(source, [f"{fc1} of {len(weights[fc1])} channels before {weights[fc2].shape[1]}"])
+
+
+def _heads_of_norms(weights: Mapping[str, Tensor], width: int) -> int | None:
+    """Return the heads that norms of queries tell, which are as wide as a head or as all of them."""
+    norm = weights.get(f"{_BLOCK}attn.q_norm.weight")
+    return None if norm is None or len(norm) in (0, width) else width // len(norm)
 
 
 def _depth(weights: Mapping[str, Tensor], source: str) -> int:
@@ -81,9 +136,9 @@ def _depth(weights: Mapping[str, Tensor], source: str) -> int:
     return depth
 
 
-def _no_grid(table: Tensor, source: str) -> NoReturn:
+def _no_grid(table: Tensor, prefix: int, source: str) -> NoReturn:
     raise UsageError(
-        f"{source} has learned positions for {table.shape[1] - 1} patches, which is no square, and does not "
+        f"{source} has learned positions for {table.shape[1] - prefix} patches, which is no square, and does not "
         "record the grid: pass the img_size that it was trained with, or a config with it."
     )
 

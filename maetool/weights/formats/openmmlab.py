@@ -62,7 +62,8 @@ def from_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     mmpretrain's fixed positions encode the row first, maetool's the column; its tables are kept unchanged.
     """
     bare = {r"^(cls_token|mask_token|pos_embed|patch_embed\.|layers\.|ln1\.|ln2\.)": r"backbone.\1"}
-    return _MMPRETRAIN_NAMES.to_ours(with_aliases(state, bare | {r"^head\.layers\.head\.": "head.fc."}))
+    renamed = _MMPRETRAIN_NAMES.to_ours(with_aliases(state, bare | {r"^head\.layers\.head\.": "head.fc."}))
+    return with_aliases(renamed, {r"^backbone\.layers\.": "encoder.blocks."})  # such as layer scale
 
 
 def to_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -77,7 +78,8 @@ def is_mmpretrain(state: Mapping[str, Tensor]) -> bool:
 
 def from_mmseg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return mmsegmentation's `VisionTransformer`, alone or in a segmentor, under maetool's names."""
-    return _MMSEG_NAMES.to_ours(with_aliases(state, {r"^backbone\.": ""}))
+    renamed = _MMSEG_NAMES.to_ours(with_aliases(state, {r"^backbone\.": ""}))
+    return with_aliases(renamed, {r"^layers\.": "encoder.blocks."})
 
 
 def to_mmseg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Renames Hugging Face's `ViTMAEForPreTraining`, `ViTForImageClassification` and their bare encoders.
+"""Renames Hugging Face's `ViTMAEForPreTraining`, `ViTForImageClassification`, Dinov2 and their bare encoders.
 
 The names are those of the files on the hub, which every version of transformers reads. Its norms have an epsilon of
 1e-12 by default, maetool's 1e-6: set `layer_norm_eps=1e-6` in transformers for equal numbers.
@@ -46,14 +46,20 @@ _ALIASES = {
     r"\.attention\.k_proj\.": ".attention.attention.key.",
     r"\.attention\.v_proj\.": ".attention.attention.value.",
     r"\.attention\.o_proj\.": ".attention.output.dense.",
+    r"^(vit\.encoder\.layer\.\d+\.)norm1\.": r"\1layernorm_before.",  # Dinov2
+    r"^(vit\.encoder\.layer\.\d+\.)norm2\.": r"\1layernorm_after.",
     r"\.mlp\.fc1\.": ".intermediate.dense.",
     r"\.mlp\.fc2\.": ".output.dense.",
 }
 
 
 def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict of a model of transformers under maetool's names."""
-    return fuse_qkv(_NAMES.to_ours(with_aliases(state, _ALIASES)))
+    """Return the state dict of a model of transformers under maetool's names.
+
+    What a plain ViT has not, such as layer scale, stays a tensor of the encoder, under its own last name.
+    """
+    renamed = fuse_qkv(_NAMES.to_ours(with_aliases(state, _ALIASES)))
+    return with_aliases(renamed, {r"^vit\.encoder\.layer\.": "encoder.blocks.", r"^vit\.embeddings\.": "encoder."})
 
 
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

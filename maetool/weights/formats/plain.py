@@ -1,0 +1,41 @@
+"""Renames what other projects add to a plain ViT, so that it has the names of maetool's `VisionTransformer`."""
+
+from collections.abc import Collection, Mapping
+
+from torch import Tensor
+
+from .key_map import fuse_qkv, with_aliases
+
+_ALIASES = {
+    # facebookresearch/dinov2: registers, and blocks in chunks for FSDP, which are numbered through
+    r"^encoder\.register_tokens$": "encoder.reg_token",
+    r"^encoder\.blocks\.\d+\.(\d+)\.": r"encoder.blocks.\1.",
+    # layer scale: BEiT and DeiT III in their own code; mmpretrain; transformers' BEiT and Dinov2
+    r"^(encoder\.blocks\.\d+\.)(?:gamma|lambda)_([12])$": r"\1ls\2.gamma",
+    r"^(encoder\.blocks\.\d+\.)gamma([12])\.weight$": r"\1ls\2.gamma",
+    r"^(encoder\.blocks\.\d+\.)layer_scale([12])\.lambda1$": r"\1ls\2.gamma",
+    # maps of queries, keys and values apart
+    r"^(encoder\.blocks\.\d+\.attn\.)([qkv])_proj\.": r"\1\2.",
+}
+
+
+def as_plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights under maetool's names with those of `VisionTransformer` for registers, layer scale and attention.
+
+    Raises:
+        UsageError: maps of queries without those of keys and values.
+    """
+    return fuse_qkv(with_aliases(weights, _ALIASES))
+
+
+def in_names_of(own: Collection[str], weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return weights under the names of a model: as they are, or `as_plain` if the model knows more of those.
+
+    An encoder of timm may have the other project's names itself.
+
+    Args:
+        own: names of the model's state dict.
+        weights: under maetool's names.
+    """
+    plain = as_plain(weights)
+    return plain if sum(name in own for name in plain) > sum(name in own for name in weights) else weights
