@@ -18,13 +18,15 @@ from maetool.weights.formats.table import to_ours
 
 from .addresses import local_file as local_file
 from .checksums import CHECKSUM, checksum_of, differs
-from .unwrap import unwrap
+from .inert import load_with_objects
+from .unwrap import say, unwrap
 
 # Suffixes of weight files.
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _MAGIC = b"\x8a\nl\xfc\x9cF"  # torch's old format begins with this number, pickled
 # Bounds of a loaded checkpoint: a multiple of its bytes plus a constant, one part per byte plus a constant, a depth.
 _TIMES, _MORE_BYTES, _MORE_PARTS, _DEEPEST = 8, 2**26, 2**20, 100
+_SHOWN = 5  # names in a message
 _METADATA = "maetool"  # key of maetool's JSON in the metadata of a safetensors file
 
 
@@ -46,7 +48,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             return _read_safetensors(path)
         check_archive(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in published checkpoints
-            state = torch.load(path, map_location=map_location, weights_only=True)
+            state = _load(path, map_location)
         _check_contents(state, path, torch.device(map_location).type == "meta")
     except UsageError:
         raise
@@ -65,6 +67,31 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             'alone, torch.save(torch.load(PATH)["state_dict"], NEW_PATH).'
         )
     return state
+
+
+def _load(path: Path, map_location: Any) -> Any:
+    """Return what a file of torch holds, with placeholders for objects beside the weights, which are named."""
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError:
+        try:
+            state, names = load_with_objects(path, map_location)
+        except Exception:  # the first reason says more
+            state = None
+        if not _has_tensors(state, 0):  # objects alone, such as a pickled module
+            raise
+    say(
+        f"{path}: objects beside the weights were passed over, without their code: {', '.join(names[:_SHOWN])}"
+        f"{f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''}."
+    )
+    return state
+
+
+def _has_tensors(value: Any, depth: int) -> bool:
+    if isinstance(value, Tensor):
+        return True
+    inner = value.values() if isinstance(value, Mapping) and depth < _DEEPEST else ()
+    return any(_has_tensors(item, depth + 1) for item in inner)
 
 
 def _file_of(path: Path) -> Path:
@@ -181,7 +208,7 @@ def _explain_unpickling(path: Path, reason: str) -> str:
         f"{path} holds more than tensors and plain containers ({match[1]}): loading it could run code, so it is "
         "refused. Ask its author for a plain state dict or safetensors; or, if you trust the file and have its "
         'packages, keep the weights alone: x = torch.load(PATH, weights_only=False); torch.save(x.get("model") or '
-        'x["state_dict"], NEW_PATH).'
+        'x["state_dict"], NEW_PATH), with .state_dict() after it if it is a module.'
     )
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from maetool.errors import UsageError
 
+from .inert import Inert
+
 State = Mapping[str, Any]
 Weights = dict[str, Tensor]
 
@@ -80,9 +82,15 @@ def unwrap(state: State, source: Any) -> dict[str, Tensor]:
         UsageError: it contains no weights, or those of several models.
     """
     place, of_runner = _place(state, source), "meta" in state
-    weights = {name: value for name, value in _at(state, place).items() if _is_weight(name, value)}
+    content = _at(state, place)
+    weights = {name: value for name, value in content.items() if _is_weight(name, value)}
+    if lost := [name for name, value in content.items() if isinstance(value, Inert) and "." in str(name)]:
+        raise UsageError(
+            f"{source} holds {len(lost)} weights as objects of other classes than torch's tensors ({lost[0]}): save "
+            "them as plain tensors, or as safetensors."
+        )
     if len(place) > 1:
-        _say(f"{source}: the weights are those in {'.'.join(place)}.")
+        say(f"{source}: the weights are those in {'.'.join(place)}.")
     weights = _without_inserted(weights, source, of_runner)
     return weights if of_runner else _without_prefix(weights, source)
 
@@ -143,7 +151,7 @@ def _without_inserted(weights: Weights, source: Any, of_runner: bool) -> Weights
         _add(renamed, ".".join(part for part in name.split(".") if part not in inserted), value, source)
     _refuse_flat(renamed, source)
     for segment, count in counts.items():
-        _say(f"{source}: `{segment}.`, which a wrapper inserts, was taken out of {count} of {len(weights)} names.")
+        say(f"{source}: `{segment}.`, which a wrapper inserts, was taken out of {count} of {len(weights)} names.")
     return renamed
 
 
@@ -176,7 +184,7 @@ def _without_prefix(weights: Weights, source: Any) -> Weights:
     for name, value in weights.items():
         _add(renamed, name.removeprefix(prefix), value, source)
     count = sum(name.startswith(prefix) for name in weights)
-    _say(f"{source}: the prefix `{prefix}` was taken off {count} of {len(weights)} names.")
+    say(f"{source}: the prefix `{prefix}` was taken off {count} of {len(weights)} names.")
     return renamed
 
 
@@ -220,6 +228,6 @@ def _shared(weights: Weights) -> str:
 
 
 @lru_cache(maxsize=256)
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
     """Log a sentence, once although commands look at a file more than once."""
     _logger.warning(sentence)

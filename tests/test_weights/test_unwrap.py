@@ -23,7 +23,7 @@ PLACES = ["state_dict", "model", "net", "params", "params_ema", "ema", "encoder"
 
 @pytest.fixture(autouse=True)
 def _from_the_start():
-    unwrap._say.cache_clear()
+    unwrap.say.cache_clear()
 
 
 def same(found):
