@@ -23,7 +23,7 @@ from maetool.metadata.stored_config import config_file_of, stored_facts
 from maetool.models import start_parts
 from maetool.parallel.loading import load_weights
 from maetool.parallel.sharding import full_weights, is_sharded, read_on_first
-from maetool.pretrained.facts import names_of_classes
+from maetool.pretrained.facts import names_of_classes, order_is_assumed
 from maetool.pretrained.initial import load_initial
 from maetool.registry import as_usage_error
 from maetool.weights.read import named_weights, read_checkpoint, weights_of
@@ -32,6 +32,7 @@ from maetool.weights.work_dir import newest_readable, trained_seed
 from .building import BuildingRunner
 from .run_lock import only_run_in
 from .saving import check_local, save
+from .scale_check import watch_first_batch
 from .state import check_resumable, restore
 from .train_loop import enter_loop
 
@@ -73,6 +74,8 @@ class MaetoolRunner(BuildingRunner):
         Raises:
             UsageError: another run uses it, see `maetool.engine.run_lock`.
         """
+        if isinstance(getattr(self.bare_model, "data_preprocessor", None), torch.nn.Module):
+            watch_first_batch(self.bare_model.data_preprocessor, self.logger)
         with only_run_in(self.work_dir, self.launcher):
             return super().train()
 
@@ -203,6 +206,8 @@ class MaetoolRunner(BuildingRunner):
         what = "Weights, optimiser state and position in the data" if self._resume else "Only the weights"
         options = "; all options are the config's" if self._resume else ""
         self.logger.info(f"{what} come from {filename}{options}.")
+        if has_classes(self.bare_model) and not self.loaded_classes:
+            self.logger.warning(order_is_assumed(filename))
         return checkpoint
 
     def _on_first(self, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
