@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Photographs, even dark ones, lie within; means of 0 to 1 for data of 0 to 255 or 10,000, and the other way round, do not.
+# Photographs, even dark ones, lie within; data of 0 to 255 with means of 0 to 1, or the other way round, do not.
 _FARTHEST_MEAN, _LEAST_DEVIATION, _LARGEST_DEVIATION = 4.0, 0.05, 5.0
 
 

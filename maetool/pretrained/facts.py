@@ -94,8 +94,8 @@ def names_of_classes(meta: Any) -> list[str]:
 def order_is_assumed(source: str | Path) -> str:
     """Return what to say of a checkpoint that does not name the classes of its model."""
     return (
-        f"{source} does not name its classes, so their order is assumed to be that of the data: all scores are wrong if "
-        'it is another one. To give the names: x = torch.load(PATH); x["meta"] = {"dataset_meta": {"classes": [NAMES, '
+        f"{source} does not name its classes, so their order is assumed to be that of the data: all scores are "
+        'wrong if it is not. To give the names: x = torch.load(PATH); x["meta"] = {"dataset_meta": {"classes": [NAMES, '
         "in the order of training]}}; torch.save(x, NEW_PATH)."
     )
 

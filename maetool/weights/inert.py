@@ -17,11 +17,14 @@ import torch
 from torch import _weights_only_unpickler as torchs  # private, but the only unpickler with torch's list
 
 # What stands in files that attack, and beside no published weights. torch itself refuses sys, os, posix and nt.
-_ALARMING = set("subprocess importlib runpy pty ctypes socket shutil code marshal pickle pdb io _io".split())
-_HARMLESS = set(
-    "getattr set frozenset slice complex range bytearray object type bytes list dict tuple int float".split()
-)
-_HARMLESS |= {"str", "bool"}
+_ALARMING = {
+    *("subprocess", "importlib", "runpy", "pty", "ctypes", "socket", "shutil", "code", "marshal", "pickle", "pdb"),
+    *("io", "_io"),
+}
+_HARMLESS = {  # of Python's own functions and types
+    *("getattr", "set", "frozenset", "slice", "complex", "range", "bytearray", "object", "type", "bytes", "list"),
+    *("dict", "tuple", "int", "float", "str", "bool"),
+}
 _PICKLES = 5  # of the old format: number, version, system, content, keys of the storages
 _MOST_NAMES = 1000
 
