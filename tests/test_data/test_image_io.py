@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from maetool.data.codecs.images import UnreadableImage, read_image
+from maetool.data.codecs.options import ReadOptions
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +81,10 @@ def test_palette_png(tmp_path, photo):
     assert torch.equal(read_image(tmp_path / "a.png"), pil_rgb(tmp_path / "a.png"))
 
 
-def test_sixteen_bit_png_keeps_its_upper_eight_bits(tmp_path):
+def test_sixteen_bit_png_gives_its_upper_eight_bits_on_request(tmp_path):
     stored = (np.arange(48 * 64).reshape(48, 64) * 21).astype(np.uint16)
     Image.fromarray(stored).save(tmp_path / "a.png")
-    image = read_image(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png", options=ReadOptions(eight_bit=True))
     assert image.dtype == torch.uint8
     assert distance(image[0], torch.from_numpy((stored / 257).astype(np.float32))) < 1
 
@@ -166,7 +167,8 @@ def test_bands_in_tiff(tmp_path, bands, config, in_chans):
 def test_sixteen_bit_tiff_keeps_its_values(tmp_path, bands):
     tifffile.imwrite(tmp_path / "a.tif", bands[0])
     assert torch.equal(read_image(tmp_path / "a.tif", 1)[0], torch.from_numpy(bands[0].astype(np.float32)))
-    assert reason_of(tmp_path / "a.tif", 3) == "an array of shape (12, 14), but 3 channels were expected"
+    assert torch.equal(read_image(tmp_path / "a.tif", 3), torch.from_numpy(bands[:1].repeat(3, 0).astype(np.float32)))
+    assert reason_of(tmp_path / "a.tif", 5) == "an array of shape (12, 14), but 5 channels were expected"
 
 
 def test_lzw_photo_and_damaged_tiff(tmp_path, photo, bands):

@@ -4,9 +4,12 @@ import torch
 from torch import Tensor
 
 from .arrays import is_array
+from .deep import is_deep
 from .image_size import MAX_PIXELS, Refused, check_pixels
 from .images import UnreadableImage, decode_image
 from .jpeg import first_rows, read_header
+from .options import AS_STORED, ReadOptions
+from .orientation import UPRIGHT, orientation_of
 from .resize import resize
 
 REDUCTIONS = (8, 4, 2)  # libjpeg has fast code for these only
@@ -22,6 +25,7 @@ class EncodedImage:
         name: what to call it where it turns out to be unreadable.
         in_chans: channels C, 1 or 3.
         backend, max_pixels: what decodes and resizes, and how large an image may be; see `decode_image`.
+        options: see `ReadOptions`; a photograph that is to be turned is decoded as a whole.
 
     Attributes:
         shared: several crops will be cut, so the whole is decoded for the first.
@@ -32,7 +36,13 @@ class EncodedImage:
     """
 
     def __init__(
-        self, data: bytes, name: str, in_chans: int = 3, backend: str = "cv2", max_pixels: int = MAX_PIXELS
+        self,
+        data: bytes,
+        name: str,
+        in_chans: int = 3,
+        backend: str = "cv2",
+        max_pixels: int = MAX_PIXELS,
+        options: ReadOptions = AS_STORED,
     ) -> None:
         self.data, self.name, self.in_chans, self.backend, self.max_pixels = data, name, in_chans, backend, max_pixels
         self.shared = False
@@ -40,6 +50,10 @@ class EncodedImage:
         self._stated = self._header and (self._header.height, self._header.width)
         if self._stated:  # a crop may decode less than all, but what is too large is so for every crop
             self._check(*self._stated)
+        turns = options.exif and orientation_of(data, self._header) != UPRIGHT
+        self._options = options._replace(exif=turns)
+        if turns:
+            self._stated = None
         self._pixels: dict[int, Tensor] = {}
 
     @property
@@ -89,7 +103,7 @@ class EncodedImage:
             raise UnreadableImage(self.name, error) from error
 
     def _decode(self, data: bytes, reduction: int) -> Tensor:
-        return decode_image(data, self.in_chans, self.backend, reduction, self.name, self.max_pixels)
+        return decode_image(data, self.in_chans, self.backend, reduction, self.name, self.max_pixels, self._options)
 
     def _down_to(self, bottom: int, reduction: int) -> Tensor:
         """Return at least the first `bottom` rows of `pixels(reduction)`."""
@@ -142,17 +156,22 @@ def cropped(image: EncodedImage | Tensor, box: tuple[int, int, int, int], size: 
 
 
 def open_image(
-    data: bytes, name: str, in_chans: int = 3, backend: str = "cv2", max_pixels: int = MAX_PIXELS
+    data: bytes,
+    name: str,
+    in_chans: int = 3,
+    backend: str = "cv2",
+    max_pixels: int = MAX_PIXELS,
+    options: ReadOptions = AS_STORED,
 ) -> EncodedImage | Tensor:
-    """Return a photograph undecoded, or an array as the tensor (C, H, W) that it is.
+    """Return a photograph undecoded, or an array or a photograph of more than 8 bits as the tensor (C, H, W) it is.
 
     Raises:
         UnreadableImage: an array that is damaged, too large or of other channels than `in_chans`, or a photograph whose
             header says that it is too large.
     """
-    if is_array(data):
-        return decode_image(data, in_chans, name=name, max_pixels=max_pixels)
-    return EncodedImage(data, name, in_chans, backend, max_pixels)
+    if is_array(data) or is_deep(data):
+        return decode_image(data, in_chans, name=name, max_pixels=max_pixels, options=options)
+    return EncodedImage(data, name, in_chans, backend, max_pixels, options)
 
 
 def decoded(image: EncodedImage | Tensor) -> Tensor:

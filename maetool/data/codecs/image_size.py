@@ -12,6 +12,7 @@ from PIL import Image
 
 from maetool.errors import UsageError
 
+from .heif import NEEDS, is_heif, register
 from .jpeg import SCAN, read_header
 from .png import HEAD, SIGNATURE, chunks
 
@@ -24,7 +25,7 @@ _STORED_BYTES, _FACTS, DECODED_BYTES = 8, 2**24, 4
 # A decoder goes over a progressive JPEG once for each scan; usual are 10, and each may be a few bytes.
 _MAX_SCANS = 100
 # Those that occur under our file names. Pillow's others are left out: EPS, for one, starts Ghostscript.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "MPO", "AVIF", "JPEG2000", "PPM", "TGA", "ICO")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "MPO", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "HEIF")
 
 _BIG_PAIR, _PAIR, _INTS = Struct(">II"), Struct("<HH"), Struct("<ii")
 _LIMIT_OF_PILLOW = threading.Lock()
@@ -108,6 +109,8 @@ def open_by_pillow(data: bytes, max_pixels: int | None = MAX_PIXELS) -> Image.Im
         Refused: not an image of a known format, or a larger one.
     """
     Image.init()
+    if is_heif(data) and not register():
+        raise Refused(NEEDS)
     formats = [name for name in _FORMATS if name in Image.OPEN]
     try:
         # Pillow's own limit is one for the process, and is not ours.

@@ -1,4 +1,4 @@
-"""From bytes to a tensor (C, H, W): photographs by OpenCV, arrays and multi-band TIFF by NumPy and tifffile."""
+"""From bytes to a tensor (C, H, W): photographs by OpenCV and Pillow, arrays by the libraries of their formats."""
 
 import errno
 import os
@@ -15,12 +15,15 @@ from maetool.errors import UsageError
 from maetool.reading import read_file
 
 from .arrays import decode_array, is_array
+from .deep import decode_deep, is_deep
+from .endings import ARRAY_EXTENSIONS as ARRAY_EXTENSIONS  # also the names that users of images look for here
+from .endings import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
 from .image_size import MAX_PIXELS, RAISE_LIMIT, Refused, most_bytes, open_by_pillow, photo_size
 from .jpeg import read_header
+from .options import AS_STORED, ReadOptions
+from .orientation import UPRIGHT, orientation_of, turned
 from .png import without_remarks
 
-ARRAY_EXTENSIONS = (".npy", ".tif", ".tiff")
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", *ARRAY_EXTENSIONS)
 BACKENDS = ("cv2", "pillow", "torchcodec")
 
 _DECODE_FLAGS = {
@@ -34,7 +37,6 @@ _REDUCED_FLAGS = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-_EXIF_ORIENTATION = 0x0112
 
 # OpenCV writes several lines to the terminal for each broken file; `UnreadableImage` says the same in one sentence.
 if "OPENCV_LOG_LEVEL" not in os.environ:
@@ -74,7 +76,9 @@ def read_bytes(path: str | Path, most: int | None = None) -> bytes:
     return data
 
 
-def read_image(path: str | Path, in_chans: int = 3, max_pixels: int = MAX_PIXELS) -> Tensor:
+def read_image(
+    path: str | Path, in_chans: int = 3, max_pixels: int = MAX_PIXELS, options: ReadOptions = AS_STORED
+) -> Tensor:
     """Return the image in the file `path`; see `decode_image`.
 
     Raises:
@@ -82,7 +86,7 @@ def read_image(path: str | Path, in_chans: int = 3, max_pixels: int = MAX_PIXELS
             infinity.
     """
     data = read_bytes(path, most_bytes(max_pixels))
-    return decode_image(data, in_chans, name=str(path), max_pixels=max_pixels)
+    return decode_image(data, in_chans, name=str(path), max_pixels=max_pixels, options=options)
 
 
 def decode_image(
@@ -92,38 +96,48 @@ def decode_image(
     reduction: int = 1,
     name: str = "these bytes",
     max_pixels: int = MAX_PIXELS,
+    options: ReadOptions = AS_STORED,
 ) -> Tensor:
     """Return the image in the bytes of a file as a tensor (C, H, W) with C = `in_chans`, RGB where that is three.
 
-    What a file is, its first bytes decide, not its name. Photographs are uint8 in 0..255: grey ones become three equal
-    channels, alpha is dropped, 16 bits become 8, a palette or CMYK becomes RGB, and the EXIF rotation is not applied.
-    Arrays (`.npy`, and TIFF that is not an 8-bit photograph) have the layout (H, W), (H, W, C) or (C, H, W); they
-    stay uint8 or become float32 with values unchanged, so mean and std of the config are in the stored unit.
+    What a file is, its first bytes decide, not its name. Photographs are uint8 in 0..255, or float32 of the stored
+    values where they have more than 8 bits: grey ones become three equal channels, alpha is dropped, a palette or CMYK
+    becomes RGB, and of several frames the first is taken.
+    Arrays (`.npy`, DICOM, NIfTI, and TIFF that is not an 8-bit photograph) have the layout (H, W), (H, W, C) or
+    (C, H, W); they stay uint8 or become float32 with values unchanged, so mean and std of the config are in the stored
+    unit. DICOM and NIfTI have the unit of their rescaling.
 
     Args:
         data: the content of a file.
         in_chans: number of channels; other than 1 or 3 only arrays can have.
-        backend: "cv2"; "pillow", equal to Pillow's `convert` to the bit (16-bit grey is clipped to white); or
-            "torchcodec", which decodes JPEG where that package is installed, OpenCV the rest.
+        backend: "cv2"; "pillow", equal to Pillow's `convert` to the bit; or "torchcodec", which decodes JPEG where that
+            package is installed, OpenCV the rest. OpenCV decodes more than 8 bits whatever the backend.
         reduction: decode a JPEG file at 1/2, 1/4 or 1/8 of its size, the sides rounded up; "cv2" only.
         name: what to call the image where it turns out to be unreadable.
         max_pixels: most pixels, H x W, and 4 bytes for each of so many: C channels of float32 have `max_pixels / C`.
             The header decides, before anything is decoded. Decoding takes up to 8 bytes for each pixel by OpenCV, 15 by
             Pillow, which is asked where OpenCV fails, and 22 for WebP by Pillow.
+        options: see `ReadOptions`.
 
     Raises:
-        UnreadableImage: empty, truncated, not an image, too large, other channels than `in_chans`, or NaN or infinity.
+        UnreadableImage: empty, truncated, not an image, too large, other channels than `in_chans`, or NaN or infinity
+            where `options.gaps` is not set.
     """
     try:
-        if not is_array(data):
-            return _decode_photo(data, in_chans, backend, reduction, max_pixels)
-        pixels = decode_array(data, in_chans, in_chans in _DECODE_FLAGS, max_pixels)
-        if pixels is None:
+        if is_array(data):
+            pixels = decode_array(data, in_chans, in_chans in _DECODE_FLAGS, max_pixels, options.gaps)
+            if pixels is not None:
+                return torch.from_numpy(pixels)
             # Pillow, because OpenCV multiplies colours by alpha and scales 16-bit RGB wrongly in TIFF.
-            pixels = _decode_by_pillow(data, in_chans, max_pixels)
+            image = torch.from_numpy(_decode_by_pillow(data, in_chans, max_pixels))
+        elif is_deep(data):
+            pixels = decode_deep(data, in_chans, max_pixels, options.eight_bit)
+            image = torch.from_numpy(pixels)
+        else:
+            image = _decode_photo(data, in_chans, backend, reduction, max_pixels)
     except Refused as error:
         raise UnreadableImage(name, error) from error
-    return torch.from_numpy(pixels)
+    return turned(image, orientation_of(data, read_header(data))) if options.exif else image
 
 
 def check_backend(backend: str) -> str:
@@ -168,21 +182,13 @@ def _decode_by_torchcodec(data: bytes, in_chans: int) -> Tensor | None:
 
     # It rotates by EXIF, which no other backend does.
     header = read_header(data)
-    if header is None or (header.has_exif and _orientation(data) != 1):
+    if header is None or orientation_of(data, header) != UPRIGHT:
         return None
     try:
         return decode_jpeg(
             torch.frombuffer(bytearray(data), dtype=torch.uint8), mode="GRAY" if in_chans == 1 else "RGB"
         )
     except RuntimeError:
-        return None
-
-
-def _orientation(data: bytes) -> int | None:
-    try:
-        with open_by_pillow(data, None) as image:
-            return image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # see `_decode_by_pillow`
         return None
 
 

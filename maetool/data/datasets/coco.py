@@ -11,6 +11,7 @@ from maetool.annotations import Count
 from maetool.data.codecs.encoded import size_of
 from maetool.data.codecs.image_size import DECODED_BYTES, MAX_PIXELS, RAISE_LIMIT
 from maetool.data.codecs.images import UnreadableImage
+from maetool.data.codecs.options import ReadOptions
 from maetool.data.objects import Objects
 from maetool.data.sources.file_index import FileIndex
 from maetool.errors import UsageError
@@ -37,6 +38,7 @@ class CocoDataset(ObjectDataset, FileDataset):
         annotations: the annotation file.
         in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`; all masks of an image together
             have at most 4 bytes for each of `max_pixels`.
+        exif, eight_bit: see `ReadOptions`; boxes and masks are for the pictures as `exif` turns them.
         with_masks: the samples have masks; without, boxes alone.
         part: "train" and "val" are four and one fifth of the images, "all" both.
         limit: use only this many images, evenly spaced.
@@ -59,6 +61,8 @@ class CocoDataset(ObjectDataset, FileDataset):
         backend: str = "cv2",
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
+        exif: bool = False,
+        eight_bit: bool = False,
     ) -> None:
         self.source, self.with_masks = read_coco(annotations), with_masks
         folder = os.path.abspath(os.path.expanduser(root))
@@ -69,7 +73,8 @@ class CocoDataset(ObjectDataset, FileDataset):
         self._renamed = located.describe()
         self._learned = self.source.learned(with_masks)
         _check_objects(self.source, with_masks)
-        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels)
+        options = ReadOptions(exif, eight_bit)
+        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels, options)
         self.classes = self.source.classes
         self.metainfo = {"classes": tuple(self.classes)}
 
@@ -83,9 +88,10 @@ class CocoDataset(ObjectDataset, FileDataset):
         height, width = size_of(sample["inputs"])
         rows, columns = self.source.sizes[self.numbers[index]].tolist()
         if (height, width) != (rows, columns):
+            turn = "; if its EXIF turns it, set dataset.exif=True" if (height, width) == (columns, rows) else ""
             raise UnreadableImage(
                 self.files.path(index),
-                f"it has {height} x {width} pixels, but its annotations are for {rows} x {columns}",
+                f"it has {height} x {width} pixels, but its annotations are for {rows} x {columns}{turn}",
             )
         return {**sample, "objects": self._objects(index, (rows, columns))}
 

@@ -17,7 +17,7 @@ class CsvDataset(SourceDataset, source=TableSource, with_labels=True):
         csv_file, root: see `TableSource`.
         in_chans, pipeline, max_broken, limit, backend, seed, max_pixels: see `FileDataset`.
         labels_fraction, labels_per_class, part: see `Subset`.
-        nodata: see `SourceDataset`.
+        nodata, exif, eight_bit: see `SourceDataset`.
 
     Raises:
         UsageError: a table of another form, a path that is not there, or what `FileDataset` raises.

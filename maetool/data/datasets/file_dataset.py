@@ -9,6 +9,8 @@ from torch import Tensor
 from maetool.data.codecs.encoded import EncodedImage, decoded, open_image
 from maetool.data.codecs.image_size import chosen_limit, most_bytes
 from maetool.data.codecs.images import UnreadableImage, check_backend
+from maetool.data.codecs.options import AS_STORED, ReadOptions
+from maetool.data.codecs.remarks import Remarks
 from maetool.data.sources.base import Labels, Source
 from maetool.errors import UsageError
 
@@ -39,6 +41,7 @@ class FileDataset(ImageDataset):
         seed: seed of the augmentation where no sampler hands over a key.
         max_pixels: most pixels of an image, and 4 bytes for each of so many; a larger one counts as broken. A file may
             have 8 bytes for each and 16 MiB; see `decode_image`.
+        options: how images are read, see `ReadOptions`.
 
     Attributes:
         files: those in use.
@@ -63,11 +66,12 @@ class FileDataset(ImageDataset):
         backend: str,
         seed: int,
         max_pixels: int,
+        options: ReadOptions = AS_STORED,
     ) -> None:
         super().__init__(pipeline, seed)
         _check(type(self).__name__, in_chans, max_broken)
         self.max_pixels = chosen_limit(max_pixels)
-        self.in_chans = in_chans
+        self.in_chans, self.options = in_chans, options
         self.max_broken = max_broken
         self.backend = check_backend(backend)
         self.holds_floats = False  # until a file that is tried does
@@ -131,7 +135,10 @@ class FileDataset(ImageDataset):
 
     def _open(self, index: int) -> EncodedImage | Tensor:
         path, data = self.files.read(index, most_bytes(self.max_pixels))
-        return open_image(data, path, self.in_chans, self.backend, self.max_pixels)
+        return self._opened(data, path)
+
+    def _opened(self, data: bytes, path: str) -> EncodedImage | Tensor:
+        return open_image(data, path, self.in_chans, self.backend, self.max_pixels, self.options)
 
     def _of_one_type(self, image: EncodedImage | Tensor, index: int) -> EncodedImage | Tensor:
         # One type, so that a batch can be stacked.
@@ -147,9 +154,10 @@ class FileDataset(ImageDataset):
         """Read a few files, so that a wrong folder or a wrong `in_chans` shows before the training does."""
         for count in _PROBES:
             tried = evenly_spaced(len(self), count).tolist()
-            count = len(tried)
+            count, self._remarks = len(tried), Remarks(self.options)
             broken = [reason for index in tried if (reason := self._reason(index))]
             if not too_many(len(broken), len(broken), count, self.max_broken):
+                self._remarks.log(self.files.root)
                 return
         raise UsageError(
             f"{len(broken)} of {count} files that were tried in {self.files.root} cannot be read, more than "
@@ -159,7 +167,10 @@ class FileDataset(ImageDataset):
 
     def _reason(self, index: int) -> str:
         try:
-            self.holds_floats |= decoded(self._open(index)).dtype == torch.float32
+            path, data = self.files.read(index, most_bytes(self.max_pixels))
+            image = decoded(self._opened(data, path))
+            self._remarks.note(data, image)
+            self.holds_floats |= image.dtype == torch.float32
             self.stored(index)  # reads what belongs to the image, too
         except UnreadableImage as error:
             return str(error)

@@ -14,7 +14,7 @@ class ImageFolderDataset(SourceDataset, source=FolderSource):
         root, index_cache: see `FolderSource`.
         in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`.
         with_labels: give each sample the `label` of its class, the first folder below the root in sorted order.
-        limit, labels_fraction, labels_per_class, part, nodata: see `SourceDataset`.
+        limit, labels_fraction, labels_per_class, part, nodata, exif, eight_bit: see `SourceDataset`.
 
     Raises:
         UsageError: no images, with labels images outside of class folders, one class only or a class without images,

@@ -13,6 +13,8 @@ from maetool.annotations import Count
 from maetool.data.codecs.encoded import size_of
 from maetool.data.codecs.image_size import MAX_PIXELS, Refused, most_bytes, open_by_pillow, photo_size
 from maetool.data.codecs.images import UnreadableImage, read_bytes
+from maetool.data.codecs.options import ReadOptions
+from maetool.data.codecs.orientation import orientation_of, turned
 from maetool.data.sources.file_index import FileIndex
 from maetool.data.sources.packed_names import Names
 from maetool.errors import UsageError
@@ -45,6 +47,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         ignore_index: value of pixels that count nothing, in the PNGs and in the samples.
         in_chans, max_broken, backend, seed: see `FileDataset`.
         max_pixels: most pixels of an image and of its PNG; see `FileDataset`.
+        exif, eight_bit: see `ReadOptions`; `exif` turns images and PNGs, each as it says itself.
         pipeline: see `DenseDataset`.
         limit: use only this many images, evenly spaced.
 
@@ -72,6 +75,8 @@ class SegmentationDataset(DenseDataset, FileDataset):
         backend: str = "cv2",
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
+        exif: bool = False,
+        eight_bit: bool = False,
     ) -> None:
         self.root, self.zero_is_ignored, self.ignore_index = Path(root).expanduser(), zero_is_ignored, ignore_index
         listed = list(classes) if classes else read_classes(self.root)
@@ -87,7 +92,8 @@ class SegmentationDataset(DenseDataset, FileDataset):
         self._truths = [truths[name] for name in self.names]
         paths = [os.fsencode(os.path.abspath(pictures[name])) for name in expected]
         files = FileIndex(os.path.abspath(self.root / images), Names.of(paths))
-        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels)
+        options = ReadOptions(exif, eight_bit)
+        super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels, options)
         self.classes = listed
         self.metainfo = {"classes": tuple(listed), **({"palette": palette} if palette else {})}
 
@@ -100,12 +106,12 @@ class SegmentationDataset(DenseDataset, FileDataset):
         """
         sample = super().stored(index)
         path, found = self._truths[index], size_of(sample["inputs"])
-        values = read_index_png(path, self.max_pixels)
+        values = read_index_png(path, self.max_pixels, self.options.exif)
         if values.shape != found:
             reason = (
                 f"it has {format_size(values.shape)} pixels, but its image {self.files.path(index)} has "
                 f"{format_size(found)}"
-            )
+            ) + ("; if its EXIF turns it, set dataset.exif=True" if values.shape == tuple(found[::-1]) else "")
             raise UnreadableImage(path, reason)
         return {**sample, "semantic": self._classes_of(values, path)}
 
@@ -128,8 +134,8 @@ class SegmentationDataset(DenseDataset, FileDataset):
         return torch.from_numpy(np.where(ignored, self.ignore_index, values))
 
 
-def read_index_png(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Return the values of a PNG of one channel, grey or with a palette, as int64 (H, W).
+def read_index_png(path: Path, max_pixels: int = MAX_PIXELS, exif: bool = False) -> np.ndarray:
+    """Return the values of a PNG of one channel, grey or with a palette, as int64 (H, W); `exif` turns it as it says.
 
     Raises:
         UnreadableImage: it cannot be read, is larger than `max_pixels`, or is a picture in colours.
@@ -148,6 +154,7 @@ def read_index_png(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if values.ndim != 2:
         reason = f"it is a picture of mode {mode}, but must have one channel, grey or a palette, of classes"
         raise UnreadableImage(path, reason)
+    values = turned(torch.from_numpy(values), orientation_of(data)).numpy() if exif else values
     return values.astype(np.int64)
 
 

@@ -13,7 +13,7 @@ class ShardDataset(SourceDataset, source=ShardSource):
     Args:
         root: the folder.
         in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`.
-        with_labels, limit, labels_fraction, labels_per_class, part, nodata: see `ImageFolderDataset`.
+        with_labels, limit, labels_fraction, labels_per_class, part, nodata, exif, eight_bit: see `ImageFolderDataset`.
 
     Raises:
         UsageError: shards that are missing, damaged or not complete, or what `FileDataset` raises.

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan, nan
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 from maetool.annotations import Count, hints_of
 from maetool.data.codecs.encoded import decoded
 from maetool.data.codecs.image_size import MAX_PIXELS
+from maetool.data.codecs.options import ReadOptions
 from maetool.data.sources.base import Source
+from maetool.errors import UsageError
 from maetool.registry import DATASETS, SOURCES
 
 from .base import ImageDataset
@@ -31,9 +34,10 @@ class SourceDataset(FileDataset):
         in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`.
         with_labels: give each sample the `label` that the source knows.
         limit, labels_fraction, labels_per_class, part: which images are used, see `Subset`, drawn with `seed`.
-        nodata: value that marks pixels without data, where all channels hold it; they count nothing in the loss, and
-            the encoder sees the mean of the others there. The samples then have a `weight`, which the transforms move
-            with the image.
+        nodata: value that marks pixels without data, where all channels hold it; "auto", NaN, infinity and what a
+            GeoTIFF says itself, in any channel. They count nothing in the loss, and the encoder sees the mean of the
+            others there. The samples then have a `weight`, which the transforms move with the image.
+        exif, eight_bit: see `ReadOptions`.
 
     Raises:
         UsageError: what the source or `FileDataset` raises.
@@ -59,16 +63,19 @@ class SourceDataset(FileDataset):
         labels_fraction: float | None = None,
         labels_per_class: int | None = None,
         part: str = "all",
-        nodata: float | None = None,
+        nodata: float | str | None = None,
         backend: str = "cv2",
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
+        exif: bool = False,
+        eight_bit: bool = False,
     ) -> None:
-        self.nodata = nodata
+        self.nodata = _checked_nodata(nodata)
         files = SOURCES.build(source)
         labels = files.labels() if with_labels else None
         subset = Subset(part, limit, labels_fraction, labels_per_class, seed)
-        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed, max_pixels)
+        options = ReadOptions(exif, eight_bit, gaps=self.nodata is not None and isnan(self.nodata))
+        super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed, max_pixels, options)
 
     def stored(self, index: int) -> dict[str, Any]:
         """Return what `FileDataset.stored` gives, and with `nodata` the `weight`, bool (H, W), and the image decoded.
@@ -103,9 +110,20 @@ def _constructor_over(source: type[Source], fixed: Mapping[str, Any]) -> Callabl
     return __init__
 
 
+def _checked_nodata(nodata: object) -> float | None:
+    """Return the value that marks pixels without data, NaN for "auto"."""
+    if nodata is None or nodata == "auto":
+        return None if nodata is None else nan
+    if isinstance(nodata, bool) or not isinstance(nodata, int | float):
+        raise UsageError(f'nodata is {nodata!r}: give a number, or "auto" for NaN and what a GeoTIFF says itself.')
+    return float(nodata)
+
+
 def _fill_nodata(image: Tensor, nodata: float) -> tuple[Tensor, Tensor]:
     """Return the image (C, H, W), its gaps filled with the mean of its data, and where there is data, bool (H, W)."""
     valid = (image != nodata).any(dim=0)
+    if image.is_floating_point():
+        valid &= image.isfinite().all(dim=0)
     if not valid.any():
         return torch.zeros_like(image), valid
     mean = image[:, valid].float().mean(dim=1).to(image.dtype)
