@@ -40,6 +40,11 @@ class OutputError(UsageError):
     """An output file that cannot be written; a run continues without it unless it is a checkpoint."""
 
 
+def printable(name: str) -> str:
+    r"""Return a name with escapes for what is no UTF-8, as `caf\xe9` for Latin-1, so that pictures and logs take it."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def is_interrupt(error: BaseException) -> bool:
     """Return whether an error is Ctrl-C, or was raised while handling it."""
     return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))

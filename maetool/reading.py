@@ -42,7 +42,21 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
         os.close(descriptor)
 
 
-def _open(path: str | Path) -> int:
+def read_head(path: str | bytes | Path, most: int) -> bytes:
+    """Return the first `most` bytes of a regular file, or all where it has fewer; b"" for anything else."""
+    try:
+        descriptor = _open(path)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str | bytes | Path) -> int:
     # Without O_NONBLOCK a named pipe waits for a writer; Windows translates line ends without O_BINARY.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -53,7 +67,7 @@ def _open(path: str | Path) -> int:
         raise (_not_regular(path, 0) if error.errno == errno.ENXIO else error) from None  # a socket
 
 
-def _not_regular(path: str | Path, mode: int) -> OSError:
+def _not_regular(path: str | bytes | Path, mode: int) -> OSError:
     if stat.S_ISDIR(mode):
         return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     return OSError(errno.EINVAL, "it is not a regular file, but a named pipe, a socket or a device", path)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import timedelta
+from io import TextIOWrapper
 from typing import Any
 
 import torch
@@ -49,7 +50,12 @@ class BuildingRunner(Runner):
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None) -> Any:
         """Build the logger under maetool's name."""
-        return super().build_logger(log_level, log_file, logger_name="maetool")
+        logger = super().build_logger(log_level, log_file, logger_name="maetool")
+        for handler in logger.handlers:  # names of files need not be UTF-8
+            stream = getattr(handler, "stream", None)
+            if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
+        return logger
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         self._set_console_level(logging.WARNING)

@@ -1,5 +1,7 @@
 """Which files are images by their endings, and what the others need."""
 
+import re
+from collections import Counter
 from importlib.util import find_spec
 
 ARRAY_EXTENSIONS = (".npy", ".tif", ".tiff", ".btf", ".tf8")
@@ -27,10 +29,37 @@ IMAGE_EXTENSIONS = (
 )
 
 
+HEAD_BYTES = 400  # as far as NIfTI's mark
+# Tables, texts and settings that usually lie beside images.
+_SIDECARS = (".txt", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".md", ".html", ".ini", ".cfg", ".log", ".db")
+_SIGNATURES = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|BM.{4}\0\0\0\0|RIFF.{4}WEBP|II[*+]\0|MM\0[*+]|\x93NUMPY"
+    rb"|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s|.{4}ftyp(?:avif|avis)",
+    re.DOTALL,
+)
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Return whether the first `HEAD_BYTES` of a file are those of an image that can be read here."""
+    if _SIGNATURES.match(head):
+        return True
+    if head[128:132] == b"DICM":
+        return _installed("pydicom")
+    return head[344:348] == b"n+1\0" and _installed("nibabel")
+
+
+def describe_others(root: str, others: Counter[str]) -> tuple[str, bool]:
+    """Return a line on the files that are no images by their endings, and whether it is more than tables and texts."""
+    named = ", ".join(f"{count} x {ending}{hint_for(ending)}" for ending, count in others.most_common(8))
+    more = f" and {len(others) - 8} more endings" if len(others) > 8 else ""
+    matters = any(ending not in _SIDECARS for ending in others)
+    return f"{sum(others.values()):,} files in {root} are passed over by their endings: {named}{more}.", matters
+
+
 def ending_of(name: str) -> str:
-    """Return the ending of a file's name in lower case, with the one before `.gz`; "" where there is none."""
+    """Return the ending of a file's name in lower case, with that before `.gz`; "" for none or a number."""
     stem, dot, ending = name.rpartition("/")[2].lower().rpartition(".")
-    if not dot or not stem:
+    if not dot or not stem or ending.isdigit():  # as of the instances of DICOM
         return ""
     if ending == "gz" and "." in stem:
         return f".{stem.rpartition('.')[2]}.gz"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maetool.errors import UsageError
+from maetool.errors import UsageError, printable
 from maetool.reading import MOST_BYTES
 
 
@@ -111,7 +111,7 @@ def labels_from_folders(files: Source) -> Labels:
                 f"{files.path(i)} has no class: labels are read from the folders, {files.root}/CLASS/IMAGE; sort the "
                 "images into one for each class, or pass a csv table of paths and labels."
             )
-        folders.append(parts[0])
+        folders.append(printable(parts[0]))
     classes = sorted(set(folders))
     if len(classes) == 1:
         raise UsageError(

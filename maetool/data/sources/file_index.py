@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+import json
 import logging
 import os
 import stat
@@ -15,9 +16,17 @@ from typing import Any
 import numpy as np
 
 from maetool._deprecated import moved
-from maetool.data.codecs.images import IMAGE_EXTENSIONS, read_bytes
-from maetool.errors import UsageError
-from maetool.reading import MOST_BYTES, read_file, read_npz
+from maetool.data.codecs.endings import (
+    HEAD_BYTES,
+    IMAGE_EXTENSIONS,
+    describe_others,
+    ending_of,
+    hint_for,
+    looks_like_image,
+)
+from maetool.data.codecs.images import read_bytes
+from maetool.errors import UsageError, printable
+from maetool.reading import MOST_BYTES, read_file, read_head, read_npz
 
 from .base import Source
 from .packed_names import Names
@@ -25,7 +34,7 @@ from .packed_names import Names
 LIST_EXTENSIONS = (".txt", ".lst", ".list")
 
 _logger = logging.getLogger("maetool")
-_FORMAT = f"1 {' '.join(IMAGE_EXTENSIONS)}"
+_FORMAT = f"2 {' '.join(IMAGE_EXTENSIONS)}"
 # File systems round times, some to two seconds: a folder changed that shortly before a scan can change again unseen.
 _GRACE_NS = 2_000_000_000
 _HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
@@ -67,9 +76,10 @@ class FileIndex(Source):
 
 @dataclass(frozen=True)
 class _Scan:
-    """What a search found, and the state of the folders (or of the list) that it depends on."""
+    """What a search found, how many files it passed over, and the folders (or the list) that it depends on."""
 
     names: Names
+    others: Counter[str]
     sources: Names
     states: np.ndarray  # int64 (len(sources), 2), see `_state_of`
     began_ns: int
@@ -93,8 +103,10 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
     """Return the image files below the folder `root`, or those that the text list `root` names.
 
     A folder is searched to any depth; symbolic links to folders are followed, each folder is visited once, and hidden
-    entries are skipped. A list has one path a line, absolute or relative to the list's folder; blank lines and lines
-    that begin with # are ignored. The result is cached, and found again without a search while no folder has changed.
+    entries are skipped. Files without an ending count by their first bytes; those of other endings are passed over, and
+    a line of the log counts them. A list has one path a line, absolute or relative to the list's folder; blank lines
+    and lines that begin with # are ignored. The result is cached, and found again without a search while no folder has
+    changed.
 
     Args:
         root: the folder or the list.
@@ -117,6 +129,7 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
     if scan is None or not scan.is_current():
         scan = _scan_list(root) if is_list else _scan_folder(root)
         _save(scan, cache)
+    _tell_of_others(root, scan.others)
     index = FileIndex(os.path.dirname(root) if is_list else root, scan.names)
     if is_list and not any(os.path.exists(index.path(i)) for i in range(len(index))):
         raise UsageError(
@@ -139,7 +152,7 @@ def _scan_list(path: str) -> _Scan:
     names = [os.path.normpath(line) for line in stripped if line and not line.startswith(b"#")]
     if not names:
         raise UsageError(f"The list {path} names no file: write one path per line.")
-    return _Scan(Names.of(names), Names.of([os.fsencode(path)]), np.array([state], np.int64), began)
+    return _Scan(Names.of(names), Counter(), Names.of([os.fsencode(path)]), np.array([state], np.int64), began)
 
 
 def _scan_folder(root: str) -> _Scan:
@@ -163,13 +176,22 @@ def _scan_folder(root: str) -> _Scan:
             if is_folder(entry):
                 # Links wait until all real folders are done, so that a file is found under its own name.
                 pending.appendleft(name) if entry.is_symlink() else pending.append(name)
-            elif name.lower().endswith(extensions):
+            elif _is_image(path, entry.name, extensions):
                 names.append(name)
             else:
-                others[os.path.splitext(os.fsdecode(name))[1].lower() or "no extension"] += 1
+                ending = ending_of(os.fsdecode(name))
+                others[ending or "no extension"] += 1
     if not names:
         raise UsageError(_nothing_found(root, others))
-    return _Scan(Names.of(sorted(names)), Names.of(list(states)), np.array(list(states.values()), np.int64), began)
+    return _Scan(
+        Names.of(sorted(names)), others, Names.of(list(states)), np.array(list(states.values()), np.int64), began
+    )
+
+
+def _is_image(folder: bytes, name: bytes, extensions: tuple[bytes, ...]) -> bool:
+    if name.lower().endswith(extensions):
+        return True
+    return not ending_of(os.fsdecode(name)) and looks_like_image(read_head(os.path.join(folder, name), HEAD_BYTES))
 
 
 def is_folder(entry: os.DirEntry[Any]) -> bool:
@@ -210,14 +232,16 @@ def _load(cache: Path) -> _Scan | None:
         states, began = arrays["states"], arrays["began_ns"]
         if states.shape != (len(sources), 2) or {states.dtype, began.dtype} != {np.dtype(np.int64)} or began.ndim:
             return None
-        return _Scan(names, sources, states, int(began))
-    except (OSError, ValueError, KeyError):
+        others = Counter({str(ending): int(count) for ending, count in json.loads(str(arrays["others"])).items()})
+        return _Scan(names, others, sources, states, int(began))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # absent, damaged or of another program: it is written anew
 
 
 def _save(scan: _Scan, cache: Path) -> None:
     arrays: dict[str, Any] = {
         "format": np.array(_FORMAT),
+        "others": np.array(json.dumps(scan.others)),
         "name_blob": scan.names.blob,
         "name_offsets": scan.names.offsets,
         "source_blob": scan.sources.blob,
@@ -235,6 +259,12 @@ def _save(scan: _Scan, cache: Path) -> None:
         _logger.warning("The list of files cannot be cached in %s (%s); the next start searches again.", cache, error)
 
 
+def _tell_of_others(root: str, others: Counter[str]) -> None:
+    if others:
+        line, matters = describe_others(root, others)
+        (_logger.warning if matters else _logger.info)(printable(line))
+
+
 def _nearest_parent(path: str) -> str:
     parent = os.path.dirname(path)
     while not os.path.isdir(parent):
@@ -243,7 +273,8 @@ def _nearest_parent(path: str) -> str:
 
 
 def _nothing_found(root: str, others: Counter[str]) -> str:
-    found = ", ".join(f"{count} x {extension}" for extension, count in others.most_common(5)) or "no files at all"
+    found = ", ".join(f"{count} x {ending}{hint_for(ending)}" for ending, count in others.most_common(5))
+    found = found or "no files at all"
     return f"No image in {root}: found {found}; expected {', '.join(IMAGE_EXTENSIONS)}: {_HOW_TO_SET}."
 
 

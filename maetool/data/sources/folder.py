@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from maetool.errors import UsageError
+from maetool.errors import UsageError, printable
 from maetool.registry import SOURCES
 
 from .base import Labels
@@ -51,7 +51,9 @@ def refuse_empty_classes(root: str, classes: Sequence[str]) -> None:
         UsageError: one holds no image.
     """
     with os.scandir(root) as entries:
-        empty = sorted({entry.name for entry in entries if is_folder(entry) and entry.name[0] != "."} - set(classes))
+        empty = sorted(
+            {printable(entry.name) for entry in entries if is_folder(entry) and entry.name[0] != "."} - set(classes)
+        )
     empty = [name for name in empty if name != "lost+found"]
     if empty:
         raise UsageError(
