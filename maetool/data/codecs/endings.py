@@ -50,7 +50,8 @@ def looks_like_image(head: bytes) -> bool:
 
 def describe_others(root: str, others: Counter[str]) -> tuple[str, bool]:
     """Return a line on the files that are no images by their endings, and whether it is more than tables and texts."""
-    named = ", ".join(f"{count} x {ending}{hint_for(ending)}" for ending, count in others.most_common(8))
+    ordered = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{count} x {ending}{hint_for(ending)}" for ending, count in ordered[:8])
     more = f" and {len(others) - 8} more endings" if len(others) > 8 else ""
     matters = any(ending not in _SIDECARS for ending in others)
     return f"{sum(others.values()):,} files in {root} are passed over by their endings: {named}{more}.", matters
