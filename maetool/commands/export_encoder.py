@@ -1,10 +1,13 @@
 """Export the encoder of a checkpoint as .pth, .safetensors or .onnx.
 
-A .pth or .safetensors file has timm's names; an .onnx file has the graph. Mean, deviation, sizes, recipe and versions
+A .pth or .safetensors file has timm's names; an .onnx file has the graph, of a complete
+classifier or segmentor with --logits. Mean, deviation, sizes, recipe and versions
 are stored with the weights, and a model card is written beside the file, as .md.
 """
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from maetool.arguments import positive
 
@@ -24,6 +27,9 @@ def parse_args() -> argparse.Namespace:
         nargs="+",
         help="image size: H W, or one number for a square; positions are resized",
     )
+    parser.add_argument("--logits", action="store_true", help="the complete classifier or segmentor, as .onnx")
+    parser.add_argument("--dynamic", action="store_true", help="height and width may change, by patches; .onnx only")
+    parser.add_argument("--half", action="store_true", help="weights of half precision, float16")
     return parser.parse_args()
 
 
@@ -33,27 +39,60 @@ def main() -> None:
     from maetool.config.load import load_config
     from maetool.pretrained.card import write_card
     from maetool.pretrained.encoder import load_encoder
-    from maetool.pretrained.export import check_out, describe, encoder_of, write_onnx, write_weights
+    from maetool.pretrained.export import check_out, describe, encoder_of
     from maetool.weights.read import read_checkpoint
 
     out = check_out(args.out)
+    _check_flags(args, out)
     section = load_config(args.config).model if args.config else None
     state = read_checkpoint(args.checkpoint)
     img_size = args.img_size[0] if args.img_size and len(args.img_size) == 1 else args.img_size
     exported = encoder_of(state, args.checkpoint, args.num_heads, section, img_size)
-    if img_size or out.suffix == ".onnx":
-        model = load_encoder(args.checkpoint, args.config, args.num_heads, img_size)
-        exported |= {"state_dict": model.encoder.state_dict(), "meta": exported["meta"] | describe(model.section)}
-    weights, meta = exported["state_dict"], exported["meta"]
-    size = sum(value.numel() for value in weights.values())
+    encoder = None
+    if not args.logits and (img_size or out.suffix == ".onnx"):
+        encoder = load_encoder(args.checkpoint, args.config, args.num_heads, img_size)
+        exported |= {"state_dict": encoder.encoder.state_dict(), "meta": exported["meta"] | describe(encoder.section)}
     if out.suffix == ".onnx":
-        difference = write_onnx(model, meta, out)
-        checked = "not compared, without onnxruntime" if difference is None else f"largest difference {difference:.1e}"
-        print(f"{out}: images (batch, {', '.join(map(str, model.image_shape))}) to tokens, {checked}.")
+        print(_write_graph(args, out, encoder, exported["meta"]))
     else:
-        write_weights(exported, out)
-        print(f"{out}: {len(weights)} tensors, {size / 1e6:.1f} million parameters, names as in timm.")
+        print(_write_weights(args, out, exported))
     card = write_card(exported, state.get("meta") or {}, out)
     print(
         f"{card}: its model card." if card else f"{out.with_suffix('.md')} already exists, so no model card is written."
     )
+
+
+def _check_flags(args: argparse.Namespace, out: Path) -> None:
+    from maetool.errors import UsageError
+
+    if (args.logits or args.dynamic) and out.suffix != ".onnx":
+        raise UsageError(f"--logits and --dynamic are for .onnx, but --out is {out}: name a file that ends in .onnx.")
+    if args.logits and args.img_size:
+        raise UsageError("--img-size is for encoders: with --logits, --dynamic lets the size of the images change.")
+
+
+def _write_graph(args: argparse.Namespace, out: Path, encoder: Any, meta: dict[str, Any]) -> str:
+    """Write ONNX of an encoder or, without one, of the complete model; return what was written."""
+    from maetool.config.load import load_config
+    from maetool.pretrained.export import write_onnx
+    from maetool.pretrained.model import image_shape_of
+    from maetool.pretrained.task import classes_of, load_task
+
+    model = encoder or load_task(args.checkpoint, load_config(args.config) if args.config else None)
+    output = "tokens" if encoder else "logits"
+    if not encoder:
+        meta["classes"] = classes_of(args.checkpoint)
+    difference = write_onnx(model, meta, out, output, args.dynamic, args.half)
+    checked = "not compared, without onnxruntime" if difference is None else f"largest difference {difference:.1e}"
+    channels, *sides = image_shape_of(model)
+    shape = f"{channels}, height, width" if args.dynamic else ", ".join(map(str, (channels, *sides)))
+    return f"{out}: images (batch, {shape}) to {output}, {checked}."
+
+
+def _write_weights(args: argparse.Namespace, out: Path, exported: dict[str, Any]) -> str:
+    from maetool.pretrained.export import halved, write_weights
+
+    weights = halved(exported["state_dict"]) if args.half else exported["state_dict"]
+    write_weights({**exported, "state_dict": weights}, out)
+    size = sum(value.numel() for value in weights.values())
+    return f"{out}: {len(weights)} tensors, {size / 1e6:.1f} million parameters, names as in timm."

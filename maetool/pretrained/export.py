@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from maetool.config.facts import argument_of
 from maetool.errors import UsageError
 from maetool.ops.geometry import to_size
+from maetool.protocols import ModelLike
 from maetool.reading import read_file
 from maetool.registry import ENCODERS, MODELS
 from maetool.weights.checksums import CHECKSUM, UNSEALED, is_broken, sealed
@@ -24,9 +26,12 @@ from maetool.weights.write import to_plain, write_checkpoint
 from maetool.writing import check_file, write_file
 
 from .facts import requested_grid, section_in
-from .frozen import FrozenEncoder, section_of
+from .frozen import section_of
+from .model import image_shape_of
+from .task import Logits
 
 _PREFIX = "encoder."
+_HALF_TOLERANCE = 0.1  # of tokens and logits, which are of the size of 1 to 10; halves have 3 digits
 _MOST_BYTES = 2**31 - 2**24  # the limit of protobuf, minus room for the graph
 _FACTS_IN_ONNX = "maetool"
 _FACTS = ("epoch", "iter", "versions", "cfg", "config", "source", "format")
@@ -110,56 +115,84 @@ def write_weights(state: Mapping[str, Any], path: Path) -> None:
     write_file(path, save(weights, safetensors_metadata(to_plain(state.get("meta", {})), weights)))
 
 
-def write_onnx(model: FrozenEncoder, meta: Mapping[str, Any], path: Path) -> float | None:
-    """Write an encoder as ONNX: `images`, normalised, (batch, C, H, W), to `tokens` (batch, T + L, D), for any batch.
+def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with those of floating point as float16."""
+    return {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
 
-    Height and width are the encoder's. `meta` is stored in the file's metadata, with a checksum of the file. If
-    onnxruntime is installed, the graph is run on another batch size and compared before the file is written.
+
+def write_onnx(
+    model: ModelLike,
+    meta: Mapping[str, Any],
+    path: Path,
+    output: str = "tokens",
+    dynamic: bool = False,
+    half: bool = False,
+) -> float | None:
+    """Write a model as ONNX, from normalised `images` (batch, C, H, W), for any batch.
+
+    `meta` is stored in the file's metadata, with a checksum of the file. If onnxruntime is installed, the graph is run
+    on another batch size, and on other sizes if it takes them, and compared before the file is written.
+
+    Args:
+        model: an encoder with `image_shape`, or a classifier or segmentor.
+        meta: facts to store.
+        path: the file.
+        output: "tokens" (batch, T + L, D) of its encoder, or "logits", see `maetool.pretrained.task.Logits`.
+        dynamic: height and width may be any multiples of the patch size, not only those of the model.
+        half: weights, images and tokens are float16; logits are float32.
 
     Returns:
-        The largest difference to the tokens of torch; None without onnxruntime.
+        The largest difference to torch's float32; None without onnxruntime.
 
     Raises:
-        UsageError: onnx or onnxscript is not installed, the encoder cannot be exported, or the results differ.
+        UsageError: onnx or onnxscript is not installed, the model cannot be exported, or the results differ.
     """
     if not (find_spec("onnx") and find_spec("onnxscript")):
         raise UsageError('ONNX export needs onnx and onnxscript, which are not installed: pip install "maetool[onnx]".')
     import onnx
 
-    encoder = model.encoder.eval()
-    size = 4 * sum(value.numel() for value in encoder.state_dict().values())
+    module = (Logits(model) if output == "logits" else _Tokens(model.encoder)).eval()
+    size = (2 if half else 4) * sum(value.numel() for value in module.state_dict().values())
     if size > _MOST_BYTES:
         raise UsageError(
-            f"The encoder has {size / 1e9:.1f} GB, but an ONNX file can hold only 2 GB: export it as .safetensors."
+            f"The model has {size / 1e9:.1f} GB, but an ONNX file can hold only 2 GB: export it as .safetensors."
         )
-    images = torch.randn(2, encoder.in_chans, *encoder.img_size, generator=torch.Generator().manual_seed(0))
-    proto = _graph_of(encoder, images)
+    images = torch.randn(2, *image_shape_of(model), generator=torch.Generator().manual_seed(0))
+    patch: Any = model.encoder.patch_size
+    step = to_size(patch, "patch_size") if dynamic else None
+    exported = deepcopy(module).half() if half else module
+    proto = _graph_of(exported, images.half() if half else images, output, step)
     onnx.helper.set_model_props(proto, {_FACTS_IN_ONNX: json.dumps(to_plain(meta)), CHECKSUM: UNSEALED})
     content = sealed(proto.SerializeToString())
-    difference = check_onnx(content, encoder, torch.cat([images, images.flip(2), images.flip(3)])[:5])
+    batches = [torch.cat([images, images.flip(2), images.flip(3)])[:5]]
+    batches += [nn.functional.pad(images, (0, 2 * step[1], 0, step[0]))] if step else []
+    differences = [check_onnx(content, module, batch, _HALF_TOLERANCE if half else 1e-3) for batch in batches]
     write_file(path, content)
-    return difference
+    return max((value for value in differences if value is not None), default=None)
 
 
-def _graph_of(encoder: nn.Module, images: Tensor) -> Any:
-    """Return the ONNX model of an encoder for any batch of images (B, C, H, W) of this size.
+def _graph_of(module: nn.Module, images: Tensor, output: str, step: Sequence[int] | None) -> Any:
+    """Return the ONNX model of a module for any batch of images (B, C, H, W): of this size, or of multiples of `step`.
 
     Raises:
         UsageError: torch cannot export it.
     """
+    name = type(getattr(module, "encoder", None) or getattr(module, "model", None) or module).__name__
+    sides: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if step:
+        # From a size at which no axis has the length of another, so that they stay apart.
+        images = nn.functional.pad(images, (0, 2 * step[1], 0, step[0]))
+        rows, columns = (torch.export.Dim(side, min=2) for side in ("rows", "columns"))
+        sides |= {2: step[0] * rows, 3: step[1] * columns}
     try:
         with torch.no_grad():
-            graph = torch.export.export(
-                _Tokens(encoder).eval(), (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
-            )
-            program = torch.onnx.export(graph, input_names=["images"], output_names=["tokens"], verbose=False)
+            graph = torch.export.export(module, (images,), dynamic_shapes={"images": sides})
+            program = torch.onnx.export(graph, input_names=["images"], output_names=[output], verbose=False)
             return cast(torch.onnx.ONNXProgram, program).model_proto
     except Exception as error:  # the exporters' errors have no common base class
         reason = next(iter(str(error).strip().splitlines()), "")[:200]
-        raise UsageError(
-            f"torch cannot export {type(encoder).__name__} to ONNX ({type(error).__name__}: {reason}): export it as "
-            ".safetensors."
-        ) from error
+        remedy = "leave --dynamic out, or export it as .safetensors" if step else "export it as .safetensors"
+        raise UsageError(f"torch cannot export {name} to ONNX ({type(error).__name__}: {reason}): {remedy}.") from error
 
 
 def read_onnx_facts(path: str | Path) -> dict[str, Any]:
@@ -197,12 +230,12 @@ class _Tokens(nn.Module):
 def check_onnx(
     source: Path | bytes, encoder: Callable[[Tensor], Tensor], images: Tensor, tolerance: float = 1e-3
 ) -> float | None:
-    """Return the largest difference between the tokens of ONNX and those of an encoder; None without onnxruntime.
+    """Return the largest difference between the output of ONNX and that of a model; None without onnxruntime.
 
     Args:
         source: the path of a file, or its content.
-        encoder: function from images to tokens.
-        images: (B, C, H, W).
+        encoder: function from images to tokens or logits, in float32.
+        images: float32 (B, C, H, W).
         tolerance: the largest allowed difference.
 
     Raises:
@@ -210,14 +243,13 @@ def check_onnx(
     """
     if not find_spec("onnxruntime"):
         return None
-    (tokens,) = _run_onnx(source, images)
+    (output,) = _run_onnx(source, images)
     with torch.no_grad():
-        difference = float(np.abs(tokens - encoder(images).numpy()).max())
+        difference = float(np.abs(output.astype(np.float32) - encoder(images).numpy()).max())
     if not difference <= tolerance:
         name = "The ONNX graph" if isinstance(source, bytes) else source
         raise UsageError(
-            f"{name} gives tokens that differ by {difference:.2g} from the encoder's: export it as "
-            ".safetensors instead."
+            f"{name} gives values that differ by {difference:.2g} from the model's: export it as .safetensors instead."
         )
     return difference
 
@@ -228,7 +260,8 @@ def _run_onnx(source: Path | bytes, images: Tensor) -> list[np.ndarray]:
     try:
         model = source if isinstance(source, bytes) else str(source)
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        return session.run(["tokens"], {"images": images.numpy()})
+        half = session.get_inputs()[0].type == "tensor(float16)"
+        return session.run(None, {"images": (images.half() if half else images).numpy()})
     except Exception as error:  # onnxruntime's errors have no common base class
         reason = next(iter(str(error).strip().splitlines()), "")[:200]
         raise UsageError(
