@@ -225,16 +225,18 @@ def test_boxes_lie_on_objects_where_exif_turns_the_pictures(tmp_path, heard):
 
 
 def test_what_nobody_chose_is_said(tmp_path, heard):
+    cache, tmp_path = tmp_path / "cache", tmp_path / "images"
+    tmp_path.mkdir()
     for i in range(3):
         (tmp_path / f"{i}.png").write_bytes(GREY["png"](values()))
-    data = ImageFolderDataset(tmp_path, in_chans=1, index_cache=tmp_path)
+    data = ImageFolderDataset(tmp_path, in_chans=1, index_cache=cache)
     assert data[0]["inputs"].max() > 255
     assert "more than 8 bits" in heard.text and "up to 4" in heard.text
     heard.clear()
-    assert ImageFolderDataset(tmp_path, in_chans=1, index_cache=tmp_path, eight_bit=True)[0]["inputs"].max() < 16
+    assert ImageFolderDataset(tmp_path, in_chans=1, index_cache=cache, eight_bit=True)[0]["inputs"].max() < 16
     assert not heard.text
     (tmp_path / "3.png").write_bytes(by_pillow(np.zeros((14, 11), np.uint8), "PNG"))
-    assert ImageFolderDataset(tmp_path, in_chans=1, index_cache=tmp_path)[3]["inputs"].dtype == torch.float32
+    assert ImageFolderDataset(tmp_path, in_chans=1, index_cache=cache)[3]["inputs"].dtype == torch.float32
     assert "in two units" in heard.text
 
 

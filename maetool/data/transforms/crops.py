@@ -19,8 +19,8 @@ from maetool.errors import UsageError
 from maetool.registry import TRANSFORMS
 
 from .sample import PhotoTransform, Sample, with_each
+from .strips import with_middle, without_ends
 
-_LONGEST = 32  # sides of an image that is resized to cover a size; what is longer loses its ends
 _TRIES = 10  # of a box that fits; then the largest box of a legal ratio in the centre is taken, as by torchvision
 
 
@@ -128,7 +128,7 @@ class ResizeCenterCrop(PhotoTransform):
 
     def image(self, image: Tensor | EncodedImage) -> Tensor:
         """Return the middle of the resized image."""
-        large = _resize_to_cover(_without_ends(image), self.cover)
+        large = _resize_to_cover(without_ends(image), self.cover)
         top, left = (round((has - size) / 2) for has, size in zip(large.shape[-2:], self.size, strict=True))
         return large[..., top : top + self.size[0], left : left + self.size[1]].contiguous()  # (C, H, W)
 
@@ -136,7 +136,7 @@ class ResizeCenterCrop(PhotoTransform):
         """Return the middle of image, maps and objects."""
         from torchvision.transforms.v2.functional import crop, resize
 
-        sample = _with_middle(sample)
+        sample = with_middle(sample)
         large = _size_to_cover(sample["inputs"].shape[-2:], self.cover)
         top, left = (round((has - size) / 2) for has, size in zip(large, self.size, strict=True))
         return with_each(sample, self.image, lambda truth: crop(resize(truth, list(large)), top, left, *self.size))
@@ -168,14 +168,14 @@ class ResizeRandomCrop(PhotoTransform):
 
     def image(self, image: Tensor | EncodedImage) -> Tensor:
         """Return a random piece of the resized image."""
-        large = _resize_to_cover(_without_ends(image), self.size)
+        large = _resize_to_cover(without_ends(image), self.size)
         return self._cut(large, self._draw(large.shape[-2:])).contiguous()  # (C, H, W)
 
     def move(self, sample: Sample) -> Sample:
         """Return a random piece of image and maps."""
         from torchvision.transforms.v2.functional import resize
 
-        sample = _with_middle(sample)
+        sample = with_middle(sample)
         size = _size_to_cover(sample["inputs"].shape[-2:], self.size)
         place = self._draw(size)
         return with_each(
@@ -218,37 +218,6 @@ class Resize(PhotoTransform):
         from torchvision.transforms.v2.functional import resize
 
         return with_each(sample, self.image, lambda truth: resize(truth, list(self.size)))
-
-
-def _middle_of(height: int, width: int) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of the middle of an image, which is at most `_LONGEST` times as long as wide.
-
-    A strip of 8 x 8,000 pixels that is to cover 256 x 256 would have 256,000 columns.
-    """
-    rows, columns = min(height, _LONGEST * width), min(width, _LONGEST * height)
-    return (height - rows) // 2, (width - columns) // 2, rows, columns
-
-
-def _without_ends(image: Tensor | EncodedImage) -> Tensor | EncodedImage:
-    height, width = size_in(image)
-    if max(height, width) <= _LONGEST * min(height, width):
-        return image
-    return _cut_box(decoded(image), _middle_of(height, width))
-
-
-def _with_middle(sample: Sample) -> Sample:
-    from torchvision.transforms.v2.functional import crop
-
-    height, width = sample["inputs"].shape[-2:]
-    if max(height, width) <= _LONGEST * min(height, width):
-        return sample
-    box = _middle_of(height, width)
-    return with_each(sample, lambda image: _cut_box(image, box), lambda truth: crop(truth, *box))
-
-
-def _cut_box(image: Tensor, box: tuple[int, int, int, int]) -> Tensor:
-    top, left, height, width = box
-    return image[..., top : top + height, left : left + width]
 
 
 def _resize_to_cover(image: Tensor | EncodedImage, cover: tuple[int, int]) -> Tensor:
