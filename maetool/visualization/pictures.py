@@ -23,7 +23,7 @@ def caption_font(size: int) -> ImageFont.FreeTypeFont:
     """
     import matplotlib
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
 
 
 def check_picture(path: str | Path, option: str, figure: bool = False) -> Path:

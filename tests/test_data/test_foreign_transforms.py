@@ -4,7 +4,7 @@ import pickle
 import random
 import subprocess
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -522,8 +522,9 @@ def stand_ins(monkeypatch):
         pass
 
     class AugmentationSequential(torch.nn.Sequential):
-        def __init__(self, transform, data_keys):
+        def __init__(self, transform, data_keys, extra_args):
             super().__init__(transform)
+            assert extra_args == {"MASK": {"resample": "NEAREST"}}  # all else as the image
 
         def forward(self, image, mask, *boxes, data_keys):
             flips = torch.rand(()) < 0.5
@@ -536,6 +537,8 @@ def stand_ins(monkeypatch):
 
     package("kornia.augmentation.base", _BasicAugmentationBase=_BasicAugmentationBase)
     package("kornia.augmentation", KorniaFlip=KorniaFlip, AugmentationSequential=AugmentationSequential)
+    names = {"DataKey": SimpleNamespace(MASK="MASK"), "Resample": SimpleNamespace(NEAREST="NEAREST")}
+    package("kornia.constants", **names)
     return Flip, KorniaFlip, MapsOnly
 
 

@@ -216,7 +216,7 @@ def test_parametrised_weights_take_effect(registry, name, options):
     for module in list(part.modules()):
         if isinstance(module, nn.Linear | nn.LayerNorm):
             parametrize.register_parametrization(module, "weight", Doubled())
-    assert_equal(run(part, *inputs)[:1], run(doubled, *inputs)[:1], 1e-5)
+    assert_equal(run(part, *inputs)[:1], run(doubled, *inputs)[:1], 1e-4)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, for torchao
@@ -379,6 +379,7 @@ def test_a_compiled_block_runs_its_hooks(hooked):
 
 
 @pytest.mark.skipif(not cpu._ONEDNN, reason="no oneDNN")
+@pytest.mark.skipif(torch.__version__.startswith("2.9."), reason="the compiler of torch 2.9 takes PyTorch's own products")
 def test_a_compiled_block_computes_by_the_same_products():
     def products(block, x):
         block(x).sum().backward()

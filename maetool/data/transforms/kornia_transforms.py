@@ -49,8 +49,11 @@ class KorniaTransform(Adapter):
     @cached_property
     def _sequence(self) -> Any:
         from kornia.augmentation import AugmentationSequential
+        from kornia.constants import DataKey, Resample
 
-        return AugmentationSequential(self.transform, data_keys=["input"])
+        # Without align_corners, which Kornia 0.8 sets to None here: masks then moved otherwise than their image.
+        extra_args = {DataKey.MASK: {"resample": Resample.NEAREST}}
+        return AugmentationSequential(self.transform, data_keys=["input"], extra_args=extra_args)
 
     def image(self, image: Tensor | EncodedImage) -> Tensor:
         """Return the changed image, (C, H, W)."""
