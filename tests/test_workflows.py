@@ -41,6 +41,8 @@ def test_commands_of_a_workflow_name_what_there_is(path):
         program, *words = command.split()
         if program == "make":
             check_command(command)
+        elif program == "sudo":
+            assert command.startswith("sudo apt-get update && sudo apt-get install --yes "), command
         else:
             assert (ROOT / program).is_file(), command
             assert set(words) <= {"oldest", "newest"}, command
@@ -66,6 +68,18 @@ def test_workflows_start_by_themselves_and_may_only_read(path):
     assert {"pull_request", "push"} <= starts.keys() or "schedule" in starts
     assert workflow["permissions"] == {"contents": "read"}
     assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_to_a_commit(path):
+    used = re.findall(r"uses: *(.*)", path.read_text())
+    assert used and all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+(\.\d+){2}", action) for action in used)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_checkout_keeps_no_token(path):
+    checkouts = [step for step, _ in steps_of(path) if "actions/checkout" in step.get("uses", "")]
+    assert checkouts and all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

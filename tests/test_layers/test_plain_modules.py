@@ -379,7 +379,9 @@ def test_a_compiled_block_runs_its_hooks(hooked):
 
 
 @pytest.mark.skipif(not cpu._ONEDNN, reason="no oneDNN")
-@pytest.mark.skipif(torch.__version__.startswith("2.9."), reason="the compiler of torch 2.9 takes PyTorch's own products")
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.9."), reason="the compiler of torch 2.9 takes PyTorch's own products"
+)
 def test_a_compiled_block_computes_by_the_same_products():
     def products(block, x):
         block(x).sum().backward()
