@@ -21,20 +21,20 @@ def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
         UsageError: the part states a fact that the encoder states otherwise.
     """
     for name, value in facts.items() if _is_own(part, registry) else ():
-        stated = part.get(name, value)
-        if stated is not value and not _equal(stated, value):
+        explicit = part.get(name, value)
+        if explicit is not value and not _equal(explicit, value):
             raise UsageError(
-                f"The {registry.name} says {name}={stated!r}, but the encoder says {value!r}: "
+                f"The {registry.name} says {name}={explicit!r}, but the encoder says {value!r}: "
                 "state it once, in the encoder."
             )
     return registry.build(part, default_args=facts)
 
 
-def _equal(stated: Any, value: Any) -> bool:
+def _equal(explicit: Any, value: Any) -> bool:
     """Whether a part states a fact: sizes and statistics may be a tuple, a list, or one number for all."""
     if not isinstance(value, tuple):
-        return stated == value
-    return (tuple(stated) if isinstance(stated, Sequence) else (stated,) * len(value)) == value
+        return explicit == value
+    return (tuple(explicit) if isinstance(explicit, Sequence) else (explicit,) * len(value)) == value
 
 
 def _is_own(part: Any, registry: Registry) -> bool:

@@ -157,10 +157,10 @@ def _strides(patch_size: tuple[int, int]) -> list[int]:
     return [rows for rows, _ in strides] + [2 * strides[-1][0]]
 
 
-def _sizes(stated: Tensor | None, other: Tensor | list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return a size (rows, columns) for each image: as stated (B, 2), or else those of images or of a list."""
-    if stated is not None:
-        return [(rows, columns) for rows, columns in stated.tolist()]
+def _sizes(sizes: Tensor | None, other: Tensor | list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return a size (rows, columns) for each image: `sizes` (B, 2) if there are any, else those of images or a list."""
+    if sizes is not None:
+        return [(rows, columns) for rows, columns in sizes.tolist()]
     return [tuple(other.shape[2:])] * len(other) if isinstance(other, Tensor) else other
 
 
@@ -170,11 +170,13 @@ def _filled_up(images: Tensor, step: int) -> Tensor:
     return functional.pad(images, (0, right, 0, below)) if below or right else images
 
 
-def _in_original(found: dict[str, Tensor], content: tuple[int, int], original: tuple[int, int]) -> dict[str, Tensor]:
+def _in_original(
+    detections: dict[str, Tensor], content: tuple[int, int], original: tuple[int, int]
+) -> dict[str, Tensor]:
     """Return the detections of an image in pixels of the original, with masks of its size."""
     factors = [after / before for after, before in zip(original, content, strict=True)]
-    boxes = found["boxes"] * found["boxes"].new_tensor([factors[1], factors[0]] * 2)
-    result = {"boxes": boxes, "labels": found["labels"] - 1, "scores": found["scores"]}
-    if "masks" in found:
-        result["masks"] = paste_masks_in_image(found["masks"].float(), boxes, original)[:, 0] >= 0.5
+    boxes = detections["boxes"] * detections["boxes"].new_tensor([factors[1], factors[0]] * 2)
+    result = {"boxes": boxes, "labels": detections["labels"] - 1, "scores": detections["scores"]}
+    if "masks" in detections:
+        result["masks"] = paste_masks_in_image(detections["masks"].float(), boxes, original)[:, 0] >= 0.5
     return result

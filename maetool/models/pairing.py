@@ -1,4 +1,4 @@
-"""Which encoders, decoders and maskers fit together, told when a model is built."""
+"""Which encoders, decoders and maskers fit together, checked when a model is built."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,11 +19,11 @@ _SEES = {
 
 
 def facts_of(encoder: Any, stream: str | None = None) -> dict[str, Any]:
-    """Return what the other parts are told about the encoder, where they do not state it themselves.
+    """Return the facts about the encoder that other parts receive, where their configs do not state them.
 
     Args:
-        encoder: of one stream, or of several.
-        stream: of several, the one that a part is for; None is all.
+        encoder: an encoder of one stream or of several.
+        stream: the stream that the part reads, for an encoder of several; None for all of them.
 
     Raises:
         UsageError: the encoder has no such stream.
@@ -63,24 +63,24 @@ def layout_of(encoder: Any, batch: Any) -> Layout:
 def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any) -> None:
     """Check that decoders can read what an encoder gives, and that a masker can hide what it needs hidden.
 
-    A part of a stranger that declares nothing is taken for one of MAE's kind: an encoder that drops removed patches, a
-    decoder that puts them back.
+    A third-party part that declares nothing is treated like MAE's: an encoder that drops removed patches, a decoder
+    that puts them back.
 
     Raises:
         UsageError: they do not fit; the message names those that would.
     """
-    ours, norm = type(encoder).__name__, getattr(encoder, "norm", None)
+    encoder_name, norm = type(encoder).__name__, getattr(encoder, "norm", None)
     for decoder in decoders:
         if not _reads(decoder, encoder):
-            theirs, sees = type(decoder).__name__, _SEES[getattr(encoder, "sees", "visible")]
+            decoder_name, sees = type(decoder).__name__, _SEES[getattr(encoder, "sees", "visible")]
             raise UsageError(
-                f"{theirs} cannot read {ours}, which sees {sees}{_strides(encoder)}: take the decoder "
-                f"{_decoders(encoder)}, or an encoder that fits {theirs}, {_encoders(decoder)}."
+                f"{decoder_name} cannot read {encoder_name}, which sees {sees}{_strides(encoder)}: take the decoder "
+                f"{_decoders(encoder)}, or an encoder that fits {decoder_name}, {_encoders(decoder)}."
             )
     raw = [d for d in decoders if getattr(d, "layers", None) and getattr(d, "encoder_norm", None) is not norm]
     if len(raw) == len(decoders) and _learns(norm):
         raise UsageError(
-            f"{type(raw[0]).__name__} reads raw tokens, so that the norm of {ours} would never be trained: "
+            f"{type(raw[0]).__name__} reads raw tokens, so that the norm of {encoder_name} would never be trained: "
             "set encoder.final_norm=False."
         )
     _check_masker(encoder, masker)
@@ -128,10 +128,10 @@ def _decoders(encoder: Any) -> str:
 
 
 def _encoders(decoder: Any) -> str:
-    wanted = getattr(decoder, "reads", ("visible",))
+    readable = getattr(decoder, "reads", ("visible",))
     fitting = {
-        name: [kind for kind in getattr(part, "can_see", ("visible",)) if kind in wanted]
+        name: [sees for sees in getattr(part, "can_see", ("visible",)) if sees in readable]
         for name, part in sorted(ENCODERS.parts().items())
     }
-    named = [f'{name} (sees="{kinds[0]}")' for name, kinds in fitting.items() if kinds]
+    named = [f'{name} (sees="{choices[0]}")' for name, choices in fitting.items() if choices]
     return " or ".join(named)

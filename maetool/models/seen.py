@@ -130,13 +130,13 @@ class Views:
             number, default = 0, self._samples
         else:
             number, default = 1 + list(self._images).index(view), {}
-        found = {}
+        entries = {}
         for name in ("mask", "weight"):
             value = self._samples.get(name)
             of_views = view is not None and isinstance(value, Mapping) and set(value) <= set(self._images)
-            found[name] = value.get(view) if of_views else default.get(name)
+            entries[name] = value.get(view) if of_views else default.get(name)
         keys = self._samples.get("key")
-        return {**found, "key": keys if keys is None or not number else mix(keys, number)}
+        return {**entries, "key": keys if keys is None or not number else mix(keys, number)}
 
 
 def latents_of(encoder: Any, images: Any, plan: MaskPlan, decoders: Mapping[str, nn.Module]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class Segmentor(DownstreamModel):
         if mode == "tensor":
             return self._maps(images)
         if mode == "predict":
-            return look(self._slide if self.inference == "slide" else self._whole, images, self.scales, self.flip)
+            return look(self._slide if self.inference == "slide" else self._logits, images, self.scales, self.flip)
         if mode != "loss":
             raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
         return self._losses(images, data_samples or {})
@@ -130,13 +130,13 @@ class Segmentor(DownstreamModel):
         if not in_stripes:
             _tell_bytes(len(images), self.num_classes, tuple(size))
             return self(images, mode="predict").argmax(dim=1)
-        windows = stripes(self._whole, self._filled_up(images), self.encoder.img_size, self.stride)
+        windows = stripes(self._logits, self._filled_up(images), self.encoder.img_size, self.stride)
         classes = [stripe.argmax(dim=1) for _, stripe in windows]
         return torch.cat(classes, dim=1)[..., : size[0], : size[1]]
 
     def _slide(self, images: Tensor) -> Tensor:
         size = images.shape[2:]
-        logits = slide(self._whole, self._filled_up(images), self.encoder.img_size, self.stride)
+        logits = slide(self._logits, self._filled_up(images), self.encoder.img_size, self.stride)
         return logits[..., : size[0], : size[1]]
 
     def _filled_up(self, images: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class Segmentor(DownstreamModel):
         below, right = (max(0, side - length) for side, length in sides)
         return functional.pad(images, (0, right, 0, below))  # with zeros, the mean of normalised images
 
-    def _whole(self, images: Tensor) -> Tensor:
+    def _logits(self, images: Tensor) -> Tensor:
         return self._at_pixels(self.decode_head(self._maps(images)), images.shape[2:])
 
     def _at_pixels(self, logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -166,8 +166,8 @@ class Segmentor(DownstreamModel):
             losses["auxiliary"] = self.auxiliary_weight * self._cross_entropy(more, target)
             loss = loss + losses["auxiliary"]
         right = ((logits.argmax(dim=1) == target) & counts).sum() / counts.sum().clamp(min=1)
-        whole = 1 + (self.auxiliary_weight if losses else 0)
-        constant = logits.new_tensor(whole * math.log(self.num_classes))
+        total_weight = 1 + (self.auxiliary_weight if losses else 0)
+        constant = logits.new_tensor(total_weight * math.log(self.num_classes))
         return {"loss": loss, **losses, "constant_predictor": constant, "accuracy": right * 100}
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -180,10 +180,10 @@ class Segmentor(DownstreamModel):
     def _check_target(self, target: Tensor | None, images: Tensor) -> None:
         expected = (len(images), *images.shape[2:])
         if target is None or target.shape != expected:
-            found = "none" if target is None else str(tuple(target.shape))
+            actual = "none" if target is None else str(tuple(target.shape))
             raise UsageError(
-                f"The batch has classes of pixels of the shape {found}, but expected is {expected}: train on a dataset "
-                "of segmentation, such as SegmentationDataset, whose transforms keep image and classes alike."
+                f"The class maps of the batch have the shape {actual}, but {expected} is expected: train on a dataset "
+                "of segmentation, such as SegmentationDataset, whose transforms change image and class map alike."
             )
 
 

@@ -41,9 +41,10 @@ def stripes(
     for top, following in zip(rows, [*rows[1:], sides[0]], strict=True):
         for left in columns:
             part = (..., slice(left, left + width))
-            found = logits(images[..., top : top + height, left : left + width].contiguous()).float()
-            kept = found.new_zeros(*found.shape[:2], height, sides[1]) if kept is None else kept
-            kept[part] += found
+            window_logits = logits(images[..., top : top + height, left : left + width].contiguous()).float()
+            if kept is None:
+                kept = window_logits.new_zeros(*window_logits.shape[:2], height, sides[1])
+            kept[part] += window_logits
             count[part] += 1
         done = following - top
         assert kept is not None
@@ -92,6 +93,6 @@ def _views(images: Tensor, scales: Sequence[float], flip: bool) -> Iterator[tupl
 
 
 def _probabilities(logits: Logits, view: Tensor, mirrored: bool, size: Sequence[int]) -> Tensor:
-    found = logits(view).float()
-    found = found.flip(-1) if mirrored else found
-    return torch.softmax(resize_map(found, size), dim=1)
+    predicted = logits(view).float()
+    predicted = predicted.flip(-1) if mirrored else predicted
+    return torch.softmax(resize_map(predicted, size), dim=1)
