@@ -128,8 +128,8 @@ class MovedModules:
         old = name.removeprefix("maetool.")
         if old not in _MODULES or old == name:
             return None
-        held_modules = any(other.startswith(f"{old}.") for other in _MODULES)
-        return ModuleSpec(name, _Mover(_MODULES[old].split()), is_package=held_modules)
+        was_package = any(other.startswith(f"{old}.") for other in _MODULES)
+        return ModuleSpec(name, _Mover(_MODULES[old].split()), is_package=was_package)
 
 
 class _Mover(Loader):

@@ -101,16 +101,16 @@ def run(
             raise
         code = 0  # after --help, whose output may be lost too
     except StoppedError as stopped:
-        code = _tell_of_stop(stopped)
+        code = _report_stop(stopped)
     except (Exception, KeyboardInterrupt) as error:
-        known = _tell_of_failure(error, interrupted, _CtrlC.pressed)
-        if known is None:
+        failure_code = _report_failure(error, interrupted, _CtrlC.pressed)
+        if failure_code is None:
             raise
-        code = known
-    _leave(code or _tell_of_lost_output())
+        code = failure_code
+    _leave(code or _report_lost_output())
 
 
-def _tell_of_failure(error: BaseException, interrupted: str, pressed: bool) -> int | None:
+def _report_failure(error: BaseException, interrupted: str, pressed: bool) -> int | None:
     """Print in one sentence what ended the program and return the exit code; None for a defect of maetool."""
     if pressed or is_interrupt(error):
         tell(interrupted)
@@ -125,7 +125,7 @@ def _tell_of_failure(error: BaseException, interrupted: str, pressed: bool) -> i
     return None
 
 
-def _tell_of_stop(stopped: StoppedError) -> int:
+def _report_stop(stopped: StoppedError) -> int:
     if not stopped.saved:
         tell(f"Stopped: {stopped}: add default_hooks.checkpoint=dict(type='SafeCheckpointHook') to be able to resume.")
         return UNSAVED_EXIT
@@ -135,7 +135,7 @@ def _tell_of_stop(stopped: StoppedError) -> int:
     return STOPPED_EXIT
 
 
-def _tell_of_lost_output() -> int:
+def _report_lost_output() -> int:
     """Print why the standard output could not be written, if so, and return the exit code."""
     sys.stdout.flush()
     if not _Patient.failure:

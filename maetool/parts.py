@@ -56,7 +56,7 @@ def build_part(cfg: Any, registry: engine.Registry, default_args: Mapping | None
     for name, value in (default_args or {}).items():
         if registry.asks_for(cls, name, value):  # otherwise the class uses the name for something else
             if name not in args and not is_own(cls):
-                _tell_of_default(cls, name, value)
+                _log_replaced_default(cls, name, value)
             args.setdefault(name, value)
     missing = [
         name
@@ -94,7 +94,7 @@ def as_usage_error(part: str, hint: str = "check its arguments") -> Iterator[Non
         ) from error
 
 
-def _tell_of_default(cls: Any, name: str, fact: Any) -> None:
+def _log_replaced_default(cls: Any, name: str, fact: Any) -> None:
     default = inspect.signature(cls).parameters[name].default
     if isinstance(default, bool | int | float | str | tuple | list) and default != fact:
         print_log(f"{cls.__name__} gets {name}={fact!r} instead of its default {default!r}.", logger="current")
@@ -118,9 +118,7 @@ def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
         UsageError: no `type`, an unknown type or an unknown argument.
     """
     if "type" not in cfg:
-        raise UsageError(
-            f"The {registry.name} config {dict(cfg)} has no `type`: add one of {', '.join(_known(registry))}."
-        )
+        raise UsageError(f"The {registry.name} config {dict(cfg)} has no `type`: add one of {_choices(registry)}.")
     cls = find_part(cfg["type"], registry)
     parameters = inspect.signature(cls).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
@@ -129,13 +127,13 @@ def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
     return cls
 
 
-def check_arguments(owner: str, given: Iterable[str], taken: Collection[str]) -> None:
-    """Check that every name in `given` is in `taken`.
+def check_arguments(owner: str, names: Iterable[str], taken: Collection[str]) -> None:
+    """Check that every name in `names` is in `taken`.
 
     Raises:
         UsageError: an unknown name; the message suggests near names.
     """
-    for name in given:
+    for name in names:
         if name not in taken:
             raise UsageError(f"{owner} has no argument `{name}`{_near(name, taken)}; it takes {', '.join(taken)}.")
 
@@ -152,15 +150,15 @@ def find_part(name: Any, registry: engine.Registry) -> Any:
         return name
     if not isinstance(name, str) or not name.strip():
         problem = "empty" if isinstance(name, str) else f"{name!r} and no name"
-        raise UsageError(f"The `type` of a {registry.name} is {problem}: write one of {', '.join(_known(registry))}.")
+        raise UsageError(f"The `type` of a {registry.name} is {problem}: write one of {_choices(registry)}.")
     load_plugins()
     part = _get(name, registry)
     if callable(part):  # and not a module of that name
         return part
     reason = _why_not_imported(name) if "." in name and _imports.get() else ""
     raise UsageError(
-        f"There is no {registry.name} called `{name}`{reason}{_near(name, _known(registry))}. Known are "
-        f"{', '.join(_known(registry))}, or the dotted path of a class, `package.module.Class`. {describe_plugins()}"
+        f"There is no {registry.name} called `{name}`{reason}{_near(name, _registered_names(registry))}. Known are "
+        f"{_choices(registry)}, or the dotted path of a class, `package.module.Class`. {describe_plugins()}"
     )
 
 
@@ -193,10 +191,14 @@ def _why_not_imported(path: str) -> str:
         return f" ({type(error).__name__}: {error}{hint})"
 
 
-def _known(registry: engine.Registry) -> list[str]:
+def _choices(registry: engine.Registry) -> str:
+    return ", ".join(_registered_names(registry))
+
+
+def _registered_names(registry: engine.Registry) -> list[str]:
     """Return the names that a registry finds: its own and those of its parents."""
     registry.import_from_location()
-    return sorted({*registry.module_dict, *(_known(registry.parent) if registry.parent else ())})
+    return sorted({*registry.module_dict, *(_registered_names(registry.parent) if registry.parent else ())})
 
 
 def _near(name: str, names: Any) -> str:

@@ -132,9 +132,9 @@ def _fit_windows(fitted: FittedWeights, model: nn.Module, own: Weights, recorded
             continue
         before = part.relative_windows(recorded) if recorded else {}
         for name, window in part.relative_windows(part.grid).items():
-            whole = f"{path}.{name}" if path else name
-            if whole in own and whole in fitted.weights and fitted.weights[whole].ndim == 2:
-                _fit_window(fitted, whole, window, len(own[whole]) - count_offsets(window), before.get(name))
+            full_name = f"{path}.{name}" if path else name
+            if full_name in own and full_name in fitted.weights and fitted.weights[full_name].ndim == 2:
+                _fit_window(fitted, full_name, window, len(own[full_name]) - count_offsets(window), before.get(name))
 
 
 def _fit_window(
@@ -144,8 +144,8 @@ def _fit_window(
     table = fitted.weights[name]
     offsets = len(table) - others
     square = square_window(offsets)
-    known = recorded is not None and count_offsets(recorded) == offsets
-    old = recorded if known else window if count_offsets(window) == offsets else square
+    is_recorded = recorded is not None and count_offsets(recorded) == offsets
+    old = recorded if is_recorded else window if count_offsets(window) == offsets else square
     if old is None:
         raise UsageError(
             f"{name} of the checkpoint has relative positions of {offsets} offsets, which is no square window, and "
@@ -154,7 +154,7 @@ def _fit_window(
     fitted.weights[name] = resize_window(table, old, window)
     if old != window:
         fitted.resized.append(f"{name} from windows of {format_size(old)} to {format_size(window)}")
-    elif not known and square not in (None, window):
+    elif not is_recorded and square not in (None, window):
         fitted.assumed.append(f"{name} of {format_size(window)}")
 
 

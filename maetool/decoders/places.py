@@ -38,8 +38,8 @@ class StreamMaps(nn.Module):
         out: Any = 0.0
         for name, place in plan.layout.slices.items():
             if name not in self.maps:
-                known = ", ".join(self.maps)
-                raise UsageError(f"The stream {name} has no width in out_dims, which names {known}: add it.")
+                named = ", ".join(self.maps)
+                raise UsageError(f"The stream {name} has no width in out_dims, which names {named}: add it.")
             own = (plan.ids_predict >= place.start) & (plan.ids_predict < place.stop)
             pred = call_linear(self.maps[name], x)
             # What another stream's map says is taken out, so that no gradient reaches it.

@@ -79,15 +79,15 @@ class TimmEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.sees, self.img_size = check_choice("sees", sees, self.can_see), to_size(img_size, "img_size")
-        stated: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "patch_size": patch_size,
             "embed_dim": embed_dim,
             "depth": depth,
             "num_heads": num_heads,
         }
-        stated = {key: value for key, value in stated.items() if value is not None}
-        stated |= {"img_size": self.img_size, "in_chans": in_chans, "drop_path_rate": drop_path_rate}
-        self.vit = vit = _create(name, {**stated, **(options or {})})
+        arguments = {key: value for key, value in arguments.items() if value is not None}
+        arguments |= {"img_size": self.img_size, "in_chans": in_chans, "drop_path_rate": drop_path_rate}
+        self.vit = vit = _create(name, {**arguments, **(options or {})})
         self.patch_size = self.stride = tuple(vit.patch_embed.patch_size)
         self.grid = grid_of(self.img_size, self.patch_size)
         self.in_chans, self.embed_dim = in_chans, vit.embed_dim
@@ -207,7 +207,7 @@ def _create(name: str, options: Mapping[str, Any]) -> Any:
             # The bias of each block enters by the argument for the shared one, which can be that of some patches only.
             attention: Any = module
             attention._get_rel_pos_bias = partial(torch.zeros, (), device="cpu")
-            attention.register_forward_pre_hook(_add_own_bias, with_kwargs=True)
+            attention.register_forward_pre_hook(_add_bias, with_kwargs=True)
     return vit
 
 
@@ -258,7 +258,7 @@ def _beit_block(block: Any, shared: Tensor | None, ids: Tensor | None, x: Tensor
     return block(x, shared_rel_pos_bias=(shared, ids) if has_own else shared)
 
 
-def _add_own_bias(attention: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+def _add_bias(attention: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
     """Add the bias of a block to the shared one, inside of the block, where the weights of a sharded one are whole."""
     bias = options.get("shared_rel_pos_bias")
     shared, ids = bias if isinstance(bias, tuple) else (bias, None)

@@ -215,8 +215,8 @@ class StreamTransformer(Trunk):
         if isinstance(batch, Tensor) and len(self.stems) == 1:
             return batch
         if not isinstance(batch, Mapping) or name not in batch:
-            given = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else "one tensor"
-            raise UsageError(f"The encoder reads {', '.join(self.stems)}, but got {given}: give each of them.")
+            actual = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else "one tensor"
+            raise UsageError(f"The encoder reads {', '.join(self.stems)}, but got {actual}: give each of them.")
         return cast(Tensor, batch[name])
 
     def layer_of(self, name: str) -> int:
@@ -261,14 +261,14 @@ def _both(plan: MaskPlan, valid: Tensor | None) -> Tensor | None:
 def _joined(layouts: Sequence[Layout], name: str, default: float | bool) -> Tensor | None:
     """Return the `coords` (B, L, k) or `valid` (B, L) of all layouts in a row; None where no layout has any."""
     values: list[Any] = [getattr(layout, name) for layout in layouts]
-    given = [value for value in values if value is not None]
-    if not given:
+    present = [value for value in values if value is not None]
+    if not present:
         return None
-    width = max(value.shape[2] for value in given) if name == "coords" else None
+    width = max(value.shape[2] for value in present) if name == "coords" else None
     filled = []
     for layout, value in zip(layouts, values, strict=True):
         if value is None:
-            shape = (len(given[0]), layout.length, *([] if width is None else [width]))
-            value = given[0].new_full(shape, default)
+            shape = (len(present[0]), layout.length, *([] if width is None else [width]))
+            value = present[0].new_full(shape, default)
         filled.append(value if width is None else pad(value, (0, width - value.shape[2]), value=default))
     return torch.cat(filled, dim=1)

@@ -192,8 +192,8 @@ class WindowedTransformer(nn.Module):
             x = self.patch_embed(images, plan.ids_keep)  # (B, V, D)
             x = plan.restore(x, x.new_zeros(1, 1, 1))  # (B, L, D)
         x = (x + positions_on(self.pos_embed, self.grid, grid)).unflatten(1, grid)  # (B, h, w, D)
-        found = run_blocks(list(self.blocks), x, self.norm, layers)
-        return found.flatten(1, 2) if isinstance(found, Tensor) else [one.flatten(1, 2) for one in found]
+        states = run_blocks(list(self.blocks), x, self.norm, layers)
+        return states.flatten(1, 2) if isinstance(states, Tensor) else [one.flatten(1, 2) for one in states]
 
     def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid (h, w) of images (B, C, H, W).

@@ -136,7 +136,7 @@ class StreamPositions(nn.Module):
         return torch.cat([part.expand(batch, -1, -1) for part in filled], dim=1)
 
     def _of(self, name: str, grid: tuple[int, ...], coords: Tensor | None) -> Tensor | None:
-        name = self._known(name)
+        name = self._checked_name(name)
         table: Any = self.tables[name]
         positions = table(grid, None if coords is None or table.positions != "coords" else coords)
         if name not in self.codes:
@@ -144,7 +144,7 @@ class StreamPositions(nn.Module):
         code = self.codes[name]
         return code.expand(-1, torch.Size(grid).numel(), -1) if positions is None else positions + code
 
-    def _known(self, name: str) -> str:
+    def _checked_name(self, name: str) -> str:
         """Return the name of a stream; the only one may be called otherwise in a plan.
 
         Raises:

@@ -117,8 +117,8 @@ class Masker(nn.Module):
     @classmethod
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, float]:
         """Return the arguments of the small form for `--debug`, whose grids are small: one patch stays visible."""
-        stated = {name: arguments.get(name) for name in ("mask_ratio", "predict_ratio")}
-        return {name: _MOST_IN_DEBUG for name, ratio in stated.items() if ratio is not None and ratio > _MOST_IN_DEBUG}
+        ratios = {name: arguments.get(name) for name in ("mask_ratio", "predict_ratio")}
+        return {name: _MOST_IN_DEBUG for name, ratio in ratios.items() if ratio is not None and ratio > _MOST_IN_DEBUG}
 
     def counts(self, rng: KeyedRandom, grid: tuple[int, ...]) -> dict[str, Any]:
         """Return `num_keep`, `num_predict` and `num_blank` of `MaskPlan.from_scores`, as numbers or int64 (B,)."""

@@ -116,13 +116,13 @@ def _sides(start: Tensor, length: int, flip: Tensor) -> Tensor:
 def _check_sigmas(
     color: str, sigma1: Sequence[float] | None, sigma2: Sequence[float] | None
 ) -> list[tuple[float, float]]:
-    given = {"sigma1": sigma1, "sigma2": sigma2}
-    for name, value in given.items():
+    ranges = {"sigma1": sigma1, "sigma2": sigma2}
+    for name, value in ranges.items():
         if value is not None and name not in _SIGMAS[color]:
             raise UsageError(f"{color} noise has no {name}, but got {value!r}: leave it out.")
         if value is not None and (len(value) != 2 or not 0 < value[0] <= value[1]):
             raise UsageError(f"{name} is {value!r}, but must be a range of positive numbers, such as (0.5, 1.0).")
-    chosen = [given[name] or default for name, default in _SIGMAS[color].items()]
+    chosen = [ranges[name] or default for name, default in _SIGMAS[color].items()]
     sigmas = [(low, high) for low, high in chosen]
     if len(sigmas) == 2 and not sigmas[0][1] < sigmas[1][0]:
         raise UsageError(f"sigma1 {sigmas[0]} does not lie below sigma2 {sigmas[1]}: their ranges must not overlap.")

@@ -202,8 +202,8 @@ class _Attention(torch.autograd.Function):
             p = kept[number] if kept else _probabilities(some_q, some_k)
             p_grad = some_grad @ some_v.transpose(1, 2)
             scores = torch.ops.aten._softmax_backward_data(p_grad, p, -1, p.dtype).mul_(q.shape[-1] ** -0.5)
-            found = (scores @ some_k, scores.transpose(1, 2) @ some_q, p.transpose(1, 2) @ some_grad)
-            for into, value in zip(grads, found, strict=True):
+            part_grads = (scores @ some_k, scores.transpose(1, 2) @ some_q, p.transpose(1, 2) @ some_grad)
+            for into, value in zip(grads, part_grads, strict=True):
                 into[part] = value.view_as(into[part])
         return tuple(grads)
 
@@ -238,8 +238,8 @@ def _by_autograd(ctx: Any, grad: Tensor, function: Callable[..., Tensor], *input
         # Views, because a tensor may come in as several inputs.
         views = [x.view_as(x).requires_grad_() if need else x for x, need in zip(inputs, needed, strict=True)]
         leaves = [view for view, need in zip(views, needed, strict=True) if need]
-        found = iter(torch.autograd.grad(function(*views), leaves, grad, create_graph=create_graph))
-    return tuple(next(found) if need else None for need in needed)
+        grads = iter(torch.autograd.grad(function(*views), leaves, grad, create_graph=create_graph))
+    return tuple(next(grads) if need else None for need in needed)
 
 
 def _plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def _shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     if isinstance(value, Tensor):
         return not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
     return type(value) is int
@@ -96,7 +96,7 @@ class KeyedRandom:
         Raises:
             UsageError: `high` is outside of this range, or no integer.
         """
-        if not _is_whole(high):
+        if not _is_integer(high):
             raise UsageError(
                 f"high is {high!r}, but must be an integer or a tensor of integers: convert it with int() or .long()."
             )

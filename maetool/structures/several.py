@@ -88,11 +88,11 @@ def join_plans(plans: Mapping[str, MaskPlan], layout: Layout) -> MaskPlan:
 
 def _joined(values: list[Tensor | None], like: list[Tensor], default: float | bool) -> Tensor | None:
     """Return the values (B, N) of all parts in a row, those that a part lacks being `default`; None if all lack."""
-    given = [value for value in values if value is not None]
-    if not given:
+    present = [value for value in values if value is not None]
+    if not present:
         return None
     filled = [
-        torch.full_like(ids, default, dtype=given[0].dtype) if value is None else value
+        torch.full_like(ids, default, dtype=present[0].dtype) if value is None else value
         for value, ids in zip(values, like, strict=True)
     ]
     return torch.cat(filled, dim=1)

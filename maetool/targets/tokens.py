@@ -107,8 +107,10 @@ def _read(path: str, source: nn.Module) -> tuple[Tensor, nn.Sequential | None]:
     weights = weights_of(state, path)
     codes = weights.get("codebook")
     if codes is None or codes.ndim != 2 or len(codes) < 2:
-        found = "no codebook" if codes is None else f"a codebook of shape {tuple(codes.shape)}"
-        raise UsageError(f"{path} holds {found}, but a tokenizer file has one of shape (codes, numbers): name another.")
+        actual = "no codebook" if codes is None else f"a codebook of shape {tuple(codes.shape)}"
+        raise UsageError(
+            f"{path} holds {actual}, but a tokenizer file holds one of shape (codes, numbers): name another file."
+        )
     maps = {name.removeprefix("projection."): value for name, value in weights.items() if "projection." in name}
     if not maps:
         return codes.float(), None

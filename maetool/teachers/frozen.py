@@ -180,12 +180,14 @@ def _renormalisation(
     """Return scale and shift (C, 1, 1) that turn images normalised by the first pair into those of the second."""
     if teacher_mean is None and teacher_std is None:
         return torch.ones(1, 1, 1), torch.zeros(1, 1, 1)
-    given = [values for values in (mean, std, teacher_mean, teacher_std) if values is not None]
-    if len(given) < 4 or len({len(values) for values in given}) > 1:
+    statistics = [values for values in (mean, std, teacher_mean, teacher_std) if values is not None]
+    if len(statistics) < 4 or len({len(values) for values in statistics}) > 1:
         raise UsageError(
             f"The images have mean {mean} and std {std}, the teacher wants {teacher_mean} and {teacher_std}: give both "
             "of the teacher's, one number for each channel, or neither."
         )
-    check_deviations(given[3], "the teacher (teacher_std)")
-    own_mean, own_std, its_mean, its_std = (torch.tensor(v, dtype=torch.float32).view(-1, 1, 1) for v in given)
-    return own_std / its_std, (own_mean - its_mean) / its_std
+    check_deviations(statistics[3], "the teacher (teacher_std)")
+    image_mean, image_std, input_mean, input_std = (
+        torch.tensor(v, dtype=torch.float32).view(-1, 1, 1) for v in statistics
+    )
+    return image_std / input_std, (image_mean - input_mean) / input_std

@@ -30,7 +30,7 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
     check_weights(own, fitted.weights, path)
     encoder.load_state_dict(fitted.weights, strict=False)
     notes = {"resized": fitted.resized, "taken for the same grid, which it does not say": fitted.assumed}
-    for what, names in notes.items():
+    for note, names in notes.items():
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            print_log(f"The teacher {path}: {what}: {names[0]}{more}.", logger="current")
+            print_log(f"The teacher {path}: {note}: {names[0]}{more}.", logger="current")

@@ -17,25 +17,25 @@ def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> No
     plan = _plan(grid, len(images)).predicting(getattr(target, "predicts", "planned"))
     images = images.clone().requires_grad_(images.is_floating_point())  # ids are not
     clues = _target_clues(target, plan)
-    wanted = target(images, plan, **clues)
+    values = target(images, plan, **clues)
     number = (len(images), plan.ids_predict.shape[1])
     if getattr(target, "gives_tokens", False):
-        _require(wanted.shape == number and wanted.dtype is torch.int64, "tokens are int64 (B, M)")
-        _require(((wanted >= 0) & (wanted < target.out_dim)).all(), "tokens are below out_dim")
+        _require(values.shape == number and values.dtype is torch.int64, "tokens are int64 (B, M)")
+        _require(((values >= 0) & (values < target.out_dim)).all(), "tokens are below out_dim")
     else:
-        _require(wanted.shape == (*number, target.out_dim), "the target is (B, M, P)")
-        _require(wanted.dtype is torch.float32, "the target is float32")
-    _require(not wanted.requires_grad, "the target has no gradient")
+        _require(values.shape == (*number, target.out_dim), "the target is (B, M, P)")
+        _require(values.dtype is torch.float32, "the target is float32")
+    _require(not values.requires_grad, "the target has no gradient")
     flat = target(torch.full_like(images, 0.5), plan, **clues)  # of ids, all 0
     _require(flat.isfinite().all(), "the target of constant patches is finite")
     with torch.autocast("cpu", torch.bfloat16):
         again = target(images, plan, **clues)
-    rounding = 0.1 * wanted.float().abs().mean() if getattr(target, "rounds_with_autocast", False) else 0.0
+    rounding = 0.1 * values.float().abs().mean() if getattr(target, "rounds_with_autocast", False) else 0.0
     _require(
-        (wanted - again).float().abs().mean() <= rounding, "autocast changes a target by its teacher's rounding only"
+        (values - again).float().abs().mean() <= rounding, "autocast changes a target by its teacher's rounding only"
     )
     if target.invertible:
-        pixels = target.invert(wanted, images, plan)
+        pixels = target.invert(values, images, plan)
         exact = target.invert(target(images, plan), images, plan)
         _require(torch.allclose(pixels, exact), "invert is deterministic")
         _require(_round_trip(target, pixels, images, plan), "invert(target(x)) gives the pixels of picture(x)")
@@ -47,8 +47,8 @@ def _target_clues(target: nn.Module, plan: MaskPlan) -> dict[str, Any]:
     generator, batch = torch.Generator().manual_seed(0), len(plan.mask)
     prefix = getattr(target, "num_prefix_tokens", 0)
     features = [torch.randn(batch, prefix + plan.layout.length, target.out_dim, generator=generator) for _ in range(2)]
-    known = {"features": features, "errors": torch.rand(plan.ids_predict.shape, generator=generator)}
-    return {name: known[name] for name in getattr(target, "needs", ()) if name in known}
+    available = {"features": features, "errors": torch.rand(plan.ids_predict.shape, generator=generator)}
+    return {name: available[name] for name in getattr(target, "needs", ()) if name in available}
 
 
 def _round_trip(target: nn.Module, pixels: Tensor, images: Tensor, plan: MaskPlan) -> bool:

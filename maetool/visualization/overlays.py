@@ -42,10 +42,10 @@ def overlay(
         opacity: opacity of the colours, 0 to 1.
     """
     colours = np.asarray(palette, np.float32)
-    known = semantic < len(colours)
-    laid = colours[np.where(known, semantic, 0)]
+    in_palette = semantic < len(colours)
+    laid = colours[np.where(in_palette, semantic, 0)]
     mixed = image + opacity * (laid - image)
-    return np.where(known[..., None], mixed.round(), image).astype(np.uint8)
+    return np.where(in_palette[..., None], mixed.round(), image).astype(np.uint8)
 
 
 def with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ def test_kmeans_ends_where_every_centroid_is_the_mean_of_what_is_nearest_to_it()
     vectors = 10 * torch.randn(6, 4, generator=generator)[torch.arange(600) % 6]
     vectors += torch.randn(600, 4, generator=generator)
     errors = []
-    found = kmeans(vectors, 6, iterations=50, seed=3, told=errors.append)
+    found = kmeans(vectors, 6, iterations=50, seed=3, on_iteration=errors.append)
     nearest = torch.cdist(vectors, found).argmin(dim=1)
     for number, centroid in enumerate(found):
         assert torch.allclose(centroid, vectors[nearest == number].mean(dim=0), atol=1e-4)
@@ -134,7 +134,7 @@ def test_a_model_of_tokens_learns_and_says_how_many_it_tells():
     ("maps", "sentence"),
     [
         ({"codebook": torch.randn(9, 100)}, r"takes 100 numbers a patch, but PixelTarget gives 192: use the one"),
-        ({"codebook": torch.randn(9)}, r"holds a codebook of shape \(9,\), but a tokenizer file has one of shape"),
+        ({"codebook": torch.randn(9)}, r"holds a codebook of shape \(9,\), but a tokenizer file holds one of shape"),
         ({"weights": torch.randn(9, 192)}, r"holds no codebook"),
         (
             {"codebook": torch.randn(9, 8), "projection.0.weight": torch.randn(7, 192)},
