@@ -196,7 +196,7 @@ def test_classes_of_other_images_are_named():
     images, _ = batch()
     with pytest.raises(UsageError, match=r"the shape none, but \(2, 32, 48\) is expected"):
         segmentor()(images, {})
-    with pytest.raises(UsageError, match=r"of the shape \(2, 16, 48\)"):
+    with pytest.raises(UsageError, match=r"the shape \(2, 16, 48\)"):
         segmentor()(images, {"semantic": torch.zeros(2, 16, 48, dtype=torch.int64)})
 
 
