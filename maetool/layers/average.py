@@ -27,6 +27,11 @@ def momentum_at(progress: float, momentum: float, schedule: Schedule = "cosine")
     """Return the share of an average that stays in a step, `progress` of training in [0, 1] being over.
 
     It rises from `momentum` to 1 by half a cosine (BYOL), linearly (I-JEPA), or stays constant.
+
+    Args:
+        progress: the fraction of training that is over, in [0, 1].
+        momentum: the share at the start, in [0, 1].
+        schedule: "cosine", "linear" or "constant".
     """
     rest = {"cosine": (1 + math.cos(math.pi * progress)) / 2, "linear": 1 - progress, "constant": 1.0}[schedule]
     return 1 - (1 - momentum) * rest

@@ -133,6 +133,11 @@ def transformer_blocks(
 ) -> nn.ModuleList:
     """Return `depth` pre-norm ViT blocks, their drop path rising linearly from 0 to `drop_path_rate`; see `Block`.
 
+    Args:
+        embed_dim, depth, num_heads: width, number of blocks, and heads of each block.
+        drop_path_rate: the probability of the last block, in [0, 1).
+        mlp_ratio, layer_scale, qkv_bias, qk_norm, norm_layer: see `Block`.
+
     Raises:
         UsageError: `embed_dim` is not a multiple of `num_heads`, or a choice that there is not.
     """
@@ -146,6 +151,10 @@ def transformer_blocks(
 
 def check_heads(embed_dim: int, num_heads: int) -> None:
     """Check that a width divides into heads.
+
+    Args:
+        embed_dim: the width of the tokens.
+        num_heads: the heads that share it.
 
     Raises:
         UsageError: it does not.

@@ -10,6 +10,9 @@ def init_as_mae(module: nn.Module) -> None:
 
     The convolution of a patch embedding is xavier uniform on its flattened view and keeps torch's default bias.
     Source: `models_mae.py` of facebookresearch/mae.
+
+    Args:
+        module: initialised in place: the linear layers and patch embeddings inside it, and its own tokens.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear):

@@ -92,6 +92,11 @@ def with_positions(part: nn.Module, x: Tensor, positions: Tensor | None) -> Tens
     """Return tokens x (B, N, D) with their positions (1, N, D) or (B, N, D), if there are any.
 
     Blocks add to them, so that they have the dtype of the weights also where autocast made them narrower.
+
+    Args:
+        part: the part that has the positions; its first weight gives the dtype where there are none.
+        x: (B, N, D).
+        positions: (1, N, D) or (B, N, D); None where the blocks need no table.
     """
     if positions is not None:
         return x + positions

@@ -125,6 +125,10 @@ def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Modu
 def check_place(decoder: nn.Module, target: nn.Module, at: str) -> None:
     """Check that a decoder and a target can be used for the patches they are for.
 
+    Args:
+        decoder, target: of one task.
+        at: the patches that the task is for, see `PredictionTask`.
+
     Raises:
         UsageError: one of them cannot.
     """

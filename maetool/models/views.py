@@ -12,7 +12,13 @@ Logits = Callable[[Tensor], Tensor]  # images (B, C, H, W) to logits (B, K, H, W
 
 
 def starts_of(length: int, window: int, stride: int) -> list[int]:
-    """Return where windows begin along an axis: `stride` apart, the last one moved back so that it ends at the end."""
+    """Return where windows begin along an axis: `stride` apart, the last one moved back so that it ends at the end.
+
+    Args:
+        length: pixels of the axis.
+        window: pixels of a window.
+        stride: pixels from one window to the next.
+    """
     steps = max(0, -(-(length - window) // stride))
     return [min(step * stride, max(0, length - window)) for step in range(steps + 1)]
 

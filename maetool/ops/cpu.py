@@ -29,6 +29,9 @@ def takes(x: Tensor, *others: Tensor | None) -> bool:
 
     They leave to PyTorch subclasses of tensors (quantised, sharded, fake), transforms of `torch.func`, forward-mode
     differentiation, exporting and tracing, and what intercepts operations, such as a counter of FLOPs.
+
+    Args:
+        x, others: what would be computed with; None is left out.
     """
     values = [x, *(value for value in others if value is not None)]
     if not all(type(v) in _PLAIN and v.device.type == "cpu" and v.dtype in _DTYPES for v in values):
@@ -98,6 +101,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Probabilities over few keys, such as visible patches, are kept for the backward pass, others computed again there.
     PyTorch's kernel took three times as long for the sequence lengths of images (197 tokens), most of it in its
     backward pass.
+
+    Args:
+        q: (B, h, M, d).
+        k: (B, h, N, d).
+        v: (B, h, N, e).
     """
     if takes(q, k, v) and q.shape[1] * q.shape[2] * k.shape[2] <= _MOST_SCORES:
         dtype = autocast_dtype(q) or q.dtype
@@ -108,7 +116,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return what `linear` does, of values of one dtype, without a gradient."""
+    """Return what `linear` does, of values of one dtype, without a gradient.
+
+    Args:
+        x: (..., I).
+        weight: (O, I).
+        bias: (O,).
+    """
     if not _on_onednn(x, weight):
         return functional.linear(x, weight, bias)
     # Compilers cannot look into the operator when its weight may change; called directly it is quicker.

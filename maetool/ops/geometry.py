@@ -16,6 +16,11 @@ _AXES = {1: "length", 2: "height, width", 3: "frames, height, width"}
 def to_size(value: int | Sequence[int], name: str, rank: int = 2) -> Size:
     """Return `value` as a tuple of `rank` positive integers; one integer stands for all axes.
 
+    Args:
+        value: an integer for all axes, or one integer for each.
+        name: the argument's name, for the message.
+        rank: the number of axes.
+
     Raises:
         UsageError: not integers, not positive, or another number of them.
     """
@@ -44,6 +49,10 @@ def _is_sequence(size: object) -> bool:
 
 def grid_of(image_size: Sequence[int], patch_size: Sequence[int]) -> Size:
     """Return how many patches lie along each axis, for example (h, w).
+
+    Args:
+        image_size: height and width in pixels, or as many sides as the image has axes.
+        patch_size: the sides of a patch, in pixels.
 
     Raises:
         UsageError: an image side is not a multiple of the patch side; the message gives both and the nearest that is.
@@ -90,6 +99,11 @@ def count_kept(length: int, mask_ratio: float, round_up: bool = False) -> int:
 
     The count is rounded down, as MAE's code does, or up, as CAPI's does, but a product within 1e-6 of an integer is
     that integer: `int(100 * (1 - 0.9))` keeps 9 patches where 10 are meant.
+
+    Args:
+        length: patches of an image.
+        mask_ratio: the removed fraction, in (0, 1).
+        round_up: round the number of visible patches up.
 
     Raises:
         UsageError: a ratio outside (0, 1), or one that leaves no patch visible or none removed.

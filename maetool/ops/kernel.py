@@ -26,6 +26,10 @@ def adapt_channels(kernel: Tensor, in_chans: int) -> Tensor:
 
     One channel gets the sum of all, so that a grey picture gives the token that it had with its channel repeated. More
     channels repeat those there are in turn, scaled by C / C'. Both are timm's convention for pretrained weights.
+
+    Args:
+        kernel: the weight of a patch embedding, (D, C, ph, pw).
+        in_chans: C', the channels of the new images.
     """
     channels = kernel.shape[1]
     if in_chans == 1:

@@ -45,7 +45,12 @@ def kmeans(
 
 
 def nearest_centroids(vectors: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the squared distance (M,) of each vector (M, N) to its nearest centroid (K, N), and that one's number."""
+    """Return the squared distance (M,) of each vector (M, N) to its nearest centroid (K, N), and that one's number.
+
+    Args:
+        vectors: (M, N).
+        centroids: (K, N).
+    """
     half = centroids.square().sum(dim=1) / 2
     pairs = [(part @ centroids.T - half).max(dim=1) for part in vectors.split(_CHUNK)]
     score, nearest = (torch.cat([pair[i] for pair in pairs]) for i in range(2))

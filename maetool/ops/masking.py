@@ -38,7 +38,13 @@ def to_grid(values: Tensor, grid: Sequence[int], name: str, pool: Literal["any",
 
 
 def rectangles(top: Tensor, left: Tensor, height: Tensor, width: Tensor, grid: Sequence[int]) -> Tensor:
-    """Return which cells lie in each rectangle, bool (B, h, w), from corners and sides int64 (B,)."""
+    """Return which cells lie in each rectangle, bool (B, h, w), from corners and sides int64 (B,).
+
+    Args:
+        top, left: row and column of the upper left cell of each rectangle, int64 (B,).
+        height, width: cells, int64 (B,).
+        grid: (h, w).
+    """
     rows = torch.arange(grid[0], device=top.device) - top[:, None]
     columns = torch.arange(grid[1], device=top.device) - left[:, None]
     in_rows, in_columns = (rows >= 0) & (rows < height[:, None]), (columns >= 0) & (columns < width[:, None])
@@ -46,14 +52,24 @@ def rectangles(top: Tensor, left: Tensor, height: Tensor, width: Tensor, grid: S
 
 
 def enlarge(cells: Tensor, unit: Sequence[int]) -> Tensor:
-    """Repeat each cell of (B, *coarse) `unit` times along its axis: (B, *grid)."""
+    """Repeat each cell of (B, *coarse) `unit` times along its axis: (B, *grid).
+
+    Args:
+        cells: (B, *coarse).
+        unit: repetitions along each axis.
+    """
     for axis, times in enumerate(unit, start=1):
         cells = cells.repeat_interleave(times, dim=axis)
     return cells
 
 
 def gaussian_lowpass(noise: Tensor, sigma: Tensor) -> Tensor:
-    """Convolve pictures (N, H, W) with Gaussians of deviation `sigma` (N,), in cells, with periodic boundary."""
+    """Convolve pictures (N, H, W) with Gaussians of deviation `sigma` (N,), in cells, with periodic boundary.
+
+    Args:
+        noise: float (N, H, W).
+        sigma: standard deviations in cells, (N,).
+    """
     height, width = noise.shape[1:]
     rows = torch.fft.fftfreq(height, device=noise.device)[:, None]
     columns = torch.fft.rfftfreq(width, device=noise.device)[None, :]

@@ -27,7 +27,13 @@ def patchify(images: Tensor, patch_size: Sequence[int]) -> Tensor:
 
 
 def unpatchify(patches: Tensor, grid: Sequence[int], patch_size: Sequence[int]) -> Tensor:
-    """Put patches (B, L, P) back into images (B, C, *size): the inverse of `patchify`."""
+    """Put patches (B, L, P) back into images (B, C, *size): the inverse of `patchify`.
+
+    Args:
+        patches: (B, L, P), P = C * the product of `patch_size`.
+        grid: patches along each axis.
+        patch_size: the sides of a patch, in pixels.
+    """
     rank = len(grid)
     x = patches.unflatten(2, (*patch_size, -1)).unflatten(1, tuple(grid))  # (B, h, w, ph, pw, C)
     pairs = [axis for i in range(rank) for axis in (1 + i, 1 + rank + i)]
@@ -53,6 +59,12 @@ def take_windows(images: Tensor, patch_size: Sequence[int], ids: Tensor, border:
     """Return the patches `ids` (B, N) of images (B, C, H, W) with `border` pixels around: (B, N, C, ph + 2b, pw + 2b).
 
     At the edges of the image the border mirrors it, without repeating the outermost pixel.
+
+    Args:
+        images: (B, C, H, W).
+        patch_size: (ph, pw), in pixels.
+        ids: int64 (B, N), flat indices of patches.
+        border: b, in pixels.
 
     Raises:
         UsageError: the image does not divide into patches.

@@ -19,6 +19,11 @@ def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int
     the D / 2 pairs of channels do not divide by the axes, those that come first have one pair more.
     Source: MAE, `util/pos_embed.py` (facebookresearch/mae), whose numbers it gives on a square grid.
 
+    Args:
+        embed_dim: D.
+        grid: cells along each axis.
+        num_prefix_tokens: T, rows of zeros at the front.
+
     Raises:
         UsageError: `embed_dim` is odd, or too small for a pair of channels on each axis.
     """
@@ -43,6 +48,11 @@ def flat_pos_embed(embed_dim: int, length: int, num_prefix_tokens: int = 0) -> T
 
     Channels 2j and 2j + 1 hold the sine and the cosine of x / 10000**(2j / D) at place x.
     Source: VideoMAE, `modeling_finetune.py` (MCG-NJU/VideoMAE).
+
+    Args:
+        embed_dim: D.
+        length: L.
+        num_prefix_tokens: T, rows of zeros at the front.
     """
     channel = np.arange(embed_dim)
     angle = np.arange(length, dtype=np.float64)[:, None] / 10000 ** (2 * (channel // 2) / embed_dim)
@@ -60,6 +70,12 @@ def positions_on(table: Tensor, own: tuple[int, ...], grid: tuple[int, ...], num
 
     Fixed tables are resized as learned ones are: a cell keeps its place in the image, whatever the size of the image.
     The fixed table of a larger grid instead would say that the image has grown beyond what was seen in training.
+
+    Args:
+        table: (1, T + L0, D), for the grid `own`.
+        own: the grid that the part was built for.
+        grid: the grid of the batch.
+        num_prefix_tokens: T.
     """
     symbolic = any(isinstance(side, torch.SymInt) for side in grid)  # in torch.export: to compare would fix the size
     return resize_pos_embed(table, own, grid, num_prefix_tokens) if symbolic or grid != own else table
@@ -70,6 +86,11 @@ def resize_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_
 
     Two axes are resized bicubically in float32 without antialiasing, as in MAE's fine-tuning (`util/pos_embed.py`,
     facebookresearch/mae); the only axis, and the first of three, linearly.
+
+    Args:
+        table: (1, T + L0, D), of the grid `old`.
+        old, new: cells along each axis.
+        num_prefix_tokens: T.
     """
     prefix, cells = table[:, :num_prefix_tokens], table[:, num_prefix_tokens:]
     picture = cells.float().transpose(1, 2).unflatten(2, tuple(old))  # (1, D, *old)
@@ -93,6 +114,11 @@ def fit_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_pre
     """Return a file's table (1, T' + L', D), of the grid `old`, as one of T prefix rows and the grid `new`.
 
     Of its own prefix rows the first T stay, where the class token is; rows that it lacks are zero, as MAE's are.
+
+    Args:
+        table: (1, T' + L', D), as the file has it.
+        old, new: cells along each axis.
+        num_prefix_tokens: T.
     """
     prefix, cells = table.split([table.shape[1] - prod(old), prod(old)], dim=1)
     prefix = functional.pad(prefix[:, :num_prefix_tokens], (0, 0, 0, max(0, num_prefix_tokens - prefix.shape[1])))
@@ -100,7 +126,12 @@ def fit_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_pre
 
 
 def grid_of_table(table: Tensor, num_prefix_tokens: int = 0) -> tuple[int, int] | None:
-    """Return the grid (h, w) whose fixed table `table` (1, T + L, D) is, to the precision of halves; None if none."""
+    """Return the grid (h, w) whose fixed table `table` (1, T + L, D) is, to the precision of halves; None if none.
+
+    Args:
+        table: (1, T + L, D).
+        num_prefix_tokens: T.
+    """
     length, width = table.shape[1] - num_prefix_tokens, table.shape[2]
     if width % 2 or width < 4 or length < 1:
         return None

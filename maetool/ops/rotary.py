@@ -25,7 +25,7 @@ class Rope(NamedTuple):
     sections: int
 
     def turn(self, x: Tensor) -> Tensor:
-        """Return queries or keys (B, heads, N, d) turned, in their own dtype; channels from W on stay."""
+        """Return queries or keys x (B, heads, N, d) turned, in their own dtype; channels from W on stay."""
         width = self.cos.shape[-1]
         turned, rest = x.split([width, x.shape[-1] - width], dim=-1)
         first, second = turned.unflatten(-1, (self.sections, 2, -1)).unbind(-2)
@@ -83,6 +83,11 @@ def grid_coords(grid: Sequence[int], own: Sequence[int], device: torch.device | 
     """Return where the cells of a grid lie in cells of the grid `own`, float32 (1, L, k).
 
     Both grids cover the same image, and a cell lies at its middle: cell i of n is at (i + 0.5) * n0 / n - 0.5.
+
+    Args:
+        grid: the cells along each axis.
+        own: the grid whose cells are the unit.
+        device: where the result is made.
     """
     axes = [
         (torch.arange(side, device=device, dtype=torch.float32) + 0.5) * (trained / side) - 0.5

@@ -15,6 +15,9 @@ def patch_stats(patches: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation sqrt(var + 1e-6) of each patch (..., P), both (..., 1) in float32.
 
     The variance is unbiased (divided by P - 1), as in MAE; that of a single number is 0.
+
+    Args:
+        patches: (..., P), of any floating dtype.
     """
     correction = min(1, patches.shape[-1] - 1)
     var, mean = torch.var_mean(patches.float(), dim=-1, keepdim=True, correction=correction)
@@ -41,6 +44,10 @@ def check_normalisable(numbers: int, option: str, instead: str) -> None:
 
 def check_deviations(std: Sequence[float], owner: str) -> None:
     """Check that images can be divided by the standard deviations of their channels.
+
+    Args:
+        std: one for each channel, in the units of the images.
+        owner: whose they are, for the message.
 
     Raises:
         UsageError: one is not above 0, or not finite.

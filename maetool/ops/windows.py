@@ -7,7 +7,12 @@ from torch.nn.functional import pad
 
 
 def to_windows(x: Tensor, side: int) -> Tensor:
-    """Cut maps (B, h, w, D) into windows (B * N, side, side, D), with zeros at the right and below where they end."""
+    """Cut maps (B, h, w, D) into windows (B * N, side, side, D), with zeros at the right and below where they end.
+
+    Args:
+        x: (B, h, w, D).
+        side: cells along a side of a window.
+    """
     right, below = -x.shape[2] % side, -x.shape[1] % side
     x = pad(x, (0, 0, 0, right, 0, below)) if right or below else x
     rows, columns = x.shape[1] // side, x.shape[2] // side
