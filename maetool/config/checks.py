@@ -19,11 +19,13 @@ from torch.utils.data import DataLoader
 
 from maetool import registry
 from maetool.annotations import check_values, parameters_of
+from maetool.engine.optim.names import shared_settings
 from maetool.errors import UsageError
 from maetool.registry import check_arguments, find_part
 
-from .facts import LOADERS, evaluation_loop, loaders_of, metrics_in, parts_inside, schedulers_in
+from .facts import LOADERS, evaluation_loop, loaders_of, metrics_in, optimizers_in, parts_inside, schedulers_in
 from .keys import check_keys
+from .optimizers import check_names, check_schedules, is_by_part
 from .values import check_ranges
 
 # Sections that hold one part, a list of parts or names of parts: the registry, the default class, and keys that are
@@ -135,10 +137,11 @@ def check_config(cfg: Config) -> None:
     for name in LOADERS:
         _check_loader(name, cfg.get(name))
     _check_train(cfg.get("train_cfg"))
-    _check_optimizer(cfg.get("optim_wrapper"))
+    _check_optimizers(cfg.get("optim_wrapper"))
     schedules = cfg.get("param_scheduler") or []
     for group in schedules.values() if isinstance(schedules, Mapping) and "type" not in schedules else [schedules]:
         _parts_in("param_scheduler", group)
+    check_schedules(cfg.get("optim_wrapper"), schedules)
     for scheduler in schedulers_in(cfg):
         _check_part(scheduler, registry.PARAM_SCHEDULERS, ("convert_to_iter_based", "by_epoch", "begin", "end"))
     visualizer = cfg.get("visualizer")
@@ -247,21 +250,23 @@ def _check_train(loop: Any) -> None:
         )
 
 
-def _check_optimizer(wrapper: Any) -> None:
-    """Check one optimiser wrapper, or a dict of several by name, and their constructor."""
-    if not isinstance(wrapper, Mapping):
-        return
-    name = wrapper.get("constructor") or "DefaultOptimWrapperConstructor"
-    find_part(name, registry.OPTIM_WRAPPER_CONSTRUCTORS)
-    if name in _PARAMWISE and isinstance(wrapper.get("paramwise_cfg"), Mapping):
-        check_arguments("optim_wrapper.paramwise_cfg", wrapper["paramwise_cfg"], _PARAMWISE[name])
-    several = [item for item in wrapper.values() if isinstance(item, Mapping) and "optimizer" in item]
-    for one in several or [wrapper]:
-        extras = ("constructor", "paramwise_cfg", "optimizer")
-        _check_part(_with_type(one, "OptimWrapper"), registry.OPTIM_WRAPPERS, extras)
+def _check_optimizers(wrapper: Any) -> None:
+    """Check one optimiser wrapper, or several by name, and their constructors."""
+    check_names(wrapper)
+    by_part = is_by_part(wrapper)
+    if isinstance(wrapper, Mapping) and wrapper.get("constructor"):
+        find_part(wrapper["constructor"], registry.OPTIM_WRAPPER_CONSTRUCTORS)
+    for place, one in optimizers_in(wrapper).items():
+        name = one.get("constructor") or ("DecayGroupsConstructor" if by_part else "DefaultOptimWrapperConstructor")
+        find_part(name, registry.OPTIM_WRAPPER_CONSTRUCTORS)
+        if name in _PARAMWISE and isinstance(one.get("paramwise_cfg"), Mapping):
+            check_arguments(f"{place}.paramwise_cfg", one["paramwise_cfg"], _PARAMWISE[name])
+        whole = {"type": "OptimWrapper", **(shared_settings(wrapper) if by_part else {}), **one}
+        extras = ("constructor", "paramwise_cfg", "optimizer", *(("parts",) if by_part else ()))
+        _check_part(whole, registry.OPTIM_WRAPPERS, extras)
         if isinstance(one.get("optimizer"), list | tuple):
-            raise UsageError(f"optim_wrapper.optimizer is {one['optimizer']!r}, but must be a dict.")
-        _check_nested("optim_wrapper.optimizer", one.get("optimizer"), registry.OPTIMIZERS)
+            raise UsageError(f"{place}.optimizer is {one['optimizer']!r}, but must be a dict.")
+        _check_nested(f"{place}.optimizer", one.get("optimizer"), registry.OPTIMIZERS)
 
 
 def _check_scope(scope: str | None) -> None:

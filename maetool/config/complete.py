@@ -14,7 +14,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import format_size, to_size
 from maetool.registry import find_part
 
-from .facts import argument_of, datasets_in, loaders_of, parts_inside, schedulers_in, takes, task_in
+from .facts import argument_of, datasets_in, loaders_of, optimizers_in, parts_inside, schedulers_in, takes, task_in
 
 _LOG_BACKENDS: dict[str, dict[str, Any]] = {
     "tensorboard": {"type": "TensorboardVisBackend"},
@@ -179,15 +179,15 @@ def _complete_loader(loader: Any, world_size: int) -> None:
 
 
 def _complete_rate(cfg: Config, world_size: int) -> str:
-    wrapper, loader = cfg.get("optim_wrapper"), cfg.get("train_dataloader")
-    if not isinstance(wrapper, Mapping) or "optimizer" not in wrapper or not isinstance(loader, Mapping):
+    entries, loader = optimizers_in(cfg.get("optim_wrapper")), cfg.get("train_dataloader")
+    if not all("optimizer" in one for one in entries.values()) or not entries or not isinstance(loader, Mapping):
         return ""  # no training, or its objects are already built
-    optimizer = cfg.optim_wrapper.optimizer
+    optimizers = {place: one["optimizer"] for place, one in entries.items()}
     at_once = world_size * (loader.get("batch_size") or 1)
     accumulation = _complete_accumulation(cfg, at_once, world_size)
     base = cfg.get("base_lr")
     if base is None:
-        return f"Learning rate {optimizer.get('lr')}, as the config sets it."
+        return f"Learning rate {_shown_rates(optimizers)}, as the config sets it."
     if (cfg.get("auto_scale_lr") or {}).get("enable"):
         raise UsageError(
             "The config has base_lr, which scales the learning rate by the effective batch size, and auto_scale_lr, "
@@ -195,16 +195,34 @@ def _complete_rate(cfg: Config, world_size: int) -> str:
             "of base_lr."
         )
     rate = base * at_once * accumulation / 256
-    if optimizer.setdefault("lr", rate) != rate:  # they are equal in the config that a run saves in its work folder
+    _complete_rates(optimizers, base, rate)
+    own = {place: one for place, one in optimizers.items() if one.lr != rate}
+    return (
+        f"Learning rate {rate:.3g} = {base:.3g} per 256 images x {at_once * accumulation} / 256; "
+        f"effective batch {at_once * accumulation} = {world_size} process(es) x {at_once // world_size} images x "
+        f"{accumulation} accumulated." + (f" {_shown_rates(own)} as the config sets it." if own else "")
+    )
+
+
+def _complete_rates(optimizers: Mapping[str, Any], base: float, rate: float) -> None:
+    """Give the rate to the optimisers without one.
+
+    Raises:
+        UsageError: all have rates of their own.
+    """
+    for one in optimizers.values():
+        one.setdefault("lr", rate)
+    # They are equal in the config that a run saves in its work folder.
+    if all(one.lr != rate for one in optimizers.values()):
         raise UsageError(
-            f"The config has base_lr={base} and optimizer.lr={optimizer.lr}: set only one of them; "
+            f"The config has base_lr={base} and optimizer.lr={_shown_rates(optimizers)}: set only one of them; "
             "base_lr is the rate per 256 images and is scaled by the effective batch size."
         )
-    return (
-        f"Learning rate {optimizer.lr:.3g} = {base:.3g} per 256 images x {at_once * accumulation} / 256; "
-        f"effective batch {at_once * accumulation} = {world_size} process(es) x {at_once // world_size} images x "
-        f"{accumulation} accumulated."
-    )
+
+
+def _shown_rates(optimizers: Mapping[str, Any]) -> str:
+    rates = {place.removeprefix("optim_wrapper."): one.get("lr") for place, one in optimizers.items()}
+    return ", ".join(str(rate) if name == "optim_wrapper" else f"{rate} of {name}" for name, rate in rates.items())
 
 
 def _complete_accumulation(cfg: Config, at_once: int, world_size: int) -> int:

@@ -12,6 +12,7 @@ from mmengine.utils import get_object_from_string
 
 from maetool import registry
 from maetool._deprecated import moved
+from maetool.engine.optim.names import optimizers_in as optimizers_in
 from maetool.errors import UsageError
 from maetool.plugins import load_plugins
 from maetool.registry import classes_named, find_part

@@ -15,7 +15,7 @@ from maetool.data.datasets.base import ImageDataset
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, RUNNERS, check_arguments, find_part, home_of, is_own
 
-from .facts import classes_of, datasets_in, loaders_of, parts_inside
+from .facts import classes_of, datasets_in, loaders_of, optimizers_in, parts_inside
 
 _CUSTOM = ("lr_mult", "decay_mult")  # the options of a custom key that MMEngine's constructor reads
 _HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")  # MMEngine's names
@@ -74,19 +74,18 @@ def _expect(place: str, value: Any, right: bool, expected: str) -> None:
 
 
 def _check_rates(cfg: Config) -> None:
-    wrapper = cfg.get("optim_wrapper")
-    wrapper = wrapper if isinstance(wrapper, Mapping) else {}
-    optimizer, paramwise = (wrapper.get(name) for name in ("optimizer", "paramwise_cfg"))
-    optimizer = optimizer if isinstance(optimizer, Mapping) else {}
-    numbers = {"base_lr": cfg.get("base_lr"), **{f"optim_wrapper.optimizer.{key}": v for key, v in optimizer.items()}}
-    given = wrapper.get("optimizer", {})
-    _expect("optim_wrapper.optimizer", given, given is not None, "a dict with the name of an optimiser as `type`")
-    for name, value in numbers.items():
-        _expect(name, value, not isinstance(value, float) or math.isfinite(value), "a finite number")
-    for name, value in _custom_keys(paramwise).items():
-        place = f"optim_wrapper.paramwise_cfg.custom_keys.{name}"
-        _expect(place, value, isinstance(value, Mapping), f"a dict with {' or '.join(_CUSTOM)}")
-        check_arguments(place, value, _CUSTOM)
+    base = cfg.get("base_lr")
+    _expect("base_lr", base, not isinstance(base, float) or math.isfinite(base), "a finite number")
+    for place, wrapper in optimizers_in(cfg.get("optim_wrapper")).items():
+        given = wrapper.get("optimizer", {})
+        _expect(f"{place}.optimizer", given, given is not None, "a dict with the name of an optimiser as `type`")
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            finite = not isinstance(value, float) or math.isfinite(value)
+            _expect(f"{place}.optimizer.{name}", value, finite, "a finite number")
+        for name, value in _custom_keys(wrapper.get("paramwise_cfg")).items():
+            inside = f"{place}.paramwise_cfg.custom_keys.{name}"
+            _expect(inside, value, isinstance(value, Mapping), f"a dict with {' or '.join(_CUSTOM)}")
+            check_arguments(inside, value, _CUSTOM)
 
 
 def _custom_keys(paramwise: Any) -> Mapping[str, Any]:
@@ -97,12 +96,13 @@ def _custom_keys(paramwise: Any) -> Mapping[str, Any]:
 def tell_unmatched(wrapper: Any, model: nn.Module) -> list[str]:
     """Return sentences on custom keys of an optimiser wrapper that match no parameter name of the model."""
     names = [name for name, _ in getattr(model, "module", model).named_parameters()]
-    keys = _custom_keys(wrapper.get("paramwise_cfg")) if isinstance(wrapper, Mapping) else {}
-    unmatched = [key for key in keys if not any(key in name for name in names)]
+    places = {place: _custom_keys(one.get("paramwise_cfg")) for place, one in optimizers_in(wrapper).items()}
     return [
-        f"optim_wrapper.paramwise_cfg.custom_keys has `{key}`, which matches no parameter name and has no effect; "
+        f"{place}.paramwise_cfg.custom_keys has `{key}`, which matches no parameter name and has no effect; "
         f"parameter names begin with {', '.join(sorted({name.split('.')[0] for name in names}))}."
-        for key in unmatched
+        for place, keys in places.items()
+        for key in keys
+        if not any(key in name for name in names)
     ]
 
 

@@ -42,7 +42,7 @@ class PretrainLogProcessor(LogProcessor):
         line = (
             f"step {runner.iter + 1:,}/{runner.max_iters:,} (epoch {runner.epoch + 1}/{runner.max_epochs})"
             f" | loss {tag.get('loss', nan):.4f}{_constant(tag)}{_accuracy(tag)}"
-            f" | lr {tag.get('base_lr', tag.get('lr', nan)):.2e}{_grad_norm(tag)}{_speed(tag)}"
+            f" | lr {_of_each(tag, 'base_lr', 'lr', form='.2e')}{_grad_norm(tag)}{_speed(tag)}"
             f" | {tag['peak_memory_gb']:.1f} GB{_time_left(runner)}"
         )
         return tag, line
@@ -72,7 +72,15 @@ def _constant(tag: dict[str, Any]) -> str:
 
 def _grad_norm(tag: dict[str, Any]) -> str:
     # Missing before the first optimiser step, which accumulation delays.
-    return f" | grad norm {tag['grad_norm']:.3g}" if "grad_norm" in tag else ""
+    norms = _of_each(tag, "grad_norm", form=".3g")
+    return f" | grad norm {norms}" if norms else ""
+
+
+def _of_each(tag: dict[str, Any], *keys: str, form: str) -> str:
+    """Return the value of the only optimiser, or of each with its name; of several keys the first that is there."""
+    names = dict.fromkeys(name[: -len(key)] for key in keys for name in tag if name == key or name.endswith(f".{key}"))
+    values = {name: next(tag[name + key] for key in keys if name + key in tag) for name in names}
+    return ", ".join(f"{name[:-1]} {value:{form}}".lstrip() for name, value in values.items())
 
 
 def _accuracy(tag: dict[str, Any]) -> str:

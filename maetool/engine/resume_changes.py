@@ -35,6 +35,7 @@ _SILENT = (
 _ROOT = f"{_LOADER}dataset.root"  # not logged either if the names of the images were compared
 # Initial weights of a model or a run; a resumed run has the weights of its checkpoint instead.
 _ONLY_AT_START = ("init_from", "init_share", "init_adapt", "checkpoint", "codebook")
+_OWN_STATE = ("optim_wrapper.optimizer.type", "optim_wrapper.*.optimizer.type", "optim_wrapper.*.parts")
 _ONLY_AT_START += ("init_cfg", "head_std", "layer_scale")
 
 
@@ -143,7 +144,7 @@ def refuse_changes(changes: Sequence[Change], source: str, inside_epoch: bool) -
         UsageError: another optimiser, or another order of the images in the middle of an epoch.
     """
     for change in changes:
-        if change.is_at("optim_wrapper.optimizer.type"):
+        if change.is_at(*_OWN_STATE) and None not in (change.old, change.new):
             reason = "the state of one optimiser cannot be used by another"
         elif change.is_at(f"{_LOADER}sampler") and inside_epoch:
             reason = "the order of the images cannot change in the middle of an epoch"

@@ -43,6 +43,7 @@ def restore_optimizer(
         UsageError: different parameter groups, or a changed option under a schedule that depends on measurements.
     """
     wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers or ()
+    _check_names(wrapper, saved)
     if not isinstance(wrapper, OptimWrapperDict):
         parts = [(wrapper, saved, list(schedulers), list(schedules))]
     else:
@@ -57,15 +58,21 @@ def restore_optimizer(
             _run_again(own, epoch, iteration, len(runner.train_dataloader))
 
 
+def _check_names(wrapper: Any, saved: State) -> None:
+    several = isinstance(wrapper, OptimWrapperDict)
+    new, old = list(wrapper.keys()) if several else [], [] if "param_groups" in saved else list(saved)
+    if set(new) != set(old):
+        has, now = (f"the optimisers {', '.join(names)}" if names else "one optimiser" for names in (old, new))
+        raise UsageError(
+            f"The checkpoint has {has}, but the config has {now}: resume with the optimisers of the original run, or "
+            "start a new run from its weights with --cfg-options load_from=PATH."
+        )
+
+
 def _by_optimizer(
     wrapper: OptimWrapperDict, saved: State, schedulers: Any, schedules: Sequence[State]
 ) -> Iterator[tuple[Any, State, list[Any], list[State]]]:
     """Yield each optimiser wrapper of several with its saved state, its schedulers and their states."""
-    if set(wrapper.keys()) != set(saved):
-        raise UsageError(
-            f"The checkpoint has the optimisers {', '.join(map(str, saved))}, but the config has "
-            f"{', '.join(wrapper.keys())}: resume with the optimisers of the original run."
-        )
     rest = list(schedules)
     for name, one in wrapper.items():
         own = list(schedulers.get(name, ())) if isinstance(schedulers, Mapping) else []

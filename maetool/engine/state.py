@@ -206,8 +206,13 @@ def _aligned(runner: RunnerLike, state: dict[str, Any], iteration: int) -> dict[
     meta, saved = state["meta"], dict(state["optimizer"])
     gathered = meta["iter"] % meta["accumulation"] * meta["images_per_iter"]
     if iteration % accumulation_of(runner) * images_per_iter(runner) != gathered:
-        saved.pop("gradients", None)
+        saved = {name: _without_gradients(value) for name, value in _without_gradients(saved).items()}
         runner.logger.warning(
             "The accumulated gradients of %s images do not fit this run's optimiser steps, and are dropped.", gathered
         )
     return saved
+
+
+def _without_gradients(state: Any) -> Any:
+    """Return the state of an optimiser without gradients; anything else as it is."""
+    return {name: value for name, value in state.items() if name != "gradients"} if isinstance(state, dict) else state

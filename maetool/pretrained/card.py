@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from maetool.config.facts import argument_of
+from maetool.config.facts import argument_of, optimizers_in
 from maetool.evaluation.names import is_constant, name_evaluators, say_metric
 from maetool.metadata.stored_config import read_config
 from maetool.ops.geometry import format_size
@@ -101,7 +101,7 @@ def _code(line: str) -> list[str]:
 
 def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     model, dataset = _section(config, "model"), _section(config, "train_dataloader", "dataset")
-    optimizer = _section(config, "optim_wrapper", "optimizer")
+    optimizers = optimizers_in(_section(config, "optim_wrapper"))
     if dataset:
         place = next((_value(dataset[key]) for key in ("root", "csv_file") if dataset.get(key)), None)
         count = f", {run['num_images']:,} images" if type(run.get("num_images")) is int else ""
@@ -111,8 +111,10 @@ def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[
             yield key.replace("_", " "), _part(part)
     if config.get("init_from"):
         yield "initial weights", _value(config["init_from"])
-    if optimizer:
-        yield "optimiser", f"{optimizer.get('type')}, weight decay {optimizer.get('weight_decay', 0)}"
+    for place, wrapper in optimizers.items():
+        name = place.removeprefix("optim_wrapper").replace(".", " of ")
+        if one := _section(wrapper, "optimizer"):
+            yield f"optimiser{name}", f"{one.get('type')}, weight decay {one.get('weight_decay', 0)}"
     steps = {"epochs": "epoch", "iterations": "iter", "images per iteration": "images_per_iter", "seed": "seed"}
     yield from ((label, f"{run[key]:,}") for label, key in steps.items() if type(run.get(key)) is int)
     for label, key in {

@@ -731,8 +731,8 @@ def test_the_preprocessor_beside_the_model_is_read_by_tools_that_only_load(write
 
 def test_several_optimisers(repository):
     cfg = load_config(repository / SHAPES)
-    one = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "lr": 0.1}}
-    cfg.optim_wrapper = {"constructor": "DefaultOptimWrapperConstructor", "a": one, "b": one}
+    one = {"optimizer": {"type": "SGD", "lr": 0.1}}
+    cfg.optim_wrapper = {"constructor": "OptimizersByPartConstructor", "a": one, "b": {**one, "parts": "encoder"}}
     cfg.param_scheduler = {"a": [{"type": "ConstantLR"}], "b": {"type": "LinearLR", "start_factor": 0.1}}
     check_config(cfg)
     cfg.param_scheduler.b.start = 1

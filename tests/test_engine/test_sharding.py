@@ -7,11 +7,13 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from ranks import leave
 from torch.distributed.tensor import DTensor
 
 from maetool.engine.hooks.guard import NonFiniteHook
+from maetool.engine.optim.by_part import OptimizersByPartConstructor
 from maetool.engine.optim.full_state import full_state, load_full_state
 from maetool.engine.optim.wrapper import AutocastOptimWrapper, StepReport
 from maetool.errors import UsageError
@@ -141,6 +143,30 @@ def gradients_and_several_optimisers(rank):
         assert (gradient is None and parameter.grad is None) or torch.equal(parameter.grad.to_local(), gradient)
 
 
+def by_part(model):
+    sgd = {"optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9}, "clip_grad": {"max_norm": 0.1}}
+    shared = {"type": AutocastOptimWrapper, "dtype": "float32", "accumulative_counts": 2}
+    wrapper = OptimizersByPartConstructor({**shared, "main": sgd, "decoder": {**sgd, "parts": "decoder"}})(model)
+    wrapper.initialize_count_status(model, 0, 10)
+    return wrapper
+
+
+def optimisers_of_parts_step_together(rank):
+    trained = []
+    for wrap in (lambda model: model, shard, lambda model: MMDistributedDataParallel(module=model)):
+        torch.manual_seed(0)
+        model = wrap(tiny_model())
+        wrapper = by_part(model)
+        for _ in range(3):  # one step, and gradients for the next
+            model.train_step(tiny_batch(), wrapper)
+        state = full_state(wrapper)
+        assert len(state["decoder"]["gradients"]) < len(state["main"]["gradients"]) or rank
+        trained.append(full_weights(getattr(model, "module", model), everywhere=True))
+    for name, value in trained[0].items():
+        for other in trained[1:]:
+            torch.testing.assert_close(other[name], value)
+
+
 BEIT = {"type": "TimmEncoder", "name": "beit_base_patch16_224", "img_size": 32, "patch_size": 8}
 READ_OUTSIDE = [  # models that compute with weights of a block, or of the whole model, beside `forward`
     {"encoder": {**BEIT, "embed_dim": 24, "depth": 2, "num_heads": 3}},
@@ -182,6 +208,7 @@ CHECKS = [
     a_state_comes_back_as_it_was,
     an_optimiser_that_made_no_step_has_no_state,
     gradients_and_several_optimisers,
+    optimisers_of_parts_step_together,
     weights_are_whole_wherever_they_are_read,
     a_fault_of_one_process_is_described_by_all,
 ]

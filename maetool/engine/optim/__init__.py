@@ -1,5 +1,6 @@
 """Optimisers, their parameter groups, schedules, and the wrapper that takes a step."""
 
+from .by_part import AutocastOptimWrapperDict, OptimizersByPartConstructor
 from .lars import LARS
 from .layer_decay import LayerDecayConstructor, layer_decay_groups
 from .param_groups import DecayGroupsConstructor, build_wrapper, decay_groups
@@ -9,8 +10,10 @@ from .wrapper import AutocastOptimWrapper, Precision, StepReport, choose_dtype, 
 __all__ = [
     "LARS",
     "AutocastOptimWrapper",
+    "AutocastOptimWrapperDict",
     "DecayGroupsConstructor",
     "LayerDecayConstructor",
+    "OptimizersByPartConstructor",
     "Precision",
     "StepReport",
     "WarmupCosineLR",

@@ -1,13 +1,13 @@
 """The optimiser wrapper: mixed precision on any device, clipping, accumulation, and a guard against broken steps."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -43,9 +43,25 @@ class StepReport(NamedTuple):
 
 
 def report_of(wrapper: Any) -> StepReport:
-    """Return a wrapper's report on the last iteration; attributes that it lacks have the defaults of `StepReport`."""
+    """Return a wrapper's report on the last iteration; attributes that it lacks have the defaults of `StepReport`.
+
+    The report on several optimisers is that on the worst of them.
+    """
+    if isinstance(wrapper, OptimWrapperDict):
+        return _report_of_several([report_of(one) for one in wrapper.values()])
     known = {name: getattr(wrapper, name) for name in StepReport._fields if hasattr(wrapper, name)}
     return StepReport(**{**known, "dtype": getattr(wrapper, "dtype", None) or _cast_dtype(wrapper)})
+
+
+def _report_of_several(reports: Sequence[StepReport]) -> StepReport:
+    return StepReport(
+        guard=all(report.guard for report in reports),
+        fault=next((report.fault for report in reports if report.fault), None),
+        skipping=any(report.skipping for report in reports),
+        skipped=max(report.skipped for report in reports),
+        skipped_in_a_row=max(report.skipped_in_a_row for report in reports),
+        dtype=reports[0].dtype,
+    )
 
 
 def _cast_dtype(wrapper: Any) -> torch.dtype:
@@ -97,6 +113,7 @@ class AutocastOptimWrapper(OptimWrapper):
         self.loss_scaler = torch.amp.GradScaler("cuda", enabled=scaled)
         self.fault: str | None = None
         self.skipping, self.skipped, self.skipped_in_a_row = False, 0, 0
+        self.prefix = ""  # of the logged norm; names the optimiser where there are several
         self._norm_value = math.nan
         self._spoilt = False  # the gradients accumulated so far are not all finite
 
@@ -115,21 +132,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
     def update_params(self, loss: Tensor, step_kwargs: Any = None, zero_kwargs: Any = None) -> None:
         """Accumulate the gradients of a scalar loss; when the step is due, make it, or skip it if it is not finite."""
-        self.backward(self.scale_loss(loss))
-        due = self.should_update()
-        if due and self.loss_scaler.is_enabled():
-            self.loss_scaler.unscale_(self.optimizer)
-        norm = self._norm() if self.guard or (due and self.max_norm) else None
-        self.fault = self._find_fault(loss, norm) if self.guard else None
-        self._spoilt |= self.fault is not None
-        self.skipping = due and self._any_process(self._spoilt)
-        if due:
-            self._count()
-            if not self.skipping:
-                self._step(norm)
-            elif self.loss_scaler.is_enabled():
-                self.loss_scaler.update()  # resets the record that the gradients were unscaled
-            self.zero_grad()
+        update_together([self], loss)
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Accumulate the gradients of a scalar loss."""
@@ -140,21 +143,14 @@ class AutocastOptimWrapper(OptimWrapper):
         if self.max_norm:
             clip_grads_with_norm_(self.parameters, self.max_norm, norm)
         if math.isfinite(self._norm_value):
-            self.message_hub.update_scalar("train/grad_norm", self._norm_value)
+            self.message_hub.update_scalar(f"train/{self.prefix}grad_norm", self._norm_value)
+        if self.loss_scaler.is_enabled() and all(p.grad is None for p in self.parameters):
+            return  # a loss scaler takes no optimiser without gradients, such as one of several that learned nothing
         self.loss_scaler.step(self.optimizer)
-        self.loss_scaler.update()
 
     def _norm(self) -> Tensor:
         norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
-
-    def _find_fault(self, loss: Tensor, norm: Tensor) -> str | None:
-        both = torch.stack([loss.detach().float(), norm.float()])  # one transfer, so one wait for the device
-        loss_value, self._norm_value = both.tolist()
-        if not math.isfinite(loss_value):
-            return f"the loss is {loss_value}"
-        scaling = self.loss_scaler.is_enabled() and self.loss_scaler.get_scale() >= 1
-        return None if scaling or math.isfinite(self._norm_value) else f"the gradient norm is {self._norm_value}"
 
     def _any_process(self, flag: bool) -> bool:
         if not self.guard or get_world_size() == 1:
@@ -192,6 +188,52 @@ class AutocastOptimWrapper(OptimWrapper):
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 parameter.grad = None if gradient is None else gradient.to(parameter.device)
         super().load_state_dict(state)
+
+
+def update_together(wrappers: Sequence[AutocastOptimWrapper], loss: Tensor) -> None:
+    """Accumulate the gradients of a loss for one or several optimisers; when the step is due, all make it, or none.
+
+    Args:
+        wrappers: of parameters that differ, with the same loss scaler, guard and number of accumulated iterations.
+        loss: scalar, the sum of what the optimisers lower.
+    """
+    first, scaler = wrappers[0], wrappers[0].loss_scaler
+    first.backward(first.scale_loss(loss))
+    for other in wrappers[1:]:
+        other._inner_count = first._inner_count
+    due = first.should_update()
+    if due and scaler.is_enabled():
+        for one in wrappers:
+            scaler.unscale_(one.optimizer)
+    norms = [one._norm() if first.guard or (due and one.max_norm) else None for one in wrappers]
+    fault = _find_fault(wrappers, loss, norms) if first.guard else None
+    spoilt = first._spoilt or fault is not None
+    skipping = due and first._any_process(spoilt)
+    for one, norm in zip(wrappers, norms, strict=True):
+        one.fault, one._spoilt, one.skipping = fault, spoilt, skipping
+        if due:
+            one._count()
+            if not skipping:
+                one._step(norm)
+    if due:
+        if scaler.is_enabled():
+            scaler.update()  # after a step that was skipped, it resets the record that the gradients were unscaled
+        for one in wrappers:
+            one.zero_grad()
+
+
+def _find_fault(wrappers: Sequence[AutocastOptimWrapper], loss: Tensor, norms: Sequence[Any]) -> str | None:
+    values = torch.stack([loss.detach().float(), *(norm.float() for norm in norms)])
+    loss_value, *norm_values = values.tolist()  # one transfer, so one wait for the device
+    for one, value in zip(wrappers, norm_values, strict=True):
+        one._norm_value = value
+    if not math.isfinite(loss_value):
+        return f"the loss is {loss_value}"
+    scaler = wrappers[0].loss_scaler
+    if scaler.is_enabled() and scaler.get_scale() >= 1:
+        return None
+    broken = [value for value in norm_values if not math.isfinite(value)]
+    return f"the gradient norm is {broken[0]}" if broken else None
 
 
 def _max_norm(clip_grad: dict[str, float] | None) -> float | None:
