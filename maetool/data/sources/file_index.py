@@ -1,12 +1,9 @@
 """Which files a dataset has: found in a folder or read from a list once, and remembered in a cache."""
 
 import codecs
-import hashlib
 import json
 import logging
 import os
-import stat
-import tempfile
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -26,8 +23,9 @@ from maetool.data.codecs.endings import (
 )
 from maetool.data.codecs.images import read_bytes
 from maetool.errors import UsageError, printable
-from maetool.reading import MOST_BYTES, read_file, read_head, read_npz
+from maetool.reading import MOST_BYTES, read_file, read_head
 
+from .array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
 from .base import Source
 from .packed_names import Names
 
@@ -35,8 +33,6 @@ LIST_EXTENSIONS = (".txt", ".lst", ".list")
 
 _logger = logging.getLogger("maetool")
 _FORMAT = f"2 {' '.join(IMAGE_EXTENSIONS)}"
-# File systems round times, some to two seconds: a folder changed that shortly before a scan can change again unseen.
-_GRACE_NS = 2_000_000_000
 _HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
 
 
@@ -76,27 +72,10 @@ class FileIndex(Source):
 
 @dataclass(frozen=True)
 class _Scan:
-    """What a search found, how many files it passed over, and the folders (or the list) that it depends on."""
+    """What a search found, and how many files of each ending it passed over."""
 
     names: Names
     others: Counter[str]
-    sources: Names
-    states: np.ndarray  # int64 (len(sources), 2), see `_state_of`
-    began_ns: int
-
-    def is_current(self) -> bool:
-        states = [tuple(state) for state in self.states.tolist()]
-        quiet = all(changed < self.began_ns - _GRACE_NS for changed, _ in states)
-        return quiet and all(state == _state_of(self.sources[i]) for i, state in enumerate(states))
-
-
-def _state_of(source: str | bytes) -> tuple[int, int]:
-    # A folder's time changes when an entry comes, goes or is renamed, so the files themselves need no look.
-    try:
-        status = os.stat(source)
-    except OSError:
-        return -1, -1
-    return status.st_mtime_ns, 0 if stat.S_ISDIR(status.st_mode) else status.st_size
 
 
 def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIndex:
@@ -124,11 +103,12 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
             f"{root} is a single file; expected is a folder of images, or a text list ({', '.join(LIST_EXTENSIONS)}) "
             f"with one path per line: {_HOW_TO_SET}."
         )
-    cache = _cache_path(root, cache_dir)
+    cache = cache_of(root, cache_dir)
     scan = _load(cache)
-    if scan is None or not scan.is_current():
-        scan = _scan_list(root) if is_list else _scan_folder(root)
-        _save(scan, cache)
+    if scan is None:
+        scan, dependencies = _scan_list(root) if is_list else _scan_folder(root)
+        arrays = {"name": scan.names, "others": np.array(json.dumps(scan.others))}
+        save_arrays(cache, _FORMAT, dependencies, arrays)
     _tell_of_others(root, scan.others)
     index = FileIndex(os.path.dirname(root) if is_list else root, scan.names)
     if is_list and not any(os.path.exists(index.path(i)) for i in range(len(index))):
@@ -139,8 +119,8 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
     return index
 
 
-def _scan_list(path: str) -> _Scan:
-    began, state = time.time_ns(), _state_of(path)
+def _scan_list(path: str) -> tuple[_Scan, Dependencies]:
+    began, state = time.time_ns(), state_of(path)
     try:
         content = read_file(path)
     except OSError as error:
@@ -152,10 +132,10 @@ def _scan_list(path: str) -> _Scan:
     names = [os.path.normpath(line) for line in stripped if line and not line.startswith(b"#")]
     if not names:
         raise UsageError(f"The list {path} names no file: write one path per line.")
-    return _Scan(Names.of(names), Counter(), Names.of([os.fsencode(path)]), np.array([state], np.int64), began)
+    return _Scan(Names.of(names), Counter()), Dependencies.of({os.fsencode(path): state}, began)
 
 
-def _scan_folder(root: str) -> _Scan:
+def _scan_folder(root: str) -> tuple[_Scan, Dependencies]:
     began, top = time.time_ns(), os.fsencode(root)
     extensions = tuple(extension.encode() for extension in IMAGE_EXTENSIONS)
     names: list[bytes] = []
@@ -183,9 +163,7 @@ def _scan_folder(root: str) -> _Scan:
                 others[ending or "no extension"] += 1
     if not names:
         raise UsageError(_nothing_found(root, others))
-    return _Scan(
-        Names.of(sorted(names)), others, Names.of(list(states)), np.array(list(states.values()), np.int64), began
-    )
+    return _Scan(Names.of(sorted(names)), others), Dependencies.of(states, began)
 
 
 def _is_image(folder: bytes, name: bytes, extensions: tuple[bytes, ...]) -> bool:
@@ -215,48 +193,15 @@ def _read_folder(path: bytes) -> tuple[tuple[int, int], tuple[int, int], list[os
     return (status.st_mtime_ns, 0), (status.st_dev, status.st_ino), found
 
 
-def _cache_path(root: str, cache_dir: str | Path | None) -> Path:
-    user_cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(cache_dir) if cache_dir else Path(user_cache, "maetool", "index")
-    return folder / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:32]}.npz"
-
-
 def _load(cache: Path) -> _Scan | None:
+    arrays = load_arrays(cache, _FORMAT)
+    if arrays is None:
+        return None
     try:
-        arrays = read_npz(cache)
-        if str(arrays["format"]) != _FORMAT:
-            return None
-        names, sources = (
-            Names.checked(arrays[f"{what}_blob"], arrays[f"{what}_offsets"]) for what in ("name", "source")
-        )
-        states, began = arrays["states"], arrays["began_ns"]
-        if states.shape != (len(sources), 2) or {states.dtype, began.dtype} != {np.dtype(np.int64)} or began.ndim:
-            return None
-        others = Counter({str(ending): int(count) for ending, count in json.loads(str(arrays["others"])).items()})
-        return _Scan(names, others, sources, states, int(began))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # absent, damaged or of another program: it is written anew
-
-
-def _save(scan: _Scan, cache: Path) -> None:
-    arrays: dict[str, Any] = {
-        "format": np.array(_FORMAT),
-        "others": np.array(json.dumps(scan.others)),
-        "name_blob": scan.names.blob,
-        "name_offsets": scan.names.offsets,
-        "source_blob": scan.sources.blob,
-        "source_offsets": scan.sources.offsets,
-        "states": scan.states,
-        "began_ns": np.array(scan.began_ns),
-    }
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        # Another process may read or write the same cache, so it appears complete or not at all.
-        with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
-            np.savez(Path(folder, cache.name), **arrays)
-            os.replace(Path(folder, cache.name), cache)
-    except OSError as error:
-        _logger.warning("The list of files cannot be cached in %s (%s); the next start searches again.", cache, error)
+        others = {str(ending): int(count) for ending, count in json.loads(str(arrays["others"])).items()}
+        return _Scan(names_in(arrays, "name"), Counter(others))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # of another program: it is written anew
 
 
 def _tell_of_others(root: str, others: Counter[str]) -> None:
