@@ -1,6 +1,7 @@
 """COCO files as label tools write them: ids, flags, outlines, names of files and folders of every usual kind."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from PIL import Image
 
 from maetool.config.coco_places import coco_places
 from maetool.data import CocoDataset
+from maetool.data.datasets import coco_cache
+from maetool.data.datasets.coco_cache import cached_coco
 from maetool.data.datasets.coco_file import read_coco
 from maetool.errors import UsageError
 from maetool.evaluation.coco import CocoScores, to_coco
@@ -269,3 +272,34 @@ def test_a_test_part_is_left_alone_and_several_files_are_asked_about(tmp_path):
     write(tmp_path / "two", content(), "b.json")
     with pytest.raises(UsageError, match=r"2 files that may hold the annotations, a\.json, b\.json: call the one"):
         coco_places(tmp_path / "two")
+
+
+@pytest.mark.parametrize("ids", [int, str])
+def test_what_was_read_is_kept_until_the_file_changes(folder, monkeypatch, ids):
+    path, cache = folder / "annotations.json", folder / "cache"
+    write(folder, content(ids, ids, ids))
+    os.utime(path, (1, 1))
+    first = cached_coco(path, cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(coco_cache, "read_coco", None)
+        second = cached_coco(path, cache)
+    images = range(3)
+    assert second.entries(images, True) == first.entries(images, True) == read_coco(path).entries(images, True)
+    assert second.describe(images, True) == first.describe(images, True)
+    made = content(ids, ids, ids)
+    made["categories"][0]["name"] = "c"
+    write(folder, made)
+    assert cached_coco(path, cache).classes == ["c", "b"]
+
+
+def test_a_damaged_cache_is_written_anew(folder):
+    path, cache = folder / "annotations.json", folder / "cache"
+    write(folder, content())
+    os.utime(path, (1, 1))
+    expected = cached_coco(path, cache).entries(range(3), True)
+    (file,) = cache.iterdir()
+    for place in range(0, file.stat().st_size, 97):
+        good = bytearray(file.read_bytes())
+        good[place] ^= 16
+        file.write_bytes(good)
+        assert cached_coco(path, cache).entries(range(3), True) == expected

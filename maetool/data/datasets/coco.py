@@ -17,7 +17,8 @@ from maetool.data.sources.file_index import FileIndex
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 
-from .coco_file import CocoFile, Id, read_coco
+from .coco_cache import cached_coco
+from .coco_file import CocoFile, Id
 from .coco_masks import decode_mask
 from .coco_paths import locate
 from .detection import ObjectDataset
@@ -44,7 +45,7 @@ class CocoDataset(ObjectDataset, FileDataset):
         limit: use only this many images, evenly spaced.
 
     Raises:
-        UsageError: see `read_coco` and `locate`; no object to learn from, or half of the objects or more without an
+        UsageError: see `cached_coco` and `locate`; no object to learn from, or half of the objects or more without an
             outline where masks are wanted.
     """
 
@@ -64,7 +65,7 @@ class CocoDataset(ObjectDataset, FileDataset):
         exif: bool = False,
         eight_bit: bool = False,
     ) -> None:
-        self.source, self.with_masks = read_coco(annotations), with_masks
+        self.source, self.with_masks = cached_coco(annotations), with_masks
         folder = os.path.abspath(os.path.expanduser(root))
         located = locate(folder, self.source.files, annotations)
         files = FileIndex(folder, located.names)

@@ -38,6 +38,9 @@ class Ids:
             return cls(Names.of([json.dumps(identity).encode() for identity in ids]))
         return cls(np.array([int(identity) for identity in ids], np.int64))
 
+    def __len__(self) -> int:
+        return len(self.values)
+
     def __getitem__(self, place: int) -> Id:
         return int(self.values[place]) if isinstance(self.values, np.ndarray) else json.loads(self.values[place])
 
