@@ -13,7 +13,7 @@ INTERRUPTED = "Stopped."
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", help="folder of images of any depth, or text list")
+    parser.add_argument("data", help="folder of images of any depth, text list, csv table, archive or folder of shards")
     parser.add_argument("--in-chans", type=positive, help="channels to read (default: 3, or that of most arrays)")
     parser.add_argument("--limit", type=positive, help="read only this many files, evenly spaced (default: all)")
     add_max_pixels(parser)
@@ -33,12 +33,12 @@ def main() -> None:
     from maetool.data.codecs.image_size import chosen_limit
     from maetool.data.datasets.subsets import evenly_spaced
     from maetool.data.prepare.statistics import measure, to_text
-    from maetool.data.sources.file_index import index_files
+    from maetool.data.sources.kinds import open_source
     from maetool.writing import check_file, write_text
 
     if args.broken:
         check_file(args.broken, "--broken")
-    files = index_files(args.data)
+    files = open_source(args.data)
     indices = evenly_spaced(len(files), args.limit).tolist()
     with tqdm(total=len(indices), unit="image", dynamic_ncols=True) as bar:
         workers, max_pixels = args.workers or usable_cores(), chosen_limit(args.max_pixels)

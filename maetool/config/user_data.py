@@ -10,7 +10,7 @@ from mmengine import Config
 from maetool._deprecated import moved
 from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
-from maetool.data.sources.shards import has_classes, is_shard_folder
+from maetool.data.sources.kinds import has_classes, source_for
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, ENCODERS, MODELS, find_part
 
@@ -35,7 +35,7 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - for a detector a folder of COCO annotations, see `coco_places`,
     - for a segmentor the folder of a complete data set, laid out as the config says, or like ADE20K if the config
       draws its data; a `classes.txt` in it replaces the classes of the config,
-    - otherwise any folder or text list: 1,000 of the training images.
+    - otherwise any folder, text list, archive or database, see `source_for`: 1,000 of the training images.
 
     Evaluators are fitted on the training images if these have labels; one with its own `dataloader` keeps it.
 
@@ -77,7 +77,7 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
         for owner, key in _banks(cfg.val_cfg):
             bank = owner.pop(key, None)
             if bank and (val.get("with_labels") or "csv_file" in val):
-                labels = {"with_labels": True} if "root" in train else {}
+                labels = {} if "csv_file" in train else {"with_labels": True}
                 bank.dataset = _dataset(bank.dataset, {**train, **labels}, "val")
                 owner[key] = bank
 
@@ -138,12 +138,14 @@ def all_images(data: str) -> dict[str, Any]:
     root = Path(data)
     if root.suffix.lower() == ".csv":
         return {"type": "CsvDataset", "csv_file": data}
-    return _folder(root, root.is_dir() and has_classes(root))
+    return _folder(root, has_classes(root))
 
 
 def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
-    kind = "ShardDataset" if is_shard_folder(root) else "ImageFolderDataset"
-    return {"type": kind, "root": str(root), "with_labels": with_labels}
+    source = source_for(root)
+    kind = {"FolderSource": "ImageFolderDataset", "ShardSource": "ShardDataset"}.get(source["type"])
+    place = {"type": kind, "root": str(root)} if kind else {"type": "SourceDataset", "source": source}
+    return {**place, "with_labels": with_labels}
 
 
 def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:

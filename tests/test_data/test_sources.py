@@ -1,13 +1,16 @@
 """Sources: the contract over the registry, one dataset over any of them, and the names that it had before."""
 
 import inspect
+import tarfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from maetool import registry
 from maetool.config.checks import check_config
@@ -17,7 +20,7 @@ from maetool.config.user_data import use_data
 from maetool.data import CsvDataset, ImageFolderDataset, ShardDataset, SourceDataset
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.keys import SampleKey
-from maetool.data.sources import FolderSource, ShardSource, Source, TableSource
+from maetool.data.sources import FolderSource, ShardSource, Source, TableSource, extras
 from maetool.data.sources.shards import ShardTable, ShardWriter
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, SOURCES
@@ -47,12 +50,52 @@ def places(tmp_path_factory):
     with zipfile.ZipFile(root / "images.zip", "w") as archive:
         for path in paths:
             archive.write(path, path.relative_to(folder))
+    with tarfile.open(root / "web-0.tar", "w") as archive:
+        for path in paths:
+            archive.add(path, f"{path.stem}.png")
+            (root / "cls").write_text(path.parent.name)
+            archive.add(root / "cls", f"{path.stem}.cls")
+    files = {"type": "FolderSource", "root": str(folder), "index_cache": str(root)}
+    part = {"type": "ArchiveSource", "root": str(root / "images.zip")}
     return {
+        **optional_places(root, folder, paths),
+        "ArchiveSource": {"root": str(root / "images.zip")},
+        "FrameSource": {"source": files},
+        "MixtureSource": {"sources": {"a": files, "b": part}, "weights": {"a": 1.0, "b": 3.0}, "length": 6},
+        "PairedSource": {"sources": [files, part], "channels": [2 + 1, 3]},
+        "TorchvisionSource": {"dataset": "ImageFolder", "arguments": {"root": str(folder)}},
+        "WebDatasetSource": {"root": str(root / "web-*.tar")},
         "FolderSource": {"root": str(folder), "index_cache": str(root)},
         "ShardSource": {"root": str(root / "shards")},
         "TableSource": {"csv_file": str(root / "table.csv"), "root": str(folder)},
         "ZipSource": {"root": str(root / "images.zip")},
     }
+
+
+def optional_places(root, folder, paths):
+    """Those of sources whose packages are installed here."""
+    places = {}
+    if find_spec("lmdb"):
+        import lmdb
+
+        with lmdb.open(str(root / "lmdb"), map_size=2**24) as database, database.begin(write=True) as writer:
+            for path in paths:
+                writer.put(str(path.relative_to(folder)).encode(), path.read_bytes())
+            writer.put(b"__len__", b"6")
+        places["LmdbSource"] = {"root": str(root / "lmdb")}
+    if find_spec("fsspec"):
+        places["RemoteSource"] = {"root": f"file://{folder}", "cache": str(root / "cache")}
+    if find_spec("datasets"):
+        import datasets
+
+        rows = {"image": [str(path) for path in paths], "label": [CLASSES.index(path.parent.name) for path in paths]}
+        kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
+        datasets.Dataset.from_dict(rows, kinds).save_to_disk(root / "saved")
+        places["HuggingFaceSource"] = {"name": str(root / "saved")}
+    return places
+
+
+OPTIONAL = {"LmdbSource": "lmdb", "RemoteSource": "fsspec", "HuggingFaceSource": "datasets"}
 
 
 class ZipSource(Source):
@@ -91,27 +134,49 @@ def own(parts):
 
 
 def test_every_source_keeps_the_contract(places):
-    assert own(SOURCES) == places.keys() - {"ZipSource"}
-    for name in own(SOURCES):
+    absent = {name for name, package in OPTIONAL.items() if find_spec(package) is None}
+    assert own(SOURCES) - absent == places.keys() - {"ZipSource"}
+    for name in own(SOURCES) - absent:
         source = SOURCES.build({"type": name, **places[name]})
         check_source(source)
         assert source.labels().classes == list(CLASSES)
-        assert source.files_in in places[name]
+        assert source.files_in is None or source.files_in in places[name]
 
 
 def test_any_source_feeds_the_dataset(places, zip_source):
     check_source(zip_source(**places["ZipSource"]))
     for name, arguments in places.items():
         source = {"type": name, **arguments}
-        dataset = DATASETS.build({"type": "SourceDataset", "source": source, "with_labels": True, "pipeline": [CROP]})
+        chans = 6 if name == "PairedSource" else 3
+        kind = {"type": "SourceDataset", "source": source, "with_labels": True, "pipeline": [CROP], "in_chans": chans}
+        dataset = DATASETS.build(kind)
         first, again = (dataset[SampleKey(3, 5)] for _ in range(2))
-        assert torch.equal(first["inputs"], again["inputs"]) and first["inputs"].shape == (3, 8, 8)
+        assert torch.equal(first["inputs"], again["inputs"]) and first["inputs"].shape == (chans, 8, 8)
         assert dataset.classes == list(CLASSES) and len(dataset) == 6
         assert [dataset[i]["label"] for i in range(6)] == dataset.labels.tolist()
-        assert "label" not in SourceDataset(SOURCES.build(source))[0]
-        limited = SourceDataset(SOURCES.build(source), with_labels=True, limit=2, nodata=0)
+        assert "label" not in SourceDataset(SOURCES.build(source), chans)[0]
+        limited = SourceDataset(SOURCES.build(source), chans, with_labels=True, limit=2, nodata=0)
         assert [limited[i]["label"] for i in range(2)] == limited.labels.tolist()
         assert limited[1]["weight"].shape == (12, 10)
+
+
+def test_workers_read_what_one_process_reads(places):
+    """Open files, databases and connections of the parent are not used by processes that were forked from it."""
+    for name in places.keys() - {"ZipSource"}:
+        source = SOURCES.build({"type": name, **places[name]})
+        data = SourceDataset(source, 6 if name == "PairedSource" else 3, [CROP])
+        alone = [data[data.key_of(i)]["inputs"] for i in range(6)]
+        keys = [data.key_of(i) for i in range(6)]
+        loader = DataLoader(data, batch_size=None, sampler=keys, num_workers=2, multiprocessing_context="fork")
+        assert all(torch.equal(a, sample["inputs"]) for a, sample in zip(alone, loader, strict=True)), name
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_a_package_that_is_missing_is_named(monkeypatch, tmp_path, name):
+    monkeypatch.setattr(extras, "find_spec", lambda package: None)
+    first = next(iter(inspect.signature(SOURCES.get(name)).parameters))
+    with pytest.raises(UsageError, match=f"{name} needs a package that is not installed: pip install {OPTIONAL[name]}"):
+        SOURCES.build({"type": name, first: str(tmp_path)})
 
 
 NAMES = {ImageFolderDataset: FolderSource, ShardDataset: ShardSource, CsvDataset: TableSource}

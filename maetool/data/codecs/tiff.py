@@ -164,3 +164,19 @@ def _check_inflation(page: tifffile.TiffPage | tifffile.TiffFrame | None, data: 
             photo_size(data[start : start + count], max_pixels)
         elif count * ratio > most and inflate(data[start : start + count], most + 1) > most:
             raise Refused(f"a part of this TIFF becomes more than {most:,} bytes: {RAISE_LIMIT}")
+
+
+def decode_page(data: bytes, number: int, max_pixels: int) -> np.ndarray:
+    """Return a page of a TIFF as it is stored.
+
+    Raises:
+        Refused: too large, or of a compression that cannot be read here.
+        Exception: whatever a damaged file makes tifffile raise.
+    """
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = tiff.pages[number]
+        check_array(page.shape, page.dtype or np.dtype(np.uint8), 1, max_pixels)
+        if int(page.keyframe.compression) not in _PLAIN and find_spec("imagecodecs") is None:
+            raise Refused(f"TIFF with {getattr(page.keyframe.compression, 'name', '?')} compression needs {NEEDS}")
+        _check_inflation(page, data, max_pixels)
+        return page.asarray()

@@ -2,8 +2,6 @@
 
 import os
 import tarfile
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from maetool.compat import read_at
+from maetool._deprecated import moved
 from maetool.data.codecs.image_size import RAISE_LIMIT
 from maetool.data.codecs.images import UnreadableImage
 from maetool.errors import UsageError
@@ -20,13 +18,13 @@ from maetool.reading import MOST_BYTES, read_npz
 from maetool.writing import as_output_error, open_new, remove_file, write_file
 
 from .base import Source
+from .open_files import OpenFiles
 from .packed_names import Names
 from .tar_header import BLOCK, header_of, is_damaged, is_of
 
 TABLE = "index.npz"
 SETTINGS = "prepared.json"
 _FORMAT = "maetool shards 1"
-_OPEN_AT_ONCE = 128  # far below the usual limit of 1024 files of a process
 _HOW_TO_MEND = "run `maetool prepare_dataset` again with the same arguments; it goes on where it stopped"
 
 
@@ -214,18 +212,7 @@ class ShardFiles(Source):
     def __init__(self, table: ShardTable) -> None:
         self.table = table
         self.root = table.root
-        self._forget()
-
-    def _forget(self) -> None:
-        self._open: OrderedDict[int, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"table": self.table, "root": self.root}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
+        self._files = OpenFiles([os.path.join(table.root, shard) for shard in table.shards])
 
     def __len__(self) -> int:
         return len(self.table)
@@ -251,8 +238,7 @@ class ShardFiles(Source):
         if size > most:
             raise UnreadableImage(path, f"it has {size:,} bytes, more than the {most:,} that are read: {RAISE_LIMIT}")
         try:
-            file = self._file(int(table.shard[index]))
-            data = read_at(file.fileno(), BLOCK + size, int(table.offset[index]) - BLOCK)
+            data = self._files.read(int(table.shard[index]), BLOCK + size, int(table.offset[index]) - BLOCK)
         except OSError as error:
             raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
         # The image's own header lies just before it, so a table of other shards is noticed at no cost.
@@ -263,29 +249,11 @@ class ShardFiles(Source):
             raise UnreadableImage(path, f"damaged, its checksum does not match: delete the shard, and {_HOW_TO_MEND}")
         return path, image
 
-    def _file(self, shard: int) -> Any:
-        with self._lock:
-            file = self._open.pop(shard, None)
-            if file is None:
-                file = open(os.path.join(self.root, self.table.shards[shard]), "rb", buffering=0)  # noqa: SIM115
-            self._open[shard] = file
-            if len(self._open) > _OPEN_AT_ONCE:
-                self._open.popitem(last=False)  # closed with its last reference, so not under a reader
-            return file
-
 
 def is_shard_folder(folder: str | Path) -> bool:
-    """Return whether a folder holds shards, complete or not."""
-    return Path(folder, TABLE).is_file() or any(Path(folder).glob("*.tar"))
+    """Return whether a folder holds shards that `maetool prepare_dataset` wrote, complete or not."""
+    folder = Path(folder)
+    return (folder / TABLE).is_file() or ((folder / SETTINGS).is_file() and any(folder.glob("*.tar")))
 
 
-def has_classes(folder: str | Path) -> bool:
-    """Return whether a folder of images or of shards has folders inside, which name the classes.
-
-    Raises:
-        UsageError: see `ShardTable.load`.
-    """
-    if not is_shard_folder(folder):
-        return any(path.is_dir() for path in Path(folder).iterdir())
-    names = ShardTable.load(folder).names
-    return len(names) > 0 and "/" in names[0]
+__getattr__ = moved(__name__, {"has_classes": "maetool.data.sources.kinds.has_classes"}, "0.3.0")

@@ -1,0 +1,117 @@
+"""Samples of several files, whose channels are stacked: a picture and its depth, the bands of a scene."""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from maetool.data.codecs.images import decode_image
+from maetool.errors import UsageError
+from maetool.reading import MOST_BYTES
+from maetool.registry import SOURCES
+
+from .base import Labels, Source
+from .made import npy_bytes
+
+_MATCHES = ("stem", "order")
+
+
+@SOURCES.register_module()
+class PairedSource(Source):
+    """One file of each of several sources a sample, their channels stacked in the order of the sources.
+
+    All are read at their stored size, which must be the same, and become uint8, or float32 where one does.
+
+    Args:
+        sources: configs of sources, such as a folder of pictures and one of depth maps.
+        channels: how many channels the images of each have; the dataset's `in_chans` is their sum.
+        match: "stem" pairs files of the same path without its ending; "order" pairs the first with the first, and
+            so on, for tables that list the files of one sample in one row each.
+
+    Raises:
+        UsageError: fewer than two sources, other numbers of channels, or a file without partners.
+    """
+
+    part_registries: ClassVar = {"sources": SOURCES}
+
+    def __init__(
+        self, sources: Sequence[Mapping[str, Any] | Source], channels: Sequence[int], match: str = "stem"
+    ) -> None:
+        self.sources = [SOURCES.build(source) for source in sources]
+        self.channels = list(channels)
+        if len(self.sources) < 2 or len(self.channels) != len(self.sources) or min(self.channels) < 1:
+            raise UsageError(
+                f"PairedSource got {len(self.sources)} sources and channels={self.channels}: give two or more sources, "
+                "and how many channels each has."
+            )
+        if match not in _MATCHES:
+            raise UsageError(f"match is {match!r}, but must be one of {', '.join(_MATCHES)}.")
+        self.root = self.sources[0].root
+        self._places = _by_stem(self.sources) if match == "stem" else _by_order(self.sources)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def relative(self, index: int) -> str:
+        """Return the name of the first file of sample `index`."""
+        return self.sources[0].relative(int(self._places[index, 0]))
+
+    def path(self, index: int) -> str:
+        """Return the path of the first file of sample `index`, for messages."""
+        return self.sources[0].path(int(self._places[index, 0]))
+
+    def read(self, index: int, most: int = MOST_BYTES) -> tuple[str, bytes]:
+        """Return the path of sample `index`, and a `.npy` file (H, W, C) of all its channels.
+
+        Raises:
+            UnreadableImage: one of its files cannot be read, or they differ in size.
+        """
+        from maetool.data.codecs.images import UnreadableImage
+
+        images, path = [], self.path(index)
+        for source, place, channels in zip(self.sources, self._places[index].tolist(), self.channels, strict=True):
+            name, data = source.read(place, most)
+            images.append(decode_image(data, channels, name=name).numpy())
+            if images[-1].shape[1:] != images[0].shape[1:]:
+                sizes = [" x ".join(map(str, image.shape[1:])) for image in (images[0], images[-1])]
+                raise UnreadableImage(path, f"it has {sizes[0]} pixels, but its partner {name} has {sizes[1]}")
+        return path, npy_bytes(np.concatenate(images).transpose(1, 2, 0), path, most)
+
+    def labels(self) -> Labels:
+        """Return what the first source knows of labels.
+
+        Raises:
+            UsageError: it knows none.
+        """
+        return self.sources[0].take(self._places[:, 0].tolist()).labels()
+
+
+def _by_order(sources: Sequence[Source]) -> np.ndarray:
+    lengths = [len(source) for source in sources]
+    if len(set(lengths)) > 1:
+        raise UsageError(f"The sources have {lengths} images: match='order' expects as many of each.")
+    return np.arange(lengths[0]).repeat(len(sources)).reshape(-1, len(sources))
+
+
+def _by_stem(sources: Sequence[Source]) -> np.ndarray:
+    places = [_stems_of(source) for source in sources]
+    for source, found in zip(sources, places, strict=True):
+        for other, partners in zip(sources, places, strict=True):
+            lonely = [stem for stem in found if stem not in partners]
+            if lonely:
+                raise UsageError(
+                    f"{len(lonely)} of {len(found)} files in {source.root} have no partner in {other.root} (first "
+                    f"{lonely[0]}): add it, or move the file away."
+                )
+    return np.array([[found[stem] for found in places] for stem in places[0]], np.int64)
+
+
+def _stems_of(source: Source) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for index in range(len(source)):
+        stem = posixpath.splitext(source.relative(index))[0]
+        if found.setdefault(stem, index) != index:
+            first = source.path(found[stem])
+            raise UsageError(f"{first} and {source.path(index)} have one name: keep one of them.")
+    return found
