@@ -253,10 +253,10 @@ def test_gaps_count_nothing(tmp_path, heard, ending, hole):
         content = npy(array) if ending == "npy" else gdal(array, -9999)
         (tmp_path / f"{i}.{ending}").write_bytes(content)
     nodata = -9999 if ending == "npy" and hole == -9999 else "auto"
-    sample = ImageFolderDataset(tmp_path, in_chans=1, index_cache=tmp_path, nodata=nodata)[0]
+    sample = ImageFolderDataset(tmp_path, in_chans=1, index_cache=tmp_path.parent, nodata=nodata)[0]
     expected = torch.ones(14, 11)
     expected[2:5, 3:6] = 0
     assert torch.equal(sample["weight"], expected) and sample["inputs"].isfinite().all()
     if hole == -9999 and ending == "tif":
-        ImageFolderDataset(tmp_path, in_chans=1, index_cache=tmp_path)
+        ImageFolderDataset(tmp_path, in_chans=1, index_cache=tmp_path.parent)
         assert 'dataset.nodata="auto"' in heard.text
