@@ -231,6 +231,21 @@ def test_configs_with_a_source_are_checked(places):
         check_config(over_a_source(type="FolderSourc", root="somewhere"))
 
 
+@pytest.mark.parametrize("kind", ["PairedSource", "MixtureSource", "FrameSource"])
+def test_sources_inside_of_sources_are_checked(kind):
+    def around(inner):
+        several = {"PairedSource": [inner, inner], "MixtureSource": {"a": inner, "b": inner}}
+        more = {"channels": [3, 3]} if kind == "PairedSource" else {}
+        inside = {"sources": several[kind]} if kind in several else {"source": inner}
+        return over_a_source(type=kind, **inside, **more)
+
+    check_config(around({"type": "FolderSource", "root": "somewhere"}))
+    with pytest.raises(UsageError, match="FolderSource has no argument `rot`"):
+        check_config(around({"type": "FolderSource", "rot": "somewhere"}))
+    with pytest.raises(UsageError, match="no source called `FolderSourc`"):
+        check_config(around({"type": "FolderSourc", "root": "somewhere"}))
+
+
 def test_the_files_of_a_source_may_be_absent_in_a_small_run(places):
     absent, present = (
         over_a_source(type="FolderSource", root="/absent"),
