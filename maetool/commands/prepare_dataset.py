@@ -19,6 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--quality", type=positive, default=90, help="quality of the JPEG files, 1 to 100")
     parser.add_argument("--layout", choices=["shards", "folder"], default="shards", help="tar files, or single files")
     parser.add_argument("--images-per-shard", type=positive, default=4096)
+    parser.add_argument("--exif", action="store_true", help="turn photographs as EXIF says, as viewers show them")
     add_max_pixels(parser, "are left out")
     parser.add_argument("--workers", type=positive, help="number of processes (default: number of cores)")
     return parser.parse_args()
@@ -37,7 +38,7 @@ def main() -> None:
     from maetool.writing import check_folder
 
     max_pixels = chosen_limit(args.max_pixels)
-    recipe = Recipe(args.short_side, args.quality, args.layout, args.images_per_shard)
+    recipe = Recipe(args.short_side, args.quality, args.layout, args.images_per_shard, args.exif)
     source, out = Path(args.source), check_folder(args.out, "OUT")
     split = all((source / part).is_dir() for part in ("train", "val"))
     for part in ("train", "val") if split else (".",):

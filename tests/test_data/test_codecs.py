@@ -16,7 +16,9 @@ from maetool.data.codecs.encoded import EncodedImage, open_image
 from maetool.data.codecs.images import UnreadableImage, decode_image
 from maetool.data.codecs.options import ReadOptions
 from maetool.data.codecs.orientation import turned
+from maetool.data.prepare.prepare import Recipe, encode, prepare
 from maetool.data.transforms.crops import RandomResizedCrop
+from maetool.errors import UsageError
 
 TURN = ReadOptions(exif=True)
 
@@ -260,3 +262,23 @@ def test_gaps_count_nothing(tmp_path, heard, ending, hole):
     if hole == -9999 and ending == "tif":
         ImageFolderDataset(tmp_path, in_chans=1, index_cache=tmp_path.parent)
         assert 'dataset.nodata="auto"' in heard.text
+
+
+@pytest.mark.parametrize("short_side", [8, 100])
+def test_prepared_photographs_are_turned_on_request(short_side):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = by_pillow(np.zeros((16, 24, 3), np.uint8), "JPEG", exif=exif)
+    prepared = encode(data, Recipe(short_side=short_side, exif=True), "x")
+    assert decode_image(prepared).shape == ((3, 24, 16) if short_side == 100 else (3, 12, 8))
+    assert decode_image(prepared, options=TURN).shape == decode_image(prepared).shape  # once
+    assert encode(data, Recipe(short_side=100), "x") == data
+
+
+def test_a_prepared_set_is_not_continued_with_another_choice_of_exif(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(by_pillow(np.zeros((8, 9, 3), np.uint8), "PNG"))
+    ways = [Recipe(layout="folder", exif=exif) for exif in (True, False)]
+    prepare(str(tmp_path / "in"), str(tmp_path / "out"), ways[0], 1, lambda done: None)
+    with pytest.raises(UsageError, match="exif True instead of False"):
+        prepare(str(tmp_path / "in"), str(tmp_path / "out"), ways[1], 1, lambda done: None)

@@ -20,6 +20,8 @@ import torch
 from maetool.data.codecs.image_size import MAX_PIXELS, most_bytes
 from maetool.data.codecs.images import UnreadableImage, decode_image, read_bytes
 from maetool.data.codecs.jpeg import read_header
+from maetool.data.codecs.options import ReadOptions
+from maetool.data.codecs.orientation import UPRIGHT, orientation_of
 from maetool.data.codecs.resize import resize
 from maetool.data.sources.file_index import FileIndex, index_files
 from maetool.data.sources.shards import SETTINGS, ShardTable, ShardWriter, members_of
@@ -41,12 +43,14 @@ class Recipe:
         quality: of the JPEG files, 1 to 100.
         layout: "shards" or "folder".
         images_per_shard: how many images a tar file holds.
+        exif: turn and mirror photographs as EXIF says, because the prepared ones no longer say it.
     """
 
     short_side: int = 256
     quality: int = 90
     layout: str = "shards"
     images_per_shard: int = 4096
+    exif: bool = False
 
     def __post_init__(self) -> None:
         for name, least, most in (("short_side", 1, 65500), ("quality", 1, 100), ("images_per_shard", 1, 10**9)):
@@ -61,11 +65,13 @@ def encode(data: bytes, recipe: Recipe, name: str, max_pixels: int = MAX_PIXELS)
     Raises:
         UnreadableImage: the bytes are no photograph, or a larger one, see `decode_image`.
     """
-    image = decode_image(data, name=name, max_pixels=max_pixels)
+    image = decode_image(data, name=name, max_pixels=max_pixels, options=ReadOptions(exif=recipe.exif))
     if image.dtype != torch.uint8:
         raise UnreadableImage(name, "it holds other than 8-bit values, which JPEG cannot: train on it as it is")
     height, width = image.shape[-2:]
-    if min(height, width) <= recipe.short_side and read_header(data):
+    header = read_header(data)
+    as_is = not recipe.exif or orientation_of(data, header) == UPRIGHT
+    if header and min(height, width) <= recipe.short_side and as_is:
         return data
     scale = min(1.0, recipe.short_side / min(height, width))
     image = resize(image, (max(1, round(height * scale)), max(1, round(width * scale)))) if scale < 1 else image
@@ -140,7 +146,7 @@ def _claim(folder: Path, recipe: Recipe, files: FileIndex, names: list[str]) -> 
     wanted = {**asdict(recipe), "source": files.root, "images": len(files), "names": digest}
     note = folder / SETTINGS
     if note.exists():
-        found = _read_note(note)
+        found = {"exif": False, **_read_note(note)}  # sets of 0.1 do not name it
         differ = [
             f"{key} {found.get(key)} instead of {value}" for key, value in wanted.items() if found.get(key) != value
         ]
