@@ -89,6 +89,7 @@ class PlacedDecoder(nn.Module):
             self.num_prefix_tokens,
             dict.fromkeys(several, coord_dim),
         )
+        self.stream_positions.rope(several, self.head_dim)  # refuses heads that are too narrow
 
     def _places(self, plan: MaskPlan) -> Tensor | None:
         """Return the positions (1, T + L, E), or (B, T + L, E), of all places; None where none are added."""
@@ -98,9 +99,10 @@ class PlacedDecoder(nn.Module):
 
     def _rope(self, plan: MaskPlan, device: torch.device) -> Rope | None:
         """Return the rotary positions of all places, the prefix first; None where there are none."""
-        if self.stream_positions is not None or self.positions != "rotary":
-            return None
-        rope = rope_of(self, plan.grid, self.head_dim, device)
+        if self.stream_positions is not None:
+            rope = self.stream_positions.rope(plan.layout.grids, self.head_dim, device)
+        else:
+            rope = rope_of(self, plan.grid, self.head_dim, device)
         return None if rope is None else rope.with_prefix(self.num_prefix_tokens)
 
     def _valid(self, plan: MaskPlan) -> Tensor | None:

@@ -1,6 +1,7 @@
 """One transformer over several streams of tokens."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any, ClassVar, cast
 
 import torch
@@ -15,6 +16,7 @@ from maetool.layers.norm import NormKind
 from maetool.layers.positions import with_positions
 from maetool.layers.stream_positions import StreamCode, StreamPosEmbed, StreamPositions
 from maetool.ops.patches import take_tokens
+from maetool.ops.rotary import Rope
 from maetool.registry import ENCODERS, STEMS
 from maetool.structures import Layout, MaskPlan
 from maetool.structures.layout import ONLY
@@ -92,6 +94,7 @@ class StreamTransformer(Trunk):
         self.positions = StreamPositions(pos_embed, embed_dim, self.grids, stream_code, code_dim, coord_dims=coords)
         options = (layer_scale, qkv_bias, qk_norm, norm_layer, pre_norm, final_norm)
         self._add_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, *options)
+        self.positions.rope(self.grids, self.head_dim)  # refuses heads that are too narrow
         self._say(facts)
         init_as_mae(self)
 
@@ -135,27 +138,35 @@ class StreamTransformer(Trunk):
         Raises:
             UsageError: a stem without input, an input that does not fit, or a plan for another layout.
         """
-        x, keep, positions = self._embed(batch, plan)
-        return self._run(x, layers, keep, None, positions)
+        x, keep, rope, positions = self._embed(batch, plan)
+        return self._run(x, layers, keep, rope, positions)
 
-    def _embed(self, batch: Any, plan: MaskPlan | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _embed(self, batch: Any, plan: MaskPlan | None) -> tuple[Tensor, Tensor | None, Rope | None, Tensor | None]:
         """Return what enters the first block (B, T + V, D), and the context of all.
 
-        It is which of the V tokens are no padding, and what (B, T + V, D) is added before each block.
+        It is which of the V tokens are no padding, rotary positions, and what (B, T + V, D) is added before each block.
         """
         layout = self.layout_of(batch)
-        positions = self.positions(layout.grids, layout.coords)  # (B or 1, L, D)
-        x, keep = self.tokens(batch), layout.valid
         if plan is not None:
             check_layout(plan, layout, TAKES[self.sees])
-            if self.sees == "all":
-                x = torch.where(plan.mask[..., None], self.mask_token.to(x.dtype), x)
-            else:
-                x, keep = self._place_masks(plan.keep(x), plan), _both(plan, keep)
-                positions = None if positions is None else take_tokens(positions.expand(len(x), -1, -1), plan.ids_keep)
+        positions = self.positions(layout.grids, layout.coords)  # (B or 1, L, D)
+        rope = self._rope(layout, plan)
+        x, keep = self._tokens(batch, layout, plan), layout.valid
+        if plan is not None and self.sees == "all":
+            x = torch.where(plan.mask[..., None], self.mask_token.to(x.dtype), x)
+        elif plan is not None:
+            x, keep = self._place_masks(plan.keep(x), plan), _both(plan, keep)
+            positions = None if positions is None else take_tokens(positions.expand(len(x), -1, -1), plan.ids_keep)
         if self.pos_every_block and positions is not None:
-            return self._enter(x, None), keep, pad(positions, (0, 0, self.num_prefix_tokens, 0))
-        return self._enter(with_positions(self, x, positions), None), keep, None
+            return self._enter(x, None), keep, rope, pad(positions, (0, 0, self.num_prefix_tokens, 0))
+        return self._enter(with_positions(self, x, positions), None), keep, rope, None
+
+    def _rope(self, layout: Layout, plan: MaskPlan | None) -> Rope | None:
+        rope = self.positions.rope(layout.grids, self.head_dim, next(self.parameters()).device)
+        if rope is None:
+            return None
+        rope = rope if plan is None or self.sees == "all" else rope.take(plan.ids_keep)
+        return rope.with_prefix(self.num_prefix_tokens)
 
     def tokens(self, batch: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return the embedding (B, L, D) of every place, before positions.
@@ -163,7 +174,22 @@ class StreamTransformer(Trunk):
         Raises:
             UsageError: a stem without input, one that makes tokens of another width, or streams of other lengths.
         """
-        parts = {name: stem(self._input(batch, name)) for name, stem in self._named()}
+        return self._in_a_row({name: stem(self._input(batch, name)) for name, stem in self._named()})
+
+    def _tokens(self, batch: Any, layout: Layout, plan: MaskPlan | None) -> Tensor:
+        """Return the tokens (B, L, D); of what the plan removes, without a look at it where the stem can do that.
+
+        So not even a NaN there reaches a gradient.
+        """
+        parts = {}
+        for name, stem in self._named():
+            own, options = [layout.slices[stream] for stream in _names(name, stem)], {}
+            if plan is not None and "hidden" in signature(stem.forward).parameters:
+                options = {"hidden": plan.mask[:, own[0].start : own[-1].stop]}
+            parts[name] = stem(self._input(batch, name), **options)
+        return self._in_a_row(parts)
+
+    def _in_a_row(self, parts: Mapping[str, Tensor]) -> Tensor:
         for name, part in parts.items():
             if part.shape[2] != self.embed_dim:
                 raise UsageError(
@@ -185,8 +211,8 @@ class StreamTransformer(Trunk):
 
     def attention(self, batch: Tensor | Mapping[str, Tensor], layers: Sequence[int] | None = None) -> Any:
         """Return the attention of the last block with nothing hidden; see `VisionTransformer.attention`."""
-        x, keep, positions = self._embed(batch, None)
-        return self._attention(x, keep, None, layers, positions)
+        x, keep, rope, positions = self._embed(batch, None)
+        return self._attention(x, keep, rope, layers, positions)
 
     def layout_of(self, batch: Tensor | Mapping[str, Tensor]) -> Layout:
         """Return where the tokens of a batch lie: all streams, in the order of the stems.

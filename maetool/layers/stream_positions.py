@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.pos_embed import sincos_pos_embed
+from maetool.ops.rotary import Rope, grid_coords, rotary
 
 from .positions import PosEmbed, add_positions, positions_of
 
@@ -19,7 +20,7 @@ class Positions(nn.Module):
     """Positions of one stream.
 
     Args:
-        kind: see `add_positions`, but for "rotary"; or "coords", a network of the layout's coordinates (Point-MAE).
+        kind: see `add_positions`; or "coords", a network of the layout's coordinates (Point-MAE).
         width: D.
         grid: that is trained on.
         code: (Dc,), what marks the stream: the last Dc channels of its table. None, nothing.
@@ -35,10 +36,10 @@ class Positions(nn.Module):
         self, kind: StreamPosEmbed, width: int, grid: Sequence[int], code: Tensor | None = None, coord_dim: int = 0
     ) -> None:
         super().__init__()
-        if kind == "rotary" or (code is not None and kind not in ("sincos", "learned", "flat")):
+        if code is not None and kind not in ("sincos", "learned", "flat"):
             raise UsageError(
-                f"pos_embed of a stream is {kind!r}, but must be a table, such as 'sincos', that is added: 'rotary' is "
-                "for encoders of one stream, and stream_code='concat' for 'sincos', 'learned' and 'flat'."
+                f"pos_embed of a stream is {kind!r}, but stream_code='concat' needs a table that is added: take "
+                "'sincos', 'learned' or 'flat', or stream_code='learned'."
             )
         if kind == "coords":
             if not coord_dim:
@@ -112,6 +113,8 @@ class StreamPositions(nn.Module):
             self.tables[name] = Positions(one, width, grid, own, (coord_dims or {}).get(name, 0))
             if code == "learned":
                 self.codes[name] = nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02)
+        tables: dict[str, Any] = dict(self.tables.items())
+        _check_ranks({name: table.grid for name, table in tables.items() if table.positions == "rotary"})
         prefix = torch.zeros(1, num_prefix_tokens, width)
         if code == "concat" and num_prefix_tokens:
             prefix[..., width - code_dim :] = codes[-1]
@@ -134,6 +137,32 @@ class StreamPositions(nn.Module):
         batch = max(1 if part is None else len(part) for part in parts)
         filled = [self.prefix, *(self._filled(part, grid) for part, grid in zip(parts, grids.values(), strict=True))]
         return torch.cat([part.expand(batch, -1, -1) for part in filled], dim=1)
+
+    def rope(self, grids: Mapping[str, tuple[int, ...]], head_dim: int, device: torch.device | None = None) -> Any:
+        """Return the rotary positions (1, 1, L, W) of all tokens, a `Rope`; None where no stream has any.
+
+        All streams cover the same extent, so that tokens of the same place have the same angles, in cells of the finest
+        grid. Tokens of streams without rotary positions are not turned.
+
+        Args:
+            grids: of the streams, in the order of the tokens.
+            head_dim: channels of a head.
+            device: of the tokens.
+
+        Raises:
+            UsageError: heads too narrow for so many axes.
+        """
+        tables: Any = {name: self.tables[self._checked_name(name)] for name in grids}
+        turned = [name for name, table in tables.items() if table.positions == "rotary"]
+        if not turned:
+            return None
+        trained: Any = [table.grid for table in self.tables.values() if table.positions == "rotary"]
+        own = tuple(map(max, zip(*trained, strict=True)))
+        ropes = {name: rotary(grid_coords(grids[name], own, device), head_dim) for name in turned}
+        like = ropes[turned[0]]
+        parts = [ropes[name] if name in ropes else like.still(torch.Size(grids[name]).numel()) for name in grids]
+        cos, sin = (torch.cat(values, dim=2) for values in ([p.cos for p in parts], [p.sin for p in parts]))
+        return Rope(cos, sin, like.sections)
 
     def _of(self, name: str, grid: tuple[int, ...], coords: Tensor | None) -> Tensor | None:
         name = self._checked_name(name)
@@ -162,6 +191,15 @@ class StreamPositions(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Return the parameters without weight decay: tables and codes."""
         return {name for name, _ in self.named_parameters() if name.startswith("codes.") or _is_table(name)}
+
+
+def _check_ranks(grids: Mapping[str, Sequence[int]]) -> None:
+    if len({len(grid) for grid in grids.values()}) > 1:
+        axes = ", ".join(f"{len(grid)} of {name}" for name, grid in grids.items())
+        raise UsageError(
+            f"pos_embed is 'rotary' for streams of different numbers of axes ({axes}), whose angles cannot be "
+            "compared: take 'rotary' for streams of as many axes, and 'sincos' or another table for the others."
+        )
 
 
 def _is_table(name: str) -> bool:

@@ -55,6 +55,21 @@ def take_patches(images: Tensor, patch_size: Sequence[int], ids: Tensor) -> Tens
     return _split(images, grid, patch_size)[index]  # (B, N, C, ph, pw)
 
 
+def without_patches(images: Tensor, patch_size: Sequence[int], hidden: Tensor) -> Tensor:
+    """Return images with zeros in the hidden patches, even in place of NaN.
+
+    Args:
+        images: (B, C, *size).
+        patch_size: pixels of a patch along each axis, which divide the size.
+        hidden: bool (B, L), True = hidden.
+    """
+    sides = [side // patch for side, patch in zip(images.shape[2:], patch_size, strict=True)]
+    cells = hidden.unflatten(1, sides)
+    for axis, patch in enumerate(patch_size, start=1):
+        cells = cells.repeat_interleave(patch, dim=axis)
+    return torch.where(cells[:, None], 0.0, images)
+
+
 def take_windows(images: Tensor, patch_size: Sequence[int], ids: Tensor, border: int) -> Tensor:
     """Return the patches `ids` (B, N) of images (B, C, H, W) with `border` pixels around: (B, N, C, ph + 2b, pw + 2b).
 

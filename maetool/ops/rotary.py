@@ -39,6 +39,11 @@ class Rope(NamedTuple):
         cos, sin = (value.expand(len(ids), -1, -1, -1).gather(2, index) for value in (self.cos, self.sin))
         return Rope(cos, sin, self.sections)
 
+    def still(self, number: int) -> "Rope":
+        """Return as many angles for each of `number` tokens that are not turned."""
+        shape = (1, 1, number, self.cos.shape[-1])
+        return Rope(self.cos.new_ones(shape), self.sin.new_zeros(shape), self.sections)
+
     def with_prefix(self, number: int) -> "Rope":
         """Return the angles of `number` tokens that are not turned, then these."""
         rows = (0, 0, number, 0)

@@ -26,6 +26,8 @@ class Stem(nn.Module):
     """Base of the stems. A subclass writes `layout_of` and `forward`.
 
     A stem gives tokens without positions: these the encoder adds, when masks have taken the place of what is hidden.
+    A `forward` that has an argument `hidden` gets bool (B, L), True for the places that a plan removes: what it makes
+    of their content is dropped, and with a look at it a NaN there would reach the gradient of its weights.
 
     Attributes:
         patch_size, in_chans, grid: see `StreamFacts`; of a stem of several streams, `streams` says them of each.

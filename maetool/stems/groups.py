@@ -9,6 +9,7 @@ from maetool.annotations import Count, Size
 from maetool.errors import UsageError
 from maetool.layers import PatchEmbed
 from maetool.ops.geometry import check_images, grid_of, rank_of, to_size
+from maetool.ops.patches import without_patches
 from maetool.registry import STEMS
 from maetool.structures import Layout
 
@@ -78,9 +79,17 @@ class GroupStem(Stem):
         channels = (self.get_buffer(f"channels{number}") for number in range(len(self.groups)))
         return {name: x.index_select(1, own) for name, own in zip(self.groups, channels, strict=True)}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens (B, groups * L, D) of images (B, C, *size), all of the first group first."""
-        parts = zip(self.patch_embed, self.split(x).values(), strict=True)
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Return the tokens (B, groups * L, D) of images (B, C, *size), all of the first group first.
+
+        Where `hidden` (B, groups * L) is True, the patch of the group is taken for zeros.
+        """
+        images = list(self.split(x).values())
+        if hidden is not None:
+            shares = hidden.chunk(len(images), dim=1)
+            pairs = zip(images, shares, strict=True)
+            images = [without_patches(image, self.patch_size, own) for image, own in pairs]
+        parts = zip(self.patch_embed, images, strict=True)
         return torch.cat([embed(part) for embed, part in parts], dim=1)
 
     @classmethod

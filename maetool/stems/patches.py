@@ -5,6 +5,7 @@ from torch import Tensor
 from maetool.annotations import Count, Size
 from maetool.layers import PatchEmbed
 from maetool.ops.geometry import check_images, grid_of, rank_of, to_size
+from maetool.ops.patches import without_patches
 from maetool.registry import STEMS
 from maetool.structures import Layout
 
@@ -42,9 +43,12 @@ class PatchStem(Stem, PatchEmbed):
         check_images(x, self.in_chans, len(self.patch_size))
         return Layout.of(grid_of(x.shape[2:], self.patch_size))
 
-    def forward(self, x: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Return the tokens (B, L, D) of images (B, C, *size), or those of the patches `ids` (B, N) only."""
-        return PatchEmbed.forward(self, x, ids)
+    def forward(self, x: Tensor, ids: Tensor | None = None, hidden: Tensor | None = None) -> Tensor:
+        """Return the tokens (B, L, D) of images (B, C, *size), or those of the patches `ids` (B, N) only.
+
+        Where `hidden` (B, L) is True, the patch is taken for zeros.
+        """
+        return PatchEmbed.forward(self, x if hidden is None else without_patches(x, self.patch_size, hidden), ids)
 
     @classmethod
     def debug_arguments(cls, arguments: dict[str, Size]) -> dict[str, Size]:

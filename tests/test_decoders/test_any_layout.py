@@ -62,6 +62,22 @@ def test_every_kind_of_positions_on_every_grid(kind, pos_embed):
 
 
 @pytest.mark.parametrize("kind", [TransformerDecoder, PredictorDecoder])
+def test_rotary_positions_of_streams(kind):
+    places = {"grids": {"x": (3, 4)}, "stream_code": "learned"}, {"grid": (3, 4)}
+    decoder, alone = (shaken(kind(D, P, pos_embed="rotary", **SMALL, **place)) for place in places)
+    torch.nn.init.zeros_(decoder.stream_positions.codes["x"])
+    alone.load_state_dict({n: v for n, v in decoder.state_dict().items() if "stream_positions" not in n})
+    check_decoder(decoder, D, P, (3, 4))
+    plan = MaskPlan.from_scores(torch.rand(2, 12), 5, (3, 4))
+    latent = torch.randn(2, 6, D)
+    torch.testing.assert_close(decoder(latent, plan), alone(latent, plan))
+    several = {"rgb": (2, 3), "depth": (4, 6)}
+    check_decoder(kind(D, P, grids=several, pos_embed="rotary", **SMALL), D, P, several)
+    with pytest.raises(UsageError, match=r"different numbers of axes .2 of rgb, 3 of clip"):
+        kind(D, P, grids=STREAMS, pos_embed="rotary", **SMALL)
+
+
+@pytest.mark.parametrize("kind", [TransformerDecoder, PredictorDecoder])
 @pytest.mark.parametrize(("code", "code_dim"), [("none", 0), ("learned", 0), ("concat", 6)])
 def test_streams_have_positions_and_maps_of_their_own(kind, code, code_dim):
     widths = {"rgb": 10, "clip": 4, "words": 7}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from maetool.encoders import StreamTransformer
+from maetool.encoders import StreamTransformer, VisionTransformer
 from maetool.errors import UsageError
 from maetool.ops.pos_embed import sincos_pos_embed
 from maetool.positions import fit_positions
@@ -185,9 +185,82 @@ def test_weights_of_other_sizes_are_fitted_stream_by_stream():
     torch.testing.assert_close(large(batch), small(batch), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("size", "patch"), [((24,), (4,)), ((16, 24), (8, 4)), ((4, 16, 8), (2, 8, 4))])
+def test_rotary_positions_of_one_stream_are_those_of_a_vit(size, patch):
+    torch.manual_seed(0)
+    vit = VisionTransformer(size, patch, 2, pos_embed="rotary", num_registers=1, **SMALL)
+    stem = {"type": "PatchStem", "img_size": size, "patch_size": patch, "in_chans": 2}
+    encoder = StreamTransformer({"x": stem}, pos_embed="rotary", num_registers=1, **SMALL)
+    weights = {name.replace("patch_embed.", "stems.x."): value for name, value in vit.state_dict().items()}
+    encoder.load_state_dict(weights)
+    for factor in (1, 2):
+        images = torch.randn(2, 2, *(factor * side for side in size))
+        plan = MaskPlan.from_scores(torch.rand(2, vit.layout_of(images).length), 4, vit.layout_of(images))
+        torch.testing.assert_close(encoder(images), vit(images))
+        torch.testing.assert_close(encoder(images, plan), vit(images, plan))
+        torch.testing.assert_close(encoder.attention(images), vit.attention(images))
+
+
+@pytest.mark.parametrize("sees", ["visible", "all", "blank"])
+def test_rotary_positions_of_several_streams_say_where_in_the_image(sees):
+    patches = {"type": "PatchStem", "img_size": 16, "in_chans": 1}
+    stems = {"fine": {**patches, "patch_size": 4}, "coarse": {**patches, "patch_size": 8}, "words": STEMS["words"]}
+    kinds = {"fine": "rotary", "coarse": "rotary", "words": "learned"}
+    torch.manual_seed(0)
+    encoder = StreamTransformer(stems, pos_embed=kinds, sees=sees, **SMALL).eval()
+    rope = encoder.positions.rope(encoder.grids, 12)
+    cos, sin = rope.cos[0, 0], rope.sin[0, 0]
+    at = torch.atan2(sin, cos)  # a cell of the coarse stream lies at the middle of four of the fine one
+    four = at[[0, 1, 4, 5]].mean(dim=0)
+    torch.testing.assert_close(at[16], four)
+    assert cos[20:].eq(1).all() and sin[20:].eq(0).all(), "words are not turned"
+    images = torch.randn(2, 1, 16, 16)
+    batch = {"fine": images, "coarse": images, "words": torch.randint(1, 9, (2, 5))}
+    names = ("words", "coarse", "fine")
+    other = StreamTransformer({n: stems[n] for n in names}, pos_embed=kinds, sees=sees, **SMALL).eval()
+    other.load_state_dict(encoder.state_dict())
+    layout = encoder.layout_of(batch)
+    order, scores = in_order(layout, names), torch.rand(2, layout.length)
+    moved = torch.argsort(order)
+    plan = MaskPlan.from_scores(scores, 6, layout)
+    permuted = MaskPlan.from_scores(scores[:, order], 6, other.layout_of(batch))
+    out, again = encoder(batch, plan), other(batch, permuted)
+    ids = torch.arange(layout.length).expand(2, -1) if sees == "all" else plan.ids_keep
+    there = torch.arange(layout.length).expand(2, -1) if sees == "all" else permuted.ids_keep
+    for row in range(2):
+        places = [there[row].tolist().index(moved[place]) for place in ids[row].tolist()]
+        torch.testing.assert_close(again[row, 1:][places], out[row, 1:], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sees", ["visible", "all", "blank"])
+def test_not_even_nan_in_removed_places_reaches_a_gradient(sees):
+    stems = {"rgb": STEMS["rgb"], "clip": STEMS["clip"]}
+    stems["bands"] = {"type": "GroupStem", "img_size": 8, "patch_size": 4, "groups": {"near": (0, 1), "far": (1,)}}
+    encoder = StreamTransformer(stems, sees=sees, **SMALL)
+    batch = {**batch_of(), "bands": torch.randn(3, 2, 8, 8)}
+    layout = encoder.layout_of(batch)
+    scores = torch.rand(3, layout.length, generator=torch.Generator().manual_seed(4))
+    for counts in (9, torch.tensor([4, 9, 6])):
+        plan = MaskPlan.from_scores(scores, counts, layout)
+        masks = {name: plan.mask[:, place].unflatten(1, layout.grids[name]) for name, place in layout.slices.items()}
+        rgb = masks["rgb"].repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
+        clip = masks["clip"].repeat_interleave(2, 1).repeat_interleave(4, 2).repeat_interleave(8, 3)[:, None]
+        near, far = (masks[name].repeat_interleave(4, 1).repeat_interleave(4, 2) for name in ("near", "far"))
+        bands = torch.stack([near, near & far], dim=1)  # channel 1 is in both groups
+        hidden = {"rgb": rgb, "clip": clip, "bands": bands}
+        poisoned = {name: torch.where(hidden[name], math.nan, batch[name]) for name in hidden}
+        out = encoder(poisoned, plan)
+        assert torch.equal(out, encoder({name: batch[name] for name in hidden}, plan))
+        encoder.zero_grad()
+        out.square().mean().backward()
+        assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.grad is not None)
+
+
 SENTENCES = [
     ({}, "has no stems"),
-    ({"pos_embed": "rotary"}, "'rotary' is for encoders of one stream"),
+    ({"pos_embed": "rotary"}, "'rotary' for streams of different numbers of axes .2 of rgb, 1 of words"),
+    ({"pos_embed": {"rgb": "rotary", "words": "none"}, "num_heads": 12}, "need heads of at least 4 channels"),
+    ({"pos_embed": "rotary", "stream_code": "concat", "code_dim": 4}, "stream_code='concat' needs a table"),
     ({"pos_embed": {"rgb": "sincos"}}, "pos_embed names rgb, but the streams are rgb, words"),
     ({"stream_code": "sine"}, "stream_code is 'sine', but must be 'none', 'concat' or 'learned'"),
     ({"stream_code": "concat"}, "code_dim is 0, but 'concat' needs the number of channels"),
