@@ -58,7 +58,7 @@ class PredictionTask(nn.Module):
         if target is None and at != "planned":
             raise UsageError(f'A task at="{at}" has no target, but the model\'s own is for planned patches: state one.')
         if stream is not None:
-            facts = {**facts, **facts_of(facts["encoder"], stream)}
+            facts = {**facts, **facts_of(facts["encoder"], stream), "stream": stream}
         self.target = None if target is None else build_with(TARGETS, target, facts)
         self.decoder = build_decoder(decoder, facts, self.target or own)
         self.head = build_with(HEADS, head, {**facts, **widths_of(self.target or own)})
@@ -82,9 +82,10 @@ class PredictionTask(nn.Module):
         images, plan = seen.images, seen.plan.predicting(self.at)
         if self.stream is not None:
             images = self._encoder[0].split(images)[self.stream]
-            latent = latent if getattr(self.decoder, "reads_streams", False) else self._of_stream(latent, plan)
+            pred = self._decode_stream(latent, plan, memory)
             plan = plan.only(self.stream)
-        pred = decode(self.decoder, latent, plan, memory)  # (B, M, P)
+        else:
+            pred = decode(self.decoder, latent, plan, memory)  # (B, M, P)
         if self.target is not None:
             clues = seen.clues.of(self.target)
             clues |= {"errors": errors} if "errors" in getattr(self.target, "needs", ()) else {}
@@ -92,6 +93,15 @@ class PredictionTask(nn.Module):
         losses = self.head(pred, own, plan)
         check_loss(losses, type(self.head).__name__)
         return losses
+
+    def _decode_stream(self, latent: Any, plan: MaskPlan, memory: Tensor | None) -> Tensor:
+        """Return the predictions (B, M, P) of the stream by its decoder.
+
+        A decoder reads the tokens and the plan of its stream; one that says `reads_streams` those of all.
+        """
+        if getattr(self.decoder, "reads_streams", False):
+            return decode(self.decoder, latent, plan, memory)
+        return decode(self.decoder, self._of_stream(latent, plan), plan.only(str(self.stream)), memory)
 
     def _of_stream(self, latent: Any, plan: MaskPlan) -> Any:
         levels = [latent] if isinstance(latent, Tensor) else latent

@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from maetool.decoders.cross_attention import CrossBlock
 from maetool.errors import UsageError
 from maetool.heads import StreamHead
+from maetool.layers.stream_positions import StreamPositions
+from maetool.ops.patches import take_tokens
 from maetool.ops.random import sample_keys
 from maetool.testing import tiny_model
 
@@ -90,3 +93,70 @@ def test_bad_input(parts, words):
         tiny_model(target={"type": "StreamTarget", "targets": {"type": "PixelTarget"}})
     with pytest.raises(UsageError, match="the target is of one: take StreamTarget"):
         StreamHead({"type": "RegressionHead"})
+
+
+class AllStreamsDecoder(nn.Module):
+    """One stream from the visible tokens of all: a query at each of its places asks them (MultiMAE, section 3.3)."""
+
+    reads = ("visible",)
+    reads_streams = True
+
+    def __init__(self, encoder_dim: int, out_dim: int, grids: dict, stream: str, num_prefix_tokens: int, embed_dim=24):
+        super().__init__()
+        self.stream, self.num_prefix_tokens = stream, num_prefix_tokens
+        self.embed, self.query = nn.Linear(encoder_dim, embed_dim), nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.positions = StreamPositions("sincos", embed_dim, grids, "learned")
+        self.block = CrossBlock(embed_dim, embed_dim, num_heads=2)
+        self.pred = nn.Linear(embed_dim, out_dim)
+
+    def forward(self, latent, plan):
+        places = self.positions(plan.layout.grids).expand(len(latent), -1, -1)  # (B, L, E), of all streams
+        memory = self.embed(latent[:, self.num_prefix_tokens :]) + take_tokens(places, plan.ids_keep)
+        ids = plan.only(self.stream).ids_predict + plan.layout.slices[self.stream].start
+        return self.pred(self.block(self.query + take_tokens(places, ids), memory))
+
+
+def multimae(**task):
+    head = {"type": "RegressionHead"}
+    pixels = {"type": "PixelTarget", "norm_pix_loss": False}
+    tasks = {
+        name: {"decoder": {"type": AllStreamsDecoder}, "target": pixels, "head": head, "stream": name, **task}
+        for name in ("near", "far")
+    }
+    torch.manual_seed(0)
+    return model(tasks=tasks, masker={"type": "StreamMasker", "mask_ratio": 0.5})
+
+
+def test_a_decoder_of_one_stream_may_ask_the_tokens_of_all():
+    built = multimae()
+    assert [task.decoder.stream for task in built.tasks.values()] == ["near", "far"]
+    assert [task.decoder.pred.out_features for task in built.tasks.values()] == [128, 64]
+    data = {"images": images(), "data_samples": {"key": KEYS}}
+    losses = built(**data)
+    assert losses["near"] > 0 < losses["far"]
+    latent = {}
+    decoder = built.tasks["far"].decoder
+    decoder.register_forward_hook(lambda decoder, inputs, out: latent.update(seen=inputs, out=out))
+    built(**data)
+    tokens, plan = latent["seen"]
+    near = plan.ids_keep < 4
+    assert near.any(dim=1).all() and (~near).any(dim=1).all(), "tokens of both streams are visible"
+    assert latent["out"].shape == (4, plan.only("far").ids_predict.shape[1], 64)
+    tokens = tokens.detach().requires_grad_()
+    decoder(tokens, plan).square().sum().backward()
+    assert tokens.grad[:, 1:][near].abs().amax(dim=1).gt(0).all(), "tokens of the other stream were not asked"
+
+
+def test_such_a_model_learns():
+    built = multimae(weight=1.0)
+    optimizer = torch.optim.AdamW(built.parameters(), lr=3e-3)
+    bright = torch.rand(16, 1, 1, 1, generator=torch.Generator().manual_seed(5)).expand(-1, 3, 16, 16)
+    first = None
+    for step in range(40):
+        keys = sample_keys(0, step, torch.arange(16))
+        losses = built(bright, {"key": keys})
+        optimizer.zero_grad()
+        losses["loss"].backward()
+        optimizer.step()
+        first = first or losses["near"].item()
+    assert losses["near"] < 0.2 * first
