@@ -185,7 +185,7 @@ def test_onnx_of_a_rectangle_and_another_batch(tmp_path, encoder):
     assert check_onnx(path, model.encoder, torch.randn(7, 3, *size)) < 1e-4
     metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert json.loads(metadata["maetool"]) == {"images": {"mean": [1.0]}}
-    with pytest.raises(UsageError, match=r"e\.onnx gives tokens that differ by .* export it as .safetensors"):
+    with pytest.raises(UsageError, match=r"e\.onnx gives values that differ by .* export it as .safetensors"):
         check_onnx(path, VisionTransformer(**{**SIZES, "img_size": size}), torch.randn(1, 3, *size))
 
 
