@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from torch import Tensor
+
 from maetool.config.earlier_loops import as_val_loop
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import read_config
@@ -179,3 +181,11 @@ def data_fingerprint(dataset: Any) -> str:
     names = ["/".join(PurePath(dataset.name_of(index)).parts[-2:]) for index in range(0, len(dataset), step)]
     digest = hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
     return f"{names[0].encode(errors='replace').decode()} ... ({digest})"
+
+
+def label_fingerprint(dataset: Any) -> str:
+    """Return a digest of the labels of a dataset, which may change while images and classes stay; empty without."""
+    labels = getattr(dataset, "labels", None)
+    if not isinstance(labels, Tensor) or not labels.numel():
+        return ""
+    return hashlib.sha256(labels.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]

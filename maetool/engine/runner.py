@@ -36,6 +36,11 @@ from .scale_check import watch_first_batch
 from .state import check_resumable, restore
 from .train_loop import enter_loop
 
+_RULE = (
+    "; all else is the config's, as it is now: data, model, rates, schedules and hooks. What differs from the "
+    "checkpoint's config and may change results is in a line below"
+)
+
 
 @RUNNERS.register_module()
 class MaetoolRunner(BuildingRunner):
@@ -204,7 +209,7 @@ class MaetoolRunner(BuildingRunner):
             start_parts(self.bare_model, weights)
         self.loaded_classes = names_of_classes(checkpoint.get("meta"))
         what = "Weights, optimiser state and position in the data" if self._resume else "Only the weights"
-        options = "; all options are the config's" if self._resume else ""
+        options = _RULE if self._resume else ""
         self.logger.info(f"{what} come from {filename}{options}.")
         if has_classes(self.bare_model) and not self.loaded_classes:
             self.logger.warning(order_is_assumed(filename))

@@ -18,7 +18,7 @@ from maetool.ops.random import sample_keys
 from maetool.protocols import RunnerLike
 
 from .histories import history_from_plain, plain_histories
-from .resume_changes import changes_since, data_fingerprint, describe_changes, refuse_changes
+from .resume_changes import changes_since, data_fingerprint, describe_changes, label_fingerprint, refuse_changes
 from .resume_optimizer import restore_optimizer
 
 _OF_THIS_RUN = ("cfg", "experiment_name", "mmengine_version")
@@ -67,6 +67,7 @@ def _facts(runner: RunnerLike) -> dict[str, Any]:
         "versions": versions(),
         "dataset_meta": getattr(runner.train_dataloader.dataset, "metainfo", {}),
         "data_names": data_fingerprint(runner.train_dataloader.dataset),
+        "data_labels": label_fingerprint(runner.train_dataloader.dataset),
         **({_OWED: True} if getattr(runner.train_loop, _OWED, False) else {}),
     }
 
@@ -141,6 +142,8 @@ def _fixed_facts(runner: RunnerLike, meta: dict[str, Any]) -> Iterator[tuple[str
         yield "classes", _first_difference(old, new), _first_difference(new, old)
     if meta.get("data_names"):
         yield "the images", meta["data_names"], data_fingerprint(dataset)
+    if meta.get("data_labels"):
+        yield "the labels", meta["data_labels"], label_fingerprint(dataset)
 
 
 def _first_difference(names: list[str], others: list[str]) -> str:
@@ -207,9 +210,11 @@ def _aligned(runner: RunnerLike, state: dict[str, Any], iteration: int) -> dict[
     gathered = meta["iter"] % meta["accumulation"] * meta["images_per_iter"]
     if iteration % accumulation_of(runner) * images_per_iter(runner) != gathered:
         saved = {name: _without_gradients(value) for name, value in _without_gradients(saved).items()}
-        runner.logger.warning(
-            "The accumulated gradients of %s images do not fit this run's optimiser steps, and are dropped.", gathered
-        )
+        if gathered:
+            runner.logger.warning(
+                "The accumulated gradients of %s images do not fit this run's optimiser steps, and are dropped.",
+                gathered,
+            )
     return saved
 
 

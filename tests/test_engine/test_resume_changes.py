@@ -339,3 +339,22 @@ def test_comparison_by_hand():
         "custom_hooks.X.n 1 -> 2 from here on",
         "custom_hooks.Y not set -> Y from here on",
     ]
+
+
+def test_the_rule_is_said_and_gradients_that_are_not_there_are_not_dropped(repository, tmp_path):
+    stopped_run(repository, tmp_path, stop=ITERS)
+    options = ["effective_batch_size=8"]
+    runner_of(repository, tmp_path, resume=True, options=options).train()
+    text = log_of(tmp_path)
+    assert "optimiser state and position in the data come from" in text
+    assert "all else is the config's, as it is now" in text
+    assert "accumulated gradients of 0 images" not in text
+
+
+def test_other_labels_of_the_same_images_are_refused(repository, tmp_path):
+    stopped_run(repository, tmp_path, config=FINETUNE)
+    runner = runner_of(repository, tmp_path, resume=True, config=FINETUNE)
+    dataset = runner.train_dataloader.dataset
+    runner.train_dataloader.dataset.labels = dataset.labels.flip(0)
+    with pytest.raises(UsageError, match="was trained with the labels [0-9a-f]{16}, but it is [0-9a-f]{16} now"):
+        runner.train()
