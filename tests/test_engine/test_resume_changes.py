@@ -356,5 +356,5 @@ def test_other_labels_of_the_same_images_are_refused(repository, tmp_path):
     runner = runner_of(repository, tmp_path, resume=True, config=FINETUNE)
     dataset = runner.train_dataloader.dataset
     runner.train_dataloader.dataset.labels = dataset.labels.flip(0)
-    with pytest.raises(UsageError, match="was trained with the labels [0-9a-f]{16}, but it is [0-9a-f]{16} now"):
+    with pytest.raises(UsageError, match=r"was trained with the labels [0-9a-f]{16}, but it is [0-9a-f]{16} now"):
         runner.train()
