@@ -30,7 +30,7 @@ from .options import change_config as change_config
 from .options import parse_runs as parse_runs
 from .options import repeat_options
 from .paths import find_config
-from .user_data import adopt_classes, point_at
+from .user_data import adopt_classes, point_at, share_facts
 from .values import check_training
 
 _STDLIB = sysconfig.get_path("stdlib")
@@ -116,6 +116,7 @@ def load_for(
         check_sections(cfg)
         point_at(cfg, data, load_config(path))
         repeat_options(cfg, options, given)
+        share_facts(cfg, options)
         if adopt:
             adopt_classes(cfg)
     if debug:

@@ -1,6 +1,6 @@
 """`--data`: rewrites a config's dataloaders for the user's dataset."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -8,17 +8,23 @@ from typing import Any
 from mmengine import Config
 
 from maetool._deprecated import moved
+from maetool.annotations import parameters_of
 from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
 from maetool.data.sources.kinds import has_classes, source_for
 from maetool.errors import UsageError
-from maetool.registry import DATASETS, ENCODERS, MODELS, find_part
+from maetool.registry import DATASETS, ENCODERS, MODELS, check_arguments, find_part
 
 from .coco_places import coco_places
 from .facts import TASKS, argument_of, loaders_of, takes, task_in
 
 _FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "SourceDataset", "CocoDataset")
 _WHERE = ("type", "root", "csv_file", "source", "with_labels", "annotations")
+# What is true of all files of one data set, so that an option for training applies to validation.
+_FACTS = (
+    *("zero_is_ignored", "ignore_index", "image_suffix", "annotation_suffix", "classes", "palette", "nodata", "exif"),
+    *("eight_bit", "backend", "max_pixels"),
+)
 _KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
 
 
@@ -149,18 +155,59 @@ def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
 
 
 def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:
+    _check_known(dataset)
     crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
     kept: dict[str, Any] = {"pipeline": crop if use == "train" else [{"type": "ResizeCenterCrop"}]}
     if place.get("type") == "CocoDataset":  # its transforms are specific to objects
         kept = {"pipeline": dataset["pipeline"]}
     if dataset["type"] in _FILES:
         kept = {name: value for name, value in dataset.items() if name not in _WHERE}
+        _refuse_lost(kept, place)
     elif "root" in dataset and "root" in place:  # a third party's dataset with a folder
         kept = {name: value for name, value in dataset.items() if name != "root"}
         place = {"root": place["root"], "type": dataset["type"], **_taken(dataset, place)}
     else:
         kept |= {name: dataset[name] for name in _KEPT if name in dataset}
     return {**_taken(place, kept), **place}
+
+
+def _check_known(dataset: Mapping[str, Any]) -> None:
+    """Refuse an argument that a dataset of the config does not take, because a replaced dataset is never built."""
+    cls = find_part(dataset["type"], DATASETS)
+    taken = parameters_of(cls)
+    if taken is not None:
+        check_arguments(cls.__name__, [name for name in dataset if name not in ("type", "_scope_")], taken)
+
+
+def _refuse_lost(kept: Mapping[str, Any], place: Mapping[str, Any]) -> None:
+    lost = [name for name in kept if not takes(place, DATASETS, name)]
+    if lost:
+        raise UsageError(
+            f"The config sets {lost[0]}={kept[lost[0]]!r} for its dataset, but --data gives a {place['type']} that has "
+            f"no {lost[0]}: remove it from the config, or set the datasets there instead of --data."
+        )
+
+
+def share_facts(cfg: Config, options: Sequence[str]) -> None:
+    """Give the validation data those options of the training data that say how the user's files are to be read.
+
+    One data set has one convention of masks and one column of groups; an option for validation itself is kept.
+
+    Args:
+        cfg: the config after `point_at`, changed in place.
+        options: of --cfg-options, each `key.key=value`.
+    """
+    if not cfg.get("train_dataloader"):
+        return
+    keys = {option.partition("=")[0] for option in options}
+    others = {"val_dataloader": cfg.get("val_dataloader")} if cfg.get("val_dataloader") else {}
+    for owner, key in _banks(cfg.get("val_cfg") or {}):
+        others |= {key: owner[key]} if owner.get(key) else {}
+    for name in (name for name in _FACTS if f"train_dataloader.dataset.{name}" in keys):
+        for place, loader in others.items():
+            own = any(key.endswith(f"{place}.dataset.{name}") for key in keys)
+            if not own and takes(loader.dataset, DATASETS, name):
+                loader.dataset[name] = deepcopy(cfg.train_dataloader.dataset[name])
 
 
 def _taken(part: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,6 +220,7 @@ def _use_pixels(cfg: Config, data: str) -> None:
         if not loader:
             continue
         if not takes(loader.dataset, DATASETS, "annotations"):
+            _check_known(loader.dataset)
             pipeline = loader.dataset.get("pipeline", [])
             loader.dataset = {"type": "SegmentationDataset", "zero_is_ignored": True, "pipeline": pipeline}
             loader.dataset.update(images=f"images/{part}", annotations=f"annotations/{part}")

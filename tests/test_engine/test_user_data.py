@@ -8,7 +8,7 @@ from PIL import Image
 from test_classification import make_config
 
 from maetool.config.debug import shrink
-from maetool.config.load import load_config
+from maetool.config.load import load_config, load_for
 from maetool.config.user_data import use_data
 from maetool.engine.launch import build_runner
 from maetool.errors import UsageError
@@ -163,3 +163,29 @@ def test_a_class_without_images_ends_the_run(repository, folder, tmp_path):
     cfg.work_dir = str(tmp_path / "work")
     with pytest.raises(UsageError, match=r"1 of 2 classes have no image to train on \(first `never`\)"):
         build_runner(cfg).train()
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument", "sentence"),
+    [
+        ("ShapesDataset", "num_sampels", r"ShapesDataset has no argument `num_sampels` \(did you mean `num_samples`"),
+        ("ImageFolderDataset", "max_brokn", "ImageFolderDataset has no argument `max_brokn`"),
+        ("ImageFolderDataset", "index_cache", "sets index_cache=.x. for its dataset, but --data gives a CsvDataset that has no index_cache"),
+    ],
+)
+def test_arguments_of_a_replaced_dataset_are_kept_or_refused(repository, folder, kind, argument, sentence):
+    cfg = make_config(repository)
+    cfg.train_dataloader.dataset = {"type": kind, **({"root": "r"} if "root" in kind else {}), argument: "x"}
+    with pytest.raises(UsageError, match=sentence):
+        use_data(cfg, str(folder / "labels.csv"))
+
+
+@pytest.mark.parametrize("option", ["zero_is_ignored=False", "ignore_index=7", "image_suffix=.tif"])
+def test_what_is_true_of_the_files_is_true_of_all_parts(repository, folder, option):
+    name, _, text = option.partition("=")
+    path = repository / "configs/segmentation/linear_vit-t_shapes.py"
+    cfg, _ = load_for(path, [f"train_dataloader.dataset.{option}"], str(folder))
+    assert str(cfg.train_dataloader.dataset[name]) == str(cfg.val_dataloader.dataset[name]) == text
+    own = f"val_dataloader.dataset.{name}={0 if name == 'ignore_index' else True}"
+    cfg, _ = load_for(path, [f"train_dataloader.dataset.{option}", own], str(folder))
+    assert str(cfg.val_dataloader.dataset[name]) == own.partition("=")[2]
