@@ -11,19 +11,20 @@ from maetool._deprecated import moved
 from maetool.annotations import parameters_of
 from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
-from maetool.data.sources.kinds import has_classes, source_for
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, ENCODERS, MODELS, check_arguments, find_part
 
 from .coco_places import coco_places
 from .facts import TASKS, argument_of, loaders_of, takes, task_in
+from .places import all_images as all_images  # re-exported: callers ask here for what --data means
+from .places import places as places
 
 _FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "SourceDataset", "CocoDataset")
 _WHERE = ("type", "root", "csv_file", "source", "with_labels", "annotations")
 # What is true of all files of one data set, so that an option for training applies to validation.
 _FACTS = (
     *("zero_is_ignored", "ignore_index", "image_suffix", "annotation_suffix", "classes", "palette", "nodata", "exif"),
-    *("eight_bit", "backend", "max_pixels"),
+    *("eight_bit", "backend", "max_pixels", "group_column"),
 )
 _KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
 
@@ -33,9 +34,10 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
 
     The data may be one of these; after the colon stands what validation uses:
 
-    - a folder with `train` and `val` inside, of images or of shards that `maetool prepare_dataset` wrote: `val`;
-      class folders in it give the labels,
+    - a folder with `train` and `val` inside, or any usual names of these parts, of images or of shards that `maetool
+      prepare_dataset` wrote: `val`; class folders in it give the labels, and the parts may lie inside of these,
     - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: `val.csv`,
+    - one table with a column such as `split` that names the parts: the rows of `val`,
     - one table, which may be the `train.csv` of a folder, or for a model with classes a folder of class folders: a
       fifth of each class, which is held out,
     - for a detector a folder of COCO annotations, see `coco_places`,
@@ -121,37 +123,6 @@ def _put_back_datasets(cfg: Config, before: Config) -> None:
         chosen = new.get("type") != old.get("type") and new.get("type") not in _FILES
         if not chosen and set(old) <= set(new):  # and not deleted
             loader.dataset = deepcopy(old)
-
-
-def places(root: Path, labelled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments of a training and of a validation dataset of the user's images; see `use_data`."""
-    train, val = root / "train.csv", root / "val.csv"
-    if train.is_file() and val.is_file():
-        return all_images(str(train)), all_images(str(val))
-    root = train if train.is_file() else root
-    if root.suffix.lower() == ".csv":
-        return {**all_images(str(root)), "part": "train"}, {**all_images(str(root)), "part": "val"}
-    if (root / "train").is_dir() and (root / "val").is_dir():
-        classes = labelled or has_classes(root / "val")
-        return _folder(root / "train", labelled), _folder(root / "val", classes)
-    if labelled:
-        return {**_folder(root, True), "part": "train"}, {**_folder(root, True), "part": "val"}
-    return _folder(root, False), {**_folder(root, False), "limit": 1000}
-
-
-def all_images(data: str) -> dict[str, Any]:
-    """Return the arguments of a dataset of all the user's images, with labels if all are in class folders."""
-    root = Path(data)
-    if root.suffix.lower() == ".csv":
-        return {"type": "CsvDataset", "csv_file": data}
-    return _folder(root, has_classes(root))
-
-
-def _folder(root: Path, with_labels: bool) -> dict[str, Any]:
-    source = source_for(root)
-    kind = {"FolderSource": "ImageFolderDataset", "ShardSource": "ShardDataset"}.get(source["type"])
-    place = {"type": kind, "root": str(root)} if kind else {"type": "SourceDataset", "source": source}
-    return {**place, "with_labels": with_labels}
 
 
 def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:

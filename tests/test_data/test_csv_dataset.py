@@ -70,7 +70,7 @@ def test_paths_below_another_folder(folder):
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        (["file,label", *rows("a", "b")], r"has the columns file, label, but expected is a header `path,label`"),
+        (["where,label", *rows("a", "b")], r"has the columns where, label, but expected is a header `path,label`"),
         (["path", "images/0.png"], r"has the columns path, but expected is"),
         ([], r"has the columns none"),
         (["path,label"], r"has a header but no rows"),

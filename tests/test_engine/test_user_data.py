@@ -170,7 +170,11 @@ def test_a_class_without_images_ends_the_run(repository, folder, tmp_path):
     [
         ("ShapesDataset", "num_sampels", r"ShapesDataset has no argument `num_sampels` \(did you mean `num_samples`"),
         ("ImageFolderDataset", "max_brokn", "ImageFolderDataset has no argument `max_brokn`"),
-        ("ImageFolderDataset", "index_cache", "sets index_cache=.x. for its dataset, but --data gives a CsvDataset that has no index_cache"),
+        (
+            "ImageFolderDataset",
+            "index_cache",
+            "sets index_cache=.x. for its dataset, but --data gives a CsvDataset that has no index_cache",
+        ),
     ],
 )
 def test_arguments_of_a_replaced_dataset_are_kept_or_refused(repository, folder, kind, argument, sentence):

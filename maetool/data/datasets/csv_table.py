@@ -14,7 +14,7 @@ class CsvDataset(SourceDataset, source=TableSource, with_labels=True):
     The samples have `label`: an integer, or float32 (K,) of zeros and ones.
 
     Args:
-        csv_file, root: see `TableSource`.
+        csv_file, root, split, group_column: see `TableSource`.
         in_chans, pipeline, max_broken, limit, backend, seed, max_pixels: see `FileDataset`.
         labels_fraction, labels_per_class, part: see `Subset`.
         nodata, exif, eight_bit: see `SourceDataset`.

@@ -75,7 +75,7 @@ class FileDataset(ImageDataset):
         self.max_broken = max_broken
         self.backend = check_backend(backend)
         self.holds_floats = False  # until a file that is tried does
-        chosen = subset.choose(len(files), labels and labels.values)
+        chosen = subset.choose(len(files), labels and labels.values, files.groups())
         if labels:
             self.classes, self.labels = labels.classes, labels.values[chosen]
             self.metainfo = {"classes": tuple(labels.classes)}

@@ -52,31 +52,50 @@ class Subset:
         if self.per_class is not None and (type(self.per_class) is not int or self.per_class < 1):
             raise UsageError(f"labels_per_class is {self.per_class!r}: give a number of images, at least 1.")
 
-    def choose(self, count: int, labels: Tensor | None) -> Tensor:
+    def choose(self, count: int, labels: Tensor | None, groups: Tensor | None = None) -> Tensor:
         """Return the indices of the images in use, int64, ascending.
 
         Args:
             count: number of images N.
             labels: int64 (N,), float32 (N, K) of zeros and ones, or None.
+            groups: int64 (N,), the group of each image, such as its patient: `part`, `fraction` and `per_class` take
+                all of its images or none, so that the numbers are met as nearly as groups allow.
 
         Raises:
-            UsageError: few labels are asked for where there are none.
+            UsageError: few labels are asked for where there are none, or a part of images that are all of one group.
         """
         chosen = torch.arange(count)
         strata = _strata(labels, count)
         if self.part != "all":
-            held_out = _held_out(strata)
+            held_out = _held_out(strata) if groups is None else groups_held_out(strata, groups)
             chosen = chosen[held_out if self.part == "val" else ~held_out]
         chosen = chosen[evenly_spaced(len(chosen), self.limit)]
         if self.fraction is None and self.per_class is None:
             return chosen
         if labels is None:
             raise UsageError("labels_fraction and labels_per_class choose among labels, but the images have none.")
+        if groups is not None:
+            return chosen[self._few_groups(strata[chosen], labels[chosen], groups[chosen])]
         keys = sample_keys(self.seed, _FEW, chosen)
         if self.fraction is not None:
             rank, size = _ranks(strata[chosen], keys)
             return chosen[rank < (self.fraction * size + 0.5).floor().clamp(min=1)]
         return chosen[_first_of_each(labels[chosen], keys, self.per_class)]
+
+    def _few_groups(self, strata: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+        """Return which images, bool (N,), are in use; a group that one class needs is there with all its images."""
+        groups = groups.unique(return_inverse=True)[1]
+        keys = sample_keys(self.seed, _FEW, torch.arange(int(groups.max()) + 1))
+        if self.fraction is not None:
+            members = [strata == stratum for stratum in strata.unique().tolist()]
+            numbers = [self.fraction * int(each.sum()) for each in members]
+        else:
+            members = _members(labels)
+            numbers = [float(self.per_class or 0)] * len(members)
+        taken = torch.zeros(len(keys), dtype=torch.bool)
+        for each, number in zip(members, numbers, strict=True):
+            taken |= first_groups(torch.bincount(groups, each.float(), minlength=len(keys)), keys, number)
+        return taken[groups]
 
 
 def evenly_spaced(count: int, limit: int | None) -> Tensor:
@@ -116,9 +135,62 @@ def _ranks(strata: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
 def _first_of_each(labels: Tensor, keys: Tensor, number: int) -> Tensor:
     if labels.ndim == 1:
         return _ranks(labels, keys)[0] < number
-    columns = torch.cat([labels > 0, ~labels.any(dim=1, keepdim=True)], dim=1)  # (N, K + 1)
     chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for column in columns.T:
+    for column in _members(labels):
         members = column.nonzero().flatten()
         chosen[members[keys[members].argsort(stable=True)[:number]]] = True
     return chosen
+
+
+def _members(labels: Tensor) -> list[Tensor]:
+    """Return which images, bool (N,), are of each class, and last of none where an image may have several."""
+    if labels.ndim == 1:
+        return [labels == label for label in labels.unique().tolist()]
+    return [*(labels > 0).T, ~labels.any(dim=1)]
+
+
+def groups_held_out(strata: Tensor, groups: Tensor) -> Tensor:
+    """Return which images, bool (N,), are held out: all those of about a fifth of the groups.
+
+    A group counts for the stratum that most of its images are of.
+
+    Raises:
+        UsageError: all images are of one group.
+    """
+    groups = groups.unique(return_inverse=True)[1]
+    count = int(groups.max()) + 1
+    if count < 2:
+        raise UsageError(
+            'All images are of one group, so that none can be held out: check group_column, or use part="all".'
+        )
+    pairs = torch.zeros(count, int(strata.max()) + 1).index_put_((groups, strata), torch.ones(()), accumulate=True)
+    of_group, sizes = pairs.argmax(dim=1), pairs.sum(dim=1)
+    keys = sample_keys(_SPLIT_SEED, _SPLIT, torch.arange(count))
+    held_out = torch.zeros(count, dtype=torch.bool)
+    for stratum in of_group.unique().tolist():
+        inside = of_group == stratum
+        if inside.sum() > 1:  # a class of one group is for training
+            held_out |= first_groups(sizes * inside, keys, VAL_SHARE * float(sizes[inside].sum()), keep=1)
+    if not held_out.any():
+        held_out = first_groups(sizes, keys, VAL_SHARE * len(groups), keep=1)
+    return held_out[groups]
+
+
+def first_groups(sizes: Tensor, keys: Tensor, number: float, keep: int = 0) -> Tensor:
+    """Return which groups, bool (G,), come first in the order of their keys until they have about `number` images.
+
+    Args:
+        sizes: images of each group that count, (G,); those with none are left out.
+        keys: int64 (G,).
+        number: of images; at least one group is taken, where one has images.
+        keep: groups that are not taken in any case, the last ones.
+    """
+    order = keys.argsort(stable=True)
+    order = order[sizes[order] > 0]
+    order = order[: len(order) - keep]
+    ends = sizes[order].cumsum(0)
+    near = ends - sizes[order] / 2 <= number
+    near[:1] = True
+    taken = torch.zeros(len(keys), dtype=torch.bool)
+    taken[order[near]] = True
+    return taken

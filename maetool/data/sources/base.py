@@ -66,6 +66,10 @@ class Source:
         """
         return labels_from_folders(self)
 
+    def groups(self) -> Tensor | None:
+        """Return the number of each image's group, int64 (N,), such as its patient; None if the source knows none."""
+        return None
+
     def take(self, indices: Iterable[int]) -> "Source":
         """Return these images only, in this order; they keep names, classes and labels."""
         return _Taken(self, np.fromiter(indices, np.int64))
@@ -92,6 +96,10 @@ class _Taken(Source):
     def labels(self) -> Labels:
         classes, values = self.source.labels()
         return Labels(classes, values[torch.from_numpy(self.indices)])
+
+    def groups(self) -> Tensor | None:
+        groups = self.source.groups()
+        return None if groups is None else groups[torch.from_numpy(self.indices)]
 
     def _at(self, index: int) -> int:
         return int(self.indices[index])

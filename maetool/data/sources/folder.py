@@ -10,6 +10,8 @@ from maetool.registry import SOURCES
 
 from .base import Labels
 from .file_index import FileIndex, index_files, is_folder
+from .packed_names import Names
+from .part_names import check_part, part_of
 
 
 @SOURCES.register_module()
@@ -19,17 +21,19 @@ class FolderSource(FileIndex):
     Args:
         root: folder of images at any depth, or text list with one path a line.
         index_cache: folder of the cached file list; by default in the user's cache folder.
+        split: use only the files in folders of this part, "train", "val" or "test" by any usual name, such as
+            `CLASS/train/IMAGE`; None, all.
 
     Raises:
-        UsageError: no images.
+        UsageError: no images, or none in the part.
     """
 
     files_in: ClassVar[str | None] = "root"
     _is_list: bool
 
-    def __init__(self, root: str | Path, *, index_cache: str | Path | None = None) -> None:
+    def __init__(self, root: str | Path, *, index_cache: str | Path | None = None, split: str | None = None) -> None:
         index = index_files(root, index_cache)
-        super().__init__(index.root, index.names)
+        super().__init__(index.root, index.names if split is None else names_in_part(index, split))
         object.__setattr__(self, "_is_list", not os.path.isdir(os.path.expanduser(root)))
 
     def labels(self) -> Labels:
@@ -42,6 +46,22 @@ class FolderSource(FileIndex):
         if not self._is_list:
             refuse_empty_classes(self.root, labels.classes)
         return labels
+
+
+def names_in_part(index: FileIndex, split: str) -> Names:
+    """Return the names of the files that lie in a folder of a part.
+
+    Raises:
+        UsageError: no such part, or none of the files lies in it.
+    """
+    check_part(split)
+    names = [index.names[i] for i in range(len(index))]
+    chosen = [name for name in names if split in map(part_of, name.split("/")[:-1])]
+    if not chosen:
+        raise UsageError(
+            f"{index.root} has no image in a folder of the part {split}: rename the folder, or set split=None."
+        )
+    return Names.of([os.fsencode(name) for name in chosen])
 
 
 def refuse_empty_classes(root: str, classes: Sequence[str]) -> None:

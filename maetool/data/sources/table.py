@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.reading import read_text
@@ -16,11 +17,13 @@ from maetool.registry import SOURCES
 from .base import Labels
 from .file_index import FileIndex
 from .packed_names import Names
+from .part_names import check_part, parts_in_column, split_column_of
 
 _FORMS = (
     "a header `path,label` and one label for each image, or `path,CLASS,CLASS,...` with 1 where an image has the class "
     "and 0 where not"
 )
+_PATHS = ("path", "filename", "file_name", "filepath", "file_path", "image_path", "image", "file")
 _DIGITS = 100  # a label of more is a word; Python refuses to read numbers of thousands
 _BITS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 
@@ -29,29 +32,46 @@ _BITS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 class TableSource(FileIndex):
     """The image files that a csv table names, with its labels.
 
-    The table has a header with the column `path`, relative to `root`. One label for each image stands in the column
-    `label`; other columns are then ignored. Several labels for an image are columns of 0 and 1, one for each class, as
-    in most medical and remote sensing tables.
+    The table has a header with the column `path`, `filename` or `image`, relative to `root`. One label for each image
+    stands in the column `label`; other columns are then ignored. Several labels for an image are columns of 0 and 1,
+    one for each class, as in most medical and remote sensing tables. A column such as `split` that names parts is no
+    class.
 
     Args:
         csv_file: the table; comma, semicolon or tab between columns.
         root: folder that the paths are relative to; that of the table by default.
+        split: use only the rows of this part, "train", "val" or "test", which a column such as `split` names by any
+            usual name; None, all rows.
+        group_column: column that says what belongs together, such as patients; `part`, `labels_fraction` and
+            `labels_per_class` keep each group whole. It is no class.
 
     Raises:
-        UsageError: a table of another form, or a path that is not there.
+        UsageError: a table of another form, a path that is not there, or a column or part that the table has not.
     """
 
     files_in: ClassVar[str | None] = "csv_file"
     _labels: Labels
+    _groups: Tensor | None
 
-    def __init__(self, csv_file: str | Path, root: str | Path | None = None) -> None:
-        files, labels = read_table(csv_file, root)
+    def __init__(
+        self,
+        csv_file: str | Path,
+        root: str | Path | None = None,
+        split: str | None = None,
+        group_column: str | None = None,
+    ) -> None:
+        files, labels, groups = _read(csv_file, root, split, group_column)
         super().__init__(files.root, files.names)
         object.__setattr__(self, "_labels", labels)
+        object.__setattr__(self, "_groups", groups)
 
     def labels(self) -> Labels:
         """Return the labels of the table: integers, or float32 (N, K) of zeros and ones."""
         return self._labels
+
+    def groups(self) -> Tensor | None:
+        """Return the number of each image's group, int64 (N,), or None without `group_column`."""
+        return self._groups
 
 
 def read_table(csv_file: str | Path, root: str | Path | None = None) -> tuple[FileIndex, Labels]:
@@ -62,17 +82,81 @@ def read_table(csv_file: str | Path, root: str | Path | None = None) -> tuple[Fi
     Raises:
         UsageError: a table of another form, or a path that is not there.
     """
+    return _read(csv_file, root, None, None)[:2]
+
+
+def parts_of_table(csv_file: str | Path) -> set[str]:
+    """Return the parts that a column of a table names, such as {"train", "val"}; empty without such a column.
+
+    Raises:
+        UsageError: the table cannot be read.
+    """
+    header, rows = _rows(os.path.abspath(os.path.expanduser(csv_file)))
+    column = split_column_of(header)
+    return set(_cells_in_parts(header, rows, column) or ()) if column else set()
+
+
+def _read(
+    csv_file: str | Path, root: str | Path | None, split: str | None, group_column: str | None
+) -> tuple[FileIndex, Labels, Tensor | None]:
     table = os.path.abspath(os.path.expanduser(csv_file))
     header, rows = _rows(table)
-    if "path" not in header or len(header) < 2:
+    path = _path_column(header)
+    if path is None or len(header) < 2:
         raise UsageError(f"{table} has the columns {', '.join(header) or 'none'}, but expected is {_FORMS}.")
     if not rows:
         raise UsageError(f"{table} has a header but no rows: write one for each image.")
-    names = [row[header.index("path")].strip() for row in rows]
-    files = _files(table, os.path.abspath(os.path.expanduser(root or os.path.dirname(table))), names)
+    names = [row[path].strip() for row in rows]
     if "label" in header:
-        return files, _single(table, names, [row[header.index("label")].strip() for row in rows])
-    return files, _several(table, header, rows)
+        labels = _single(table, names, [row[header.index("label")].strip() for row in rows])
+    else:
+        no_class = {path, *(header.index(name) for name in (group_column, split_column_of(header)) if name in header)}
+        labels = _several(table, header, rows, [i for i in range(len(header)) if i not in no_class])
+    # Classes are those of all rows, so that every part has the same ones in the same order.
+    chosen = _rows_of_part(table, header, rows, split)
+    groups = _groups_in(table, header, rows, group_column)
+    files = _files(
+        table, os.path.abspath(os.path.expanduser(root or os.path.dirname(table))), [names[i] for i in chosen]
+    )
+    return files, Labels(labels.classes, labels.values[chosen]), None if groups is None else groups[chosen]
+
+
+def _path_column(header: list[str]) -> int | None:
+    lower = [name.lower() for name in header]
+    return next((lower.index(name) for name in _PATHS if name in lower), None)
+
+
+def _rows_of_part(table: str, header: list[str], rows: list[list[str]], split: str | None) -> list[int]:
+    if split is None:
+        return list(range(len(rows)))
+    check_part(split)
+    column = split_column_of(header)
+    parts = _cells_in_parts(header, rows, column) if column else None
+    chosen = [i for i, part in enumerate(parts or ()) if part == split]
+    if not chosen:
+        raise UsageError(
+            f"split is {split!r}, but no row of {table} is of this part: name the part of every row in a column "
+            "`split`, by train, val or test, or leave split out."
+        )
+    return chosen
+
+
+def _cells_in_parts(header: list[str], rows: list[list[str]], column: str) -> list[str] | None:
+    return parts_in_column(column, [row[header.index(column)] for row in rows])
+
+
+def _groups_in(table: str, header: list[str], rows: list[list[str]], column: str | None) -> Tensor | None:
+    if column is None:
+        return None
+    if column not in header:
+        raise UsageError(
+            f"group_column is {column!r}, but {table} has the columns {', '.join(header)}: name one of them."
+        )
+    cells = [row[header.index(column)].strip() for row in rows]
+    # An image without an entry is a group of its own.
+    names = [cell or f"\0{number}" for number, cell in enumerate(cells)]
+    number_of = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([number_of[name] for name in names])
 
 
 def _rows(table: str) -> tuple[list[str], list[list[str]]]:
@@ -131,8 +215,9 @@ def _single(table: str, names: list[str], cells: list[str]) -> Labels:
     return Labels(classes, torch.tensor([label_of[cell] for cell in cells]))
 
 
-def _several(table: str, header: list[str], rows: list[list[str]]) -> Labels:
-    columns = [i for i, name in enumerate(header) if name != "path"]
+def _several(table: str, header: list[str], rows: list[list[str]], columns: list[int]) -> Labels:
+    if not columns:
+        raise UsageError(f"{table} has the columns {', '.join(header)} but none of classes: expected is {_FORMS}.")
     for number, row in enumerate(rows, 2):
         for i in columns:
             if row[i].strip() not in _BITS:

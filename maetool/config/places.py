@@ -1,0 +1,169 @@
+"""Where the parts of a user's data are: folders, tables and shards with the usual names of parts."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maetool.data.sources.kinds import has_classes, source_for
+from maetool.data.sources.part_names import CONTENT, part_of
+from maetool.data.sources.table import parts_of_table
+from maetool.errors import UsageError
+
+_logger = logging.getLogger("maetool")
+_ROBOFLOW = "_classes.csv"  # Roboflow's table of the classes of a part's images
+Place = dict[str, Any]
+
+
+def places(root: Path, labelled: bool) -> tuple[Place, Place]:
+    """Return the arguments of a training and of a validation dataset of the user's images.
+
+    Parts are known by their usual names in any case, see `maetool.data.sources.part_names`. Without a validation part a
+    fifth of the training part is held out, or for a model without classes 1,000 of its images are shown; a test part is
+    left out, which a line of the log says.
+
+    Args:
+        root: folder, text list or csv table; see `maetool.config.user_data.use_data`.
+        labelled: the model needs labels.
+
+    Raises:
+        UsageError: several folders may be the same part.
+    """
+    root = root.expanduser()
+    if root.suffix.lower() == ".csv":
+        return _table(root)
+    if not _is_folder_of_images(root):
+        return _held_out(_folder(root, labelled), labelled)
+    tables = _parts(path for path in sorted(root.glob("*.[cC][sS][vV]")) if path.is_file())
+    if "train" in tables:
+        _tell(root, tables, "val" in tables)
+        return (_csv(tables["train"]), _csv(tables["val"])) if "val" in tables else _table(tables["train"])
+    folders = _part_folders(root)
+    if folders:
+        _tell(root, folders, "val" in folders)
+        if "val" not in folders:
+            return _held_out(_part(folders["train"], labelled), labelled)
+        return _part(folders["train"], labelled), _part(folders["val"], labelled or _classes_in(folders["val"]))
+    if _parts_in_classes(root):
+        return _by_class(root, labelled)
+    return _held_out(_folder(_content(root), labelled), labelled)
+
+
+def all_images(data: str) -> Place:
+    """Return the arguments of a dataset of all the user's images, with labels if all are in class folders."""
+    root = Path(data)
+    if root.suffix.lower() == ".csv":
+        return _csv(root)
+    return _folder(root, has_classes(root))
+
+
+def _folder(root: Path, with_labels: bool) -> Place:
+    source = source_for(root)
+    kind = {"FolderSource": "ImageFolderDataset", "ShardSource": "ShardDataset"}.get(source["type"])
+    place = {"type": kind, "root": str(root)} if kind else {"type": "SourceDataset", "source": source}
+    return {**place, "with_labels": with_labels}
+
+
+def _is_folder_of_images(root: Path) -> bool:
+    return root.is_dir() and source_for(root)["type"] == "FolderSource"
+
+
+def _csv(table: Path) -> Place:
+    return {"type": "CsvDataset", "csv_file": str(table)}
+
+
+def _part(folder: Path, labelled: bool) -> Place:
+    """Return the place of a part with a folder of its own."""
+    if labelled and (folder / _ROBOFLOW).is_file():
+        return _csv(folder / _ROBOFLOW)
+    return _folder(_content(folder) if _is_folder_of_images(folder) else folder, labelled)
+
+
+def _held_out(place: Place, labelled: bool) -> tuple[Place, Place]:
+    if labelled or "csv_file" in place:
+        return {**place, "part": "train"}, {**place, "part": "val"}
+    return place, {**place, "limit": 1000}
+
+
+def _table(table: Path) -> tuple[Place, Place]:
+    parts = parts_of_table(table) or set()
+    if "train" not in parts:
+        return _held_out(_csv(table), True)
+    _tell(table, parts, "val" in parts)
+    train = {**_csv(table), "split": "train"}
+    return (train, {**_csv(table), "split": "val"}) if "val" in parts else _held_out(train, True)
+
+
+def _by_class(root: Path, labelled: bool) -> tuple[Place, Place]:
+    """Return the places of class folders with the parts inside of each."""
+    parts = {part for name in _folders_in(root) for part in _parts(_folders_in(name))}
+    _tell(root, parts, "val" in parts)
+    train = {**_folder(root, labelled), "split": "train"}
+    if "val" not in parts:
+        return _held_out(train, labelled)
+    return train, {**_folder(root, True), "split": "val"}
+
+
+def _part_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of the parts in `root` or in its folder of images; empty where there is no training part.
+
+    One part alone beside other folders may be a class, such as `train` beside `bus`.
+    """
+    for place in (root, _content(root)):
+        folders = _folders_in(place)
+        parts = _parts(folders)
+        others = [folder for folder in folders if folder not in parts.values() and folder.name.lower() not in CONTENT]
+        if "train" in parts and (len(parts) > 1 or not others):
+            return parts
+    return {}
+
+
+def _parts_in_classes(root: Path) -> bool:
+    folders = _folders_in(root)
+    return len(folders) > 1 and all("train" in _parts(_folders_in(folder)) for folder in folders)
+
+
+def _content(folder: Path) -> Path:
+    """Return the folder of images inside of a folder that has nothing else but labels, or else the folder itself."""
+    inside = _folders_in(folder) if folder.is_dir() else []
+    images = [path for path in inside if path.name.lower() in CONTENT and part_of(path.name) is None]
+    images = [path for path in images if path.name.lower().startswith(("im", "jpeg", "pict", "photo"))]
+    only = all(path.name.lower() in CONTENT for path in inside)
+    return images[0] if only and len(images) == 1 else folder
+
+
+def _classes_in(folder: Path) -> bool:
+    """Return whether a part has labels: two or more folders of classes, shards with classes, or Roboflow's table."""
+    if not _is_folder_of_images(folder):
+        return has_classes(folder)
+    return len(_folders_in(_content(folder))) > 1
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def _parts(paths: Any) -> dict[str, Path]:
+    """Return the path of each part.
+
+    Raises:
+        UsageError: two paths are named like the same part.
+    """
+    parts: dict[str, Path] = {}
+    for path in paths:
+        part = part_of(path.stem if path.suffix.lower() == ".csv" else path.name)
+        if part in parts and part != "test":
+            raise UsageError(
+                f"{path.parent} has `{parts[part].name}` and `{path.name}`, which may both be the part {part}: move "
+                "one of them away, or set the datasets in the config."
+            )
+        parts |= {part: path} if part else {}
+    return parts
+
+
+def _tell(root: Path, parts: Sequence[str] | Any, validated: bool) -> None:
+    """Say which parts are used, unless they are just a training and a validation part."""
+    names = {part: Path(parts[part]).name if isinstance(parts, dict) else part for part in parts}
+    if "test" in parts:
+        use = f"`{names['val']}` validates" if validated else "some training images are for validation"
+        _logger.warning("%s: `%s` trains, %s, `%s` is left out.", root, names["train"], use, names["test"])
