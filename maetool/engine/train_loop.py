@@ -16,6 +16,7 @@ from maetool.evaluation.loop import KnnValLoop, PretrainValLoop, ValLoop, check_
 from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS
 
+from .balance import balance
 from .saving import save_on_stop
 from .state import step_seed
 from .stopping import StopRequest
@@ -80,6 +81,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner.logger.info(self._describe())
         if has_classes(runner.bare_model):
             runner.logger.info(describe(self.dataloader.dataset))
+            if weights := balance(runner.bare_model, self.dataloader.dataset):
+                runner.logger.info(weights)
             if warning := warning_of(self.dataloader.dataset, runner.bare_model):
                 runner.logger.warning(warning)
         with self.stop:

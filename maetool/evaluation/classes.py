@@ -37,7 +37,8 @@ class ClassificationEvaluator(BaseEvaluator):
     """
 
     metric_names = named(
-        *("loss", "top1", "top5", "mean_class_accuracy", "mean_average_precision", "mean_auroc", "calibration_error")
+        *("loss", "top1", "top5", "mean_class_accuracy", "mean_average_precision", "mean_auroc", "macro_f1"),
+        "calibration_error",
     )
     files = ("predictions.csv", "reliability.png", "confusion_matrix.png", "confusion_matrix.csv")
     predictions: "Predictions"

@@ -30,7 +30,7 @@ def evaluate_features(
 def evaluate_guess(bank: Mapping[str, Tensor], query: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, float]:
     """Return the metrics in percent of predicting the class frequencies in `bank` for every image."""
     labels = bank["label"]
-    shares = labels.mean(dim=0) if labels.ndim == 2 else labels.bincount(minlength=len(classes)) / len(labels)
+    shares = labels.nanmean(dim=0) if labels.ndim == 2 else labels.bincount(minlength=len(classes)) / len(labels)
     return _metrics(shares.expand(len(query["label"]), -1), query, classes)
 
 

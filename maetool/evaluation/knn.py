@@ -27,6 +27,8 @@ def knn_scores(
         chunk: queries per batch, which bounds the memory; by default 256 MB of similarities.
     """
     bank = functional.normalize(bank.float(), dim=1)
+    if bank_labels.ndim == 2:  # an unknown label votes like the mean of its class
+        bank_labels = torch.where(bank_labels.isnan(), bank_labels.nanmean(dim=0), bank_labels)
     classes = bank_labels.shape[1] if bank_labels.ndim == 2 else int(bank_labels.max()) + 1
     chunk = chunk or max(1, _SIMILARITIES // len(bank))
     scores = []

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maetool.heads.labels import known_binary_cross_entropy
+
 
 def linear_probe_scores(
     train: Tensor, labels: Tensor, query: Tensor, weight_decay: float = 1e-3, steps: int = 100
@@ -24,7 +26,7 @@ def linear_probe_scores(
     train, query = (train - mean) / std, (query - mean) / std
     several = labels.ndim == 2
     layer = nn.Linear(train.shape[1], labels.shape[1] if several else int(labels.max()) + 1)
-    criterion = functional.binary_cross_entropy_with_logits if several else functional.cross_entropy
+    criterion = known_binary_cross_entropy if several else functional.cross_entropy
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=steps, line_search_fn="strong_wolfe")

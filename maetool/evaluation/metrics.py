@@ -10,6 +10,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
+from maetool.heads.labels import known_binary_cross_entropy
+
 _BINS = 15  # as Guo et al., "On calibration of modern neural networks" (2017)
 
 
@@ -25,7 +27,7 @@ class Predictions:
 
     Attributes:
         logits: float (N, K).
-        labels: int64 (N,), or float32 (N, K) of zeros and ones if an image may have several.
+        labels: int64 (N,), or float32 (N, K) of zeros and ones if an image may have several; NaN where one is unknown.
         classes: names of the K classes.
         index: int64 (N,), positions in the dataset.
     """
@@ -69,33 +71,44 @@ class Reliability:
 def summarise(predictions: Predictions) -> dict[str, float]:
     """Return the metrics of a validation, in percent except for `loss`.
 
-    One label: `top1`, `top5` with more than five classes, `mean_class_accuracy`. Several: `mean_average_precision` and
-    `mean_auroc`, means over the classes that some but not all images have. Both: `calibration_error` and `loss`,
-    the cross-entropy, of several labels binary.
+    One label: `top1`, `top5` with more than five classes, and `mean_class_accuracy`, the mean of the recalls, which is
+    also called balanced accuracy. Several: `mean_average_precision`. Both: `mean_auroc`, of each class against the
+    others, which like the average precision is a mean over the classes that some but not all images have;
+    `macro_f1`, the mean of F1 over the classes that occur, with several labels at a probability of 0.5;
+    `calibration_error` and `loss`, the cross-entropy, of several labels binary. Unknown labels count nothing.
     """
     logits, scores, percent = predictions.logits.double(), predictions.scores, {}
     if predictions.multi_label:
-        loss = functional.binary_cross_entropy_with_logits(logits, predictions.labels.double())
-        percent["mean_average_precision"] = np.nanmean(average_precisions(predictions))
-        percent["mean_auroc"] = np.nanmean(_for_each_class(predictions, _sklearn().roc_auc_score))
+        loss = known_binary_cross_entropy(logits, predictions.labels.double())
+        percent["mean_average_precision"] = _mean(average_precisions(predictions))
     else:
         loss = functional.cross_entropy(logits, predictions.labels)
         labels, names = predictions.labels.numpy(), np.arange(len(predictions.classes))
         percent["top1"] = _sklearn().accuracy_score(labels, scores.argmax(axis=1))
         if len(names) > 5:
             percent["top5"] = _sklearn().top_k_accuracy_score(labels, scores, k=5, labels=names)
-        percent["mean_class_accuracy"] = np.nanmean(class_accuracies(predictions))
+        percent["mean_class_accuracy"] = _mean(class_accuracies(predictions))
+    area = _mean(areas_under_roc(predictions))
+    if predictions.multi_label or not np.isnan(area):  # images of one class alone have none
+        percent["mean_auroc"] = area
+    percent["macro_f1"] = _mean(f1_scores(predictions))
     percent["calibration_error"] = reliability(predictions).error
     return {"loss": loss.item(), **{name: float(value) * 100 for name, value in percent.items()}}
 
 
 def class_accuracies(predictions: Predictions) -> np.ndarray:
     """Return the recall of each class (K,), 0 to 1; nan for a class without images."""
-    names = np.arange(len(predictions.classes))
-    predicted = predictions.scores.argmax(axis=1)
-    return _sklearn().recall_score(
-        predictions.labels.numpy(), predicted, labels=names, average=None, zero_division=np.nan
-    )
+    return _for_each_decision(predictions, _sklearn().recall_score)
+
+
+def f1_scores(predictions: Predictions) -> np.ndarray:
+    """Return F1 of each class (K,), 0 to 1; nan for a class without images."""
+    return _for_each_decision(predictions, _sklearn().f1_score)
+
+
+def areas_under_roc(predictions: Predictions) -> np.ndarray:
+    """Return the area under the ROC curve of each class (K,), 0 to 1; nan if all images or none have the class."""
+    return _for_each_class(predictions, _sklearn().roc_auc_score)
 
 
 def average_precisions(predictions: Predictions) -> np.ndarray:
@@ -113,7 +126,8 @@ def reliability(predictions: Predictions) -> Reliability:
     """Return the reliability of the predicted class's probability, or with several labels of every probability."""
     scores = predictions.scores.clip(0, 1)
     if predictions.multi_label:
-        confidence, right = scores.ravel(), predictions.labels.numpy().ravel()
+        known = ~np.isnan(predictions.labels.numpy())
+        confidence, right = scores[known], predictions.labels.numpy()[known]
     else:
         confidence, right = scores.max(axis=1), scores.argmax(axis=1) == predictions.labels.numpy()
     accuracy, mean = _sklearn("calibration").calibration_curve(right.astype(int), confidence, n_bins=_BINS)
@@ -124,7 +138,34 @@ def reliability(predictions: Predictions) -> Reliability:
 def _for_each_class(predictions: Predictions, metric: Callable[..., float]) -> np.ndarray:
     scores, values = predictions.scores, np.full(len(predictions.classes), np.nan)
     for column in range(len(predictions.classes)):
-        has = (predictions.labels[:, column] > 0 if predictions.multi_label else predictions.labels == column).numpy()
+        has, known = _truth(predictions, column)
         if has.any() and not has.all():
-            values[column] = metric(has, scores[:, column])
+            values[column] = metric(has, scores[known, column])
     return values
+
+
+def _for_each_decision(predictions: Predictions, metric: Callable[..., float]) -> np.ndarray:
+    """Return a metric of the decision for each class: the most probable one, or all above a probability of 0.5."""
+    scores, values = predictions.scores, np.full(len(predictions.classes), np.nan)
+    best = scores.argmax(axis=1)
+    for column in range(len(predictions.classes)):
+        has, known = _truth(predictions, column)
+        decided = scores[known, column] > 0.5 if predictions.multi_label else best == column
+        if has.any():
+            values[column] = metric(has, decided, zero_division=0.0)
+    return values
+
+
+def _truth(predictions: Predictions, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which images of those with a known label have a class, bool (M,), and which these are, bool (N,)."""
+    if not predictions.multi_label:
+        has = (predictions.labels == column).numpy()
+        return has, np.ones_like(has)
+    labels = predictions.labels[:, column].numpy()
+    known = ~np.isnan(labels)
+    return labels[known] > 0, known
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of the values that are defined; nan without a warning if none is."""
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")

@@ -82,6 +82,7 @@ METRIC_NAMES = {
     "top5": _accuracy("top-5 accuracy", role="detail"),
     "mean_class_accuracy": _accuracy("mean class accuracy", role="detail"),
     "mean_auroc": _accuracy("mean AUROC", role="detail"),
+    "macro_f1": _accuracy("macro F1", role="detail"),
     "calibration_error": MetricName("calibration error", "%", "less", role="detail"),
     "pixel_accuracy": _accuracy("pixel accuracy", role="detail"),
     "mean_pixel_accuracy": _accuracy("mean pixel accuracy", role="detail"),

@@ -10,7 +10,15 @@ import numpy as np
 from maetool.visualization.classification import draw_confusion, draw_reliability
 from maetool.writing import write_csv
 
-from .metrics import Predictions, average_precisions, class_accuracies, confusion, reliability
+from .metrics import (
+    Predictions,
+    areas_under_roc,
+    average_precisions,
+    class_accuracies,
+    confusion,
+    f1_scores,
+    reliability,
+)
 
 
 def write_report(predictions: Predictions, names: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -26,15 +34,18 @@ def write_report(predictions: Predictions, names: Sequence[str], folder: Path) -
         folder: folder of the files.
 
     Returns:
-        JSON-serialisable details: `mean_average_precision` in percent, and `classes`, by name the number of images, the
-        average precision and with one label per image the accuracy, both in percent; None if undefined.
+        JSON-serialisable details: `mean_average_precision` in percent, and `classes`, by name the number of images,
+        and in percent average precision, area under the ROC curve, recall, F1 and with one label per image the
+        accuracy, which is the recall; None if undefined.
     """
     header, rows = _table(predictions, names)
     write_csv(folder / "predictions.csv", [header, *rows])
     precision = average_precisions(predictions)
-    columns = {"average_precision": precision}
+    recall = class_accuracies(predictions)
+    columns = {"average_precision": precision, "auroc": areas_under_roc(predictions), "recall": recall}
+    columns["f1"] = f1_scores(predictions)
     if not predictions.multi_label:
-        columns["accuracy"] = class_accuracies(predictions)
+        columns["accuracy"] = recall
         counts = confusion(predictions)
         rows = ([name, *row] for name, row in zip(predictions.classes, counts.tolist(), strict=True))
         write_csv(folder / "confusion_matrix.csv", [["true", *predictions.classes], *rows])
@@ -42,7 +53,7 @@ def write_report(predictions: Predictions, names: Sequence[str], folder: Path) -
     binned = reliability(predictions)
     draw_reliability(binned.confidence, binned.accuracy, binned.count, binned.error, folder / "reliability.png")
     images = (
-        predictions.labels.sum(dim=0)
+        (predictions.labels > 0).sum(dim=0)
         if predictions.multi_label
         else predictions.labels.bincount(minlength=len(predictions.classes))
     )
@@ -53,6 +64,10 @@ def write_report(predictions: Predictions, names: Sequence[str], folder: Path) -
     return {"mean_average_precision": _percent(np.nanmean(precision)), "classes": classes}
 
 
+def _bit(label: float) -> int | str:
+    return "" if math.isnan(label) else int(label)
+
+
 def _percent(value: float) -> float | None:
     return None if math.isnan(value) else float(value) * 100
 
@@ -61,8 +76,8 @@ def _table(predictions: Predictions, names: Sequence[str]) -> tuple[list[str], I
     scores = predictions.scores
     if predictions.multi_label:
         header = ["path", *predictions.classes, *(f"probability of {name}" for name in predictions.classes)]
-        labels = predictions.labels.int().tolist()
-        rows = ([name, *labels[i], *(f"{p:.6f}" for p in scores[i])] for i, name in enumerate(names))
+        labels = predictions.labels.tolist()
+        rows = ([name, *map(_bit, labels[i]), *(f"{p:.6f}" for p in scores[i])] for i, name in enumerate(names))
         return header, rows
     best, labels = scores.argmax(axis=1), predictions.labels.tolist()
     rows = (

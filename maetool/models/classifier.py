@@ -1,6 +1,7 @@
 """The image classifier: an encoder, pooling and a linear layer."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maetool.errors import UsageError
+from maetool.heads.labels import balanced_pos_weights, balanced_weights, known_binary_cross_entropy, weights_for
 from maetool.layers import LayerNorm
 from maetool.registry import ENCODERS, MODELS
 
@@ -35,7 +37,12 @@ class ImageClassifier(DownstreamModel):
         head_std: standard deviation of the linear layer's first weights; its bias begins at 0.
         label_smoothing: share of the target that is spread over all classes; with several labels, each is moved
             towards 0.5 by it.
-        multi_label: an image has any number of the classes: K sigmoid losses instead of one softmax.
+        multi_label: an image has any number of the classes: K sigmoid losses instead of one softmax. A label that is
+            NaN counts nothing.
+        class_weight: how much each class counts in the loss, K numbers above 0; "balanced", inversely to its share of
+            the training data; None, all images alike.
+        pos_weight: with `multi_label`, how much a positive label counts beside a negative one: K numbers, or
+            "balanced", negatives / positives of each class in the training data.
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
 
     Raises:
@@ -57,6 +64,8 @@ class ImageClassifier(DownstreamModel):
         head_std: float = 0.01,
         label_smoothing: float = 0.0,
         multi_label: bool = False,
+        class_weight: Sequence[float] | Literal["balanced"] | None = None,
+        pos_weight: Sequence[float] | Literal["balanced"] | None = None,
         data_preprocessor: Part | None = None,
     ) -> None:
         _check(num_classes, 1 if multi_label else 2, label_smoothing)
@@ -64,6 +73,11 @@ class ImageClassifier(DownstreamModel):
         facts = {"in_chans": encoder.in_chans, "num_classes": num_classes}
         super().__init__(encoder, frozen, MODELS.build(data_preprocessor, default_args=facts))
         self.num_classes, self.multi_label, self.label_smoothing = num_classes, multi_label, label_smoothing
+        if pos_weight is not None and not multi_label:
+            raise UsageError("pos_weight is for model.multi_label=True; use class_weight for one label per image.")
+        self._balanced = [n for n, v in (("class_weight", class_weight), ("pos_weight", pos_weight)) if v == "balanced"]
+        self.register_buffer("class_weight", weights_for("class_weight", class_weight, num_classes), persistent=False)
+        self.register_buffer("pos_weight", weights_for("pos_weight", pos_weight, num_classes), persistent=False)
         self.pool = _pooling(pooling, encoder, pool_heads)
         self.fc_norm: nn.Module = nn.Identity()
         if own_norm:
@@ -84,8 +98,8 @@ class ImageClassifier(DownstreamModel):
 
         Args:
             images: (B, C, H, W), normalised.
-            data_samples: what else the batch holds: `label`, int64 (B,), or float32 (B, K) of zeros and ones with
-                `multi_label`; `target`, float32 (B, K), replaces it where labels were mixed.
+            data_samples: what else the batch holds: `label`, int64 (B,), or float32 (B, K) of zeros and ones, or NaN,
+                with `multi_label`; `target`, float32 (B, K), replaces it where labels were mixed.
             mode: "loss" gives a dict of scalars: `loss`, `constant_predictor`, the loss of giving every class the same
                 probability, and `accuracy` in percent where each image has one label and none were mixed; "predict"
                 the logits (B, K), float32; "tensor" the pooled features (B, D).
@@ -114,13 +128,31 @@ class ImageClassifier(DownstreamModel):
         target = samples.get("target", label)
         if self.multi_label:
             target = target.float() * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
-            loss = functional.binary_cross_entropy_with_logits(logits, target)
+            loss = known_binary_cross_entropy(logits, target, self.class_weight, self.pos_weight)
             return {"loss": loss, "constant_predictor": logits.new_tensor(math.log(2))}
-        loss = functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        weight = self.class_weight
+        loss = functional.cross_entropy(logits, target, weight, label_smoothing=self.label_smoothing)
         losses = {"loss": loss, "constant_predictor": logits.new_tensor(math.log(self.num_classes))}
         if target is label:
             losses["accuracy"] = (logits.argmax(dim=1) == label).float().mean() * 100
         return losses
+
+    def learn_balance(self, labels: Tensor) -> str:
+        """Set the weights that are "balanced" from the labels of the training data; the training calls it first.
+
+        Args:
+            labels: int64 (N,), or float32 (N, K) of zeros and ones, or NaN.
+
+        Returns:
+            A sentence with the weights; empty if none is "balanced".
+        """
+        positive, negative = _counts(labels, self.num_classes)
+        new = {"class_weight": balanced_weights(positive), "pos_weight": balanced_pos_weights(positive, negative)}
+        for name in self._balanced:
+            getattr(self, name).copy_(new[name])
+        return "; ".join(
+            f"balanced {name} from {new[name].min():.3g} to {new[name].max():.3g}" for name in self._balanced
+        )
 
     def _check_label(self, label: Tensor | None, batch_size: int) -> None:
         if label is None:
@@ -131,6 +163,14 @@ class ImageClassifier(DownstreamModel):
                 f"The labels of the batch have the shape {tuple(label.shape)}, but with model.multi_label="
                 f"{self.multi_label} and {self.num_classes} classes it must be {expected}: set both as the data is."
             )
+
+
+def _counts(labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Return how many images have each class, and how many are known not to, both (K,)."""
+    if labels.ndim == 2:
+        return (labels > 0).sum(dim=0), (labels == 0).sum(dim=0)
+    positive = labels.bincount(minlength=num_classes)
+    return positive, len(labels) - positive
 
 
 def _pooling(name: str, encoder: nn.Module, num_heads: int) -> nn.Module:

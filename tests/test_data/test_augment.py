@@ -10,6 +10,7 @@ from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 
 from maetool.data import AugmentingPreprocessor, RandAugment, SingleDrawCrop
 from maetool.data.keys import keyed_rng
+from maetool.data.transforms.augment import _mixed
 from maetool.encoders import VisionTransformer
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier
@@ -173,3 +174,10 @@ def test_single_draws_cover_the_stated_range_and_stay_inside():
     assert 0.7 < ratio[whole].min() < 0.8 and 1.25 < ratio[whole].max() < 1.4
     assert (height == 60).any()  # what does not fit is cut, not drawn again
     assert crop(photograph()).shape == (3, 8, 8)
+
+
+def test_mixing_keeps_unknown_labels_to_the_images_that_hold_them():
+    shares = torch.tensor([[0.7, 0.0, 0.3], [0.0, 1.0, 0.0], [0.3, 0.0, 0.7]])
+    mixed = _mixed(shares, torch.tensor([[1.0, torch.nan], [0.0, 1.0], [0.0, 0.0]]))
+    assert mixed[:, 0].tolist() == pytest.approx([0.7, 0, 0.3])
+    assert mixed[:, 1].isnan().tolist() == [True, False, True] and mixed[1, 1] == 1

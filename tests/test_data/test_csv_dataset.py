@@ -7,6 +7,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from maetool.data import CsvDataset
+from maetool.data.datasets.labels import describe_balance, labels_of
+from maetool.data.sources.unknown import refuse_measurements
 from maetool.errors import UsageError
 
 
@@ -97,3 +99,50 @@ def test_no_table(folder):
     (folder / "labels.csv").write_bytes(b"path,label\n\xff\xfe,\x00")
     with pytest.raises(UsageError, match=r"is not text in UTF-8 .* expected is a csv table with a header"):
         CsvDataset(folder / "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("cells", "option"),
+    [
+        *(((cell, "uncertain")) for cell in ("-1", "-1.0", "u", "Uncertain", "?")),
+        *((c, "missing") for c in ("", "NaN", "n/a")),
+    ],
+)
+def test_unknown_labels_are_refused_or_follow_a_policy(folder, cells, option):
+    file = table(folder, "path,a,b", *rows("1,0", f"0,{cells}", "1,1"))
+    with pytest.raises(UsageError, match=f"in the column `b`.*: set dataset.{option} to ignore, zeros or ones"):
+        CsvDataset(file)
+    for policy, value in (("zeros", 0), ("ones", 1)):
+        assert CsvDataset(file, **{option: policy}).labels[:, 1].tolist() == [0, value, 1]
+    data = CsvDataset(file, **{option: "ignore"})
+    assert data.labels[:, 1].isnan().tolist() == [False, True, False]
+    assert describe_balance(labels_of(data)).endswith(
+        "labels an image, 16.7% unknown and ignored: a 2 (66.7%), b 1 (33.3%)."
+    )
+    other = {"uncertain": "missing", "missing": "uncertain"}[option]
+    with pytest.raises(UsageError, match="in the column `b`"):
+        CsvDataset(file, **{other: "ignore"})
+
+
+def test_few_labels_are_drawn_among_the_known(folder):
+    file = table(folder, "path,a,b", *rows("1,-1", "-1,-1", "0,1", "1,0", "-1,1", "0,0"))
+    data = CsvDataset(file, uncertain="ignore", labels_per_class=1)
+    assert len(data) == 3  # one with a, one with b, one with neither
+
+
+def test_a_policy_that_there_is_not(folder):
+    with pytest.raises(UsageError, match="uncertain is 'ignroe', but must be one of refuse, ignore, zeros, ones"):
+        CsvDataset(table(folder, "path,a,b", *rows("1,0", "0,1")), uncertain="ignroe")
+
+
+@pytest.mark.parametrize("labels", [(0.25, 1.5, 0.25, 3.0), ("1e-3", 2, 2, 1), (-1.5, -1.5, 2, 2)])
+def test_measurements_are_no_classes(folder, labels):
+    with pytest.raises(UsageError, match=r"are measurements, \d different numbers from .*, and no classes"):
+        CsvDataset(table(folder, "path,label", *rows(*labels)))
+
+
+def test_whole_numbers_that_seldom_repeat_are_no_classes():
+    refuse_measurements("t", [str(i % 20) for i in range(60)])
+    refuse_measurements("t", [*map(str, range(59)), "unknown"])
+    with pytest.raises(UsageError, match="The labels of t are measurements, 40 different numbers from 0 to 39"):
+        refuse_measurements("t", [str(i % 40) for i in range(60)])

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from maetool.evaluation.metrics import (
     Predictions,
+    areas_under_roc,
     average_precisions,
     class_accuracies,
     confusion,
@@ -43,6 +45,32 @@ def test_one_label():
     assert class_accuracies(one_label())[:2].tolist() == pytest.approx([2 / 3, 1])
     assert math.isnan(class_accuracies(one_label())[2])
     assert confusion(one_label()).tolist() == [[2, 1, 0], [0, 2, 0], [0, 0, 0]]
+
+
+def test_f1_and_auroc_of_one_label():
+    """Of ants two of three are told and nothing else; of bees two of two and one ant."""
+    found = summarise(one_label())
+    assert found["macro_f1"] == pytest.approx((4 / 5 + 4 / 5) / 2 * 100)
+    expected = [roc_auc_score([1, 1, 0, 0, 1], [0.9, 0.15, 0.2, 0.3, 0.9])]
+    assert areas_under_roc(one_label())[0] == pytest.approx(expected[0])
+
+
+def test_unknown_labels_count_nothing_in_any_metric():
+    scores = torch.tensor([[0.9, 0.2], [0.8, 0.7], [0.3, 0.6], [0.1, 0.1]])
+    labels = torch.tensor([[1.0, math.nan], [0, 1], [1, 0], [math.nan, 0]])
+    found = summarise(Predictions(scores.logit(), labels, ["sick", "old"], torch.arange(4)))
+    assert found["mean_auroc"] == pytest.approx((0.5 + 1) / 2 * 100)
+    assert found["macro_f1"] == pytest.approx((0.5 + 2 / 3) / 2 * 100)
+    known = [(1, 0.9), (0, 0.8), (1, 0.7), (1, 0.3), (0, 0.6), (0, 0.1)]
+    assert found["loss"] == pytest.approx(-np.mean([math.log(p if y else 1 - p) for y, p in known]), abs=1e-6)
+    assert reliability(Predictions(scores.logit(), labels, ["sick", "old"], torch.arange(4))).count.sum() == 6
+
+
+def test_unknown_labels_are_empty_in_the_table(tmp_path):
+    labels = torch.tensor([[1.0, math.nan], [0, 1]])
+    write_report(Predictions(torch.zeros(2, 2), labels, ["sick", "old"], torch.arange(2)), ["v", "w"], tmp_path)
+    rows = list(csv.reader((tmp_path / "predictions.csv").open()))
+    assert [row[:3] for row in rows[1:]] == [["v", "1", ""], ["w", "0", "1"]]
 
 
 def test_calibration():
@@ -84,7 +112,8 @@ def test_report_of_one_label(tmp_path):
     json.dumps(found, allow_nan=False)
     assert found["classes"]["ant"]["accuracy"] == pytest.approx(200 / 3)
     assert found["classes"]["ant"]["images"] == 3
-    assert found["classes"]["cat"] == {"images": 0, "average_precision": None, "accuracy": None}
+    assert found["classes"]["cat"].pop("images") == 0
+    assert set(found["classes"]["cat"].values()) == {None}
     assert table(tmp_path / "predictions.csv")[:3] == [
         ["path", "label", "predicted", "probability"],
         ["0.jpg", "ant", "ant", "0.900000"],
@@ -98,7 +127,8 @@ def test_report_of_one_label(tmp_path):
 
 def test_report_of_several_labels(tmp_path):
     found = write_report(several_labels(), list("wxyz"), tmp_path)
-    assert found["classes"]["sick"] == {"images": 2, "average_precision": pytest.approx(500 / 6)}
+    sick = {"images": 2, "average_precision": 500 / 6, "auroc": 75, "recall": 50, "f1": 50}
+    assert found["classes"]["sick"] == pytest.approx(sick)
     assert table(tmp_path / "predictions.csv")[:2] == [
         ["path", "sick", "old", "probability of sick", "probability of old"],
         ["w", "1", "0", "0.900000", "0.200000"],

@@ -179,3 +179,52 @@ def test_a_class_token_is_needed():
     encoder.num_prefix_tokens = 0
     with pytest.raises(UsageError, match=r"no class token to pool"):
         ImageClassifier(encoder, 5, pooling="cls")
+
+
+def test_unknown_labels_count_nothing_in_the_loss():
+    model = classifier(2, multi_label=True).eval()
+    labels = torch.tensor([[1.0, torch.nan], [0, 1], [torch.nan, torch.nan], [1, 0]])
+    logits, known = model(images(), mode="predict"), ~labels.isnan()
+    expected = functional.binary_cross_entropy_with_logits(logits[known], labels[known])
+    loss = model(images(), {"label": labels})["loss"]
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert model(images(), {"label": torch.full((4, 2), torch.nan)})["loss"] == 0
+
+
+@pytest.mark.parametrize("weights", [[1.0, 2.0, 4.0], "balanced"])
+def test_classes_are_weighted(weights):
+    model = classifier(3, class_weight=weights).eval()
+    model.learn_balance(torch.tensor([0, 0, 0, 0, 1, 1, 2]))
+    numbers = torch.tensor([1.0, 2.0, 4.0]) * (7 / 12 if weights == "balanced" else 1)
+    labels = torch.tensor([0, 1, 2, 0])
+    torch.testing.assert_close(model.class_weight, numbers)
+    expected = functional.cross_entropy(model(images(), mode="predict"), labels, numbers)
+    torch.testing.assert_close(model(images(), {"label": labels})["loss"], expected)
+
+
+@pytest.mark.parametrize("weights", [[3.0, 0.5], "balanced"])
+def test_positive_labels_are_weighted(weights):
+    model = classifier(2, multi_label=True, pos_weight=weights).eval()
+    sentence = model.learn_balance(torch.tensor([[1, 1], [0, 1], [0, torch.nan], [0, 0]]))
+    assert bool(sentence) == (weights == "balanced")
+    labels = torch.tensor([[1.0, 0], [0, 1], [1, 1], [0, 0]])
+    expected = functional.binary_cross_entropy_with_logits(
+        model(images(), mode="predict"), labels, pos_weight=torch.tensor([3.0, 0.5])
+    )
+    torch.testing.assert_close(model(images(), {"label": labels})["loss"], expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"class_weight": [1.0, 2.0]}, 'must be 5 numbers above 0, one for each class, "balanced" or None'),
+        ({"class_weight": [1.0, 2.0, 0.0, 1.0, 1.0]}, "class_weight is .* must be 5 numbers above 0"),
+        ({"class_weight": "balance"}, "class_weight is 'balance', but must be 5 numbers"),
+        ({"pos_weight": [1.0] * 5}, "pos_weight is for model.multi_label=True"),
+    ],
+)
+def test_weights_that_make_no_sense(options, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        classifier(5, **options)

@@ -55,7 +55,7 @@ def count_classes(labels: Labels) -> list[int]:
     """Return how many images each class has."""
     classes, values = labels
     if values.ndim == 2:
-        return values.sum(dim=0).long().tolist()
+        return (values > 0).sum(dim=0).tolist()
     return values.bincount(minlength=len(classes)).tolist()
 
 
@@ -92,8 +92,17 @@ def describe_balance(labels: Labels) -> str:
     parts = [f"{name} {count:,} ({count / total:.1%})" for count, name in shown]
     if len(shown) < len(pairs):
         parts.insert(3, "...")
-    several = f", {labels.values.sum().item() / total:.2f} labels an image" if labels.values.ndim == 2 else ""
+    several = (
+        f", {(labels.values > 0).sum().item() / total:.2f} labels an image{_unknown(labels.values)}"
+        if labels.values.ndim == 2
+        else ""
+    )
     return f"{len(counts)} classes, {total:,} labelled images{several}: {', '.join(parts)}."
+
+
+def _unknown(values: Tensor) -> str:
+    share = values.isnan().float().mean().item()
+    return f", {share:.1%} unknown and ignored" if share else ""
 
 
 def _list_of(names: Sequence[str]) -> str:

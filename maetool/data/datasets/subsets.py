@@ -112,8 +112,9 @@ def _strata(labels: Tensor | None, count: int) -> Tensor:
         return torch.zeros(count, dtype=torch.int64)
     if labels.ndim == 1:
         return labels
-    sizes = torch.where(labels > 0, labels.sum(dim=0), torch.inf)  # (N, K)
-    return torch.where(labels.any(dim=1), sizes.argmin(dim=1), labels.shape[1])
+    has = labels > 0  # (N, K); not where a label is unknown
+    sizes = torch.where(has, has.sum(dim=0), torch.inf)
+    return torch.where(has.any(dim=1), sizes.argmin(dim=1), labels.shape[1])
 
 
 def _held_out(strata: Tensor) -> Tensor:
@@ -146,7 +147,7 @@ def _members(labels: Tensor) -> list[Tensor]:
     """Return which images, bool (N,), are of each class, and last of none where an image may have several."""
     if labels.ndim == 1:
         return [labels == label for label in labels.unique().tolist()]
-    return [*(labels > 0).T, ~labels.any(dim=1)]
+    return [*(labels > 0).T, ~(labels > 0).any(dim=1)]
 
 
 def groups_held_out(strata: Tensor, groups: Tensor) -> Tensor:

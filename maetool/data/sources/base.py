@@ -17,7 +17,8 @@ class Labels(NamedTuple):
 
     Attributes:
         classes: names of the K classes.
-        values: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several labels.
+        values: int64 (N,), or float32 (N, K) of zeros and ones where an image may have several labels; NaN for one that
+            is unknown, which counts nothing.
     """
 
     classes: list[str]

@@ -18,6 +18,7 @@ from .base import Labels
 from .file_index import FileIndex
 from .packed_names import Names
 from .part_names import check_part, parts_in_column, split_column_of
+from .unknown import Policy, UnknownLabels, refuse_measurements
 
 _FORMS = (
     "a header `path,label` and one label for each image, or `path,CLASS,CLASS,...` with 1 where an image has the class "
@@ -25,7 +26,6 @@ _FORMS = (
 )
 _PATHS = ("path", "filename", "file_name", "filepath", "file_path", "image_path", "image", "file")
 _DIGITS = 100  # a label of more is a word; Python refuses to read numbers of thousands
-_BITS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 
 
 @SOURCES.register_module()
@@ -44,6 +44,7 @@ class TableSource(FileIndex):
             usual name; None, all rows.
         group_column: column that says what belongs together, such as patients; `part`, `labels_fraction` and
             `labels_per_class` keep each group whole. It is no class.
+        uncertain, missing: what cells without a 0 or 1 mean in a table of several labels, see `UnknownLabels`.
 
     Raises:
         UsageError: a table of another form, a path that is not there, or a column or part that the table has not.
@@ -59,14 +60,17 @@ class TableSource(FileIndex):
         root: str | Path | None = None,
         split: str | None = None,
         group_column: str | None = None,
+        uncertain: Policy = "refuse",
+        missing: Policy = "refuse",
     ) -> None:
-        files, labels, groups = _read(csv_file, root, split, group_column)
+        unknown = UnknownLabels(uncertain, missing)
+        files, labels, groups = _read(csv_file, root, split, group_column, unknown)
         super().__init__(files.root, files.names)
         object.__setattr__(self, "_labels", labels)
         object.__setattr__(self, "_groups", groups)
 
     def labels(self) -> Labels:
-        """Return the labels of the table: integers, or float32 (N, K) of zeros and ones."""
+        """Return the labels of the table: integers, or float32 (N, K) of zeros and ones, NaN where unknown."""
         return self._labels
 
     def groups(self) -> Tensor | None:
@@ -74,7 +78,9 @@ class TableSource(FileIndex):
         return self._groups
 
 
-def read_table(csv_file: str | Path, root: str | Path | None = None) -> tuple[FileIndex, Labels]:
+def read_table(
+    csv_file: str | Path, root: str | Path | None = None, unknown: UnknownLabels | None = None
+) -> tuple[FileIndex, Labels]:
     """Return the files that a table names, in its order, and their labels; see `TableSource`.
 
     Classes of the column `label` are sorted, as numbers where all are whole numbers.
@@ -82,7 +88,7 @@ def read_table(csv_file: str | Path, root: str | Path | None = None) -> tuple[Fi
     Raises:
         UsageError: a table of another form, or a path that is not there.
     """
-    return _read(csv_file, root, None, None)[:2]
+    return _read(csv_file, root, None, None, unknown or UnknownLabels())[:2]
 
 
 def parts_of_table(csv_file: str | Path) -> set[str]:
@@ -97,7 +103,7 @@ def parts_of_table(csv_file: str | Path) -> set[str]:
 
 
 def _read(
-    csv_file: str | Path, root: str | Path | None, split: str | None, group_column: str | None
+    csv_file: str | Path, root: str | Path | None, split: str | None, group_column: str | None, unknown: UnknownLabels
 ) -> tuple[FileIndex, Labels, Tensor | None]:
     table = os.path.abspath(os.path.expanduser(csv_file))
     header, rows = _rows(table)
@@ -111,7 +117,7 @@ def _read(
         labels = _single(table, names, [row[header.index("label")].strip() for row in rows])
     else:
         no_class = {path, *(header.index(name) for name in (group_column, split_column_of(header)) if name in header)}
-        labels = _several(table, header, rows, [i for i in range(len(header)) if i not in no_class])
+        labels = _several(table, header, rows, [i for i in range(len(header)) if i not in no_class], unknown)
     # Classes are those of all rows, so that every part has the same ones in the same order.
     chosen = _rows_of_part(table, header, rows, split)
     groups = _groups_in(table, header, rows, group_column)
@@ -207,6 +213,7 @@ def _single(table: str, names: list[str], cells: list[str]) -> Labels:
             f"{table} has the label `{joined[0]}`: several labels of an image are written as columns of 0 and 1, one "
             "for each class, with the header `path,CLASS,CLASS,...`."
         )
+    refuse_measurements(table, cells)
     whole = all(cell.removeprefix("-").isdecimal() and len(cell) <= _DIGITS for cell in cells)
     classes = sorted(set(cells), key=int if whole else None)
     if len(classes) == 1:
@@ -215,20 +222,31 @@ def _single(table: str, names: list[str], cells: list[str]) -> Labels:
     return Labels(classes, torch.tensor([label_of[cell] for cell in cells]))
 
 
-def _several(table: str, header: list[str], rows: list[list[str]], columns: list[int]) -> Labels:
+def _several(
+    table: str, header: list[str], rows: list[list[str]], columns: list[int], unknown: UnknownLabels
+) -> Labels:
     if not columns:
         raise UsageError(f"{table} has the columns {', '.join(header)} but none of classes: expected is {_FORMS}.")
     for number, row in enumerate(rows, 2):
         for i in columns:
-            if row[i].strip() not in _BITS:
+            if unknown.read(row[i]) is None:
                 raise UsageError(
                     f"Row {number} of {table} has `{row[i]}` in the column `{header[i]}`, but columns of classes hold "
-                    f"0 or 1 only: expected is {_FORMS}."
+                    f"0 or 1 only: {_hint(row[i])}expected is {_FORMS}."
                 )
-    values = torch.tensor([[_BITS[row[i].strip()] for i in columns] for row in rows])
-    if len(columns) == 1 and values.unique().numel() == 1:
+    values = torch.tensor([[unknown.read(row[i]) for i in columns] for row in rows], dtype=torch.float32)
+    if values.isnan().all():
+        raise UsageError(f"{table} has no 0 and no 1, so that all its labels are unknown: fill some in.")
+    known = values[~values.isnan()]
+    if len(columns) == 1 and known.unique().numel() == 1:
         raise UsageError(
-            f"The only class column of {table}, `{header[columns[0]]}`, is {values[0, 0]:g} in every row: there is "
-            "nothing to tell apart."
+            f"The only class column of {table}, `{header[columns[0]]}`, is {known[0]:g} in every row: there is nothing "
+            "to tell apart."
         )
     return Labels([header[i] for i in columns], values)
+
+
+def _hint(cell: str) -> str:
+    """Return the way to read a table with such cells."""
+    option = UnknownLabels.option_for(cell)
+    return f"set dataset.{option} to ignore, zeros or ones where that is a label that is not known; " if option else ""

@@ -156,7 +156,7 @@ class AugmentingPreprocessor(ImagePreprocessor):
             self._erase(images, samples["key"])
         if self._mixer and "label" in samples:
             shares = self._mix(images, samples["key"])  # (B, B)
-            samples["target"] = shares @ self._dense(samples["label"])  # (B, K)
+            samples["target"] = _mixed(shares, self._dense(samples["label"]))
         return batch
 
     def _erase(self, images: Tensor, keys: Tensor) -> None:
@@ -177,3 +177,10 @@ class AugmentingPreprocessor(ImagePreprocessor):
 
     def _dense(self, label: Tensor) -> Tensor:
         return label.float() if label.ndim == 2 else functional.one_hot(label, self.num_classes).float()
+
+
+def _mixed(shares: Tensor, labels: Tensor) -> Tensor:
+    """Return the labels (B, K) of mixed images; NaN where one of an image's parts is unknown, and nowhere else."""
+    unknown = labels.isnan()
+    mixed = shares @ labels.masked_fill(unknown, 0)
+    return mixed.masked_fill(shares @ unknown.to(shares.dtype) > 0, torch.nan)

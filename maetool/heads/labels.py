@@ -1,0 +1,64 @@
+"""Losses of labels of which some may be unknown, and weights of classes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from maetool.errors import UsageError
+
+
+def known_binary_cross_entropy(
+    logits: Tensor, target: Tensor, class_weight: Tensor | None = None, pos_weight: Tensor | None = None
+) -> Tensor:
+    """Return the mean binary cross-entropy, a scalar, over all labels that are known; 0 where none is.
+
+    Args:
+        logits: (N, K).
+        target: float (N, K) from 0 to 1; NaN where the label is unknown.
+        class_weight: (K,), how much each class counts in the mean.
+        pos_weight: (K,), how much a positive label counts beside a negative one.
+    """
+    counts = (~target.isnan()).to(logits.dtype)
+    if class_weight is not None:
+        counts = counts * class_weight.to(logits.dtype)
+    target = target.nan_to_num(0.0).to(logits.dtype)
+    losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none", pos_weight=pos_weight)
+    return (losses * counts).sum() / counts.sum().clamp(min=torch.finfo(logits.dtype).tiny)
+
+
+def balanced_weights(counts: Tensor) -> Tensor:
+    """Return the weight of each class (K,), N / (K n), so that all classes together count alike; 0 for one without.
+
+    This is what scikit-learn calls "balanced".
+
+    Args:
+        counts: (K,), the number n of images of each class.
+    """
+    counts = counts.double()
+    weights = counts.sum() / (len(counts) * counts)
+    return torch.where(counts > 0, weights, 0.0).float()
+
+
+def balanced_pos_weights(positive: Tensor, negative: Tensor) -> Tensor:
+    """Return how much a positive label of each class (K,) counts, negatives / positives; 1 for one without either."""
+    ratio = negative.double() / positive.double()
+    return torch.where((positive > 0) & (negative > 0), ratio, 1.0).float()
+
+
+def weights_for(name: str, value: Sequence[float] | str | None, num_classes: int) -> Tensor | None:
+    """Return the numbers (K,) of an option that weights classes; ones where it is "balanced", None where it is None.
+
+    Raises:
+        UsageError: another number of them, one that is not above 0, or another word.
+    """
+    if value is None:
+        return None
+    if value == "balanced":
+        return torch.ones(num_classes)
+    if isinstance(value, str) or len(value) != num_classes or not min(value) > 0:
+        raise UsageError(
+            f'{name} is {value!r}, but must be {num_classes} numbers above 0, one for each class, "balanced" or None.'
+        )
+    return torch.tensor(value, dtype=torch.float32)
