@@ -23,7 +23,8 @@ _WRAPPERS = {
     ClassBalancedDataset: {"dataset": registry.DATASETS},
 }
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
-TASKS = ("pretraining", "classification", "segmentation", "detection")  # the tasks of maetool's models
+CLASS_TASKS = ("classification", "segmentation", "detection")
+TASKS = ("pretraining", *CLASS_TASKS, "regression")  # the tasks of maetool's models
 
 
 def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
@@ -120,7 +121,7 @@ def task_of(model: Any) -> str | None:
 def has_classes(model: Any) -> bool:
     """Return whether a model predicts classes: judged by its task, or without one by whether it has `num_classes`."""
     task = task_of(model)
-    return hasattr(model, "num_classes") if task is None else task in TASKS[1:]
+    return hasattr(model, "num_classes") if task is None else task in CLASS_TASKS
 
 
 def task_in(section: Mapping[str, Any]) -> str | None:

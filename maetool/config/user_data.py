@@ -15,7 +15,7 @@ from maetool.errors import UsageError
 from maetool.registry import DATASETS, ENCODERS, MODELS, check_arguments, find_part
 
 from .coco_places import coco_places
-from .facts import TASKS, argument_of, loaders_of, takes, task_in
+from .facts import CLASS_TASKS, TASKS, argument_of, loaders_of, takes, task_in
 from .places import all_images as all_images  # re-exported: callers ask here for what --data means
 from .places import places as places
 
@@ -24,7 +24,7 @@ _WHERE = ("type", "root", "csv_file", "source", "with_labels", "annotations")
 # What is true of all files of one data set, so that an option for training applies to validation.
 _FACTS = (
     *("zero_is_ignored", "ignore_index", "image_suffix", "annotation_suffix", "classes", "palette", "nodata", "exif"),
-    *("eight_bit", "backend", "max_pixels", "group_column"),
+    *("targets", "uncertain", "missing", "eight_bit", "backend", "max_pixels", "group_column"),
 )
 _KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
 
@@ -74,7 +74,11 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
     if task == "segmentation":
         _use_pixels(cfg, data)
         return
-    train, val = coco_places(Path(data)) if task == "detection" else places(Path(data), task == "classification")
+    train, val = (
+        coco_places(Path(data)) if task == "detection" else places(Path(data), task in ("classification", "regression"))
+    )
+    if task == "regression":
+        train, val = (_with_targets(place, cfg) for place in (train, val))
     if task == "detection" and takes(cfg.model, MODELS, "with_masks"):
         masks = argument_of(cfg.model, MODELS, "with_masks")
         train, val = ({**place, "with_masks": masks} for place in (train, val))
@@ -181,6 +185,20 @@ def share_facts(cfg: Config, options: Sequence[str]) -> None:
                 loader.dataset[name] = deepcopy(cfg.train_dataloader.dataset[name])
 
 
+def _with_targets(place: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
+    """Return the place of a dataset with the columns to predict: those of the config, or else `label`.
+
+    Raises:
+        UsageError: the data is no table.
+    """
+    if place["type"] != "CsvDataset":
+        raise UsageError(
+            f"{cfg.model.type} predicts numbers, which stand in the columns of a csv table, but --data is none: pass one."
+        )
+    dataset = (cfg.get("train_dataloader") or cfg.get("val_dataloader")).dataset
+    return {**place, "targets": dataset.get("targets") or "label"}
+
+
 def _taken(part: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: v for name, v in arguments.items() if name == "type" or takes(part, DATASETS, name)}
 
@@ -213,11 +231,14 @@ def adopt_classes(cfg: Config) -> None:
             set_classes(cfg, len(read_classes(root)))
     elif task in ("classification", "detection"):
         _adopt_labels(cfg)
+    elif task == "regression":
+        targets = cfg.train_dataloader.dataset.get("targets", "label")
+        cfg.model.num_targets = 1 if isinstance(targets, str) else len(targets)
 
 
 def set_classes(cfg: Config, number: int) -> None:
     """Set the number of classes of a model that predicts classes and takes `num_classes`; others stay as they are."""
-    if task_in(cfg.model) in TASKS[1:] and takes(cfg.model, MODELS, "num_classes"):
+    if task_in(cfg.model) in CLASS_TASKS and takes(cfg.model, MODELS, "num_classes"):
         cfg.model.num_classes = number
 
 

@@ -79,10 +79,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         runner.logger.info(runner.rate)
         runner.logger.info(self._describe())
+        if sentence := balance(runner.bare_model, self.dataloader.dataset):
+            runner.logger.info(sentence)
         if has_classes(runner.bare_model):
             runner.logger.info(describe(self.dataloader.dataset))
-            if weights := balance(runner.bare_model, self.dataloader.dataset):
-                runner.logger.info(weights)
             if warning := warning_of(self.dataloader.dataset, runner.bare_model):
                 runner.logger.warning(warning)
         with self.stop:

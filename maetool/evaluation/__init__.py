@@ -13,6 +13,7 @@ _PLACES = {
     "objects": ("DetectionEvaluator", "DetectionValLoop"),
     "on_features": ("FeatureEvaluator", "KnnEvaluator", "LinearProbeEvaluator"),
     "pixels": ("SegmentationEvaluator", "SegmentationValLoop"),
+    "regression": ("RegressionEvaluator",),
     "linear_probe": ("linear_probe_predict", "linear_probe_scores"),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

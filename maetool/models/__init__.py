@@ -7,6 +7,7 @@ _PLACES = {
     "classifier": ("ImageClassifier",),
     "detector": ("ObjectDetector",),
     "mim": ("MaskedImageModel",),
+    "regressor": ("ImageRegressor",),
     "segmentor": ("Segmentor",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

@@ -19,7 +19,8 @@ class TrainableModel(BaseModel):
     is logged, whatever its name, where MMEngine's `BaseModel` adds up all keys that contain the word "loss".
 
     Attributes:
-        task: what the model is trained for: "pretraining", "classification", "segmentation" or "detection". It decides
+        task: what the model is trained for: "pretraining", "classification", "segmentation", "detection" or
+            "regression". It decides
             how `--data` is laid out and what `maetool predict` does; see docs/plugins.md.
     """
 

@@ -15,7 +15,7 @@ from maetool.registry import ENCODERS, MODELS
 
 from .build import Part
 from .downstream import DownstreamModel
-from .pooling import AttentivePooling, FeatureNorm, FirstToken, PatchMean
+from .pooling import FeatureNorm, pooling_of
 
 
 @MODELS.register_module()
@@ -78,7 +78,7 @@ class ImageClassifier(DownstreamModel):
         self._balanced = [n for n, v in (("class_weight", class_weight), ("pos_weight", pos_weight)) if v == "balanced"]
         self.register_buffer("class_weight", weights_for("class_weight", class_weight, num_classes), persistent=False)
         self.register_buffer("pos_weight", weights_for("pos_weight", pos_weight, num_classes), persistent=False)
-        self.pool = _pooling(pooling, encoder, pool_heads)
+        self.pool = pooling_of(pooling, encoder, pool_heads)
         self.fc_norm: nn.Module = nn.Identity()
         if own_norm:
             self.fc_norm = LayerNorm(encoder.embed_dim)
@@ -171,16 +171,6 @@ def _counts(labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
         return (labels > 0).sum(dim=0), (labels == 0).sum(dim=0)
     positive = labels.bincount(minlength=num_classes)
     return positive, len(labels) - positive
-
-
-def _pooling(name: str, encoder: nn.Module, num_heads: int) -> nn.Module:
-    if name == "cls":
-        return FirstToken(encoder.num_prefix_tokens)
-    if name == "avg":
-        return PatchMean(encoder.num_prefix_tokens)
-    if name == "attention":
-        return AttentivePooling(encoder.embed_dim, num_heads)
-    raise UsageError(f'pooling is {name!r}, but must be "cls", "avg" or "attention".')
 
 
 def _check(num_classes: int, least: int, label_smoothing: float) -> None:

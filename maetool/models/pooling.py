@@ -90,3 +90,18 @@ class FeatureNorm(nn.BatchNorm1d):
         if self.training and not features.isfinite().all():
             return functional.batch_norm(features, None, None, training=True, eps=self.eps)
         return super().forward(features)
+
+
+def pooling_of(name: str, encoder: nn.Module, num_heads: int) -> nn.Module:
+    """Return the module that pools the tokens of an encoder, by its name: "cls", "avg" or "attention".
+
+    Raises:
+        UsageError: another name, or a class token wanted of an encoder without one.
+    """
+    if name == "cls":
+        return FirstToken(encoder.num_prefix_tokens)
+    if name == "avg":
+        return PatchMean(encoder.num_prefix_tokens)
+    if name == "attention":
+        return AttentivePooling(encoder.embed_dim, num_heads)
+    raise UsageError(f'pooling is {name!r}, but must be "cls", "avg" or "attention".')

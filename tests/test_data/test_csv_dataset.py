@@ -137,7 +137,7 @@ def test_a_policy_that_there_is_not(folder):
 
 @pytest.mark.parametrize("labels", [(0.25, 1.5, 0.25, 3.0), ("1e-3", 2, 2, 1), (-1.5, -1.5, 2, 2)])
 def test_measurements_are_no_classes(folder, labels):
-    with pytest.raises(UsageError, match=r"are measurements, \d different numbers from .*, and no classes"):
+    with pytest.raises(UsageError, match=r"are measurements, \d different numbers from .*: predict them by"):
         CsvDataset(table(folder, "path,label", *rows(*labels)))
 
 

@@ -149,4 +149,4 @@ def test_balanced_weights_come_from_the_training_data(repository, tmp_path):
     counts = runner.train_dataloader.dataset.labels.bincount(minlength=8)
     torch.testing.assert_close(runner.bare_model.class_weight, counts.sum() / (8.0 * counts))
     log = next(Path(cfg.work_dir).rglob("*.log")).read_text()
-    assert "Weights of the classes in the loss: balanced class_weight from " in log
+    assert "From the training data: balanced class_weight from " in log

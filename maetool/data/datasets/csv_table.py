@@ -11,10 +11,11 @@ from .source_dataset import SourceDataset
 class CsvDataset(SourceDataset, source=TableSource, with_labels=True):
     """The images that a csv table names, with its labels.
 
-    The samples have `label`: an integer, or float32 (K,) of zeros and ones, NaN where it is unknown.
+    The samples have `label`: an integer, or float32 (K,) of zeros and ones, or of numbers to predict,
+    NaN where it is unknown.
 
     Args:
-        csv_file, root, split, group_column, uncertain, missing: see `TableSource`.
+        csv_file, root, split, group_column, targets, uncertain, missing: see `TableSource`.
         in_chans, pipeline, max_broken, limit, backend, seed, max_pixels: see `FileDataset`.
         labels_fraction, labels_per_class, part: see `Subset`.
         nodata, exif, eight_bit: see `SourceDataset`.

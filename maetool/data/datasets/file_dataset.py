@@ -11,7 +11,7 @@ from maetool.data.codecs.image_size import chosen_limit, most_bytes
 from maetool.data.codecs.images import UnreadableImage, check_backend
 from maetool.data.codecs.options import AS_STORED, ReadOptions
 from maetool.data.codecs.remarks import Remarks
-from maetool.data.sources.base import Labels, Source
+from maetool.data.sources.base import Labels, Measurements, Source
 from maetool.errors import UsageError
 
 from .base import DEBUG_SAMPLES, ImageDataset
@@ -45,6 +45,7 @@ class FileDataset(ImageDataset):
 
     Attributes:
         files: those in use.
+        targets: names of the numbers to predict; empty without them.
         holds_floats: the files tried first hold other than 8-bit values; then every image is float32.
 
     Raises:
@@ -60,7 +61,7 @@ class FileDataset(ImageDataset):
         files: Source,
         in_chans: int,
         pipeline: Sequence[Any],
-        labels: Labels | None,
+        labels: Labels | Measurements | None,
         subset: Subset,
         max_broken: float,
         backend: str,
@@ -74,9 +75,13 @@ class FileDataset(ImageDataset):
         self.in_chans, self.options = in_chans, options
         self.max_broken = max_broken
         self.backend = check_backend(backend)
+        self.targets: list[str] = []
         self.holds_floats = False  # until a file that is tried does
-        chosen = subset.choose(len(files), labels and labels.values, files.groups())
-        if labels:
+        classes = labels if isinstance(labels, Labels) else None
+        chosen = subset.choose(len(files), classes and classes.values, files.groups())
+        if isinstance(labels, Measurements):
+            self.targets, self.labels = labels.names, labels.values[chosen]
+        elif labels:
             self.classes, self.labels = labels.classes, labels.values[chosen]
             self.metainfo = {"classes": tuple(labels.classes)}
         self.files = files.take(chosen.tolist()) if len(chosen) < len(files) else files

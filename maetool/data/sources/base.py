@@ -25,6 +25,18 @@ class Labels(NamedTuple):
     values: Tensor
 
 
+class Measurements(NamedTuple):
+    """Numbers to predict of the images of a dataset.
+
+    Attributes:
+        names: of the K numbers.
+        values: float32 (N, K), NaN where one is unknown.
+    """
+
+    names: list[str]
+    values: Tensor
+
+
 class Source:
     """Base of the sources: the encoded images of a dataset as bytes, in a fixed order.
 
@@ -59,7 +71,7 @@ class Source:
         """Return what to call image `index` in a message."""
         return os.path.join(self.root, self.relative(index))
 
-    def labels(self) -> Labels:
+    def labels(self) -> Labels | Measurements:
         """Return what the source knows of labels; by default the first folder of each name is the class.
 
         Raises:
@@ -94,9 +106,9 @@ class _Taken(Source):
     def path(self, index: int) -> str:
         return self.source.path(self._at(index))
 
-    def labels(self) -> Labels:
-        classes, values = self.source.labels()
-        return Labels(classes, values[torch.from_numpy(self.indices)])
+    def labels(self) -> Labels | Measurements:
+        labels = self.source.labels()
+        return labels._replace(values=labels.values[torch.from_numpy(self.indices)])
 
     def groups(self) -> Tensor | None:
         groups = self.source.groups()

@@ -8,7 +8,7 @@ from typing import ClassVar
 from maetool.errors import UsageError, printable
 from maetool.registry import SOURCES
 
-from .base import Labels
+from .base import Labels, labels_from_folders
 from .file_index import FileIndex, index_files, is_folder
 from .packed_names import Names
 from .part_names import check_part, part_of
@@ -42,7 +42,7 @@ class FolderSource(FileIndex):
         Raises:
             UsageError: images outside of class folders, one class only, or a class folder without images.
         """
-        labels = super().labels()
+        labels = labels_from_folders(self)
         if not self._is_list:
             refuse_empty_classes(self.root, labels.classes)
         return labels

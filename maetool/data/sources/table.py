@@ -4,6 +4,7 @@ import csv
 import io
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,8 +15,9 @@ from maetool.errors import UsageError
 from maetool.reading import read_text
 from maetool.registry import SOURCES
 
-from .base import Labels
+from .base import Labels, Measurements
 from .file_index import FileIndex
+from .measurements import read_measurements
 from .packed_names import Names
 from .part_names import check_part, parts_in_column, split_column_of
 from .unknown import Policy, UnknownLabels, refuse_measurements
@@ -44,6 +46,7 @@ class TableSource(FileIndex):
             usual name; None, all rows.
         group_column: column that says what belongs together, such as patients; `part`, `labels_fraction` and
             `labels_per_class` keep each group whole. It is no class.
+        targets: column, or columns, of numbers to predict in place of labels, for `ImageRegressor`.
         uncertain, missing: what cells without a 0 or 1 mean in a table of several labels, see `UnknownLabels`.
 
     Raises:
@@ -51,7 +54,7 @@ class TableSource(FileIndex):
     """
 
     files_in: ClassVar[str | None] = "csv_file"
-    _labels: Labels
+    _labels: Labels | Measurements
     _groups: Tensor | None
 
     def __init__(
@@ -60,17 +63,18 @@ class TableSource(FileIndex):
         root: str | Path | None = None,
         split: str | None = None,
         group_column: str | None = None,
+        targets: str | Sequence[str] | None = None,
         uncertain: Policy = "refuse",
         missing: Policy = "refuse",
     ) -> None:
         unknown = UnknownLabels(uncertain, missing)
-        files, labels, groups = _read(csv_file, root, split, group_column, unknown)
+        files, labels, groups = _read(csv_file, root, split, group_column, unknown, targets)
         super().__init__(files.root, files.names)
         object.__setattr__(self, "_labels", labels)
         object.__setattr__(self, "_groups", groups)
 
-    def labels(self) -> Labels:
-        """Return the labels of the table: integers, or float32 (N, K) of zeros and ones, NaN where unknown."""
+    def labels(self) -> Labels | Measurements:
+        """Return the labels: integers, or float32 (N, K) of zeros and ones, or numbers; NaN where unknown."""
         return self._labels
 
     def groups(self) -> Tensor | None:
@@ -88,7 +92,9 @@ def read_table(
     Raises:
         UsageError: a table of another form, or a path that is not there.
     """
-    return _read(csv_file, root, None, None, unknown or UnknownLabels())[:2]
+    files, labels, _ = _read(csv_file, root, None, None, unknown or UnknownLabels())
+    assert isinstance(labels, Labels)  # without targets
+    return files, labels
 
 
 def parts_of_table(csv_file: str | Path) -> set[str]:
@@ -103,8 +109,13 @@ def parts_of_table(csv_file: str | Path) -> set[str]:
 
 
 def _read(
-    csv_file: str | Path, root: str | Path | None, split: str | None, group_column: str | None, unknown: UnknownLabels
-) -> tuple[FileIndex, Labels, Tensor | None]:
+    csv_file: str | Path,
+    root: str | Path | None,
+    split: str | None,
+    group_column: str | None,
+    unknown: UnknownLabels,
+    targets: str | Sequence[str] | None = None,
+) -> tuple[FileIndex, Labels | Measurements, Tensor | None]:
     table = os.path.abspath(os.path.expanduser(csv_file))
     header, rows = _rows(table)
     path = _path_column(header)
@@ -113,7 +124,10 @@ def _read(
     if not rows:
         raise UsageError(f"{table} has a header but no rows: write one for each image.")
     names = [row[path].strip() for row in rows]
-    if "label" in header:
+    labels: Labels | Measurements
+    if targets is not None:
+        labels = read_measurements(table, header, rows, targets, unknown)
+    elif "label" in header:
         labels = _single(table, names, [row[header.index("label")].strip() for row in rows])
     else:
         no_class = {path, *(header.index(name) for name in (group_column, split_column_of(header)) if name in header)}
@@ -124,7 +138,7 @@ def _read(
     files = _files(
         table, os.path.abspath(os.path.expanduser(root or os.path.dirname(table))), [names[i] for i in chosen]
     )
-    return files, Labels(labels.classes, labels.values[chosen]), None if groups is None else groups[chosen]
+    return files, labels._replace(values=labels.values[chosen]), None if groups is None else groups[chosen]
 
 
 def _path_column(header: list[str]) -> int | None:

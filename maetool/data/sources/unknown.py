@@ -68,7 +68,8 @@ def refuse_measurements(table: str, cells: Sequence[str]) -> None:
     if fractions or seldom:
         raise UsageError(
             f"The labels of {table} are measurements, {len(set(numbers))} different numbers from {min(numbers):g} to "
-            f"{max(numbers):g}, and no classes: write a name for each range of values that is a class."
+            f"{max(numbers):g}: predict them by model.type=ImageRegressor with "
+            "dataset.targets=label, or write a name for each range of values that is a class."
         )
 
 

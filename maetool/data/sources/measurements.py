@@ -1,0 +1,60 @@
+"""Numbers in a table that are to be predicted."""
+
+from collections.abc import Sequence
+
+import torch
+
+from maetool.errors import UsageError
+
+from .base import Measurements
+from .unknown import UnknownLabels
+
+
+def read_measurements(
+    table: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    targets: str | Sequence[str],
+    unknown: UnknownLabels,
+) -> Measurements:
+    """Return the numbers in columns of a table.
+
+    Args:
+        table: its path, for messages.
+        header, rows: its cells.
+        targets: name of one column, or names of several.
+        unknown: empty cells and NaN are NaN with `missing="ignore"`.
+
+    Raises:
+        UsageError: no such column, a cell that is not a finite number, or a column of one value.
+    """
+    names = [targets] if isinstance(targets, str) else list(targets)
+    absent = [name for name in names if name not in header]
+    if absent or not names:
+        wrong = f"`{absent[0]}`" if absent else "no column"
+        raise UsageError(f"targets names {wrong}, but {table} has the columns {', '.join(header)}: name some of them.")
+    columns = [header.index(name) for name in names]
+    values = torch.empty(len(rows), len(names))
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            values[i, j] = _number(table, i + 2, header[column], row[column], unknown)
+    for name, column in zip(names, values.T, strict=True):
+        if column[~column.isnan()].unique().numel() < 2:
+            raise UsageError(f"The column `{name}` of {table} holds fewer than two different numbers to predict.")
+    return Measurements(names, values)
+
+
+def _number(table: str, row: int, column: str, cell: str, unknown: UnknownLabels) -> float:
+    missing = UnknownLabels.option_for(cell) == "missing"
+    if missing and unknown.missing == "ignore":
+        return float("nan")
+    try:
+        number = float(cell)
+    except ValueError:
+        number = float("nan")
+    if abs(number) < float("inf"):
+        return number
+    hint = 'set dataset.missing="ignore" to leave it out of the loss' if missing else "correct the cell"
+    raise UsageError(
+        f"Row {row} of {table} has `{cell}` in the column `{column}`, which is not a finite number: {hint}."
+    )
