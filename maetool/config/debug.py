@@ -16,7 +16,7 @@ from .user_data import set_classes
 _ITERS, _EPOCHS = 2, 2
 _BATCH = DEBUG_SAMPLES // _ITERS
 # Drawn datasets that replace files, by the task of the model; ShapesDataset for all other tasks.
-_DRAWN = {"segmentation": "ShapesSegmentation", "detection": "ObjectShapesDataset"}
+_DRAWN = {"regression": "MeasuredShapes", "segmentation": "ShapesSegmentation", "detection": "ObjectShapesDataset"}
 
 
 def shrink(cfg: Config) -> list[str]:
@@ -35,6 +35,8 @@ def shrink(cfg: Config) -> list[str]:
     for name, loader in loaders_of(cfg):
         sentences += _shrink_loader(name, loader, _DRAWN.get(task_in(cfg.model) or "", "ShapesDataset"))
         metainfo = getattr(find_part(loader.dataset.type, DATASETS), "metainfo", None)
+        if loader.dataset.type == "MeasuredShapes" and "num_targets" in cfg.model:
+            cfg.model.num_targets = 1
         if isinstance(metainfo, Mapping) and "classes" in metainfo:
             set_classes(cfg, len(metainfo["classes"]))
     if cfg.pop("init_from", None):

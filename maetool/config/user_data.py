@@ -193,7 +193,8 @@ def _with_targets(place: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
     """
     if place["type"] != "CsvDataset":
         raise UsageError(
-            f"{cfg.model.type} predicts numbers, which stand in the columns of a csv table, but --data is none: pass one."
+            f"{cfg.model.type} predicts numbers, which stand in the columns of a csv table, but --data is none: "
+            "pass one."
         )
     dataset = (cfg.get("train_dataloader") or cfg.get("val_dataloader")).dataset
     return {**place, "targets": dataset.get("targets") or "label"}

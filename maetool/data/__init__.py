@@ -13,6 +13,7 @@ _PLACES = {
     "datasets.shard_dataset": ("ShardDataset",),
     "datasets.source_dataset": ("SourceDataset",),
     "drawn.bands": ("BandsDataset",),
+    "drawn.measured_shapes": ("MeasuredShapes",),
     "drawn.moving_shapes": ("MovingShapesDataset",),
     "drawn.object_shapes": ("ObjectShapesDataset",),
     "drawn.shapes": ("ShapesDataset",),

@@ -46,7 +46,7 @@ class RegressionEvaluator(BaseEvaluator):
         Raises:
             UsageError: they have none.
         """
-        if getattr(dataset, "labels", None) is None or dataset.classes:
+        if not getattr(dataset, "targets", None):
             raise UsageError(
                 "The validation data has no numbers to predict: set dataset.targets to columns of a table."
             )

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn import functional
 
 from maetool.config.load import load_for
-from maetool.data import CsvDataset
+from maetool.data import CsvDataset, MeasuredShapes, ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.engine.launch import build_runner
 from maetool.errors import UsageError
@@ -136,3 +136,20 @@ def test_folders_hold_no_numbers(folder):
     path.write_text(CONFIG)
     with pytest.raises(UsageError, match="ImageRegressor predicts numbers, which stand in the columns of a csv table"):
         load_for(path, [], str(folder))
+
+
+def test_debug_draws_numbers_where_the_table_is_missing(folder):
+    path = folder / "numbers.py"
+    table = 'dict(_delete_=True, type="CsvDataset", csv_file="none.csv", targets=["a", "b"])'
+    path.write_text(CONFIG + f"train_dataloader.update(dataset={table})\nval_dataloader = dict(dataset={table})\n")
+    cfg, _ = load_for(path, [], debug=True)
+    assert cfg.train_dataloader.dataset.type == "MeasuredShapes"
+    cfg.work_dir = str(folder / "work")
+    build_runner(cfg).train()
+
+
+def test_drawn_numbers_are_shares_of_the_objects():
+    data = MeasuredShapes(5, 32, seed=3)
+    shares = [float((ShapesDataset(5, 32, seed=3).scene(i).semantic > 0).mean()) * 100 for i in range(5)]
+    assert [data[i]["label"].item() for i in range(5)] == pytest.approx(shares)
+    assert data.classes == [] and len(set(shares)) == 5

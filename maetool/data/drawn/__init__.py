@@ -4,6 +4,7 @@ from maetool._lazy import lazily
 
 _PLACES = {
     "bands": ("BandsDataset",),
+    "measured_shapes": ("MeasuredShapes",),
     "moving_shapes": ("MovingShapesDataset",),
     "object_shapes": ("ObjectShapesDataset",),
     "shapes": ("ShapesDataset",),
