@@ -50,6 +50,7 @@ FLOORS = {
     "data.objects": {"_deprecated"},
     "data.collate": set(),
     "data.workers": {"compat"},
+    "data.balanced_sampler": {"annotations", "data.keys", "data.samplers", "errors", "ops", "registry"},
     "data.samplers": {"errors", "ops", "registry", "data.keys"},
     "data.codecs": DATA,
     "data.sources": {*DATA, "_deprecated", "data.codecs"},

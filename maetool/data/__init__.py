@@ -3,6 +3,7 @@
 from maetool._lazy import lazily
 
 _PLACES = {
+    "balanced_sampler": ("BalancedSampler",),
     "collate": ("collate_samples",),
     "datasets.base": ("ImageDataset",),
     "datasets.coco": ("CocoDataset",),

@@ -131,8 +131,8 @@ def test_few_labels_are_drawn_among_the_known(folder):
 
 
 def test_a_policy_that_there_is_not(folder):
-    with pytest.raises(UsageError, match="uncertain is 'ignroe', but must be one of refuse, ignore, zeros, ones"):
-        CsvDataset(table(folder, "path,a,b", *rows("1,0", "0,1")), uncertain="ignroe")
+    with pytest.raises(UsageError, match="uncertain is 'ignoring', but must be one of refuse, ignore, zeros, ones"):
+        CsvDataset(table(folder, "path,a,b", *rows("1,0", "0,1")), uncertain="ignoring")
 
 
 @pytest.mark.parametrize("labels", [(0.25, 1.5, 0.25, 3.0), ("1e-3", 2, 2, 1), (-1.5, -1.5, 2, 2)])

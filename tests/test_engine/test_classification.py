@@ -144,8 +144,10 @@ if __name__ == "__main__":
 def test_balanced_weights_come_from_the_training_data(repository, tmp_path):
     cfg = make_config(repository)
     cfg.model.type, cfg.model.class_weight, cfg.work_dir = "ImageClassifier", "balanced", str(tmp_path / "work")
+    cfg.train_dataloader.sampler = {"type": "BalancedSampler"}
     runner = launch.build_runner(cfg)
     runner.train()
+    assert type(runner.train_dataloader.sampler).__name__ == "BalancedSampler"
     counts = runner.train_dataloader.dataset.labels.bincount(minlength=8)
     torch.testing.assert_close(runner.bare_model.class_weight, counts.sum() / (8.0 * counts))
     log = next(Path(cfg.work_dir).rglob("*.log")).read_text()
