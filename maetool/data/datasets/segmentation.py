@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from maetool.registry import DATASETS
 
 from .dense import DenseDataset
 from .file_dataset import FileDataset
-from .subsets import Subset
+from .mask_values import LOOKED_AT, MaskValues
+from .subsets import Subset, evenly_spaced
 
 CLASSES_FILE = "classes.txt"
 _HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
@@ -83,8 +85,8 @@ class SegmentationDataset(DenseDataset, FileDataset):
         if palette is not None and len(palette) != len(listed):
             raise UsageError(f"palette has {len(palette)} colours, but there are {len(listed)} classes.")
         self._num_classes = len(listed)
-        pictures = _files(self.root / images, image_suffix)
-        truths = _files(self.root / annotations, annotation_suffix)
+        pictures = _files(self.root / images, image_suffix, "image_suffix")
+        truths = _files(self.root / annotations, annotation_suffix, "annotation_suffix")
         expected = sorted(pictures | truths) if names is None else _listed(self.root / names)
         _check_pairs(expected, pictures, truths)
         subset = Subset(limit=limit, seed=seed)
@@ -115,6 +117,33 @@ class SegmentationDataset(DenseDataset, FileDataset):
             raise UnreadableImage(path, reason)
         return {**sample, "semantic": self._classes_of(values, path)}
 
+    def describe(self) -> str:
+        """Return sentences on the number of images, and on the share of each class in some of the masks.
+
+        Raises:
+            UsageError: there is nothing to learn, see `MaskValues.check`.
+        """
+        self.values.check()
+        return f"{super().describe()} {self.values.describe()}"
+
+    def warning_of(self, model: object) -> str:
+        """Return a sentence on classes that do not occur; see `MaskValues.warning`."""
+        return self.values.warning()
+
+    @cached_property
+    def values(self) -> MaskValues:
+        """The values of the pixels in a bounded number of masks; those that cannot be read are left out."""
+        counts, read = np.zeros(256, np.int64), 0
+        for index in evenly_spaced(len(self), LOOKED_AT).tolist():
+            try:
+                found = np.bincount(read_index_png(self._truths[index], self.max_pixels).ravel())
+            except UnreadableImage:
+                continue
+            longest = max(len(counts), len(found))
+            counts = np.pad(counts, (0, longest - len(counts))) + np.pad(found, (0, longest - len(found)))
+            read += 1
+        return MaskValues(counts, read, len(self), self.classes, self.zero_is_ignored, self.ignore_index)
+
     def name_of(self, index: int) -> str:
         """Return the name that the image at `index` and its PNG share."""
         return self.names[index]
@@ -142,10 +171,11 @@ def read_index_png(path: Path, max_pixels: int = MAX_PIXELS, exif: bool = False)
     """
     try:
         data = read_bytes(str(path), most_bytes(max_pixels))
+        _refuse_lossy(path, data)
         photo_size(data, max_pixels)
         with open_by_pillow(data, max_pixels) as picture:
             mode, values = picture.mode, np.array(picture)
-    except UnreadableImage:
+    except (UnreadableImage, UsageError):
         raise
     except Refused as error:
         raise UnreadableImage(path, error) from error
@@ -156,6 +186,14 @@ def read_index_png(path: Path, max_pixels: int = MAX_PIXELS, exif: bool = False)
         raise UnreadableImage(path, reason)
     values = turned(torch.from_numpy(values), orientation_of(data)).numpy() if exif else values
     return values.astype(np.int64)
+
+
+def _refuse_lossy(path: Path, data: bytes) -> None:
+    if data.startswith(b"\xff\xd8") or (data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8 "):
+        raise UsageError(
+            f"{path} is a JPEG or lossy WebP, whose compression changes values, so that its classes are not those that "
+            "were drawn: write masks as PNG from their source."
+        )
 
 
 def read_classes(root: Path) -> list[str]:
@@ -175,12 +213,19 @@ def read_classes(root: Path) -> list[str]:
     return names
 
 
-def _files(folder: Path, suffix: str) -> dict[str, Path]:
-    """Return name to file of all files below a folder that end so."""
+def _files(folder: Path, suffix: str, option: str) -> dict[str, Path]:
+    """Return name to file of all files below a folder that end so, in upper or lower case."""
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}: {_HOW_TO_SET}.")
-    found = folder.rglob(f"*{suffix}")
-    return {path.relative_to(folder).as_posix().removesuffix(suffix): path for path in found if path.is_file()}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = [path for path in files if path.name.lower().endswith(suffix.lower())]
+    if files and not found:
+        endings = ", ".join(sorted({path.suffix for path in files})[:5])
+        raise UsageError(
+            f"No file in {folder} ends in {suffix}, but there are {len(files)} that end in {endings}: set "
+            f"dataset.{option} to the ending that counts."
+        )
+    return {path.relative_to(folder).as_posix()[: -len(suffix) or None]: path for path in found}
 
 
 def _listed(path: Path) -> list[str]:

@@ -1,0 +1,84 @@
+"""Masks of every convention, and what is said of them before a training."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maetool.data import SegmentationDataset
+from maetool.errors import UsageError
+
+
+def dataset(folder, masks, classes=("sky", "road", "car"), ending=".png", **options):
+    for name in ("images", "masks"):
+        (folder / name).mkdir(exist_ok=True)
+    for i, values in enumerate(masks):
+        values = np.array(values, np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+        Image.fromarray(np.zeros((*values.shape, 3), np.uint8)).save(folder / "images" / f"{i}.JPG")
+        Image.fromarray(values).save(folder / "masks" / f"{i}{ending}")
+    return SegmentationDataset(folder, "images", "masks", classes=list(classes), **options)
+
+
+def test_shares_are_told_by_name(tmp_path):
+    data = dataset(tmp_path, [[[0, 1], [2, 255]], [[0, 0], [0, 1]]])
+    text = (
+        "2 images whose pixels are of 3 classes. Pixels in the 2 masks: sky 50.0%, road 25.0%, car 12.5%; 12.5% count"
+    )
+    assert data.describe().startswith(text)
+    assert data.warning_of(None) == ""
+
+
+def test_of_many_masks_and_classes_some(tmp_path):
+    data = dataset(tmp_path, [[[i % 20, 0]] for i in range(70)], [f"c{i}" for i in range(20)])
+    assert "Pixels in 64 of 70 masks: c0 " in data.describe() and ", ..., " in data.describe()
+
+
+@pytest.mark.parametrize(
+    ("masks", "options", "sentence"),
+    [
+        ([[0, 255], [255, 0]], {}, r"values 0: 50.0%, 255: 50.0%, but 255 counts nothing.* write 1 in its place"),
+        ([[0, 255], [255, 0]], {"zero_is_ignored": True}, "if 255 is the second class"),
+        ([[0, 1], [1, 1]], {"zero_is_ignored": True}, r"if the masks count from 0, set zero_is_ignored=False"),
+        ([[255, 255], [255, 255]], {}, "none of them counts"),
+        ([[0, 0], [0, 0]], {"zero_is_ignored": True}, "no two classes"),
+    ],
+)
+def test_masks_from_which_nothing_is_learnt(tmp_path, masks, options, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        dataset(tmp_path, [masks], ("background", "object"), **options).describe()
+
+
+def test_numbers_that_may_be_shifted_are_asked_about(tmp_path):
+    data = dataset(tmp_path, [[[0, 1], [2, 2]]], zero_is_ignored=True)
+    assert data.describe()
+    warning = data.warning_of(None)
+    assert warning.startswith(
+        "1 of 3 classes never occur in the 1 masks: `car`. 25.0% of the pixels are 0, which counts"
+    )
+    assert "zero_is_ignored" not in dataset(tmp_path, [[[1, 1], [2, 2]]], zero_is_ignored=True).warning_of(None)
+    assert dataset(tmp_path, [[[0, 0], [0, 2]]]).warning_of(None).endswith("never occur in the 1 masks: `road`.")
+
+
+def test_palettes_hold_their_numbers(tmp_path):
+    data = dataset(tmp_path, [[[0, 1], [2, 2]]])
+    picture = Image.open(tmp_path / "masks" / "0.png").convert("L")
+    indexed = Image.fromarray(np.array(picture), "P")
+    indexed.putpalette([9, 9, 9, 200, 0, 0, 0, 200, 0])
+    indexed.save(tmp_path / "masks" / "0.png")
+    assert data.describe().count("car 50.0%") == 1
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".JPEG", ".webp"])
+def test_lossy_masks_are_refused(tmp_path, ending):
+    with pytest.raises(UsageError, match="compression changes values"):
+        dataset(tmp_path, [[[0, 1], [2, 2]]], ending=ending, annotation_suffix=ending.lower())
+
+
+@pytest.mark.parametrize("ending", [".png", ".PNG", ".Png"])
+def test_endings_in_any_case(tmp_path, ending):
+    assert len(dataset(tmp_path, [[[0, 1], [2, 2]]], ending=ending)) == 1
+
+
+@pytest.mark.parametrize("option", ["image_suffix", "annotation_suffix"])
+def test_other_endings_are_named_with_the_option(tmp_path, option):
+    with pytest.raises(UsageError, match=rf"ends in .tiff, but there are 1 that end in .*: set dataset.{option} to"):
+        dataset(tmp_path, [[[0, 1], [2, 2]]], **{option: ".tiff"})
