@@ -196,8 +196,7 @@ def _with_targets(place: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
             f"{cfg.model.type} predicts numbers, which stand in the columns of a csv table, but --data is none: "
             "pass one."
         )
-    dataset = (cfg.get("train_dataloader") or cfg.get("val_dataloader")).dataset
-    return {**place, "targets": dataset.get("targets") or "label"}
+    return {**place, "targets": _learnt_from(cfg).get("targets") or "label"}
 
 
 def _taken(part: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,13 +226,13 @@ def adopt_classes(cfg: Config) -> None:
     """
     task = task_in(cfg.model)
     if task == "segmentation":
-        root = Path(cfg.train_dataloader.dataset.get("root", ""))
+        root = Path(_learnt_from(cfg).get("root", ""))
         if (root / CLASSES_FILE).is_file():
             set_classes(cfg, len(read_classes(root)))
     elif task in ("classification", "detection"):
         _adopt_labels(cfg)
     elif task == "regression":
-        targets = cfg.train_dataloader.dataset.get("targets", "label")
+        targets = _learnt_from(cfg).get("targets", "label")
         cfg.model.num_targets = 1 if isinstance(targets, str) else len(targets)
 
 
@@ -243,10 +242,15 @@ def set_classes(cfg: Config, number: int) -> None:
         cfg.model.num_classes = number
 
 
+def _learnt_from(cfg: Config) -> Any:
+    """Return the training dataset of a config, or that of validation where nothing is trained, as for kNN."""
+    return (cfg.get("train_dataloader") or cfg.val_dataloader).dataset
+
+
 def _adopt_labels(cfg: Config) -> None:
     encoder = cfg.model.get("encoder")
     facts = {"in_chans": argument_of(encoder, ENCODERS, "in_chans")} if encoder else {}
-    dataset = DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": [], **facts})
+    dataset = DATASETS.build({**_learnt_from(cfg), "pipeline": [], **facts})
     labels = labels_of(dataset)
     set_classes(cfg, len(labels.classes))
     several = labels.values is not None and labels.values.ndim == 2

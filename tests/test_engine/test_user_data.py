@@ -193,3 +193,8 @@ def test_what_is_true_of_the_files_is_true_of_all_parts(repository, folder, opti
     own = f"val_dataloader.dataset.{name}={0 if name == 'ignore_index' else True}"
     cfg, _ = load_for(path, [f"train_dataloader.dataset.{option}", own], str(folder))
     assert str(cfg.val_dataloader.dataset[name]) == own.partition("=")[2]
+
+
+def test_a_config_that_trains_nothing_takes_data(repository, folder):
+    cfg, _ = load_for(repository / "configs/knn/vit-t_shapes.py", [], str(folder / "split"))
+    assert cfg.model.num_classes == 2 and str(cfg.val_cfg.bank_dataloader.dataset.root).endswith("train")

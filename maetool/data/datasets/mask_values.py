@@ -87,7 +87,7 @@ class MaskValues:
         zeros = self.counts[0] / self.counts.sum()
         if self.zero_is_ignored and zeros and len(absent) < len(self.classes) and absent[-1] == self.classes[-1]:
             text += (
-                f" {zeros:.1%} of the pixels are 0, which counts nothing, and the last class is among the absent ones: if "
-                "the masks count from 0, set zero_is_ignored=False."
+                f" {zeros:.1%} of the pixels are 0, which counts nothing, and the last class is among the absent ones: "
+                "if the masks count from 0, set zero_is_ignored=False."
             )
         return text
