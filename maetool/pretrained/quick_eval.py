@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from maetool.data.datasets.labels import Labels, aligned, describe_balance, labels_of
+from maetool.data.datasets.labels import Labels, aligned, describe_balance, labels_of, present
 from maetool.errors import UsageError
 from maetool.evaluation import pixel_features
 from maetool.ops.geometry import format_size
@@ -93,20 +93,12 @@ class QuickEvaluation:
         dataset = build_for(model, self.places[use], size)
         labels = labels_of(dataset)
         classes = classes or labels.classes
-        self.balance[use] = describe_balance(labels if use == "learn" else _present(labels))
+        self.balance[use] = describe_balance(labels if use == "learn" else present(labels))
         at = f" at {format_size(size)}" if size else ""
         outputs = extract(model, dataset, features, f"{prefix}images to {use}{at}", self.batch_size, self.workers)
         broken = len(dataset) - len(outputs["index"])
         self.balance[use] += f" {broken:,} of them cannot be read and do not count." * bool(broken)
         return {**outputs, "label": aligned(Labels(labels.classes, outputs["label"]), classes)}, classes
-
-
-def _present(labels: Labels) -> Labels:
-    """Return the labels without the classes that no image has."""
-    several = labels.values.ndim == 2
-    used = labels.values.any(dim=0) if several else labels.values.bincount(minlength=len(labels.classes)) > 0
-    classes = [name for name, present in zip(labels.classes, used.tolist(), strict=True) if present]
-    return Labels(classes, labels.values[:, used] if several else used.cumsum(0)[labels.values] - 1)
 
 
 def to_text(results: Metrics) -> str:

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from maetool.data import ImageFolderDataset, ShapesDataset
-from maetool.data.datasets.labels import Labels, aligned, describe_balance, labels_of
+from maetool.data.datasets.labels import Labels, aligned, describe, describe_balance, labels_of
 from maetool.errors import UsageError
 
 
@@ -47,3 +48,25 @@ def test_data_without_labels():
     data.classes = []
     with pytest.raises(UsageError, match=r"images of ShapesDataset have no labels: set dataset.with_labels=True"):
         labels_of(data)
+
+
+def classes_with(tmp_path, *numbers, **arguments):
+    for label, number in enumerate(numbers):
+        for i in range(number):
+            (tmp_path / "set" / f"c{label:02d}").mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / "set" / f"c{label:02d}" / f"{i}.png")
+    return ImageFolderDataset(tmp_path / "set", with_labels=True, index_cache=tmp_path / "cache", **arguments)
+
+
+@pytest.mark.parametrize("limit", [3, 8, 59])
+def test_a_limit_may_leave_classes_out(tmp_path, limit):
+    text = describe(classes_with(tmp_path, *[3] * 20, limit=limit))
+    left = 20 - min(limit, 20)
+    assert f"{limit} labelled images" in text
+    assert text.endswith(f"{left} of 20 classes have no image among these, because of `limit`.") == bool(left)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_one_image_of_each_class(tmp_path, part):
+    with pytest.raises(UsageError, match="None of the 5 images can be held out for validation"):
+        classes_with(tmp_path, *[1] * 5, part=part)

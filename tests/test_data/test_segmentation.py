@@ -328,3 +328,8 @@ def test_the_layouts_of_known_data_sets(repository, tmp_path, name, picture, tru
     assert dataset[0]["semantic"].unique().tolist() == [0 if name == "ade20k" else 1]
     assert len(dataset.classes) == len(set(dataset.classes)) == {"ade20k": 150, "cityscapes": 19, "voc": 21}[name]
     assert ("palette" in dataset.metainfo) == (name == "cityscapes")
+
+
+def test_a_word_is_no_list_of_classes(tmp_path):
+    with pytest.raises(UsageError, match="classes is 'road', a word, but must be a list"):
+        SegmentationDataset(tmp_path, classes="road")

@@ -46,6 +46,7 @@ class FileDataset(ImageDataset):
     Attributes:
         files: those in use.
         targets: names of the numbers to predict; empty without them.
+        limited: whether `limit` leaves images out, so that classes may have none.
         holds_floats: the files tried first hold other than 8-bit values; then every image is float32.
 
     Raises:
@@ -79,6 +80,7 @@ class FileDataset(ImageDataset):
         self.holds_floats = False  # until a file that is tried does
         classes = labels if isinstance(labels, Labels) else None
         chosen = subset.choose(len(files), classes and classes.values, files.groups())
+        self.limited = subset.limit is not None and subset.limit < len(files)
         if isinstance(labels, Measurements):
             self.targets, self.labels = labels.names, labels.values[chosen]
         elif labels:

@@ -66,7 +66,12 @@ def describe(dataset: Any) -> str:
         UsageError: see `labels_of` and `describe_balance`.
     """
     own = getattr(dataset, "describe", None)
-    return own() if own else describe_balance(labels_of(dataset))
+    if own:
+        return own()
+    labels = labels_of(dataset)
+    if getattr(dataset, "limited", False):  # some classes are left out on purpose, by a number of images
+        return describe_balance(present(labels)) + _left_out(labels)
+    return describe_balance(labels)
 
 
 def warning_of(dataset: Any, model: Any) -> str:
@@ -83,6 +88,8 @@ def describe_balance(labels: Labels) -> str:
     """
     total, counts = len(labels.values), count_classes(labels)
     pairs = sorted(zip(counts, labels.classes, strict=True), key=lambda pair: -pair[0])
+    if not pairs:
+        raise UsageError("There is no labelled image: use more images, or a larger limit.")
     if pairs[-1][0] == 0:
         raise UsageError(
             f"{counts.count(0)} of {len(counts)} classes have no image to train on (first `{pairs[-1][1]}`): add some, "
@@ -103,6 +110,19 @@ def describe_balance(labels: Labels) -> str:
 def _unknown(values: Tensor) -> str:
     share = values.isnan().float().mean().item()
     return f", {share:.1%} unknown and ignored" if share else ""
+
+
+def present(labels: Labels) -> Labels:
+    """Return the labels without the classes that no image has."""
+    used = torch.tensor(count_classes(labels)) > 0
+    classes = [name for name, is_used in zip(labels.classes, used.tolist(), strict=True) if is_used]
+    several = labels.values.ndim == 2
+    return Labels(classes, labels.values[:, used] if several else used.cumsum(0)[labels.values] - 1)
+
+
+def _left_out(labels: Labels) -> str:
+    number = count_classes(labels).count(0)
+    return f" {number} of {len(labels.classes)} classes have no image among these, because of `limit`." * bool(number)
 
 
 def _list_of(names: Sequence[str]) -> str:

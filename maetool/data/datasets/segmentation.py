@@ -81,6 +81,8 @@ class SegmentationDataset(DenseDataset, FileDataset):
         eight_bit: bool = False,
     ) -> None:
         self.root, self.zero_is_ignored, self.ignore_index = Path(root).expanduser(), zero_is_ignored, ignore_index
+        if isinstance(classes, str):
+            raise UsageError(f"classes is {classes!r}, a word, but must be a list of the names of two or more classes.")
         listed = list(classes) if classes else read_classes(self.root)
         if palette is not None and len(palette) != len(listed):
             raise UsageError(f"palette has {len(palette)} colours, but there are {len(listed)} classes.")

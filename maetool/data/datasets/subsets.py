@@ -68,6 +68,11 @@ class Subset:
         strata = _strata(labels, count)
         if self.part != "all":
             held_out = _held_out(strata) if groups is None else groups_held_out(strata, groups)
+            if count and not held_out.any():
+                raise UsageError(
+                    f"None of the {count} images can be held out for validation, because every class has one image: "
+                    "give each class two or more, name a validation part, or check that the labels are classes."
+                )
             chosen = chosen[held_out if self.part == "val" else ~held_out]
         chosen = chosen[evenly_spaced(len(chosen), self.limit)]
         if self.fraction is None and self.per_class is None:
