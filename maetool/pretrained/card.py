@@ -68,7 +68,13 @@ def _encoder_rows(exported: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{sum(value.numel() for value in exported['state_dict'].values()) / 1e6:.1f} million"
     sizes = [f"{format_size(images[key])} pixels" for key in ("img_size", "patch_size") if images[key]]
     yield "images, patches", ", ".join([f"{images['in_chans']} channels", *sizes])
-    yield "mean and deviation of the stored values", f"{list(images['mean'])}, {list(images['std'])}"
+    if images["mean"] is not None:  # codes have none
+        yield "mean and deviation of the stored values", f"{_values(images['mean'])}, {_values(images['std'])}"
+
+
+def _values(values: Any) -> Any:
+    """Return the values of the channels, or of each view or stream by its name, as a list prints."""
+    return {name: list(each) for name, each in values.items()} if isinstance(values, Mapping) else list(values)
 
 
 def _loading(encoder: Mapping[str, Any], name: str) -> list[str]:

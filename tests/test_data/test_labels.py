@@ -50,6 +50,13 @@ def test_data_without_labels():
         labels_of(data)
 
 
+def test_several_labels_may_lack_a_class():
+    labels = Labels(["cat", "dog"], torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+    assert describe_balance(labels).endswith("1 of them no image has, so they cannot be learned (first `cat`).")
+    with pytest.raises(UsageError, match="2 of 2 classes have no image to train on"):
+        describe_balance(Labels(["cat", "dog"], torch.zeros(2, 2)))
+
+
 def classes_with(tmp_path, *numbers, **arguments):
     for label, number in enumerate(numbers):
         for i in range(number):

@@ -69,7 +69,9 @@ def describe(dataset: Any) -> str:
     if own:
         return own()
     labels = labels_of(dataset)
-    if getattr(dataset, "limited", False):  # some classes are left out on purpose, by a number of images
+    if (
+        getattr(dataset, "limited", False) and labels.values.ndim == 1
+    ):  # some classes are left out on purpose, by a number of images
         return describe_balance(present(labels)) + _left_out(labels)
     return describe_balance(labels)
 
@@ -84,27 +86,27 @@ def describe_balance(labels: Labels) -> str:
     """Return a sentence on how many images each class has; of many classes the largest and the smallest.
 
     Raises:
-        UsageError: a class has none.
+        UsageError: a class has none; where an image may have several, none has any.
     """
     total, counts = len(labels.values), count_classes(labels)
     pairs = sorted(zip(counts, labels.classes, strict=True), key=lambda pair: -pair[0])
     if not pairs:
         raise UsageError("There is no labelled image: use more images, or a larger limit.")
-    if pairs[-1][0] == 0:
+    several, missing = labels.values.ndim == 2, counts.count(0)
+    if missing and not (several and missing < len(counts)):
         raise UsageError(
-            f"{counts.count(0)} of {len(counts)} classes have no image to train on (first `{pairs[-1][1]}`): add some, "
+            f"{missing} of {len(counts)} classes have no image to train on (first `{pairs[-1][1]}`): add some, "
             "remove the class, or use more labels."
         )
     shown = pairs if len(pairs) <= _NAMED else [*pairs[:3], *pairs[-3:]]
     parts = [f"{name} {count:,} ({count / total:.1%})" for count, name in shown]
     if len(shown) < len(pairs):
         parts.insert(3, "...")
-    several = (
-        f", {(labels.values > 0).sum().item() / total:.2f} labels an image{_unknown(labels.values)}"
-        if labels.values.ndim == 2
-        else ""
-    )
-    return f"{len(counts)} classes, {total:,} labelled images{several}: {', '.join(parts)}."
+    images = f"{total:,} labelled images"
+    if several:
+        images += f", {(labels.values > 0).sum().item() / total:.2f} labels an image{_unknown(labels.values)}"
+    never = f" {missing} of them no image has, so they cannot be learned (first `{pairs[-1][1]}`)." if missing else ""
+    return f"{len(counts)} classes, {images}: {', '.join(parts)}.{never}"
 
 
 def _unknown(values: Tensor) -> str:
