@@ -141,6 +141,14 @@ def test_measurements_are_no_classes(folder, labels):
         CsvDataset(table(folder, "path,label", *rows(*labels)))
 
 
+def test_decimal_commas_are_numbers(folder):
+    path = folder / "commas.csv"
+    path.write_text("path;label\nimages/0.png;0,25\nimages/1.png;-1,5\n")
+    with pytest.raises(UsageError, match=r"are measurements, 2 different numbers from -1.5 to 0.25"):
+        CsvDataset(path)
+    assert CsvDataset(path, targets="label").labels.flatten().tolist() == [0.25, -1.5]
+
+
 def test_whole_numbers_that_seldom_repeat_are_no_classes():
     refuse_measurements("t", [str(i % 20) for i in range(60)])
     refuse_measurements("t", [*map(str, range(59)), "unknown"])

@@ -7,7 +7,7 @@ import torch
 from maetool.errors import UsageError
 
 from .base import Measurements
-from .unknown import UnknownLabels
+from .unknown import UnknownLabels, number_in
 
 
 def read_measurements(
@@ -48,11 +48,8 @@ def _number(table: str, row: int, column: str, cell: str, unknown: UnknownLabels
     missing = UnknownLabels.option_for(cell) == "missing"
     if missing and unknown.missing == "ignore":
         return float("nan")
-    try:
-        number = float(cell)
-    except ValueError:
-        number = float("nan")
-    if abs(number) < float("inf"):
+    number = number_in(cell)
+    if number is not None:
         return number
     hint = 'set dataset.missing="ignore" to leave it out of the loss' if missing else "correct the cell"
     raise UsageError(

@@ -60,7 +60,7 @@ def refuse_measurements(table: str, cells: Sequence[str]) -> None:
     Raises:
         UsageError: they are numbers with fractions, or whole ones that seldom repeat.
     """
-    numbers = [number for cell in cells if (number := _number(cell)) is not None]
+    numbers = [number for cell in cells if (number := number_in(cell)) is not None]
     if len(numbers) < len(cells):
         return
     fractions = any(number % 1 for number in numbers)
@@ -73,9 +73,10 @@ def refuse_measurements(table: str, cells: Sequence[str]) -> None:
         )
 
 
-def _number(cell: str) -> float | None:
+def number_in(cell: str) -> float | None:
+    """Return the finite number that a cell holds, also with a decimal comma; None for anything else."""
     try:
-        number = float(cell)
+        number = float(cell.replace(",", ".") if cell.count(",") == 1 and "." not in cell else cell)
     except ValueError:
         return None
     return number if abs(number) < float("inf") else None
