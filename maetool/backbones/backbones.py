@@ -75,7 +75,7 @@ class Backbone(BaseModule):
         fitting = {name: value for name, value in weights.items() if _fits(value, own.get(name))}
         self._refuse_unfilled(source, fitting)
         missing = [name for name in own if name.startswith("encoder.blocks.") and name not in fitting]
-        check_complete(missing, [name for name in weights if name not in own], weights, source)
+        check_complete(missing, [name for name in weights if name not in own], weights, own, source)
         self.load_state_dict(fitting, strict=False)
         unfilled, unused = ([n for n in names if n not in fitting] for names in (own, weights))
         print_log(

@@ -11,7 +11,7 @@ from maetool.data.datasets.base import DEBUG_SAMPLES
 from maetool.registry import DATASETS, ENCODERS, MODELS, SOURCES, as_usage_error, find_part
 
 from .facts import classes_of, loaders_of, parts_inside, schedulers_in, task_in
-from .user_data import set_classes
+from .user_data import set_classes, set_targets
 
 _ITERS, _EPOCHS = 2, 2
 _BATCH = DEBUG_SAMPLES // _ITERS
@@ -35,10 +35,10 @@ def shrink(cfg: Config) -> list[str]:
     for name, loader in loaders_of(cfg):
         sentences += _shrink_loader(name, loader, _DRAWN.get(task_in(cfg.model) or "", "ShapesDataset"))
         metainfo = getattr(find_part(loader.dataset.type, DATASETS), "metainfo", None)
-        if loader.dataset.type == "MeasuredShapes" and "num_targets" in cfg.model:
-            cfg.model.num_targets = 1
         if isinstance(metainfo, Mapping) and "classes" in metainfo:
             set_classes(cfg, len(metainfo["classes"]))
+        if isinstance(metainfo, Mapping) and "targets" in metainfo:
+            set_targets(cfg, metainfo["targets"])
     if cfg.pop("init_from", None):
         sentences.append("DEBUG: the encoder starts from random weights, because no checkpoint fits a tiny one.")
     if cfg.get("train_cfg"):

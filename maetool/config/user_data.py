@@ -232,7 +232,12 @@ def adopt_classes(cfg: Config) -> None:
     elif task in ("classification", "detection"):
         _adopt_labels(cfg)
     elif task == "regression":
-        targets = _learnt_from(cfg).get("targets", "label")
+        set_targets(cfg, _learnt_from(cfg).get("targets", "label"))
+
+
+def set_targets(cfg: Config, targets: str | Sequence[str]) -> None:
+    """Set how many numbers a model of regression predicts; others stay as they are."""
+    if task_in(cfg.model) == "regression" and takes(cfg.model, MODELS, "num_targets"):
         cfg.model.num_targets = 1 if isinstance(targets, str) else len(targets)
 
 

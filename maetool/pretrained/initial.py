@@ -124,7 +124,8 @@ def load_initial(
             f"{len(missing)} tensors are missing{named(missing)}. Pass a checkpoint of this encoder."
         )
     if min_share >= DEFAULT_SHARE:
-        check_complete(missing, report.unused, weights, path, f", or accept it with init_share below {DEFAULT_SHARE}")
+        remedy = f", or accept it with init_share below {DEFAULT_SHARE}"
+        check_complete(missing, report.unused, weights, own, path, remedy)
     load_weights_into(model, {name: value for name, value in chosen.items() if value is not own[name]})
     report.start(start_parts(model, chosen))
     return report

@@ -22,7 +22,7 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
     own = encoder.state_dict()
     weights = in_names_of([f"encoder.{name}" for name in own], weights_of(state, path))
     inside = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
-    check_complete([], [f"encoder.{name}" for name in inside if name not in own], weights, path)
+    check_complete([], [f"encoder.{name}" for name in inside if name not in own], weights, own, path)
     # What else a file holds (a decoder, the mask token of another method) is no business of a teacher's.
     inside = {name: value for name, value in (inside or weights).items() if name in own}
     fitted = fit_positions(encoder, own, inside, grid_in_meta(state.get("meta"), encoder, inside))

@@ -11,6 +11,8 @@ from maetool.errors import UsageError
 _SHOWN = 4  # names of a kind in a message
 # What may begin untrained: pretraining that drops patches has no mask token, and relative positions begin at zero.
 _MAY_BEGIN = re.compile(r"mask_token|rel_pos|relative_position")
+# A scale of ones changes nothing, as UPerNet's recipes begin with on encoders that have none.
+_SCALE = re.compile(r"\.(ls\d\.gamma|layer_scale|gamma_\d)")
 # What the other tensors of an encoder were trained with; relative positions of detectors are documented as left out.
 _CARRIES = re.compile(r"encoder\.(blocks|layers|stages|patch_embed|norm_pre|reg_token)\b(?!.*rel_pos)")
 
@@ -24,23 +26,29 @@ def named(names: Sequence[str]) -> str:
 
 
 def check_complete(
-    missing: Sequence[str], unused: Sequence[str], weights: Mapping[str, Tensor], source: str | Path, remedy: str = ""
+    missing: Sequence[str],
+    unused: Sequence[str],
+    weights: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    source: str | Path,
+    remedy: str = "",
 ) -> None:
     """Check that an encoder lacks no tensor of a file, nor the file one of the encoder, however small they are.
 
     Args:
-        missing: the model's names of tensors of the encoder that the file does not hold; mask tokens and relative
-            positions may be missing.
+        missing: the model's names of tensors of the encoder that the file does not hold; mask tokens, relative
+            positions and layer scales of ones may be missing.
         unused: the file's names of tensors that the model has no place for; only those of blocks, of the patch
             embedding and of registers matter, not class tokens, final norms, heads and counters.
         weights: the tensors of the file.
+        own: the tensors of the model.
         source: the file, for the message.
         remedy: another way than a fitting file or config.
 
     Raises:
         UsageError: the file holds another architecture.
     """
-    lacking = [name for name in missing if not _MAY_BEGIN.search(name)]
+    lacking = [name for name in missing if not _MAY_BEGIN.search(name) and not _is_neutral(name, own)]
     left = [name for name in unused if _CARRIES.match(name) and weights[name].is_floating_point()]
     kinds = {"missing": lacking, "unused": left}
     counts = [f"{len(names)} tensors are {kind}{named(names)}" for kind, names in kinds.items() if names]
@@ -49,3 +57,7 @@ def check_complete(
             f"The encoder of {source} is of another architecture than the config's: {' and '.join(counts)}. Pass a "
             f"checkpoint of this encoder, or change the encoder to that of the checkpoint{remedy}."
         )
+
+
+def _is_neutral(name: str, own: Mapping[str, Tensor]) -> bool:
+    return bool(_SCALE.search(name)) and name in own and bool((own[name] == 1).all())

@@ -29,6 +29,12 @@ _PICKLES = 5  # of the old format: number, version, system, content, keys of the
 _MOST_NAMES = 1000
 
 
+def _hashable(cls: Any) -> Any:
+    cls.__hash__ = object.__hash__  # a member of an enum may be a key of a mapping
+    return cls
+
+
+@_hashable
 class Inert(dict[Any, Any]):
     """Stands for an object of a class that is not imported; it keeps the items of a mapping, and nothing else."""
 
@@ -41,9 +47,6 @@ class Inert(dict[Any, Any]):
 
     def __eq__(self, other: object) -> bool:
         return self is other
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return id(self)  # such as a member of an enum that is a key
 
     def __setstate__(self, state: Any) -> None:
         """Keep no attributes."""

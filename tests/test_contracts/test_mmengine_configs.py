@@ -390,7 +390,7 @@ def test_options_on_data_that_replaces_the_config_s(repository, tmp_path):
         "SegmentationDataset",
         False,
     )
-    assert cfg.val_dataloader.dataset.zero_is_ignored
+    assert not cfg.val_dataloader.dataset.zero_is_ignored  # it says what the masks are
     cfg, _ = load_for(repository / SHAPES, [f"{place}.no_such_option=1"], str(tmp_path))
     with pytest.raises(UsageError, match="no argument `no_such_option`"):
         prepare_config(cfg)

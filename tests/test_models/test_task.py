@@ -18,7 +18,7 @@ from maetool.config.load import load_config
 from maetool.config.user_data import adopt_classes, point_at, use_data
 from maetool.data.drawn.layouts import write_shapes
 from maetool.errors import UsageError
-from maetool.models import ImageClassifier, MaskedImageModel, ObjectDetector, Segmentor, TrainableModel
+from maetool.models import ImageClassifier, ImageRegressor, MaskedImageModel, ObjectDetector, Segmentor, TrainableModel
 from maetool.pretrained.predict import PREDICTORS, load_trained, predict
 from maetool.registry import MODELS
 from maetool.weights.write import write_checkpoint
@@ -118,10 +118,13 @@ def picture(tmp_path):
     return tmp_path / "image.png"
 
 
+MODELS_OF_TASKS = (MaskedImageModel, ImageClassifier, ImageRegressor, Segmentor, ObjectDetector)
+
+
 def test_every_model_states_a_task():
-    tasks = {cls: task_of(cls) for cls in (MaskedImageModel, ImageClassifier, Segmentor, ObjectDetector)}
+    tasks = {cls: task_of(cls) for cls in MODELS_OF_TASKS}
     assert sorted(tasks.values()) == sorted(TASKS)
-    assert set(PREDICTORS) == set(TASKS) - {"pretraining"}
+    assert set(PREDICTORS) == set(TASKS) - {"pretraining", "regression"}
     assert task_of(TrainableModel) is task_of(BaseModel) is task_of(TasklessModel) is None
     assert task_of(SubSegmentor) == "segmentation"
 

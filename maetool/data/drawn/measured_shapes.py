@@ -23,7 +23,7 @@ class MeasuredShapes(ShapesDataset):
     """
 
     label_names: ClassVar = ShapesDataset.label_names
-    metainfo: ClassVar[dict[str, Any]] = {}
+    metainfo: ClassVar[dict[str, Any]] = {"targets": ["covered %"]}
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class MeasuredShapes(ShapesDataset):
         cache: bool = True,
     ) -> None:
         super().__init__(num_samples, img_size, in_chans, seed, pipeline, cache)
-        self.classes, self.targets = [], ["covered %"]
+        self.classes, self.targets = [], list(self.metainfo["targets"])
         self.labels = torch.stack([self._covered(index) for index in range(len(self))])
 
     def load(self, index: int) -> dict[str, Any]:
