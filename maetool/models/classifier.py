@@ -4,22 +4,19 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from maetool.errors import UsageError
 from maetool.heads.labels import balanced_pos_weights, balanced_weights, known_binary_cross_entropy, weights_for
-from maetool.layers import LayerNorm
 from maetool.registry import ENCODERS, MODELS
 
 from .build import Part
-from .downstream import DownstreamModel
-from .pooling import FeatureNorm, pooling_of
+from .pooled import PooledModel
 
 
 @MODELS.register_module()
-class ImageClassifier(DownstreamModel):
+class ImageClassifier(PooledModel):
     """Tells the class of an image, or several, from the tokens of any encoder; nothing is masked.
 
     MAE's fine-tuning is `pooling="avg", own_norm=True`, its linear probe
@@ -71,22 +68,16 @@ class ImageClassifier(DownstreamModel):
         _check(num_classes, 1 if multi_label else 2, label_smoothing)
         encoder = ENCODERS.build(encoder)
         facts = {"in_chans": encoder.in_chans, "num_classes": num_classes}
-        super().__init__(encoder, frozen, MODELS.build(data_preprocessor, default_args=facts))
+        preprocessor = MODELS.build(data_preprocessor, default_args=facts)
+        super().__init__(
+            encoder, num_classes, preprocessor, pooling, own_norm, pool_heads, frozen, batch_norm, head_std
+        )
         self.num_classes, self.multi_label, self.label_smoothing = num_classes, multi_label, label_smoothing
         if pos_weight is not None and not multi_label:
             raise UsageError("pos_weight is for model.multi_label=True; use class_weight for one label per image.")
         self._balanced = [n for n, v in (("class_weight", class_weight), ("pos_weight", pos_weight)) if v == "balanced"]
         self.register_buffer("class_weight", weights_for("class_weight", class_weight, num_classes), persistent=False)
         self.register_buffer("pos_weight", weights_for("pos_weight", pos_weight, num_classes), persistent=False)
-        self.pool = pooling_of(pooling, encoder, pool_heads)
-        self.fc_norm: nn.Module = nn.Identity()
-        if own_norm:
-            self.fc_norm = LayerNorm(encoder.embed_dim)
-            encoder.norm = nn.Identity()
-        self.head_norm = FeatureNorm(encoder.embed_dim) if batch_norm else nn.Identity()
-        self.head = nn.Linear(encoder.embed_dim, num_classes)
-        nn.init.trunc_normal_(self.head.weight, std=head_std)
-        nn.init.zeros_(self.head.bias)
 
     def forward(
         self,
@@ -107,20 +98,15 @@ class ImageClassifier(DownstreamModel):
         Raises:
             UsageError: an unknown mode, no labels or labels of another kind, or images that do not fit the encoder.
         """
-        features = self._features(images)  # (B, D)
+        features = self.features(images)  # (B, D)
         if mode == "tensor":
             return features
-        logits = self.head(self.head_norm(features)).float()  # (B, K)
+        logits = self.predictions(features)  # (B, K)
         if mode == "predict":
             return logits
         if mode != "loss":
             raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
         return self._losses(logits, data_samples or {})
-
-    def _features(self, images: Tensor) -> Tensor:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            tokens = self.encoder(images)  # (B, T + L, D)
-        return self.fc_norm(self.pool(tokens))  # (B, D)
 
     def _losses(self, logits: Tensor, samples: dict[str, Any]) -> dict[str, Tensor]:
         label = samples.get("label")

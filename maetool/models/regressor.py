@@ -3,22 +3,20 @@
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from maetool.errors import UsageError
-from maetool.layers import LayerNorm
 from maetool.registry import ENCODERS, MODELS
 
 from .build import Part
-from .downstream import DownstreamModel
-from .pooling import FeatureNorm, pooling_of
+from .pooled import PooledModel
 
 Loss = Literal["l2", "l1", "huber"]
 
 
 @MODELS.register_module()
-class ImageRegressor(DownstreamModel):
+class ImageRegressor(PooledModel):
     """Predicts one or several numbers of an image from the tokens of any encoder; nothing is masked.
 
     It learns the numbers less their mean and divided by their standard deviation over the training data, which stay
@@ -56,17 +54,11 @@ class ImageRegressor(DownstreamModel):
     ) -> None:
         _check(num_targets, loss, delta)
         encoder = ENCODERS.build(encoder)
-        super().__init__(encoder, frozen, MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
+        preprocessor = MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans})
+        super().__init__(
+            encoder, num_targets, preprocessor, pooling, own_norm, pool_heads, frozen, batch_norm, head_std
+        )
         self.num_targets, self.loss, self.delta = num_targets, loss, delta
-        self.pool = pooling_of(pooling, encoder, pool_heads)
-        self.fc_norm: nn.Module = nn.Identity()
-        if own_norm:
-            self.fc_norm = LayerNorm(encoder.embed_dim)
-            encoder.norm = nn.Identity()
-        self.head_norm = FeatureNorm(encoder.embed_dim) if batch_norm else nn.Identity()
-        self.head = nn.Linear(encoder.embed_dim, num_targets)
-        nn.init.trunc_normal_(self.head.weight, std=head_std)
-        nn.init.zeros_(self.head.bias)
         self.register_buffer("target_mean", torch.zeros(num_targets))
         self.register_buffer("target_std", torch.ones(num_targets))
 
@@ -104,12 +96,10 @@ class ImageRegressor(DownstreamModel):
         Raises:
             UsageError: an unknown mode, no labels or labels of another shape.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            tokens = self.encoder(images)  # (B, T + L, D)
-        features = self.fc_norm(self.pool(tokens))  # (B, D)
+        features = self.features(images)  # (B, D)
         if mode == "tensor":
             return features
-        predicted = self.head(self.head_norm(features)).float()  # (B, K), standardised
+        predicted = self.predictions(features)  # (B, K), standardised
         if mode == "predict":
             return predicted * self.target_std + self.target_mean
         if mode != "loss":
