@@ -3,7 +3,10 @@
 import atexit
 import multiprocessing
 import signal
+import sys
+import threading
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any
 
 from maetool.compat import STOP_SIGNALS
@@ -29,6 +32,14 @@ def ignore_signals_in_workers() -> Callable[..., None]:
 def _ignore_signals(worker_id: int, **_: Any) -> None:
     for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
+    sys.excepthook = _tell_but_lost_connections
+
+
+def _tell_but_lost_connections(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error as Python does, unless a thread that hands over tensors lost a main process that ends."""
+    in_thread = threading.current_thread() is not threading.main_thread()
+    if not (in_thread and isinstance(error, ConnectionError | EOFError)):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _end_workers() -> None:
