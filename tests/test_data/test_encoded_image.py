@@ -225,7 +225,7 @@ def test_a_file_that_breaks_while_its_crop_is_cut_is_passed_over(folder, tmp_pat
 
 def test_a_decoder_that_disagrees_with_the_header_is_named(photo, monkeypatch):
     wrong = torch.zeros(3, 500, 375, dtype=torch.uint8)
-    monkeypatch.setattr("maetool.data.codecs.encoded.decode_image", lambda *args: wrong)
+    monkeypatch.setattr("maetool.data.codecs.encoded.decode_jpeg", lambda *args: wrong)
     with pytest.raises(UnreadableImage, match="its header says 375 x 500 pixels, but it holds 500 x 375"):
         EncodedImage(jpeg(photo), "turned").crop((0, 0, 375, 300), (64, 64))
 

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from .arrays import is_array
 from .deep import is_deep
-from .image_size import MAX_PIXELS, Refused, check_pixels
-from .images import UnreadableImage, decode_image
-from .jpeg import first_rows, read_header
+from .image_size import MAX_PIXELS, Refused, check_jpeg
+from .images import UnreadableImage, decode_image, decode_jpeg
+from .jpeg import JpegHeader, first_rows, read_header
 from .options import AS_STORED, ReadOptions
 from .orientation import UPRIGHT, orientation_of
 from .resize import resize
@@ -48,8 +48,8 @@ class EncodedImage:
         self.shared = False
         self._header = read_header(data)
         self._stated = self._header and (self._header.height, self._header.width)
-        if self._stated:  # a crop may decode less than all, but what is too large is so for every crop
-            self._check(*self._stated)
+        if self._header:  # a crop may decode less than all, but what is too large is so for every crop
+            self._check(self._header)
         turns = options.exif and orientation_of(data, self._header) != UPRIGHT
         self._options = options._replace(exif=turns)
         if turns:
@@ -96,13 +96,15 @@ class EncodedImage:
         part = self._down_to(bottom, reduction)[:, top:bottom, left:right]
         return resize(part, size, by_pillow=self.backend == "pillow")  # (C, h, w)
 
-    def _check(self, height: int, width: int) -> None:
+    def _check(self, header: JpegHeader) -> None:
         try:
-            check_pixels(height, width, self.max_pixels)
+            check_jpeg(header, self.data, self.max_pixels)
         except Refused as error:
             raise UnreadableImage(self.name, error) from error
 
     def _decode(self, data: bytes, reduction: int) -> Tensor:
+        if self._header and not self._options.exif:
+            return decode_jpeg(data, self.in_chans, self.backend, reduction, self.name, self.max_pixels)
         return decode_image(data, self.in_chans, self.backend, reduction, self.name, self.max_pixels, self._options)
 
     def _down_to(self, bottom: int, reduction: int) -> Tensor:

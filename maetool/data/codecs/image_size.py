@@ -13,7 +13,7 @@ from PIL import Image
 from maetool.errors import UsageError
 
 from .heif import NEEDS, is_heif, register
-from .jpeg import SCAN, read_header
+from .jpeg import SCAN, JpegHeader, read_header
 from .png import HEAD, SIGNATURE, chunks
 
 # 16,384 x 16,384. Pillow refuses at two thirds of it, but there are honest maps of classes of 16,000 x 16,000.
@@ -61,15 +61,26 @@ def photo_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     Raises:
         Refused: not a photograph of a known format, a damaged header, or more than `max_pixels`.
     """
-    header = read_header(data)
-    size = (header.height, header.width) if header else _stated_size(data)
-    if size is None:
-        with open_by_pillow(data, max_pixels) as image:
-            return image.height, image.width
-    check_pixels(*size, max_pixels)
-    if header and header.progressive and (scans := data.count(SCAN)) * size[0] * size[1] > _MAX_SCANS * max_pixels:
+    if header := read_header(data):
+        check_jpeg(header, data, max_pixels)
+        return header.height, header.width
+    if (size := _stated_size(data)) is not None:
+        check_pixels(*size, max_pixels)
+        return size
+    with open_by_pillow(data, max_pixels) as image:
+        return image.height, image.width
+
+
+def check_jpeg(header: JpegHeader, data: bytes, max_pixels: int) -> None:
+    """Check that a JPEG file is decoded in bounded memory and time.
+
+    Raises:
+        Refused: more than `max_pixels`, or very many scans.
+    """
+    height, width = header.height, header.width
+    check_pixels(height, width, max_pixels)
+    if header.progressive and (scans := data.count(SCAN)) * height * width > _MAX_SCANS * max_pixels:
         raise Refused(f"a progressive JPEG of {scans:,} scans, which would keep a decoder busy: save it again")
-    return size
 
 
 def check_pixels(height: int, width: int, max_pixels: int) -> None:

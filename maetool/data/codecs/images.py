@@ -134,10 +134,35 @@ def decode_image(
             pixels = decode_deep(data, in_chans, max_pixels, options.eight_bit)
             image = torch.from_numpy(pixels)
         else:
+            _check_channels(in_chans)
+            photo_size(data, max_pixels)
             image = _decode_photo(data, in_chans, backend, reduction, max_pixels)
     except Refused as error:
         raise UnreadableImage(name, error) from error
     return turned(image, orientation_of(data, read_header(data))) if options.exif else image
+
+
+def decode_jpeg(
+    data: bytes, in_chans: int, backend: str, reduction: int, name: str, max_pixels: int = MAX_PIXELS
+) -> Tensor:
+    """Return the image in a JPEG file that `check_jpeg` has seen, without a second look at its header.
+
+    Args:
+        data, in_chans, backend, reduction, name, max_pixels: see `decode_image`.
+
+    Raises:
+        UnreadableImage: truncated, or `in_chans` other than 1 and 3.
+    """
+    try:
+        _check_channels(in_chans)
+        return _decode_photo(data, in_chans, backend, reduction, max_pixels)
+    except Refused as error:
+        raise UnreadableImage(name, error) from error
+
+
+def _check_channels(in_chans: int) -> None:
+    if in_chans not in _DECODE_FLAGS:
+        raise Refused(f"not an array, but {in_chans} channels were expected: store it as .npy or .tiff")
 
 
 def check_backend(backend: str) -> str:
@@ -156,9 +181,6 @@ def check_backend(backend: str) -> str:
 
 
 def _decode_photo(data: bytes, in_chans: int, backend: str, reduction: int, max_pixels: int) -> Tensor:
-    if in_chans not in _DECODE_FLAGS:
-        raise Refused(f"not an array, but {in_chans} channels were expected: store it as .npy or .tiff")
-    photo_size(data, max_pixels)
     if backend == "torchcodec" and (image := _decode_by_torchcodec(data, in_chans)) is not None:
         return image
     pixels = None if backend == "pillow" else _decode_by_opencv(data, in_chans, reduction)
