@@ -57,7 +57,7 @@ _MODULES = {
     "engine.components": "commands.list_components",
     "engine.doctor": "installation.trials",
     "data.file_index": "data.sources.file_index",
-    "data.shards": "data.sources.shards",
+    "data.shards": "data.sources.packed.shards",
     "data.image_io": "data.codecs.images",
     "data.jpeg": "data.codecs.jpeg",
     "data.encoded_image": "data.codecs.encoded",

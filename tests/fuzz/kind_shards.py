@@ -9,7 +9,7 @@ from damage import bytes_damaged
 from PIL import Image
 
 from maetool.data import ShardDataset
-from maetool.data.sources.shards import TABLE, ShardTable, ShardWriter, members_of
+from maetool.data.sources.packed.shards import TABLE, ShardTable, ShardWriter, members_of
 from maetool.errors import UsageError
 
 NUMBER = 6

@@ -15,8 +15,8 @@ from PIL import Image
 from maetool.config.user_data import all_images, places
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.sources import ArchiveSource, WebDatasetSource
-from maetool.data.sources.archive import are_numbered
 from maetool.data.sources.kinds import has_classes, open_source, source_for
+from maetool.data.sources.packed.archive import are_numbered
 from maetool.errors import UsageError
 
 

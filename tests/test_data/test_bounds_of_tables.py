@@ -16,7 +16,7 @@ from maetool.data import CocoDataset
 from maetool.data.datasets.coco_file import read_coco
 from maetool.data.datasets.coco_masks import MAX_OUTLINE, decode_mask
 from maetool.data.datasets.csv_table import read_table
-from maetool.data.sources.shards import TABLE, ShardTable, ShardWriter
+from maetool.data.sources.packed.shards import TABLE, ShardTable, ShardWriter
 from maetool.errors import UsageError
 from maetool.evaluation.coco import CocoScores
 from maetool.reading import read_npz

@@ -15,7 +15,7 @@ from maetool.data.drawn.shapes import ShapesDataset
 from maetool.data.drawn.shapes_segmentation import write_ade20k
 from maetool.data.prepare.prepare import SETTINGS, Recipe, prepare
 from maetool.data.sources.file_index import index_files
-from maetool.data.sources.shards import TABLE, ShardFiles, ShardTable, ShardWriter
+from maetool.data.sources.packed.shards import TABLE, ShardFiles, ShardTable, ShardWriter
 from maetool.engine.sweep import read_result
 from maetool.errors import UsageError
 from maetool.pretrained.extract import write_features

@@ -21,7 +21,7 @@ from maetool.data import ImageFolderDataset, RandomResizedCrop, ShardDataset
 from maetool.data.codecs.images import decode_image
 from maetool.data.prepare.prepare import REPORT, Recipe, encode, prepare
 from maetool.data.sources.kinds import has_classes
-from maetool.data.sources.shards import TABLE, ShardTable, is_shard_folder, members_of
+from maetool.data.sources.packed.shards import TABLE, ShardTable, is_shard_folder, members_of
 from maetool.errors import UsageError
 
 NAMES = ["ant/1.jpg", "ant/2.png", "bee/deep/er/3.jpg", f"bee/{'long' * 40}.jpg", "bee/z.jpg", "bee/é 日本.jpeg"]
@@ -188,7 +188,7 @@ def test_many_workers_read_at_random(shards, workers):
 
 def test_limit_pickle_and_many_shards(source, tmp_path, monkeypatch):
     make(source, tmp_path / "small", images_per_shard=1)
-    monkeypatch.setattr("maetool.data.sources.open_files._OPEN_AT_ONCE", 2)
+    monkeypatch.setattr("maetool.data.sources.packed.open_files._OPEN_AT_ONCE", 2)
     data = ShardDataset(tmp_path / "small", limit=3)
     assert [grey(data[i]) for i in range(3)] == [0, 2, 4]
     data = pickle.loads(pickle.dumps(ShardDataset(tmp_path / "small")))

@@ -21,7 +21,7 @@ from maetool.data import CsvDataset, ImageFolderDataset, ShardDataset, SourceDat
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.keys import SampleKey
 from maetool.data.sources import FolderSource, ShardSource, Source, TableSource, extras
-from maetool.data.sources.shards import ShardTable, ShardWriter
+from maetool.data.sources.packed.shards import ShardTable, ShardWriter
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, SOURCES
 from maetool.testing import check_source

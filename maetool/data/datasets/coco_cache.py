@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from maetool.data.sources.array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
-from maetool.data.sources.packed_names import Names
+from maetool.data.sources.packed.names import Names
 
 from .coco_file import CocoFile, Ids, read_coco
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maetool.data.sources.packed_names import Names
+from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 from maetool.writing import write_picture, write_text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from maetool.data.sources.file_index import index_files
-from maetool.data.sources.packed_names import Names
+from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 
 # Label Studio's addresses of its own files, `/data/local-files/?d=images/a.png`.

@@ -17,7 +17,7 @@ from maetool.data.codecs.images import UnreadableImage, read_bytes
 from maetool.data.codecs.options import ReadOptions
 from maetool.data.codecs.orientation import orientation_of, turned
 from maetool.data.sources.file_index import FileIndex
-from maetool.data.sources.packed_names import Names
+from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 from maetool.ops.geometry import format_size
 from maetool.reading import read_text

@@ -1,6 +1,6 @@
 """Images in tar shards."""
 
-from maetool.data.sources.shard_source import ShardSource
+from maetool.data.sources.packed.shard_source import ShardSource
 from maetool.registry import DATASETS
 
 from .source_dataset import SourceDataset

@@ -24,7 +24,7 @@ from maetool.data.codecs.options import ReadOptions
 from maetool.data.codecs.orientation import UPRIGHT, orientation_of
 from maetool.data.codecs.resize import resize
 from maetool.data.sources.file_index import FileIndex, index_files
-from maetool.data.sources.shards import SETTINGS, ShardTable, ShardWriter, members_of
+from maetool.data.sources.packed.shards import SETTINGS, ShardTable, ShardWriter, members_of
 from maetool.errors import UsageError
 from maetool.reading import read_file
 from maetool.writing import write_file, write_text

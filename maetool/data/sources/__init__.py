@@ -3,18 +3,18 @@
 from maetool._lazy import lazily
 
 _PLACES = {
-    "archive": ("ArchiveSource",),
+    "packed.archive": ("ArchiveSource",),
     "base": ("Labels", "Source"),
     "folder": ("FolderSource",),
     "frames": ("FrameSource",),
-    "lmdb_source": ("LmdbSource",),
+    "packed.lmdb_source": ("LmdbSource",),
     "mixture": ("MixtureSource",),
     "paired": ("PairedSource",),
     "remote": ("RemoteSource",),
-    "shard_source": ("ShardSource",),
+    "packed.shard_source": ("ShardSource",),
     "table": ("TableSource",),
     "tabular": ("HuggingFaceSource", "TorchvisionSource"),
-    "webdataset": ("WebDatasetSource",),
+    "packed.webdataset": ("WebDatasetSource",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)
 __getattr__ = lazily(__name__, _PLACES)

@@ -14,7 +14,7 @@ import numpy as np
 
 from maetool.reading import read_npz
 
-from .packed_names import Names
+from .packed.names import Names
 
 _logger = logging.getLogger("maetool")
 # File systems round times, some to two seconds: a folder changed that shortly before a scan can change again unseen.

@@ -27,7 +27,7 @@ from maetool.reading import MOST_BYTES, read_file, read_head
 
 from .array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
 from .base import Source
-from .packed_names import Names
+from .packed.names import Names
 
 LIST_EXTENSIONS = (".txt", ".lst", ".list")
 

@@ -10,7 +10,7 @@ from maetool.registry import SOURCES
 
 from .base import Labels, labels_from_folders
 from .file_index import FileIndex, index_files, is_folder
-from .packed_names import Names
+from .packed.names import Names
 from .part_names import check_part, part_of
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from maetool.errors import UsageError
 from maetool.registry import SOURCES
 
-from .archive import archives_at
-from .archive_members import ARCHIVE_ENDINGS
 from .base import Source
 from .file_index import is_folder
-from .shards import is_shard_folder
-from .webdataset import is_webdataset
+from .packed.archive import archives_at
+from .packed.members import ARCHIVE_ENDINGS
+from .packed.shards import is_shard_folder
+from .packed.webdataset import is_webdataset
 
 _SAVED = ("state.json", "dataset_dict.json")  # by `save_to_disk` of Hugging Face's datasets
 

@@ -16,7 +16,7 @@ from maetool.writing import write_file
 from .base import Source
 from .extras import need
 from .made import checked
-from .packed_names import Names
+from .packed.names import Names
 
 
 @SOURCES.register_module()

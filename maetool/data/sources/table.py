@@ -18,7 +18,7 @@ from maetool.registry import SOURCES
 from .base import Labels, Measurements
 from .file_index import FileIndex
 from .measurements import read_measurements
-from .packed_names import Names
+from .packed.names import Names
 from .part_names import check_part, parts_in_column, split_column_of
 from .unknown import Policy, UnknownLabels, refuse_measurements
 

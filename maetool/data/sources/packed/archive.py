@@ -14,10 +14,10 @@ from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES
 from maetool.registry import SOURCES
 
-from .archive_members import ARCHIVE_ENDINGS, Member, members_in, read_member
-from .base import Source
+from ..base import Source
+from .members import ARCHIVE_ENDINGS, Member, members_in, read_member
+from .names import Names
 from .open_files import OpenFiles
-from .packed_names import Names
 
 
 @SOURCES.register_module()

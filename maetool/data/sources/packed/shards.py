@@ -17,9 +17,9 @@ from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES, read_npz
 from maetool.writing import as_output_error, open_new, remove_file, write_file
 
-from .base import Source
+from ..base import Source
+from .names import Names
 from .open_files import OpenFiles
-from .packed_names import Names
 from .tar_header import BLOCK, header_of, is_damaged, is_of
 
 TABLE = "index.npz"

@@ -13,9 +13,9 @@ from maetool.data.codecs.endings import IMAGE_EXTENSIONS
 from maetool.errors import UsageError
 from maetool.registry import SOURCES
 
+from ..base import Labels
 from .archive import ArchiveSource, archives_at
-from .archive_members import Member, members_in, read_member
-from .base import Labels
+from .members import Member, members_in, read_member
 from .open_files import OpenFiles
 
 _MOST_LABEL_BYTES = 2**20

@@ -11,10 +11,10 @@ from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES
 from maetool.registry import SOURCES
 
-from .base import Source
-from .extras import need
-from .made import checked
-from .packed_names import Names
+from ..base import Source
+from ..extras import need
+from ..made import checked
+from .names import Names
 
 _OPENED: dict[tuple[int, str], Any] = {}  # by process and place
 

@@ -1,0 +1,1 @@
+"""Many samples in one file: archives, shards, and databases; and what reading them shares."""
