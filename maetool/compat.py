@@ -136,3 +136,13 @@ def keep_freed_memory(keep: bool = True) -> bool:
     # malloc.h: M_MMAP_THRESHOLD is -3, at most 32 MiB; M_TRIM_THRESHOLD is -1, an int.
     mapped, kept = (2**25, 2**31 - 1) if keep else (2**18, 0)
     return bool(mallopt and mallopt(-3, mapped) and mallopt(-1, kept))
+
+
+@cache
+def keep_images_in_heap() -> None:
+    """Let glibc keep the memory of one image for the next, also where no training asks for more.
+
+    It gives a block to the system and asks for it again where that is larger than any freed before, up to 32 MiB
+    (mallopt(3), M_MMAP_THRESHOLD); so one large block is freed, which nothing was written to. Elsewhere it is no harm.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)

@@ -51,7 +51,7 @@ class EncodedImage:
         if self._header:  # a crop may decode less than all, but what is too large is so for every crop
             self._check(self._header)
         turns = options.exif and orientation_of(data, self._header) != UPRIGHT
-        self._options = options._replace(exif=turns)
+        self._options = options if turns == options.exif else options._replace(exif=turns)
         if turns:
             self._stated = None
         self._pixels: dict[int, Tensor] = {}

@@ -112,9 +112,10 @@ class FileDataset(ImageDataset):
     def _first_readable(self, index: int, use: Callable[[dict[str, Any]], Any]) -> Any:
         # A photograph is decoded only when it is used, so using it is part of the trial.
         skipped: list[str] = []
-        index = range(len(self))[index]  # an IndexError ends a loop over the dataset
-        for step in range(min(_MAX_IN_A_ROW, len(self))):
-            position = (index + step) % len(self)
+        count = len(self)
+        index = range(count)[index]  # an IndexError ends a loop over the dataset
+        for step in range(min(_MAX_IN_A_ROW, count)):
+            position = (index + step) % count
             try:
                 return use({**self.stored(position), "skipped": "\n".join(skipped)})
             except UnreadableImage as error:
