@@ -19,7 +19,10 @@ def _halve() -> nn.Module:
 
 
 def strides_of(patch_size: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the pixels (rows, columns) that a place of each of the four maps covers.
+    """Return the pixels (rows, columns) that a place of each of the four maps covers, the finest first.
+
+    Args:
+        patch_size: rows and columns of a patch of the encoder, in pixels.
 
     Raises:
         UsageError: patches that cannot be halved twice.
@@ -138,5 +141,5 @@ class LastMap(nn.Module):
         self.channels = [embed_dim]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Return the map (B, D, h, w) as it is, in a list."""
+        """Return the one map of `maps`, (B, D, h, w), as it is, in a list."""
         return list(maps)

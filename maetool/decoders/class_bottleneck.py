@@ -99,7 +99,12 @@ class ClassBottleneckDecoder(nn.Module):
             )
 
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, T + L, D) of both layers."""
+        """Return predictions (B, M, P) at `plan.ids_predict`.
+
+        Args:
+            latent: the tokens (B, T + L, D) of the two layers that it reads, the earlier first.
+            plan: of the batch.
+        """
         early, last = latent
         prefix = self.num_prefix_tokens
         x = torch.cat([last[:, :prefix], early[:, prefix:]], dim=1)  # (B, T + L, D)

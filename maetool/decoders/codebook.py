@@ -54,6 +54,11 @@ class CodebookDecoder(nn.Module):
         return {f"decoder.{name}" for name in getattr(self.decoder, "no_weight_decay", set)()}
 
     def forward(self, latent: Any, plan: MaskPlan) -> Tensor:
-        """Return logits (B, M, P) at `plan.ids_predict`, from what the decoder reads."""
+        """Return logits (B, M, P) at `plan.ids_predict`.
+
+        Args:
+            latent: what the inner decoder reads: tokens (B, T + V, D), or a list of them.
+            plan: of the batch.
+        """
         x = self.norm(functional.gelu(self.decoder(latent, plan)))  # (B, M, D)
         return functional.linear(x, self._words[0].weight.detach(), self.bias)

@@ -114,7 +114,12 @@ class CrossAttentionDecoder(nn.Module):
         return {"embed_dim": 16 * arguments["num_heads"], "depth": 2, **small}
 
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict` from the tokens (B, N, D) of each of `layers`."""
+        """Return predictions (B, M, P) at `plan.ids_predict`.
+
+        Args:
+            latent: the tokens (B, N, D) of each of `layers`, prefix first.
+            plan: of the batch.
+        """
         memories = self.mixtures(latent)  # depth x (B, N, D)
         table = positions_on(self.pos_embed, self.grid, plan.grid)[0]  # (L, E)
         x = functional.embedding(plan.ids_predict, table) + self.mask_token  # (B, M, E)
@@ -126,7 +131,11 @@ class CrossAttentionDecoder(nn.Module):
         return call_linear(self.pred, self.norm(x))  # (B, M, P)
 
     def mixtures(self, latent: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return for each block the weighted sum (B, N, D) of the layers' tokens that it asks."""
+        """Return for each block the weighted sum (B, N, D) of layers whose tokens it attends to.
+
+        Args:
+            latent: the tokens (B, N, D) of each of `layers`.
+        """
         if not is_plain(self.mix, nn.Linear):
             return self.mix(torch.stack(list(latent), dim=-1)).unbind(-1)
         # One product for all blocks; layers come first, so that nothing is transposed.

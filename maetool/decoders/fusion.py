@@ -72,7 +72,12 @@ class LayerFusionDecoder(nn.Module):
         return {"layer_weights"} | {f"decoder.{name}" for name in inner()}
 
     def forward(self, latent: Sequence[Tensor], plan: MaskPlan) -> Tensor:
-        """Return the predictions (B, M, P) of the decoder from the tokens (B, N, D) of each of `layers`."""
+        """Return the predictions (B, M, P) of the inner decoder at `plan.ids_predict`.
+
+        Args:
+            latent: the tokens (B, N, D) of each of `layers`, prefix first.
+            plan: of the batch.
+        """
         mapped = [call_linear(project, x) for project, x in zip(self.projections, latent[:-1], strict=True)]
         weights = self.layer_weights.softmax(dim=0)
         fused = sum(weight * x for weight, x in zip(weights, [*mapped, latent[-1]], strict=True))  # (B, N, D)

@@ -43,7 +43,12 @@ class LinearDecoder(nn.Module):
         init_as_mae(self)
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + N, D), N of them on the grid."""
+        """Return predictions (B, M, P) at `plan.ids_predict`.
+
+        Args:
+            latent: tokens (B, T + N, D), N of them on the grid of the encoder's stride.
+            plan: of the batch.
+        """
         x = latent[:, self.num_prefix_tokens :]  # (B, N, D)
         if prod(self.patches_per_token) == 1:
             return call_linear(self.pred, plan.take_predicted(x))  # (B, M, P)

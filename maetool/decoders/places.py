@@ -138,5 +138,9 @@ def check_no_groups(plan: MaskPlan, decoder: nn.Module) -> None:
 
 
 def small_code(arguments: Mapping[str, Any]) -> dict[str, int]:
-    """Return the small form of the code of the streams, for the decoders that have one."""
+    """Return the small form of the code of the streams, {} for decoders without one.
+
+    Args:
+        arguments: those of the decoder at full size.
+    """
     return {"code_dim": min(4, arguments["code_dim"])} if arguments.get("code_dim") else {}

@@ -113,7 +113,11 @@ class PredictorDecoder(PlacedDecoder):
         return {"embed_dim": 16 * arguments["num_heads"], "depth": 2, **small_code(arguments)}
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D).
+        """Return predictions (B, M, P) at `plan.ids_predict`.
+
+        Args:
+            latent: tokens (B, T + V, D), prefix first.
+            plan: of the batch; places of `plan.group` do not see each other.
 
         Raises:
             UsageError: predictions that do not divide into `num_groups`.
@@ -121,7 +125,7 @@ class PredictorDecoder(PlacedDecoder):
         return self._predict(self.decode(latent, plan), plan)
 
     def decode(self, latent: Tensor, plan: MaskPlan) -> Tensor:
-        """Return the normalised tokens (B, M, E) of the predictions from tokens (B, T + V, D)."""
+        """Return the normalised tokens (B, M, E) of the predictions; arguments as in `forward` (`latent`, `plan`)."""
         asked = self._queries(plan)
         x = call_linear(self.embed, latent).repeat_interleave(asked.groups, dim=0)  # (B * G, T + V, E)
         prefix = torch.arange(self.num_prefix_tokens, device=x.device).expand(len(latent), -1)

@@ -122,7 +122,11 @@ class ScaledDecoder(TransformerDecoder):
         return self._shared[0] if self._shared else self.layer_norm
 
     def forward(self, latent: Tensor | Sequence[Tensor], plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict` from the tokens of the one layer, [(B, T + V, D)].
+        """Return predictions (B, M, P) at `plan.ids_predict`.
+
+        Args:
+            latent: a list of one, the tokens (B, T + V, D) of the layer that it reads.
+            plan: of the batch.
 
         Raises:
             UsageError: a scale of 1/2 on a grid with an odd side.

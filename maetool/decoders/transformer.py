@@ -99,16 +99,22 @@ class TransformerDecoder(PlacedDecoder):
         return {"embed_dim": 16 * arguments["num_heads"], "depth": 2, **small_code(arguments)}
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict` from tokens (B, T + V, D).
+        """Return predictions (B, M, P) at `plan.ids_predict`; with `predict_prefix` (B, T + M, P), the prefix first.
 
-        With `predict_prefix` they are (B, T + M, P), those of the prefix first.
+        Args:
+            latent: tokens (B, T + V, D), prefix first.
+            plan: of the batch.
         """
         return self._predict(self.decode(latent, plan, plan.ids_predict, self.predicted_prefix), plan)
 
     def decode(self, latent: Tensor, plan: MaskPlan, ids: Tensor, prefix: int = 0) -> Tensor:
-        """Return the normalised tokens (B, M, E) of the patches `ids` (B, M) from tokens (B, T + V, D).
+        """Return normalised tokens (B, prefix + M, E): the first `prefix` prefix tokens, then the patches `ids`.
 
-        The first `prefix` tokens of the prefix come before them.
+        Args:
+            latent: tokens (B, T + V, D), prefix first.
+            plan: of the batch.
+            ids: patches to predict, int64 (B, M).
+            prefix: how many of the T prefix tokens are returned too.
 
         Raises:
             UsageError: the plan asks for groups that are predicted separately.

@@ -97,7 +97,14 @@ class ViewBlock(nn.Module):
         self.steps = nn.ModuleList(ViewStep(step, *options) for step in steps)
 
     def forward(self, x: Tensor, memory: Tensor, keep: Tensor | None = None, rope: Rope | None = None) -> Tensor:
-        """Return x (B, N, E) after all steps; `rope` is of x and of the memory, which have the same places."""
+        """Return x after all steps, (B, N, E).
+
+        Args:
+            x: tokens (B, N, E).
+            memory: tokens (B, N', E) of the other view.
+            keep: which tokens of x are real, bool (B, N); None if all are.
+            rope: rotary positions of x and of the memory, which have the same places.
+        """
         for step in self.steps:
             x = step(x, memory, keep, rope)
         return x

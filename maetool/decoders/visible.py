@@ -45,6 +45,11 @@ class VisibleDecoder(nn.Module):
         return {} if arguments["layer"] is None else {"layer": min(arguments["layer"], 2)}
 
     def forward(self, latent: Tensor | Sequence[Tensor], plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict`, all visible, from tokens (B, T + V, D) or [those]."""
+        """Return predictions (B, M, P) at `plan.ids_predict`, all of which are visible.
+
+        Args:
+            latent: tokens (B, T + V, D), prefix first, or a list of them, of which the first is read.
+            plan: of the batch.
+        """
         tokens = latent if isinstance(latent, Tensor) else latent[0]
         return call_linear(self.pred, plan.take_seen(tokens[:, self.num_prefix_tokens :]))  # (B, M, P)

@@ -18,7 +18,12 @@ SeesBlank = Literal["visible", "all", "blank"]
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
-    """Return `value`.
+    """Return `value` if it is one of `choices`.
+
+    Args:
+        name: the argument, for the message.
+        value: what it was set to.
+        choices: what it may be.
 
     Raises:
         UsageError: it is none of the choices.
@@ -29,10 +34,14 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
 
 
 def check_size(images: Tensor, img_size: Sequence[int]) -> None:
-    """Check that images (B, C, H, W) have the one size that an encoder is made for.
+    """Check that images have the one size that an encoder is made for.
+
+    Args:
+        images: (B, C, H, W).
+        img_size: height and width in pixels.
 
     Raises:
-        UsageError: they have another.
+        UsageError: they have another size.
     """
     if tuple(images.shape[2:]) != tuple(img_size):
         raise UsageError(
@@ -44,6 +53,10 @@ def check_size(images: Tensor, img_size: Sequence[int]) -> None:
 
 def check_stride(img_size: Sequence[int], stride: Sequence[int]) -> None:
     """Check that an image divides into the tokens of a hierarchical encoder.
+
+    Args:
+        img_size: pixels of the image along each axis.
+        stride: pixels that a token of the last stage covers along each axis.
 
     Raises:
         UsageError: it does not; the message gives the nearest size that does.
@@ -57,7 +70,11 @@ def check_stride(img_size: Sequence[int], stride: Sequence[int]) -> None:
 
 
 def small_vit(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the small form of a plain encoder: 4 patches along each axis, two blocks, 16 channels a head."""
+    """Return the small form of a plain encoder: 4 patches along each axis, two blocks, 16 channels a head.
+
+    Args:
+        arguments: those of the encoder at full size.
+    """
     rank = rank_of(arguments["patch_size"], arguments["img_size"])
     patch_size = to_size(arguments["patch_size"], "patch_size", rank)
     return {
@@ -134,8 +151,12 @@ def check_layout(plan: MaskPlan, layout: Layout, takes: Collection[str] = ()) ->
 def check_heeded(plan: MaskPlan, takes: Collection[str]) -> None:
     """Check that a plan has no blank or padded places that an encoder would take for visible ones; see `check_plan`.
 
+    Args:
+        plan: of the batch.
+        takes: which of "blank" and "keep_valid" the encoder heeds.
+
     Raises:
-        UsageError: it has.
+        UsageError: the plan has one that the encoder does not heed.
     """
     if plan.blank is not None and "blank" not in takes:
         raise UsageError(
@@ -150,7 +171,7 @@ def check_heeded(plan: MaskPlan, takes: Collection[str]) -> None:
 
 
 def ids_to_embed(plan: MaskPlan) -> Tensor:
-    """Return the patches (B, V) whose pixels are read: those of `ids_keep`, a visible one in place of hidden ones.
+    """Return whose pixels are read, int64 (B, V): `plan.ids_keep`, with a visible patch in place of hidden ones.
 
     So not even a NaN in blank or padded places reaches a gradient.
     """

@@ -138,12 +138,15 @@ class TimmEncoder(nn.Module):
         return run_blocks(blocks, x, self.norm, layers)
 
     def tokens(self, images: Tensor) -> Tensor:
-        """Return the embedding (B, L, D) of every patch, before positions."""
+        """Return the embedding (B, L, D) of every patch of `images` (B, C, H, W), before positions."""
         self.grid_of(images)
         return self.vit.patch_embed(images)
 
     def attention(self, images: Tensor, layers: Sequence[int] | None = None) -> Any:
-        """Return the attention of the last block in whole images; see `VisionTransformer.attention`."""
+        """Return the attention of the last block in whole images.
+
+        See `VisionTransformer.attention` for `images`, `layers` and the shape.
+        """
         x, blocks = self._enter(self.vit, self.tokens(images), None)
         *levels, x = run_blocks(blocks, x, self.norm, [*(layers or []), self.num_layers - 1])
         attention = attention_in(blocks[-1], x)
@@ -164,7 +167,7 @@ class TimmEncoder(nn.Module):
         return dict.fromkeys(relative_tables(self.vit), tuple(grid))
 
     def layer_of(self, name: str) -> int:
-        """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head.
+        """Return the layer of parameter `name`: 0 before the blocks, i + 1 in `blocks.i`, -1 after, with the head.
 
         The relative positions that all blocks share learn as fast as the head. Source: `optim_factory.py` of BEiT.
         """

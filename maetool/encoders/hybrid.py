@@ -39,7 +39,13 @@ class MaskedConvBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor, plan: MaskPlan | None, grid: tuple[int, int]) -> Tensor:
-        """Return (B, V, cells of a patch, channels) of the same."""
+        """Return the output of the block, of the same shape as `x`.
+
+        Args:
+            x: (B, V, cells of a patch, channels).
+            plan: which patches are visible; None if all are.
+            grid: (h, w) of the patches.
+        """
         near = call_linear(self.conv1, self.norm1(x)).flatten(2)  # (B, V, cells * channels)
         if plan is not None:
             near = plan.restore(near, near.new_zeros(1, 1, 1))  # (B, L, cells * channels)
@@ -66,7 +72,13 @@ class MaskedConvStage(nn.Module):
         self.blocks = nn.ModuleList(MaskedConvBlock(dim, cells, mlp_ratio) for _ in range(depth))
 
     def forward(self, cells: Tensor, plan: MaskPlan | None, grid: tuple[int, int]) -> Tensor:
-        """Return (B, V, cells of a patch, dim) of pictures (B, V, C, rows, columns), one for each patch."""
+        """Return the tokens (B, V, cells of a patch, dim) of a stage.
+
+        Args:
+            cells: pictures (B, V, C, rows, columns), one for each visible patch.
+            plan: which patches are visible; None if all are.
+            grid: (h, w) of the patches.
+        """
         x = functional.gelu(self.norm(call_linear(self.proj, _join(cells, self.cells))))  # (B, V, cells^2, dim)
         for block in self.blocks:
             x = block(x, plan, grid)
@@ -171,6 +183,10 @@ class HybridTransformer(nn.Module):
 
         The stages are summed where the plan removes patches; see `fuse`.
 
+        Args:
+            images: (B, C, H, W), normalised.
+            plan: what is visible; None hides nothing.
+
         Raises:
             UsageError: another number of channels, a size that does not divide, or a plan for another grid.
         """
@@ -200,7 +216,7 @@ class HybridTransformer(nn.Module):
         return grid_of(images.shape[2:], self.patch_size)
 
     def layer_of(self, name: str) -> int:
-        """Return the layer of a parameter: 0 in the convolutions, i + 1 in `blocks.i`, -1 after them, with the head.
+        """Return the layer of parameter `name`: 0 in the convolutions, i + 1 in `blocks.i`, -1 after, with the head.
 
         Source: `util/lr_decay.py` of Alpha-VL/ConvMAE.
         """

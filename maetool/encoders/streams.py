@@ -169,7 +169,7 @@ class StreamTransformer(Trunk):
         return rope.with_prefix(self.num_prefix_tokens)
 
     def tokens(self, batch: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """Return the embedding (B, L, D) of every place, before positions.
+        """Return the embedding (B, L, D) of every place of `batch`, before positions.
 
         Raises:
             UsageError: a stem without input, one that makes tokens of another width, or streams of other lengths.
@@ -210,7 +210,7 @@ class StreamTransformer(Trunk):
         return parts
 
     def attention(self, batch: Tensor | Mapping[str, Tensor], layers: Sequence[int] | None = None) -> Any:
-        """Return the attention of the last block with nothing hidden; see `VisionTransformer.attention`."""
+        """Return the attention of the last block in all of `batch`; `layers` as in `VisionTransformer.attention`."""
         x, keep, rope, positions = self._embed(batch, None)
         return self._attention(x, keep, rope, layers, positions)
 
@@ -230,7 +230,7 @@ class StreamTransformer(Trunk):
         return Layout(grids, _joined(parts, "coords", float("nan")), _joined(parts, "valid", True))
 
     def grid_of(self, batch: Tensor | Mapping[str, Tensor]) -> tuple[int, ...]:
-        """Return the grid of the only stream.
+        """Return the grid of the only stream of `batch`.
 
         Raises:
             UsageError: there are several.
@@ -246,7 +246,7 @@ class StreamTransformer(Trunk):
         return cast(Tensor, batch[name])
 
     def layer_of(self, name: str) -> int:
-        """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head."""
+        """Return the layer of parameter `name`: 0 before the blocks, i + 1 in `blocks.i`, -1 after, with the head."""
         return layer_in_blocks(name, ("cls_token", "reg_token", "mask_token", "stems", "positions", "norm_pre"))
 
     def no_weight_decay(self) -> set[str]:

@@ -109,7 +109,7 @@ class SwinTransformer(nn.Module):
         return self.grid
 
     def layer_of(self, name: str) -> int:
-        """Return the layer of a parameter: 0 before the blocks, then one a block through all stages, -1 after them.
+        """Return the layer of parameter `name`: 0 before the blocks, then one a block through all stages, -1 after.
 
         The map between two stages belongs to the last block before it. Source: `optimizer.py` of microsoft/SimMIM.
         """

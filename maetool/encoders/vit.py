@@ -140,7 +140,7 @@ class VisionTransformer(Trunk):
         return rope.with_prefix(self.num_prefix_tokens)
 
     def tokens(self, images: Tensor) -> Tensor:
-        """Return the embedding (B, L, D) of every patch, before positions."""
+        """Return the embedding (B, L, D) of every patch of `images` (B, C, *size), before positions."""
         self.grid_of(images)
         return self.patch_embed(images)
 
@@ -167,7 +167,7 @@ class VisionTransformer(Trunk):
         return Layout.of(self.grid_of(images))
 
     def layer_of(self, name: str) -> int:
-        """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head.
+        """Return the layer of parameter `name`: 0 before the blocks, i + 1 in `blocks.i`, -1 after, with the head.
 
         Source: `util/lr_decay.py` of facebookresearch/mae.
         """

@@ -205,7 +205,7 @@ class WindowedTransformer(nn.Module):
         return grid_of(images.shape[2:], self.patch_size)
 
     def layer_of(self, name: str) -> int:
-        """Return the layer of a parameter: 0 before the blocks, i + 1 in `blocks.i`, -1 after them, with the head."""
+        """Return the layer of parameter `name`: 0 before the blocks, i + 1 in `blocks.i`, -1 after, with the head."""
         return layer_in_blocks(name, ("pos_embed", "patch_embed"))
 
     def no_weight_decay(self) -> set[str]:

@@ -34,11 +34,16 @@ class ClassificationHead(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        """Return scalar losses of logits (B, M, P) against tokens int64 (B, M).
+        """Return scalar losses.
+
+        Args:
+            pred: logits (B, M, P).
+            target: tokens int64 (B, M), in [0, P).
+            plan: whose `weight` weighs the patches.
 
         Returns:
             `loss`, and without gradient `constant_predictor`: the same loss of the best constant logits, those of the
-            frequencies of the tokens in the batch, and `token_accuracy`, the share of patches told right.
+            frequencies of the tokens in the batch, and `token_accuracy`, the share of patches whose token is predicted.
         """
         errors = self.errors(pred, target, plan)
         with torch.no_grad():
@@ -47,7 +52,7 @@ class ClassificationHead(nn.Module):
         return {"loss": plan.average(errors), "constant_predictor": reference, "token_accuracy": right}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
-        """Return the cross entropy float32 (B, M) of each predicted patch, of logits (B, M, P) and tokens (B, M)."""
+        """Return the cross entropy of each patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""
         with torch.autocast(pred.device.type, enabled=False):
             logits = pred.float().flatten(0, 1)  # (B * M, P)
             return functional.cross_entropy(

@@ -53,7 +53,12 @@ class ContrastiveHead(nn.Module):
         self.project_target: nn.Module = nn.Linear(out_dim, projection) if projection else nn.Identity()
 
     def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        """Return scalar losses of predictions (B, M, P) against a target (B, M, P).
+        """Return scalar losses.
+
+        Args:
+            pred: predictions (B, M, P).
+            target: features (B, M, P).
+            plan: whose `weight` weighs the patches.
 
         Returns:
             `loss`, and without gradient `patch_accuracy`, the share of the patches whose own target is the nearest.
@@ -64,7 +69,7 @@ class ContrastiveHead(nn.Module):
         return {"loss": plan.average(_cross_entropy(logits, labels)), "patch_accuracy": right}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
-        """Return the cross entropy float32 (B, M) of each predicted patch."""
+        """Return the cross entropy of each patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""
         return _cross_entropy(*self._compared(pred, target, plan))
 
     def _compared(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> tuple[Tensor, Tensor]:

@@ -42,13 +42,26 @@ def balanced_weights(counts: Tensor) -> Tensor:
 
 
 def balanced_pos_weights(positive: Tensor, negative: Tensor) -> Tensor:
-    """Return how much a positive label of each class (K,) counts, negatives / positives; 1 for one without either."""
+    """Return how much a positive label of each class counts, float32 (K,): negatives / positives.
+
+    Args:
+        positive: images that have the label, (K,).
+        negative: images that lack it, (K,); a class without positives or without negatives gets 1.
+    """
     ratio = negative.double() / positive.double()
     return torch.where((positive > 0) & (negative > 0), ratio, 1.0).float()
 
 
 def weights_for(name: str, value: Sequence[float] | str | None, num_classes: int) -> Tensor | None:
-    """Return the numbers (K,) of an option that weights classes; ones where it is "balanced", None where it is None.
+    """Return the numbers (K,) of an option that weighs classes.
+
+    Args:
+        name: of the option, for the message.
+        value: K numbers above 0; "balanced", which gives ones until the labels are counted; or None.
+        num_classes: K.
+
+    Returns:
+        float32 (K,), or None where the option is None.
 
     Raises:
         UsageError: another number of them, one that is not above 0, or another word.

@@ -27,7 +27,14 @@ class ProposalHead(RPNHead):
     """Two convolutions, and what they say about each anchor in float32: boxes in bfloat16 would be pixels off."""
 
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return for maps (B, C, h, w) the logits (B, A, h, w) and the box deltas (B, 4A, h, w) of A anchors each."""
+        """Return the logits and box deltas of the A anchors at each place, in float32.
+
+        Args:
+            x: maps (B, C, h, w), one for each level.
+
+        Returns:
+            The logits (B, A, h, w) and the deltas (B, 4A, h, w) of each level.
+        """
         logits, deltas = super().forward(x)
         return [each.float() for each in logits], [each.float() for each in deltas]
 
@@ -36,7 +43,7 @@ class BoxPredictor(FastRCNNPredictor):
     """Logits of the classes and of the background, and box deltas of each, in float32."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (N, K + 1) and (N, 4K + 4) for regions (N, D)."""
+        """Return the class logits (N, K + 1) and box deltas (N, 4K + 4) of regions `x` (N, D), in float32."""
         logits, deltas = super().forward(x)
         return logits.float(), deltas.float()
 

@@ -42,11 +42,16 @@ class RegressionHead(nn.Module):
         self.loss, self.beta = loss, beta
 
     def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        """Return scalar losses of predictions (B, M, P) against a target (B, M, P).
+        """Return scalar losses.
+
+        Args:
+            pred: predictions (B, M, P).
+            target: numbers (B, M, P).
+            plan: whose `weight` weighs the patches.
 
         Returns:
-            `loss`, and without gradient `constant_predictor`: the same error of the best constant patch, the average
-            target, which says what a loss is worth.
+            `loss`, and without gradient `constant_predictor`: the same error of the mean target, the best constant
+            prediction under "l2", which a model must beat.
         """
         constant = target.float().mean(dim=(0, 1), keepdim=True)
         with torch.no_grad():
@@ -54,7 +59,7 @@ class RegressionHead(nn.Module):
         return {"loss": plan.average(self.errors(pred, target, plan)), "constant_predictor": reference}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
-        """Return the error float32 (B, M) of each predicted patch, of predictions and a target (B, M, P)."""
+        """Return the error of each predicted patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""
         with torch.autocast(pred.device.type, enabled=False):
             return self._each(pred.float(), target.float())
 

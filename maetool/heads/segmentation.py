@@ -13,7 +13,7 @@ from maetool.registry import MODELS
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return maps (B, C, h, w) at another size, bilinearly."""
+    """Return maps `x` (B, C, h, w) resized bilinearly to `size`, (height, width)."""
     return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
@@ -119,7 +119,11 @@ class FCNHead(nn.Module):
         self.dropout, self.classify = nn.Dropout2d(dropout), _classifier(widths[-1], num_classes)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return logits (B, K, h, w) at the size of its map (B, C, h, w)."""
+        """Return the logits (B, K, h, w) of the map of its `level`.
+
+        Args:
+            maps: (B, C, h, w) of each stride, the finest first.
+        """
         return self.classify(self.dropout(self.convs(maps[self.level])))
 
 
@@ -143,5 +147,9 @@ class LinearMapHead(nn.Module):
         self.classify = _classifier(channels[level], num_classes)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return logits (B, K, h, w) at the size of its map (B, C, h, w)."""
+        """Return the logits (B, K, h, w) of the map of its `level`.
+
+        Args:
+            maps: (B, C, h, w) of each stride, the finest first.
+        """
         return self.classify(self.norm(maps[self.level]))

@@ -36,17 +36,22 @@ class StreamHead(nn.Module):
         self.out_dims = dict(out_dims)
 
     def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        """Return scalar losses of predictions (B, M, P) against a target (B, M, P).
+        """Return scalar losses.
+
+        Args:
+            pred: predictions (B, M, P), of which a stream uses its first numbers.
+            target: numbers (B, M, P), zero where a stream has fewer.
+            plan: over all streams; its `weight` weighs the patches.
 
         Returns:
-            `loss`, and without gradient `constant_predictor`, that of the average target of each stream.
+            `loss`, and without gradient `constant_predictor`, that of the mean target of each stream.
         """
         with torch.no_grad():
             constant = plan.average(self.errors(self._constant(target, plan), target, plan))
         return {"loss": plan.average(self.errors(pred, target, plan)), "constant_predictor": constant}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
-        """Return the error float32 (B, M) of each predicted patch."""
+        """Return the error of each predicted patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""
         errors = torch.zeros(plan.ids_predict.shape, device=pred.device)
         for inside, width in self._streams(plan):
             own = self.head.errors(pred[..., :width], target[..., :width], plan)

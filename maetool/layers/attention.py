@@ -73,7 +73,13 @@ class Attention(nn.Module):
         return call_linear(self.proj, attend(q, k, v, keep).transpose(1, 2).flatten(2))
 
     def probabilities(self, x: Tensor, keep: Tensor | None = None, rope: Rope | None = None) -> Tensor:
-        """Return how much each token of x (B, N, D) attends to each, (B, heads, N, N), queries in rows."""
+        """Return how much each token attends to each, (B, heads, N, N), queries in rows.
+
+        Args:
+            x: (B, N, D).
+            keep: bool (B, N) or (B, N, N), False = the query does not see this token.
+            rope: rotary positions of x.
+        """
         q, k, v = self._heads(call_linear(self.qkv, x), 3)
         q, k, _ = self._placed(q, k, v, rope, None)
         scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5

@@ -92,7 +92,13 @@ class Block(nn.Module):
         return x + self.drop_path(self.ls2(pre_norm(self.norm2, self.mlp, x)))
 
     def probabilities(self, x: Tensor, keep: Tensor | None = None, rope: Rope | None = None) -> Tensor:
-        """Return how much each token of x (B, N, D) attends to each, (B, heads, N, N), queries in rows."""
+        """Return how much each token attends to each, (B, heads, N, N), queries in rows.
+
+        Args:
+            x: (B, N, D).
+            keep: bool (B, N) or (B, N, N), False = the query does not see this token.
+            rope: rotary positions of x.
+        """
         return self.attn.probabilities(self.norm1(x), keep, rope)
 
     def _attend_from(self, x: Tensor, ids: Tensor, keep: Tensor | None, rope: Rope | None) -> Tensor:

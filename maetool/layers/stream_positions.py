@@ -57,7 +57,11 @@ class Positions(nn.Module):
             self.pos_embed = nn.Parameter(table) if kind == "learned" else table
 
     def forward(self, grid: tuple[int, ...], coords: Tensor | None = None) -> Tensor | None:
-        """Return the positions (1, L, D) of a grid, or (B, L, D) of coordinates (B, L, k); None if there are none.
+        """Return the positions (1, L, D) of a grid, or (B, L, D) of coordinates; None if there are none.
+
+        Args:
+            grid: patches along each axis.
+            coords: (B, L, k), read by `pos_embed="coords"` alone.
 
         Raises:
             UsageError: no coordinates where they are needed.

@@ -121,7 +121,15 @@ class Masker(nn.Module):
         return {name: _MOST_IN_DEBUG for name, ratio in ratios.items() if ratio is not None and ratio > _MOST_IN_DEBUG}
 
     def counts(self, rng: KeyedRandom, grid: tuple[int, ...]) -> dict[str, Any]:
-        """Return `num_keep`, `num_predict` and `num_blank` of `MaskPlan.from_scores`, as numbers or int64 (B,)."""
+        """Return how many patches are visible, predicted and blank, as arguments of `MaskPlan.from_scores`.
+
+        Args:
+            rng: random numbers of each of the B samples.
+            grid: patches along each axis.
+
+        Returns:
+            `num_keep`, `num_predict` and, where places are left blank, `num_blank`: numbers, or int64 (B,).
+        """
         return {"num_keep": self.num_keep(grid), "num_predict": self.num_predict(grid)}
 
     def _without_padding(self, scores: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Any]]:
@@ -148,7 +156,14 @@ class Masker(nn.Module):
         return prod(grid) - self.num_keep(grid) - int(prod(grid) * hidden + 1e-6)
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
-        """Return the scores (B, L) of a batch of `len(rng)` samples; the patches of smallest score stay visible."""
+        """Return the scores (B, L) of a batch; the patches of smallest score stay visible.
+
+        What `needs` names comes as further arguments of those names.
+
+        Args:
+            rng: random numbers of each of the B = `len(rng)` samples.
+            grid: patches along each axis; L is their product.
+        """
         raise NotImplementedError(f"{type(self).__name__} must say what it hides: write `scores`.")
 
     def _clue(self, name: str, images: Any, clues: Mapping[str, Any]) -> Any:

@@ -81,7 +81,7 @@ class ColorNoiseMasker(Masker):
         return -self._windows(self.bank, rng, to_size(grid, "grid")).flatten(1)
 
     def make_bank(self, device: torch.device) -> Tensor:
-        """Return the bank, float32 (pictures, height, width)."""
+        """Return the bank of noise pictures, float32 (pictures, height, width), computed on `device`."""
         number, height, width = self.bank_size
         rng = KeyedRandom(sample_keys(self.seed, 0, torch.arange(number, device=device)))
         white = rng.uniform(height, width) - 0.5

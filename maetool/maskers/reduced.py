@@ -169,8 +169,12 @@ def _gamma(rng: KeyedRandom, shape: float, number: int) -> Tensor:
 def inner_masker(masker: Any, owner: str) -> Masker:
     """Build a masker of which another one uses only the scores.
 
+    Args:
+        masker: a masker or its config.
+        owner: class name of the masker that uses it, for the message.
+
     Raises:
-        UsageError: it makes more than scores.
+        UsageError: it makes plans, counts or a loss of its own.
     """
     built = MASKERS.build(masker)
     if is_special(type(built)):
@@ -182,6 +186,6 @@ def inner_masker(masker: Any, owner: str) -> Masker:
 
 
 def is_special(kind: type) -> bool:
-    """Return whether a class of maskers makes plans, counts or a loss of its own, and not only scores."""
+    """Return whether the masker class `kind` makes plans, counts or a loss of its own, and not only scores."""
     own = any(getattr(kind, name, None) is not getattr(Masker, name) for name in ("plan", "counts"))
     return own or hasattr(kind, "loss")

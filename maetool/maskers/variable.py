@@ -58,7 +58,7 @@ class VariableMasker(Masker):
         return max(1, min(prod(grid) - 1, round(prod(grid) * (1 - self.mask_ratio))))
 
     def draw_ratio(self, rng: KeyedRandom) -> Tensor:
-        """Return the ratio float64 (B,) of each sample."""
+        """Return the ratio of each sample, float64 (B,), from the random numbers `rng` of the samples."""
         share = rng.uniform(1)[:, 0].double()
         share = share[:1].expand_as(share) if self.per == "batch" else share
         if self.mean is None or self.deviation is None:
@@ -74,7 +74,15 @@ class VariableMasker(Masker):
         return (number - 1e-6).ceil().long() if self.round_up else (number + 1e-6).floor().long()
 
     def drawn(self, rng: KeyedRandom, length: int) -> tuple[Tensor, Tensor]:
-        """Return the ratio float64 (B,) of each sample, 0 of an unmasked one, and how many patches it removes (B,)."""
+        """Draw how much of each sample is masked.
+
+        Args:
+            rng: random numbers of each of the B samples.
+            length: L, patches of a sample.
+
+        Returns:
+            The ratio, float64 (B,), 0 of an unmasked sample, and the number of patches that are removed, int64 (B,).
+        """
         ratio = self.draw_ratio(rng)
         if self.unmasked:
             ratio = torch.where(rng.uniform(1)[:, 0] < self.unmasked, 0.0, ratio)

@@ -47,15 +47,23 @@ class TrainableModel(BaseModel):
         start_parts(self)
 
     def after_step(self, progress: float) -> None:
-        """Let every part follow an optimiser step; see `parts_after_step`."""
+        """Let every part follow an optimiser step; see `parts_after_step`.
+
+        Args:
+            progress: share of training that is over, in [0, 1].
+        """
         parts_after_step(self, progress)
 
 
 def check_loss(losses: Mapping[str, Any], owner: str) -> None:
     """Check that a head or a model returned a loss.
 
+    Args:
+        losses: what it returned.
+        owner: class name of the head or model, for the message.
+
     Raises:
-        UsageError: it did not.
+        UsageError: there is no entry `loss`.
     """
     if "loss" not in losses:
         raise UsageError(
@@ -106,7 +114,7 @@ def parts_after_step(model: nn.Module, progress: float) -> None:
 
 
 def has_following_parts(model: nn.Module) -> bool:
-    """Return whether `parts_after_step` has anything to do."""
+    """Return whether `parts_after_step` of `model` has anything to do."""
     return any(_parts_with(model, *_FOLLOWING))
 
 

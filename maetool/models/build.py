@@ -12,10 +12,15 @@ Part = Mapping[str, Any] | nn.Module  # a config, or what is built already
 
 
 def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
-    """Build a part with the facts it leaves out.
+    """Build a part with the facts that its config leaves out.
 
     Only arguments of maetool's classes, which a subclass without a constructor of its own inherits, can contradict a
-    fact: what another class calls so may be something else.
+    fact: an argument of the same name of another class may mean something else.
+
+    Args:
+        registry: where the part's type is looked up.
+        part: its config, or the part itself.
+        facts: argument names and their values, such as `in_chans=3`.
 
     Raises:
         UsageError: the part states a fact that the encoder states otherwise.
@@ -42,7 +47,7 @@ def _is_own(part: Any, registry: Registry) -> bool:
 
 
 def build_optional(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
-    """Build a part with the facts it leaves out; None stays None."""
+    """Build a part as `build_with(registry, part, facts)`; None stays None."""
     return None if part is None else build_with(registry, part, facts)
 
 
@@ -62,9 +67,12 @@ def widths_of(target: Any) -> dict[str, Any]:
 
 
 def facts_of_images(preprocessor: nn.Module) -> dict[str, tuple[float, ...]]:
-    """Return `mean` and `std` of each channel, in stored units, of what normalises the images; nothing if it does not.
+    """Return the `mean` and `std` that images are normalised by, of each channel in stored units; {} without any.
 
-    They are told to targets that look at images in other units than the encoder.
+    Targets that look at images in other units than the encoder take them.
+
+    Args:
+        preprocessor: the data preprocessor of the model.
     """
     names = [name for name in ("mean", "std") if getattr(preprocessor, name, None) is not None]
     return {name: tuple(getattr(preprocessor, name).flatten().tolist()) for name in names}

@@ -65,10 +65,17 @@ def needs_of(model: Any) -> set[str]:
 def check_needs(
     parts: Sequence[Any], encoder: Any, teacher: Any, advisors: Mapping[str, Any], later: bool = False
 ) -> None:
-    """Check that somebody gives what the parts of a model name in their `needs`.
+    """Check that something gives what the parts of a model name in their `needs`.
+
+    Args:
+        parts: maskers and targets.
+        encoder: gives "tokens", if it has a method of that name.
+        teacher: gives what it names in `gives`; None gives nothing.
+        advisors: modules from images to one number a patch, by the name of the clue.
+        later: the parts are asked after the main prediction, so that they may need its errors.
 
     Raises:
-        UsageError: nobody does, or the encoder has no tokens to give.
+        UsageError: nothing gives a clue, or the encoder has no tokens to give.
     """
     gives = tuple(getattr(teacher, "gives", ()))
     for part in parts:

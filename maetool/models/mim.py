@@ -131,7 +131,17 @@ class MaskedImageModel(ReconstructingModel):
     def see(
         self, images: Any, samples: Mapping[str, Any], plan: MaskPlan | None = None, view: str | None = None
     ) -> Seen:
-        """Return what the encoder makes of the images of one view, and what was hidden from it."""
+        """Encode the images of one view.
+
+        Args:
+            images: (B, C, *size), normalised, or a mapping of streams.
+            samples: what the batch holds beside images: `key`, `mask`, `weight`.
+            plan: what is visible; None asks the masker.
+            view: name of the view, which decides what decoders read it; None for the only one.
+
+        Returns:
+            Images, plan, clues, and what each decoder reads.
+        """
         layout = layout_of(self.encoder, images)  # where the tokens lie; no pixel is touched
         clues = self.clues_of(images, layout)  # computed when somebody asks
         plan = plan or self.hide(images, samples, clues)  # who is hidden, who is predicted
@@ -139,6 +149,12 @@ class MaskedImageModel(ReconstructingModel):
         return Seen(images, plan, clues, latents_of(self.encoder, shown, plan, self.decoders_of(view)))
 
     def hide(self, images: Any, samples: Mapping[str, Any], clues: Clues) -> MaskPlan:
-        """Ask the masker what to hide in the images of one view."""
+        """Ask the masker what to hide in the images of one view.
+
+        Args:
+            images: (B, C, *size), normalised, or a mapping of streams.
+            samples: may hold `key` int64 (B,), `mask` (1 = removed) and `weight`.
+            clues: what the masker may ask for.
+        """
         given = (samples.get(name) for name in ("mask", "key", "weight"))
         return self.masker(images, clues.layout, *given, clues.of(self.masker))

@@ -54,7 +54,12 @@ def grids_of(encoder: Any) -> dict[str, tuple[int, ...]]:
 
 
 def layout_of(encoder: Any, batch: Any) -> Layout:
-    """Return where the tokens of a batch lie, from shapes alone."""
+    """Return where the tokens of a batch lie, from shapes alone.
+
+    Args:
+        encoder: asked for its `layout_of`, else its `grid_of`.
+        batch: images (B, C, *size), or a mapping of streams.
+    """
     if hasattr(encoder, "layout_of"):
         return encoder.layout_of(batch)
     return Layout.of(encoder.grid_of(batch))

@@ -93,10 +93,15 @@ class FeatureNorm(nn.BatchNorm1d):
 
 
 def pooling_of(name: str, encoder: nn.Module, num_heads: int) -> nn.Module:
-    """Return the module that pools the tokens of an encoder, by its name: "cls", "avg" or "attention".
+    """Return the module that pools the tokens of an encoder.
+
+    Args:
+        name: "cls", "avg" or "attention".
+        encoder: whose tokens are pooled.
+        num_heads: of the attention.
 
     Raises:
-        UsageError: another name, or a class token wanted of an encoder without one.
+        UsageError: another name, or "cls" for an encoder without a class token.
     """
     if name == "cls":
         return FirstToken(encoder.num_prefix_tokens)

@@ -27,11 +27,21 @@ class ReconstructingModel(TrainableModel):
     view: str | None
 
     def clues_of(self, images: Any, layout: Layout) -> Clues:
-        """Return what masker and targets may ask about a view."""
+        """Return what masker and targets may ask about a view.
+
+        Args:
+            images: (B, C, *size), normalised, or a mapping of streams.
+            layout: where their tokens lie.
+        """
         return Clues(images, layout, self.encoder, self.teacher, self.advisors, self.needs)
 
     def make_plan(self, images: Any, data_samples: dict[str, Any] | None = None) -> MaskPlan:
-        """Ask the masker what to hide in images (B, C, *size)."""
+        """Ask the masker what to hide.
+
+        Args:
+            images: (B, C, *size), normalised, or a mapping of streams or views.
+            data_samples: may hold `key` int64 (B,), `mask` (1 = removed) and `weight`.
+        """
         return Views(self, images, data_samples or {}, None).plan(self.view)
 
     def decoders_of(self, view: str | None) -> dict[str, nn.Module]:
@@ -40,7 +50,12 @@ class ReconstructingModel(TrainableModel):
         return {**main, **{name: task.decoder for name, task in self.tasks.items() if (task.view or self.view) == view}}
 
     def read(self, images: Any, plan: MaskPlan) -> list[Any]:
-        """Return what each of `decoders` reads of images (B, C, *size): the last tokens, or a list of some layers'."""
+        """Return what each of `decoders` reads: the last tokens (B, T + V, D), or a list of those of some layers.
+
+        Args:
+            images: (B, C, *size), normalised.
+            plan: what is visible.
+        """
         return list(latents_of(self.encoder, images, plan, dict(enumerate(self.decoders))).values())
 
     @property
@@ -76,7 +91,14 @@ class ReconstructingModel(TrainableModel):
     def reconstruct(
         self, images: Tensor, pred: Tensor, plan: MaskPlan, statistics: Literal["true", "visible"] = "true"
     ) -> dict[str, Any]:
-        """Return `pred` (B, M, P), `plan` and `reconstruction` (B, C, *size): the images with predictions pasted in.
+        """Return `pred`, `plan` and `reconstruction` (B, C, *size): the images with predictions pasted in.
+
+        Args:
+            images: (B, C, *size), normalised.
+            pred: predictions (B, M, P).
+            plan: whose `ids_predict` they are of.
+            statistics: where a target of normalised patches takes their mean and deviation from: the "true" patches, or
+                the "visible" ones alone.
 
         Raises:
             UsageError: the target cannot be turned back into pixels.

@@ -82,7 +82,7 @@ class Views:
         return model.hide(images, self._samples_of(view), clues)
 
     def memory(self, context: str | None) -> Tensor | None:
-        """Return the tokens (B, T + L, D) of a view that nothing is hidden from; None for no view."""
+        """Return the tokens (B, T + L, D) of the view `context`, of which nothing is hidden; None for None."""
         if context is None:
             return None
         if context not in self._memory:
@@ -140,7 +140,14 @@ class Views:
 
 
 def latents_of(encoder: Any, images: Any, plan: MaskPlan, decoders: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """Return what each decoder reads of images (B, C, *size): the last tokens, or a list of those of some layers."""
+    """Return what each decoder reads: the last tokens (B, T + V, D), or a list of those of its `layers`.
+
+    Args:
+        encoder: run once for all decoders.
+        images: (B, C, *size), normalised, or a mapping of streams.
+        plan: what is visible.
+        decoders: by name.
+    """
     asked = {name: getattr(decoder, "layers", None) for name, decoder in decoders.items()}
     if not any(asked.values()):
         return dict.fromkeys(asked, encoder(images, plan))
@@ -154,12 +161,26 @@ def latents_of(encoder: Any, images: Any, plan: MaskPlan, decoders: Mapping[str,
 
 
 def decode(decoder: Any, latent: Any, plan: MaskPlan, memory: Tensor | None) -> Tensor:
-    """Return the predictions (B, M, P) of a decoder, which gets the memory if it takes one."""
+    """Return the predictions (B, M, P) of a decoder.
+
+    Args:
+        decoder: gets the memory if its `takes_memory` is True.
+        latent: what it reads, see `latents_of`.
+        plan: of the batch.
+        memory: tokens (B, T + L, D) of the context.
+    """
     return decoder(latent, plan, memory=memory) if getattr(decoder, "takes_memory", False) else decoder(latent, plan)
 
 
 def corrupted(corruption: Any, images: Any, plan: MaskPlan, samples: Mapping[str, Any]) -> Any:
-    """Return the pixels that the encoder sees, a function of images, plan and the keys of the samples."""
+    """Return the images that the encoder sees, a function of images, plan and the keys of the samples.
+
+    Args:
+        corruption: what replaces the pixels.
+        images: (B, C, *size), or a mapping of streams.
+        plan: of the batch.
+        samples: may hold `key`, int64 (B,); without it the draw is from torch's default generator.
+    """
     like, keys = tensors_of(images)[0], samples.get("key")
     keys = torch.randint(2**62, (len(like),)) if keys is None else keys
     return corruption(images, plan, KeyedRandom(mix(keys.to(like.device), _CORRUPTION)))

@@ -124,6 +124,9 @@ class Segmentor(DownstreamModel):
         """Return the class of the largest logit of mode "predict" at each pixel, int64 (B, H, W).
 
         Windows are taken in stripes, without the logits of all pixels at once, unless several views are averaged.
+
+        Args:
+            images: (B, C, H, W), normalised.
         """
         size = images.shape[2:]
         in_stripes = self.inference == "slide" and self.scales == (1.0,) and not self.flip

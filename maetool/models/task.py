@@ -112,11 +112,15 @@ class PredictionTask(nn.Module):
 
 
 def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Module) -> nn.ModuleDict:
-    """Build the tasks of a model, whose own target is `own`, by name.
+    """Build the tasks of a model, by name.
+
+    Args:
+        tasks: name to the arguments of a `PredictionTask`.
+        facts: of encoder and images, for the parts of the tasks.
+        own: the model's own target, for tasks without one.
 
     Raises:
-        UsageError: a name that means something else in the logs, an argument that there is not, or see
-            `PredictionTask`.
+        UsageError: a name that means something else in the logs, an unknown argument, or see `PredictionTask`.
     """
     known = {"decoder", "target", "head", "at", "weight", "stream", "view", "context"}
     for name, task in tasks.items():

@@ -61,7 +61,14 @@ def stripes(
 
 
 def slide(logits: Logits, images: Tensor, window: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Return logits (B, K, H, W), at each pixel the mean of those of the windows that cover it; see `stripes`."""
+    """Return logits (B, K, H, W), at each pixel the mean of those of the windows that cover it; see `stripes`.
+
+    Args:
+        logits: from images (B, C, *window) to logits (B, K, *window).
+        images: (B, C, H, W).
+        window: rows and columns of a window, in pixels.
+        stride: pixels from one window to the next, along each axis.
+    """
     result: Tensor | None = None
     for top, stripe in stripes(logits, images, window, stride):
         result = stripe.new_empty(*stripe.shape[:2], *images.shape[2:]) if result is None else result

@@ -45,11 +45,18 @@ class Stem(nn.Module):
         return {ONLY: {"patch_size": self.patch_size, "in_chans": self.in_chans, "grid": self.grid}}
 
     def split(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the part of an input that each stream is of, for targets."""
+        """Return the part of an input that each stream is made of, by name, for targets.
+
+        Args:
+            x: the input, as in `forward`.
+        """
         return {ONLY: x}
 
     def layout_of(self, x: Tensor) -> Layout:
         """Return where the tokens of an input lie.
+
+        Args:
+            x: the input, as in `forward`; only its shape is read, unless it holds coordinates or padding.
 
         Raises:
             UsageError: the input does not fit.
@@ -57,5 +64,9 @@ class Stem(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must say where its tokens lie: write `layout_of`.")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens (B, L, D) of an input, before positions, in the order of its layout."""
+        """Return the tokens (B, L, D) of an input, before positions, in the order of its layout.
+
+        Args:
+            x: the input, samples first; its other axes are the stem's own, such as (B, C, *size) for images.
+        """
         raise NotImplementedError(f"{type(self).__name__} must make tokens: write `forward`.")

@@ -63,7 +63,7 @@ class GroupStem(Stem):
         }
 
     def layout_of(self, x: Tensor) -> Layout:
-        """Return where the tokens of images (B, C, *size) lie: every group on the whole grid.
+        """Return where the tokens of images `x` (B, C, *size) lie: every group on the same grid.
 
         Raises:
             UsageError: another number of channels, or fewer than the groups name, or a size that does not divide.
@@ -75,14 +75,16 @@ class GroupStem(Stem):
         return Layout.of(dict.fromkeys(self.groups, grid_of(x.shape[2:], self.patch_size)))
 
     def split(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the channels of each group of images (B, C, *size)."""
+        """Return the channels of each group of images `x` (B, C, *size), by name."""
         channels = (self.get_buffer(f"channels{number}") for number in range(len(self.groups)))
         return {name: x.index_select(1, own) for name, own in zip(self.groups, channels, strict=True)}
 
     def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Return the tokens (B, groups * L, D) of images (B, C, *size), all of the first group first.
+        """Return the tokens (B, groups * L, D), all of the first group first.
 
-        Where `hidden` (B, groups * L) is True, the patch of the group is taken for zeros.
+        Args:
+            x: images (B, C, *size).
+            hidden: bool (B, groups * L), True where the group's pixels of a patch are set to zero.
         """
         images = list(self.split(x).values())
         if hidden is not None:

@@ -35,7 +35,7 @@ class PatchStem(Stem, PatchEmbed):
         self.grid = grid_of(self.img_size, self.patch_size)
 
     def layout_of(self, x: Tensor) -> Layout:
-        """Return where the tokens of images (B, C, *size) lie.
+        """Return where the tokens of images `x` (B, C, *size) lie.
 
         Raises:
             UsageError: another number of axes or channels, or a size that does not divide.
@@ -44,9 +44,12 @@ class PatchStem(Stem, PatchEmbed):
         return Layout.of(grid_of(x.shape[2:], self.patch_size))
 
     def forward(self, x: Tensor, ids: Tensor | None = None, hidden: Tensor | None = None) -> Tensor:
-        """Return the tokens (B, L, D) of images (B, C, *size), or those of the patches `ids` (B, N) only.
+        """Return the tokens (B, L, D) of images, or those of some patches, (B, N, D).
 
-        Where `hidden` (B, L) is True, the patch is taken for zeros.
+        Args:
+            x: images (B, C, *size).
+            ids: the patches, int64 (B, N); None for all.
+            hidden: bool (B, L), True where the pixels of a patch are set to zero.
         """
         return PatchEmbed.forward(self, x if hidden is None else without_patches(x, self.patch_size, hidden), ids)
 

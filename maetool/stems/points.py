@@ -55,7 +55,7 @@ class PointStem(Stem):
         self.second_conv = _two_maps(2 * second, third, embed_dim)
 
     def layout_of(self, x: Tensor) -> Layout:
-        """Return the centres of groups (B, G, 1 + n, C), the centre of a group before its n points.
+        """Return the centres of groups `x` (B, G, 1 + n, C), whose first point is the centre of the n others.
 
         Raises:
             UsageError: another shape.
@@ -71,7 +71,7 @@ class PointStem(Stem):
         return Layout(grids, coords.nan_to_num(0.0, 0.0, 0.0), coords.isfinite().all(dim=2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens (B, G, D) of groups (B, G, 1 + n, C)."""
+        """Return the tokens (B, G, D) of groups `x` (B, G, 1 + n, C), whose first point is the centre."""
         x = x.nan_to_num(0.0, 0.0, 0.0) if self.padded else x
         centres, points = x[:, :, :1, : self.coord_dim], x[:, :, 1:]
         near = torch.cat([points[..., : self.coord_dim] - centres, points[..., self.coord_dim :]], dim=3)

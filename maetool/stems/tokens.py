@@ -37,7 +37,7 @@ class TokenStem(Stem):
         nn.init.normal_(self.word_embeddings.weight, std=0.02)
 
     def layout_of(self, x: Tensor) -> Layout:
-        """Return where the ids (B, *grid), or (B, L) of the grid that is trained on, lie.
+        """Return where the ids `x`, int64 (B, *grid), or (B, L) of the grid that is trained on, lie.
 
         Raises:
             UsageError: another kind of numbers, or another number of axes.
@@ -55,6 +55,6 @@ class TokenStem(Stem):
         return x.ndim == 2 and len(self.grid) > 1 and x.shape[1] == torch.Size(self.grid).numel()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens (B, L, D) of ids (B, *grid) or (B, L)."""
+        """Return the tokens (B, L, D) of ids `x`, int64 (B, *grid) or (B, L)."""
         ids = x.flatten(1)
         return self.word_embeddings(ids if self.padding is None else ids.masked_fill(ids == self.padding, 0))

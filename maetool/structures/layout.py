@@ -32,7 +32,11 @@ class Layout:
 
     @classmethod
     def of(cls, where: "Layout | Mapping[str, Sequence[int]] | Sequence[int]") -> "Layout":
-        """Return a layout itself, or that of streams of these grids, or of one stream of this grid."""
+        """Return a layout itself, or that of streams of these grids, or of one stream of this grid.
+
+        Args:
+            where: a layout, a mapping from streams to their grids, or the grid of the only stream, such as (14, 14).
+        """
         if isinstance(where, Layout):
             return where
         grids = where if isinstance(where, Mapping) else {ONLY: where}
@@ -86,7 +90,7 @@ class Layout:
         return Layout(self.grids, coords, valid)
 
     def matches(self, other: "Layout") -> bool:
-        """Return whether another layout has the same grids in the same order."""
+        """Return whether the layout `other` has the same grids in the same order; names and padding may differ."""
         return list(self.grids.values()) == list(other.grids.values())
 
     def __str__(self) -> str:

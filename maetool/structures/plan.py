@@ -104,7 +104,7 @@ class MaskPlan:
 
     @classmethod
     def from_mask(cls, mask: Tensor, grid: Where, weight: Tensor | None = None) -> "MaskPlan":
-        """Build the plan of a given mask (B, L) or (B, *grid), 1 = removed; all removed patches are predicted.
+        """Build the plan of a mask (B, L) or (B, *grid), 1 = removed; all removed are predicted, by `weight` (B, L).
 
         Raises:
             UsageError: another shape, or samples that keep different numbers of patches; the message names the counts.
@@ -274,7 +274,7 @@ class MaskPlan:
 
 
 def inverse_permutation(ids: Tensor) -> Tensor:
-    """Return the inverse of permutations int64 (B, L): where each index stands."""
+    """Return the inverse of each permutation in `ids`, int64 (B, L): the position at which each index stands."""
     ranks = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     return torch.empty_like(ids).scatter_(1, ids, ranks)
 

@@ -16,10 +16,13 @@ def plan_to_dict(plan: MaskPlan) -> dict[str, Any]:
 
 
 def plan_from_dict(values: Mapping[str, Any]) -> MaskPlan:
-    """Return the plan that `plan_to_dict` wrote; files of maetool 0.1 have a `grid` in place of the layout.
+    """Return the plan that `plan_to_dict` wrote.
+
+    Args:
+        values: its entries; files of maetool 0.1 have a `grid` in place of the `layout`.
 
     Raises:
-        TypeError: it holds something else.
+        TypeError: an unknown entry, or a missing one.
     """
     values = dict(values)
     layout = values.pop("layout", None) or {"grids": {ONLY: values.pop("grid", ())}}

@@ -34,7 +34,13 @@ class ErrorTarget(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Any, plan: MaskPlan, errors: Tensor) -> Tensor:
-        """Return the errors float32 (B, M, 1) of the patches `plan.ids_predict`."""
+        """Return the errors of the patches `plan.ids_predict`, float32 (B, M, 1).
+
+        Args:
+            images: not read.
+            plan: of the batch.
+            errors: (B, M), of the main prediction.
+        """
         errors = errors.float()
         if self.standardise:
             var, mean = torch.var_mean(errors, dim=1, keepdim=True)

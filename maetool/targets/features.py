@@ -109,7 +109,13 @@ class TeacherFeatureTarget(TokenFeatures):
 
     @torch.no_grad()
     def forward(self, images: Any, plan: MaskPlan, features: Sequence[Tensor]) -> Tensor:
-        """Return the float32 features (B, M, P) at `plan.ids_predict`, or (B, T + M, P); see `TokenFeatures`."""
+        """Return the float32 features (B, M, P) at `plan.ids_predict`, or (B, T + M, P); see `TokenFeatures`.
+
+        Args:
+            images: not read.
+            plan: of the batch.
+            features: the teacher's tokens (B, T + L, D) of each layer.
+        """
         return self.average(features, plan)
 
 

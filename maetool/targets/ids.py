@@ -38,7 +38,12 @@ class IdTarget(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Any, plan: MaskPlan) -> Tensor:
-        """Return the ids int64 (B, M) at `plan.ids_predict`, of ids (B, *grid) or of a mapping that holds them."""
+        """Return the ids at `plan.ids_predict`, int64 (B, M).
+
+        Args:
+            images: ids (B, *grid), or a mapping from streams to them.
+            plan: of the batch.
+        """
         if not isinstance(images, Tensor):
             images = images[self.stem or next(iter(images))]
         return images.flatten(1).long().gather(1, plan.ids_predict)

@@ -107,7 +107,13 @@ class PixelTarget(nn.Module):
 
 
 def channel_stats(mean: Sequence[float], std: Sequence[float], in_chans: int, owner: type) -> tuple[Tensor, Tensor]:
-    """Return the means and the deviations (C,) of the channels in float32.
+    """Return the means and the standard deviations of the channels, float32 (C,) each.
+
+    Args:
+        mean: of each channel, in units of the pixels that are normalised by them.
+        std: of each channel, above 0.
+        in_chans: C.
+        owner: class that they are for, named in the message.
 
     Raises:
         UsageError: other numbers of them than channels, or a deviation that is not positive.

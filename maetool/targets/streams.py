@@ -77,7 +77,12 @@ class StreamTarget(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Any, plan: MaskPlan) -> Tensor:
-        """Return the float32 targets (B, M, P) at `plan.ids_predict`, of each stream in its first numbers."""
+        """Return the float32 targets (B, M, P) at `plan.ids_predict`; narrower streams fill the first numbers.
+
+        Args:
+            images: a mapping from streams to tensors, or what the encoder's stems split into streams.
+            plan: over all streams.
+        """
         parts = self._encoder[0].split(images)
         # Each (B, L of the stream, P of the stream).
         levels = [target(parts[name], plan.only(name).predicting("all")) for name, target in self.targets.items()]

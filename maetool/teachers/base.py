@@ -75,7 +75,12 @@ class Teacher(nn.Module):
         return batch
 
     def features(self, batch: Any, layout: Layout) -> list[Tensor]:
-        """Return the tokens (B, T + L, D) of each layer."""
+        """Return the tokens (B, T + L, D) of each layer.
+
+        Args:
+            batch: images (B, C, *size), or a mapping of streams, with nothing hidden.
+            layout: where its tokens lie.
+        """
         return [self.encoder(batch)] if self.layers is None else self.encoder(batch, None, self.layers)
 
     def _attend(self, batch: Any, features: bool) -> tuple[Tensor, list[Tensor]]:

@@ -119,7 +119,15 @@ def frozen_encoder(
     made_by: str | None = None,
     resize: bool = False,
 ) -> Any:
-    """Return a teacher's encoder, with the weights of its file; see `FrozenTeacher`.
+    """Build a teacher's encoder, with the weights of its file; see `FrozenTeacher`.
+
+    Args:
+        encoder: an encoder or its config.
+        grid: patches along each axis of the encoder that is trained.
+        patch_size: pixels along each axis of its patches.
+        checkpoint: file with the teacher's weights; None leaves them as built.
+        made_by: command that makes the file, for the message where it is missing.
+        resize: images are resized for the teacher, so only the grids must be equal.
 
     Raises:
         UsageError: it does not fit the encoder that is trained, or its file cannot be read.
@@ -134,16 +142,25 @@ def frozen_encoder(
 
 
 def size_ratio(encoder: Any, patch_size: Size) -> list[tuple[int, int]]:
-    """Return for each axis the pixels of a patch of the trained encoder, and of the teacher's."""
+    """Return for each axis the pixels of a patch of the trained encoder, and of the teacher's.
+
+    Args:
+        encoder: of the teacher.
+        patch_size: pixels along each axis of a patch of the trained encoder.
+    """
     patch_size = to_size(patch_size, "patch_size", len(encoder.patch_size))
     return list(zip(patch_size, encoder.patch_size, strict=True))
 
 
 def check_made(checkpoint: str, made_by: str | None) -> None:
-    """Check that the file of a teacher is there, if something makes it.
+    """Check that the file of a teacher is there, if a command makes it.
+
+    Args:
+        checkpoint: path or address of the file.
+        made_by: the command; None checks nothing.
 
     Raises:
-        UsageError: it is not.
+        UsageError: there is no such file.
     """
     if made_by is not None and not local_file(checkpoint).exists():
         raise UsageError(
@@ -152,7 +169,13 @@ def check_made(checkpoint: str, made_by: str | None) -> None:
 
 
 def check_patches(teacher: Any, grid: tuple[int, ...], patch_size: tuple[int, ...], resize: bool) -> None:
-    """Check that a teacher's patches lie as those of the encoder that is trained, with `grid` and `patch_size`.
+    """Check that a teacher's patches lie as those of the encoder that is trained.
+
+    Args:
+        teacher: encoder of the teacher.
+        grid: patches along each axis of the trained encoder.
+        patch_size: pixels along each axis of its patches.
+        resize: images are resized for the teacher, so only the grids must be equal.
 
     Raises:
         UsageError: they do not.

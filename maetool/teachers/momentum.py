@@ -76,7 +76,12 @@ class MomentumTeacher(Teacher):
             move_average(average, trained, stays)
 
     def losses(self, batch: Any, layout: Layout) -> Tensor:
-        """Return the predictions (B, L) of the averaged decoder, nothing being hidden."""
+        """Return the predictions (B, L) of the averaged decoder.
+
+        Args:
+            batch: images (B, C, *size), or a mapping of streams, with nothing hidden.
+            layout: where its tokens lie.
+        """
         like = tensors_of(batch)[0]
         ids = torch.arange(layout.length, device=like.device).expand(len(like), -1)
         plan = MaskPlan(layout, ids, ids, ids, torch.zeros_like(ids, dtype=torch.bool))

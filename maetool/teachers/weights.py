@@ -15,6 +15,10 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
 
     Positions of another grid, which is the one that the file records, are resized, and a log line says so.
 
+    Args:
+        encoder: whose weights are replaced.
+        path: file or address of the checkpoint.
+
     Raises:
         UsageError: the file cannot be read, or lacks weights of the encoder or has them in other shapes.
     """

@@ -1,0 +1,59 @@
+"""The docstring of every public function says what each argument is."""
+
+import inspect
+import pkgutil
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "maetool"
+LATER = {"annotations", "arguments", "cli", "commands", "compat", "config", "data", "engine", "errors", "evaluation"}
+LATER |= {"installation", "metadata", "parallel", "parts", "plugins", "positions", "pretrained", "protocols", "reading"}
+LATER |= {"registry", "testing", "visualization", "weights", "writing"}
+ROOMS = sorted({path.stem for path in PACKAGE.glob("[a-z]*") if path.name != "py.typed"} - LATER)
+
+
+def modules_of(room):
+    """Import a room of the package, or one of its modules, and all below it."""
+    room = import_module(f"maetool.{room}")
+    below = pkgutil.walk_packages(room.__path__, f"{room.__name__}.") if hasattr(room, "__path__") else ()
+    return [room, *(import_module(entry.name) for entry in below)]
+
+
+def functions_of(module):
+    """Return public functions and methods that are written in a module, each with the class that holds it."""
+    for name, thing in vars(module).items():
+        if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(thing):
+            yield None, thing
+        if inspect.isclass(thing):
+            public = {key: value for key, value in vars(thing).items() if not key.startswith("_") or key == "__call__"}
+            methods = (getattr(value, "__func__", value) for value in public.values())
+            yield from ((thing, method) for method in methods if inspect.isfunction(method))
+
+
+def documented(owner, function):
+    """Return the docstring of a function; that of a method which overrides another goes on with the other's."""
+    bases = () if owner is None else owner.__mro__[1:]
+    overridden = [vars(base)[function.__name__] for base in bases if function.__name__ in vars(base)]
+    return "\n".join(inspect.getdoc(each) or "" for each in (function, *overridden))
+
+
+def arguments_of(owner, function):
+    """Return the arguments that a docstring must name: not `self`, keyword mappings and what is ignored (`_name`)."""
+    parameters = list(inspect.signature(function).parameters.values())[owner is not None :]
+    return [each.name for each in parameters if each.kind is not each.VAR_KEYWORD and not each.name.startswith("_")]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_argument_is_in_the_docstring(room):
+    missing = {}
+    for owner, function in (each for module in modules_of(room) for each in functions_of(module)):
+        text = documented(owner, function)
+        names = [name for name in arguments_of(owner, function) if not re.search(rf"\b{name}\b", text)]
+        if names:
+            missing[f"{function.__module__}.{function.__qualname__}"] = names
+    assert not missing, f"arguments that no docstring explains: {missing}"
