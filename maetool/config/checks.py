@@ -112,7 +112,7 @@ _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def check_config(cfg: Config) -> None:
-    """Check a config at any depth: keys, the name and arguments of every part, and the types of values.
+    """Check the config `cfg` at any depth: keys, the name and arguments of every part, and the types of values.
 
     Raises:
         UsageError: an unknown name or argument, or a value of a wrong type.
@@ -151,7 +151,7 @@ def check_config(cfg: Config) -> None:
 
 
 def check_sections(cfg: Config) -> None:
-    """Check the top-level keys, and that each loader has a dataset, which `--data` can replace.
+    """Check the top-level keys of `cfg`, and that each loader has a dataset, which `--data` can replace.
 
     Raises:
         UsageError: an unknown key, a value of a wrong type, or a loader without a dataset.

@@ -21,6 +21,9 @@ def coco_places(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     the folder or in `annotations`. Of one file, and of a training part without a validation part, a fifth of the
     images is held out for validation; a test part is left alone.
 
+    Args:
+        root: the user's folder.
+
     Raises:
         UsageError: the folder has none of these layouts, or several annotation files without a sign which counts.
     """

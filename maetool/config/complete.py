@@ -30,6 +30,10 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
     `base_lr`. A complete config stays as it is. Without an `encoder`, image size and channels are those that the
     dataset states.
 
+    Args:
+        cfg: the config, changed in place.
+        world_size: number of training processes.
+
     Raises:
         UsageError: contradictions.
     """
@@ -51,7 +55,7 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
 
 
 def move_preprocessor(cfg: Config) -> None:
-    """Move a top-level `data_preprocessor`, which MMEngine allows, into the model, where all commands look for it.
+    """Move the top-level `data_preprocessor` of `cfg`, which MMEngine allows, into the model.
 
     Raises:
         UsageError: the model already has a different one.

@@ -55,7 +55,7 @@ def _shorten(cfg: Config) -> None:
 
 
 def mappings(node: Any) -> Iterator[Any]:
-    """Yield every mapping in a config, at any depth."""
+    """Yield every mapping in `node`, a config or a part of it, at any depth."""
     if isinstance(node, Mapping):
         yield node
     if isinstance(node, Mapping | list | tuple):

@@ -15,7 +15,7 @@ from .facts import loaders_of, schedulers_in
 
 
 def fill_defaults(cfg: Config) -> None:
-    """Fill in, in place, the samplers and collate functions of loaders, and what schedules, hooks and validation need.
+    """Fill in, in `cfg` itself, samplers and collate functions, and what schedules, hooks and validation need.
 
     Datasets that take keys get a `KeyedSampler`, which shuffles the training data anew each epoch. The dataset's own
     `collate` makes the batches if the model has a preprocessor of maetool. A warm-up counts iterations.

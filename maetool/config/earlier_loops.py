@@ -40,7 +40,11 @@ def _of_features(loop: Mapping[str, Any], pretraining: bool) -> dict[str, Any]:
 
 
 def move_earlier_keys(cfg: Config) -> None:
-    """Move the kNN settings of a 0.1 config from `val_cfg` to its evaluators, which the base config now has."""
+    """Move the kNN settings of a 0.1 config from `val_cfg` to its evaluators, which the base config now has.
+
+    Args:
+        cfg: the config, changed in place.
+    """
     loop = cfg.get("val_cfg")
     evaluators = loop.get("evaluators") if isinstance(loop, Mapping) else None
     if not isinstance(evaluators, MutableMapping) or loop.get("type", "ValLoop") != "ValLoop":

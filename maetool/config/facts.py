@@ -28,7 +28,7 @@ TASKS = ("pretraining", *CLASS_TASKS, "regression")  # the tasks of maetool's mo
 
 
 def loaders_of(cfg: Config) -> Iterator[tuple[str, Any]]:
-    """Yield name and config of every loader."""
+    """Yield name and config of every loader in `cfg`."""
     for name in LOADERS:
         if cfg.get(name):
             yield name, cfg[name]
@@ -48,7 +48,12 @@ def _loaders_in(name: str, loop: Any) -> Iterator[tuple[str, Any]]:
 
 
 def evaluation_loop(loop: Any, default: str) -> Any:
-    """Return the config of a loop with its type; a `ValLoop` without evaluators is MMEngine's."""
+    """Return the config of a loop with its type; a `ValLoop` without evaluators is MMEngine's.
+
+    Args:
+        loop: `val_cfg` or `test_cfg`; what is no mapping comes back as it is.
+        default: the type of a loop that names none.
+    """
     if not isinstance(loop, Mapping):
         return loop
     loop = {"type": default, **loop}
@@ -56,7 +61,7 @@ def evaluation_loop(loop: Any, default: str) -> Any:
 
 
 def parts_inside(cls: Any) -> Mapping[str, Any]:
-    """Return the arguments of a class that hold further parts, to the registry of each, see `part_registries`."""
+    """Return the arguments of the class `cls` that hold parts, each with its registry; see `part_registries`."""
     return _WRAPPERS.get(cls) or getattr(cls, "part_registries", {})
 
 
@@ -72,7 +77,7 @@ def datasets_in(dataset: Any) -> Iterator[Any]:
 
 
 def schedulers_in(cfg: Config) -> list[Any]:
-    """Return the configs of all schedules; the config has one, a list, or a dict with those of each optimiser."""
+    """Return the configs of all schedules of `cfg`, which has one, a list, or a dict with those of each optimiser."""
     configs = cfg.get("param_scheduler") or []
     if isinstance(configs, Mapping):
         configs = [configs] if "type" in configs else list(configs.values())
@@ -82,6 +87,10 @@ def schedulers_in(cfg: Config) -> list[Any]:
 
 def metrics_in(evaluator: Any, name: str = "val_evaluator") -> Any:
     """Return the metrics of an evaluator's config, which may be `dict(type="Evaluator", metrics=...)`.
+
+    Args:
+        evaluator: its config, a list of metrics, or one metric.
+        name: key of the config, for messages.
 
     Raises:
         UsageError: an evaluator of another type, or with another argument.
@@ -98,14 +107,26 @@ def metrics_in(evaluator: Any, name: str = "val_evaluator") -> Any:
 
 
 def argument_of(part: Mapping[str, Any], parts: registry.Registry, name: str) -> Any:
-    """Return the value of an argument: from the config, else the class's default; None if it has no such argument."""
+    """Return the value of an argument: from the config, else the class's default; None if it has no such argument.
+
+    Args:
+        part: config of the part, with its `type`.
+        parts: registry of its type.
+        name: of the argument.
+    """
     parameters = inspect.signature(find_part(part["type"], parts)).parameters
     default = parameters[name].default if name in parameters else None
     return part.get(name, None if default is inspect.Parameter.empty else default)
 
 
 def takes(part: Mapping[str, Any], parts: registry.Registry, argument: str) -> bool:
-    """Return whether the class that a part's config names has this argument."""
+    """Return whether the class that a part's config names has an argument of the name `argument`.
+
+    Args:
+        part: config of the part, with its `type`.
+        parts: registry of its type.
+        argument: its name.
+    """
     return argument in inspect.signature(find_part(part["type"], parts)).parameters
 
 
@@ -125,7 +146,7 @@ def has_classes(model: Any) -> bool:
 
 
 def task_in(section: Mapping[str, Any]) -> str | None:
-    """Return the task of the model of a config, see `task_of`."""
+    """Return the task of the model whose config is `section`, see `task_of`."""
     return task_of(find_part(section["type"], registry.MODELS))
 
 

@@ -56,6 +56,9 @@ def names_read(path: Path) -> set[str]:
     """Return the variables that a config's files read, to compute other values from them.
 
     An assignment is visible to the file itself and to files that inherit from it, not to its own bases.
+
+    Args:
+        path: of the config.
     """
     names: set[str] = set()
     for _, tree in trees_of(path):
@@ -77,5 +80,5 @@ def _names_in(tree: ast.Module) -> set[str]:
 
 
 def is_one_file(path: Path) -> bool:
-    """Return whether a config has no base files, or its file cannot be parsed."""
+    """Return whether the config at `path` has no base files, or its file cannot be parsed."""
     return len(list(trees_of(path))) <= 1

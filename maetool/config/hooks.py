@@ -12,13 +12,13 @@ _KEY = "custom_hooks"
 
 
 def hook_names(cfg: Config) -> list[str]:
-    """Return the names of the custom hooks in the order of `list_hooks`; empty if they are already a list."""
+    """Return the names of the custom hooks of `cfg` in the order of `list_hooks`; empty if they are already a list."""
     hooks = cfg.get(_KEY)
     return [name for name, hook in hooks.items() if hook is not None] if isinstance(hooks, Mapping) else []
 
 
 def list_hooks(cfg: Config) -> None:
-    """Turn custom hooks by name into the list that MMEngine's runner expects, in place; None removes a hook.
+    """Turn the custom hooks of `cfg`, by name, into the list that MMEngine's runner expects; None removes a hook.
 
     Raises:
         UsageError: an entry that is not a hook, such as a change to a hook that the config does not have.
@@ -33,7 +33,12 @@ def list_hooks(cfg: Config) -> None:
 
 
 def name_in_option(option: str, names: Sequence[str]) -> str:
-    """Replace a position in an option, `custom_hooks.0`, by the name of that hook; other options stay as they are."""
+    """Return an option with a position, `custom_hooks.0`, replaced by the name of that hook; others stay as they are.
+
+    Args:
+        option: "key=value".
+        names: of the custom hooks, in order.
+    """
     key, equals, value = option.partition("=")
     path = key.split(".")
     if path[0] == _KEY and len(path) > 1 and path[1].isdigit() and int(path[1]) < len(names):

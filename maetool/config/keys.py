@@ -47,7 +47,7 @@ KEYS["custom_hooks"] |= dict[str, Any]  # by name
 
 
 def check_keys(cfg: Config) -> None:
-    """Check the top-level keys of a config and the types of their values, and remove variables.
+    """Check the top-level keys of `cfg` and the types of their values, and remove variables.
 
     A variable is a name that begins with an underscore or that the config's own files read, such as `img_size` in
     `dict(size=img_size)`; it is no longer needed once the files are read.

@@ -63,6 +63,9 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
 def read_config(path: str | Path) -> Config:
     """Return a config as its files define it, with classes replaced by their registered names; see `load_config`.
 
+    Args:
+        path: of the config, or `maetool::name`.
+
     Raises:
         UsageError: no such file, a file that is not a config, or an unknown top-level key.
     """
@@ -78,7 +81,7 @@ def read_config(path: str | Path) -> Config:
 
 
 def default_work_dir(path: Path) -> str:
-    """Return the folder for the runs of a config file that names none."""
+    """Return the folder for the runs of the config file `path`, if it names none."""
     # With the folder, which is the method's: many methods have a vit-b_800e.py.
     return f"work_dirs/{'_'.join(filter(None, (path.parent.name, path.stem)))}"
 
@@ -141,7 +144,7 @@ def _reason(error: BaseException) -> str:
 
 
 def with_names(cfg: Config) -> Config:
-    """Return a config in which every `type` that is a registered class, or its dotted path, is its registered name.
+    """Return `cfg` with every `type` that is a registered class, or its dotted path, replaced by its registered name.
 
     Raises:
         Exception: whatever a module raises that a config in pure Python style imports.

@@ -11,12 +11,12 @@ _SHOWN = 3
 
 
 def flatten(cfg: Config) -> dict[Key, Any]:
-    """Return every value of a config by its path, a tuple of keys and of positions in lists."""
+    """Return every value of `cfg` by its path, a tuple of keys and of positions in lists."""
     return dict(_leaves(cfg.to_dict(), ()))
 
 
 def name_of(key: Key) -> str:
-    """Return a path as --cfg-options writes it: "param_scheduler.0.type"."""
+    """Return the path `key` as --cfg-options writes it: "param_scheduler.0.type"."""
     return ".".join(map(str, key))
 
 

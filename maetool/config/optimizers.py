@@ -21,6 +21,9 @@ def is_by_part(wrapper: Any) -> bool:
 def check_names(wrapper: Any) -> None:
     """Check which optimisers a config names, and that the constructor builds as many.
 
+    Args:
+        wrapper: `optim_wrapper` of the config; what is no mapping is not checked here.
+
     Raises:
         UsageError: several optimisers with a constructor for one, or the other way round; settings in the wrong place.
     """
@@ -59,6 +62,10 @@ def _check_entries(wrapper: Mapping[str, Any], names: list[str]) -> None:
 
 def check_schedules(wrapper: Any, schedules: Any) -> None:
     """Check that schedules by name are those of the optimisers.
+
+    Args:
+        wrapper: `optim_wrapper` of the config.
+        schedules: `param_scheduler` of the config; only those in a mapping by name are checked.
 
     Raises:
         UsageError: an optimiser without schedules, or schedules without an optimiser.

@@ -23,9 +23,13 @@ _LEADING_ZERO = re.compile(r"[+-]?0\d+")  # a name or a number in a file, such a
 
 
 def change_config(cfg: Config, options: Sequence[str]) -> None:
-    """Apply options, each `key.key=value`, to a config in place, and import the modules of a changed `custom_imports`.
+    """Apply options to a config in place, and import the modules of a changed `custom_imports`.
 
     `parse_value` defines how a value is read.
+
+    Args:
+        cfg: the config.
+        options: each `key.key=value`.
 
     Raises:
         UsageError: an option without a value, for an unknown key, or for a key below something that has no keys.

@@ -92,13 +92,13 @@ def config_names(package: str = OWN) -> list[str]:
 
 
 def describe(path: Path) -> str:
-    """Return the first line of a config's docstring, without its full stop; empty where it has none."""
+    """Return the first line of the docstring of the config at `path`, without its full stop; "" without a docstring."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.split("\n")[0].rstrip(".")
 
 
 def short_name(path: Path) -> str:
-    """Return the shortest name of a config file: relative to the current folder, `maetool::...`, or else absolute."""
+    """Return the shortest name of the config at `path`: relative to this folder, `maetool::...`, or absolute."""
     resolved = path.resolve()
     if resolved.is_relative_to(Path.cwd()):
         return str(resolved.relative_to(Path.cwd()))

@@ -50,7 +50,7 @@ def places(root: Path, labelled: bool) -> tuple[Place, Place]:
 
 
 def all_images(data: str) -> Place:
-    """Return the arguments of a dataset of all the user's images, with labels if all are in class folders."""
+    """Return the arguments of a dataset of all images at `data`, with labels if all are in class folders."""
     root = Path(data)
     if root.suffix.lower() == ".csv":
         return _csv(root)

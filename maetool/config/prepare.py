@@ -21,7 +21,7 @@ _PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COM
 
 
 def prepare_config(cfg: Config) -> str:
-    """Check and complete a config in place, and return the sentence on its learning rate.
+    """Check and complete `cfg` in place, and return the sentence on its learning rate.
 
     A prepared config stays as it is.
 
@@ -41,7 +41,7 @@ def prepare_config(cfg: Config) -> str:
 
 
 def prepare_run(cfg: Config) -> str:
-    """Prepare a config as `prepare_config`, and set its work folder and experiment name if it has none."""
+    """Prepare `cfg` as `prepare_config`, and set its work folder and experiment name if it has none."""
     check_training(cfg)
     rate = prepare_config(cfg)
     path = Path(cfg.filename or "config.py")

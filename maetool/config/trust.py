@@ -98,6 +98,10 @@ def known_class(path: str) -> str | None:
 def check_places(section: Mapping[str, Any], source: Any) -> None:
     """Check that an untrusted section names no file and no address.
 
+    Args:
+        section: part of a config that came with a file.
+        source: what the message calls the file.
+
     Raises:
         UsageError: it names one.
     """
@@ -217,6 +221,9 @@ class Bound(TorchDispatchMode):
 
     def check_numbers(self, section: Mapping[str, Any]) -> None:
         """Check sizes that tensor operations do not show: the number of blocks, and tables that NumPy computes.
+
+        Args:
+            section: config of a model that came with a file.
 
         Raises:
             UsageError: one is too large for the weights.

@@ -219,7 +219,7 @@ def _use_pixels(cfg: Config, data: str) -> None:
 
 
 def adopt_classes(cfg: Config) -> None:
-    """Set `num_classes` and `multi_label` of a model to those of its training data.
+    """Set `num_classes` and `multi_label` of the model in `cfg` to those of its training data.
 
     Raises:
         UsageError: the data cannot be read, or has several labels per image, which the model does not support.
@@ -236,13 +236,23 @@ def adopt_classes(cfg: Config) -> None:
 
 
 def set_targets(cfg: Config, targets: str | Sequence[str]) -> None:
-    """Set how many numbers a model of regression predicts; others stay as they are."""
+    """Set how many numbers a model of regression predicts; others stay as they are.
+
+    Args:
+        cfg: the config, changed in place.
+        targets: a column of the table, or several.
+    """
     if task_in(cfg.model) == "regression" and takes(cfg.model, MODELS, "num_targets"):
         cfg.model.num_targets = 1 if isinstance(targets, str) else len(targets)
 
 
 def set_classes(cfg: Config, number: int) -> None:
-    """Set the number of classes of a model that predicts classes and takes `num_classes`; others stay as they are."""
+    """Set the number of classes of a model that predicts classes and takes `num_classes`; others stay as they are.
+
+    Args:
+        cfg: the config, changed in place.
+        number: of classes.
+    """
     if task_in(cfg.model) in CLASS_TASKS and takes(cfg.model, MODELS, "num_classes"):
         cfg.model.num_classes = number
 
@@ -269,7 +279,11 @@ def _adopt_labels(cfg: Config) -> None:
 
 
 def limit_pixels(dataset: MutableMapping[str, Any], max_pixels: int | None) -> None:
-    """Set the largest number of pixels of an image that a dataset reads; None leaves it as it is.
+    """Set the largest number of pixels of an image that a dataset reads.
+
+    Args:
+        dataset: its config, changed in place.
+        max_pixels: height * width at most; None leaves the config as it is.
 
     Raises:
         UsageError: the dataset reads no files.

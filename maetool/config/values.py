@@ -28,7 +28,7 @@ _MMENGINE_BOUNDS: dict[str, Any] = {
 
 
 def check_ranges(cfg: Config) -> None:
-    """Check the runner, the initial weights, rates and sizes of a config.
+    """Check the runner, the initial weights, rates and sizes of the config `cfg`.
 
     Raises:
         UsageError: an unregistered runner, a number out of range, an unknown option of a custom key, or one of
@@ -55,7 +55,7 @@ def check_ranges(cfg: Config) -> None:
 
 
 def check_training(cfg: Config) -> None:
-    """Check that a config has either all three sections that training needs, or none.
+    """Check that `cfg` has either all three sections that training needs, or none.
 
     Raises:
         UsageError: a section is missing although another is present.

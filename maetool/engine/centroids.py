@@ -62,7 +62,7 @@ def fit_centroids(
 
 
 def units_of(cfg: Config) -> str | None:
-    """Return the units of the pixels whose centroids are fitted; None if the source does not give pixels."""
+    """Return the units of the pixels whose centroids `cfg` fits; None if the source does not give pixels."""
     return getattr(find_part(cfg.model.target.source["type"], TARGETS), "units", None)
 
 

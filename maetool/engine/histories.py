@@ -19,5 +19,5 @@ def _to_plain(history: HistoryBuffer) -> dict[str, Tensor]:
 
 
 def history_from_plain(value: Mapping[str, Tensor]) -> HistoryBuffer:
-    """Return the log history that `plain_histories` turned into tensors."""
+    """Return the log history that `plain_histories` turned into `value`, tensors by name."""
     return HistoryBuffer(value["history"].tolist(), value["counts"].tolist())

@@ -31,7 +31,7 @@ __all__ = [
 
 
 def drop_missing_validation(cfg: Config) -> str | None:
-    """Switch validation off if its data folder does not exist; return a sentence that says so, or None."""
+    """Switch validation off in `cfg` if its data folder does not exist; return a sentence that says so, or None."""
     root = cfg.val_dataloader.dataset.get("root") if cfg.get("val_dataloader") else None
     if root is None or Path(root).exists():
         return None
@@ -40,7 +40,7 @@ def drop_missing_validation(cfg: Config) -> str | None:
 
 
 def need_validation(cfg: Config) -> Config:
-    """Return the config, after checking that it has validation data.
+    """Return `cfg`, after checking that it has validation data.
 
     Raises:
         UsageError: it has none.
@@ -51,7 +51,7 @@ def need_validation(cfg: Config) -> Config:
 
 
 def need_training(cfg: Config) -> Config:
-    """Return the config, after checking that it defines a training.
+    """Return `cfg`, after checking that it defines a training.
 
     Raises:
         UsageError: it defines an evaluation only.
@@ -66,7 +66,7 @@ def need_training(cfg: Config) -> Config:
 
 
 def build_runner(cfg: Config) -> MaetoolRunner:
-    """Check and complete a config and build its runner.
+    """Check and complete the config `cfg`, and build its runner.
 
     Raises:
         UsageError: any mistake in the config.
@@ -122,7 +122,7 @@ def _device(runner: MaetoolRunner) -> str:
 
 
 def refuse_to_overwrite(work_dir: str) -> None:
-    """Refuse to overwrite an earlier run.
+    """Refuse to overwrite an earlier run in the folder `work_dir`.
 
     Raises:
         UsageError: the folder holds checkpoints.
@@ -136,7 +136,12 @@ def refuse_to_overwrite(work_dir: str) -> None:
 
 
 def build_dataset(cfg: Config, loader: str) -> MapDataset:
-    """Build the dataset of a loader, such as "val_dataloader", of a completed config."""
+    """Build the dataset of a loader of a completed config.
+
+    Args:
+        cfg: the config.
+        loader: its key, such as "val_dataloader".
+    """
     return DATASETS.build(cfg[loader].dataset)
 
 

@@ -32,7 +32,11 @@ _GO_ON = "The same command with --resume continues from the last checkpoint."
 
 
 def main(arguments: list[str]) -> int:
-    """Run torchrun and return the exit code, see `maetool.cli.run`; 1 if no process reported why it ended."""
+    """Run torchrun and return the exit code, see `maetool.cli.run`; 1 if no process reported why it ended.
+
+    Args:
+        arguments: of torchrun's command line.
+    """
     secure_streams()
     for number in STOP_SIGNALS:
         if number != signal.SIGTERM:  # torchrun forwards SIGTERM to its processes; other signals would kill it

@@ -58,7 +58,7 @@ class Change:
         return f"{self.name} {_show(self.old)} -> {_show(self.new)}"
 
     def is_at(self, *sections: str) -> bool:
-        """Return whether the value is at, or inside, one of these keys; "*" stands for any name."""
+        """Return whether the value is at, or inside, one of the keys `sections`; "*" stands for any name."""
         parts = self.name.split(".")
         return any(_begins(parts, section.split(".")) for section in sections)
 
@@ -160,7 +160,7 @@ def refuse_changes(changes: Sequence[Change], source: str, inside_epoch: bool) -
 
 
 def describe_changes(changes: Sequence[Change]) -> Iterator[str]:
-    """Yield a line for each accepted change that says how it takes effect."""
+    """Yield a line for each of the accepted `changes` that says how it takes effect."""
     for change in changes:
         if change.only_at_start:
             yield f"{change} is not used: the weights come from the checkpoint"

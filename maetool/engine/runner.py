@@ -115,7 +115,7 @@ class MaetoolRunner(BuildingRunner):
         return stored_facts(self.cfg)
 
     def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
-        """Return the model's state dict, see `sharding.full_weights`; all processes call it together."""
+        """Return the model's state dict, `everywhere` as in `full_weights`; all processes call it together."""
         return full_weights(self.bare_model, everywhere)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:

@@ -89,6 +89,10 @@ class EarlyEndHook(Hook):
 def check_checkpoint_hook(hook: CheckpointHook, work_dir: str) -> None:
     """Check that the options of MMEngine's `CheckpointHook` are supported.
 
+    Args:
+        hook: the hook, whose `out_dir` is removed where it names the folder of the run.
+        work_dir: folder of the run.
+
     Raises:
         UsageError: a folder other than the run's, storage that is not a local disk, or an unknown argument.
     """
@@ -109,6 +113,10 @@ def check_checkpoint_hook(hook: CheckpointHook, work_dir: str) -> None:
 
 def check_local(folder: Any, backend: Mapping[str, Any] | None) -> None:
     """Check that checkpoints go to a local disk, where a file can be replaced atomically.
+
+    Args:
+        folder: where checkpoints go; None for that of the run.
+        backend: arguments of MMEngine's file client.
 
     Raises:
         UsageError: another kind of storage.

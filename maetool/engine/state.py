@@ -47,7 +47,7 @@ def training_state(runner: RunnerLike, epoch: int, iteration: int) -> dict[str, 
 
 
 def schedulers_of(runner: RunnerLike) -> list[Any]:
-    """Return all schedules of a run; with several optimisers, those of one after the other."""
+    """Return all schedules of `runner`; with several optimisers, those of one after the other."""
     schedulers = runner.param_schedulers or ()
     if isinstance(schedulers, Mapping):
         return [scheduler for group in schedulers.values() for scheduler in group]
@@ -73,22 +73,33 @@ def _facts(runner: RunnerLike) -> dict[str, Any]:
 
 
 def step_seed(seed: int, iteration: int, process: int) -> int:
-    """Return the seed of torch's generator for one step, which drop path and dropout use."""
+    """Return the seed of torch's generator for one step, which drop path and dropout use.
+
+    Args:
+        seed: of the run.
+        iteration: counted from the start of training.
+        process: rank.
+    """
     return int(sample_keys(seed, iteration, torch.tensor(process)))
 
 
 def images_per_iter(runner: RunnerLike) -> int:
-    """Return the number of images per iteration, summed over all processes."""
+    """Return the number of images per iteration of `runner`, summed over all processes."""
     return runner.train_dataloader.batch_size * runner.world_size
 
 
 def accumulation_of(runner: RunnerLike) -> int:
-    """Return the number of iterations per optimiser step."""
+    """Return the number of iterations per optimiser step of `runner`."""
     return runner.cfg.optim_wrapper.get("accumulative_counts", 1)
 
 
 def check_resumable(runner: RunnerLike, state: dict[str, Any], source: str) -> None:
     """Check that a run can be resumed from a checkpoint.
+
+    Args:
+        runner: that is to go on.
+        state: content of the checkpoint.
+        source: its path, for messages.
 
     Raises:
         UsageError: it holds only weights or metadata of wrong types, was trained with another seed, other data or
@@ -158,6 +169,10 @@ def restore(runner: RunnerLike, state: dict[str, Any]) -> list[str]:
     Learning rate, weight decay and all other options are those of the runner's config, even if the checkpoint was
     trained with different ones.
 
+    Args:
+        runner: that is to go on.
+        state: content of a checkpoint that `check_resumable` accepted.
+
     Returns:
         A line for each value of the config that differs from the checkpoint's.
     """
@@ -187,6 +202,10 @@ def position(runner: RunnerLike, meta: dict[str, Any]) -> tuple[int, int]:
 
     A checkpoint counts its own iterations, which have more or fewer images if the number of processes or the batch size
     was different.
+
+    Args:
+        runner: that is to go on.
+        meta: metadata of the checkpoint.
 
     Raises:
         UsageError: the images seen in this epoch are not a multiple of the present iteration.

@@ -11,7 +11,11 @@ _NUMBER = MetricName("loss")
 
 
 def summarise(work_dir: Path) -> str:
-    """Return the first and last loss, the accuracies and the paths of a run's files."""
+    """Return the first and last loss, the accuracies and the paths of a run's files.
+
+    Args:
+        work_dir: folder of the run.
+    """
     logs = read_logs(work_dir)
     lines = [
         _change("training loss", logs.get("loss", {})),

@@ -37,7 +37,12 @@ METRICS = columns_of(headlines(METRIC_NAMES))
 
 
 def write_result(folder: Path, options: Sequence[str]) -> None:
-    """Write `result.json` of a finished run: the last measurements in its logs, and the options of its row."""
+    """Write `result.json` of a finished run: the last measurements in its logs, and the options of its row.
+
+    Args:
+        folder: of the run.
+        options: of its row, each `key=value`.
+    """
     logs = read_logs(folder)
     columns = columns_of(headlines(name.removeprefix("val/") for name in logs if name.startswith("val/")))
     result = {title: _result(title, logs[name]) for title, name in columns.items() if name in logs}
@@ -53,7 +58,12 @@ def _result(title: str, values: Mapping[int, float]) -> float | None:
 
 
 def collect(out: Path, names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """Return, by name and metric, the values of the finished seeds."""
+    """Return, by name and metric, the values of the finished seeds.
+
+    Args:
+        out: folder of the comparison, with a folder for each name, and in it one for each seed.
+        names: of the rows.
+    """
     results = {name: [read_result(path) for path in sorted((out / name).glob(f"seed_*/{RESULT}"))] for name in names}
     measured = [title for each in results.values() for result in each for title in result]
     titles = dict.fromkeys([*METRICS, *(title for title in measured if title not in _NO_METRICS)])
@@ -64,7 +74,7 @@ def collect(out: Path, names: Sequence[str]) -> dict[str, dict[str, list[float]]
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Return the measurements of a finished run, by column title, and its options, after checking the checksum.
+    """Return the measurements in the file `path`, by column title, and the run's options; checks the checksum.
 
     Raises:
         UsageError: the file is damaged; of files without a checksum only the types are checked.

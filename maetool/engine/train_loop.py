@@ -197,7 +197,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.stop.end_loading()
 
     def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
-        """Run one iteration; if its loss is not finite, hooks get no outputs, so that logged averages exclude it."""
+        """Run iteration `idx` of the epoch on `data_batch`; hooks get no outputs of a loss that is not finite."""
         runner = self.runner
         # Makes draws from the global generator (drop path, dropout) a function of iteration and process.
         torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
@@ -221,7 +221,7 @@ def _check_length(max_epochs: int | None, max_iters: int | None) -> None:
 
 
 def enter(dataloader: Any, epoch: int, start: int) -> None:
-    """Make the next pass over a loader begin at batch `start` of `epoch`.
+    """Make the next pass over `dataloader` begin at batch `start` of `epoch`, both counted from 0.
 
     Raises:
         UsageError: the loader was built elsewhere, with a sampler that does not support this.

@@ -90,7 +90,12 @@ class Shared:
     _features: dict[int, tuple[dict[str, Features], dict[str, Tensor]]] = field(default_factory=dict)
 
     def features(self, batches: CountedBatches, functions: Mapping[str, Features]) -> dict[str, Tensor]:
-        """Return the result of `collect_features`, cached within this validation."""
+        """Return the result of `collect_features`, cached within this validation.
+
+        Args:
+            batches: of one loader.
+            functions: of (model, images), by name; see `collect_features`.
+        """
         known, features = self._features.get(id(batches), ({}, {}))
         if not functions.items() <= known.items():
             known, features = dict(functions), collect_features(self.model, batches, functions)
@@ -123,7 +128,11 @@ class EvaluationData:
         return iter(self._batches)
 
     def features(self, functions: Mapping[str, Features]) -> dict[str, Tensor]:
-        """Return the features of all images, see `collect_features`; equal requests of evaluators share a pass."""
+        """Return the features of all images, see `collect_features`; equal requests of evaluators share a pass.
+
+        Args:
+            functions: of (model, images), by name.
+        """
         return self._shared.features(self._batches, functions)
 
     def other(self, loader: Any, title: str) -> "EvaluationData":

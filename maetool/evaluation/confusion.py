@@ -58,17 +58,23 @@ class SegmentationScores:
         return {name: value.item() * 100 for name, value in shares.items()}
 
     def added(self, other: Tensor) -> "SegmentationScores":
-        """Return the scores of the sum of this confusion matrix and another one."""
+        """Return the scores of the sum of this confusion matrix and the `other` one, int64 (K, K)."""
         return SegmentationScores(self.confusion + other)
 
 
 def no_scores(num_classes: int) -> SegmentationScores:
-    """Return scores without any pixel, to add to."""
+    """Return scores of `num_classes` classes without any pixel, to add to."""
     return SegmentationScores(torch.zeros(num_classes, num_classes, dtype=torch.int64))
 
 
 def predict_classes(model: ModelLike, data: Mapping[str, Any], size: Sequence[int]) -> Tensor:
-    """Return the classes (B, H, W) that a segmentor predicts for a batch, resized to `size`, on the CPU."""
+    """Return the classes (B, H, W) that a segmentor predicts for a batch, on the CPU.
+
+    Args:
+        model: a segmentor.
+        data: a batch of the loader.
+        size: (H, W), to which predictions of another size are resized.
+    """
     images = model.data_preprocessor(dict(data))["images"]
     own = getattr(model, "predict_classes", None)
     if own and tuple(images.shape[2:]) == tuple(size):

@@ -77,8 +77,13 @@ def _of_all_processes(metric: BaseMetric, size: int) -> dict[str, Any]:
 def plain_value(owner: str, name: str, value: Any) -> Any:
     """Return the value of a metric in the form that checkpoints and logs store.
 
+    Args:
+        owner: class name of the evaluator, for the message.
+        name: of the metric.
+        value: a number, a tensor, or a list of them.
+
     Raises:
-        UsageError: a value of an unsupported type; the message names its `owner`.
+        UsageError: a value of an unsupported type.
     """
     try:
         value = to_plain(value)

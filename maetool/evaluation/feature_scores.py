@@ -28,7 +28,13 @@ def evaluate_features(
 
 
 def evaluate_guess(bank: Mapping[str, Tensor], query: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, float]:
-    """Return the metrics in percent of predicting the class frequencies in `bank` for every image."""
+    """Return the metrics in percent of predicting the class frequencies of the bank for every image.
+
+    Args:
+        bank: results of `collect_features`, of which only `label` is read.
+        query: the same of the images that are evaluated.
+        classes: names of the K classes.
+    """
     labels = bank["label"]
     shares = labels.nanmean(dim=0) if labels.ndim == 2 else labels.bincount(minlength=len(classes)) / len(labels)
     return _metrics(shares.expand(len(query["label"]), -1), query, classes)

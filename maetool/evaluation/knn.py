@@ -45,13 +45,21 @@ def knn_scores(
 def knn_predict(
     bank: Tensor, bank_labels: Tensor, query: Tensor, k: int = 20, temperature: float = 0.07, chunk: int | None = None
 ) -> Tensor:
-    """Return the class (N,) with the most votes of each query's neighbours; see `knn_scores`."""
+    """Return the class (N,) with the most votes of each query's neighbours; arguments as in `knn_scores`."""
     return knn_scores(bank, bank_labels, query, k, temperature, chunk).argmax(dim=1)
 
 
 def knn_accuracy(
     bank: Mapping[str, Any], query: Mapping[str, Any], name: str, k: int = 20, temperature: float = 0.07
 ) -> float:
-    """Return the accuracy in percent with the features called `name` in two results of `collect_features`."""
+    """Return the accuracy of kNN in percent.
+
+    Args:
+        bank: result of `collect_features` for the labelled neighbours.
+        query: the same for the images that are evaluated.
+        name: of the features in both.
+        k: number of neighbours.
+        temperature: of the votes, see `knn_scores`.
+    """
     predicted = knn_predict(bank[name], bank["label"], query[name], k, temperature)
     return (predicted == query["label"]).float().mean().item() * 100

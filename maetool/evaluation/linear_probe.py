@@ -45,5 +45,5 @@ def linear_probe_scores(
 def linear_probe_predict(
     train: Tensor, labels: Tensor, query: Tensor, weight_decay: float = 1e-3, steps: int = 100
 ) -> Tensor:
-    """Return the class (N,) of the largest logit of each query; see `linear_probe_scores`."""
+    """Return the class (N,) of the largest logit of each query; arguments as in `linear_probe_scores`."""
     return linear_probe_scores(train, labels, query, weight_decay, steps).argmax(dim=1)

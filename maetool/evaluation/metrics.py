@@ -69,7 +69,7 @@ class Reliability:
 
 
 def summarise(predictions: Predictions) -> dict[str, float]:
-    """Return the metrics of a validation, in percent except for `loss`.
+    """Return the metrics of the `predictions` of a validation, in percent except for `loss`.
 
     One label: `top1`, `top5` with more than five classes, and `mean_class_accuracy`, the mean of the recalls, which is
     also called balanced accuracy. Several: `mean_average_precision`. Both: `mean_auroc`, of each class against the
@@ -97,33 +97,45 @@ def summarise(predictions: Predictions) -> dict[str, float]:
 
 
 def class_accuracies(predictions: Predictions) -> np.ndarray:
-    """Return the recall of each class (K,), 0 to 1; nan for a class without images."""
+    """Return the recall of each class (K,) in `predictions`, 0 to 1; nan for a class without images."""
     return _for_each_decision(predictions, _sklearn().recall_score)
 
 
 def f1_scores(predictions: Predictions) -> np.ndarray:
-    """Return F1 of each class (K,), 0 to 1; nan for a class without images."""
+    """Return F1 of each class (K,) in `predictions`, 0 to 1; nan for a class without images."""
     return _for_each_decision(predictions, _sklearn().f1_score)
 
 
 def areas_under_roc(predictions: Predictions) -> np.ndarray:
-    """Return the area under the ROC curve of each class (K,), 0 to 1; nan if all images or none have the class."""
+    """Return the area under the ROC curve of each class (K,), 0 to 1; nan if all images or none have the class.
+
+    Args:
+        predictions: of a validation.
+    """
     return _for_each_class(predictions, _sklearn().roc_auc_score)
 
 
 def average_precisions(predictions: Predictions) -> np.ndarray:
-    """Return the average precision of each class (K,), 0 to 1; nan if all images or none have the class."""
+    """Return the average precision of each class (K,), 0 to 1; nan if all images or none have the class.
+
+    Args:
+        predictions: of a validation.
+    """
     return _for_each_class(predictions, _sklearn().average_precision_score)
 
 
 def confusion(predictions: Predictions) -> np.ndarray:
-    """Return the confusion matrix, true classes in rows, int (K, K); for one label per image."""
+    """Return the confusion matrix of `predictions`, true classes in rows, int (K, K); for one label per image."""
     names = np.arange(len(predictions.classes))
     return _sklearn().confusion_matrix(predictions.labels.numpy(), predictions.scores.argmax(axis=1), labels=names)
 
 
 def reliability(predictions: Predictions) -> Reliability:
-    """Return the reliability of the predicted class's probability, or with several labels of every probability."""
+    """Return how reliable the probabilities are: that of the predicted class, or with several labels every one.
+
+    Args:
+        predictions: of a validation.
+    """
     scores = predictions.scores.clip(0, 1)
     if predictions.multi_label:
         known = ~np.isnan(predictions.labels.numpy())

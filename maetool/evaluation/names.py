@@ -120,12 +120,17 @@ def register_metric_name(name: str, entry: MetricName) -> None:
 
 
 def register_metric(cls: Any) -> None:
-    """Register the `metric_names` of a class that may be unregistered."""
+    """Register the `metric_names` of the class `cls`, which itself may be unregistered."""
     _classes[cls] = None
 
 
 def register_prefixed(prefix: str, names: Mapping[str, MetricName]) -> None:
-    """Register the metrics of an evaluator as "prefix/name" too, with the prefix in brackets after the words."""
+    """Register the metrics of an evaluator as "prefix/name" too, with the prefix in brackets after the words.
+
+    Args:
+        prefix: of the evaluator.
+        names: metric to its entry.
+    """
     for name, entry in names.items():
         words, title = (f"{text} ({prefix})" if text else "" for text in (entry.words, entry.title))
         _registered[f"{prefix}/{name}"] = replace(entry, words=words, title=title)
@@ -151,7 +156,7 @@ def _of_classes() -> Iterator[tuple[str, MetricName]]:
 
 
 def metric_name(name: str) -> MetricName | None:
-    """Return the entry of a metric; None if it is not registered."""
+    """Return the entry of the metric `name`; None if it is not registered."""
     return METRIC_NAMES.get(name) or known_metrics().get(name)
 
 
@@ -163,13 +168,18 @@ def headlines(names: Iterable[str], roles: Iterable[str] = ("headline",)) -> dic
 
 
 def is_constant(name: str) -> bool:
-    """Return whether a metric is the same in every validation, so that reports leave it out."""
+    """Return whether the metric `name` is the same in every validation, so that reports leave it out."""
     entry = metric_name(name)
     return entry is not None and entry.role == "constant"
 
 
 def say_metric(name: str, value: Any) -> str:
-    """Return a metric of a validation in words, such as "kNN accuracy 71.6 %"."""
+    """Return a metric of a validation in words, such as "kNN accuracy 71.6 %".
+
+    Args:
+        name: of the metric; one that is not registered is said as it is spelled.
+        value: its value.
+    """
     entry = metric_name(name)
     if entry is None:
         entry = MetricName(name.replace("_", " "))

@@ -57,6 +57,10 @@ class FeatureEvaluator(BaseEvaluator):
     def accuracies(self, data: EvaluationData, features: dict[str, Features]) -> dict[str, float]:
         """Return the accuracy in percent with each of the features; empty without labels if `optional`.
 
+        Args:
+            data: images of the validation, and access to the bank.
+            features: functions of (model, images), by name.
+
         Raises:
             UsageError: the images or the bank have no labels.
         """

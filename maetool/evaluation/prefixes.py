@@ -61,14 +61,26 @@ def may_come(metric: Any, loop: Any) -> bool:
 
 
 def must_wait(hook: Any, metrics: Mapping[str, Any], loop: Any) -> bool:
-    """Return whether one of MMEngine's hooks monitors a metric whose evaluator was not due in this validation."""
+    """Return whether one of MMEngine's hooks monitors a metric whose evaluator was not due in this validation.
+
+    Args:
+        hook: that monitors a metric.
+        metrics: of this validation, by name.
+        loop: of validation.
+    """
     followed = getattr(hook, "monitor", None) or getattr(hook, "save_best", None)
     names = followed if isinstance(followed, list | tuple) else [followed]
     return any(name not in metrics and name != "auto" and may_come(name, loop) for name in names)
 
 
 def folder_of(evaluators: Mapping[str, BaseEvaluator], name: str, folder: Path) -> Path:
-    """Return the folder of an evaluator's report: a subfolder if another evaluator writes files of the same names."""
+    """Return the folder of an evaluator's report: a subfolder if another evaluator writes files of the same names.
+
+    Args:
+        evaluators: all of the validation, by name.
+        name: whose folder it is.
+        folder: of all reports; the subfolder is made.
+    """
     one, others = evaluators[name], _others(evaluators, name)
     taken = {file for each in others for file in each.files}
     own = one.prefix is None and (_is_alike(one, others) or not taken.isdisjoint(one.files))

@@ -80,7 +80,12 @@ class RegressionEvaluator(BaseEvaluator):
 
 
 def errors_of(true: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Return `mae`, `rmse` and `r2` of numbers (N,), without those whose truth is NaN; NaN where undefined."""
+    """Return `mae` and `rmse`, in the units of the numbers, and `r2`, at most 1; NaN where undefined.
+
+    Args:
+        true: numbers (N,); images whose number is NaN do not count.
+        predicted: numbers (N,).
+    """
     from sklearn import metrics
 
     known = ~np.isnan(true)

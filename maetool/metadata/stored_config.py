@@ -24,7 +24,7 @@ def stored_facts(cfg: Config) -> dict[str, str]:
 
 
 def store_config(cfg: Config) -> str:
-    """Return a config as JSON text.
+    """Return the config `cfg` as JSON text.
 
     Tuples and keys that are not strings survive the round trip. A class or function becomes its registered name or
     dotted path, any other object its `repr`.

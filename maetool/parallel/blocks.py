@@ -14,7 +14,7 @@ _VARIANTS = 4  # compiled variants per block: training shapes, such as different
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """Return the repeated blocks of the parts: the members of every module list called `blocks`."""
+    """Return the repeated blocks of `model`, in all its parts: the members of every module list called `blocks`."""
     lists = [part for name, part in model.named_modules() if name.split(".")[-1] == "blocks"]
     return [block for part in lists for block in part.children()]
 
@@ -56,7 +56,7 @@ def _module(model: nn.Module, name: str) -> nn.Module:
 
 
 def checkpointing_of(cfg: Config) -> bool | str | Sequence[str]:
-    """Return `gradient_checkpointing` of a config; MMEngine's `activation_checkpointing` is converted to it.
+    """Return `gradient_checkpointing` of `cfg`; MMEngine's `activation_checkpointing` is converted to it.
 
     MMEngine's implementation calls modules without keyword arguments and would be applied in addition.
 

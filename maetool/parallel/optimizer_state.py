@@ -25,6 +25,10 @@ def full_optimizer_state(state: Mapping[str, Any], parameters: Sequence[Tensor])
 
     All processes call it together; a device holds one full tensor at a time. Where no parameter is sharded, every
     process gets its own state back.
+
+    Args:
+        state: the state dict of one process.
+        parameters: of the optimiser, in its order.
     """
     entries: Entries = state["state"]
     if not entries or not _are_sharded(parameters):
@@ -40,6 +44,10 @@ def shard_optimizer_state(state: Mapping[str, Any], parameters: Sequence[Tensor]
 
     The values of the first process count; the others may have meta tensors. Where no parameter is sharded, the state
     comes back as it is.
+
+    Args:
+        state: the state dict of full tensors.
+        parameters: of the optimiser, in its order.
     """
     entries: Entries = state["state"]
     places = {number: _places(entry, parameters[number]) for number, entry in entries.items()}
@@ -106,6 +114,10 @@ def _place(value: Tensor, parameter: Tensor) -> Tensor:
 
 def check_optimizer_state(state: Mapping[str, Any], parameters: Sequence[Tensor]) -> None:
     """Check what an optimiser of torch keeps of its parameters, full tensors, against their shapes.
+
+    Args:
+        state: the state dict.
+        parameters: of the optimiser, in its order.
 
     Raises:
         ValueError: averages of other shapes than their parameters have, or numbers of steps that are no numbers.

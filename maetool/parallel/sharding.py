@@ -19,7 +19,7 @@ _METHODS = ("probabilities", "make_plan")  # of blocks and models, beside `forwa
 
 
 def shard(model: nn.Module) -> nn.Module:
-    """Split the parameters of every block, and of the rest, over all processes, in place; the first one's count.
+    """Split the parameters of `model`, each block and then the rest, over all processes, in place; rank 0's count.
 
     Every process holds its share of weights, gradients and optimiser state; a block's weights are gathered when it
     runs. Gradients are means over the processes, as with `DistributedDataParallel`.

@@ -44,12 +44,18 @@ def checksum_of(weights: Mapping[str, Tensor], facts: str = "") -> str:
 
 
 def differs(stored: str | None, weights: Mapping[str, Tensor], facts: str = "") -> bool:
-    """Return whether weights or metadata differ from a stored checksum; False without a checksum."""
+    """Return whether weights or metadata differ from a stored checksum; False without a checksum.
+
+    Args:
+        stored: the checksum in the file; None if it has none.
+        weights: by name.
+        facts: the metadata, as the text that was stored.
+    """
     return stored is not None and stored != checksum_of(weights, facts)
 
 
 def sealed(content: bytes) -> bytes:
-    """Return the bytes of a file with `UNSEALED` in its metadata replaced by their checksum.
+    """Return the bytes of a file, `content`, with `UNSEALED` in its metadata replaced by their checksum.
 
     Raises:
         ValueError: the metadata does not contain `CHECKSUM: UNSEALED` exactly once.
@@ -67,7 +73,7 @@ def sealed_json(content: Mapping[str, Any]) -> bytes:
 
 
 def is_broken(content: bytes) -> bool:
-    """Return whether the bytes of a file do not match their checksum; False without a checksum."""
+    """Return whether the bytes of a file, `content`, do not match their checksum; False without a checksum."""
     place = _SEAL.search(content)
     if place is None:
         return False

@@ -52,10 +52,10 @@ class Inert(dict[Any, Any]):
         """Keep no attributes."""
 
     def append(self, item: Any) -> None:
-        """Keep no entries of lists."""
+        """Drop the `item`: an inert list stays empty."""
 
     def extend(self, items: Any) -> None:
-        """Keep no entries of lists."""
+        """Drop the `items`: an inert list stays empty."""
 
 
 class _Unpickler(torchs.Unpickler):
@@ -72,6 +72,10 @@ class _Unpickler(torchs.Unpickler):
 
 def load_with_objects(path: Path, map_location: Any) -> tuple[Any, list[str]]:
     """Return the content of a checkpoint in which objects are `Inert`, and the names of their classes.
+
+    Args:
+        path: of the checkpoint.
+        map_location: of its tensors, as in `torch.load`.
 
     Raises:
         pickle.UnpicklingError: a name that only an attack has.

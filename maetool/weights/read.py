@@ -117,13 +117,16 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def safetensors_metadata(meta: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the metadata of a safetensors file: `meta` as JSON, and the checksum of everything."""
+    """Return the metadata of a safetensors file: `meta` as JSON, and the checksum of it and of the `weights`."""
     facts = json.dumps(meta)
     return {"format": "pt", _METADATA: facts, CHECKSUM: checksum_of(weights, facts)}
 
 
 def check_archive(path: Path) -> None:
     """Check the checksum of every record of a checkpoint, which torch does not do; old formats have none.
+
+    Args:
+        path: of the checkpoint.
 
     Raises:
         UsageError: a TorchScript program, or compressed records.
@@ -213,7 +216,7 @@ def _explain_unpickling(path: Path, reason: str) -> str:
 
 
 def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """Return the model's weights in a checkpoint, under maetool's names.
+    """Return the model's weights in `state`, the content of the checkpoint `source`, under maetool's names.
 
     The checkpoint may be maetool's, a bare state dict, or another project's, see `maetool.weights.formats.table`.
 
@@ -242,7 +245,7 @@ def _is_finite(value: Tensor) -> bool:
 
 
 def named_weights(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """Return the model's weights in a checkpoint under their stored names.
+    """Return the model's weights in `state`, the content of the checkpoint `source`, under their stored names.
 
     Raises:
         UsageError: it contains no weights, or several sets without an indication which one to use.

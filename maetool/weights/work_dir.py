@@ -27,7 +27,11 @@ def save_as_last(path: Path) -> None:
 
 
 def checkpoints_in(work_dir: Path) -> list[Path]:
-    """Return the checkpoints of a work folder, newest first, with the one that the pointer names in front."""
+    """Return the checkpoints of a work folder, newest first, with the one that the pointer names in front.
+
+    Args:
+        work_dir: folder of a run.
+    """
     files = [path for path in work_dir.glob("*.pth") if path.is_file()]  # links may be broken
     newest_first = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
     last = _named_by(work_dir / POINTER)
@@ -46,6 +50,10 @@ def newest_readable(work_dir: Path, warn: Any) -> Path | None:
     """Return the newest readable checkpoint, and call `warn` for unreadable ones; None if there is none.
 
     Checkpoints with weights alone come last.
+
+    Args:
+        work_dir: folder of a run.
+        warn: called with a sentence for each file that cannot be read.
 
     Raises:
         UsageError: there are checkpoints, but none can be read.

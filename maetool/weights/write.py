@@ -17,6 +17,10 @@ def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
 
     torch writes a zip archive with a checksum (CRC-32) of every record, which `read_checkpoint` checks.
 
+    Args:
+        state: what is stored; see `to_plain`.
+        path: of the file; missing folders are made.
+
     Raises:
         UsageError: the disk is full or the folder cannot be written; existing files stay unchanged.
     """

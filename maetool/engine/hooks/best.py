@@ -40,6 +40,10 @@ class BestCheckpoint:
 
         Nothing happens after a validation in which the metric's evaluator was not due.
 
+        Args:
+            runner: that trains.
+            metrics: of this validation, by name.
+
         Raises:
             UsageError: the validation has no such metric, or its rule is unknown.
         """
@@ -93,6 +97,9 @@ def with_rule(hook: Any) -> Any:
     """Return the config of one of MMEngine's hooks that monitor a metric, with the rule of maetool's table of metrics.
 
     MMEngine infers the rule from parts of the name, and fails for kNN and for metrics of plugins.
+
+    Args:
+        hook: its config; that of any other hook comes back as it is.
     """
     if not isinstance(hook, Mapping) or hook.get("rule") is not None:
         return hook

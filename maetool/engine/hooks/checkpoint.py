@@ -86,7 +86,11 @@ class SafeCheckpointHook(Hook):
             self._try(runner, name, runner.epoch + complete, runner.iter)
 
     def before_stop(self, runner: RunnerLike) -> None:
-        """Save when a stop is requested, unless the last iteration is already saved."""
+        """Save when a stop is requested, unless the last iteration is already saved.
+
+        Args:
+            runner: that trains.
+        """
         if runner.last_saved[0] != runner.iter:
             self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
 
@@ -123,7 +127,12 @@ class SafeCheckpointHook(Hook):
 
 
 def warn_if_little_room(runner: RunnerLike, number: int) -> None:
-    """Warn if the disk has no room for `number` checkpoints, each with weights and Adam's two moments."""
+    """Warn if the disk of a run has no room for its checkpoints, each with weights and Adam's two moments.
+
+    Args:
+        runner: whose `work_dir` is looked at.
+        number: of checkpoints that lie there at a time.
+    """
     # Not from the state dict: building that on one rank alone would block a sharded model.
     size = 3 * sum(value.numel() * value.element_size() for value in runner.bare_model.parameters())
     free = shutil.disk_usage(runner.work_dir).free

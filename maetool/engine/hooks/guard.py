@@ -92,6 +92,10 @@ def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any
     """Return everything that `maetool.engine.repeat` needs to repeat the step of a batch, except the weights.
 
     Where these are sharded the plan is missing too: all processes make it together, while one alone may see a fault.
+
+    Args:
+        runner: that trains.
+        batch: as the loader gave it.
     """
     step = report_of(runner.optim_wrapper)
     meta: dict[str, Any] = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}

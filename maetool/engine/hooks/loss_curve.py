@@ -54,7 +54,7 @@ class LossCurveHook(Hook):
 
 
 def measured(logs: Logs) -> dict[str, MetricName]:
-    """Return the headline metrics of the validations in a log, except losses, by their name in the log."""
+    """Return the headline metrics of the validations in `logs`, except losses, by their name there."""
     names = [name.removeprefix("val/") for name in logs if name.startswith("val/")]
     drawn = {name: entry for name, entry in headlines(names).items() if name not in ("loss", "constant_predictor")}
     return {f"val/{name}": entry for name, entry in drawn.items()}

@@ -33,7 +33,7 @@ class ReconstructionHook(Hook):
         self.interval, self.num_images, self.statistics = interval, num_images, statistics
 
     def is_due(self, runner: RunnerLike) -> bool:
-        """Return whether this epoch gets a picture; the last one always does."""
+        """Return whether this epoch of `runner` gets a picture; the last one always does."""
         interval = self.interval or -(-runner.max_epochs // _MOST)
         return self.every_n_epochs(runner, interval) or self.is_last_train_epoch(runner)
 

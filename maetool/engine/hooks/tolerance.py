@@ -9,7 +9,12 @@ from maetool.protocols import RunnerLike
 
 @contextmanager
 def training_goes_on(runner: RunnerLike, what: str) -> Iterator[None]:
-    """Turn a write error, such as a full disk, into a warning."""
+    """Turn a write error, such as a full disk, into a warning of `runner.logger`.
+
+    Args:
+        runner: that trains.
+        what: the work that may fail, as the subject of the warning.
+    """
     try:
         yield
     except (OSError, OutputError) as error:

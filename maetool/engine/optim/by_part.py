@@ -49,7 +49,13 @@ class AutocastOptimWrapperDict(OptimWrapperDict):
         return self._every[0].optim_context(model)
 
     def initialize_count_status(self, model: nn.Module, cur_iter: int, max_iters: int) -> None:
-        """Tell every optimiser the position of the run, for the accumulation of gradients."""
+        """Tell every optimiser the position of the run, for the accumulation of gradients.
+
+        Args:
+            model: that is trained.
+            cur_iter: iterations that are done.
+            max_iters: iterations of the run.
+        """
         for one in self._every:
             one.initialize_count_status(model, cur_iter, max_iters)
 

@@ -40,7 +40,12 @@ class DecayGroupsConstructor:
 
 
 def build_wrapper(wrapper_cfg: dict[str, Any], groups: list[dict[str, Any]]) -> OptimWrapper:
-    """Build the optimiser for parameter groups, and its wrapper, by default `AutocastOptimWrapper`."""
+    """Build the optimiser for parameter groups, and its wrapper.
+
+    Args:
+        wrapper_cfg: `optim_wrapper` of a config; its type is by default `AutocastOptimWrapper`.
+        groups: of parameters, each with its options.
+    """
     cfg = {"type": "AutocastOptimWrapper", **wrapper_cfg}
     optimizer = OPTIMIZERS.build({**cfg.pop("optimizer"), "params": groups})
     return OPTIM_WRAPPERS.build({**cfg, "optimizer": optimizer})

@@ -47,7 +47,14 @@ class WarmupSchedule(_ParamScheduler):
 
     @classmethod
     def build_iter_from_epoch(cls, optimizer: Any, epoch_length: int, end: float, **shape: Any) -> "WarmupSchedule":
-        """Build from a config with `convert_to_iter_based`; MMEngine passes the length of training as `end`."""
+        """Build from a config with `convert_to_iter_based`; MMEngine passes the length of training as `end`.
+
+        Args:
+            optimizer: whose rates it sets.
+            epoch_length: iterations of an epoch.
+            end: length of the training in epochs.
+            shape: the other arguments of the schedule.
+        """
         return cls(optimizer, float(end), epoch_length=epoch_length, **shape)
 
     def state_dict(self) -> dict[str, Any]:
@@ -72,7 +79,12 @@ class WarmupSchedule(_ParamScheduler):
         return self.after_warmup(epoch, base)
 
     def after_warmup(self, epoch: float, base: float) -> float:
-        """Return the rate at a fractional epoch after the warm-up."""
+        """Return the learning rate after the warm-up.
+
+        Args:
+            epoch: fractional epochs since the start of training.
+            base: rate of the parameter group at the end of the warm-up.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement `after_warmup`, the rate after the warm-up.")
 
 
@@ -145,7 +157,7 @@ class WarmupStepLR(WarmupSchedule):
 
 
 def state_of(scheduler: Any) -> dict[str, Any]:
-    """Return the state of a schedule for a checkpoint, without functions, which its constructor creates again."""
+    """Return the state of `scheduler` for a checkpoint, without functions, which its constructor creates again."""
     return {name: value for name, value in scheduler.state_dict().items() if not _has_function(value)}
 
 
@@ -160,6 +172,10 @@ def fit_to_loop(schedulers: Any, loop: Any) -> Any:
 
     MMEngine passes the number of epochs as length to a schedule that is converted to iterations. In an iteration-based
     training this number is rounded up (maetool's loop) or 1 (MMEngine's loop).
+
+    Args:
+        schedulers: `param_scheduler` of a config: a schedule, a list of them, or a mapping from optimisers to lists.
+        loop: of training.
 
     Raises:
         UsageError: an epoch-based schedule in `IterBasedTrainLoop`, which has no epochs.

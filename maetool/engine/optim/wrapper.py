@@ -278,5 +278,9 @@ def precision_of(wrapper: Mapping[str, Any]) -> str:
 
 
 def name_of(dtype: torch.dtype) -> str:
-    """Return the name of a precision as configs write it: "float32" for torch.float32."""
+    """Return the name of a precision as configs write it: "float32" for torch.float32.
+
+    Args:
+        dtype: of the matrix products.
+    """
     return str(dtype).removeprefix("torch.")

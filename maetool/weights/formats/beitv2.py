@@ -19,6 +19,9 @@ _PREFIXES = {
 def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tokenizer's encoder, projection and codebook under maetool's names; decoder and teacher are dropped.
 
+    Args:
+        state: weights under the names of the published file.
+
     Raises:
         UsageError: it is not such a tokenizer.
     """
@@ -36,7 +39,7 @@ def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a tokenizer under the published names: the inverse of `from_published`."""
+    """Return `state`, a tokenizer, under the published names: the inverse of `from_published`."""
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
         if name.endswith("attn.qkv.bias"):

@@ -56,7 +56,12 @@ class KeyMap:
 
 
 def with_aliases(state: Mapping[str, Tensor], aliases: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return a state dict with alternative names of a format replaced, given replacements by regular expression."""
+    """Return a state dict with alternative names of a format replaced.
+
+    Args:
+        state: weights by name.
+        aliases: regular expression to replacement, applied in order to every name.
+    """
     names = {name: name for name in state}
     for pattern, new in aliases.items():
         names = {name: re.sub(pattern, new, now) for name, now in names.items()}

@@ -41,5 +41,5 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def is_published(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the names are the published ones, which are also timm's: the encoder has no prefix."""
+    """Return whether the names of `state` are the published ones, which are also timm's: the encoder has no prefix."""
     return any(name.startswith(("patch_embed.proj.", "blocks.0.")) for name in state)

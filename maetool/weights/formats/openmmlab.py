@@ -67,28 +67,28 @@ def from_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a `MaskedImageModel` or `ImageClassifier` under mmpretrain's names: the inverse of `from_mmpretrain`."""
+    """Return `state`, of a `MaskedImageModel` or `ImageClassifier`, under mmpretrain's names; see `from_mmpretrain`."""
     return _MMPRETRAIN_NAMES.to_theirs(with_fixed(state))
 
 
 def is_mmpretrain(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the names are those of mmpretrain's plain ViT."""
+    """Return whether the names of `state` are those of mmpretrain's plain ViT."""
     return _has(state, "layers.0.attn.qkv.weight") and not is_mmseg_mae(state)
 
 
 def from_mmseg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return mmsegmentation's `VisionTransformer`, alone or in a segmentor, under maetool's names."""
+    """Return `state`, mmsegmentation's `VisionTransformer`, alone or in a segmentor, under maetool's names."""
     renamed = _MMSEG_NAMES.to_ours(with_aliases(state, {r"^backbone\.": ""}))
     return with_aliases(renamed, {r"^layers\.": "encoder.blocks."})
 
 
 def to_mmseg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the encoder as mmsegmentation's `VisionTransformer` loads it by `init_cfg`: `from_mmseg` undone."""
+    """Return the encoder in `state` as mmsegmentation's `VisionTransformer` loads it: `from_mmseg` undone."""
     return _MMSEG_NAMES.to_theirs(state)
 
 
 def is_mmseg(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the names are those of mmsegmentation's `VisionTransformer`."""
+    """Return whether the names of `state` are those of mmsegmentation's `VisionTransformer`."""
     return _has(state, "layers.0.attn.attn.in_proj_weight")
 
 
@@ -96,6 +96,9 @@ def from_mmseg_mae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return mmsegmentation's `MAE` backbone, alone or in a segmentor, under maetool's names.
 
     Its layer scales `gamma_1` and `gamma_2` are multiplied into the preceding linear layers.
+
+    Args:
+        state: weights under mmsegmentation's names.
 
     Raises:
         UsageError: it has learned relative positions, for which a plain ViT has no place.
@@ -121,6 +124,9 @@ def to_mmseg_mae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the encoder as mmsegmentation's `MAE` backbone loads it by `init_cfg`: the inverse of `from_mmseg_mae`.
 
     The layer scales, whose initial value in its config is 0.1 or 1, are set to 1, so that features are equal.
+
+    Args:
+        state: weights of a model or encoder under maetool's names.
     """
     named = _MMSEG_MAE_NAMES.to_theirs(state)
     blocks = [name.removesuffix("ln1.bias") for name in named if re.fullmatch(r"layers\.\d+\.ln1\.bias", name)]
@@ -129,7 +135,7 @@ def to_mmseg_mae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def is_mmseg_mae(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the names are those of mmsegmentation's `MAE` backbone."""
+    """Return whether the names of `state` are those of mmsegmentation's `MAE` backbone."""
     return _has(state, "layers.0.gamma_1")
 
 
@@ -137,6 +143,9 @@ def from_mmdet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the backbone of mmdetection's ViTDet project, alone or in a detector, under maetool's names.
 
     Heads keep their names. A trained backbone has no class token and no final norm; relative positions are unused.
+
+    Args:
+        state: weights under the names of the project.
     """
     inside = any(name.startswith("backbone.") for name in state)
     return (_DETECTOR_NAMES if inside else _VITDET_NAMES).to_ours(state)
@@ -146,12 +155,15 @@ def to_mmdet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the encoder as the backbone of mmdetection's ViTDet project loads it by `init_cfg`: `from_mmdet` undone.
 
     The names are timm's. The position table keeps the class token's row, which ViTDet expects and ignores.
+
+    Args:
+        state: weights of a model or encoder under maetool's names.
     """
     return _VITDET_NAMES.to_theirs(state)
 
 
 def is_mmdet(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the names are those of a detector with a plain ViT in timm's names as backbone."""
+    """Return whether the names of `state` are those of a detector with a plain ViT in timm's names as backbone."""
     return "backbone.blocks.0.attn.qkv.weight" in state
 
 

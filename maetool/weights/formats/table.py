@@ -85,6 +85,10 @@ FORMATS = {
 def recognise(state: State, source: str = "the checkpoint") -> str | None:
     """Return the name of the format of a state dict; None if it is maetool's or unknown.
 
+    Args:
+        state: weights by name.
+        source: what the message calls the file.
+
     Raises:
         UsageError: the names of two formats at once.
     """
@@ -98,6 +102,10 @@ def recognise(state: State, source: str = "the checkpoint") -> str | None:
 
 def to_ours(state: State, source: str = "the checkpoint") -> dict[str, Tensor]:
     """Return a state dict of any format under maetool's names.
+
+    Args:
+        state: weights by name.
+        source: what the message calls the file.
 
     Raises:
         UsageError: the names of two formats at once.

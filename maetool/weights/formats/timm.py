@@ -11,7 +11,7 @@ _NAMES = KeyMap({name: name for name in ("fc_norm.{p}", "head.{p}")} | {"{rest}"
 
 
 def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the encoder and a classifier's head under timm's names; there is no place for a decoder or mask token."""
+    """Return the encoder and classifier head in `state` under timm's names, which have no decoder and no mask token."""
     return _NAMES.to_theirs({name: value for name, value in state.items() if name != "encoder.mask_token"})
 
 

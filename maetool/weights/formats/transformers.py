@@ -63,10 +63,10 @@ def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a `MaskedImageModel` or `ImageClassifier` under the names of transformers: `from_transformers` undone."""
+    """Return `state`, of a `MaskedImageModel` or `ImageClassifier`, in transformers' names; see `from_transformers`."""
     return _NAMES.to_theirs(split_qkv(with_fixed(state)))
 
 
 def is_transformers(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the names are those of a ViT of transformers, bare or not."""
+    """Return whether the names of `state` are those of a ViT of transformers, bare or not."""
     return any(name.removeprefix("vit.").startswith("embeddings.patch_embeddings.") for name in state)
