@@ -52,7 +52,7 @@ Size = Count | Sequence[Count]  # along each axis, or one number for all
 
 @cache
 def parameters_of(part: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
-    """Return the parameters of a class or function; None if it takes any keyword."""
+    """Return the parameters of `part`, a class or function; None if it takes any keyword."""
     taken: dict[str, inspect.Parameter] = {}
     for function in _constructors(part):
         own = inspect.signature(function).parameters
@@ -71,7 +71,7 @@ def _constructors(part: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
 
 @cache
 def hints_of(part: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of the parameters of a class or function, as far as they can be resolved."""
+    """Return the annotations of the parameters of `part`, a class or function, as far as they can be resolved."""
     hints: dict[str, Any] = {}
     for function in reversed(list(_constructors(part))):
         own = function.__init__ if inspect.isclass(function) else function
@@ -87,6 +87,11 @@ def check_values(owner: str, part: Callable[..., Any], values: Mapping[str, Any]
     """Check the values of arguments against the annotations of a class.
 
     A value of the default's type is always accepted.
+
+    Args:
+        owner: what messages put before the names, such as "model.encoder"; may be empty.
+        part: the class, or a function.
+        values: by name of the argument.
 
     Raises:
         UsageError: a value of a wrong type, such as a number instead of a string.
@@ -104,6 +109,11 @@ def check_values(owner: str, part: Callable[..., Any], values: Mapping[str, Any]
 def check_value(name: str, value: Any, hint: Any) -> None:
     """Check one value against an annotation.
 
+    Args:
+        name: of the value, for the message.
+        value: to check.
+        hint: the annotation.
+
     Raises:
         UsageError: it has a wrong type.
     """
@@ -112,7 +122,7 @@ def check_value(name: str, value: Any, hint: Any) -> None:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Return whether a config's value matches an annotation; True if the annotation does not constrain it."""
+    """Return whether a config's `value` matches the annotation `hint`; True if the annotation does not constrain it."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return fits(value, inner[0])
@@ -159,6 +169,11 @@ def _is_list(base: Any) -> bool:
 def check_bounds(owner: str, hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Check numbers against the bounds in the annotations of their arguments.
 
+    Args:
+        owner: what messages put before the names, such as "model.encoder".
+        hints: annotations, by name of the argument.
+        values: by name of the argument.
+
     Raises:
         UsageError: a number is out of range.
     """
@@ -168,7 +183,7 @@ def check_bounds(owner: str, hints: Mapping[str, Any], values: Mapping[str, Any]
 
 
 def range_of(hint: Any) -> str | None:
-    """Return the bounds in an annotation as text, of a number or of those in a list; None without bounds."""
+    """Return the bounds in the annotation `hint` as text, of a number or of those in a list; None without bounds."""
     if get_origin(hint) is Annotated:
         return _say_range(get_args(hint)[1:])
     return next((text for one in get_args(hint) if (text := range_of(one))), None)
@@ -185,7 +200,7 @@ def _say_range(notes: Sequence[Any]) -> str | None:
 
 
 def is_within(value: Any, hint: Any) -> bool:
-    """Return whether the numbers of a value, one or a list, are within the bounds of an annotation.
+    """Return whether the numbers of `value`, one or a list, are within the bounds of the annotation `hint`.
 
     Values of other types are not checked; see `fits`.
     """
@@ -208,7 +223,7 @@ def _respects(number: float, note: Any) -> bool:
 
 
 def describe(hint: Any) -> str:
-    """Return the type that an annotation describes, as text for a message."""
+    """Return the type that the annotation `hint` describes, as text for a message."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return describe(inner[0])
@@ -230,7 +245,7 @@ def describe(hint: Any) -> str:
 
 
 def kinds_of(hint: Any) -> set[str]:
-    """Return which of "str", "list", "none" and "other" an annotation allows; only "any" if it does not say."""
+    """Return which of "str", "list", "none" and "other" the annotation `hint` allows; only "any" if it does not say."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return kinds_of(inner[0])

@@ -78,6 +78,9 @@ def as_usage_error(part: str, hint: str = "check its arguments") -> Iterator[Non
     Args:
         part: the name of the part in the config; the message also names the source line.
         hint: what to do.
+
+    Raises:
+        UsageError: for any other exception.
     """
     try:
         yield
@@ -101,18 +104,22 @@ def _log_replaced_default(cls: Any, name: str, fact: Any) -> None:
 
 
 def home_of(cls: Any) -> str:
-    """Return the package that defines the constructor of a class, own or inherited."""
+    """Return the package that defines the constructor of the class `cls`, own or inherited."""
     owner = next((base for base in getattr(cls, "__mro__", ()) if "__init__" in vars(base)), cls)
     return owner.__module__.split(".")[0]
 
 
 def is_own(cls: Any) -> bool:
-    """Return whether the constructor of a class is maetool's."""
+    """Return whether the constructor of the class `cls` is maetool's."""
     return home_of(cls) == "maetool"
 
 
 def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
-    """Return the class of `cfg`, after checking the names of its arguments.
+    """Return the class of a part's config, after checking the names of its arguments.
+
+    Args:
+        cfg: with `type`.
+        registry: where the type is looked up.
 
     Raises:
         UsageError: no `type`, an unknown type or an unknown argument.
@@ -129,6 +136,11 @@ def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
 
 def check_arguments(owner: str, names: Iterable[str], taken: Collection[str]) -> None:
     """Check that every name in `names` is in `taken`.
+
+    Args:
+        owner: class name, for the message.
+        names: that a config gives.
+        taken: that the class takes.
 
     Raises:
         UsageError: an unknown name; the message suggests near names.

@@ -55,7 +55,12 @@ class MaskedModelLike(ModelLike):
     """A masked image model, for annotations; none needs to inherit from it."""
 
     def make_plan(self, images: Tensor, data_samples: Any = None) -> Any:
-        """Return the `MaskPlan` of a batch."""
+        """Return the `MaskPlan` of a batch.
+
+        Args:
+            images: (B, C, *size), normalised.
+            data_samples: may hold `key` int64 (B,), `mask` (1 = removed) and `weight`.
+        """
         raise NotImplementedError
 
 
@@ -190,16 +195,26 @@ class RunnerLike(Protocol):
         """The config in the form that checkpoints store."""
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call a method of all hooks."""
+        """Call the method `fn_name` of all hooks."""
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
-        """Add a hook."""
+        """Add a hook, of its own priority or of the given `priority`."""
 
     def build_dataloader(self, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
-        """Build a loader with its dataset and sampler."""
+        """Build a loader with its dataset and sampler.
+
+        Args:
+            dataloader: its config, or a loader, which comes back as it is.
+            seed: of the workers.
+            diff_rank_seed: give each process another one.
+        """
 
     def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
-        """Return the model's full state dict, gathered if it is sharded; all processes must call it together."""
+        """Return the model's full state dict, gathered if it is sharded; all processes must call it together.
+
+        Args:
+            everywhere: give it to every process; otherwise the first has it, and the others an empty dict.
+        """
 
     def save_checkpoint(
         self,
@@ -212,4 +227,12 @@ class RunnerLike(Protocol):
         by_epoch: bool = True,
         backend_args: Any = None,
     ) -> None:
-        """Write a checkpoint; all processes call it together."""
+        """Write a checkpoint; all processes call it together.
+
+        Args:
+            out_dir, filename: where.
+            file_client_args, backend_args: None, or those of the local disk.
+            save_optimizer, save_param_scheduler: without either, the checkpoint holds weights alone.
+            meta: further metadata; `epoch` and `iter` are completed epochs and iterations.
+            by_epoch: without these two, whether the epoch in progress is complete, not just the iteration.
+        """

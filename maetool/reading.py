@@ -21,6 +21,10 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
     """Return the content of a regular file of at most `most` bytes.
 
+    Args:
+        path: of the file.
+        most: bytes.
+
     Raises:
         OSError: the file is missing, not readable, larger, or a directory, named pipe, socket or device; opening it
             never blocks.
@@ -43,7 +47,7 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
 
 
 def read_head(path: str | bytes | Path, most: int) -> bytes:
-    """Return the first `most` bytes of a regular file, or all where it has fewer; b"" for anything else."""
+    """Return the first `most` bytes of the regular file `path`, or all where it has fewer; b"" for anything else."""
     try:
         descriptor = _open(path)
     except OSError:
@@ -95,7 +99,7 @@ def read_text(path: str | Path, expected: str) -> str:
 
 
 def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype, bool, int]:
-    """Return shape, dtype, whether the order is Fortran's, and the offset of the values of a `.npy` file.
+    """Return shape, dtype, whether the order is Fortran's, and the offset of the values in `data`, a `.npy` file.
 
     Raises:
         ValueError: an invalid header, values that are Python objects, or fewer values than the header says.
@@ -114,7 +118,7 @@ def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype, bool, int]:
 
 
 def read_npy(data: bytes) -> np.ndarray:
-    """Return the array of a `.npy` file; it is read-only, because it shares the bytes.
+    """Return the array in `data`, a `.npy` file; it is read-only, because it shares the bytes.
 
     Raises:
         ValueError: see `npy_header`.
@@ -127,7 +131,7 @@ def read_npy(data: bytes) -> np.ndarray:
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a `.npz` file by name, after checking its checksums.
+    """Return the arrays of the `.npz` file `path` by name, after checking its checksums.
 
     Raises:
         OSError: see `read_file`.

@@ -59,7 +59,7 @@ class Registry(engine.Registry):
         super().import_from_location()
 
     def asks_for(self, cls: Any, name: str, fact: Any) -> bool:
-        """Return whether a class has an argument `name` that a fact fills where a config leaves it out.
+        """Return whether the class `cls` has an argument `name` that `fact` fills where a config leaves it out.
 
         A class from outside of maetool may mean something else by the name: a default of its own other than None stays
         where no annotation says that it is of the fact's kind; but for loops and samplers, which MMEngine fills.
@@ -137,7 +137,7 @@ def classes_named(name: str) -> list[Any]:
 
 
 def registered_name(part: Any) -> str | None:
-    """Return the name under which a class or function is registered; None of one that is not."""
+    """Return the name under which `part`, a class or function, is registered; None if it is not."""
     for parts in (parts for own in _ALL for parts in (own, own.parent) if parts is not None):
         if not isinstance(parts, Registry):
             parts.import_from_location()  # whoever has a part of maetool has imported its module

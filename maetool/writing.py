@@ -44,12 +44,17 @@ def write_file(path: str | Path, content: bytes | Callable[[IO[bytes]], Any], du
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8 as `write_file` does; file names that are not UTF-8 keep their bytes."""
+    """Write a text in UTF-8 to `path` as `write_file` does; file names that are not UTF-8 keep their bytes."""
     write_file(path, text.encode("utf-8", "surrogateescape"))
 
 
 def write_csv(path: str | Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table, with its header as first row, as `write_text` does."""
+    """Write a table to `path` as `write_text` does.
+
+    Args:
+        path: of the file.
+        rows: the header, then the rows of the table.
+    """
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     write_text(path, text.getvalue())
@@ -106,7 +111,7 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = 
 
 
 def open_new(path: Path) -> IO[bytes]:
-    """Open a new file for writing; a leftover of a killed process is removed, and a link is not followed."""
+    """Open the new file `path` for writing; a leftover of a killed process is removed, and a link is not followed."""
     try:
         return open(path, "xb")
     except FileExistsError:
@@ -123,7 +128,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it exists."""
+    """Remove the file `path`, if it exists."""
     with suppress(FileNotFoundError):
         os.unlink(path)
 

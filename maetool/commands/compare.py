@@ -45,7 +45,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train missing runs, then write table.md, comparison.png and labels.png."""
+    """Train missing runs, then write table.md, comparison.png and labels.png.
+
+    Raises:
+        UsageError: a row failed; the table gives the reasons.
+    """
     args = parse_args()
     from maetool.config.load import parse_runs
     from maetool.engine.sweep import collect, label_curves, over_labels, rows_of, run_all, to_markdown

@@ -20,7 +20,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run all checks, and print each result immediately."""
+    """Run all checks, and print each result immediately.
+
+    Raises:
+        UsageError: a requirement of maetool fails.
+    """
     args = parse_args()
     failed = 0
     for finding in _findings(args):

@@ -86,7 +86,11 @@ def _origin(module: str) -> str:
 
 
 def to_text(parts: list[Component]) -> str:
-    """Return components as lines for a terminal, grouped by kind."""
+    """Return components as lines for a terminal, grouped by kind.
+
+    Args:
+        parts: the components.
+    """
     lines: list[str] = []
     for kind in dict.fromkeys(component.kind for component in parts):
         lines += ["", kind]

@@ -21,7 +21,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Print a line for each config: its name, which all commands accept, and its title."""
+    """Print a line for each config: its name, which all commands accept, and its title.
+
+    Raises:
+        UsageError: no config has the words.
+    """
     args = parse_args()
     from maetool.config.paths import config_names, describe, find_config
     from maetool.errors import UsageError

@@ -17,7 +17,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Load, trace, print."""
+    """Print every value of a config with the place that sets it.
+
+    Raises:
+        UsageError: there is nothing below --only.
+    """
     args = parse_args()
     from maetool.config.load import load_for
     from maetool.config.origin import trace

@@ -62,7 +62,11 @@ class DetectionEvaluator(BaseEvaluator):
             )
 
     def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
-        """Return the metrics."""
+        """Return the average precisions, see `BaseEvaluator.measure`.
+
+        Raises:
+            UsageError: data without objects, without masks for a model that predicts them, or of other classes.
+        """
         dataset = data.dataset
         self.check_dataset(dataset)
         kinds = ("box", "mask") if model.with_masks else ("box",)

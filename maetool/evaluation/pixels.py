@@ -57,7 +57,11 @@ class SegmentationEvaluator(BaseEvaluator):
             )
 
     def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
-        """Return the metrics."""
+        """Return the metrics of the confusion matrix, see `BaseEvaluator.measure`.
+
+        Raises:
+            UsageError: data without classes of pixels or of other classes, or of which all pixels are ignored.
+        """
         self.check_dataset(data.dataset)
         _check_classes(data, model)
         scores = no_scores(model.num_classes)

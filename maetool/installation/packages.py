@@ -49,7 +49,14 @@ class Finding:
 
 
 def attempt(name: str, work: Callable[[], str], cure: str = "", needed: bool = True) -> Finding:
-    """Run a check and return the result; any exception becomes a failure."""
+    """Run a check and return the result; any exception becomes a failure.
+
+    Args:
+        name: of the check, as printed.
+        work: the check; returns what is printed after "ok".
+        cure: what to do when it fails.
+        needed: False where it is no fault to lack what is checked.
+    """
     try:
         return Finding(OK, name, work())
     except Exception as error:
@@ -57,7 +64,13 @@ def attempt(name: str, work: Callable[[], str], cure: str = "", needed: bool = T
 
 
 def guard(name: str, findings: Callable[[], Iterable[Finding]], cure: str = "") -> Iterator[Finding]:
-    """Yield findings; an exception becomes the last one."""
+    """Yield findings; an exception becomes the last one.
+
+    Args:
+        name: of the exception's finding.
+        findings: yields them.
+        cure: what to do after an exception.
+    """
     try:
         yield from findings()
     except (Exception, SystemExit) as error:  # a broken package can raise anything when it is imported

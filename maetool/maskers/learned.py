@@ -134,7 +134,11 @@ class ChangeMasker(Masker):
         return int(prod(grid) * (1 - self.redundancy) + 1e-6) - self.num_keep(grid)
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **clues: Tensor) -> Tensor:
-        """Return scores (B, L): the patches to see first, the redundant ones between, those to predict last."""
+        """Return scores (B, L): the patches to see first, the redundant ones between, those to predict last.
+
+        Raises:
+            UsageError: a grid of one slice, which has no change.
+        """
         if grid[0] < 2:
             raise UsageError(f"ChangeMasker compares slices, but a grid of {format_size(grid)} has one: give clips.")
         slices = clues["tokens"].detach().unflatten(1, (grid[0], -1))  # (B, t, places, D)

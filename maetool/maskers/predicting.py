@@ -62,7 +62,11 @@ class AlsoVisibleMasker(Masker):
         return kept
 
     def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
-        """Return the plan of the masker, with more patches to predict."""
+        """Return the plan of the masker, with more patches to predict.
+
+        Raises:
+            UsageError: the masker keeps different numbers of patches.
+        """
         plan = self.masker.plan(rng, layout, weight, **clues)
         if plan.blank is not None or plan.keep_valid is not None:
             raise UsageError(

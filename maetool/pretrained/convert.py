@@ -72,6 +72,11 @@ def convert(path: str | Path, to: str, num_heads: int | None = None, section: An
 def write_conversion(conversion: Conversion, to: str, path: Path) -> None:
     """Write a converted checkpoint with the other project's keys; .safetensors holds the weights alone.
 
+    Args:
+        conversion: the weights under the other project's names.
+        to: format they are in, a key of `FORMATS`, or maetool's.
+        path: of the file.
+
     Raises:
         UsageError: the file cannot be written.
     """

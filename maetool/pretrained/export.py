@@ -94,6 +94,9 @@ def describe(section: ConfigDict) -> dict[str, Any]:
 def check_out(out: str) -> Path:
     """Return the path of an exported file, after checking its suffix.
 
+    Args:
+        out: the value of --out.
+
     Raises:
         UsageError: an unknown suffix.
     """
@@ -104,6 +107,10 @@ def check_out(out: str) -> Path:
 
 def write_weights(state: Mapping[str, Any], path: Path) -> None:
     """Write `state_dict` and `meta` as .safetensors, with `meta` in its header, or else as a file of torch.
+
+    Args:
+        state: holds both; `meta` may be missing.
+        path: of the file; its suffix decides.
 
     Raises:
         UsageError: the disk is full or the folder cannot be written.
@@ -197,6 +204,9 @@ def _graph_of(module: nn.Module, images: Tensor, output: str, step: Sequence[int
 
 def read_onnx_facts(path: str | Path) -> dict[str, Any]:
     """Return `meta` of an ONNX file that `write_onnx` wrote, after checking its checksum.
+
+    Args:
+        path: of the file.
 
     Raises:
         UsageError: the file does not exist, is damaged, or was not written by maetool.

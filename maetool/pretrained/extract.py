@@ -93,6 +93,9 @@ def extract(
 def check_out(out: str) -> Path:
     """Return the path of a file of features, after checking its suffix.
 
+    Args:
+        out: the value of --out.
+
     Raises:
         UsageError: an unknown suffix, or pyarrow is needed and not installed.
     """

@@ -31,7 +31,14 @@ _KINDS: dict[str, Any] = {
 def facts_beside(path: Path) -> dict[str, Any]:
     """Read the facts in Hugging Face's files beside a checkpoint.
 
-    These are `num_heads`, `img_size`, and `mean` and `std` on a scale of 0 to 255.
+    Args:
+        path: of the checkpoint, or of its folder.
+
+    Returns:
+        Those of `num_heads`, `img_size`, and `mean` and `std` on a scale of 0 to 255 that the files name.
+
+    Raises:
+        UsageError: a fact of a wrong type.
     """
     folder = path if path.is_dir() else path.parent
     config, images = (_read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
@@ -58,6 +65,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 def section_in(meta: Any) -> ConfigDict | None:
     """Return the model section of a checkpoint's metadata, with its `encoder`; None without an encoder.
 
+    Args:
+        meta: metadata of the checkpoint; what is no mapping has no section.
+
     Raises:
         UsageError: it is not a valid section of a config.
     """
@@ -78,6 +88,9 @@ def section_in(meta: Any) -> ConfigDict | None:
 def names_of_classes(meta: Any) -> list[str]:
     """Return the names of the classes that a checkpoint was trained on; empty if it has none.
 
+    Args:
+        meta: metadata of the checkpoint; what is no mapping has no names.
+
     Raises:
         UsageError: they are not names.
     """
@@ -92,7 +105,7 @@ def names_of_classes(meta: Any) -> list[str]:
 
 
 def order_is_assumed(source: str | Path) -> str:
-    """Return what to say of a checkpoint that does not name the classes of its model."""
+    """Return the warning about a checkpoint, `source`, that does not name the classes of its model."""
     return (
         f"{source} does not name its classes, so their order is assumed to be that of the data: all scores are "
         'wrong if it is not. To give the names: x = torch.load(PATH); x["meta"] = {"dataset_meta": {"classes": [NAMES, '

@@ -40,7 +40,12 @@ class FrozenEncoder(ModelLike):
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, mode: str = "tensor") -> Tensor:
-        """Return the tokens (B, T + L, D) of normalised, unmasked images (B, C, H, W)."""
+        """Return the tokens (B, T + L, D) of unmasked images.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            mode: not read; MMEngine's models have one.
+        """
         return self.encoder(images)  # (B, T + L, D)
 
     @property

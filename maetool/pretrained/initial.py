@@ -52,7 +52,7 @@ class LoadReport:
     share: float = 0.0
 
     def start(self, names: Sequence[str]) -> None:
-        """Record tensors that a part of the model initialised from the loaded weights."""
+        """Record the names of tensors that a part of the model initialised from the loaded weights."""
         self.started = list(names)
         self.missing = [name for name in self.missing if name not in names]
         self.other_size = [line for line in self.other_size if line.split(" ")[0] not in names]
@@ -195,6 +195,10 @@ def _choose(name: str, param: Tensor, ckpt_param: Tensor | None, report: LoadRep
 
 def check_classes(model: nn.Module, dataset: Any) -> None:
     """Check that a classifier has the data's number of classes.
+
+    Args:
+        model: whose `num_classes` is checked, if it has one.
+        dataset: of training, whose `classes` count, if it has any.
 
     Raises:
         UsageError: the numbers differ.

@@ -17,6 +17,10 @@ from maetool.weights.read import read_checkpoint, weights_of
 def load_model(cfg: Config, checkpoint: str) -> ModelLike:
     """Build the model of a config in evaluation mode, with all its weights from a checkpoint.
 
+    Args:
+        cfg: the config; it is completed in place.
+        checkpoint: path or address of the file.
+
     Raises:
         UsageError: a checkpoint that cannot be read or is of another architecture.
     """

@@ -80,6 +80,10 @@ class Trained:
 def load_trained(cfg: Config, checkpoint: str) -> Trained:
     """Return the model of a config with the weights of a checkpoint, which also names the classes.
 
+    Args:
+        cfg: the config; it is completed in place.
+        checkpoint: path or address of the file.
+
     Raises:
         UsageError: a checkpoint that does not fit, or a model without a known task, see `predictor_of`.
     """
@@ -117,6 +121,10 @@ def _palette(meta: Any, classes: int) -> np.ndarray:
 @torch.no_grad()
 def predict(trained: Trained, path: str | Path) -> Prediction:
     """Predict an image file.
+
+    Args:
+        trained: the model, see `load_trained`.
+        path: of the image.
 
     Raises:
         UsageError: the file cannot be read.
@@ -181,7 +189,10 @@ _NEEDED = ("num_classes", "data_preprocessor")
 
 
 def predictor_of(model: type) -> Predictor:
-    """Return the predictor for the models of a class, by the `task` of the class.
+    """Return the predictor for the models of a class, by its `task`.
+
+    Args:
+        model: the class.
 
     Raises:
         UsageError: the class has no `task`, or one without a predictor.

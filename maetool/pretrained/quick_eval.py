@@ -102,7 +102,11 @@ class QuickEvaluation:
 
 
 def to_text(results: Metrics) -> str:
-    """Return the metrics as a table."""
+    """Return the metrics as a table.
+
+    Args:
+        results: a line of the table to its metrics, in percent, by name.
+    """
     columns = list(next(iter(results.values())))
     titles = [name.replace("_", " ").replace("top1", "top-1 accuracy").replace("auroc", "AUROC") for name in columns]
     lines = [" " * 40 + "".join(f"{title:>24}" for title in titles)]

@@ -66,5 +66,5 @@ def load_task(path: str | Path, cfg: Config | None = None) -> ModelLike:
 
 
 def classes_of(path: str | Path) -> list[str]:
-    """Return the names of the classes that a checkpoint was trained on; empty if it has none."""
+    """Return the names of the classes that the checkpoint at `path` was trained on; empty if it has none."""
     return names_of_classes(read_checkpoint(path).get("meta"))

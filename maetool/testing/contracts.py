@@ -40,7 +40,12 @@ def _check_form(part: nn.Module) -> None:
 
 
 def check_head(head: nn.Module, out_dim: int = 12) -> None:
-    """A head gives zero for a perfect prediction, something above zero otherwise, and stays finite in bfloat16."""
+    """A head gives zero for a perfect prediction, something above zero otherwise, and stays finite in bfloat16.
+
+    Args:
+        head: to check.
+        out_dim: P, numbers or classes per patch.
+    """
     plan = _plan((4, 4))
     generator = torch.Generator().manual_seed(0)
     shape = (3, plan.ids_predict.shape[1])

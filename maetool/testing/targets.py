@@ -13,7 +13,13 @@ from .contracts import _check_form, _plan, _require
 
 
 def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> None:
-    """A target has its width, no gradient, float32 or tokens, and inverts itself where it says so."""
+    """A target has its width, no gradient, float32 or tokens, and inverts itself where it says so.
+
+    Args:
+        target: to check.
+        images: (B, C, *size), normalised, or what the target takes in their place.
+        grid: patches along each axis.
+    """
     plan = _plan(grid, len(images)).predicting(getattr(target, "predicts", "planned"))
     images = images.clone().requires_grad_(images.is_floating_point())  # ids are not
     clues = _target_clues(target, plan)
@@ -85,7 +91,13 @@ def check_teacher(teacher: nn.Module, batch: Any, layout: Layout, model: nn.Modu
 
 
 def check_corruption(corruption: nn.Module, images: Tensor, grid: Any) -> None:
-    """A corruption changes a copy of the images, by the random numbers of each sample and nothing else."""
+    """A corruption changes a copy of the images, by the random numbers of each sample and nothing else.
+
+    Args:
+        corruption: to check.
+        images: (B, C, *size), normalised.
+        grid: patches along each axis.
+    """
     keys, plan = sample_keys(0, 0, torch.arange(len(images))), _plan(grid, len(images))
     visible = plan.ids_keep[:, :1]  # one visible patch is predicted too, for those that change only such
     plan = replace(plan, ids_predict=torch.cat([plan.ids_predict, visible], dim=1).sort(dim=1).values)

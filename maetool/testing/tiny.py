@@ -44,7 +44,13 @@ def tiny_model(**parts: dict[str, Any]) -> MaskedImageModel:
 
 
 def tiny_batch(batch_size: int = 4, in_chans: int = 3, size: tuple[int, int] = (16, 32)) -> dict[str, Tensor]:
-    """Return a batch as the loader gives it: uint8 `inputs` (B, C, H, W) of noise, and `key` (B,)."""
+    """Return a batch as the loader gives it: `inputs` of noise, uint8 (B, C, H, W), and `key`, int64 (B,).
+
+    Args:
+        batch_size: B.
+        in_chans: C.
+        size: (H, W).
+    """
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(0, 256, (batch_size, in_chans, *size), dtype=torch.uint8, generator=generator)
     return {"inputs": inputs, "key": sample_keys(0, 0, torch.arange(batch_size))}

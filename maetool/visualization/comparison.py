@@ -7,7 +7,15 @@ from .pictures import new_figure, save_figure
 
 
 def draw(results: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bool:
-    """Draw the accuracies of each run, one dot per seed, as a PNG; without any, draw nothing and return False."""
+    """Draw the accuracies of each run, one dot per seed, as a PNG.
+
+    Args:
+        results: run, to title of a metric, to its value for each seed.
+        path: of the picture.
+
+    Returns:
+        False if no metric is an accuracy, so that nothing is drawn.
+    """
     named = dict.fromkeys(title for metrics in results.values() for title in metrics if "%" in title and metrics[title])
     titles = [title for title in next(iter(results.values()), {}) if title in named]  # in the order of the table
     if not titles:

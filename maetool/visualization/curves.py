@@ -21,6 +21,9 @@ def read_logs(work_dir: Path) -> Logs:
 
     Damaged lines are left out and counted in a warning, except the last one, which a killed run may cut off.
 
+    Args:
+        work_dir: folder of the run.
+
     Raises:
         UsageError: a log cannot be read.
     """
@@ -100,6 +103,10 @@ def _draw_losses(axes: Any, logs: Logs, percentages: Mapping[str, Any]) -> None:
 
 def read_runs(folders: Sequence[Path], keys: Sequence[str]) -> dict[str, Logs]:
     """Return the logs of several work folders by name; a name is the folder's, or its path if names repeat.
+
+    Args:
+        folders: work folders.
+        keys: names that at least one of the runs must have logged.
 
     Raises:
         UsageError: a folder without logs, or a key that none of the runs logged.

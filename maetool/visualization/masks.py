@@ -69,7 +69,7 @@ def _spectrum(masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def draw_masks(
     maskers: Mapping[str, nn.Module], images: Tensor, grid: tuple[int, int], path: Path, draws: int = 2048
 ) -> dict[str, MaskStatistics]:
-    """Write the figure that `masks_figure` returns to `path`, and return its statistics."""
+    """Write the figure of `masks_figure` to `path`, and return its statistics; other arguments as in `masks_figure`."""
     figure, statistics = masks_figure(maskers, images, grid, draws)
     save_figure(figure, path)
     return statistics

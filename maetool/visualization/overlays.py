@@ -13,7 +13,7 @@ _GAP, _LINE = 6, 20
 
 
 def palette_of(num_classes: int) -> np.ndarray:
-    """Return a colour for each class, uint8 (K, 3), by Pascal VOC's bit pattern.
+    """Return a colour for each of `num_classes` classes, uint8 (K, 3), by Pascal VOC's bit pattern.
 
     Bit 3i of the number is the highest free bit of red, bit 3i + 1 of green, 3i + 2 of blue. Class 0 is black.
     """
@@ -49,7 +49,16 @@ def overlay(
 
 
 def with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
-    """Add a legend below a picture, a line for each name with a square of its colour; uint8 (height, width, 3)."""
+    """Add a legend below a picture, a line for each name with a square of its colour.
+
+    Args:
+        picture: uint8 (height, width, 3).
+        names: one for each line.
+        colours: red, green and blue of each, 0 to 255.
+
+    Returns:
+        uint8 (height, width, 3), wider than the picture where a name is.
+    """
     font = caption_font(12)
     widest = max((int(font.getlength(name)) for name in names), default=0) + _LINE + _GAP
     width = max(picture.shape[1], widest + _GAP)

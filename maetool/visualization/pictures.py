@@ -44,7 +44,12 @@ def check_picture(path: str | Path, option: str, figure: bool = False) -> Path:
 
 
 def new_figure(width: float, height: float, dpi: int = 120) -> "Figure":
-    """Return an empty matplotlib figure without a display; its size is in inches."""
+    """Return an empty matplotlib figure without a display.
+
+    Args:
+        width, height: in inches.
+        dpi: pixels per inch.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,7 +59,7 @@ def new_figure(width: float, height: float, dpi: int = 120) -> "Figure":
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a matplotlib figure in the format of the file's suffix, creating its folder.
+    """Write a matplotlib figure to `path`, in the format of its suffix, creating its folder.
 
     Raises:
         OutputError: the file cannot be written.
@@ -63,7 +68,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
 
 
 def save_picture(picture: np.ndarray, path: Path) -> None:
-    """Write a uint8 picture, RGB or grey, as PNG or JPEG by the file's suffix, creating its folder.
+    """Write a uint8 picture, RGB or grey, to `path`, as PNG or JPEG by its suffix, creating its folder.
 
     Raises:
         OutputError: the file cannot be written.

@@ -32,6 +32,11 @@ def first_samples(dataset: MapDataset, number: int, seed: int | None) -> dict[st
 
     A dataset without `key_of` takes plain indices; Python's, NumPy's and torch's generators are then seeded by the key.
 
+    Args:
+        dataset: a map-style dataset.
+        number: of samples; at most as many as there are.
+        seed: of the keys; None is 0.
+
     Raises:
         UsageError: a sample is not a dict with `inputs`.
     """
