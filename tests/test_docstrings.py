@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "maetool"
-LATER = {"data"}
-ROOMS = sorted({path.stem for path in PACKAGE.glob("[a-z]*") if path.name != "py.typed"} - LATER)
+ROOMS = sorted({path.stem for path in PACKAGE.glob("[a-z]*") if path.name != "py.typed"})
 
 
 def modules_of(room):

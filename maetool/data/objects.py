@@ -27,7 +27,12 @@ class Objects:
         return len(self.boxes)
 
     def moved(self, boxes: Tensor, change: Callable[[Tensor], Tensor]) -> "Objects":
-        """Return the objects with other `boxes`, and their masks, where there are any, changed by a function."""
+        """Return the objects with other boxes, and their masks, where there are any, changed.
+
+        Args:
+            boxes: (N, 4), corners in pixels.
+            change: from masks bool (N, H, W) to masks.
+        """
         return Objects(boxes, self.labels, None if self.masks is None else change(self.masks))
 
     def in_sight(self, size: tuple[int, int]) -> "Objects":

@@ -13,7 +13,11 @@ from maetool.compat import STOP_SIGNALS
 
 
 def shielded(dataloader: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of a loader whose workers ignore the signals, and see to it that they end with the program."""
+    """Return the config of a loader whose workers ignore stop signals, and end when the program does.
+
+    Args:
+        dataloader: its config.
+    """
     return {"worker_init_fn": {"type": ignore_signals_in_workers()}, **dataloader}
 
 

@@ -15,14 +15,14 @@ _JPEG = b"\xff\xd8"
 
 
 def is_array(data: bytes) -> bool:
-    """Return whether the bytes are of a format for arrays, which may hold any channels and types."""
+    """Return whether the bytes `data` are of a format for arrays, which may hold any channels and types."""
     if data.startswith(_JPEG):  # most are
         return False
     return data.startswith((_NPY, *_TIFF)) or is_dicom(data) or is_nifti(data)
 
 
 def array_shape(data: bytes) -> tuple[int, ...]:
-    """Return the shape of the array in the bytes of a file, from its header.
+    """Return the shape of the array in `data`, the bytes of a file, from its header.
 
     Raises:
         Exception: whatever a damaged file makes the readers raise.
@@ -69,6 +69,11 @@ def _decode_npy(data: bytes, in_chans: int, max_pixels: int) -> np.ndarray:
 
 def to_chw(array: np.ndarray, in_chans: int, gaps: bool = False) -> np.ndarray:
     """Return `array` as (C, H, W), uint8 or float32; the last axis wins where first and last could be C.
+
+    Args:
+        array: (H, W), (C, H, W) or (H, W, C).
+        in_chans: C.
+        gaps: NaN and infinity are pixels without data.
 
     Raises:
         Refused: other channels, no numbers, or without `gaps` NaN or infinity.

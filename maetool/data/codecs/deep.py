@@ -21,7 +21,7 @@ _FLAGS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR_RGB}
 
 
 def bits_of(data: bytes) -> int:
-    """Return how many bits a channel of a photograph has by its header, 32 for floating point; 8 where unknown."""
+    """Return the bits of a channel in `data`, a photograph, by its header: 32 for floating point, 8 where unknown."""
     if data.startswith(_JPEG):  # most are
         return 8
     if data.startswith(SIGNATURE):
@@ -38,7 +38,7 @@ def bits_of(data: bytes) -> int:
 
 
 def is_deep(data: bytes) -> bool:
-    """Return whether a photograph has more than 8 bits a channel, which become float32."""
+    """Return whether the photograph `data` has more than 8 bits a channel, which become float32."""
     return bits_of(data) > 8
 
 
@@ -49,6 +49,12 @@ def decode_deep(data: bytes, in_chans: int, max_pixels: int = MAX_PIXELS, eight_
 
     Grey ones become three equal channels, and one channel of colours is their luma, as with 8 bits. OpenCV decodes
     them, whatever the backend, because Pillow makes 8 bits of colours and scales some grey ones.
+
+    Args:
+        data: content of the file.
+        in_chans: C, 1 or 3.
+        max_pixels: height * width at most.
+        eight_bit: return the upper eight of 16 bits.
 
     Raises:
         Refused: damaged, too large, or `in_chans` other than 1 and 3.

@@ -14,12 +14,12 @@ _MAGIC = b"DICM"  # after a preamble of 128 bytes (PS3.10, 7.1)
 
 
 def is_dicom(data: bytes) -> bool:
-    """Return whether the bytes are a DICOM file."""
+    """Return whether the bytes `data` are a DICOM file."""
     return data[128:132] == _MAGIC
 
 
 def dicom_shape(data: bytes) -> tuple[int, ...]:
-    """Return (H, W), with the frames before where there are several, and the colours behind.
+    """Return the shape of the DICOM file `data`: (H, W), with several frames before and several colours behind.
 
     Raises:
         Exception: whatever a damaged file makes pydicom raise.

@@ -167,6 +167,14 @@ def open_image(
 ) -> EncodedImage | Tensor:
     """Return a photograph undecoded, or an array or a photograph of more than 8 bits as the tensor (C, H, W) it is.
 
+    Args:
+        data: content of the file.
+        name: what errors call it.
+        in_chans: C.
+        backend: that decodes photographs, "cv2" or "pillow".
+        max_pixels: height * width at most.
+        options: how values without data and EXIF orientation are read.
+
     Raises:
         UnreadableImage: an array that is damaged, too large or of other channels than `in_chans`, or a photograph whose
             header says that it is too large.

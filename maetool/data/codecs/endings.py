@@ -40,7 +40,7 @@ _SIGNATURES = re.compile(
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Return whether the first `HEAD_BYTES` of a file are those of an image that can be read here."""
+    """Return whether `head`, the first `HEAD_BYTES` of a file, are those of an image that can be read here."""
     if _SIGNATURES.match(head):
         return True
     if head[128:132] == b"DICM":
@@ -49,7 +49,15 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def describe_others(root: str, others: Counter[str]) -> tuple[str, bool]:
-    """Return a line on the files that are no images by their endings, and whether it is more than tables and texts."""
+    """Describe the files that are no images by their endings.
+
+    Args:
+        root: folder of the images.
+        others: how many files have each ending.
+
+    Returns:
+        The line, and whether there is more than tables and texts.
+    """
     ordered = sorted(others.items(), key=lambda item: (-item[1], item[0]))
     named = ", ".join(f"{count} x {ending}{hint_for(ending)}" for ending, count in ordered[:8])
     more = f" and {len(others) - 8} more endings" if len(others) > 8 else ""

@@ -7,7 +7,7 @@ _BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1
 
 
 def is_heif(data: bytes) -> bool:
-    """Return whether the bytes are an image of one of HEIF's brands; AVIF is not among them."""
+    """Return whether the bytes `data` are an image of one of HEIF's brands; AVIF is not among them."""
     return data[4:8] == b"ftyp" and data[8:12] in _BRANDS and b"avif" not in data[8:64]
 
 

@@ -38,7 +38,10 @@ class Refused(Exception):
 
 
 def chosen_limit(max_pixels: object) -> int:
-    """Return the most pixels of an image that a user chose; None is the default.
+    """Return the most pixels of an image, as a user chose it.
+
+    Args:
+        max_pixels: height * width at most; None is the default.
 
     Raises:
         UsageError: no positive whole number.
@@ -51,12 +54,12 @@ def chosen_limit(max_pixels: object) -> int:
 
 
 def most_bytes(max_pixels: int) -> int:
-    """Return how many bytes the file of an image may have."""
+    """Return how many bytes the file of an image of at most `max_pixels` may have."""
     return _STORED_BYTES * max_pixels + _FACTS
 
 
 def photo_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return height and width of a photograph from its header.
+    """Return height and width of the photograph `data` from its header.
 
     Raises:
         Refused: not a photograph of a known format, a damaged header, or more than `max_pixels`.
@@ -74,6 +77,11 @@ def photo_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 def check_jpeg(header: JpegHeader, data: bytes, max_pixels: int) -> None:
     """Check that a JPEG file is decoded in bounded memory and time.
 
+    Args:
+        header: of the file.
+        data: its content.
+        max_pixels: height * width at most.
+
     Raises:
         Refused: more than `max_pixels`, or very many scans.
     """
@@ -84,7 +92,7 @@ def check_jpeg(header: JpegHeader, data: bytes, max_pixels: int) -> None:
 
 
 def check_pixels(height: int, width: int, max_pixels: int) -> None:
-    """Check the size of an image.
+    """Check the size of an image, `height` and `width` in pixels.
 
     Raises:
         Refused: more than `max_pixels`.
@@ -97,7 +105,13 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
 
 
 def check_array(shape: Sequence[int], dtype: np.dtype, in_chans: int, max_pixels: int) -> None:
-    """Check the size of an array of `in_chans` channels, which stays uint8 or becomes float32.
+    """Check the size of an array, which stays uint8 or becomes float32.
+
+    Args:
+        shape: of the array, in any order.
+        dtype: of its values.
+        in_chans: channels of the image.
+        max_pixels: height * width at most.
 
     Raises:
         Refused: more than `max_pixels`, or more than `DECODED_BYTES` for each of so many.
@@ -114,7 +128,7 @@ def check_array(shape: Sequence[int], dtype: np.dtype, in_chans: int, max_pixels
 
 
 def open_by_pillow(data: bytes, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
-    """Return an image that Pillow has read the header of, no larger than `max_pixels` where that is given.
+    """Return the image `data`, of which Pillow has read the header, no larger than `max_pixels` where that is given.
 
     Raises:
         Refused: not an image of a known format, or a larger one.

@@ -61,7 +61,7 @@ class UnreadableImage(Exception):
 
 
 def read_bytes(path: str | Path, most: int | None = None) -> bytes:
-    """Return the content of a file of at most `most` bytes; None, as many as `MAX_PIXELS` allow.
+    """Return the content of the file `path`, at most `most` bytes; None is as many as `MAX_PIXELS` allow.
 
     Raises:
         UnreadableImage: missing, empty, larger, not to be read, or not a regular file.
@@ -79,7 +79,7 @@ def read_bytes(path: str | Path, most: int | None = None) -> bytes:
 def read_image(
     path: str | Path, in_chans: int = 3, max_pixels: int = MAX_PIXELS, options: ReadOptions = AS_STORED
 ) -> Tensor:
-    """Return the image in the file `path`; see `decode_image`.
+    """Return the image in the file `path`; `max_pixels` and `options` as in `decode_image`.
 
     Raises:
         UnreadableImage: missing, empty, truncated, not an image, too large, other channels than `in_chans`, or NaN or

@@ -34,7 +34,7 @@ class JpegHeader(NamedTuple):
 
 
 def read_header(data: bytes) -> JpegHeader | None:
-    """Return the header of a JPEG file, or None where the bytes are no such file or do not tell the size."""
+    """Return the header of `data`, a JPEG file; None where it is no such file or does not tell the size."""
     segments, has_exif = _segments(data)
     coding = next((marker for marker in segments if marker in _FRAMES), None)
     if coding is None or (frame := segments[coding]) + 8 > len(data):

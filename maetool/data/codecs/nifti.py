@@ -15,7 +15,7 @@ _GZIP = b"\x1f\x8b"
 
 
 def is_nifti(data: bytes) -> bool:
-    """Return whether the bytes are a NIfTI file of one part, version 1 or 2, perhaps compressed by gzip."""
+    """Return whether the bytes `data` are a NIfTI file of one part, version 1 or 2, perhaps compressed by gzip."""
     if data.startswith(_GZIP):
         try:
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(352)
@@ -25,7 +25,7 @@ def is_nifti(data: bytes) -> bool:
 
 
 def nifti_shape(data: bytes) -> tuple[int, ...]:
-    """Return the shape of a volume by its header.
+    """Return the shape of the volume `data` by its header.
 
     Raises:
         Exception: whatever a damaged file makes nibabel raise.
@@ -35,6 +35,11 @@ def nifti_shape(data: bytes) -> tuple[int, ...]:
 
 def decode_nifti(data: bytes, in_chans: int, max_pixels: int) -> np.ndarray:
     """Return a NIfTI file of one slice as float32 (H, W), turned as `Volume.slice` says.
+
+    Args:
+        data: content of the file.
+            in_chans: C, for the limit of the size.
+        max_pixels: height * width at most.
 
     Raises:
         Refused: damaged, too large, of several slices, or nibabel is missing.
@@ -88,6 +93,11 @@ class Volume:
 
     def slice(self, axis: int, index: int, time: int = 0) -> np.ndarray:
         """Return a slice, float32 (H, W), with the header's scaling: front or head on top, the patient's left at left.
+
+        Args:
+            axis: across which the slice lies, 0 to 2, see `sides`.
+            index: of the slice, counted from 0.
+            time: of a series, counted from 0.
 
         Raises:
             Refused: damaged.

@@ -28,7 +28,7 @@ def orientation_of(data: bytes, header: JpegHeader | None = None) -> int:
 
 
 def turned(image: Tensor, orientation: int) -> Tensor:
-    """Return an image (C, H, W) as it is seen: mirrored and turned, so that 5 to 8 swap height and width."""
+    """Return an image (C, H, W) as EXIF's `orientation`, 1 to 8, shows it; 5 to 8 swap height and width."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(-2, -1)
     axes = {2: (-1,), 3: (-2, -1), 4: (-2,), 6: (-1,), 7: (-2, -1), 8: (-2,)}.get(orientation)

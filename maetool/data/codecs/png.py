@@ -13,7 +13,7 @@ _REMARKS = frozenset(
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, beginning and end of each chunk up to IEND; in a file that is cut off, the last end is beyond it."""
+    """Yield kind, beginning and end of each chunk of `data` up to IEND; the end is beyond a file that is cut off."""
     place = len(SIGNATURE)
     while place + HEAD.size <= len(data):
         length, kind = HEAD.unpack_from(data, place)
@@ -25,7 +25,7 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def without_remarks(data: bytes) -> bytes:
-    """Return a PNG file without what does not change its pixels; a file of another format is returned as it is."""
+    """Return `data`, a PNG file, without what does not change its pixels; other formats stay as they are."""
     if not data.startswith(SIGNATURE):
         return data
     parts, begin, view = [], 0, memoryview(data)

@@ -29,7 +29,7 @@ class Remarks:
         self.highest, self.nodata = 0.0, 0.0
 
     def note(self, data: bytes, image: Tensor) -> None:
-        """Take in a file: its content, and the image (C, H, W) that it gave."""
+        """Take in a file: its content `data`, and the image (C, H, W) that it gave."""
         self.seen += 1
         self.counts["floats"] += image.dtype == torch.float32
         if is_array(data):
@@ -43,7 +43,7 @@ class Remarks:
             self.counts["exif"] += 1
 
     def log(self, root: str) -> None:
-        """Log a line for each thing that was seen."""
+        """Log a line for each thing that was seen in the images of `root`."""
         for line in self.lines():
             # Formatted here: MMEngine's logger shows warnings of the same template only once.
             _logger.warning(f"{root}: {line}")

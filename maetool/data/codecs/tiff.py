@@ -26,7 +26,7 @@ if logging.getLogger("tifffile").level == logging.NOTSET:
 
 
 def tiff_shape(data: bytes) -> tuple[int, ...]:
-    """Return the shape of the first image of a TIFF.
+    """Return the shape of the first image of the TIFF `data`.
 
     Raises:
         Exception: whatever a damaged file makes tifffile raise.
@@ -167,7 +167,7 @@ def _check_inflation(page: tifffile.TiffPage | tifffile.TiffFrame | None, data: 
 
 
 def decode_page(data: bytes, number: int, max_pixels: int) -> np.ndarray:
-    """Return a page of a TIFF as it is stored.
+    """Return page `number`, from 0, of the TIFF `data` as it is stored, of at most `max_pixels`.
 
     Raises:
         Refused: too large, or of a compression that cannot be read here.

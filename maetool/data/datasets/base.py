@@ -66,7 +66,7 @@ class ImageDataset(Dataset):
         self.labels: Tensor | None = None
 
     def load(self, index: int) -> dict[str, Any]:
-        """Return the sample as stored: `inputs`, a tensor (C, H, W), uint8 or float32, and for example `label`.
+        """Return sample `index` as stored: `inputs`, a tensor (C, H, W), uint8 or float32, and for example `label`.
 
         With `weight`, bool (H, W), pixels that are False count nothing in the loss.
         """
@@ -104,7 +104,13 @@ class ImageDataset(Dataset):
         return self.augment(self.load(index), index, keys)
 
     def augment(self, stored: dict[str, Any], index: int, keys: Sequence[int]) -> list[dict[str, Any]]:
-        """Return a sample for each of `keys` from the one that is `stored`, whose inputs need not be decoded yet."""
+        """Return a sample for each of `keys` from the one that is `stored`, whose inputs need not be decoded yet.
+
+        Args:
+            stored: what `load` returned.
+            index: of the sample.
+            keys: int64 of each sample that is returned, from which its augmentation is drawn.
+        """
         samples, shared = [], len(keys) > 1
         if isinstance(stored["inputs"], EncodedImage):
             stored["inputs"].shared = shared

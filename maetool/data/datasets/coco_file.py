@@ -85,12 +85,12 @@ class CocoFile:
         return range(int(self.starts[image]), int(self.starts[image + 1]))
 
     def learned(self, with_masks: bool) -> np.ndarray:
-        """Return which annotations can be learned from, bool (M,)."""
+        """Return which annotations can be learned from, bool (M,): `with_masks`, those whose outline can be drawn."""
         usable: np.ndarray = ~self.crowd & ~self.flat
         return usable & ~self.undrawn if with_masks else usable
 
     def outline(self, place: int) -> Any:
-        """Return the segmentation of an annotation, None if there is none."""
+        """Return the segmentation of the annotation at `place`, None if there is none."""
         return json.loads(self.outlines[place])
 
     def entries(self, images: Sequence[int], with_masks: bool) -> dict[str, Any]:
@@ -98,6 +98,10 @@ class CocoFile:
 
         Boxes of no area are left out. An object whose outline cannot be drawn is a crowd of its box where masks are
         wanted: it is there, but nobody knows where exactly, so what is detected in it is neither right nor wrong.
+
+        Args:
+            images: their places in the file.
+            with_masks: with the outlines of objects.
         """
         categories = [{"id": i, "name": name} for i, name in zip(self.category_ids, self.classes, strict=True)]
         listed = [
@@ -164,7 +168,7 @@ class CocoFile:
 
 
 def read_coco(path: str | Path) -> CocoFile:
-    """Return a checked annotation file.
+    """Return the annotation file `path`, checked.
 
     Raises:
         UsageError: a file that cannot be read or is no such file, an entry of another kind, an id or the name of a

@@ -53,7 +53,7 @@ _EXAMPLE = "; a COCO annotation file has lists of images, annotations and catego
 
 
 def load_coco(path: Path) -> dict[str, Any]:
-    """Return the content of an annotation file, whose entries have what is needed, each of its kind.
+    """Return the content of the annotation file `path`, whose entries have what is needed, each of its kind.
 
     Annotations get an `id`, their place, if they have none. `iscrowd` is a bool and `area` a number of pixels.
 
@@ -130,5 +130,5 @@ def places_of(entries: Sequence[Mapping[str, Any]], kind: str, path: str | Path)
 
 
 def text_of(identity: float | str) -> str:
-    """Return an id as text, because programs write one id as a number here and as a word there."""
+    """Return an id, `identity`, as text, because programs write one id as a number here and as a word there."""
     return identity.strip() if isinstance(identity, str) else str(int(identity))

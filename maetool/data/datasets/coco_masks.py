@@ -12,7 +12,11 @@ MAX_OUTLINE = 2**22
 
 
 def decode_mask(segmentation: Any, size: tuple[int, int]) -> Tensor:
-    """Return a mask, bool (H, W), from a list of polygons or a dict of run lengths; what lies outside is cut off.
+    """Return a mask, bool (H, W); what lies outside is cut off.
+
+    Args:
+        segmentation: a list of polygons, or a dict of run lengths.
+        size: (H, W).
 
     Raises:
         ValueError: see `check_segmentation`, or run lengths that are damaged.

@@ -43,6 +43,11 @@ def locate(folder: str, files: Names, annotations: str | Path) -> Located:
     `images\a.png` and `/home/else/data/images/a.png` are `a.png`. What is left is looked for at any depth below
     `folder`, where upper and lower case are the same; one file must have the name.
 
+    Args:
+        folder: of the images.
+        files: names in the annotation file.
+        annotations: its path, for messages.
+
     Raises:
         UsageError: no such folder, images that are not there, or two entries of one file.
     """

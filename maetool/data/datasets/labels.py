@@ -52,7 +52,7 @@ def labels_of(dataset: Any) -> Labels:
 
 
 def count_classes(labels: Labels) -> list[int]:
-    """Return how many images each class has."""
+    """Return how many images each class of `labels` has."""
     classes, values = labels
     if values.ndim == 2:
         return (values > 0).sum(dim=0).tolist()
@@ -83,7 +83,7 @@ def warning_of(dataset: Any, model: Any) -> str:
 
 
 def describe_balance(labels: Labels) -> str:
-    """Return a sentence on how many images each class has; of many classes the largest and the smallest.
+    """Return a sentence on how many images each class of `labels` has; of many the largest and the smallest.
 
     Raises:
         UsageError: a class has none; where an image may have several, none has any.

@@ -129,7 +129,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         return f"{super().describe()} {self.values.describe()}"
 
     def warning_of(self, model: object) -> str:
-        """Return a sentence on classes that do not occur; see `MaskValues.warning`."""
+        """Return a sentence on classes that do not occur, whatever the `model`; see `MaskValues.warning`."""
         return self.values.warning()
 
     @cached_property
@@ -166,7 +166,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
 
 
 def read_index_png(path: Path, max_pixels: int = MAX_PIXELS, exif: bool = False) -> np.ndarray:
-    """Return the values of a PNG of one channel, grey or with a palette, as int64 (H, W); `exif` turns it as it says.
+    """Return the values of the PNG `path` of one channel, grey or with a palette, int64 (H, W); `exif` turns it.
 
     Raises:
         UnreadableImage: it cannot be read, is larger than `max_pixels`, or is a picture in colours.

@@ -160,6 +160,10 @@ def groups_held_out(strata: Tensor, groups: Tensor) -> Tensor:
 
     A group counts for the stratum that most of its images are of.
 
+    Args:
+        strata: int64 (N,), such as the class of each image.
+        groups: int64 (N,), such as the patient of each image.
+
     Raises:
         UsageError: all images are of one group.
     """

@@ -80,7 +80,13 @@ class BandsDataset(DrawnDataset):
 
 
 def draw_bands(label: int, size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Return the picture of a pattern, float32 (H, W, 10), in ten-thousandths of the light that falls on it."""
+    """Return the picture of a pattern, float32 (H, W, 10), in ten-thousandths of the light that falls on it.
+
+    Args:
+        label: of the pattern.
+        size: (H, W).
+        rng: draws everything else.
+    """
     u, v = positions(size)
     first, second, *others = SPECTRA[rng.permutation(len(SPECTRA))[: 2 + _OBJECTS]]
     image = first + draw_pattern(label, u, v, rng)[..., None] * (second - first)

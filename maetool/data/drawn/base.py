@@ -95,7 +95,7 @@ class DrawnDataset(ImageDataset):
         return str(int(self.numbers[index]))
 
     def rng(self, index: int) -> np.random.Generator:
-        """Return the generator of a sample at its start."""
+        """Return the generator of sample `index` at its start."""
         return np.random.default_rng((self.seed, int(self.numbers[index])))
 
 

@@ -76,7 +76,14 @@ class MovingShapesDataset(DrawnDataset):
 
 
 def draw_clip(label: int, size: tuple[int, int], frames: int, rng: np.random.Generator) -> Array:
-    """Return a clip of a class, uint8 RGB (T, H, W, 3); its first frame is that of every class from the same draws."""
+    """Return a clip of a class, uint8 RGB (T, H, W, 3); its first frame is that of every class from the same draws.
+
+    Args:
+        label: of the class, a direction.
+        size: (H, W).
+        frames: T.
+        rng: draws everything else.
+    """
     velocity = _velocity(label, rng)
     ground, light = draw_ground(int(rng.integers(len(TEXTURES))), size, rng)
     things = [draw_object(size, rng) for _ in range(rng.integers(3, 5))]

@@ -160,7 +160,7 @@ def _coverage(contours: list[Array], size: tuple[int, int], oversampling: int = 
 
 
 def draw_object(size: tuple[int, int], rng: Generator) -> Object:
-    """Return an object of any class, form and colour, all of it visible, whose centre lies in the picture."""
+    """Return an object of any class, form and colour, all of it in a picture of `size`, (H, W), drawn by `rng`."""
     label, radius, angle = int(rng.integers(len(_CONTOURS))), rng.uniform(0.12, 0.19), rng.uniform(-0.4, 0.4)
     centre = extent_of(size) * rng.uniform(0.1, 0.9, 2)
     colour = _colour(rng.uniform(0.4, 0.75), rng.uniform(0.3, 0.45), rng.uniform())
@@ -171,14 +171,14 @@ def draw_object(size: tuple[int, int], rng: Generator) -> Object:
 
 
 def moved_to(thing: Object, centre: Array, size: tuple[int, int]) -> Object:
-    """Return an object at another centre (2,), column and row, which may lie outside the picture."""
+    """Return an object, `thing`, at another centre (2,), column and row, in a picture of `size`; it may lie outside."""
     contours = [contour + (centre - thing.centre) for contour in thing.contours]
     cover = _coverage(contours, size)
     return replace(thing, contours=contours, centre=centre, cover=cover, visible=cover >= 0.5)
 
 
 def extent_of(size: tuple[int, int]) -> Array:
-    """Return width and height (2,) in short sides."""
+    """Return width and height of `size`, (H, W), in short sides, (2,)."""
     return np.array([size[1], size[0]]) / min(size)
 
 
@@ -206,7 +206,7 @@ def _colour(lightness: float, chroma: float, hue: float) -> Array:
 
 @lru_cache(maxsize=8)
 def positions(size: tuple[int, int]) -> tuple[Array, Array]:
-    """Return the columns (1, W) and rows (H, 1) of the pixel centres, in short sides."""
+    """Return the columns (1, W) and rows (H, 1) of the pixel centres of `size`, (H, W), in short sides."""
     u, v = (((np.arange(n) + 0.5) / min(size)).astype(np.float32) for n in (size[1], size[0]))
     return u[None], v[:, None]
 
@@ -221,12 +221,18 @@ def _paint_background(label: int, u: Array, v: Array, rng: Generator) -> Array:
 
 
 def draw_pattern(label: int, u: Array, v: Array, rng: Generator) -> Array:
-    """Return a texture of a class, float32 (H, W): the share of the second of its two colours, in [0, 1]."""
+    """Return a texture, float32 (H, W): the share of the second of its two colours, in [0, 1]; see `draw_image`.
+
+    Args:
+        label: its class.
+        u, v: columns (1, W) and rows (H, 1) of the pixel centres, in short sides.
+        rng: draws the texture.
+    """
     return 0.5 + 0.5 * _PATTERNS[label](u, v, rng).astype(np.float32)
 
 
 def glow(u: Array, v: Array, light: Array, rng: Generator) -> Array:
-    """Return the brightness (H, W) under a lamp that stands off the middle, in the direction `light` (2,)."""
+    """Return the brightness (H, W) under a lamp off the middle, in the direction `light` (2,); as in `draw_pattern`."""
     x, y = u - 0.5 - rng.uniform(0.2, 0.7) * light[0], v - 0.5 - rng.uniform(0.2, 0.7) * light[1]
     return 0.4 + 0.85 * np.exp(-rng.uniform(0.5, 3) * (x * x + y * y)).astype(np.float32)
 
@@ -244,7 +250,7 @@ def _paint_object(image: Array, thing: Object, u: Array, v: Array, light: Array)
 
 
 def draw_ground(label: int, size: tuple[int, int], rng: Generator) -> tuple[Array, Array]:
-    """Return a lit texture without objects, float32 RGB (H, W, 3), and the direction to the light (2,)."""
+    """Return a lit texture, float32 RGB (H, W, 3), and the way to its light (2,); arguments as in `draw_image`."""
     u, v = positions(size)
     angle = rng.uniform(0, TURN)
     light = np.array([math.cos(angle), math.sin(angle)])
@@ -254,7 +260,7 @@ def draw_ground(label: int, size: tuple[int, int], rng: Generator) -> tuple[Arra
 
 
 def paint(ground: Array, objects: Sequence[Object], light: Array) -> Array:
-    """Return the picture, uint8 RGB (H, W, 3), of what `draw_ground` gives and objects, the topmost one last."""
+    """Return the picture, uint8 RGB (H, W, 3), of a `ground`, its `light`, and objects, the topmost one last."""
     image, (u, v) = ground.copy(), positions(ground.shape[:2])
     for thing in objects:
         _paint_object(image, thing, u, v, light)
@@ -262,14 +268,20 @@ def paint(ground: Array, objects: Sequence[Object], light: Array) -> Array:
 
 
 def draw_image(label: int, size: tuple[int, int], rng: Generator) -> tuple[Array, list[Object]]:
-    """Return the picture, uint8 RGB (H, W, 3), of a texture class, and its objects from the lowest to the topmost."""
+    """Return the picture, uint8 RGB (H, W, 3), of a texture class, and its objects from the lowest to the topmost.
+
+    Args:
+        label: the texture class.
+        size: (H, W).
+        rng: draws everything else.
+    """
     ground, light = draw_ground(label, size, rng)
     objects = _place_objects(size, rng)
     return paint(ground, objects, light), objects
 
 
 def draw_scene(label: int, size: tuple[int, int], rng: Generator) -> Scene:
-    """Return the picture that `draw_image` draws from the same generator, with boxes and masks."""
+    """Return the picture of `draw_image` from the same draws, with boxes and masks; arguments as in `draw_image`."""
     image, objects = draw_image(label, size, rng)
     masks = np.stack([thing.visible for thing in objects])
     box_labels = np.array([thing.label for thing in objects], dtype=np.int64)

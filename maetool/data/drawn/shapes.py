@@ -76,7 +76,7 @@ class ShapesDataset(DrawnDataset):
 
 
 def band_weights(in_chans: int) -> np.ndarray | None:
-    """Return the float32 matrix (3, C) that mixes RGB into C channels, or None where C is 3 and nothing is mixed.
+    """Return the matrix float32 (3, C) that mixes RGB into C = `in_chans` channels; None for 3, which need no mixing.
 
     One channel is the luma; more are bands spread evenly from red to blue. The weights of a channel sum to 1.
     """

@@ -62,6 +62,12 @@ class Recipe:
 def encode(data: bytes, recipe: Recipe, name: str, max_pixels: int = MAX_PIXELS) -> bytes:
     """Return a JPEG file of a photograph with a bounded short side; a JPEG file that is small enough stays as it is.
 
+    Args:
+        data: content of the file.
+        recipe: short side, quality, EXIF.
+        name: what errors call the file.
+        max_pixels: height * width at most.
+
     Raises:
         UnreadableImage: the bytes are no photograph, or a larger one, see `decode_image`.
     """

@@ -110,9 +110,13 @@ def _usual_channels(files: Source, indices: Iterable[int], max_pixels: int) -> i
 
 
 def channels_of(data: bytes, name: str) -> int:
-    """Return how many channels the image in the bytes of a file holds; alpha is not counted, a palette is 3.
+    """Return how many channels an image holds; alpha is not counted, a palette is 3.
 
     Of an array with three axes the shorter of the first and the last is taken for the channels.
+
+    Args:
+        data: content of the file.
+        name: what errors call it.
 
     Raises:
         UnreadableImage: the bytes are no image.

@@ -37,7 +37,12 @@ class Dependencies:
 
     @classmethod
     def of(cls, states: Mapping[bytes, tuple[int, int]], began_ns: int) -> "Dependencies":
-        """Pack paths and their states."""
+        """Pack paths and their states.
+
+        Args:
+            states: of each path, see `state_of`.
+            began_ns: when they were read, in nanoseconds of the system's clock.
+        """
         return cls(Names.of(list(states)), np.array(list(states.values()), np.int64).reshape(-1, 2), began_ns)
 
     def are_unchanged(self) -> bool:
@@ -48,7 +53,7 @@ class Dependencies:
 
 
 def state_of(path: str | bytes) -> tuple[int, int]:
-    """Return when a file or folder was changed, in nanoseconds, and the size of a file; (-1, -1) if it is not there."""
+    """Return when the file or folder `path` was changed, in nanoseconds, and a file's size; (-1, -1) if missing."""
     # A folder's time changes when an entry comes, goes or is renamed, so the files themselves need no look.
     try:
         status = os.stat(path)
@@ -58,14 +63,14 @@ def state_of(path: str | bytes) -> tuple[int, int]:
 
 
 def cache_of(source: str, cache_dir: str | Path | None = None) -> Path:
-    """Return the cache file of a source; by default it is in `maetool/index` in the user's cache folder."""
+    """Return the cache file of a source, in `cache_dir`, by default `maetool/index` in the user's cache folder."""
     user_cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = Path(cache_dir) if cache_dir else Path(user_cache, "maetool", "index")
     return folder / f"{hashlib.sha256(os.fsencode(source)).hexdigest()[:32]}.npz"
 
 
 def load_arrays(cache: Path, format_: str) -> dict[str, np.ndarray] | None:
-    """Return the arrays of a cache file; None if it is absent, damaged, of another format or out of date."""
+    """Return the arrays of a cache file; None if it is absent, damaged, out of date or not of `format_`."""
     try:
         arrays = read_npz(cache)
         states, began = arrays["states"], arrays["began_ns"]
@@ -103,7 +108,7 @@ def save_arrays(cache: Path, format_: str, dependencies: Dependencies, arrays: M
 
 
 def names_in(arrays: Mapping[str, np.ndarray], name: str) -> Names:
-    """Return names that `save_arrays` wrote.
+    """Return the names that `save_arrays` wrote as `name` into `arrays`.
 
     Raises:
         KeyError, ValueError: they are missing or damaged.

@@ -84,7 +84,7 @@ class Source:
         return None
 
     def take(self, indices: Iterable[int]) -> "Source":
-        """Return these images only, in this order; they keep names, classes and labels."""
+        """Return the images `indices` only, in this order; they keep names, classes and labels."""
         return _Taken(self, np.fromiter(indices, np.int64))
 
 
@@ -119,7 +119,7 @@ class _Taken(Source):
 
 
 def labels_from_folders(files: Source) -> Labels:
-    """Return the labels of images in a folder for each class, the first folder below the root; the names are sorted.
+    """Return the labels of `files` in a folder for each class, the first one below the root, by sorted names.
 
     Raises:
         UsageError: an image outside of class folders, or one class only.

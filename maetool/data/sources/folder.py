@@ -49,7 +49,7 @@ class FolderSource(FileIndex):
 
 
 def names_in_part(index: FileIndex, split: str) -> Names:
-    """Return the names of the files that lie in a folder of a part.
+    """Return the names of the files of `index` that lie in a folder of the part `split`, such as "train".
 
     Raises:
         UsageError: no such part, or none of the files lies in it.

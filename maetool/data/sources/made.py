@@ -30,6 +30,11 @@ def npy_bytes(array: np.ndarray, path: str, most: int) -> bytes:
 def checked(data: bytes, path: str, most: int) -> bytes:
     """Return the content of an image.
 
+    Args:
+        data: the content.
+        path: what errors call it.
+        most: bytes at most.
+
     Raises:
         UnreadableImage: it is empty, or has more than `most` bytes.
     """
@@ -41,7 +46,12 @@ def checked(data: bytes, path: str, most: int) -> bytes:
 
 
 def bytes_of(image: Any, path: str, most: int) -> bytes:
-    """Return the bytes of an image: those that it is, of a mapping with `bytes` or `path`, or of a picture of Pillow.
+    """Return the bytes of an image.
+
+    Args:
+        image: the bytes, a mapping with `bytes` or `path`, or a picture of Pillow.
+        path: what errors call it.
+        most: bytes at most.
 
     Raises:
         UnreadableImage: it is none of these, too large, or cannot be read.

@@ -48,13 +48,18 @@ def part_of(name: str) -> str | None:
 
 
 def split_column_of(header: Iterable[str]) -> str | None:
-    """Return the column of a table whose usual name says that it holds the parts of the data set, or None."""
+    """Return the column in `header` whose usual name says that it holds the parts of the data set, or None."""
     by_name = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in header}
     return next((by_name[name] for name in (*SPLIT_COLUMNS, *_FLAGS) if name in by_name), None)
 
 
 def parts_in_column(column: str, cells: Iterable[str]) -> list[str] | None:
-    """Return the part that each cell of a column names; None where one of them names none, as numbers of folds do."""
+    """Return the part that each cell of a column names; None where one names none, as numbers of folds do.
+
+    Args:
+        column: its name, which may be a flag such as "is_train".
+        cells: of the column.
+    """
     flag = _FLAGS.get(column.strip().lower().replace(" ", "_").replace("-", "_"))
     if flag:
         truths = [_TRUTH.get(cell.strip().lower()) for cell in cells]

@@ -89,6 +89,11 @@ def read_table(
 
     Classes of the column `label` are sorted, as numbers where all are whole numbers.
 
+    Args:
+        csv_file: the table.
+        root: folder that its paths are relative to; None is the table's.
+        unknown: how uncertain and missing labels are read.
+
     Raises:
         UsageError: a table of another form, or a path that is not there.
     """
@@ -98,7 +103,7 @@ def read_table(
 
 
 def parts_of_table(csv_file: str | Path) -> set[str]:
-    """Return the parts that a column of a table names, such as {"train", "val"}; empty without such a column.
+    """Return the parts that a column of `csv_file` names, such as {"train", "val"}; empty without such a column.
 
     Raises:
         UsageError: the table cannot be read.

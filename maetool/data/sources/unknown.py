@@ -57,6 +57,10 @@ class UnknownLabels:
 def refuse_measurements(table: str, cells: Sequence[str]) -> None:
     """Check that the labels of a table are classes.
 
+    Args:
+        table: what the message calls it.
+        cells: its labels.
+
     Raises:
         UsageError: they are numbers with fractions, or whole ones that seldom repeat.
     """

@@ -242,7 +242,7 @@ def _resize_whole(image: Tensor | EncodedImage, size: tuple[int, int]) -> Tensor
 
 
 def size_of(size: int | Sequence[int]) -> tuple[int, int]:
-    """Return height and width of an argument that gives both, or one number for both.
+    """Return height and width in pixels of an argument `size` that gives both, or one number for both.
 
     Raises:
         UsageError: something else.
@@ -256,7 +256,7 @@ def size_of(size: int | Sequence[int]) -> tuple[int, int]:
 def range_of(
     name: str, limits: Sequence[float], highest: float = float("inf"), owner: str = "RandomResizedCrop"
 ) -> tuple[float, float]:
-    """Return a pair (low, high) of positive numbers, as an argument `name` of the transform `owner`.
+    """Return `limits` as a pair (low, high) of positive numbers, the argument `name` of the transform `owner`.
 
     Raises:
         UsageError: something else, or a high below the low or above `highest`.

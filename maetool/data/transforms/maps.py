@@ -31,7 +31,7 @@ def resize_image(image: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def resize_classes(semantic: Tensor, size: Sequence[int]) -> Tensor:
-    """Return a map of classes (H, W) at another size; each pixel takes that of the nearest above and left of it."""
+    """Return a map of classes, `semantic` (H, W), at another size; a pixel takes the nearest above and left of it."""
     rows, columns = (torch.arange(new) * old // new for old, new in zip(semantic.shape, size, strict=True))
     return semantic[rows[:, None], columns]
 
@@ -147,7 +147,11 @@ class ClassBalancedCrop(SampleTransform):
         self.ignore_index, self.fill = ignore_index, tuple(fill)
 
     def move(self, sample: Sample) -> Sample:
-        """Return the same box of image and maps."""
+        """Return the same box of image and maps.
+
+        Raises:
+            UsageError: an image of other channels than `fill`.
+        """
         image, maps = plain(sample["inputs"]), _maps_in(sample)
         if len(image) != len(self.fill):
             raise UsageError(

@@ -43,7 +43,7 @@ def taken_by(transform: Any) -> Collection[str]:
 
 
 def as_sample(values: Mapping[str, Any]) -> Sample:
-    """Return a sample whose tensors are tv_tensors; those that are already stay."""
+    """Return `values` as a sample whose tensors are tv_tensors; those that are already stay."""
     from torchvision import tv_tensors
 
     size = tuple(values["inputs"].shape[-2:])
@@ -59,7 +59,7 @@ def as_sample(values: Mapping[str, Any]) -> Sample:
 
 
 def plain(value: Any) -> Any:
-    """Return a tv_tensor as the ordinary tensor that it is, without a copy; anything else as it is."""
+    """Return `value`, a tv_tensor, as the ordinary tensor that it is, without a copy; anything else as it is."""
     return value.as_subclass(Tensor) if isinstance(value, Tensor) else value
 
 
@@ -71,7 +71,7 @@ def is_located(value: Any) -> bool:
 
 
 def entries_of(objects: Objects, content: tuple[int, int]) -> Sample:
-    """Return objects as the entries that a sample has for them."""
+    """Return objects as the entries of a sample, with `content`, the (height, width) that is no padding."""
     masks = {} if objects.masks is None else {"masks": objects.masks}
     return {"boxes": objects.boxes, "labels": objects.labels, **masks, "content": content}
 
@@ -199,7 +199,7 @@ def one_image(image: Any, ndim: int | None = None) -> Any:
 
 
 def refusal(transform: Any, left: Collection[str]) -> str:
-    """Return the sentence on a transform that leaves something behind."""
+    """Return the sentence on a transform that leaves the entries or kinds `left` where they were."""
     words = {"maps": "classes and weights of the pixels", "objects": "boxes and masks"}
     kinds = [kind for kind, names in KINDS.items() if kind in left or set(names) & set(left)]
     what = " and ".join(words[kind] for kind in kinds)

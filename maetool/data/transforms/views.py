@@ -27,6 +27,10 @@ class Views(dict[str, Tensor]):
 def in_each_view(transform: Callable[[Any], Any], inputs: Mapping[str, Tensor]) -> Views:
     """Return the views of a sample, each changed by a transform.
 
+    Args:
+        transform: changes one image.
+        inputs: the views.
+
     Raises:
         UsageError: they are streams, which independent draws would part, or the transform makes several of each.
     """
@@ -82,7 +86,7 @@ class TwoCrops(_CroppedViews):
         self.crop = RandomResizedCrop(size, scale, ratio)
 
     def __call__(self, image: Tensor | EncodedImage) -> Views:
-        """Return `first` and `second`, each (C, *size); of a clip, (C, T, *size)."""
+        """Return `first` and `second`, each (C, *size), of an image (C, H, W), or (C, T, *size) of a clip."""
         boxes = {name: self.crop.draw_box(*size_of(image)) for name in ("first", "second")}
         return self.cut_all(image, boxes, self.crop.size)
 
@@ -117,7 +121,7 @@ class GlobalToLocalViews(_CroppedViews):
         self.outer, self.inner = (SingleDrawCrop(size, scale, ratio) for scale in (global_scale, local_scale))
 
     def __call__(self, image: Tensor | EncodedImage) -> Views:
-        """Return `global` and `local`, each (C, *size); of a clip, (C, T, *size)."""
+        """Return `global` and `local`, each (C, *size), of an image (C, H, W), or (C, T, *size) of a clip."""
         top, left, height, width = self.outer.draw_box(*size_of(image))
         down, right, *sides = self.inner.draw_box(height, width)
         boxes = {"global": (top, left, height, width), "local": (top + down, left + right, *sides)}

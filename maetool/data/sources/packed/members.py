@@ -46,7 +46,7 @@ class Member(NamedTuple):
 
 
 def members_in(path: str) -> list[Member]:
-    """Return the regular files of an archive in its order; hidden ones are left out, and of one name the last counts.
+    """Return the regular files of the archive `path` in its order, but hidden ones; of one name the last counts.
 
     Raises:
         UsageError: no archive, a damaged one, or one that must be unpacked: encrypted, or of another compression.

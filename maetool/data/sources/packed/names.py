@@ -29,6 +29,10 @@ class Names:
     def checked(cls, blob: np.ndarray, offsets: np.ndarray) -> "Names":
         """Return the names in two arrays of a file.
 
+        Args:
+            blob: uint8 (bytes,), the names one after the other.
+            offsets: int64 (N + 1,), where each begins, and the end.
+
         Raises:
             ValueError: arrays of another kind, or places outside of the blob.
         """

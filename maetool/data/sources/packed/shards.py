@@ -62,7 +62,7 @@ class ShardWriter:
             remove_file(self._part)
 
     def add(self, name: str, data: bytes) -> None:
-        """Append a file, with a checksum in its header."""
+        """Append the file `name` with the content `data`, and a checksum in its header."""
         with as_output_error(self.path):
             self._file.write(header_of(name, data))
             self._file.write(data + b"\0" * (-len(data) % BLOCK))
@@ -101,7 +101,7 @@ class ShardTable:
 
     @classmethod
     def of(cls, root: str | Path, shards: Iterable[str]) -> "ShardTable":
-        """Make the table of tar files by reading their headers."""
+        """Make the table of `shards`, tar files in the folder `root`, by reading their headers."""
         shards, places, names = tuple(shards), [], []
         for number, shard in enumerate(shards):
             for name, offset, size in members_of(Path(root, shard)):
@@ -122,7 +122,7 @@ class ShardTable:
 
     @classmethod
     def load(cls, root: str | Path) -> "ShardTable":
-        """Read the table of a folder of shards and compare it with the files.
+        """Read the table of `root`, a folder of shards, and compare it with the files.
 
         Raises:
             UsageError: no such folder, no table or a damaged one, or shards that are missing or of another size.
@@ -185,7 +185,7 @@ class ShardTable:
 
 
 def members_of(path: Path) -> list[tuple[str, int, int]]:
-    """Return name, offset and size of each file in a tar file.
+    """Return name, offset and size of each file in the tar file `path`.
 
     Raises:
         UsageError: the file is no tar file, or damaged.

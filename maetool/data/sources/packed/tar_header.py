@@ -10,7 +10,7 @@ _CHECKSUM, _CHECKSUM_AT = "crc32:{:08x}", slice(265, 279)
 
 
 def header_of(name: str, data: bytes) -> bytes:
-    """Return the blocks that stand before an image in a tar file; GNU tar's format takes names of any length."""
+    """Return the blocks before the file `name` of content `data` in a tar file, in GNU tar's format, for any name."""
     member = tarfile.TarInfo(name)
     member.size, member.uname = len(data), _CHECKSUM.format(zlib.crc32(data))
     return member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
@@ -22,6 +22,6 @@ def is_of(block: bytes, name: str, size: int) -> bool:
 
 
 def is_damaged(block: bytes, data: bytes) -> bool:
-    """Return whether the checksum in the last block of a header is not that of the image; False without one."""
+    """Return whether `block`, the last of a header, has another checksum than `data`; False without one."""
     stored = block[_CHECKSUM_AT]
     return stored.startswith(b"crc32:") and stored != _CHECKSUM.format(zlib.crc32(data)).encode()
