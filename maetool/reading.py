@@ -90,11 +90,11 @@ def read_text(path: str | Path, expected: str) -> str:
     try:
         return read_file(path).decode("utf-8-sig")
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror or error}): expected is {expected}.") from error
+        raise UsageError(f"{path} cannot be read ({error.strerror or error}): expected {expected}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path} is not text in UTF-8 (byte {error.start} is {error.object[error.start]:#04x}): save it in UTF-8; "
-            f"expected is {expected}."
+            f"expected {expected}."
         ) from error
 
 

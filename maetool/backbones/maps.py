@@ -20,7 +20,7 @@ def check_maps(encoder: nn.Module) -> None:
         raise UsageError(
             f"A token of {type(encoder).__name__} covers {format_size(stride)} pixels and not one patch of "
             f"{format_size(patch_size)}, so "
-            "there is no map of its patches: take an encoder with one token a patch, such as VisionTransformer."
+            "there is no map of its patches: use an encoder with one token a patch, such as VisionTransformer."
         )
 
 

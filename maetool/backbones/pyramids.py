@@ -29,7 +29,7 @@ def strides_of(patch_size: Sequence[int]) -> list[tuple[int, ...]]:
     """
     if any(side % 4 for side in patch_size):
         raise UsageError(
-            f"The encoder has patches of {tuple(patch_size)} pixels, but a pyramid halves them twice: take multiples "
+            f"The encoder has patches of {tuple(patch_size)} pixels, but a pyramid halves them twice: use multiples "
             "of 4."
         )
     return [tuple(int(side / scale) for side in patch_size) for scale in SCALES]

@@ -34,9 +34,9 @@ def coco_places(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     single = _one_of(_annotations_in(root) or _annotations_in(root / "annotations"), root)
     if single is None:
         raise UsageError(
-            f"{root} holds no COCO annotations: expected are {root / _USUAL} with {root / 'images'}, the same two in "
-            f"its folders train and val, or {root}/annotations/instances_train2017.json with {root}/train2017, and val "
-            "like it."
+            f"{root} holds no COCO annotations: expected {root / _USUAL} and {root / 'images'}, or the same in folders "
+            f"train and val, or {root}/annotations/instances_train2017.json and {root}/train2017, and the same of "
+            "val2017."
         )
     return _held_out(_coco(_images_of(root), single))
 

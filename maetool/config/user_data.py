@@ -193,8 +193,7 @@ def _with_targets(place: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
     """
     if place["type"] != "CsvDataset":
         raise UsageError(
-            f"{cfg.model.type} predicts numbers, which stand in the columns of a csv table, but --data is none: "
-            "pass one."
+            f"{cfg.model.type} predicts numbers from the columns of a csv table, but --data is no table: pass one."
         )
     return {**place, "targets": _learnt_from(cfg).get("targets") or "label"}
 

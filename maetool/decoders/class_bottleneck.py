@@ -68,13 +68,13 @@ class ClassBottleneckDecoder(nn.Module):
     ) -> None:
         super().__init__()
         if num_prefix_tokens < 1:
-            raise UsageError("ClassBottleneckDecoder needs a class token: take an encoder that has one.")
+            raise UsageError("ClassBottleneckDecoder needs a class token: use an encoder that has one.")
         if block not in ("vit", "beit"):
             raise UsageError(f'block is {block!r}, but must be "vit" or "beit".')
         early = 3 * num_layers // 4 if early_layer is None else early_layer
         self.layers = find_layers([early, -1], num_layers)
         if self.layers[0] == self.layers[1]:
-            raise UsageError(f"early_layer is {early_layer}, the last of {num_layers}: take one below {num_layers}.")
+            raise UsageError(f"early_layer is {early_layer}, the last of {num_layers}: use one below {num_layers}.")
         self.num_prefix_tokens = num_prefix_tokens
         check_heads(encoder_dim, num_heads)
         rates = _rates(drop_path_rate, self.layers[0], num_layers, depth)

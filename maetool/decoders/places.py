@@ -133,7 +133,7 @@ def check_no_groups(plan: MaskPlan, decoder: nn.Module) -> None:
     if plan.group is not None:
         raise UsageError(
             f"The plan has groups that are predicted separately, but {type(decoder).__name__} predicts all together: "
-            "take PredictorDecoder."
+            "use PredictorDecoder."
         )
 
 

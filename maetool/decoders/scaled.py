@@ -150,7 +150,7 @@ def _check_scale(scale: float, out_dim: int, grid: Sequence[int]) -> None:
     if scale > 1 and out_dim % scale**2:
         raise UsageError(
             f"A scale of {scale} makes {scale**2} cells of a patch, but the target has {out_dim} numbers: "
-            f"take one with {scale**2} equal cells, such as HOGTarget with cell_size a {scale}th of the patch."
+            f"use one with {scale**2} equal cells, such as HOGTarget with cell_size a {scale}th of the patch."
         )
 
 

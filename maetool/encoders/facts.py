@@ -142,8 +142,7 @@ def check_layout(plan: MaskPlan, layout: Layout, takes: Collection[str] = ()) ->
     names = [list(each.grids) for each in (plan.layout, layout)]
     if not plan.layout.matches(layout) or (len(names[0]) > 1 and names[0] != names[1]):
         raise UsageError(
-            f"The plan is for tokens that lie {plan.layout}, but those of the batch lie {layout}: make the plan for "
-            "this batch."
+            f"The plan is for the layout {plan.layout}, but the batch has {layout}: make the plan for this batch."
         )
     check_heeded(plan, takes)
 
@@ -160,13 +159,13 @@ def check_heeded(plan: MaskPlan, takes: Collection[str]) -> None:
     """
     if plan.blank is not None and "blank" not in takes:
         raise UsageError(
-            "The plan leaves places blank, which this encoder would see: take one with sees='blank', such as "
-            "VisionTransformer, or a masker with none."
+            "The plan leaves places blank, which this encoder would treat as visible: use one with sees='blank', such "
+            "as VisionTransformer, or a masker without blank places."
         )
     if plan.keep_valid is not None and "keep_valid" not in takes:
         raise UsageError(
-            "The plan keeps other numbers of patches in each sample, and this encoder would see the padding: take "
-            "VisionTransformer, or a masker with equal numbers."
+            "The samples of the plan keep different numbers of patches, and this encoder would treat the padding as "
+            "visible: use VisionTransformer, or a masker that keeps equal numbers."
         )
 
 

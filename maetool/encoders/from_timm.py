@@ -195,7 +195,7 @@ def _create(name: str, options: Mapping[str, Any]) -> Any:
         raise _not_plain(name)
     if fetching := [key for key in options if str(key).startswith("pretrained") or key in _FETCHING]:
         raise UsageError(
-            f"TimmEncoder.options says {fetching[0]}, but an encoder is built without weights: leave it out, and pass "
+            f"TimmEncoder.options has {fetching[0]}, but an encoder is built without weights: leave it out, and pass "
             "the file of the weights with --init."
         )
     try:
@@ -216,7 +216,7 @@ def _create(name: str, options: Mapping[str, Any]) -> Any:
 
 def _not_plain(name: str) -> UsageError:
     return UsageError(
-        f"timm's {name} is no plain ViT, so patches cannot be dropped or replaced in it: take a model such as "
+        f"timm's {name} is no plain ViT, so patches cannot be dropped or replaced in it: use a model such as "
         "vit_base_patch16_224, deit3_base_patch16_224, beit_base_patch16_224 or eva02_base_patch14_224."
     )
 

@@ -193,12 +193,12 @@ class StreamTransformer(Trunk):
         for name, part in parts.items():
             if part.shape[2] != self.embed_dim:
                 raise UsageError(
-                    f"The stem {name} makes tokens {part.shape[2]} wide, but the encoder's are {self.embed_dim}: set "
-                    f"stems.{name}.embed_dim to that, or annotate the argument as int, so that it is filled in."
+                    f"The stem {name} makes tokens of width {part.shape[2]}, but the encoder's are {self.embed_dim} "
+                    f"wide: set stems.{name}.embed_dim to that, or annotate it as int to have it filled in."
                 )
         if len({len(part) for part in parts.values()}) > 1:
             sizes = ", ".join(f"{len(part)} of {name}" for name, part in parts.items())
-            raise UsageError(f"The streams of a batch have other numbers of samples ({sizes}): give as many of each.")
+            raise UsageError(f"The streams of a batch differ in their numbers of samples ({sizes}): give equally many.")
         return torch.cat(list(parts.values()), dim=1)
 
     def split(self, batch: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -266,8 +266,8 @@ def _check_names(names: Iterable[str]) -> None:
     for name in names:
         if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict, name):
             raise UsageError(
-                f"A stream is called {name!r}, which cannot be the name of a module: take one without dots, such as "
-                "'rgb', that is no method of modules."
+                f"A stream is called {name!r}, which cannot be the name of a module: use a name without dots that is "
+                "no attribute of torch's modules, such as 'rgb'."
             )
 
 

@@ -48,6 +48,6 @@ def attention_in(block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     matches = [p for p in watch.probabilities if p.ndim == 4 and p.shape[2:] == (x.shape[1], x.shape[1])]
     if len(matches) != 1:
         raise UsageError(
-            f"A block computes {len(matches)} attentions of all tokens, and one is needed: take VisionTransformer."
+            f"A block attends {len(matches)} times among all tokens, but must do so once: use VisionTransformer."
         )
     return matches[0]

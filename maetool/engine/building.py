@@ -241,7 +241,7 @@ def _check_copying(hook: Hook, model: torch.nn.Module) -> None:
     if isinstance(hook, EMAHook) and is_sharded(model):
         raise UsageError(
             "EMAHook copies the model, but fsdp=True splits it over the processes, and parts cannot be copied: set "
-            "fsdp=False, or take EMAHook out of the hooks."
+            "fsdp=False, or remove EMAHook from the hooks."
         )
 
 

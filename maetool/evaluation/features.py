@@ -45,7 +45,7 @@ def pixel_features(model: ModelLike, images: Any) -> Tensor:
         shown = list(images.values()) if view is None else [images[view]]
         return torch.cat([pixel_features(model, each) for each in shown], dim=1)
     if images.dtype == torch.int64:
-        raise UsageError("The data is ids of codes, which are not pixels: remove pixels=True from KnnEvaluator.")
+        raise UsageError("The data consists of codes, not of pixels: remove pixels=True from KnnEvaluator.")
     size = [min(side, 32) for side in images.shape[2:]]
     pool: dict[int, Callable[..., Tensor]] = {
         1: functional.adaptive_avg_pool1d,

@@ -30,9 +30,9 @@ class StreamHead(nn.Module):
         super().__init__()
         self.head = HEADS.build(head)
         if not callable(getattr(self.head, "errors", None)):
-            raise UsageError(f"{type(self.head).__name__} gives no error of each patch: take RegressionHead.")
+            raise UsageError(f"{type(self.head).__name__} gives no error of each patch: use RegressionHead.")
         if out_dims is None:
-            raise UsageError("StreamHead is for several streams, but the target is of one: take StreamTarget.")
+            raise UsageError("StreamHead is for several streams, but the target is of one: use StreamTarget.")
         self.out_dims = dict(out_dims)
 
     def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:

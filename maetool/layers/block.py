@@ -166,4 +166,4 @@ def check_heads(embed_dim: int, num_heads: int) -> None:
         UsageError: it does not.
     """
     if embed_dim % num_heads:
-        raise UsageError(f"embed_dim {embed_dim} does not divide into {num_heads} heads: take a multiple of num_heads.")
+        raise UsageError(f"embed_dim {embed_dim} does not divide into {num_heads} heads: use a multiple of num_heads.")

@@ -67,7 +67,7 @@ def words_of(encoder: Any, stem: str | None = None) -> nn.Embedding:
     if len(chosen) != 1:
         raise UsageError(
             f"Ids are read by the stems {', '.join(tables) or 'none'} of {type(encoder).__name__}, but "
-            f"{'one is needed' if stem is None else f'{stem!r} is named'}: take StreamTransformer with one TokenStem, "
+            f"{'one is needed' if stem is None else f'{stem!r} is named'}: use StreamTransformer with one TokenStem, "
             "or name one of several."
         )
     return tables[chosen[0]]

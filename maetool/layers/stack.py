@@ -96,7 +96,7 @@ def find_layers(layers: Sequence[int], num_layers: int) -> list[int]:
     """
     if not num_layers and list(layers) != [0]:
         raise UsageError(
-            f"layers is {list(layers)}, but this encoder gives its last tokens only: take a plain ViT (Vision"
+            f"layers is {list(layers)}, but this encoder gives its last tokens only: use a plain ViT (Vision"
             "Transformer or TimmEncoder), or a decoder that reads the last tokens."
         )
     wrong = [layer for layer in layers if type(layer) is not int or not -num_layers - 1 <= layer <= num_layers]

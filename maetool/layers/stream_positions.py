@@ -69,7 +69,7 @@ class Positions(nn.Module):
         if self.positions == "coords":
             if coords is None:
                 raise UsageError(
-                    "Positions are of coordinates (pos_embed='coords'), but the layout of the batch has none: take a "
+                    "Positions are of coordinates (pos_embed='coords'), but the layout of the batch has none: use a "
                     "stem that gives them, such as PointStem, or other positions."
                 )
             return self.pos_embed(coords)

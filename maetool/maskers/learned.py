@@ -100,7 +100,7 @@ class AdaptiveMasker(Masker):
             if self.training:
                 raise UsageError(
                     "AdaptiveMasker learns from the masks that it draws, but the masks are given: leave `mask` out of "
-                    "the samples, or take another masker."
+                    "the samples, or use another masker."
                 )
             return errors.new_zeros(())
         return -plan.average(plan.aux["log_probs"].gather(1, plan.ids_predict) * errors)

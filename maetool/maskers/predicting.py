@@ -71,7 +71,7 @@ class AlsoVisibleMasker(Masker):
         if plan.blank is not None or plan.keep_valid is not None:
             raise UsageError(
                 f"{type(self.masker).__name__} keeps different numbers of patches, but AlsoVisibleMasker needs equal "
-                "ones: take another masker."
+                "ones: use another masker."
             )
         order = rng.order(plan.num_keep).argsort(dim=1)[:, : self.number]
         ids = torch.cat([plan.ids_predict, plan.ids_keep.gather(1, order)], dim=1).sort(dim=1).values

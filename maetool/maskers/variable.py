@@ -125,7 +125,7 @@ def _check(
     if drop_ratio is not None and unmasked:
         raise UsageError("unmasked samples drop nothing: leave out drop_ratio, or set unmasked=0.")
     if drop_ratio is None and ratios[1] == 1:
-        raise UsageError("A ratio of 1 leaves nothing visible: take a smaller one, or set drop_ratio.")
+        raise UsageError("A ratio of 1 leaves nothing visible: use a smaller one, or set drop_ratio.")
     if per not in ("sample", "batch"):
         raise UsageError(f'per is {per!r}, but must be "sample" or "batch".')
     if not 0 <= unmasked < 1:

@@ -29,8 +29,8 @@ def build_with(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
         explicit = part.get(name, value)
         if explicit is not value and not _equal(explicit, value):
             raise UsageError(
-                f"The {registry.name} says {name}={explicit!r}, but the encoder says {value!r}: "
-                "state it once, in the encoder."
+                f"The {registry.name} has {name}={explicit!r}, but the encoder has {value!r}: "
+                "set it only in the encoder."
             )
     return registry.build(part, default_args=facts)
 

@@ -147,7 +147,7 @@ class ImageClassifier(PooledModel):
         if label.shape != expected:
             raise UsageError(
                 f"The labels of the batch have the shape {tuple(label.shape)}, but with model.multi_label="
-                f"{self.multi_label} and {self.num_classes} classes it must be {expected}: set both as the data is."
+                f"{self.multi_label} and {self.num_classes} classes it must be {expected}: set both to match the data."
             )
 
 

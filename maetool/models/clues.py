@@ -83,7 +83,7 @@ def check_needs(
             if name == "tokens" and not callable(getattr(encoder, "tokens", None)):
                 raise UsageError(
                     f"{type(part).__name__} needs the tokens before positions, but {type(encoder).__name__} has no "
-                    "method `tokens`: take VisionTransformer or StreamTransformer."
+                    "method `tokens`: use VisionTransformer or StreamTransformer."
                 )
             if name not in ("images", "tokens", *advisors, *gives, *(LATER if later else ())):
                 raise UsageError(

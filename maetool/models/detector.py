@@ -137,13 +137,13 @@ class ObjectDetector(TrainableModel):
     def _targets(self, samples: dict[str, Any]) -> list[dict[str, Tensor]]:
         if "targets" not in samples:
             raise UsageError(
-                "The batch has no objects: take a dataset of objects such as CocoDataset, and collate_objects."
+                "The batch has no objects: use a dataset of objects such as CocoDataset, and collate_objects."
             )
         targets = samples["targets"]
         if self.with_masks and not all("masks" in target for target in targets):
             raise UsageError(
-                "The batch has boxes without masks, which the model wants: set the dataset's with_masks=True, or "
-                "model.with_masks=False."
+                "The batch has boxes without masks, but the model has with_masks=True: set the dataset's "
+                "with_masks=True, or model.with_masks=False."
             )
         # Label 0 is the background there.
         return [{**target, "labels": target["labels"] + 1} for target in targets]
@@ -153,7 +153,10 @@ def _strides(patch_size: tuple[int, int]) -> list[int]:
     """Return the strides of the five maps in pixels."""
     strides = strides_of(patch_size)
     if any(rows != columns or rows & (rows - 1) for rows, columns in strides):
-        raise UsageError(f"The encoder has patches of {patch_size} pixels, but a detector takes squares of 4, 8, 16.")
+        raise UsageError(
+            f"The encoder has patches of {patch_size} pixels, but a detector needs square ones of 4, 8, 16 or another "
+            "power of two: set patch_size to one of these."
+        )
     return [rows for rows, _ in strides] + [2 * strides[-1][0]]
 
 

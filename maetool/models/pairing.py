@@ -79,7 +79,7 @@ def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any) -> None:
         if not _reads(decoder, encoder):
             decoder_name, sees = type(decoder).__name__, _SEES[getattr(encoder, "sees", "visible")]
             raise UsageError(
-                f"{decoder_name} cannot read {encoder_name}, which sees {sees}{_strides(encoder)}: take the decoder "
+                f"{decoder_name} cannot read {encoder_name}, which sees {sees}{_strides(encoder)}: use the decoder "
                 f"{_decoders(encoder)}, or an encoder that fits {decoder_name}, {_encoders(decoder)}."
             )
     raw = [d for d in decoders if getattr(d, "layers", None) and getattr(d, "encoder_norm", None) is not norm]
@@ -99,7 +99,7 @@ def _check_masker(encoder: Any, masker: Any) -> None:
         if any(u % n for u, n in zip(unit, needed, strict=True)):
             raise UsageError(
                 f"{type(part).__name__} hides {format_size(unit)} patches at a time, but a token of "
-                f"{type(encoder).__name__} covers {format_size(needed)} and is either seen or hidden: take the "
+                f"{type(encoder).__name__} covers {format_size(needed)} and is either seen or hidden: use the "
                 f"masker AlignedMasker, unit={needed[0]}."
             )
 

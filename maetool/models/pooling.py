@@ -59,7 +59,7 @@ class AttentivePooling(nn.Module):
         super().__init__()
         if num_heads < 1 or embed_dim % num_heads:
             raise UsageError(
-                f"model.pool_heads is {num_heads}, but the encoder's width of {embed_dim} must divide into the heads."
+                f"model.pool_heads is {num_heads}, but must be a divisor of the encoder's width, {embed_dim}."
             )
         self.query = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.norm = LayerNorm(embed_dim)

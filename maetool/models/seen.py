@@ -63,7 +63,7 @@ class Views:
         if not isinstance(self._images, Mapping) or view not in self._images:
             has = ", ".join(self._images) if isinstance(self._images, Mapping) else "one tensor"
             raise UsageError(
-                f"The model looks at the view {view!r}, but the batch has {has}: let the dataset give a mapping of "
+                f"The model uses the view {view!r}, but the batch has {has}: let the dataset return a mapping of "
                 "views as `inputs`, or name another view."
             )
         return self._images[view]
@@ -120,7 +120,7 @@ class Views:
         if not hasattr(head, "errors"):
             raise UsageError(
                 f"A masker or a target learns from the error of each patch, but {type(head).__name__} has no method "
-                "`errors`: write it, from pred, target and plan to (B, M)."
+                "`errors`: add errors(pred, target, plan), which returns (B, M)."
             )
         with torch.no_grad():
             return head.errors(pred, target, plan)

@@ -198,7 +198,7 @@ def _tell_bytes(images: int, num_classes: int, size: tuple[int, int]) -> None:
         _logger.warning(
             f"The logits of {images} images of {size[0]:,} x {size[1]:,} pixels and {num_classes} classes need "
             f"{gigabytes:.1f} GB, two to three times that for several views; with inference='slide', scales=[1.0] and "
-            "flip=False, stripes of them do."
+            "flip=False, only a stripe of them is held at a time."
         )
 
 

@@ -56,7 +56,7 @@ class PredictionTask(nn.Module):
                 "weight positive."
             )
         if target is None and at != "planned":
-            raise UsageError(f'A task at="{at}" has no target, but the model\'s own is for planned patches: state one.')
+            raise UsageError(f'A task at="{at}" has no target, but the model\'s own is for planned patches: add one.')
         if stream is not None:
             facts = {**facts, **facts_of(facts["encoder"], stream), "stream": stream}
         self.target = None if target is None else build_with(TARGETS, target, facts)
@@ -125,10 +125,10 @@ def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Modu
     known = {"decoder", "target", "head", "at", "weight", "stream", "view", "context"}
     for name, task in tasks.items():
         if name in _TAKEN:
-            raise UsageError(f"A task is called {name!r}, but {', '.join(_TAKEN)} are taken in the logs: rename it.")
+            raise UsageError(f"A task is called {name!r}, but the logs use {', '.join(_TAKEN)} already: rename it.")
         if not {"decoder", "head"} <= set(task) <= known:
             raise UsageError(
-                f"The task {name} says {', '.join(task)}, but must say decoder and head, and may say target, at, "
+                f"The task {name} has {', '.join(task)}, but must have decoder and head, and may have target, at, "
                 "weight, stream, view and context."
             )
     return nn.ModuleDict(
@@ -157,7 +157,7 @@ def check_place(decoder: nn.Module, target: nn.Module, at: str) -> None:
     if reads != gives:
         raise UsageError(
             f"{type(decoder).__name__} predicts {reads} tokens of the prefix, but {type(target).__name__} gives "
-            f"{gives}: set predict_prefix of both alike, with a teacher that has as many such tokens as the encoder."
+            f"{gives}: set predict_prefix to the same value in both, and use a teacher with as many as the encoder."
         )
 
 

@@ -80,7 +80,7 @@ def check_images(images: Any, in_chans: int, rank: int = 2) -> None:
     if not isinstance(images, Tensor):
         names = ", ".join(map(str, images)) if isinstance(images, Mapping) else type(images).__name__
         raise UsageError(
-            f"The encoder takes one tensor of images, but got {names}: take StreamTransformer for several streams."
+            f"The encoder takes one tensor of images, but got {names}: use StreamTransformer for several streams."
         )
     if images.ndim != rank + 2 or images.shape[1] != in_chans:
         raise UsageError(

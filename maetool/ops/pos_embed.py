@@ -31,7 +31,7 @@ def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int
     if embed_dim % 2 or embed_dim < 2 * rank:
         raise UsageError(
             f"embed_dim is {embed_dim}, but sine-cosine positions on a grid of {rank} axes need an even number, at "
-            f"least {2 * rank}: take {max(2 * rank, embed_dim + 1)}."
+            f"least {2 * rank}: use {max(2 * rank, embed_dim + 1)}."
         )
     pairs, left = divmod(embed_dim // 2, rank)
     axes = np.meshgrid(*(np.arange(side, dtype=np.float64) for side in grid), indexing="ij")

@@ -52,7 +52,7 @@ class Layout:
         if len(self.grids) != 1:
             raise UsageError(
                 f"The tokens lie in {len(self.grids)} streams ({', '.join(self.grids)}), but this part works on one "
-                "grid: take a part for several streams, or let it work on `plan.only(stream)`."
+                "grid: use a part for several streams, or let it work on `plan.only(stream)`."
             )
         return next(iter(self.grids.values()))
 

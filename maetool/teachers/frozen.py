@@ -189,7 +189,7 @@ def check_patches(teacher: Any, grid: tuple[int, ...], patch_size: tuple[int, ..
     if not resize and teacher.patch_size != patch_size:
         raise UsageError(
             f"The teacher has patches of {format_size(teacher.patch_size)} pixels and the encoder of "
-            f"{format_size(patch_size)}: take a "
+            f"{format_size(patch_size)}: use a "
             "teacher with the encoder's patches, or set resize=True of the teacher."
         )
 

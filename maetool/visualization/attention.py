@@ -34,7 +34,7 @@ def attention_maps(encoder: Any, images: Tensor, query: Literal["cls", "mean"] =
     if query not in ("cls", "mean"):
         raise UsageError(f'query is {query!r}, but must be "cls" or "mean".')
     if not hasattr(encoder, "attention") or not hasattr(encoder, "num_prefix_tokens"):
-        raise UsageError(f"{type(encoder).__name__} gives no attention: take VisionTransformer or TimmEncoder.")
+        raise UsageError(f"{type(encoder).__name__} gives no attention: use VisionTransformer or TimmEncoder.")
     prefix = encoder.num_prefix_tokens
     if (
         query == "cls"

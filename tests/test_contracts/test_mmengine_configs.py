@@ -576,7 +576,7 @@ def test_arguments_that_a_subclass_inherits_are_maetool_s(small, facts):
     model.target = {"type": "SameTarget"}
     assert MODELS.build(model).target.patch_size == (4, 4)
     model.target = {"type": "SameTarget", "patch_size": 8}
-    with pytest.raises(UsageError, match="target says patch_size=8, but the encoder says"):
+    with pytest.raises(UsageError, match="target has patch_size=8, but the encoder has"):
         MODELS.build(model)
 
 

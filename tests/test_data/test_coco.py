@@ -62,7 +62,7 @@ def test_written_shapes_are_read_back_unchanged(tmp_path, in_chans):
         assert torch.equal(ours["inputs"], theirs["inputs"])
         for name in ("boxes", "labels", "masks"):
             assert torch.equal(getattr(ours["objects"], name), getattr(theirs["objects"], name))
-    with pytest.raises(UsageError, match=r"annotations\.json is there already"):
+    with pytest.raises(UsageError, match=r"annotations\.json exists already"):
         write_coco(shapes, tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_objects_without_outlines_are_for_boxes_alone(folder):
     write(folder, said)
     with pytest.raises(
         UsageError,
-        match=r"1 of 2 objects .* \(first: annotation 1: it has no segmentation\): take a model of boxes alone",
+        match=r"1 of 2 objects .* \(first: annotation 1: it has no segmentation\): use a model of boxes alone",
     ):
         load(folder)
     assert load(folder, with_masks=False).load(0)["objects"].masks is None

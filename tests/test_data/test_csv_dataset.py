@@ -72,14 +72,14 @@ def test_paths_below_another_folder(folder):
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        (["where,label", *rows("a", "b")], r"has the columns where, label, but expected is a header `path,label`"),
-        (["path", "images/0.png"], r"has the columns path, but expected is"),
+        (["where,label", *rows("a", "b")], r"has the columns where, label, but expected a header `path,label`"),
+        (["path", "images/0.png"], r"has the columns path, but expected a header"),
         ([], r"has the columns none"),
         (["path,label"], r"has a header but no rows"),
         (["path,label", *rows("a", "", "b", "")], r"2 of 4 rows of .* have no label \(first images/1.png\): fill them"),
         (["path,label", *rows("a", "b|c")], r"label `b\|c`: several labels .* columns of 0 and 1"),
         (["path,label", *rows("a", "a")], r"only the class `a`"),
-        (["path,label", *rows("a", "b"), "images/9.png,a"], r"1 of 3 paths in .* not there \(first .*images/9.png\)"),
+        (["path,label", *rows("a", "b"), "images/9.png,a"], r"1 of 3 paths in .* do not exist \(first .*9.png\)"),
         (["path,label", *rows("a", "b"), "images/0.png,b"], r"names images/0.png in several rows: .* columns of 0 and"),
         (["path,a,b", *rows("1,0", "0,-1")], r"Row 3 of .* has `-1` in the column `b`, but columns of classes hold 0"),
         (["path,a,b", *rows("1,0", "0,")], r"Row 3 of .* has `` in the column `b`"),
@@ -97,7 +97,7 @@ def test_no_table(folder):
     with pytest.raises(UsageError, match=r"There is no table .*none.csv"):
         CsvDataset(folder / "none.csv")
     (folder / "labels.csv").write_bytes(b"path,label\n\xff\xfe,\x00")
-    with pytest.raises(UsageError, match=r"is not text in UTF-8 .* expected is a csv table with a header"):
+    with pytest.raises(UsageError, match=r"is not text in UTF-8 .* expected a csv table with a header"):
         CsvDataset(folder / "labels.csv")
 
 

@@ -20,9 +20,7 @@ def dataset(folder, masks, classes=("sky", "road", "car"), ending=".png", **opti
 
 def test_shares_are_told_by_name(tmp_path):
     data = dataset(tmp_path, [[[0, 1], [2, 255]], [[0, 0], [0, 1]]])
-    text = (
-        "2 images whose pixels are of 3 classes. Pixels in the 2 masks: sky 50.0%, road 25.0%, car 12.5%; 12.5% count"
-    )
+    text = "2 images whose pixels are of 3 classes. Pixels in the 2 masks: sky 50.0%, road 25.0%, car 12.5%; 12.5% are"
     assert data.describe().startswith(text)
     assert data.warning_of(None) == ""
 
@@ -35,11 +33,11 @@ def test_of_many_masks_and_classes_some(tmp_path):
 @pytest.mark.parametrize(
     ("masks", "options", "sentence"),
     [
-        ([[0, 255], [255, 0]], {}, r"values 0: 50.0%, 255: 50.0%, but 255 counts nothing.* write 1 in its place"),
+        ([[0, 255], [255, 0]], {}, r"values 0: 50.0%, 255: 50.0%, but 255 is ignored.* write 1 in its place"),
         ([[0, 255], [255, 0]], {"zero_is_ignored": True}, "if 255 is the second class"),
-        ([[0, 1], [1, 1]], {"zero_is_ignored": True}, r"if the masks count from 0, set zero_is_ignored=False"),
-        ([[255, 255], [255, 255]], {}, "none of them counts"),
-        ([[0, 0], [0, 0]], {"zero_is_ignored": True}, "no two classes"),
+        ([[0, 1], [1, 1]], {"zero_is_ignored": True}, r"if the classes are numbered from 0, set zero_is_ignored=False"),
+        ([[255, 255], [255, 255]], {}, "all are ignored"),
+        ([[0, 0], [0, 0]], {"zero_is_ignored": True}, "fewer than two classes"),
     ],
 )
 def test_masks_from_which_nothing_is_learnt(tmp_path, masks, options, sentence):
@@ -52,10 +50,10 @@ def test_numbers_that_may_be_shifted_are_asked_about(tmp_path):
     assert data.describe()
     warning = data.warning_of(None)
     assert warning.startswith(
-        "1 of 3 classes never occur in the 1 masks: `car`. 25.0% of the pixels are 0, which counts"
+        "1 of 3 classes never occur in the only mask: `car`. 25.0% of the pixels are 0, which is ignored"
     )
     assert "zero_is_ignored" not in dataset(tmp_path, [[[1, 1], [2, 2]]], zero_is_ignored=True).warning_of(None)
-    assert dataset(tmp_path, [[[0, 0], [0, 2]]]).warning_of(None).endswith("never occur in the 1 masks: `road`.")
+    assert dataset(tmp_path, [[[0, 0], [0, 2]]]).warning_of(None).endswith("never occur in the only mask: `road`.")
 
 
 def test_palettes_hold_their_numbers(tmp_path):
@@ -69,7 +67,7 @@ def test_palettes_hold_their_numbers(tmp_path):
 
 @pytest.mark.parametrize("ending", [".jpg", ".JPEG", ".webp"])
 def test_lossy_masks_are_refused(tmp_path, ending):
-    with pytest.raises(UsageError, match="compression changes values"):
+    with pytest.raises(UsageError, match="compression changes the values"):
         dataset(tmp_path, [[[0, 1], [2, 2]]], ending=ending, annotation_suffix=ending.lower())
 
 

@@ -68,7 +68,7 @@ def test_augmentation_is_for_pictures():
     augment = AugmentingPreprocessor(num_classes=2)
     data = {"inputs": torch.zeros(2, 3, 4, 8, 8, dtype=torch.uint8), "key": torch.arange(2), "label": torch.arange(2)}
     assert augment(data, training=False)["images"].shape == (2, 3, 4, 8, 8)
-    with pytest.raises(UsageError, match=r"erases and mixes pictures .* take ImagePreprocessor for series and clips"):
+    with pytest.raises(UsageError, match=r"erases and mixes pictures .* use ImagePreprocessor for series and clips"):
         augment(data, training=True)
     with pytest.raises(UsageError, match=r"got uint8 of the shape \(3, 4, 8, 8\), but changes 8-bit pictures"):
         RandAugment()(data["inputs"][0])
@@ -166,5 +166,5 @@ def test_views_are_not_mixed():
     augment = AugmentingPreprocessor(num_classes=2)
     data = {"inputs": {"a": torch.zeros(2, 3, 8, 8, dtype=torch.uint8)}, "key": torch.arange(2)}
     assert augment(data, training=False)["images"]["a"].shape == (2, 3, 8, 8)
-    with pytest.raises(UsageError, match=r"erases and mixes pictures .* but got a: take ImagePreprocessor"):
+    with pytest.raises(UsageError, match=r"erases and mixes pictures .* but got a: use ImagePreprocessor"):
         augment(data, training=True)

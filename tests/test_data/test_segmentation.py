@@ -60,7 +60,7 @@ def test_images_with_the_classes_of_their_pixels(folder):
     assert sample["semantic"][3].tolist() == [0] * 4 + [2] * 4
     assert dataset.describe() == (
         "2 images whose pixels are of 3 classes. Pixels in the 2 masks: sky 41.7%, car 41.7%, road 0.0%; "
-        "16.7% count nothing."
+        "16.7% are ignored."
     )
 
 

@@ -162,7 +162,7 @@ def test_groups_that_are_not_as_stated_are_told():
             PredictorDecoder(D, P, (3, 4), num_groups=number, **SMALL)(latent, plan)
     for other in (TransformerDecoder(D, P, (3, 4), **SMALL), CrossViewDecoder(D, P, (3, 4), **SMALL)):
         memory = {"memory": torch.randn(2, 13, D)} if isinstance(other, CrossViewDecoder) else {}
-        with pytest.raises(UsageError, match=r"groups that are predicted separately, but .* take PredictorDecoder"):
+        with pytest.raises(UsageError, match=r"groups that are predicted separately, but .* use PredictorDecoder"):
             other(latent, plan, **memory)
 
 

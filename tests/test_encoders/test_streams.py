@@ -286,21 +286,19 @@ def test_inputs_that_do_not_fit_are_told():
         ({**batch, "points": batch["points"][..., :2]}, "PointStem takes groups of points of shape"),
         ({"rgb": batch["rgb"]}, "The encoder reads rgb, clip, words, points, but got rgb: give each of them"),
         (batch["rgb"], "but got one tensor"),
-        ({**batch, "rgb": batch["rgb"][:2]}, "other numbers of samples .2 of rgb, 3 of clip"),
+        ({**batch, "rgb": batch["rgb"][:2]}, "differ in their numbers of samples .2 of rgb, 3 of clip"),
     ):
         with pytest.raises(UsageError, match=sentence):
             encoder(wrong)
     wide = StreamTransformer({"rgb": STEMS["rgb"]}, **SMALL)
     wide.stems["rgb"].proj = torch.nn.Conv2d(3, 32, 8, 8)
-    with pytest.raises(UsageError, match="The stem rgb makes tokens 32 wide, but the encoder's are 24"):
+    with pytest.raises(UsageError, match="The stem rgb makes tokens of width 32, but the encoder's are 24"):
         wide(batch["rgb"])
     plan = MaskPlan.from_scores(torch.rand(3, 12), 3, Layout.of({"rgb": (2, 3), "clip": (6,)}))
-    with pytest.raises(
-        UsageError, match="The plan is for tokens that lie rgb 2x3 and clip 6, but those of the batch lie"
-    ):
+    with pytest.raises(UsageError, match="The plan is for the layout rgb 2x3 and clip 6, but the batch has"):
         encoder(batch, plan)
     grids = dict(zip("abcd", encoder.grids.values(), strict=True))
-    with pytest.raises(UsageError, match="The plan is for tokens that lie a 2x3 and b 2x2x2"):
+    with pytest.raises(UsageError, match="The plan is for the layout a 2x3 and b 2x2x2"):
         encoder(batch, MaskPlan.from_scores(torch.rand(3, 23), 3, Layout.of(grids)))
     with pytest.raises(UsageError, match="Two stems have a stream called 'a'"):
         StreamTransformer({"a": STEMS["rgb"], "b": {"type": "GroupStem", "groups": {"a": [0], "c": [1]}}}, **SMALL)

@@ -124,9 +124,9 @@ def test_what_an_encoder_does_not_heed_is_refused():
     blank, ragged = plan_of(encoder_of(), num_blank=2), plan_of(encoder_of(), keep=torch.tensor([2, 5, 3]))
     windowed = WindowedTransformer((16, 24), (8, 4), 2, 24, 1, 2, window_size=2, global_blocks=(0,))
     for encoder, plan, sentence in (
-        (encoder_of(), blank, "leaves places blank, which this encoder would see"),
+        (encoder_of(), blank, "leaves places blank, which this encoder would treat as visible"),
         (windowed, blank, "leaves places blank"),
-        (windowed, ragged, "this encoder would see the padding"),
+        (windowed, ragged, "this encoder would treat the padding as visible"),
     ):
         with pytest.raises(UsageError, match=sentence):
             encoder(images_of(encoder), plan)

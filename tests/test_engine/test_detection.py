@@ -190,7 +190,7 @@ def test_data_of_the_users(repository, tmp_path):
     for part in ("train", "val"):
         (published / f"annotations/instances_{part}2017.json").touch()
     assert [place["root"] for place in coco_places(published)] == [f"{published}/{p}2017" for p in ("train", "val")]
-    with pytest.raises(UsageError, match=r"holds no COCO annotations: expected are .*annotations\.json"):
+    with pytest.raises(UsageError, match=r"holds no COCO annotations: expected .*annotations\.json"):
         coco_places(tmp_path)
 
 
@@ -200,7 +200,7 @@ def test_data_of_boxes_alone(repository, tmp_path):
     for annotation in said["annotations"]:
         del annotation["segmentation"]
     (root / "annotations.json").write_text(json.dumps(said))
-    with pytest.raises(UsageError, match=r"annotation 1: it has no segmentation\): take a model of boxes alone"):
+    with pytest.raises(UsageError, match=r"annotation 1: it has no segmentation\): use a model of boxes alone"):
         use_data(load_config(repository / TINY), str(root))
     cfg = load_config(repository / TINY, ["model.with_masks=False"])
     use_data(cfg, str(root))

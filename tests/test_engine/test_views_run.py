@@ -67,7 +67,7 @@ def test_a_step_on_views_can_be_repeated(repository, tmp_path, monkeypatch, caps
 
 def test_a_model_of_a_view_needs_views(repository, tmp_path):
     runner = make_runner(repository, tmp_path, options=[*OPTIONS, "val_dataloader=None"])
-    with pytest.raises(UsageError, match="looks at the view 'local', but the batch has one tensor"):
+    with pytest.raises(UsageError, match="uses the view 'local', but the batch has one tensor"):
         runner.train()
 
 

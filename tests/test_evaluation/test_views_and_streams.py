@@ -66,7 +66,7 @@ def test_features_of_streams_and_of_codes():
     found = pixel_features(nn.Identity(), streams)
     assert found.shape == (2, 3 * 64 + 16)
     assert torch.equal(found[:, 192:], streams["depth"].flatten(1))
-    with pytest.raises(UsageError, match="ids of codes, which are not pixels: remove pixels=True"):
+    with pytest.raises(UsageError, match="consists of codes, not of pixels: remove pixels=True"):
         pixel_features(nn.Identity(), torch.zeros(2, 8, 8, dtype=torch.int64))
 
 

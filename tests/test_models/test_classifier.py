@@ -152,7 +152,7 @@ def test_other_sizes_than_trained_on():
         ({"num_classes": 1}, "num_classes is 1, but must be an integer of at least 2"),
         ({"num_classes": "8"}, "num_classes is '8'"),
         ({"pooling": "max"}, "pooling is 'max', but must be"),
-        ({"pooling": "attention", "pool_heads": 5}, "pool_heads is 5, but the encoder's width of 24"),
+        ({"pooling": "attention", "pool_heads": 5}, "pool_heads is 5, but must be a divisor of"),
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
         ({"data_preprocessor": {"type": "ImagePreprocessor", "mean": [0.0]}}, "3 channels, but data_preprocessor"),
     ],

@@ -132,11 +132,11 @@ def test_what_is_wrong_is_named():
     images, samples = batch_of(2)
     with pytest.raises(UsageError, match="mode is 'guess', but must be"):
         detector()(images, samples, mode="guess")
-    with pytest.raises(UsageError, match="The batch has no objects: take a dataset of objects"):
+    with pytest.raises(UsageError, match="The batch has no objects: use a dataset of objects"):
         detector()(images, {})
-    with pytest.raises(UsageError, match="boxes without masks, which the model wants"):
+    with pytest.raises(UsageError, match="boxes without masks, but the model has with_masks=True"):
         detector()(*batch_of(2, with_masks=False))
     with pytest.raises(UsageError, match="num_classes is 0"):
         ObjectDetector(ENCODER, num_classes=0)
-    with pytest.raises(UsageError, match="a detector takes squares of 4, 8, 16"):
+    with pytest.raises(UsageError, match="a detector needs square ones of 4, 8, 16"):
         ObjectDetector({**ENCODER, "patch_size": 12, "img_size": 48}, num_classes=3)

@@ -91,7 +91,7 @@ def test_bad_input(parts, words):
         model(**parts)
     with pytest.raises(UsageError, match="VisionTransformer has one stream"):
         tiny_model(target={"type": "StreamTarget", "targets": {"type": "PixelTarget"}})
-    with pytest.raises(UsageError, match="the target is of one: take StreamTarget"):
+    with pytest.raises(UsageError, match="the target is of one: use StreamTarget"):
         StreamHead({"type": "RegressionHead"})
 
 

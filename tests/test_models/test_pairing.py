@@ -29,7 +29,7 @@ HYBRID = {"type": "HybridTransformer", "img_size": 16, "patch_size": 4, "embed_d
     ("parts", "sentence"),
     [
         ({"encoder": SEES_ALL}, r"TransformerDecoder cannot read VisionTransformer, which sees every place.*Linear"),
-        ({"decoder": LINEAR}, r"LinearDecoder cannot read VisionTransformer, which sees only the visible patches: take "
+        ({"decoder": LINEAR}, r"LinearDecoder cannot read VisionTransformer, which sees only the visible patches: use "
          r"the decoder.*Transformer.*or an encoder that fits LinearDecoder, .*VisionTransformer \(sees=\"all\"\)"),
         ({"decoder": CROSS}, r"CrossAttentionDecoder reads raw tokens, so that the norm of VisionTransformer "
          r"would never be trained: set encoder.final_norm=False"),
@@ -37,10 +37,10 @@ HYBRID = {"type": "HybridTransformer", "img_size": 16, "patch_size": 4, "embed_d
         ({"decoder": {**CROSS, "layers": []}}, r"layers is \[\]"),
         ({"decoder": {**FUSION, "layers": [-4]}}, r"layers is \[-4\], but an encoder of 2 blocks"),
         ({"encoder": SWIN, "decoder": INNER}, r"sees every place, .*in tokens of 32x32 pixels, patches being 4x4"),
-        ({"encoder": SWIN, "decoder": CROSS}, r"cannot read SwinTransformer.*take the decoder LinearDecoder, or"),
+        ({"encoder": SWIN, "decoder": CROSS}, r"cannot read SwinTransformer.*use the decoder LinearDecoder, or"),
         ({"encoder": HYBRID, "decoder": FUSION}, r"layers is \[1\], but this encoder gives its last tokens only: .*"),
         ({"encoder": SWIN, "decoder": LINEAR}, r"RandomMasker hides 1x1 patches at a time, but a token of "
-         r"SwinTransformer covers 8x8 and is either seen or hidden: take the masker AlignedMasker, unit=8"),
+         r"SwinTransformer covers 8x8 and is either seen or hidden: use the masker AlignedMasker, unit=8"),
         ({"encoder": {**SWIN, "img_size": 70}, "decoder": LINEAR}, r"70x70 pixels does not divide into patches of 4x4"),
         ({"encoder": {**SWIN, "img_size": (64, 80)}, "decoder": LINEAR},
          r"last tokens of the encoder cover 32x32 pixels, which does not divide an image of 64x80: .* 64x64"),

@@ -88,7 +88,7 @@ def test_weighted_sum_by_hand():
     [
         (
             {"loss": MIMIC},
-            r"called 'loss', but main, loss, constant_predictor, masked_fraction, masker are taken",
+            r"called 'loss', but the logs use main, loss, constant_predictor, masked_fraction, masker",
         ),
         ({"main": MIMIC}, r"called 'main'"),
         ({"a": {**MIMIC, "weight": 0}}, r"weight=0"),
@@ -98,7 +98,7 @@ def test_weighted_sum_by_hand():
             r"VisibleDecoder is for visible patches only, but is used for those that are",
         ),
         ({"a": {**MIMIC, "target": None}}, r"at=\"visible\" has no target"),
-        ({"a": {"decoder": MIMIC["decoder"]}}, r"The task a says decoder, but must say decoder and head, and may say"),
+        ({"a": {"decoder": MIMIC["decoder"]}}, r"The task a has decoder, but must have decoder and head, and may have"),
         (
             {"a": {**MIMIC, "head": {"type": "ClassificationHead"}}},
             r"PixelTarget gives numbers, but ClassificationHead takes tokens: use a regression head",

@@ -128,7 +128,7 @@ def test_three_axes_at_every_width(width):
         moved = channels.movedim(axis, 0).flatten(1, 2)  # (side, places of the others, channels)
         assert torch.equal(moved, moved[:, :1].expand_as(moved)), "these channels tell this axis only"
         assert moved[:, 0].diff(dim=0).abs().amax(dim=1).min() > 0.1
-    with pytest.raises(UsageError, match="need an even number, at least 6: take 16"):
+    with pytest.raises(UsageError, match="need an even number, at least 6: use 16"):
         sincos_pos_embed(15, grid)
 
 

@@ -60,7 +60,7 @@ def decode_deep(data: bytes, in_chans: int, max_pixels: int = MAX_PIXELS, eight_
         Refused: damaged, too large, or `in_chans` other than 1 and 3.
     """
     if in_chans not in _FLAGS:
-        raise Refused(f"a photograph, but {in_chans} channels were expected: store it as .npy or .tiff")
+        raise Refused(f"a photograph, but {in_chans} channels were expected: save it as .npy or .tiff")
     if data.startswith((b"P2", b"P3")):
         raise Refused("a PNM of more than 8 bits written as text: save it as PNG, TIFF or .npy")
     check_array((in_chans, *_size_of(data, max_pixels)), np.dtype(np.float32), in_chans, max_pixels)

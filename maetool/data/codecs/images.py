@@ -162,7 +162,7 @@ def decode_jpeg(
 
 def _check_channels(in_chans: int) -> None:
     if in_chans not in _DECODE_FLAGS:
-        raise Refused(f"not an array, but {in_chans} channels were expected: store it as .npy or .tiff")
+        raise Refused(f"a photograph, but {in_chans} channels were expected: save it as .npy or .tiff")
 
 
 def check_backend(backend: str) -> str:

@@ -146,7 +146,7 @@ def _check_objects(source: CocoFile, with_masks: bool) -> None:
     if with_masks and missing and 2 * missing >= objects.sum():
         raise UsageError(
             f"{source.path}: {missing:,} of {objects.sum():,} objects have no outline that can be drawn (first: "
-            f"{source.first_undrawn}): take a model of boxes alone with model.with_masks=False, or correct the "
+            f"{source.first_undrawn}): use a model of boxes alone with model.with_masks=False, or correct the "
             "outlines."
         )
     if not objects.any():

@@ -228,13 +228,14 @@ def _check_links(
     start = f"{path}: annotation {annotation['id']}"
     if text_of(annotation["image_id"]) not in images:
         raise UsageError(
-            f"{start} is of the image {annotation['image_id']}, which is not listed: add the image or remove it."
+            f"{start} is of the image {annotation['image_id']}, which is not listed: add the image, or remove the "
+            "annotation."
         )
     if text_of(annotation["category_id"]) not in labels:
         known = ", ".join(list(labels)[:10])
         raise UsageError(
             f"{start} is of the category {annotation['category_id']}, but the categories are {known}"
-            f"{' and more' if len(labels) > 10 else ''}: list it or correct the annotation."
+            f"{' and more' if len(labels) > 10 else ''}: add the category, or correct the annotation."
         )
 
 
@@ -266,7 +267,7 @@ def write_coco(dataset: ObjectDataset, folder: str | Path) -> tuple[Path, Path]:
     folder = Path(folder)
     images, annotations = folder / "images", folder / "annotations.json"
     if annotations.exists():
-        raise UsageError(f"{annotations} is there already: name another folder.")
+        raise UsageError(f"{annotations} exists already: name another folder.")
     content = dataset.coco()
     for index, entry in enumerate(content["images"]):
         pixels = dataset.load(index)["inputs"]

@@ -27,7 +27,7 @@ def aligned(labels: Labels, known: Sequence[str]) -> Tensor:
     if strange:
         raise UsageError(
             f"The data has the class `{strange[0]}` ({len(strange)} such), but the known classes are "
-            f"{_list_of(known)}: use the classes that were trained on, written alike."
+            f"{_list_of(known)}: use the classes that were trained on, with the same spelling."
         )
     place = {name: i for i, name in enumerate(known)}
     places = torch.tensor([place[name] for name in classes])

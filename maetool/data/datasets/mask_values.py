@@ -43,39 +43,41 @@ class MaskValues:
     @property
     def looked_at(self) -> str:
         """Which masks these are, in words."""
-        return f"the {self.total:,} masks" if self.masks == self.total else f"{self.masks} of {self.total:,} masks"
+        if self.masks < self.total:
+            return f"{self.masks} of {self.total:,} masks"
+        return f"the {self.total:,} masks" if self.total > 1 else "the only mask"
 
     def describe(self) -> str:
-        """Return the share of each class by name, of many the largest and the smallest, and what counts nothing."""
+        """Return the share of each class by name, of many the largest and the smallest, and of ignored pixels."""
         total, order = self.counts.sum(), np.argsort(-self.of_classes, kind="stable")
         shown = order if len(order) <= _NAMED else [*order[:3], *order[-3:]]
         parts = [f"{self.classes[i]} {self.of_classes[i] / total:.1%}" for i in shown]
         if len(order) > _NAMED:
             parts.insert(3, "...")
         ignored = 1 - self.of_classes.sum() / total
-        return f"Pixels in {self.looked_at}: {', '.join(parts)}; {ignored:.1%} count nothing."
+        return f"Pixels in {self.looked_at}: {', '.join(parts)}; {ignored:.1%} are ignored."
 
     def check(self) -> None:
         """Check that there is something to learn.
 
         Raises:
-            UsageError: no pixel counts, or the masks are black and white, or count from 0 where 0 counts nothing.
+            UsageError: all pixels are ignored, or masks of 0 and 255, or classes from 0 where 0 is ignored.
         """
         seen, present = np.flatnonzero(self.counts).tolist(), np.count_nonzero(self.of_classes)
         shares = ", ".join(f"{value}: {self.counts[value] / self.counts.sum():.1%}" for value in seen[:8])
         holds = f"The pixels in {self.looked_at} have the values {shares}"
         if self.ignore_index == 255 and set(seen) == {0, 255} and len(self.classes) == 2:
             raise UsageError(
-                f"{holds}, but 255 counts nothing, so that there are no two classes: if 255 is the second class, write "
-                "1 in its place; zero_is_ignored must be False then."
+                f"{holds}, but 255 is ignored, so fewer than two classes are left: if 255 is the second class, write 1 "
+                "in its place, with zero_is_ignored=False."
             )
         if self.zero_is_ignored and present < 2 and 0 in seen and max(seen) < len(self.classes):
             raise UsageError(
-                f"{holds}, and 0 counts nothing, so that there are no two classes: if the masks count from 0, set "
-                "zero_is_ignored=False."
+                f"{holds}, and 0 is ignored, so fewer than two classes are left: if the classes are numbered from 0, "
+                "set zero_is_ignored=False."
             )
         if not present:
-            raise UsageError(f"{holds}, and none of them counts: correct ignore_index, zero_is_ignored or the masks.")
+            raise UsageError(f"{holds}, and all are ignored: correct ignore_index, zero_is_ignored or the masks.")
 
     def warning(self) -> str:
         """Return a sentence on classes that never occur, and on numbers that may be shifted; "" if there are none."""
@@ -87,7 +89,7 @@ class MaskValues:
         zeros = self.counts[0] / self.counts.sum()
         if self.zero_is_ignored and zeros and len(absent) < len(self.classes) and absent[-1] == self.classes[-1]:
             text += (
-                f" {zeros:.1%} of the pixels are 0, which counts nothing, and the last class is among the absent ones: "
-                "if the masks count from 0, set zero_is_ignored=False."
+                f" {zeros:.1%} of the pixels are 0, which is ignored, and the last class is among the absent ones: if "
+                "the classes are numbered from 0, set zero_is_ignored=False."
             )
         return text

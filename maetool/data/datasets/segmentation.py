@@ -159,8 +159,8 @@ class SegmentationDataset(DenseDataset, FileDataset):
             first = int(self.zero_is_ignored)
             raise UsageError(
                 f"{path} holds the class {highest + first}, but the {self._num_classes} classes are numbered from "
-                f"{first} to {self._num_classes - 1 + first}, and {self.ignore_index} is what counts nothing: correct "
-                "the file, classes, zero_is_ignored or ignore_index."
+                f"{first} to {self._num_classes - 1 + first}, and {self.ignore_index} is ignored: correct the file, "
+                "classes, zero_is_ignored or ignore_index."
             )
         return torch.from_numpy(np.where(ignored, self.ignore_index, values))
 
@@ -193,8 +193,8 @@ def read_index_png(path: Path, max_pixels: int = MAX_PIXELS, exif: bool = False)
 def _refuse_lossy(path: Path, data: bytes) -> None:
     if data.startswith(b"\xff\xd8") or (data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8 "):
         raise UsageError(
-            f"{path} is a JPEG or lossy WebP, whose compression changes values, so that its classes are not those that "
-            "were drawn: write masks as PNG from their source."
+            f"{path} is a JPEG or lossy WebP, whose compression changes the values of pixels and so their classes: "
+            "save the masks as PNG from their source."
         )
 
 

@@ -50,7 +50,7 @@ class DrawnDataset(ImageDataset):
         self.img_size = to_size(img_size, "img_size")
         if min(self.img_size) < MIN_SIDE:
             raise UsageError(
-                f"img_size is {img_size!r}, but the textures need at least {MIN_SIDE} pixels a side: take 32 or more."
+                f"img_size is {img_size!r}, but the textures need at least {MIN_SIDE} pixels a side: use 32 or more."
             )
         self.classes = list(self.label_names)
         labels = _label(torch.arange(num_samples), seed, len(self.classes))

@@ -100,7 +100,7 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
     is_list = not os.path.isdir(root)
     if is_list and not root.lower().endswith(LIST_EXTENSIONS):
         raise UsageError(
-            f"{root} is a single file; expected is a folder of images, or a text list ({', '.join(LIST_EXTENSIONS)}) "
+            f"{root} is a single file; expected a folder of images, or a text list ({', '.join(LIST_EXTENSIONS)}) "
             f"with one path per line: {_HOW_TO_SET}."
         )
     cache = cache_of(root, cache_dir)

@@ -45,7 +45,7 @@ class RemoteSource(Source):
         self._opened: tuple[int, Any] | None = None
         names = self._listed()
         if not names:
-            raise UsageError(f"No image at {self.root}: expected are files that end in {', '.join(IMAGE_EXTENSIONS)}.")
+            raise UsageError(f"No image at {self.root}: expected files that end in {', '.join(IMAGE_EXTENSIONS)}.")
         self._names = Names.of([os.fsencode(name) for name in names])
 
     def __getstate__(self) -> dict[str, Any]:

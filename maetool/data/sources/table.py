@@ -125,7 +125,7 @@ def _read(
     header, rows = _rows(table)
     path = _path_column(header)
     if path is None or len(header) < 2:
-        raise UsageError(f"{table} has the columns {', '.join(header) or 'none'}, but expected is {_FORMS}.")
+        raise UsageError(f"{table} has the columns {', '.join(header) or 'none'}, but expected {_FORMS}.")
     if not rows:
         raise UsageError(f"{table} has a header but no rows: write one for each image.")
     names = [row[path].strip() for row in rows]
@@ -193,12 +193,12 @@ def _rows(table: str) -> tuple[list[str], list[list[str]]]:
         file.seek(0)
         rows = [row for row in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise UsageError(f"{table} cannot be read as a csv table ({error}): expected is {_FORMS}.") from error
+        raise UsageError(f"{table} cannot be read as a csv table ({error}): expected {_FORMS}.") from error
     header = [cell.strip() for cell in rows[0]] if rows else []
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
             raise UsageError(
-                f"Row {number} of {table} has {len(row)} cells, but the header has {len(header)}: expected is {_FORMS}."
+                f"Row {number} of {table} has {len(row)} cells, but the header has {len(header)}: expected {_FORMS}."
             )
     return header, rows[1:]
 
@@ -213,7 +213,7 @@ def _files(table: str, root: str, names: list[str]) -> FileIndex:
     absent = [name for name in names if not name or not os.path.isfile(os.path.join(root, name))]
     if absent:
         raise UsageError(
-            f"{len(absent)} of {len(names)} paths in {table} are not there (first {os.path.join(root, absent[0])}): "
+            f"{len(absent)} of {len(names)} paths in {table} do not exist (first {os.path.join(root, absent[0])}): "
             f"write paths relative to {root}, give another root, or leave these rows out."
         )
     return FileIndex(root, Names.of([os.fsencode(os.path.normpath(name)) for name in names]))
@@ -245,13 +245,13 @@ def _several(
     table: str, header: list[str], rows: list[list[str]], columns: list[int], unknown: UnknownLabels
 ) -> Labels:
     if not columns:
-        raise UsageError(f"{table} has the columns {', '.join(header)} but none of classes: expected is {_FORMS}.")
+        raise UsageError(f"{table} has the columns {', '.join(header)} but none of classes: expected {_FORMS}.")
     for number, row in enumerate(rows, 2):
         for i in columns:
             if unknown.read(row[i]) is None:
                 raise UsageError(
                     f"Row {number} of {table} has `{row[i]}` in the column `{header[i]}`, but columns of classes hold "
-                    f"0 or 1 only: {_hint(row[i])}expected is {_FORMS}."
+                    f"0 or 1 only: {_hint(row[i])}expected {_FORMS}."
                 )
     values = torch.tensor([[unknown.read(row[i]) for i in columns] for row in rows], dtype=torch.float32)
     if values.isnan().all():

@@ -180,7 +180,7 @@ class TorchvisionSource(_RowSource):
 def _labels_of(root: str, values: Sequence[Any]) -> Labels:
     """Return labels from numbers or words, whose sorted values are the classes."""
     if not all(isinstance(value, int | str) for value in values):
-        raise UsageError(f"{root} has the label {values[0]!r}: expected are whole numbers or words.")
+        raise UsageError(f"{root} has the label {values[0]!r}: expected whole numbers or words.")
     classes = sorted(set(values), key=lambda value: (isinstance(value, str), value))
     if len(classes) < 2:
         raise UsageError(f"{root} has {len(classes)} class: labels tell two or more classes apart.")

@@ -47,7 +47,7 @@ class Adapter(SampleTransform):
         except Exception as error:  # whatever another library, or a transform written for it, raises
             reason = " ".join(str(error).split()) or "no reason given"
             raise UsageError(
-                f"{self.name} cannot change this sample ({type(error).__name__}: {reason[:300]}): take one that knows "
+                f"{self.name} cannot change this sample ({type(error).__name__}: {reason[:300]}): use one that knows "
                 "what the dataset holds, and leave out those that load, mix images, or make tensors."
             ) from error
 

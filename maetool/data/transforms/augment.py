@@ -150,7 +150,7 @@ class AugmentingPreprocessor(ImagePreprocessor):
             found = f"the shape {tuple(images.shape)}" if isinstance(images, Tensor) else ", ".join(images)
             raise UsageError(
                 f"AugmentingPreprocessor erases and mixes pictures (batch, channels, height, width), but got {found}: "
-                "take ImagePreprocessor for series and clips, views and streams."
+                "use ImagePreprocessor for series and clips, views and streams."
             )
         if self._eraser:
             self._erase(images, samples["key"])
@@ -169,7 +169,7 @@ class AugmentingPreprocessor(ImagePreprocessor):
     def _mix(self, images: Tensor, keys: Tensor) -> Tensor:
         """Mix in place, and return how much of each image every image of the batch holds, float32 (B, B)."""
         if len(images) % 2:
-            raise UsageError(f"A batch of {len(images)} images cannot be mixed in pairs: take an even batch_size.")
+            raise UsageError(f"A batch of {len(images)} images cannot be mixed in pairs: use an even batch_size.")
         self._mixer.num_classes = len(images)
         with keyed_rng(int(mix(keys[:1], _MIX))):
             _, shares = self._mixer(images, torch.arange(len(images), device=images.device))

@@ -89,7 +89,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         if not isinstance(inputs, Tensor):
             raise UsageError(
                 f"The loader gives a {type(inputs).__name__} of images, but the model takes one tensor, or a dict of "
-                "tensors: leave out the loader's collate_fn, or take one that stacks, such as default_collate."
+                "tensors: leave out the loader's collate_fn, or use one that stacks, such as default_collate."
             )
         if self._are_ids(name, inputs):
             return inputs
@@ -113,8 +113,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
         if self.by_name and name not in self._places:
             raise UsageError(
                 f"data_preprocessor has means of {', '.join(self._places) or 'nothing'}, but gets images"
-                f"{_called(name)} that are no ids (int64): name the means and deviations as the images are, or give "
-                "one list of each for all."
+                f"{_called(name)} that are no ids (int64): give means and deviations under the names of the images, "
+                "or one list of each for all."
             )
         mean, std = (getattr(self, self._buffer(kind, name)) for kind in ("mean", "std"))
         return mean, std

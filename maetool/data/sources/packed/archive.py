@@ -43,7 +43,7 @@ class ArchiveSource(Source):
         members = [[m for m in members_in(path) if _is_image(m.name)] for path in self.archives]
         if not any(members):
             raise UsageError(
-                f"No image in {self.root}: expected are archives of files that end in {', '.join(IMAGE_EXTENSIONS)}."
+                f"No image in {self.root}: expected archives of files that end in {', '.join(IMAGE_EXTENSIONS)}."
             )
         self._hold(members, _folders_of(self.archives, members))
 
@@ -90,7 +90,7 @@ def archives_at(root: str) -> list[str]:
         packed = root.lower().endswith((".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"))
         cure = "unpack it, or pack it again as zip or as tar without compression" if packed else "check the path"
         raise UsageError(
-            f"There is no archive at {root}: expected is a file that ends in {', '.join(ARCHIVE_ENDINGS)}, or a folder "
+            f"There is no archive at {root}: expected a file that ends in {', '.join(ARCHIVE_ENDINGS)}, or a folder "
             f"of such; {cure}."
         )
     return found

@@ -42,9 +42,7 @@ class LmdbSource(Source):
             raise UsageError(f"There is no LMDB at {self.root}: pass its folder or its file.")
         keys = self._keys(index_head)
         if not keys:
-            raise UsageError(
-                f"{self.root} has no value that begins as images do: expected are the bytes of image files."
-            )
+            raise UsageError(f"{self.root} has no value that begins as images do: expected the bytes of image files.")
         self._names = Names.of(keys)
 
     def __len__(self) -> int:
