@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from ._deprecated import moved
+
 _GO_ON = "The same command with --resume continues from the last checkpoint."
 _LOADER_DIED = (
     "A loader worker was killed ({}). Most often memory ran out: use fewer workers "
@@ -50,7 +52,7 @@ def is_interrupt(error: BaseException) -> bool:
     return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
 
 
-def tells_of_killed_loader(error: BaseException) -> bool:
+def is_killed_loader(error: BaseException) -> bool:
     """Return whether an error reports a killed loader worker; it may be raised anywhere.
 
     torch raises a RuntimeError. If the worker was sending a batch, the connection breaks first. An error raised by code
@@ -72,7 +74,7 @@ def failure_of_loading(error: BaseException) -> str:
     no_space = isinstance(error, OSError) and error.errno == errno.ENOSPC and _raised_in(error) in _TRANSPORT
     if full or no_space:
         return _SHARED_MEMORY_FULL.format(last_line)
-    return _LOADER_DIED.format(last_line or type(error).__name__) if tells_of_killed_loader(error) else ""
+    return _LOADER_DIED.format(last_line or type(error).__name__) if is_killed_loader(error) else ""
 
 
 def failure_of_job(error: BaseException) -> str:
@@ -99,3 +101,6 @@ def _raised_in(error: BaseException) -> str:
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     return PurePath(place.tb_frame.f_code.co_filename).name if place is not None else ""
+
+
+__getattr__ = moved(__name__, {"tells_of_killed_loader": "maetool.errors.is_killed_loader"}, "0.3.0")

@@ -14,7 +14,7 @@ from mmengine import registry as engine
 from mmengine.logging import print_log
 
 from .annotations import check_bounds, check_values, hints_of
-from .errors import UsageError, tells_of_killed_loader
+from .errors import UsageError, is_killed_loader
 from .plugins import describe_plugins, load_plugins
 
 _LONGEST = 500  # characters of a reason
@@ -87,7 +87,7 @@ def as_usage_error(part: str, hint: str = "check its arguments") -> Iterator[Non
     except (UsageError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # constructors raise anything
-        if tells_of_killed_loader(error):
+        if is_killed_loader(error):
             raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         reason = " ".join(str(error).split()) or last.line or "no reason given"  # for a bare assertion, its line

@@ -209,7 +209,7 @@ class RunnerLike(Protocol):
             diff_rank_seed: give each process another one.
         """
 
-    def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
+    def full_state_dict(self, everywhere: bool = False) -> dict[str, Any]:
         """Return the model's full state dict, gathered if it is sharded; all processes must call it together.
 
         Args:

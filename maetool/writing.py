@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ._deprecated import moved
-from .errors import OutputError, tells_of_killed_loader
+from .errors import OutputError, is_killed_loader
 
 TEMPORARY = ".{name}.{process}.tmp"
 _NAME_BYTES = 200  # of the name in a temporary file's name, so that the latter stays below the usual limit of 255
@@ -147,7 +147,7 @@ def as_output_error(path: Path) -> Iterator[None]:
     except OutputError:
         raise
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        if tells_of_killed_loader(error):
+        if is_killed_loader(error):
             raise
         reason = getattr(error, "strerror", None) or error
         raise OutputError(

@@ -18,7 +18,7 @@ LOADING = {"data.workers", "data.samplers", "data.keys", "data.objects", "data.c
 ABOVE = {*BASICS, "annotations", "protocols", "compat", "metadata", "plugins", "_deprecated", "_lazy"}
 # A room to those that it may import from; what a room has no use for is not in its list.
 FLOORS = {
-    "errors": set(),
+    "errors": {"_deprecated"},
     "compat": set(),
     "plugins": set(),
     "arguments": set(),

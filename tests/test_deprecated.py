@@ -101,6 +101,15 @@ def test_attributes_with_new_names():
         assert DetectionValLoop.found.fget(loop) == [1]
 
 
+def test_methods_and_functions_with_new_names():
+    with pytest.warns(DeprecationWarning, match=r"tells_of_killed_loader is now maetool\.errors\.is_killed_loader"):
+        from maetool.errors import tells_of_killed_loader
+    assert tells_of_killed_loader(RuntimeError("DataLoader worker (pid 3) is killed by signal"))
+    runner = SimpleNamespace(full_state_dict=lambda everywhere: {"everywhere": everywhere})
+    with pytest.warns(DeprecationWarning, match=r"MaetoolRunner\.whole_weights is now full_state_dict"):
+        assert MaetoolRunner.whole_weights(runner, everywhere=True) == {"everywhere": True}
+
+
 PUBLIC = (Path(__file__).parent / "data" / "public_names_0.1.0.txt").read_text().split()
 
 

@@ -114,9 +114,15 @@ class MaetoolRunner(BuildingRunner):
         """The complete config for `meta` of a checkpoint; cached, because MMEngine's formatting takes seconds."""
         return stored_facts(self.cfg)
 
-    def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
+    def full_state_dict(self, everywhere: bool = False) -> dict[str, Any]:
         """Return the model's state dict, `everywhere` as in `full_weights`; all processes call it together."""
         return full_weights(self.bare_model, everywhere)
+
+    def whole_weights(self, everywhere: bool = False) -> dict[str, Any]:
+        """Return `full_state_dict(everywhere)`; deprecated."""
+        sentence = "MaetoolRunner.whole_weights is now full_state_dict; maetool 0.3.0 removes the old name."
+        warnings.warn(sentence, DeprecationWarning, stacklevel=2)
+        return self.full_state_dict(everywhere)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Set up processes, threads and limits.
@@ -181,7 +187,7 @@ class MaetoolRunner(BuildingRunner):
             report = load_initial(
                 self.bare_model, path, self.cfg.get("init_share", 0.99), self.cfg.get("init_adapt", ())
             )
-            self.call_hook("after_load_checkpoint", checkpoint={"state_dict": self.whole_weights()})
+            self.call_hook("after_load_checkpoint", checkpoint={"state_dict": self.full_state_dict()})
             self.logger.info("The model starts from %s. %s", path, report)
             self._has_loaded = True
             return

@@ -37,7 +37,7 @@ def training_state(runner: RunnerLike, epoch: int, iteration: int) -> dict[str, 
     """
     state = {
         "meta": {**_facts(runner), "epoch": epoch, "iter": iteration},
-        "state_dict": runner.whole_weights(),
+        "state_dict": runner.full_state_dict(),
         "message_hub": plain_histories(runner.message_hub.state_dict()),
         "optimizer": full_state(runner.optim_wrapper),
         "param_schedulers": [state_of(scheduler) for scheduler in schedulers_of(runner)],

@@ -78,7 +78,7 @@ class DetectionEvaluator(BaseEvaluator):
         ids = _category_ids(data.trained_classes or dataset.classes, dataset)
         self.detections, seen = _collect(model, data, ids)
         truth = dataset.coco()
-        most = max(_MOST, getattr(model, "num_found", 0))
+        most = max(_MOST, getattr(model, "max_detections", 0))
         self.scores = {kind: CocoScores(truth, self.detections, kind, seen, most) for kind in kinds}
         return {name: value for scores in self.scores.values() for name, value in scores.metrics.items()}
 

@@ -84,7 +84,7 @@ def region_heads(
     hidden_dim: int,
     num_sampled: int,
     score_threshold: float,
-    num_found: int,
+    max_detections: int,
 ) -> RoIHeads:
     """Return the second stage: what the proposals hold.
 
@@ -99,7 +99,7 @@ def region_heads(
         hidden_dim: width of the fully connected layer.
         num_sampled: proposals of an image that the loss looks at, a quarter of them on objects at most.
         score_threshold: detections of a lower score are left out.
-        num_found: detections of an image at most.
+        max_detections: detections of an image at most.
     """
     masks = {}
     if with_masks:
@@ -119,7 +119,7 @@ def region_heads(
         bbox_reg_weights=(10.0, 10.0, 5.0, 5.0),
         score_thresh=score_threshold,
         nms_thresh=0.5,
-        detections_per_img=num_found,
+        detections_per_img=max_detections,
         **masks,
     )
 

@@ -1,5 +1,6 @@
 """The object detector: an encoder, a pyramid, and two stages on it."""
 
+import warnings
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -44,8 +45,9 @@ class ObjectDetector(TrainableModel):
         anchors_sampled, regions_sampled: how many of an image the losses look at.
         num_proposals: boxes of an image that reach the second stage.
         score_threshold: detections of a lower score are left out.
-        num_found: detections of an image at most; `DetectionEvaluator` counts as many.
+        max_detections: of an image; `DetectionEvaluator` counts as many.
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
+        num_found: the old name of `max_detections`, which wins where both are set; maetool 0.3.0 removes it.
 
     Raises:
         UsageError: no class, patches that are not square or no power of two, or an encoder whose tokens cover several.
@@ -69,8 +71,9 @@ class ObjectDetector(TrainableModel):
         regions_sampled: int = 512,
         num_proposals: int = 1000,
         score_threshold: float = 0.05,
-        num_found: int = 100,
+        max_detections: int = 100,
         data_preprocessor: Part | None = None,
+        num_found: int | None = None,
     ) -> None:
         if type(num_classes) is not int or num_classes < 1:
             raise UsageError(f"num_classes is {num_classes!r}, but must be an integer of at least 1.")
@@ -78,13 +81,15 @@ class ObjectDetector(TrainableModel):
         check_maps(encoder)
         strides = _strides(encoder.patch_size)
         super().__init__(MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
-        self.num_classes, self.with_masks, self.num_found = num_classes, with_masks, num_found
+        self.num_classes, self.with_masks = num_classes, with_masks
+        self.max_detections = max_detections if num_found is None else _renamed(num_found)
         self.coarsest = strides[-1]
         self.encoder = encoder
         self.pyramid = SimpleFeaturePyramid(encoder.embed_dim, channels)
         self.proposals = proposal_network(channels, strides, anchor_scale, anchors_sampled, num_proposals)
         self.regions = region_heads(
-            channels, strides[:-1], num_classes, with_masks, hidden_dim, regions_sampled, score_threshold, num_found
+            *(channels, strides[:-1], num_classes, with_masks, hidden_dim, regions_sampled, score_threshold),
+            self.max_detections,
         )
 
     def forward(
@@ -147,6 +152,12 @@ class ObjectDetector(TrainableModel):
             )
         # Label 0 is the background there.
         return [{**target, "labels": target["labels"] + 1} for target in targets]
+
+
+def _renamed(num_found: int) -> int:
+    sentence = "ObjectDetector's num_found is now max_detections; maetool 0.3.0 removes the old name."
+    warnings.warn(sentence, DeprecationWarning, stacklevel=3)
+    return num_found
 
 
 def _strides(patch_size: tuple[int, int]) -> list[int]:

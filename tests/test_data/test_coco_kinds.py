@@ -203,9 +203,9 @@ def test_a_category_of_nothing_and_boxes_of_right_and_bottom_are_told(folder):
 
 def test_objects_beyond_what_a_model_finds_are_told_and_counted(folder):
     dataset = load(folder, content(), with_masks=False)
-    model = type("Model", (), {"num_found": 2})
+    model = type("Model", (), {"max_detections": 2})
     assert "An image has 3 objects, but the model finds 2 at most" in dataset.warning_of(model)
-    model.num_found = 3
+    model.max_detections = 3
     assert dataset.warning_of(model) == "" == dataset.warning_of(object())
     made = content()
     made["annotations"] = [

@@ -192,7 +192,7 @@ def a_fault_of_one_process_is_described_by_all(rank):
     wrapper = StepReport(guard=True, fault="the loss is inf" if rank else None, skipping=True, skipped=1)
     facts = {"iter": 5, "epoch": 0, "seed": 0, "rank": rank, "config_facts": {}, "work_dir": "none"}
     runner = SimpleNamespace(**facts, bare_model=model, optim_wrapper=wrapper, logger=logging.getLogger("none"))
-    runner.whole_weights = lambda everywhere: full_weights(model, everywhere)
+    runner.full_state_dict = lambda everywhere: full_weights(model, everywhere)
     written = []
     hook = NonFiniteHook()
     hook._write = lambda runner, step: written.append(step) or "a file"

@@ -35,6 +35,13 @@ def batch_of(number=3, size=(32, 48), with_masks=True):
     return batch.pop("inputs").float() / 128 - 1, batch
 
 
+def test_the_old_name_of_max_detections_works():
+    with pytest.warns(DeprecationWarning, match="num_found is now max_detections"):
+        model = detector(num_found=3)
+    assert model.max_detections == model.regions.detections_per_img == 3
+    assert detector(max_detections=4).max_detections == 4
+
+
 @pytest.mark.parametrize("with_masks", [True, False])
 def test_losses_reach_every_parameter(with_masks):
     model = detector(with_masks=with_masks)

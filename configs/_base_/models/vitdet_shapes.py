@@ -8,7 +8,7 @@ model = dict(
     anchors_sampled=64,
     regions_sampled=16,
     num_proposals=100,
-    num_found=20,
+    max_detections=20,
     data_preprocessor=dict(type="ImagePreprocessor"),
     encoder=dict(
         pos_embed="learned",  # from the checkpoint's

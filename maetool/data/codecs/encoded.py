@@ -47,19 +47,19 @@ class EncodedImage:
         self.data, self.name, self.in_chans, self.backend, self.max_pixels = data, name, in_chans, backend, max_pixels
         self.shared = False
         self._header = read_header(data)
-        self._stated = self._header and (self._header.height, self._header.width)
+        self._header_size = self._header and (self._header.height, self._header.width)
         if self._header:  # a crop may decode less than all, but what is too large is so for every crop
             self._check(self._header)
         turns = options.exif and orientation_of(data, self._header) != UPRIGHT
         self._options = options if turns == options.exif else options._replace(exif=turns)
         if turns:
-            self._stated = None
+            self._header_size = None
         self._pixels: dict[int, Tensor] = {}
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels, from the header of a JPEG file, else by decoding."""
-        return self._stated or tuple(self.pixels().shape[-2:])
+        return self._header_size or tuple(self.pixels().shape[-2:])
 
     def pixels(self, reduction: int = 1) -> Tensor:
         """Return the image, uint8 (C, H / reduction, W / reduction), the sides rounded up.
@@ -69,10 +69,11 @@ class EncodedImage:
         """
         if reduction not in self._pixels:
             image = self._decode(self.data, reduction)
-            found, stated = tuple(image.shape[-2:]), self._stated
-            if stated and found != tuple(-(-side // reduction) for side in stated):
+            actual, expected = tuple(image.shape[-2:]), self._header_size
+            if expected and actual != tuple(-(-side // reduction) for side in expected):
                 raise UnreadableImage(
-                    self.name, f"its header says {stated[0]} x {stated[1]} pixels, but it holds {found[0]} x {found[1]}"
+                    self.name,
+                    f"its header says {expected[0]} x {expected[1]} pixels, but it holds {actual[0]} x {actual[1]}",
                 )
             self._pixels[reduction] = image
         return self._pixels[reduction]
@@ -109,23 +110,23 @@ class EncodedImage:
 
     def _down_to(self, bottom: int, reduction: int) -> Tensor:
         """Return at least the first `bottom` rows of `pixels(reduction)`."""
-        worth_it = self._stated and self.backend == "cv2" and not self.shared and reduction not in self._pixels
+        worth_it = self._header_size and self.backend == "cv2" and not self.shared and reduction not in self._pixels
         data = first_rows(self.data, self._header, bottom * reduction) if worth_it else None
         if data is not None:
             try:
                 image = self._decode(data, reduction)
             except UnreadableImage:
                 return self.pixels(reduction)  # a decoder may refuse what `first_rows` makes
-            if image.shape[-2] >= bottom and image.shape[-1] == -(-self._stated[1] // reduction):
+            if image.shape[-2] >= bottom and image.shape[-1] == -(-self._header_size[1] // reduction):
                 return image
         return self.pixels(reduction)
 
     def _reduced(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, tuple[int, ...]]:
         top, left, height, width = box
         edges = (top, left, top + height, left + width)
-        if self._stated is None or self.backend != "cv2" or height < size[0] * 3 // 2 or width < size[1] * 3 // 2:
+        if self._header_size is None or self.backend != "cv2" or height < size[0] * 3 // 2 or width < size[1] * 3 // 2:
             return 1, edges  # the last two only save the arithmetic below
-        last = (*self._stated, *self._stated)
+        last = (*self._header_size, *self._header_size)
         for reduction in REDUCTIONS:
             # Not beyond the last whole pixel: a cut one at the border is made up by the decoder.
             snapped = tuple(

@@ -67,7 +67,7 @@ def photo_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     if header := read_header(data):
         check_jpeg(header, data, max_pixels)
         return header.height, header.width
-    if (size := _stated_size(data)) is not None:
+    if (size := _header_size(data)) is not None:
         check_pixels(*size, max_pixels)
         return size
     with open_by_pillow(data, max_pixels) as image:
@@ -154,7 +154,7 @@ def open_by_pillow(data: bytes, max_pixels: int | None = MAX_PIXELS) -> Image.Im
     return image
 
 
-def _stated_size(data: bytes) -> tuple[int, int] | None:
+def _header_size(data: bytes) -> tuple[int, int] | None:
     """Return height and width where the format keeps them at a fixed place, else None."""
     if data.startswith(SIGNATURE):
         return _size_of_png(data)

@@ -70,9 +70,9 @@ def first_rows(data: bytes, header: JpegHeader, rows: int) -> bytearray | None:
 
 def _segments(data: bytes) -> tuple[dict[int, int], bool]:
     """Return the place of the length of each segment up to the first scan by its marker, and whether one holds EXIF."""
-    found, has_exif, place = {}, False, 2
+    places, has_exif, place = {}, False, 2
     if not data.startswith(_START):
-        return found, has_exif
+        return places, has_exif
     while place + _SEGMENT.size <= len(data):
         start, marker, length = _SEGMENT.unpack_from(data, place)
         if marker == _EOI:
@@ -84,9 +84,9 @@ def _segments(data: bytes) -> tuple[dict[int, int], bool]:
         elif marker in _WITHOUT_LENGTH:
             place += 2
         else:
-            found[marker] = place + 2
+            places[marker] = place + 2
             if marker == _SOS:
                 break
             has_exif |= marker == _APP1 and data[place + 4 : place + 8] == b"Exif"
             place += 2 + length
-    return found, has_exif
+    return places, has_exif

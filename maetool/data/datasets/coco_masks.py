@@ -24,11 +24,11 @@ def decode_mask(segmentation: Any, size: tuple[int, int]) -> Tensor:
     check_segmentation(segmentation, size)
     try:
         if isinstance(segmentation, list):
-            found = runs.merge(runs.frPyObjects(segmentation, *size))
+            encoded = runs.merge(runs.frPyObjects(segmentation, *size))
         else:
             plain = isinstance(segmentation["counts"], list)
-            found = runs.frPyObjects(segmentation, *size) if plain else segmentation
-        return torch.from_numpy(runs.decode(found).astype(bool))
+            encoded = runs.frPyObjects(segmentation, *size) if plain else segmentation
+        return torch.from_numpy(runs.decode(encoded).astype(bool))
     except (TypeError, RuntimeError, MemoryError) as error:  # all are faster-coco-eval's for damaged run lengths
         raise ValueError(f"its segmentation cannot be drawn ({error})") from error
 
@@ -110,5 +110,5 @@ def _check_counts(counts: Any, pixels: int) -> None:
 
 def encode_mask(mask: Tensor | np.ndarray) -> dict[str, Any]:
     """Return compressed run lengths, which JSON can hold, of a mask, bool (H, W)."""
-    found = runs.encode(np.asfortranarray(np.asarray(mask, dtype=np.uint8)))
-    return {"size": [int(side) for side in found["size"]], "counts": found["counts"].decode("ascii")}
+    encoded = runs.encode(np.asfortranarray(np.asarray(mask, dtype=np.uint8)))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}

@@ -91,7 +91,7 @@ def _last(name: str) -> str:
 
 def _by_name(folder: str) -> dict[str, str]:
     """Return the files below a folder by their last name in lower case, those that share it left out."""
-    found: dict[str, str | None] = {}
+    by_name: dict[str, str | None] = {}
     try:
         index = index_files(folder)
     except UsageError:  # no image at all
@@ -99,8 +99,8 @@ def _by_name(folder: str) -> dict[str, str]:
     for place in range(len(index)):
         name = index.names[place]
         key = os.path.basename(name).lower()
-        found[key] = None if key in found else name
-    return {key: name for key, name in found.items() if name}
+        by_name[key] = None if key in by_name else name
+    return {key: name for key, name in by_name.items() if name}
 
 
 def _check_different(listed: list[str], chosen: list[str], annotations: str | Path) -> None:

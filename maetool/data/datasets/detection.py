@@ -58,12 +58,12 @@ class ObjectDataset(ImageDataset):
 
     def warning_of(self, model: Any) -> str:
         """Return a sentence on what a model cannot give that the data holds, empty if there is nothing."""
-        most, number = self.most_objects(), getattr(model, "num_found", None)
+        most, number = self.most_objects(), getattr(model, "max_detections", None)
         if number is None or most <= number:
             return ""
         return (
             f"An image has {most:,} objects, but the model finds {number:,} at most, so some can never be found: "
-            f"--cfg-options model.num_found={most} raises the number, in the scores too."
+            f"--cfg-options model.max_detections={most} raises the number, in the scores too."
         )
 
     def most_objects(self) -> int:
@@ -71,15 +71,15 @@ class ObjectDataset(ImageDataset):
         return 0
 
     def _annotations(self, objects: Objects, image_id: int | str, first: int) -> list[dict[str, Any]]:
-        found, ids = [], self.category_ids()
+        entries, ids = [], self.category_ids()
         for place, (label, box) in enumerate(zip(objects.labels.tolist(), objects.boxes.tolist(), strict=True)):
             left, top, right, bottom = box
             entry = {"id": first + place, "image_id": image_id, "category_id": ids[label], "iscrowd": 0}
             entry |= {"bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top)}
             if objects.masks is not None:
                 entry |= {"area": int(objects.masks[place].sum()), "segmentation": encode_mask(objects.masks[place])}
-            found.append(entry)
-        return found
+            entries.append(entry)
+        return entries
 
     def truth_of(self, stored: Mapping[str, Any], size: tuple[int, int]) -> Sample:
         """Return the entries of the objects, and what other datasets have."""
@@ -102,5 +102,5 @@ def collate_objects(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         images have different numbers of objects; everything else stacked, `inputs` as (B, C, H, W).
     """
     rest = collate_samples([{name: v for name, v in sample.items() if name != "objects"} for sample in samples])
-    found = [vars(sample["objects"]) for sample in samples]
-    return {**rest, "targets": [{name: v for name, v in each.items() if v is not None} for each in found]}
+    objects = [vars(sample["objects"]) for sample in samples]
+    return {**rest, "targets": [{name: v for name, v in each.items() if v is not None} for each in objects]}

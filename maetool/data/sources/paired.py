@@ -96,22 +96,22 @@ def _by_order(sources: Sequence[Source]) -> np.ndarray:
 
 def _by_stem(sources: Sequence[Source]) -> np.ndarray:
     places = [_stems_of(source) for source in sources]
-    for source, found in zip(sources, places, strict=True):
+    for source, stems in zip(sources, places, strict=True):
         for other, partners in zip(sources, places, strict=True):
-            lonely = [stem for stem in found if stem not in partners]
+            lonely = [stem for stem in stems if stem not in partners]
             if lonely:
                 raise UsageError(
-                    f"{len(lonely)} of {len(found)} files in {source.root} have no partner in {other.root} (first "
+                    f"{len(lonely)} of {len(stems)} files in {source.root} have no partner in {other.root} (first "
                     f"{lonely[0]}): add it, or move the file away."
                 )
-    return np.array([[found[stem] for found in places] for stem in places[0]], np.int64)
+    return np.array([[stems[stem] for stems in places] for stem in places[0]], np.int64)
 
 
 def _stems_of(source: Source) -> dict[str, int]:
-    found: dict[str, int] = {}
+    stems: dict[str, int] = {}
     for index in range(len(source)):
         stem = posixpath.splitext(source.relative(index))[0]
-        if found.setdefault(stem, index) != index:
-            first = source.path(found[stem])
+        if stems.setdefault(stem, index) != index:
+            first = source.path(stems[stem])
             raise UsageError(f"{first} and {source.path(index)} have one name: keep one of them.")
-    return found
+    return stems

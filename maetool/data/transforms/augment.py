@@ -147,9 +147,9 @@ class AugmentingPreprocessor(ImagePreprocessor):
             return batch
         images, samples = batch["images"], batch["data_samples"]
         if not isinstance(images, Tensor) or images.ndim != 4:
-            found = f"the shape {tuple(images.shape)}" if isinstance(images, Tensor) else ", ".join(images)
+            actual = f"the shape {tuple(images.shape)}" if isinstance(images, Tensor) else ", ".join(images)
             raise UsageError(
-                f"AugmentingPreprocessor erases and mixes pictures (batch, channels, height, width), but got {found}: "
+                f"AugmentingPreprocessor erases and mixes pictures (batch, channels, height, width), but got {actual}: "
                 "use ImagePreprocessor for series and clips, views and streams."
             )
         if self._eraser:

@@ -105,7 +105,7 @@ def _resized_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
 def _window(sample: Sample, size: tuple[int, int]) -> Sample:
     """Cut a random window of at most (rows, columns) out of a sample without padding."""
     has = sample["inputs"].shape[1:]
-    rows, columns = (min(side, wanted) for side, wanted in zip(has, size, strict=True))
+    rows, columns = (min(side, limit) for side, limit in zip(has, size, strict=True))
     top, left = (int(torch.randint(side - cut + 1, ())) for side, cut in zip(has, (rows, columns), strict=True))
     view = (..., slice(top, top + rows), slice(left, left + columns))
     corner = torch.tensor([left, top, left, top], dtype=torch.float32)

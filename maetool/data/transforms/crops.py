@@ -185,7 +185,7 @@ class ResizeRandomCrop(PhotoTransform):
         )
 
     def _draw(self, size: Sequence[int]) -> tuple[int, int]:
-        spare = [has + 2 * self.padding - wanted for has, wanted in zip(size, self.size, strict=True)]
+        spare = [full + 2 * self.padding - side for full, side in zip(size, self.size, strict=True)]
         top, left = (int(torch.randint(number + 1, ())) for number in spare)
         return top, left
 

@@ -181,9 +181,9 @@ class ClassBalancedCrop(SampleTransform):
         height, width = values.shape[1:]
         if (height, width) == self.size:
             return values
-        whole = torch.tensor(fill, dtype=values.dtype)[:, None, None].expand(-1, *self.size).clone()
-        whole[:, :height, :width] = values
-        return whole
+        filled = torch.tensor(fill, dtype=values.dtype)[:, None, None].expand(-1, *self.size).clone()
+        filled[:, :height, :width] = values
+        return filled
 
 
 @TRANSFORMS.register_module()

@@ -60,7 +60,7 @@ class NonFiniteHook(Hook):
         self._suspect = {}
         if wrapper.skipped <= self.max_files:
             # Collective; any process may write.
-            held: dict[str, Any] = {"state_dict": runner.whole_weights(everywhere=True)}
+            held: dict[str, Any] = {"state_dict": runner.full_state_dict(everywhere=True)}
             if is_sharded(runner.bare_model):
                 held["plan"] = _plan_of(runner.bare_model, suspect.get("batch", data_batch))
             if suspect:
