@@ -85,7 +85,7 @@ _MODULES = {
     "data.shapes_segmentation": "data.drawn.shapes_segmentation",
     "data.object_shapes": "data.drawn.object_shapes",
     "data.layouts": "data.drawn.layouts",
-    "data.statistics": "data.prepare.statistics",
+    "data.statistics": "inspection.statistics inspection.pixels",
     "visualization.segmentation": "visualization.overlays",
     "visualization.objects": "visualization.boxes",
     "engine.files": "writing",

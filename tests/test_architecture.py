@@ -85,6 +85,10 @@ FLOORS = {
         },
         *{"evaluation", "pretrained", "visualization"},
     },
+    "inspection": {
+        *{"compat", "config", "data.codecs", "data.datasets", "data.objects", "data.sources", "errors", "registry"},
+        *{"visualization", "writing", "reading"},
+    },
     "installation": {"_deprecated", "compat", "data.codecs", "plugins", "testing", "writing"},
 }
 TOP = {"__init__", "__main__", "commands"}

@@ -32,8 +32,8 @@ def main() -> None:
     from maetool.compat import usable_cores
     from maetool.data.codecs.image_size import chosen_limit
     from maetool.data.datasets.subsets import evenly_spaced
-    from maetool.data.prepare.statistics import measure, to_text
     from maetool.data.sources.kinds import open_source
+    from maetool.inspection.statistics import measure, to_text
     from maetool.writing import check_file, write_text
 
     if args.broken:

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from maetool.data import CsvDataset, ImageFolderDataset
-from maetool.data.prepare.statistics import measure
 from maetool.data.sources.file_index import index_files
+from maetool.inspection.statistics import measure
 
 ODD = ("pipe", "socket", "device", "circle", "dangling", "folder", "sparse", "empty", "long", "to itself")
 

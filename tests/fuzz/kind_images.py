@@ -14,7 +14,7 @@ from PIL import Image
 from maetool.data.codecs.encoded import EncodedImage, open_image
 from maetool.data.codecs.images import UnreadableImage, decode_image
 from maetool.data.prepare.prepare import Recipe, encode
-from maetool.data.prepare.statistics import channels_of
+from maetool.inspection.pixels import channels_of
 
 MAX_PIXELS = 2**20
 MEMORY = 2**28  # 22 bytes a pixel are 23 MB; the rest is what the decoders' libraries take for themselves

@@ -22,9 +22,9 @@ from maetool.data.codecs.image_size import MAX_PIXELS, photo_size
 from maetool.data.codecs.images import UnreadableImage, decode_image, read_bytes
 from maetool.data.datasets.segmentation import read_index_png
 from maetool.data.prepare.prepare import Recipe, encode
-from maetool.data.prepare.statistics import measure
 from maetool.data.sources.file_index import index_files
 from maetool.errors import UsageError
+from maetool.inspection.statistics import measure
 
 HUGE = 16_380  # what WebP can say; 16,380 x 16,380 are more than the limit below, and others say 60,000
 

@@ -9,8 +9,9 @@ import tifffile
 from PIL import Image
 
 from maetool.config.origin import COMPUTED, trace
-from maetool.data.prepare.statistics import channels_of, measure, to_text
 from maetool.data.sources.file_index import index_files
+from maetool.inspection.pixels import channels_of
+from maetool.inspection.statistics import measure, to_text
 from maetool.installation import trials as doctor
 from maetool.installation.packages import FAILS, OK, Finding
 

@@ -1,4 +1,4 @@
-"""What is done to data once: a prepared set written, its statistics measured."""
+"""What is done to data once: a prepared set is written."""
 
 from .prepare import REPORT, Recipe, encode, prepare
 

@@ -1,0 +1,1 @@
+"""What a person's data is, before training."""

@@ -1,0 +1,39 @@
+"""What is worth saying about a data set: a sentence each, and how much it matters."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a data set.
+
+    Attributes:
+        severity: "error", a training is refused or its result is wrong; "warning", it may be; "note", good to know.
+        about: what it is about, such as "files".
+        sentence: what was found, and what to do.
+    """
+
+    severity: Severity
+    about: str
+    sentence: str
+
+
+def most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings without repetitions, the errors first."""
+    return sorted(dict.fromkeys(findings), key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def some(names: Sequence[object], number: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - number:,} more" if len(names) > number else ""
+    return ", ".join(map(str, names[:number])) + more
+
+
+def plural(number: int, word: str) -> str:
+    """Return a number with its word, "1 image" or "2,000 images"."""
+    return f"{number:,} {word}" + "s" * (number != 1)

@@ -1,0 +1,133 @@
+"""What one image is like: its size, its channels and values, and what tells it from others."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from maetool.data.codecs.arrays import array_shape, is_array
+from maetool.data.codecs.image_size import MAX_PIXELS, most_bytes, open_by_pillow
+from maetool.data.codecs.images import UnreadableImage, decode_image
+from maetool.data.codecs.remarks import Traits, traits_of
+from maetool.data.sources.base import Source
+
+_GREY = ("1", "L", "LA", "I", "I;16", "F")  # Pillow's modes that `decode_image` gives one channel of
+
+
+@dataclass(frozen=True)
+class Look:
+    """An image that was looked at.
+
+    Attributes:
+        index: its place in its source.
+        channels: how many it holds, see `channels_of`.
+        array: it is an array, no photograph.
+        eight_bit: it holds 8-bit values.
+        whole: all values are whole numbers.
+        size: (H, W).
+        lowest, highest: its values, in the stored unit.
+        moments: means of the values and of their squares, float64 (2, C).
+        traits: what may ask for a choice.
+        digest: of its pixels, equal for equal ones.
+    """
+
+    index: int
+    channels: int
+    array: bool
+    eight_bit: bool
+    whole: bool
+    size: tuple[int, int]
+    lowest: float
+    highest: float
+    moments: np.ndarray
+    traits: Traits
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An image that cannot be read, "path: reason"."""
+
+    index: int
+    line: str
+
+
+def look_at(
+    files: Source, indices: Iterable[int], in_chans: int, workers: int = 1, max_pixels: int = MAX_PIXELS
+) -> Iterator[Look | Broken]:
+    """Yield a look at each of some files, in their order.
+
+    Args:
+        files: the images.
+        indices: which of them.
+        in_chans: channels to read them with.
+        workers: threads that read and decode.
+        max_pixels: see `decode_image`.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(lambda index: _look(files, index, in_chans, max_pixels), indices)
+
+
+def _look(files: Source, index: int, in_chans: int, max_pixels: int) -> Look | Broken:
+    try:
+        path, data = files.read(index, most_bytes(max_pixels))
+        image = decode_image(data, in_chans, name=path, max_pixels=max_pixels)  # (C, H, W)
+        channels = channels_of(data, path)
+    except UnreadableImage as error:
+        return Broken(index, str(error))
+    pixels = image.flatten(1).double() if image.numel() < 2**22 else image.flatten(1).float()
+    var, mean = torch.var_mean(pixels, dim=1, correction=0)
+    stored, eight_bit = np.ascontiguousarray(image.numpy()), image.dtype == torch.uint8
+    digest = hashlib.blake2b(f"{stored.dtype} {stored.shape}".encode(), digest_size=16)
+    digest.update(stored)
+    return Look(
+        index=index,
+        channels=channels,
+        array=is_array(data),
+        eight_bit=eight_bit,
+        whole=eight_bit or bool((image == image.floor()).all()),
+        size=(int(image.shape[1]), int(image.shape[2])),
+        lowest=float(image.min()),
+        highest=float(image.max()),
+        moments=torch.stack([mean, var + mean**2]).double().numpy(),
+        traits=traits_of(data, image),
+        digest=digest.digest(),
+    )
+
+
+def usual_channels(files: Source, indices: Iterable[int], max_pixels: int = MAX_PIXELS) -> int:
+    """Return the commonest number of channels of some files; photographs count as 3."""
+    counts: dict[int, int] = {}
+    for index in indices:
+        try:
+            path, data = files.read(index, most_bytes(max_pixels))
+            number = channels_of(data, path) if is_array(data) else 3
+        except UnreadableImage:
+            continue
+        counts[number] = counts.get(number, 0) + 1
+    return max(counts, key=counts.__getitem__) if counts else 3
+
+
+def channels_of(data: bytes, name: str) -> int:
+    """Return how many channels an image holds; alpha is not counted, a palette is 3.
+
+    Of an array with three axes the shorter of the first and the last is taken for the channels.
+
+    Args:
+        data: content of the file.
+        name: what errors call it.
+
+    Raises:
+        UnreadableImage: the bytes are no image.
+    """
+    try:
+        if is_array(data):
+            shape = array_shape(data)
+            return 1 if len(shape) == 2 else min(shape[0], shape[-1])
+        with open_by_pillow(data, None) as image:
+            return 1 if image.mode in _GREY else 3
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        raise UnreadableImage(name, error) from error
