@@ -7,7 +7,7 @@ from typing import Any
 from maetool.errors import UsageError
 
 # Usual names of parts, the first that is there counts.
-_TRAINING, _VALIDATION = ("train", "training"), ("val", "valid", "validation", "dev")
+_TRAINING, _VALIDATION, _TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")
 _NOT_THESE = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")  # what else COCO publishes
 _USUAL = "annotations.json"
 
@@ -39,6 +39,15 @@ def coco_places(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "val2017."
         )
     return _held_out(_coco(_images_of(root), single))
+
+
+def test_of_coco(root: Path) -> dict[str, Any] | None:
+    """Return the arguments of a dataset of the test part, of which training makes no use; None if there is none.
+
+    Raises:
+        UsageError: several annotation files without a sign which counts.
+    """
+    return _published(root, _TEST) or _own(root, _TEST)
 
 
 def _published(root: Path, names: Sequence[str]) -> dict[str, Any] | None:

@@ -49,6 +49,30 @@ def places(root: Path, labelled: bool) -> tuple[Place, Place]:
     return _held_out(_folder(_content(root), labelled), labelled)
 
 
+def test_place(root: Path, labelled: bool) -> Place | None:
+    """Return the arguments of a dataset of the test part, which `places` leaves out; None if there is none.
+
+    Args:
+        root, labelled: see `places`.
+
+    Raises:
+        UsageError: see `places`.
+    """
+    root = root.expanduser()
+    if root.suffix.lower() == ".csv":
+        return {**_csv(root), "split": "test"} if "test" in parts_of_table(root) else None
+    if not _is_folder_of_images(root):
+        return None
+    tables = _parts(path for path in sorted(root.glob("*.[cC][sS][vV]")) if path.is_file())
+    if "train" in tables:
+        return _csv(tables["test"]) if "test" in tables else None
+    folders = _part_folders(root)
+    if folders:
+        return _part(folders["test"], labelled and _classes_in(folders["test"])) if "test" in folders else None
+    inside = [_parts(_folders_in(name)) for name in _folders_in(root)] if _parts_in_classes(root) else []
+    return {**_folder(root, labelled), "split": "test"} if any("test" in parts for parts in inside) else None
+
+
 def all_images(data: str) -> Place:
     """Return the arguments of a dataset of all images at `data`, with labels if all are in class folders."""
     root = Path(data)

@@ -36,4 +36,4 @@ def some(names: Sequence[object], number: int = 3) -> str:
 
 def plural(number: int, word: str) -> str:
     """Return a number with its word, "1 image" or "2,000 images"."""
-    return f"{number:,} {word}" + "s" * (number != 1)
+    return f"{number:,} {word}" + ("" if number == 1 else "es" if word.endswith(("s", "x")) else "s")

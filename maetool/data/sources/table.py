@@ -102,6 +102,17 @@ def read_table(
     return files, labels
 
 
+def cells_of_table(csv_file: str | Path) -> tuple[list[str], list[list[str]], str | None]:
+    """Return the header of a table, its rows, and the name of the column of paths, None if there is none.
+
+    Raises:
+        UsageError: the table cannot be read.
+    """
+    header, rows = _rows(os.path.abspath(os.path.expanduser(csv_file)))
+    path = _path_column(header)
+    return header, rows, None if path is None else header[path]
+
+
 def parts_of_table(csv_file: str | Path) -> set[str]:
     """Return the parts that a column of `csv_file` names, such as {"train", "val"}; empty without such a column.
 

@@ -1,0 +1,148 @@
+"""Which folder holds the masks of which images."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maetool.data.codecs.endings import IMAGE_EXTENSIONS, ending_of
+from maetool.data.sources.part_names import part_of
+from maetool.errors import UsageError
+
+_MASKS = {"annotation", "annotations", "mask", "masks", "label", "labels", "gt", "groundtruth", "truth", "seg", "segs"}
+_MASKS |= {"segmentation", "segmentations", "segmentationclass", "labelids", "gtfine", "matte", "target", "targets"}
+_LOOKED_AT = 2000  # files of a folder whose names are compared
+_TRIED = 20  # names from which suffixes are guessed
+_PAIRED = 0.5  # least share of masks with an image of their name
+
+
+@dataclass(frozen=True)
+class MaskFolders:
+    """Where images and their masks lie.
+
+    Attributes:
+        folders: part to the folders of images and masks, as seen from the root.
+        image_suffix, annotation_suffix: what follows the name that an image and its mask share.
+        lonely: images without a mask, and masks without an image.
+    """
+
+    folders: dict[str, tuple[str, str]]
+    image_suffix: str
+    annotation_suffix: str
+    lonely: tuple[list[str], list[str]]
+
+    def arguments(self, part: str) -> dict[str, str]:
+        """Return the arguments of a `SegmentationDataset` that say where a part is."""
+        images, masks = self.folders[part]
+        suffixes = {"image_suffix": self.image_suffix, "annotation_suffix": self.annotation_suffix}
+        return {"images": images, "annotations": masks, **suffixes}
+
+    def places(self, root: Path) -> dict[str, dict[str, Any]]:
+        """Return the config of a dataset for each part."""
+        parts = {part: {"type": "SegmentationDataset", "root": str(root)} for part in self.folders}
+        return {part: {**place, **self.arguments(part)} for part, place in parts.items()}
+
+
+def find_masks(root: Path) -> MaskFolders | None:
+    """Return where images and masks lie below `root`; None where nothing looks like it.
+
+    A folder holds masks if its name says so and most of its files have the name of an image in a folder beside it.
+
+    Raises:
+        UsageError: folders of two layouts, of which nobody can say which counts.
+    """
+    folders: dict[str, tuple[str, str]] = {}
+    suffixes: Counter[tuple[str, str]] = Counter()
+    lonely: tuple[list[str], list[str]] = ([], [])
+    for part, images, masks in _candidates(root):
+        names = [list(_names_in(root / folder)) for folder in (images, masks)]
+        found = _suffixes(*names)
+        if found is None or len(_stems(names[1], found[1]) & _stems(names[0], found[0])) < _PAIRED * len(names[1]):
+            continue
+        if part in folders:
+            raise UsageError(
+                f"{root} has masks of the part {part} in {folders[part][1]} and in {masks}: pass --data with the "
+                "folder that holds one of them."
+            )
+        folders[part] = images, masks
+        suffixes[found] += 1
+        stems = [_stems(each, suffix) for each, suffix in zip(names, found, strict=True)]
+        lonely[0].extend(f"{images}/{name}" for name in sorted(stems[0] - stems[1]))
+        lonely[1].extend(f"{masks}/{name}" for name in sorted(stems[1] - stems[0]))
+    if not folders:
+        return None
+    (image_suffix, mask_suffix), _ = suffixes.most_common(1)[0]
+    return MaskFolders(dict(sorted(folders.items(), key=_order)), image_suffix, mask_suffix, lonely)
+
+
+def _order(item: tuple[str, Any]) -> int:
+    return ("train", "all", "val", "test").index(item[0])
+
+
+def _candidates(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield part, folder of images and folder of masks, as seen from the root."""
+    for folder in [root, *_folders_in(root)]:
+        inside = _folders_in(folder)
+        for masks in [path for path in inside if _means_masks(path.name)]:
+            for images in [path for path in inside if not _means_masks(path.name) and path.name[0] != "."]:
+                yield from _parts_of(root, images, masks)
+
+
+def _parts_of(root: Path, images: Path, masks: Path) -> Iterator[tuple[str, str, str]]:
+    by_part = [{part_of(path.name): path for path in _folders_in(folder)} for folder in (images, masks)]
+    shared = [part for part in ("train", "val", "test") if all(part in each for each in by_part)]
+    if not shared:
+        part = part_of(images.parent.name) if images.parent != root else None
+        yield part or "all", *(path.relative_to(root).as_posix() for path in (images, masks))
+    for part in shared:
+        yield part, *(each[part].relative_to(root).as_posix() for each in by_part)
+
+
+def _means_masks(name: str) -> bool:
+    words = [word for word in re.split(r"[\W\d_]+", name.lower()) if word]
+    return bool(_MASKS.intersection(words)) and not {"no", "without"}.intersection(words)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def _names_in(folder: Path) -> Iterator[str]:
+    """Yield the images below a folder, as seen from it."""
+    count = 0
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            if name.lower().endswith(IMAGE_EXTENSIONS):
+                yield Path(place, name).relative_to(folder).as_posix()
+                count += 1
+            if count == _LOOKED_AT:
+                return
+
+
+def _suffixes(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] | None:
+    """Return the suffixes of images and of masks with which most of their names are the same."""
+    if not images or not masks:
+        return None
+    usual = tuple(Counter(map(ending_of, names)).most_common(1)[0][0] for names in (images, masks))
+    tried = dict.fromkeys([(usual[0], usual[1]), *_guesses(images, masks)])
+    pairs = {each: len(_stems(images, each[0]) & _stems(masks, each[1])) for each in tried}
+    best = max(pairs, key=pairs.__getitem__)  # of equal ones the first
+    return best if pairs[best] else None
+
+
+def _guesses(images: Sequence[str], masks: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what follows the longest name that some image shares with a mask, as `_leftImg8bit.png`."""
+    step = max(1, len(masks) // _TRIED)
+    for mask in masks[::step]:
+        image = max(images, key=lambda name: len(os.path.commonprefix([name, mask])))
+        shared = len(os.path.commonprefix([image, mask]).rstrip("_-."))
+        if shared:
+            yield image[shared:].lower(), mask[shared:].lower()
+
+
+def _stems(names: Sequence[str], suffix: str) -> set[str]:
+    return {name[: -len(suffix) or None] for name in names if name.lower().endswith(suffix)}
