@@ -18,6 +18,7 @@ from .findings import Finding, plural, some
 from .mask_folders import MaskFolders
 
 _IGNORED = 255
+_SPARSE, _HIGH = 0.5, 10  # numbered masks up to a higher value, of which fewer than this share occur, are grey levels
 _MANY = 0.2  # share of pixels that count nothing, above which it is said
 
 
@@ -139,13 +140,20 @@ def _of_convention(masks: Masks) -> list[Finding]:
             "example by `Image.fromarray((numpy.asarray(mask) > 127).astype('uint8'))`."
         )
         return [Finding("error", "masks", sentence)]
+    seen = _classes_in(masks.counts)
+    if not masks.named and max(seen, default=0) > _HIGH and len(seen) < _SPARSE * max(seen):
+        sentence = (
+            f"The masks hold the values {some(sorted(masks.counts), 8)}, which look like grey levels, not like numbers of "
+            "classes: write 0, 1, 2 ... in their place."
+        )
+        return [Finding("error", "masks", sentence)]
     try:
         values.check()
     except UsageError as error:
         return [Finding("error", "masks", str(error))]
     if values.warning():
         found.append(Finding("warning", "masks", values.warning()))
-    beyond = [v for v in _classes_in(masks.counts) if v > len(masks.classes) - (not masks.zero_is_ignored)]
+    beyond = [v for v in seen if v > len(masks.classes) - (not masks.zero_is_ignored)]
     if masks.named and beyond:
         sentence = f"The masks hold the values {some(sorted(beyond))}, but {CLASSES_FILE} names {len(masks.classes)} classes."
         found.append(Finding("error", "masks", sentence))

@@ -27,6 +27,7 @@ class Look:
         array: it is an array, no photograph.
         eight_bit: it holds 8-bit values.
         whole: all values are whole numbers.
+        grey: all channels are equal.
         size: (H, W).
         lowest, highest: its values, in the stored unit.
         moments: means of the values and of their squares, float64 (2, C).
@@ -39,6 +40,7 @@ class Look:
     array: bool
     eight_bit: bool
     whole: bool
+    grey: bool
     size: tuple[int, int]
     lowest: float
     highest: float
@@ -89,6 +91,7 @@ def _look(files: Source, index: int, in_chans: int, max_pixels: int) -> Look | B
         array=is_array(data),
         eight_bit=eight_bit,
         whole=eight_bit or bool((image == image.floor()).all()),
+        grey=bool((image == image[:1]).all()),
         size=(int(image.shape[1]), int(image.shape[2])),
         lowest=float(image.min()),
         highest=float(image.max()),
@@ -96,6 +99,18 @@ def _look(files: Source, index: int, in_chans: int, max_pixels: int) -> Look | B
         traits=traits_of(data, image),
         digest=digest.digest(),
     )
+
+
+def fitting_channels(files: Source, indices: Iterable[int], max_pixels: int = MAX_PIXELS) -> int:
+    """Return the channels to read some files with: 1 where all are grey, else see `usual_channels`."""
+    indices, found = list(indices), set[int]()
+    for index in indices:
+        try:
+            path, data = files.read(index, most_bytes(max_pixels))
+            found.add(channels_of(data, path))
+        except UnreadableImage:
+            continue
+    return 1 if found == {1} else usual_channels(files, indices, max_pixels)
 
 
 def usual_channels(files: Source, indices: Iterable[int], max_pixels: int = MAX_PIXELS) -> int:

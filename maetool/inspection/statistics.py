@@ -25,6 +25,7 @@ class Statistics:
         sizes: (H, W) of every readable image.
         eight_bit: whether every image holds 8-bit values.
         whole: whether all values are whole numbers.
+        grey: files whose channels are all equal.
         lowest, highest: of all values, in the stored unit.
         mean: of each channel, in the units of the stored values; every image counts the same.
         std: the same for the standard deviation.
@@ -38,6 +39,7 @@ class Statistics:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     eight_bit: bool = True
     whole: bool = True
+    grey: int = 0
     lowest: float = float("inf")
     highest: float = float("-inf")
     mean: list[float] = field(default_factory=list)
@@ -57,6 +59,7 @@ class Statistics:
         self.arrays += look.array
         self.eight_bit &= look.eight_bit
         self.whole &= look.whole
+        self.grey += look.grey
         self.lowest, self.highest = min(self.lowest, look.lowest), max(self.highest, look.highest)
         self.sizes.append(look.size)
         self.remarks.add(look.traits)
