@@ -121,10 +121,17 @@ def to_text(found: Statistics, total: int) -> str:
     return "\n".join([*lines, "--cfg-options " + " ".join(options_for(found))])
 
 
-def options_for(found: Statistics) -> list[str]:
-    """Return the options of a config that fit the images, each `key=value`."""
+def options_for(found: Statistics, flat: float = 0.0) -> list[str]:
+    """Return the options of a config that fit the images, each `key=value`.
+
+    Args:
+        found: what `measure` returned.
+        flat: the deviation of a channel that has one value everywhere.
+    """
     options = [] if found.in_chans == 3 else [f"model.encoder.in_chans={found.in_chans}"]
-    return options + [f"model.data_preprocessor.{name}={numbers(getattr(found, name))}" for name in ("mean", "std")]
+    deviations = [deviation or flat for deviation in found.std]
+    values = {"mean": found.mean, "std": deviations}
+    return options + [f"model.data_preprocessor.{name}={numbers(value)}" for name, value in values.items()]
 
 
 def _hints(found: Statistics) -> list[str]:
