@@ -15,7 +15,7 @@ from maetool.errors import UsageError
 
 GROUPS = {
     "Training": ("train", "test", "compare", "plot_logs", "repeat_step"),
-    "Data": ("dataset_stats", "prepare_dataset", "make_shapes"),
+    "Data": ("check", "dataset_stats", "prepare_dataset", "make_shapes"),
     "Trained models": ("visualize_reconstruction", "quick_eval", "predict", "extract_features", "export_encoder"),
     "Checkpoints and tokenizers": ("convert_checkpoint", "convert_tokenizer", "fit_centroids"),
     "Configs and parts": ("list_configs", "print_config", "list_components", "browse_masks"),

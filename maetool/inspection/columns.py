@@ -16,8 +16,31 @@ from .findings import Finding, plural, some
 
 Role = Literal["path", "part", "label", "finding", "group", "measurement", "text"]
 # Words for what several images are of, whose images lie together in one part.
-_GROUPS = {"patient", "patientid", "subject", "subjectid", "participant", "case", "caseid", "study", "studyid", "person"}
-_GROUPS |= {"individual", "animal", "slide", "specimen", "sequence", "video", "scene", "site", "plot", "lesion", "group"}
+_GROUPS = {
+    "patient",
+    "patientid",
+    "subject",
+    "subjectid",
+    "participant",
+    "case",
+    "caseid",
+    "study",
+    "studyid",
+    "person",
+}
+_GROUPS |= {
+    "individual",
+    "animal",
+    "slide",
+    "specimen",
+    "sequence",
+    "video",
+    "scene",
+    "site",
+    "plot",
+    "lesion",
+    "group",
+}
 _GROUPS |= {"hospital", "location", "camera", "tile", "exam", "visit", "session", "series"}
 _CLASSES = {"label", "labels", "class", "classes", "category", "target", "diagnosis", "species"}
 
@@ -215,4 +238,6 @@ def _of_others(table: Table) -> list[Finding]:
         cure = "remove them from the table, in which every column but those of paths, parts and groups is a class"
     else:
         cure = "call the column of the classes `label`"
-    return [Finding("error", "labels", f"The columns {names} hold no 0 and 1, so that a training refuses them: {cure}.")]
+    return [
+        Finding("error", "labels", f"The columns {names} hold no 0 and 1, so that a training refuses them: {cure}.")
+    ]

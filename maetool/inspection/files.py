@@ -23,7 +23,15 @@ _REASONS = {
     ),
     "a video: write its frames as images": (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg"),
     "a camera's raw file: save it as TIFF or PNG": (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"),
-    "a container of arrays: write one .npy file for each image": (".npz", ".mat", ".h5", ".hdf5", ".zarr", ".nc", ".fits"),
+    "a container of arrays: write one .npy file for each image": (
+        ".npz",
+        ".mat",
+        ".h5",
+        ".hdf5",
+        ".zarr",
+        ".nc",
+        ".fits",
+    ),
     "a file that can run code: write one .npy file for each image": (".pkl", ".pickle", ".pt", ".pth", ".joblib"),
     "a drawing: save it as PNG": (".svg", ".pdf", ".eps", ".ai", ".psd", ".xcf"),
     "a microscope's format: export it as TIFF": (

@@ -179,7 +179,9 @@ def _commands(report: Report) -> list[Any]:
     pixels_options = options_for(pixels, flat=1.0)
     counts = pixels.remarks.counts
     reading: dict[str, Any] = {"exif": True} if counts["exif"] else {}
-    reading |= {"nodata": "auto"} if counts["nodata"] and report.layout.task in ("pretraining", "classification") else {}
+    reading |= (
+        {"nodata": "auto"} if counts["nodata"] and report.layout.task in ("pretraining", "classification") else {}
+    )
     truth: dict[str, dict[str, Any]] = {}
     model: list[str] = []
     if report.masks and report.layout.masks:

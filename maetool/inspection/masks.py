@@ -155,7 +155,9 @@ def _of_convention(masks: Masks) -> list[Finding]:
         found.append(Finding("warning", "masks", values.warning()))
     beyond = [v for v in seen if v > len(masks.classes) - (not masks.zero_is_ignored)]
     if masks.named and beyond:
-        sentence = f"The masks hold the values {some(sorted(beyond))}, but {CLASSES_FILE} names {len(masks.classes)} classes."
+        sentence = (
+            f"The masks hold the values {some(sorted(beyond))}, but {CLASSES_FILE} names {len(masks.classes)} classes."
+        )
         found.append(Finding("error", "masks", sentence))
     ignored = 1 - values.of_classes.sum() / values.counts.sum()
     if ignored > _MANY:

@@ -1,6 +1,5 @@
 """What COCO's annotation files hold: objects, crowds, and what cannot be drawn."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 

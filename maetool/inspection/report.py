@@ -96,7 +96,9 @@ def _files(files: Files) -> dict[str, Any]:
 
 
 def _pixels(found: Statistics) -> dict[str, Any]:
-    sides = {name: sorted(side) for name, side in zip(("height", "width"), zip(*found.sizes, strict=True), strict=False)}
+    sides = {
+        name: sorted(side) for name, side in zip(("height", "width"), zip(*found.sizes, strict=True), strict=False)
+    }
     return {
         "images": len(found.sizes),
         "in_chans": found.in_chans,
@@ -120,7 +122,10 @@ def aspects(found: Statistics) -> list[float]:
 
 
 def _plain(place: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value if isinstance(value, str | int | float | bool | list | dict) else str(value) for name, value in place.items()}
+    return {
+        name: value if isinstance(value, str | int | float | bool | list | dict) else str(value)
+        for name, value in place.items()
+    }
 
 
 def endings(counts: Counter[str], number: int = 6) -> str:

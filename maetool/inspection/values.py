@@ -31,12 +31,16 @@ def findings_of_values(found: Statistics, total: int) -> list[Finding]:
 
 def _of_broken(found: Statistics, read: int) -> Finding:
     of = f"{len(found.broken):,} of {read:,} images cannot be read with {plural(found.in_chans, 'channel')}"
-    return Finding("error", "files", f"{of}: {some(found.broken, 2)}. Repair or remove them; a training passes them over.")
+    return Finding(
+        "error", "files", f"{of}: {some(found.broken, 2)}. Repair or remove them; a training passes them over."
+    )
 
 
 def _of_channels(found: Statistics) -> Finding | None:
     if found.in_chans == 3 and 0 < found.channels[1] < len(found.sizes):
-        sentence = f"{found.channels[1]:,} of {len(found.sizes):,} pictures are grey: they are read as three equal channels."
+        sentence = (
+            f"{found.channels[1]:,} of {len(found.sizes):,} pictures are grey: they are read as three equal channels."
+        )
         return Finding("note", "pixels", sentence)
     if found.in_chans == 1 and set(found.channels) == {1}:
         sentence = "All pictures are grey: the options take one channel; without in_chans=1 they are three equal ones."
@@ -65,7 +69,7 @@ def _of_range(found: Statistics) -> Finding | None:
             "more bits that were cut to 8."
         )
         return Finding("warning", "pixels", sentence)
-    if not found.eight_bit and 0 <= found.lowest and found.highest <= 1:
+    if not found.eight_bit and found.lowest >= 0 and found.highest <= 1:
         sentence = "The values lie between 0 and 1: mean and deviation must be in that unit, as in the options."
         return Finding("note", "pixels", sentence)
     return None
