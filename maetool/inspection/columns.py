@@ -227,7 +227,7 @@ def _of_others(table: Table) -> list[Finding]:
     if "targets" in table.options or any(column.name == "label" for column in table.columns):
         return []
     spare = [column for column in table.columns if column.role in ("measurement", "text")]
-    spare += [column for column in table.of("group")[1:]]
+    spare += table.of("group")[1:]
     if not spare:
         return []
     names = some([f"`{column.name}`" for column in spare])

@@ -70,7 +70,7 @@ def find_copies(
                 digests[place] = digest
     sets = list(_equal(digests))
     joined = {place for each in sets for place in each[1:]}  # of those of equal bytes one stands for all
-    by_pixels = [each for each in _equal({place: d for place, d in pixels.items() if place not in joined})]
+    by_pixels = list(_equal({place: digest for place, digest in pixels.items() if place not in joined}))
     return Copies(sets + by_pixels, len(sets), len(places), len(pixels))
 
 

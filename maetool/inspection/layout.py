@@ -97,7 +97,7 @@ def _has_labels(root: Path) -> bool:
     train, _ = places(root, True)
     if "csv_file" in train:
         return True
-    where = train["root"] if "root" in train else root
+    where = train.get("root", root)
     if "source" in train:
         where = train["source"].get("root") or train["source"].get("name") or root
     try:

@@ -138,10 +138,17 @@ def _guesses(images: Sequence[str], masks: Sequence[str]) -> Iterator[tuple[str,
     """Yield what follows the longest name that some image shares with a mask, as `_leftImg8bit.png`."""
     step = max(1, len(masks) // _TRIED)
     for mask in masks[::step]:
-        image = max(images, key=lambda name: len(os.path.commonprefix([name, mask])))
-        shared = len(os.path.commonprefix([image, mask]).rstrip("_-."))
+        starts = [_shared(name, mask) for name in images]
+        image = images[max(range(len(images)), key=lambda i: len(starts[i]))]
+        shared = len(_shared(image, mask).rstrip("_-."))
         if shared:
             yield image[shared:].lower(), mask[shared:].lower()
+
+
+def _shared(one: str, other: str) -> str:
+    """Return the characters that two names begin with."""
+    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:length]
 
 
 def _stems(names: Sequence[str], suffix: str) -> set[str]:

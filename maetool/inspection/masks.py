@@ -143,8 +143,8 @@ def _of_convention(masks: Masks) -> list[Finding]:
     seen = _classes_in(masks.counts)
     if not masks.named and max(seen, default=0) > _HIGH and len(seen) < _SPARSE * max(seen):
         sentence = (
-            f"The masks hold the values {some(sorted(masks.counts), 8)}, which look like grey levels, not like numbers of "
-            "classes: write 0, 1, 2 ... in their place."
+            f"The masks hold the values {some(sorted(masks.counts), 8)}, which look like grey levels, not like numbers "
+            "of classes: write 0, 1, 2 ... in their place."
         )
         return [Finding("error", "masks", sentence)]
     try:

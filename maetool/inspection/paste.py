@@ -91,7 +91,7 @@ def advice(commands: Sequence[Command], eight_bit: bool, in_chans: int) -> list[
     if len(commands) < 2 or not eight_bit or in_chans != 3:
         return []
     sentence = (
-        "Published weights expect their own mean and deviation: leave these two out where --init names such weights, and "
-        "keep them for an encoder that was pretrained with them."
+        "Published weights expect their own mean and deviation: leave these two out where --init names such weights, "
+        "and keep them for an encoder that was pretrained with them."
     )
     return [Finding("note", "options", sentence)]

@@ -109,7 +109,7 @@ def _pixels(found: Statistics) -> dict[str, Any]:
         "range": [found.lowest, found.highest] if found.sizes else None,
         "mean": found.mean,
         "std": found.std,
-        **{name: [each[0], each[len(each) // 2], each[-1]] for name, each in sides.items()},
+        **{name: [each[0], each[len(each) // 2], each[-1]] for name, each in sides.items() if each},
         "aspect": aspects(found),
         "exif_turned": found.remarks.counts["exif"],
     }

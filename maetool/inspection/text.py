@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from maetool.errors import printable
 
-from .findings import plural
+from .findings import plural, some
 from .labels import Classes, Numbers
 from .masks import Masks
 from .objects import Objects
@@ -93,8 +93,8 @@ def _copies(report: Report) -> list[str]:
     alike = len(copies.sets) - copies.by_bytes
     return _row(
         "copies",
-        f"{plural(len(copies.sets), 'picture')} more than once ({copies.by_bytes:,} with equal bytes, {alike:,} with equal "
-        f"pixels alone), {len(copies.leaks):,} of them in several parts: {compared}",
+        f"{plural(len(copies.sets), 'picture')} more than once ({copies.by_bytes:,} with equal bytes, {alike:,} with "
+        f"equal pixels alone), {len(copies.leaks):,} of them in several parts: {compared}",
     )
 
 
@@ -104,9 +104,7 @@ def _truth(report: Report) -> list[str]:
         roles: dict[str, list[str]] = {}
         for column in report.table.columns:
             roles.setdefault(column.role, []).append(column.name)
-        listed = "; ".join(
-            f"{role}: {', '.join(names[:6])}{' ...' * (len(names) > 6)}" for role, names in roles.items()
-        )
+        listed = "; ".join(f"{role}: {some(names, 6)}" for role, names in roles.items())
         lines += _row("columns", f"{plural(report.table.rows, 'row')}; {listed}")
     lines += _numbers(report.numbers) if report.numbers else []
     lines += ["", *_classes(report.classes)] if report.classes and not report.objects else []
@@ -157,8 +155,9 @@ def _masks(masks: Masks) -> list[str]:
 def _objects(part: str, found: Objects) -> list[str]:
     low, middle, high = found.sides
     text = (
-        f"{found.objects:,} objects in {plural(found.images, 'image')}, {found.background:,} of these without any, at most "
-        f"{found.most:,}; sides {low:.0f} to {high:.0f} pixels, median {middle:.0f}; {found.small:.0%} are smaller than 32 x 32"
+        f"{found.objects:,} objects in {plural(found.images, 'image')}, {found.background:,} of these without any, at "
+        f"most {found.most:,}; sides {low:.0f} to {high:.0f} pixels, median {middle:.0f}; {found.small:.0%} smaller than "
+        "32 x 32"
     )
     rows = sorted(found.classes.items(), key=lambda item: -item[1])[:_CLASSES]
     return [*_row(part, text), *_table([f"{len(found.classes):,} classes (ids {found.ids})", "objects"], rows)]

@@ -56,8 +56,8 @@ def _of_stacks(found: Statistics) -> Finding | None:
     if not found.arrays or most < _STACK:
         return None
     sentence = (
-        f"There are arrays of {most} channels: if they are {most} pictures, slices or frames and not bands, read them one by "
-        "one by FrameSource, or write a file for each."
+        f"There are arrays of {most} channels: if they are {most} pictures, slices or frames and not bands, read them "
+        "one by one by FrameSource, or write a file for each."
     )
     return Finding("warning", "pixels", sentence)
 
@@ -65,8 +65,8 @@ def _of_stacks(found: Statistics) -> Finding | None:
 def _of_range(found: Statistics) -> Finding | None:
     if found.eight_bit and found.highest < 255 * _DARK:
         sentence = (
-            f"The highest value is {found.highest:g} of 255: these look like masks or class numbers, or like pictures of "
-            "more bits that were cut to 8."
+            f"The highest value is {found.highest:g} of 255: these look like masks or numbers of classes, or like "
+            "pictures of more bits that were cut to 8."
         )
         return Finding("warning", "pixels", sentence)
     if not found.eight_bit and found.lowest >= 0 and found.highest <= 1:
