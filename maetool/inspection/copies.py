@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.sources.base import Labels, Source
-from maetool.data.sources.file_index import FileIndex
 
 from .findings import Finding, plural, some
 from .parts import Part
@@ -91,11 +90,9 @@ def _sharing(places: Sequence[Place], size: Callable[[Place], int]) -> list[Plac
 
 
 def _size_of(source: Source, index: int) -> int:
-    if not isinstance(source, FileIndex):
-        return -1
     try:
         return os.stat(source.path(index)).st_size
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # inside of an archive
         return -1
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from maetool.data.codecs.endings import IMAGE_EXTENSIONS, ending_of, hint_for
 from maetool.data.sources.base import Source
-from maetool.data.sources.file_index import FileIndex
 from maetool.errors import printable
 
 from .findings import Finding
@@ -72,20 +71,13 @@ def count_files(root: Path, sources: Mapping[str, Source], truth: Collection[str
     found, used = Files(), set[str]()
     for source in sources.values():
         for index in range(len(source)):
-            name = source.relative(index)
-            if isinstance(source, FileIndex):
-                path = source.path(index)
-                if path in used:
-                    continue
-                used.add(path)
-            found.used[ending_of(name) or "none"] += 1
+            path = source.path(index)
+            found.used[ending_of(source.relative(index)) or "none"] += path not in used
+            used.add(path)
     if root.is_dir():
-        _add_others(found, os.path.abspath(root), used, truth, _packed(sources))
+        packed = not any(os.path.exists(path) for path in used)  # as in archives, whose files are in use
+        _add_others(found, os.path.abspath(root), used, truth, packed)
     return found
-
-
-def _packed(sources: Mapping[str, Source]) -> bool:
-    return not all(isinstance(source, FileIndex) for source in sources.values())
 
 
 def _add_others(found: Files, root: str, used: Collection[str], truth: Collection[str], packed: bool) -> None:

@@ -27,8 +27,8 @@ def findings_of_groups(parts: Sequence[Part]) -> list[Finding]:
         Finding(
             "error",
             "leaks",
-            f"{plural(len(torn), 'group')} of the column `{column}` ({some(torn)}) with images in several parts, so that "
-            "scores there are too good: move all images of a group to one part.",
+            f"{plural(len(torn), 'group')} of the column `{column}` ({some(torn)}) with images in several parts, so "
+            "that scores there are too good: move all images of a group to one part.",
         )
     ]
 

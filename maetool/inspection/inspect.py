@@ -33,6 +33,9 @@ from .values import findings_of_values
 Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
 
 
+_ALL = ""  # of the statistics, those of all parts
+
+
 def _no_bar(what: str, total: int) -> AbstractContextManager[Callable[[], object]]:
     return nullcontext(lambda: None)
 
@@ -119,7 +122,7 @@ def _report(
 ) -> Report:
     sources = {part.name: part.source for part in parts}
     statistics, digests = _look(parts, in_chans, effort)
-    first = statistics[parts[0].name]
+    first, everything = statistics[parts[0].name], statistics[_ALL]
     if not first.sizes:
         raise UsageError(f"No image of {data} can be read; the first: {first.broken[0]}.")
     total = sum(map(len, sources.values()))
@@ -131,7 +134,7 @@ def _report(
         parts=parts,
         files=count_files(root, sources, _truth_files(root, layout)),
         pixels=first,
-        broken={name: each.broken for name, each in statistics.items()},
+        broken=everything.broken,
         copies=copies,
         findings=[],
         commands=[],
@@ -142,25 +145,27 @@ def _report(
         objects={part.name: found for part in parts if (found := look_at_objects(part))},
     )
     report.commands = _commands(report)
-    report.findings = most_severe_first(_findings(report, statistics, root))
+    report.findings = most_severe_first(_findings(report, everything, root))
     return report
 
 
 def _look(parts: Sequence[Part], in_chans: int, effort: Effort) -> tuple[dict[str, Statistics], dict[Place, bytes]]:
-    """Return the statistics of each part, and the digests of the pixels that were decoded."""
+    """Return the statistics of each part and of all, and the digests of the pixels that were decoded."""
     total = sum(len(part.source) for part in parts)
     share = min(1.0, effort.max_images / max(1, total))
     chosen = {p.name: evenly_spaced(len(p.source), max(1, round(share * len(p.source)))).tolist() for p in parts}
-    statistics, digests = {}, {}
+    statistics, digests = {_ALL: Statistics(in_chans)}, {}
     with effort.bar("decoding", sum(map(len, chosen.values()))) as tell:
         for part in parts:
             found = Statistics(in_chans)
             for look in look_at(part.source, chosen[part.name], in_chans, effort.workers, effort.max_pixels):
                 tell()
                 found.add(look)
+                statistics[_ALL].add(look)
                 if not isinstance(look, Broken):
                     digests[part.name, look.index] = look.digest
             statistics[part.name] = found.finish()
+    statistics[_ALL].finish()
     return statistics, digests
 
 
@@ -196,11 +201,11 @@ def _commands(report: Report) -> list[Any]:
     return commands_for(report.layout.task, report.data, pixels_options, reading, truth, model)
 
 
-def _findings(report: Report, statistics: dict[str, Statistics], root: Path) -> list[Finding]:
+def _findings(report: Report, everything: Statistics, root: Path) -> list[Finding]:
     found = list(report.layout.findings)
     found += [Finding("error", "labels", part.problem) for part in report.parts if part.problem]
+    found += findings_of_values(everything)
     for part in report.parts:
-        found += findings_of_values(statistics[part.name], len(part.source))
         found += findings_of_truth(part)
         if part.name in report.objects:
             found += findings_of_objects(part, report.objects[part.name])

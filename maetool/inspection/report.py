@@ -29,7 +29,7 @@ class Report:
         parts: its parts, opened.
         files: the files there are.
         pixels: of the images of the first part that were looked at.
-        broken: "path: reason" of the images of each part that cannot be read.
+        broken: "path: reason" of each image that cannot be read.
         copies: images that are equal.
         findings: what is worth saying, the most severe first.
         commands: the trainings that follow.
@@ -41,7 +41,7 @@ class Report:
     parts: list[Part]
     files: Files
     pixels: Statistics
-    broken: dict[str, list[str]]
+    broken: list[str]
     copies: Copies
     findings: list[Finding]
     commands: list[Command]

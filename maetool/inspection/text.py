@@ -1,7 +1,7 @@
 """The report for a terminal: plain text of 100 columns."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from maetool.errors import printable
 
@@ -57,7 +57,7 @@ def _files(report: Report) -> list[str]:
     for reason, counts in by_reason.items():
         more = f" and {len(counts) - 6} more endings" if len(counts) > 6 else ""
         lines += _row("", f"passed over: {', '.join(counts[:6])}{more} ({reason})")
-    broken = [line for each in report.broken.values() for line in each]
+    broken = report.broken
     if broken:
         lines += _row("", f"broken: {len(broken):,} of {report.copies.decoded + len(broken):,} that were decoded")
         lines += [f"{'':<{_INDENT + 2}}{line}" for line in broken[:5]]
@@ -109,8 +109,7 @@ def _truth(report: Report) -> list[str]:
     lines += _numbers(report.numbers) if report.numbers else []
     lines += ["", *_classes(report.classes)] if report.classes and not report.objects else []
     lines += ["", *_masks(report.masks)] if report.masks else []
-    for part, found in report.objects.items():
-        lines += ["", *_objects(part, found)]
+    lines += _objects(report.objects) if report.objects else []
     return lines
 
 
@@ -124,17 +123,21 @@ def _numbers(found: Numbers) -> list[str]:
 
 
 def _classes(classes: Classes) -> list[str]:
-    head = "classes" + (" (several an image)" if classes.several else "")
-    rows = list(zip(classes.names, *classes.counts.values(), strict=True))
-    rows.sort(key=lambda row: -row[1])
-    cut = len(rows) > _CLASSES
-    shown = rows[: _CLASSES // 2] + rows[-(_CLASSES // 2) :] if cut else rows
-    lines = list(_table([f"{len(rows):,} {head}", *classes.counts], shown))
-    if cut:
-        middle = 1 + _CLASSES // 2
-        lines[middle:middle] = [f"  ... {len(rows) - _CLASSES:,} more ..."]
+    head = "images of {} classes" + ", several an image" * classes.several
+    lines = _class_table(head, list(classes.counts), list(zip(classes.names, *classes.counts.values(), strict=True)))
     unknown = [f"{share:.1%} of the labels of {part}" for part, share in classes.unknown.items() if share]
     return lines + ([f"unknown: {', '.join(unknown)}"] if unknown else [])
+
+
+def _class_table(head: str, parts: Sequence[str], rows: Sequence[tuple[object, ...]]) -> list[str]:
+    """Return a table of the classes, the most frequent first; of many the first and the last."""
+    ordered = sorted(rows, key=lambda row: -int(str(row[1])))
+    cut, half = len(ordered) > _CLASSES, _CLASSES // 2
+    lines = list(
+        _table([head.format(f"{len(ordered):,}"), *parts], ordered[:half] + ordered[-half:] if cut else ordered)
+    )
+    lines[1 + half : 1 + half] = [f"  ... {len(ordered) - _CLASSES:,} more ..."] if cut else []
+    return lines
 
 
 def _masks(masks: Masks) -> list[str]:
@@ -152,15 +155,17 @@ def _masks(masks: Masks) -> list[str]:
     return [*_table([head, "share"], shown), *more]
 
 
-def _objects(part: str, found: Objects) -> list[str]:
-    low, middle, high = found.sides
-    text = (
-        f"{found.objects:,} objects in {plural(found.images, 'image')}, {found.background:,} of these without any, at "
-        f"most {found.most:,}; sides {low:.0f} to {high:.0f} pixels, median {middle:.0f}; {found.small:.0%} smaller than "
-        "32 x 32"
-    )
-    rows = sorted(found.classes.items(), key=lambda item: -item[1])[:_CLASSES]
-    return [*_row(part, text), *_table([f"{len(found.classes):,} classes (ids {found.ids})", "objects"], rows)]
+def _objects(objects: Mapping[str, Objects]) -> list[str]:
+    lines, names = [], dict.fromkeys(name for found in objects.values() for name in found.classes)
+    for part, found in objects.items():
+        low, middle, high = found.sides
+        lines += _row(
+            "objects",
+            f"{part}: {found.objects:,} in {plural(found.images, 'image')}, {found.background:,} of these without any, "
+            f"at most {found.most:,} in one; sides {low:.0f} to {high:.0f} pixels, median {middle:.0f}",
+        )
+    rows = [(name, *(found.classes.get(name, 0) for found in objects.values())) for name in names]
+    return [*lines, "", *_class_table("objects of {} classes", list(objects), rows)]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:

@@ -9,13 +9,8 @@ _LONG = 4  # times longer than wide
 _TINY = 32  # pixels
 
 
-def findings_of_values(found: Statistics, total: int) -> list[Finding]:
-    """Return what is worth saying about the pixels that were looked at.
-
-    Args:
-        found: their statistics.
-        total: images that there are.
-    """
+def findings_of_values(found: Statistics) -> list[Finding]:
+    """Return what is worth saying about the images whose statistics these are."""
     read = len(found.sizes) + len(found.broken)
     findings = [_of_broken(found, read)] if found.broken else []
     if not found.sizes:
