@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from maetool.data.sources.part_names import parts_in_column, split_column_of
+from maetool.data.sources.part_names import part_of, parts_in_column, split_column_of
 from maetool.data.sources.table import cells_of_table
 from maetool.data.sources.unknown import UnknownLabels, number_in, refuse_measurements
 from maetool.errors import UsageError
@@ -241,3 +241,19 @@ def _of_others(table: Table) -> list[Finding]:
     return [
         Finding("error", "labels", f"The columns {names} hold no 0 and 1, so that a training refuses them: {cure}.")
     ]
+
+
+def findings_of_tables_beside(root: Path) -> list[Finding]:
+    """Return which tables in a folder name images, and are not in use because they were not passed themselves."""
+    found = []
+    for path in sorted(root.glob("*.[cC][sS][vV]")) if root.is_dir() else ():
+        if part_of(path.stem):
+            continue
+        try:
+            header, _, paths = cells_of_table(path)
+        except UsageError:
+            continue
+        if paths and len(header) > 1:
+            sentence = f"{path} names images and more about them: pass it as the data to learn from its columns."
+            found.append(Finding("note", "labels", sentence))
+    return found

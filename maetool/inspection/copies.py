@@ -120,8 +120,8 @@ def findings_of_copies(copies: Copies, parts: Sequence[Part], labelled: bool) ->
                 "error" if labelled else "warning",
                 "leaks",
                 f"{plural(len(leaks), 'picture')} {'is' if len(leaks) == 1 else 'are'} in several parts "
-                f"({', '.join(names)}), so that scores there are too good: {_paths(leaks[0], by_name)}. Keep each in "
-                "one part.",
+                f"({', '.join(names)}), so that scores there are too good: {_paths(leaks[0], by_name)}. Keep one of "
+                "each.",
             )
         )
     inside = [each for each in copies.sets if len({part for part, _ in each}) < len(each)]

@@ -86,16 +86,23 @@ def _drawn(part: Part, dataset: Any, index: int, remark: str) -> Iterator[Drawin
         yield Drawing(name, f"not readable{' ' * bool(remark)}{remark}: {error}", np.full((60, 120, 3), 200, np.uint8))
         return
     picture = displayable(image[None].float(), image[None])[0]  # (H, W, 3)
-    scale = min(1.0, _SIDE / max(picture.shape[:2]))
-    size = (max(1, round(picture.shape[0] * scale)), max(1, round(picture.shape[1] * scale)))
-    small = np.asarray(Image.fromarray(picture.numpy()).resize(size[::-1], Image.Resampling.BILINEAR))
-    yield Drawing(name, remark or _caption(part, index), _with_truth(small, sample, dataset, size))
+    size = _shown_size(picture.shape[0], picture.shape[1])
+    how = Image.Resampling.BILINEAR if max(picture.shape[:2]) > _SIDE else Image.Resampling.NEAREST
+    resized = np.asarray(Image.fromarray(picture.numpy()).resize(size[::-1], how))
+    yield Drawing(name, remark or _caption(part, index), _with_truth(resized, sample, dataset, size))
+
+
+def _shown_size(height: int, width: int) -> tuple[int, int]:
+    """Return height and width of a picture on the page: of large ones less, of small ones a multiple."""
+    longer = max(height, width)
+    scale = _SIDE / longer if longer > _SIDE else max(1, _SIDE // (2 * longer) * 2)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _with_truth(picture: np.ndarray, sample: dict[str, Any], dataset: Any, size: tuple[int, int]) -> np.ndarray:
     if "semantic" in sample:
         classes = _resized(sample["semantic"][None].float(), size)[0].long().numpy()
-        return overlay(picture, classes, palette_of(len(dataset.classes) + 1)[1:])
+        return overlay(picture, classes, palette_of(len(dataset.classes)))
     if "objects" not in sample:
         return picture
     objects = sample["objects"]

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from maetool.data.datasets.segmentation import CLASSES_FILE
 from maetool.data.datasets.subsets import evenly_spaced
 from maetool.errors import UsageError
 
-from .columns import Table, findings_of_table, look_at_table
+from .columns import Table, findings_of_table, findings_of_tables_beside, look_at_table
 from .copies import Place, find_copies, findings_of_copies
 from .files import count_files, findings_of_files
 from .findings import Finding, most_severe_first
@@ -74,6 +74,8 @@ def inspect_data(data: str | Path, task: str | None = None, effort: Effort | Non
         layout = find_layout(root, task)
         masks = look_at_masks(root, layout.masks, effort.max_pixels) if layout.masks else None
         table = _table_of(layout)
+        if table and "targets" in table.options and layout.task == "classification":
+            layout = replace(layout, task="regression")
         arguments = _arguments(layout, masks, table)
         parts = _open(layout, arguments, 3)
         in_chans = _in_chans(parts, effort)
@@ -102,7 +104,15 @@ def _open(layout: Layout, arguments: dict[str, Any], in_chans: int) -> list[Part
             problem = problem or error
     if problem and not parts:
         raise problem
-    return parts
+    return _joined(parts)
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """Return the parts, those joined that were to be held out of the same images, which could not be divided."""
+    places = [{name: value for name, value in part.place.items() if name != "part"} for part in parts]
+    if len(parts) < 2 or places[0] != places[1] or not (parts[0].problem or parts[1].problem):
+        return parts
+    return [replace(parts[0], name="all"), *parts[2:]]
 
 
 def _in_chans(parts: Sequence[Part], effort: Effort) -> int:
@@ -197,7 +207,7 @@ def _commands(report: Report) -> list[Any]:
         truth[first] |= report.masks.arguments
         model = [] if report.masks.named else [f"model.num_classes={len(report.masks.classes)}"]
     elif report.table:
-        truth = {"train": report.table.options}
+        reading |= report.table.options
     return commands_for(report.layout.task, report.data, pixels_options, reading, truth, model)
 
 
@@ -215,7 +225,7 @@ def _findings(report: Report, everything: Statistics, root: Path) -> list[Findin
     found += findings_of_classes(report.classes) if report.classes else []
     if report.masks and report.layout.masks:
         found += findings_of_masks(report.masks, report.layout.masks)
-    found += findings_of_files(report.files)
+    found += [*findings_of_files(report.files), *findings_of_tables_beside(root)]
     if root.is_dir() and not report.objects:
         found += findings_of_other_labels(root)
     return found + advice(report.commands, report.pixels.eight_bit, report.pixels.in_chans)

@@ -64,7 +64,7 @@ def look_at_masks(root: Path, folders: MaskFolders, max_pixels: int = MAX_PIXELS
     """Return what some masks of the first part hold, evenly spaced.
 
     Raises:
-        UsageError: a mask of a lossy format, or a `classes.txt` that lists none.
+        UsageError: a `classes.txt` that lists no classes.
     """
     part = next(iter(folders.folders))
     folder = root / folders.folders[part][1]
@@ -76,7 +76,7 @@ def look_at_masks(root: Path, folders: MaskFolders, max_pixels: int = MAX_PIXELS
         try:
             values, times = np.unique(read_index_png(paths[index], max_pixels), return_counts=True)
             palettes += _has_palette(paths[index])
-        except UnreadableImage as error:
+        except (UnreadableImage, UsageError) as error:  # the latter of a lossy format
             broken.append(str(error))
             continue
         read += 1

@@ -78,7 +78,7 @@ def _parts(report: Report, number: int) -> Iterator[str]:
 
 
 def _legend(masks: Masks) -> str:
-    colours: Sequence[Sequence[int]] = palette_of(len(masks.classes) + 1)[1:].tolist()
+    colours: Sequence[Sequence[int]] = palette_of(len(masks.classes)).tolist()
     swatches = [
         f'<span class="swatch" style="background: rgb({red},{green},{blue})"></span>{_text(name)}'
         for name, (red, green, blue) in zip(masks.classes[:60], colours, strict=False)

@@ -141,7 +141,7 @@ def _class_table(head: str, parts: Sequence[str], rows: Sequence[tuple[object, .
 
 
 def _masks(masks: Masks) -> list[str]:
-    total = sum(masks.counts.values())
+    total = max(1, sum(masks.counts.values()))
     first = int(masks.zero_is_ignored)
     head = f"values of {masks.looked_at:,} of {plural(masks.total, 'mask')}"
     rows = []
