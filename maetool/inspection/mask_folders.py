@@ -16,7 +16,8 @@ _MASKS = {"annotation", "annotations", "mask", "masks", "label", "labels", "gt",
 _MASKS |= {"segmentation", "segmentations", "segmentationclass", "labelids", "gtfine", "matte", "target", "targets"}
 _LOOKED_AT = 2000  # files of a folder whose names are compared
 _TRIED = 20  # names from which suffixes are guessed
-_PAIRED = 0.5  # least share of masks with an image of their name
+_PAIRED = 0.5  # least share of the images, or of the masks, that have the other
+_NO_CLASSES = re.compile("colou?r|instance|polygon|vis")  # in names of what lies beside the masks, as in Cityscapes
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def find_masks(root: Path) -> MaskFolders | None:
     for part, images, masks in _candidates(root):
         names = [list(_names_in(root / folder)) for folder in (images, masks)]
         found = _suffixes(*names)
-        if found is None or len(_stems(names[1], found[1]) & _stems(names[0], found[0])) < _PAIRED * len(names[1]):
+        if found is None:
             continue
         if part in folders:
             raise UsageError(
@@ -130,14 +131,13 @@ def _suffixes(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] | 
     usual = tuple(Counter(map(ending_of, names)).most_common(1)[0][0] for names in (images, masks))
     tried = dict.fromkeys([(usual[0], usual[1]), *_guesses(images, masks)])
     pairs = {each: len(_stems(images, each[0]) & _stems(masks, each[1])) for each in tried}
-    best = max(pairs, key=pairs.__getitem__)  # of equal ones the first
-    return best if pairs[best] else None
+    best = max(pairs, key=lambda each: (pairs[each], not _NO_CLASSES.search(each[1])))  # of equal ones the first
+    return best if pairs[best] and pairs[best] >= _PAIRED * min(len(images), len(masks)) else None
 
 
 def _guesses(images: Sequence[str], masks: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what follows the longest name that some image shares with a mask, as `_leftImg8bit.png`."""
-    step = max(1, len(masks) // _TRIED)
-    for mask in masks[::step]:
+    for mask in masks[:_TRIED]:
         starts = [_shared(name, mask) for name in images]
         image = images[max(range(len(images)), key=lambda i: len(starts[i]))]
         shared = len(_shared(image, mask).rstrip("_-."))

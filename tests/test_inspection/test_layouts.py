@@ -1,0 +1,137 @@
+"""What `maetool check` takes a data set for."""
+
+import pytest
+
+from maetool.errors import UsageError
+from maetool.inspection.inspect import inspect_data
+from maetool.inspection.layout import find_layout
+
+FOUR = [f"{name}.jpg" for name in "abcd"]
+
+
+def parts_of(report):
+    return {part.name: len(part.source) for part in report.parts}
+
+
+@pytest.mark.parametrize(
+    ("folders", "task", "parts"),
+    [
+        (["."], "pretraining", {"all": 4}),
+        (["x"], "pretraining", {"all": 4}),
+        (["cat", "dog"], "classification", {"train": 6, "val": 2}),
+        (["train/cat", "train/dog", "val/cat", "val/dog"], "classification", {"train": 8, "val": 8}),
+        (["Training/cat", "Training/dog", "valid/cat", "valid/dog", "TEST/cat", "TEST/dog"], "classification", None),
+        (["cat/train", "cat/test", "dog/train", "dog/test"], "classification", {"train": 6, "val": 2, "test": 8}),
+        (["train", "val", "test"], "pretraining", {"train": 4, "val": 4, "test": 4}),
+        (["mask", "no_mask"], "classification", {"train": 6, "val": 2}),
+    ],
+)
+def test_folders(data, folders, task, parts):
+    data.images(*(f"{folder}/{number}{name}" for number, folder in enumerate(folders) for name in FOUR))
+    report = inspect_data(data.root)
+    assert report.layout.task == task
+    assert parts_of(report) == (parts or {"train": 8, "val": 8, "test": 8})
+    assert not report.problems
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "suffixes"),
+    [
+        ("images/training/{}.jpg", "annotations/training/{}.png", (".jpg", ".png")),
+        ("images/{}.jpg", "masks/{}.png", (".jpg", ".png")),
+        ("JPEGImages/{}.jpg", "SegmentationClass/{}.png", (".jpg", ".png")),
+        ("img/{}.tif", "mask/{}_mask.tif", (".tif", "_mask.tif")),
+        ("Images/{}_img.png", "Labels/{}_label.png", ("_img.png", "_label.png")),
+        ("train/images/{}.JPG", "train/labels/{}.PNG", (".jpg", ".png")),
+        ("a/train/x/{}_a.png", "gtFine/train/x/{}_gtFine_labelIds.png", ("_a.png", "_gtfine_labelids.png")),
+    ],
+)
+def test_masks_are_found_by_their_names(data, images, masks, suffixes):
+    for number in ("00a", "01b", "02c"):
+        data.images(images.format(number)).array(masks.format(number), mask())
+        if "gtFine" in masks:
+            data.array(masks.format(number).replace("labelIds", "color"), mask())
+    report = inspect_data(data.root)
+    assert report.layout.task == "segmentation"
+    assert list(parts_of(report).values()) == [3]
+    assert (report.layout.masks.image_suffix, report.layout.masks.annotation_suffix) == suffixes
+    assert not report.problems
+
+
+def mask():
+    import numpy as np
+
+    return np.arange(24, dtype=np.uint8)[:, None].repeat(32, axis=1) // 12
+
+
+@pytest.mark.parametrize(
+    ("places", "parts"),
+    [
+        ([("images", "annotations.json")], {"train": 3, "val": 1}),
+        ([("train", "train/_annotations.coco.json"), ("valid", "valid/_annotations.coco.json")], {"train": 4, "val": 4}),
+        (
+            [(f"{part}2017", f"annotations/instances_{part}2017.json") for part in ("train", "val", "test")],
+            {"train": 4, "val": 4, "test": 4},
+        ),
+    ],
+)
+def test_objects(data, places, parts):
+    for images, annotations in places:
+        data.coco(images, annotations)
+    report = inspect_data(data.root)
+    assert (report.layout.task, parts_of(report)) == ("detection", parts)
+    assert sum(found.objects for found in report.objects.values()) == 4 * len(places)
+    assert not report.problems
+
+
+def test_a_table_of_parts(data):
+    rows = [f"{i}.png,{'ab'[i % 2]},{('train', 'dev', 'holdout')[i % 3]}" for i in range(12)]
+    data.table("t.csv", "path,label,split", *rows)
+    report = inspect_data(data.root / "t.csv")
+    assert parts_of(report) == {"train": 4, "val": 4, "test": 4}
+    assert report.classes.names == ["a", "b"]
+    assert [column.role for column in report.table.columns] == ["path", "label", "part"]
+
+
+def test_a_list_and_an_archive(data):
+    import zipfile
+
+    data.images(*FOUR).text("list.txt", "a.jpg\nb.jpg\n")
+    assert parts_of(inspect_data(data.root / "list.txt")) == {"all": 2}
+    with zipfile.ZipFile(data.root / "x.zip", "w") as archive:
+        for number, name in enumerate(FOUR):
+            archive.write(data.root / name, f"{'xy'[number % 2]}/{name}")
+    report = inspect_data(data.root / "x.zip")
+    assert parts_of(report) == {"all": 4} or report.layout.task == "classification"
+    assert dict(report.files.used) == {".jpg": 4}
+
+
+def test_other_json_is_no_annotation(data):
+    data.images(*FOUR).text("meta.json", '{"images": 4}')
+    assert inspect_data(data.root).layout.task == "pretraining"
+
+
+@pytest.mark.parametrize(("task", "sentence"), [("segmentation", "no folder of masks"), ("detection", "annotations")])
+def test_a_task_without_its_truth(data, task, sentence):
+    data.images(*FOUR)
+    with pytest.raises(UsageError, match=sentence):
+        find_layout(data.root, task)
+
+
+def test_images_that_cannot_be_divided_are_looked_at_as_one(data):
+    data.images("x/0.png", "y/0.png", "z/0.png")
+    report = inspect_data(data.root)
+    assert parts_of(report) == {"all": 3}
+    assert "can be held out" in report.problems[0].sentence
+    assert not report.copies.sets
+
+
+def test_nothing_there(data, tmp_path):
+    with pytest.raises(UsageError, match="There is no data at"):
+        inspect_data(tmp_path / "none")
+    data.text("a/only.txt", "text")
+    with pytest.raises(UsageError, match="No image in"):
+        inspect_data(data.root)
+    data.text("broken.jpg", "no image")
+    with pytest.raises(UsageError, match="No image of .* can be read; the first: .*broken.jpg"):
+        inspect_data(data.root)
