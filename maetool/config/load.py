@@ -30,6 +30,7 @@ from .options import change_config as change_config
 from .options import parse_runs as parse_runs
 from .options import repeat_options
 from .paths import find_config
+from .text import OrderedConfig
 from .user_data import adopt_classes, point_at, share_facts
 from .values import check_training
 
@@ -151,7 +152,7 @@ def with_names(cfg: Config) -> Config:
     """
     keys = [name for name in cfg if name not in getattr(cfg, "_imported_names", ())]
     plain = {name: _named(name, cfg[name]) for name in keys}
-    return Config(plain, cfg_text=cfg.text or None, filename=cfg.filename)
+    return OrderedConfig(plain, cfg_text=cfg.text or None, filename=cfg.filename)
 
 
 def _named(key: str, value: Any) -> Any:

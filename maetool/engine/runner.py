@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from mmengine.registry import RUNNERS
 from maetool.config.earlier import check_as_trained
 from maetool.config.facts import has_classes
 from maetool.config.prepare import prepare_run
+from maetool.config.text import OrderedConfig
 from maetool.errors import UsageError
 from maetool.evaluation.loop import needs_features_alone
 from maetool.metadata.stored_config import config_file_of, stored_facts
@@ -61,7 +61,7 @@ class MaetoolRunner(BuildingRunner):
         Raises:
             UsageError: any mistake in the config.
         """
-        cfg = deepcopy(cfg) if isinstance(cfg, Config) else Config(dict(cfg))
+        cfg = OrderedConfig.copy_of(cfg if isinstance(cfg, Config) else Config(dict(cfg)))
         rate = prepare_run(cfg)
         for stage in ("val", "test"):  # MMEngine requires all three or none; maetool's loops need no evaluator
             loader = cfg.get(f"{stage}_dataloader")
