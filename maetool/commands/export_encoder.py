@@ -90,9 +90,11 @@ def _write_graph(args: argparse.Namespace, out: Path, encoder: Any, meta: dict[s
 
 
 def _write_weights(args: argparse.Namespace, out: Path, exported: dict[str, Any]) -> str:
+    from maetool.pretrained.card import is_timms
     from maetool.pretrained.export import halved, write_weights
 
     weights = halved(exported["state_dict"]) if args.half else exported["state_dict"]
     write_weights({**exported, "state_dict": weights}, out)
     size = sum(value.numel() for value in weights.values())
-    return f"{out}: {len(weights)} tensors, {size / 1e6:.1f} million parameters, names as in timm."
+    names = "timm" if is_timms(exported["meta"]["encoder"]) else "maetool"
+    return f"{out}: {len(weights)} tensors, {size / 1e6:.1f} million parameters, names as in {names}."

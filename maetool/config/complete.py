@@ -44,7 +44,7 @@ def complete_config(cfg: Config, world_size: int = 1) -> str:
         cfg.setdefault("visualizer", _log_backends(cfg.get("log_to", "auto")))
     if "type" in (cfg.get("param_scheduler") or ()):
         cfg.param_scheduler = [cfg.param_scheduler]
-    source = _source_of_images(cfg)
+    source = source_of_images(cfg.model.get("encoder")) if isinstance(cfg.get("model"), Mapping) else None
     if source is None:
         _complete_from_pipelines(cfg)
     else:
@@ -71,12 +71,11 @@ def move_preprocessor(cfg: Config) -> None:
     cfg.model.data_preprocessor = beside
 
 
-def _source_of_images(cfg: Config) -> tuple[Any, registry.Registry] | None:
+def source_of_images(encoder: Any) -> tuple[Any, registry.Registry] | None:
     """Return the part that says the size and channels of images, and where it is registered.
 
-    It is the encoder, or its only stem; None where neither says them.
+    It is the encoder, by its config, or its only stem; None where neither says them.
     """
-    encoder = cfg.model.get("encoder") if isinstance(cfg.get("model"), Mapping) else None
     if not isinstance(encoder, Mapping):
         return None
     part, parts = encoder, registry.ENCODERS

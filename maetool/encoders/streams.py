@@ -19,7 +19,7 @@ from maetool.ops.patches import take_tokens
 from maetool.ops.rotary import Rope
 from maetool.registry import ENCODERS, STEMS
 from maetool.structures import Layout, MaskPlan
-from maetool.structures.layout import ONLY
+from maetool.structures.layout import ONLY, joined
 
 from .facts import SeesBlank, check_choice, check_layout, layer_in_blocks
 from .trunk import TAKES, Trunk
@@ -51,6 +51,7 @@ class StreamTransformer(Trunk):
     Attributes:
         grids: tokens of each stream along each axis, as trained.
         streams: of each stream, `patch_size`, `in_chans` and `grid`; an encoder of one stream has these three itself.
+        image_shape: C and the sides of the images that the only stem reads; None for ids, points or several stems.
 
     Raises:
         UsageError: no stems, two streams of one name, or choices that there are not.
@@ -113,10 +114,13 @@ class StreamTransformer(Trunk):
 
     def _say(self, facts: Mapping[str, Any]) -> None:
         """State the facts of the streams, or of the only one."""
+        stems: list[Any] = list(self.stems.values())
+        stem, *others = stems
+        self.image_shape = None if others or not hasattr(stem, "img_size") else (stem.in_chans, *stem.img_size)
         if len(facts) > 1:
             self.streams = dict(facts)
             return
-        (stem,), (fact,) = self.stems.values(), facts.values()
+        (fact,) = facts.values()
         self.patch_size = self.stride = fact["patch_size"]
         self.in_chans, self.grid = fact["in_chans"], fact["grid"]
         covered = tuple(side * patch for side, patch in zip(self.grid, self.patch_size, strict=True))
@@ -196,7 +200,8 @@ class StreamTransformer(Trunk):
                     f"The stem {name} makes tokens of width {part.shape[2]}, but the encoder's are {self.embed_dim} "
                     f"wide: set stems.{name}.embed_dim to that, or annotate it as int to have it filled in."
                 )
-        if len({len(part) for part in parts.values()}) > 1:
+        first, *others = parts.values()
+        if any(len(part) != len(first) for part in others):
             sizes = ", ".join(f"{len(part)} of {name}" for name, part in parts.items())
             raise UsageError(f"The streams of a batch differ in their numbers of samples ({sizes}): give equally many.")
         return torch.cat(list(parts.values()), dim=1)
@@ -227,7 +232,7 @@ class StreamTransformer(Trunk):
             for stream, grid in zip(_names(name, stem), layout.grids.values(), strict=True)
         }
         parts = [layout for _, _, layout in layouts]
-        return Layout(grids, _joined(parts, "coords", float("nan")), _joined(parts, "valid", True))
+        return Layout(grids, joined(parts, "coords", float("nan")), joined(parts, "valid", True))
 
     def grid_of(self, batch: Tensor | Mapping[str, Tensor]) -> tuple[int, ...]:
         """Return the grid of the only stream of `batch`.
@@ -282,19 +287,3 @@ def _both(plan: MaskPlan, valid: Tensor | None) -> Tensor | None:
         return plan.keep_valid
     valid = valid.gather(1, plan.ids_keep)
     return valid if plan.keep_valid is None else valid & plan.keep_valid
-
-
-def _joined(layouts: Sequence[Layout], name: str, default: float | bool) -> Tensor | None:
-    """Return the `coords` (B, L, k) or `valid` (B, L) of all layouts in a row; None where no layout has any."""
-    values: list[Any] = [getattr(layout, name) for layout in layouts]
-    present = [value for value in values if value is not None]
-    if not present:
-        return None
-    width = max(value.shape[2] for value in present) if name == "coords" else None
-    filled = []
-    for layout, value in zip(layouts, values, strict=True):
-        if value is None:
-            shape = (len(present[0]), layout.length, *([] if width is None else [width]))
-            value = present[0].new_full(shape, default)
-        filled.append(value if width is None else pad(value, (0, width - value.shape[2]), value=default))
-    return torch.cat(filled, dim=1)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import grid_of, to_size
+from maetool.ops.geometry import grid_of, rank_of, to_size
 
 from .stored_config import read_section
 
@@ -26,9 +26,11 @@ def grid_in_meta(meta: Any, encoder: nn.Module, weights: Mapping[str, Tensor]) -
     recorded = exported or (read_section(meta, "model") or {}).get("encoder")
     if not isinstance(recorded, Mapping):
         return None
+    img_size = _argument(recorded, encoder, "img_size")
     patch_size = weights[_KERNEL].shape[2:] if _KERNEL in weights else _argument(recorded, encoder, "patch_size")
     try:
-        return grid_of(to_size(_argument(recorded, encoder, "img_size"), "img_size"), to_size(patch_size, "patch_size"))
+        rank = rank_of(img_size, patch_size)
+        return grid_of(to_size(img_size, "img_size", rank), to_size(patch_size, "patch_size", rank))
     except UsageError:
         return None
 

@@ -7,14 +7,15 @@ from typing import Any
 from maetool.config.facts import argument_of, optimizers_in
 from maetool.evaluation.names import is_constant, name_evaluators, say_metric
 from maetool.metadata.stored_config import read_config
-from maetool.ops.geometry import format_size
-from maetool.registry import ENCODERS, no_imports
+from maetool.ops.geometry import format_size, rank_of
+from maetool.registry import DATASETS, ENCODERS, no_imports
 from maetool.visualization.curves import read_logs
 from maetool.writing import write_text
 
 # Arguments that timm's class has under the same names.
 _TIMM = ("img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio", "final_norm")
-_DRAWN = ("ShapesDataset", "ObjectShapesDataset")
+# Other arguments of VisionTransformer that change nothing of what its weights are for.
+_ALIKE = {*_TIMM, "type", "drop_path_rate"}
 
 
 def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -> Path | None:
@@ -67,8 +68,9 @@ def _encoder_rows(exported: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "encoder", _part(meta["encoder"])
     yield "parameters", f"{sum(value.numel() for value in exported['state_dict'].values()) / 1e6:.1f} million"
     sizes = [f"{format_size(images[key])} pixels" for key in ("img_size", "patch_size") if images[key]]
-    yield "images, patches", ", ".join([f"{images['in_chans']} channels", *sizes])
-    if images["mean"] is not None:  # codes have none
+    if images["in_chans"] is not None:  # ids and several streams have none
+        yield "images, patches", ", ".join([f"{images['in_chans']} channels", *sizes])
+    if images["mean"] is not None:
         yield "mean and deviation of the stored values", f"{_values(images['mean'])}, {_values(images['std'])}"
 
 
@@ -81,7 +83,7 @@ def _loading(encoder: Mapping[str, Any], name: str) -> list[str]:
     if name.endswith(".onnx"):
         return _code(f'onnxruntime.InferenceSession("{name}").run(["tokens"], {{"images": normalised}})')
     own_code = _code(f'maetool.load_encoder("{name}")')
-    if encoder.get("type") != "VisionTransformer" or encoder.get("layer_scale") is not None:
+    if not is_timms(encoder):
         return own_code
     arguments = ", ".join(f"{fact}={argument_of(encoder, ENCODERS, fact)}" for fact in _TIMM)
     return [
@@ -91,6 +93,16 @@ def _loading(encoder: Mapping[str, Any], name: str) -> list[str]:
         "",
         *_code(f"timm.models.VisionTransformer({arguments}, num_classes=0)"),
     ]
+
+
+def is_timms(encoder: Mapping[str, Any]) -> bool:
+    """Whether timm's class computes the same: a ViT of pictures whose other arguments have their defaults."""
+    if encoder.get("type") != "VisionTransformer":
+        return False
+    bare, tables = {"type": encoder["type"]}, ("sincos", "learned")  # which timm does not tell apart
+    others = [name for name in encoder if name not in _ALIKE and not (name == "pos_embed" and encoder[name] in tables)]
+    same = all(encoder[name] == argument_of(bare, ENCODERS, name) for name in others)
+    return same and rank_of(*(argument_of(encoder, ENCODERS, name) for name in ("patch_size", "img_size"))) == 2
 
 
 def _section(config: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
@@ -154,11 +166,17 @@ def _limits(config: Mapping[str, Any]) -> list[str]:
     dataset = _section(config, "train_dataloader", "dataset")
     drawn = ["- It was trained on drawn pictures only: its numbers say nothing about photographs."]
     return [
-        *(drawn if dataset.get("type") in _DRAWN else []),
+        *(drawn if _is_drawn(dataset) else []),
         "- Biases and gaps of the training images carry over to the features; they were not measured.",
         "- Positions are resized for other image sizes; other channels and patch sizes are adapted on request only.",
         "- Normalise with the mean and deviation above: other values change the features without a warning.",
     ]
+
+
+def _is_drawn(dataset: Mapping[str, Any]) -> bool:
+    """Whether a registered dataset is one of those that draw their samples, or is derived from one."""
+    bases = getattr(DATASETS.parts().get(str(dataset.get("type"))), "__mro__", ())
+    return any(base.__module__.startswith("maetool.data.drawn.") for base in bases)
 
 
 def _licence(meta: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

@@ -13,9 +13,10 @@ from mmengine import ConfigDict
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from maetool.config.complete import source_of_images
 from maetool.config.facts import argument_of
 from maetool.errors import UsageError
-from maetool.ops.geometry import to_size
+from maetool.ops.geometry import rank_of, to_size
 from maetool.protocols import ModelLike
 from maetool.reading import read_file
 from maetool.registry import ENCODERS, MODELS
@@ -84,10 +85,11 @@ def describe(section: ConfigDict) -> dict[str, Any]:
     section = ConfigDict({"data_preprocessor": {"type": "ImagePreprocessor"}, **section})
     encoder, preprocessor = section.encoder, section.data_preprocessor
     images = {name: argument_of(preprocessor, MODELS, name) for name in ("mean", "std")}
-    images |= {"in_chans": argument_of(encoder, ENCODERS, "in_chans")}
-    for name in ("img_size", "patch_size"):
-        size = argument_of(encoder, ENCODERS, name)
-        images[name] = None if size is None else to_size(size, name)
+    part, parts = source_of_images(encoder) or (encoder, ENCODERS)  # or its only stem
+    images |= {"in_chans": argument_of(part, parts, "in_chans")}
+    sizes = {name: argument_of(part, parts, name) for name in ("img_size", "patch_size")}
+    rank = rank_of(*(size for size in sizes.values() if size is not None))
+    images |= {name: None if size is None else to_size(size, name, rank) for name, size in sizes.items()}
     return {"encoder": encoder.to_dict(), "data_preprocessor": preprocessor.to_dict(), "images": images}
 
 
@@ -135,7 +137,7 @@ def write_onnx(
     dynamic: bool = False,
     half: bool = False,
 ) -> float | None:
-    """Write a model as ONNX, from normalised `images` (batch, C, H, W), for any batch.
+    """Write a model as ONNX, from normalised `images` (batch, C, *size), for any batch.
 
     `meta` is stored in the file's metadata, with a checksum of the file. If onnxruntime is installed, the graph is run
     on another batch size, and on other sizes if it takes them, and compared before the file is written.
@@ -165,17 +167,27 @@ def write_onnx(
             f"The model has {size / 1e9:.1f} GB, but an ONNX file can hold only 2 GB: export it as .safetensors."
         )
     images = torch.randn(2, *image_shape_of(model), generator=torch.Generator().manual_seed(0))
-    patch: Any = model.encoder.patch_size
-    step = to_size(patch, "patch_size") if dynamic else None
+    step = _step_of(model, images.ndim - 2) if dynamic else None
     exported = deepcopy(module).half() if half else module
     proto = _graph_of(exported, images.half() if half else images, output, step)
     onnx.helper.set_model_props(proto, {_FACTS_IN_ONNX: json.dumps(to_plain(meta)), CHECKSUM: UNSEALED})
     content = sealed(proto.SerializeToString())
-    batches = [torch.cat([images, images.flip(2), images.flip(3)])[:5]]
+    batches = [torch.cat([images, images.flip(2), images.flip(-1)])[:5]]
     batches += [nn.functional.pad(images, (0, 2 * step[1], 0, step[0]))] if step else []
     differences = [check_onnx(content, module, batch, _HALF_TOLERANCE if half else 1e-3) for batch in batches]
     write_file(path, content)
     return max((value for value in differences if value is not None), default=None)
+
+
+def _step_of(model: ModelLike, rank: int) -> tuple[int, ...]:
+    """Return the sides of a patch, of which height and width may be multiples."""
+    if rank != 2:
+        raise UsageError(
+            "--dynamic lets the height and width of pictures change, but the encoder reads none: leave it out."
+        )
+    streams: Any = getattr(model.encoder, "streams", None)  # of the channels of one picture
+    patch: Any = next(iter(streams.values()))["patch_size"] if streams else model.encoder.patch_size
+    return to_size(patch, "patch_size")
 
 
 def _graph_of(module: nn.Module, images: Tensor, output: str, step: Sequence[int] | None) -> Any:

@@ -23,6 +23,8 @@ from maetool.registry import DATASETS
 from maetool.weights.checksums import CHECKSUM, UNSEALED, sealed
 from maetool.writing import check_file, write_file
 
+from .model import picture_shape_of
+
 FORMATS = (".npz", ".parquet")
 
 
@@ -33,10 +35,13 @@ def build_for(model: ModelLike, place: Mapping[str, Any], size: Sequence[int] | 
         model: a model with an `encoder`.
         place: the dataset's arguments that locate the images.
         size: (H, W) of the crop; None is the encoder's image size.
+
+    Raises:
+        UsageError: the encoder reads clips, ids or streams, and no pictures.
     """
-    encoder = model.encoder
-    pipeline = [{"type": "ResizeCenterCrop", "size": tuple(size or encoder.img_size)}]
-    return DATASETS.build({**place, "in_chans": encoder.in_chans, "pipeline": pipeline})
+    in_chans, *sides = picture_shape_of(model)
+    pipeline = [{"type": "ResizeCenterCrop", "size": tuple(size or sides)}]
+    return DATASETS.build({**place, "in_chans": in_chans, "pipeline": pipeline})
 
 
 def build_whole(model: ModelLike, data: str, max_pixels: int | None = None) -> NamedImages:

@@ -14,7 +14,7 @@ from maetool.config.facts import argument_of
 from maetool.config.trust import trusted
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import read_section
-from maetool.ops.geometry import grid_of, to_size
+from maetool.ops.geometry import grid_of, rank_of, to_size
 from maetool.reading import read_file
 from maetool.registry import ENCODERS
 
@@ -144,6 +144,7 @@ def _argument(encoder: ConfigDict, name: str) -> Any:
 
 def _grid(size: Any, patch: Any) -> tuple[int, ...] | None:
     try:
-        return grid_of(to_size(size, "img_size"), to_size(patch, "patch_size"))
+        rank = rank_of(size, patch)
+        return grid_of(to_size(size, "img_size", rank), to_size(patch, "patch_size", rank))
     except UsageError:
         return None

@@ -23,6 +23,7 @@ from maetool.weights.read import local_file, read_checkpoint, weights_of
 
 from .facts import facts_beside, recorded_grid, section_in
 from .initial import load_initial
+from .model import encoder_shape
 
 
 class FrozenEncoder(ModelLike):
@@ -39,22 +40,22 @@ class FrozenEncoder(ModelLike):
         self.encoder, self.data_preprocessor, self.section = encoder, data_preprocessor, section
         self.requires_grad_(False).eval()
 
-    def forward(self, images: Tensor, mode: str = "tensor") -> Tensor:
+    def forward(self, images: Any, mode: str = "tensor") -> Tensor:
         """Return the tokens (B, T + L, D) of unmasked images.
 
         Args:
-            images: (B, C, H, W), normalised.
+            images: (B, C, *size), normalised; or ids or streams, where the encoder takes those.
             mode: not read; MMEngine's models have one.
         """
         return self.encoder(images)  # (B, T + L, D)
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        """C, H and W of the encoder's images."""
-        return self.encoder.in_chans, *self.encoder.img_size
+    def image_shape(self) -> tuple[int, ...] | None:
+        """C and the sides of the encoder's images, such as (3, 224, 224); None if it reads something else."""
+        return encoder_shape(self.encoder)
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Normalise images (B, C, H, W) of stored values, 0 to 255 for photographs, for `forward`."""
+    def normalise(self, images: Any) -> Any:
+        """Normalise images (B, C, *size), or each of a mapping, of stored values, 0 to 255 for photographs."""
         return self.data_preprocessor({"inputs": images})["images"]
 
 
@@ -105,12 +106,18 @@ def build_frozen(
         torch.manual_seed(0)
         encoder = build(ENCODERS, section["encoder"])
     preprocessor = section.get("data_preprocessor") or {"type": "ImagePreprocessor"}
-    preprocessor = build(MODELS, preprocessor, default_args={"in_chans": encoder.in_chans})
+    preprocessor = build(MODELS, preprocessor, default_args=_channels(encoder))
     model = FrozenEncoder(encoder, preprocessor, section)
     if path is not None:
         report = load_initial(model, path, adapt=adapt, state=stored)
         print_log(f"{path}: {report}", logger="current")
     return model
+
+
+def _channels(encoder: Any) -> dict[str, int]:
+    """Return C as the preprocessor takes it; nothing for an encoder of ids, or of streams that differ."""
+    shape = encoder_shape(encoder)
+    return {} if shape is None else {"in_chans": shape[0]}
 
 
 def section_of(

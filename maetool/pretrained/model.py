@@ -1,5 +1,7 @@
 """Builds the model of a config and loads a checkpoint, for inference."""
 
+from typing import Any
+
 from mmengine import Config
 from torch import nn
 
@@ -7,7 +9,7 @@ from maetool.config.earlier import check_as_trained
 from maetool.config.prepare import prepare_config
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import config_file_of
-from maetool.ops.geometry import to_size
+from maetool.ops.geometry import rank_of, to_size
 from maetool.parallel.loading import load_weights
 from maetool.protocols import ModelLike
 from maetool.registry import MODELS
@@ -33,17 +35,46 @@ def load_model(cfg: Config, checkpoint: str) -> ModelLike:
 
 
 def image_shape_of(model: nn.Module) -> tuple[int, ...]:
-    """Return C, H and W of a model's images: its `image_shape`, or else the encoder's `in_chans` and `img_size`.
+    """Return C and the sides of a model's images, clips or series: its `image_shape`, or else that of its encoder.
 
     Raises:
-        UsageError: it has neither.
+        UsageError: it has neither, or reads ids or several streams.
     """
-    shape, encoder = getattr(model, "image_shape", None), getattr(model, "encoder", None)
+    encoder: Any = getattr(model, "encoder", None)
+    shape = getattr(model, "image_shape", None) or encoder_shape(encoder)
     if shape is not None:
         return tuple(shape)
-    if encoder is None or not hasattr(encoder, "in_chans") or not hasattr(encoder, "img_size"):
+    if hasattr(encoder, "image_shape"):
         raise UsageError(
-            f"{type(model).__name__} does not define the size of its images: add the attribute `image_shape` "
-            "(channels, height, width), or an `encoder` with `in_chans` and `img_size`."
+            f"{type(encoder).__name__} reads {', '.join(encoder.grids)} and not one tensor of images, which this "
+            "needs: `maetool test CONFIG CHECKPOINT` measures it on the data of its config, and "
+            "`maetool.load_encoder(CHECKPOINT)` is called with what it reads."
         )
-    return encoder.in_chans, *to_size(encoder.img_size, "img_size")
+    raise UsageError(
+        f"{type(model).__name__} does not define the size of its images: add the attribute `image_shape` "
+        "(channels, height, width), or an `encoder` with `in_chans` and `img_size`."
+    )
+
+
+def encoder_shape(encoder: Any) -> tuple[int, ...] | None:
+    """Return C and the sides of an encoder's images: its `image_shape`, or else `in_chans` and `img_size`, or None."""
+    if hasattr(encoder, "image_shape") or not hasattr(encoder, "in_chans") or not hasattr(encoder, "img_size"):
+        return getattr(encoder, "image_shape", None)
+    return encoder.in_chans, *to_size(encoder.img_size, "img_size", rank_of(encoder.img_size))
+
+
+def picture_shape_of(model: nn.Module) -> tuple[int, ...]:
+    """Return C, H and W of a model that reads pictures, as files hold them.
+
+    Raises:
+        UsageError: it reads something else.
+    """
+    shape = image_shape_of(model)
+    if len(shape) != 3:
+        kind = {2: "series", 4: "clips or volumes"}[len(shape)]
+        raise UsageError(
+            f"The encoder reads {kind} of shape {shape}, but image files are pictures of (channels, height, width): "
+            "`maetool test CONFIG CHECKPOINT` measures it on the data of its config, and "
+            "`maetool.load_encoder(CHECKPOINT)` is called with tensors."
+        )
+    return shape

@@ -25,7 +25,7 @@ from maetool.visualization.overlays import overlay, palette_of, picture_of, with
 from maetool.weights.read import read_checkpoint
 
 from .facts import names_of_classes
-from .model import image_shape_of, load_model
+from .model import load_model, picture_shape_of
 from .predict_objects import predict_objects
 
 _TOP = 5  # classes of an image that are reported
@@ -134,7 +134,7 @@ def predict(trained: Trained, path: str | Path) -> Prediction:
 
 def _read(trained: Trained, path: Path) -> Tensor:
     try:
-        return read_image(path, image_shape_of(trained.model)[0], trained.max_pixels)
+        return read_image(path, picture_shape_of(trained.model)[0], trained.max_pixels)
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
 
@@ -142,7 +142,7 @@ def _read(trained: Trained, path: Path) -> Tensor:
 def _classify(trained: Trained, path: Path) -> Prediction:
     image, model = _read(trained, path), trained.model
     seen = image
-    resize = {"type": "ResizeCenterCrop", "size": image_shape_of(model)[1:]}
+    resize = {"type": "ResizeCenterCrop", "size": picture_shape_of(model)[1:]}
     for transform in trained.transforms or [TRANSFORMS.build(resize)]:
         seen = transform(seen)
     logits = model(model.data_preprocessor({"inputs": seen[None]})["images"], mode="predict")[0]
@@ -210,7 +210,7 @@ def predictor_of(model: type) -> Predictor:
 
 
 def _check_model(model: ModelLike) -> None:
-    image_shape_of(model)
+    picture_shape_of(model)
     if missing := [name for name in _NEEDED if getattr(model, name, None) is None]:
         raise UsageError(
             f"{type(model).__name__} has no {' and no '.join(missing)}, which predictions need: add them to the model."

@@ -19,7 +19,7 @@ from maetool.protocols import ModelLike
 from maetool.visualization.boxes import draw_objects
 from maetool.visualization.reconstruction import displayable
 
-from .model import image_shape_of
+from .model import picture_shape_of
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def find_objects(model: ModelLike, image: Tensor) -> dict[str, Tensor]:
     """
     size = (image.shape[1], image.shape[2])
     nothing = Objects(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), None)
-    fitted = FitObjects(image_shape_of(model)[1:])({"inputs": image, **entries_of(nothing, size)})
+    fitted = FitObjects(picture_shape_of(model)[1:])({"inputs": image, **entries_of(nothing, size)})
     batch = {
         "inputs": plain(fitted["inputs"])[None],
         "content": torch.tensor([fitted["content"]]),
@@ -74,7 +74,7 @@ def predict_objects(
             f"There are names for {len(classes)} classes, but the model has {model.num_classes}: pass a name for each."
         )
     try:
-        image = read_image(path, image_shape_of(model)[0], max_pixels)
+        image = read_image(path, picture_shape_of(model)[0], max_pixels)
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
     objects = find_objects(model, image)

@@ -6,7 +6,9 @@ from itertools import accumulate
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from maetool.errors import UsageError
 from maetool.ops.geometry import format_size
@@ -102,3 +104,19 @@ class Layout:
 def tensors_of(batch: Any) -> list[Tensor]:
     """Return the tensors of a batch, which is one tensor or a mapping of them."""
     return list(batch.values()) if isinstance(batch, Mapping) else [batch]
+
+
+def joined(layouts: Sequence[Layout], name: str, default: float | bool) -> Tensor | None:
+    """Return the `coords` (B, L, k) or `valid` (B, L) of all layouts in a row; None where no layout has any."""
+    values: list[Any] = [getattr(layout, name) for layout in layouts]
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    width = max(value.shape[2] for value in present) if name == "coords" else None
+    filled = []
+    for layout, value in zip(layouts, values, strict=True):
+        if value is None:
+            shape = (len(present[0]), layout.length, *([] if width is None else [width]))
+            value = present[0].new_full(shape, default)
+        filled.append(value if width is None else pad(value, (0, width - value.shape[2]), value=default))
+    return torch.cat(filled, dim=1)
