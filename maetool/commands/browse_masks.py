@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from maetool.arguments import add_max_pixels, positive
 
-if TYPE_CHECKING:  # --help answers at once without them
-    from torch import Tensor, nn
+if TYPE_CHECKING:  # --help answers at once without it
+    from torch import nn
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,25 +51,27 @@ def main() -> None:
 
 def masks_of(
     path: str, runs: Mapping[str, Sequence[str]], data: str | None, max_pixels: int | None = None
-) -> "tuple[dict[str, nn.Module], Tensor, Any]":
-    """Return the maskers of several variants of a config, uint8 images (N, 3, H, W) to draw them on, and the grid.
+) -> "tuple[dict[str, nn.Module], Any, Any]":
+    """Return the maskers of several variants of a config, images to draw them on, and the grid.
+
+    A masker that looks at images, tokens or attention gets those of the images, from untrained weights. Of an encoder
+    of several streams there is a masker for each, and images and grids are mappings from their names.
 
     Args:
         path: the config.
         runs: options of each variant, by name.
-        data: folder of images; None draws shapes.
+        data: folder of images; None draws shapes, or takes the config's own data where the encoder reads no images.
         max_pixels: largest number of pixels of an image in the folder; None for the default.
 
     Raises:
         UsageError: an invalid option, variants with different grids, or `max_pixels` without `data`.
     """
-    import torch
-
     from maetool.config.load import load_config
     from maetool.config.prepare import prepare_config
-    from maetool.data.codecs.image_size import chosen_limit
     from maetool.errors import UsageError
-    from maetool.registry import DATASETS, MODELS
+    from maetool.models.pairing import grids_of, layout_of
+    from maetool.registry import MODELS
+    from maetool.visualization.masks import ModelMasks
 
     if max_pixels and not data:
         raise UsageError("--max-pixels applies to the images of --data, which is missing: leave it out, or add --data.")
@@ -77,18 +79,47 @@ def masks_of(
     models = {}
     for name, cfg in configs.items():
         prepare_config(cfg)
-        models[name] = MODELS.build({**cfg.model, "data_preprocessor": None})
-    first = next(iter(models.values())).encoder
-    if any(model.encoder.grid != first.grid for model in models.values()):
+        models[name] = MODELS.build(cfg.model).eval()
+    (first, *_), (cfg, *_) = models.values(), configs.values()
+    grids = grids_of(first.encoder)
+    if any(grids_of(model.encoder) != grids for model in models.values()):
         raise UsageError("The runs have different grids: use the same image size and patch size in all of them.")
-    shapes = {"type": "ShapesDataset", "num_samples": 8, "img_size": first.img_size}
-    folder: dict[str, Any] = {
-        "type": "ImageFolderDataset",
-        "root": data,
-        "limit": 8,
-        "max_pixels": chosen_limit(max_pixels),
-    }
-    folder["pipeline"] = [{"type": "ResizeCenterCrop", "size": first.img_size}]
-    dataset = DATASETS.build(folder if data else shapes)
-    images = torch.stack([dataset[i]["inputs"] for i in range(min(8, len(dataset)))])
-    return {name: model.masker for name, model in models.items()}, images, first.grid
+    inputs = _inputs_of(first, _dataset_of(first, cfg, data, max_pixels))
+    layout = layout_of(first.encoder, inputs)
+    if len(grids) == 1:
+        return {name: ModelMasks(model, inputs, layout) for name, model in models.items()}, inputs, first.encoder.grid
+    rows = {f"{name} {stream}": (name, stream) for name in models for stream in grids}
+    shown = first.encoder.split(inputs)
+    return (
+        {row: ModelMasks(models[name], inputs, layout, stream) for row, (name, stream) in rows.items()},
+        {row: shown[stream] for row, (_, stream) in rows.items()},
+        {row: grids[stream] for row, (_, stream) in rows.items()},
+    )
+
+
+def _dataset_of(model: Any, cfg: Any, data: str | None, max_pixels: int | None) -> Any:
+    """Return the images to draw masks on: of a folder, drawn ones, or what the config validates on."""
+    from maetool.data.codecs.image_size import chosen_limit
+    from maetool.engine.launch import build_dataset
+    from maetool.pretrained.extract import build_for
+    from maetool.pretrained.model import encoder_shape
+    from maetool.registry import DATASETS
+
+    if data:
+        place = {"type": "ImageFolderDataset", "root": data, "limit": 8, "max_pixels": chosen_limit(max_pixels)}
+        return build_for(model, place)
+    shape = encoder_shape(model.encoder) or ()
+    if len(shape) not in (3, 4) or not hasattr(model.encoder, "img_size"):
+        return build_dataset(cfg, "val_dataloader")
+    drawn: dict[str, Any] = {"num_samples": 8, "in_chans": shape[0], "img_size": shape[-2:]}
+    if len(shape) == 3:
+        return DATASETS.build({"type": "ShapesDataset", **drawn})
+    return DATASETS.build({"type": "MovingShapesDataset", "frames": shape[1], **drawn})
+
+
+def _inputs_of(model: Any, dataset: Any) -> Any:
+    """Return the first inputs of a dataset, (N, C, *size), or a mapping of streams to them; of views the masked one."""
+    from torch.utils.data import default_collate
+
+    inputs = default_collate([dataset[number]["inputs"] for number in range(min(8, len(dataset)))])
+    return inputs[model.view] if isinstance(inputs, Mapping) and model.view in inputs else inputs

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from maetool.ops.random import sample_keys
 
 from .pictures import new_figure, save_figure
+from .reconstruction import displayable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,14 +78,19 @@ def draw_masks(
 
 
 def masks_figure(
-    maskers: Mapping[str, nn.Module], images: Tensor, grid: tuple[int, int], draws: int = 2048
+    maskers: Mapping[str, nn.Module],
+    images: Tensor | Mapping[str, Tensor],
+    grid: tuple[int, ...] | Mapping[str, tuple[int, ...]],
+    draws: int = 2048,
 ) -> tuple["Figure", dict[str, MaskStatistics]]:
     """Draw one row for each masker: masks on images, visible rate, cluster sizes, spectrum.
 
+    Of clips and of masks of three axes the middle frame and slice are shown and measured.
+
     Args:
         maskers: maskers by name.
-        images: uint8 (N, 3, H, W), at least one; masks are drawn on the first ones.
-        grid: (h, w).
+        images: (N, C, *size), at least one, or ids (N, *grid); masks are drawn on the first ones. Or name to such.
+        grid: patches along each axis, or name to them.
         draws: number of masks for the statistics.
 
     Returns:
@@ -93,11 +100,12 @@ def masks_figure(
     rows = figure.subplots(len(maskers), _EXAMPLES + 3, squeeze=False, width_ratios=[1] * _EXAMPLES + [1.2, 1.6, 1.6])
     statistics = {}
     for axes, (name, masker) in zip(rows, maskers.items(), strict=True):
-        keys = sample_keys(0, 0, torch.arange(draws))
-        masks = masker.eval()(images[:1].expand(draws, -1, -1, -1), grid, keys=keys).mask.view(draws, *grid)
+        own = images[name] if isinstance(images, Mapping) else images
+        cells = grid[name] if isinstance(grid, Mapping) else grid
+        masks, pictures = _drawn(masker, own, cells, draws), _pictures(own, len(cells))
         statistics[name] = mask_statistics(masks)
         for i, axis in enumerate(axes[:_EXAMPLES]):
-            axis.imshow(_overlay(images[i % len(images)], masks[i]))
+            axis.imshow(_overlay(pictures[i % len(pictures)], masks[i]))
             axis.set(xticks=[], yticks=[])
         axes[0].set_ylabel(name)
         _draw_statistics(axes[_EXAMPLES:], statistics[name])
@@ -110,11 +118,58 @@ def masks_figure(
     return figure, statistics
 
 
+def _drawn(masker: nn.Module, images: Tensor, grid: tuple[int, ...], draws: int) -> Tensor:
+    """Return masks (draws, h, w): of three axes the middle slice, of one axis one row."""
+    keys = sample_keys(0, 0, torch.arange(draws))
+    like = images[:1].expand(draws, *images.shape[1:])
+    return _flat(masker.eval()(like, grid, keys=keys).mask.view(draws, *grid), 1)
+
+
+def _flat(values: Tensor, axis: int) -> Tensor:
+    """Return values with two axes from `axis` on: of three the middle of the first, of one a row."""
+    if values.ndim == axis + 1:
+        return values.unsqueeze(axis)
+    return values.select(axis, values.shape[axis] // 2) if values.ndim == axis + 3 else values
+
+
+def _pictures(images: Tensor, rank: int) -> Tensor:
+    """Return images, clips, series or ids of `rank` axes as uint8 (N, H, W, 3)."""
+    images = images[:, None].float() if images.ndim == rank + 1 else images
+    return displayable(_flat(images, 2), images)
+
+
 def _overlay(image: Tensor, mask: Tensor) -> np.ndarray:
-    size = image.shape[1:]
     cells = mask.float()[None, None]
-    hidden = nn.functional.interpolate(cells, size=tuple(size), mode="nearest")[0, 0].bool()
-    return torch.where(hidden[..., None], 127, image.permute(1, 2, 0)).to(torch.uint8).numpy()
+    hidden = nn.functional.interpolate(cells, size=tuple(image.shape[:2]), mode="nearest")[0, 0].bool()
+    return torch.where(hidden[..., None], 127, image).to(torch.uint8).numpy()
+
+
+class ModelMasks(nn.Module):
+    """The masks of a model's masker on some images, whose clues, such as a teacher's attention, are computed once.
+
+    Args:
+        model: a masked image model.
+        inputs: its images, not normalised, (N, C, *size), ids, or a mapping of streams to them.
+        layout: where their patches lie.
+        stream: whose masks are returned; None for an encoder of one stream.
+    """
+
+    def __init__(self, model: Any, inputs: Any, layout: Any, stream: str | None = None) -> None:
+        super().__init__()
+        self.model, self.layout, self.stream = model, layout, stream
+        named = {model.view: inputs} if getattr(model, "view", None) else inputs
+        images = model.data_preprocessor({"inputs": named})["images"]
+        self.images = images[model.view] if named is not inputs else images
+
+    @torch.no_grad()
+    def forward(self, images: Any, grid: Any, keys: Tensor) -> SimpleNamespace:
+        """Return `mask`, bool (len(keys), L), 1 = removed; draw i is of image i modulo N."""
+        number = len(next(iter(self.images.values())) if isinstance(self.images, Mapping) else self.images)
+        batches = torch.arange(-(-len(keys) // number) * number).clamp(max=len(keys) - 1).split(number)  # whole ones
+        clues = self.model.clues_of(self.images, self.layout)
+        plans = [self.model.hide(self.images, {"key": keys[batch]}, clues) for batch in batches]
+        masks = [(plan if self.stream is None else plan.only(self.stream)).mask for plan in plans]
+        return SimpleNamespace(mask=torch.cat(masks)[: len(keys)])
 
 
 def _draw_statistics(axes: list["Axes"], statistics: MaskStatistics) -> None:
