@@ -13,7 +13,7 @@ INTERRUPTED = "Stopped."
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", help="folder of images of any depth, text list, csv table, archive or folder of shards")
+    parser.add_argument("data", help="folder of images of any depth, text list, table, archive or folder of shards")
     parser.add_argument("--in-chans", type=positive, help="channels to read (default: 3, or that of most arrays)")
     parser.add_argument("--limit", type=positive, help="read only this many files, evenly spaced (default: all)")
     add_max_pixels(parser)

@@ -11,7 +11,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", help="a checkpoint of pretraining, of a classifier or of an exported encoder")
-    parser.add_argument("--data", metavar="FOLDER", required=True, help="folder, text list, csv table, or shards")
+    parser.add_argument("--data", metavar="FOLDER", required=True, help="folder, text list, table, or shards")
     parser.add_argument("--out", metavar="FILE", required=True, help=".npz, or .parquet with pyarrow installed")
     parser.add_argument(
         "--pool",

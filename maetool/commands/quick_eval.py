@@ -1,6 +1,6 @@
 """Evaluate a checkpoint on your labelled images within minutes.
 
-FOLDER has a folder of images for each class, or such folders in train and val; or it is a csv table of paths and
+FOLDER has a folder of images for each class, or such folders in train and val; or it is a table of paths and
 labels. Without val, a fixed fifth of each class is held out. Only a linear layer is trained.
 """
 

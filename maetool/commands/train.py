@@ -13,7 +13,7 @@ def parse_args() -> argparse.Namespace:
         "config", help="path of a config, or the name of a shipped one, such as maetool::mae/vit-b_800e.py"
     )
     parser.add_argument(
-        "--data", metavar="FOLDER", help="train on these images: a folder of any depth, a text list or a csv table"
+        "--data", metavar="FOLDER", help="train on these images: a folder of any depth, a text list or a table"
     )
     parser.add_argument("--work-dir", help="where checkpoints, logs and pictures go (default: work_dirs/METHOD_CONFIG)")
     parser.add_argument(

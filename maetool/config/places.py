@@ -8,6 +8,7 @@ from typing import Any
 from maetool.data.sources.kinds import has_classes, source_for
 from maetool.data.sources.part_names import CONTENT, part_of
 from maetool.data.sources.table import parts_of_table
+from maetool.data.sources.table_columns import is_table
 from maetool.errors import UsageError
 
 _logger = logging.getLogger("maetool")
@@ -23,18 +24,18 @@ def places(root: Path, labelled: bool) -> tuple[Place, Place]:
     left out, which a line of the log says.
 
     Args:
-        root: folder, text list or csv table; see `maetool.config.user_data.use_data`.
+        root: folder, text list or table; see `maetool.config.user_data.use_data`.
         labelled: the model needs labels.
 
     Raises:
         UsageError: several folders may be the same part.
     """
     root = root.expanduser()
-    if root.suffix.lower() == ".csv":
+    if is_table(root) and source_for(root)["type"] == "TableSource":
         return _table(root)
     if not _is_folder_of_images(root):
         return _held_out(_folder(root, labelled), labelled)
-    tables = _parts(path for path in sorted(root.glob("*.[cC][sS][vV]")) if path.is_file())
+    tables = _parts(path for path in sorted(root.iterdir()) if is_table(path) and path.is_file())
     if "train" in tables:
         _tell(root, tables, "val" in tables)
         return (_csv(tables["train"]), _csv(tables["val"])) if "val" in tables else _table(tables["train"])
@@ -76,13 +77,14 @@ def test_place(root: Path, labelled: bool) -> Place | None:
 def all_images(data: str) -> Place:
     """Return the arguments of a dataset of all images at `data`, with labels if all are in class folders."""
     root = Path(data)
-    if root.suffix.lower() == ".csv":
-        return _csv(root)
-    return _folder(root, has_classes(root))
+    place = _folder(root, False)
+    return place if place["type"] == "CsvDataset" else {**place, "with_labels": has_classes(root)}
 
 
 def _folder(root: Path, with_labels: bool) -> Place:
     source = source_for(root)
+    if source["type"] == "TableSource":
+        return _csv(root)
     kind = {"FolderSource": "ImageFolderDataset", "ShardSource": "ShardDataset"}.get(source["type"])
     place = {"type": kind, "root": str(root)} if kind else {"type": "SourceDataset", "source": source}
     return {**place, "with_labels": with_labels}
@@ -175,7 +177,7 @@ def _parts(paths: Any) -> dict[str, Path]:
     """
     parts: dict[str, Path] = {}
     for path in paths:
-        part = part_of(path.stem if path.suffix.lower() == ".csv" else path.name)
+        part = part_of(path.stem if is_table(path) else path.name)
         if part in parts and part != "test":
             raise UsageError(
                 f"{path.parent} has `{parts[part].name}` and `{path.name}`, which may both be the part {part}: move "

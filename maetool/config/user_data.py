@@ -37,7 +37,7 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - a folder with `train` and `val` inside, or any usual names of these parts, of images or of shards that `maetool
       prepare_dataset` wrote: `val`; class folders in it give the labels, and the parts may lie inside of these,
     - a folder with the tables `train.csv` and `val.csv` inside, see `CsvDataset`: `val.csv`,
-    - one table with a column such as `split` that names the parts: the rows of `val`,
+    - one table (csv or Parquet) with a column such as `split` that names the parts: the rows of `val`,
     - one table, which may be the `train.csv` of a folder, or for a model with classes a folder of class folders: a
       fifth of each class, which is held out,
     - for a detector a folder of COCO annotations, see `coco_places`,
@@ -49,7 +49,7 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
 
     Args:
         cfg: the config, changed in place.
-        data: folder, text list or csv table.
+        data: folder, text list or table.
         adopt: set `num_classes` and `multi_label` of the model to those of the data.
 
     Raises:
@@ -65,7 +65,7 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
 
     Args:
         cfg: the config, changed in place.
-        data: folder, text list or csv table.
+        data: folder, text list or table.
         before: the config without the command line's options, which shows the config's own datasets; None means
             `cfg` itself.
     """
@@ -193,7 +193,7 @@ def _with_targets(place: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
     """
     if place["type"] != "CsvDataset":
         raise UsageError(
-            f"{cfg.model.type} predicts numbers from the columns of a csv table, but --data is no table: pass one."
+            f"{cfg.model.type} predicts numbers from the columns of a table, but --data is no table: pass one."
         )
     return {**place, "targets": _learnt_from(cfg).get("targets") or "label"}
 

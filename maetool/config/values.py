@@ -141,5 +141,5 @@ def _check_wrapped(name: str, dataset: Any) -> None:
             raise UsageError(
                 f"{name}.dataset is a {dataset['type']} around a {inner.__name__}, which needs the keys of its "
                 "crops from the sampler and cannot be wrapped: list the images of several folders in one text list "
-                "or csv table, and repeat images by more epochs or by `repeats` of KeyedSampler."
+                "or table, and repeat images by more epochs or by `repeats` of KeyedSampler."
             )

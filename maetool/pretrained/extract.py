@@ -49,7 +49,7 @@ def build_whole(model: ModelLike, data: str, max_pixels: int | None = None) -> N
 
     Args:
         model: a model with an `encoder`.
-        data: folder, text list, csv table or folder of shards.
+        data: folder, text list, table or folder of shards.
         max_pixels: largest number of pixels of an image; None for the default.
     """
     place = {**all_images(data), **({"max_pixels": max_pixels} if max_pixels else {})}

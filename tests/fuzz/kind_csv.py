@@ -1,6 +1,8 @@
-"""csv tables of paths and labels."""
+"""Tables of paths and labels: csv, and Parquet where pyarrow is installed."""
 
-from damage import text_damaged
+from importlib.util import find_spec
+
+from damage import bytes_damaged, text_damaged
 
 from maetool.data.datasets.csv_table import read_table
 
@@ -16,12 +18,24 @@ def make_case(rng, folder):
     )
     labels[:2] = [["0", "1", "1"], ["1", "0", "0"]] if several else [["10"], ["9"]]
     header = ["path", "tree", "sea", "sky"] if several else ["path", "label"]
+    whole = rng.random() < 0.1
+    if find_spec("pyarrow") and rng.random() < 0.5:
+        table = _parquet(folder, header, [[name, *row] for name, row in zip(names, labels, strict=True)])
+        table.write_bytes(table.read_bytes() if whole else bytes_damaged(rng, table.read_bytes()))
+        return table, names, labels if whole else None
     text = "".join(
         delimiter.join(row) + "\n" for row in (header, *([name, *row] for name, row in zip(names, labels, strict=True)))
     )
-    whole = rng.random() < 0.1
     (folder / "table.csv").write_bytes(text.encode() if whole else text_damaged(rng, text))
     return folder / "table.csv", names, labels if whole else None
+
+
+def _parquet(folder, header, rows):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))), folder / "t.parquet")
+    return folder / "t.parquet"
 
 
 def try_case(case):

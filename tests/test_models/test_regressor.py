@@ -134,7 +134,7 @@ def test_a_table_is_learnt_by_data_and_targets(folder):
 def test_folders_hold_no_numbers(folder):
     path = folder / "numbers.py"
     path.write_text(CONFIG)
-    with pytest.raises(UsageError, match="ImageRegressor predicts numbers from the columns of a csv table"):
+    with pytest.raises(UsageError, match="ImageRegressor predicts numbers from the columns of a table"):
         load_for(path, [], str(folder))
 
 

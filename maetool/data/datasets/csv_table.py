@@ -1,4 +1,4 @@
-"""Images whose labels are in a csv table."""
+"""Images whose labels are in a table, csv or Parquet."""
 
 from maetool.data.sources.table import TableSource
 from maetool.data.sources.table import read_table as read_table  # also the name that users of tables look for here
@@ -9,7 +9,7 @@ from .source_dataset import SourceDataset
 
 @DATASETS.register_module()
 class CsvDataset(SourceDataset, source=TableSource, with_labels=True):
-    """The images that a csv table names, with its labels.
+    """The images that a table names, csv or Parquet, with its labels.
 
     The samples have `label`: an integer, or float32 (K,) of zeros and ones, or of numbers to predict,
     NaN where it is unknown.

@@ -130,7 +130,7 @@ def labels_from_folders(files: Source) -> Labels:
         if len(parts) == 1 or parts[0] == "..":
             raise UsageError(
                 f"{files.path(i)} has no class: labels are read from the folders, {files.root}/CLASS/IMAGE; sort the "
-                "images into one for each class, or pass a csv table of paths and labels."
+                "images into one for each class, or pass a table of paths and labels."
             )
         folders.append(printable(parts[0]))
     classes = sorted(set(folders))

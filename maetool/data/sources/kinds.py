@@ -13,6 +13,7 @@ from .packed.archive import archives_at
 from .packed.members import ARCHIVE_ENDINGS
 from .packed.shards import is_shard_folder
 from .packed.webdataset import is_webdataset
+from .table_columns import holds_images, is_table
 
 _SAVED = ("state.json", "dataset_dict.json")  # by `save_to_disk` of Hugging Face's datasets
 
@@ -24,11 +25,12 @@ def source_for(root: str | Path) -> dict[str, Any]:
     WebDataset, where files beside the images have their names, else as the folders that were packed.
 
     Raises:
-        UsageError: an archive that cannot be read.
+        UsageError: an archive or a Parquet file that cannot be read.
     """
     root = Path(root).expanduser()
-    if root.suffix.lower() == ".csv":
-        return {"type": "TableSource", "csv_file": str(root)}
+    if is_table(root):
+        images = root.is_file() and holds_images(root)
+        return {"type": "HuggingFaceSource", "name": str(root)} if images else _table(root)
     if root.is_file() and root.name.lower().endswith(ARCHIVE_ENDINGS):
         return _of_archives(root)
     if not root.is_dir():
@@ -65,6 +67,10 @@ def has_classes(root: str | Path) -> bool:
         return bool(source.labels().classes)
     except UsageError:
         return False
+
+
+def _table(root: Path) -> dict[str, Any]:
+    return {"type": "TableSource", "csv_file": str(root)}
 
 
 def _of_archives(root: Path) -> dict[str, Any]:

@@ -7,21 +7,15 @@ import torch
 from maetool.errors import UsageError
 
 from .base import Measurements
+from .table_columns import Columns
 from .unknown import UnknownLabels, number_in
 
 
-def read_measurements(
-    table: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    targets: str | Sequence[str],
-    unknown: UnknownLabels,
-) -> Measurements:
+def read_measurements(table: Columns, targets: str | Sequence[str], unknown: UnknownLabels) -> Measurements:
     """Return the numbers in columns of a table.
 
     Args:
-        table: its path, for messages.
-        header, rows: its cells.
+        table: the table.
         targets: name of one column, or names of several.
         unknown: empty cells and NaN are NaN with `missing="ignore"`.
 
@@ -29,18 +23,20 @@ def read_measurements(
         UsageError: no such column, a cell that is not a finite number, or a column of one value.
     """
     names = [targets] if isinstance(targets, str) else list(targets)
-    absent = [name for name in names if name not in header]
+    absent = [name for name in names if name not in table.header]
     if absent or not names:
         wrong = f"`{absent[0]}`" if absent else "no column"
-        raise UsageError(f"targets names {wrong}, but {table} has the columns {', '.join(header)}: name some of them.")
-    columns = [header.index(name) for name in names]
-    values = torch.empty(len(rows), len(names))
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
-            values[i, j] = _number(table, i + 2, header[column], row[column], unknown)
+        raise UsageError(
+            f"targets names {wrong}, but {table.path} has the columns {', '.join(table.header)}: name some of them."
+        )
+    values = torch.empty(len(table), len(names))
+    for place, name in enumerate(names):
+        cells = table.column(table.header.index(name))
+        numbers = [_number(table.path, row, name, cell, unknown) for row, cell in enumerate(cells, table.first_row)]
+        values[:, place] = torch.tensor(numbers)
     for name, column in zip(names, values.T, strict=True):
         if column[~column.isnan()].unique().numel() < 2:
-            raise UsageError(f"The column `{name}` of {table} holds fewer than two different numbers to predict.")
+            raise UsageError(f"The column `{name}` of {table.path} holds fewer than two different numbers to predict.")
     return Measurements(names, values)
 
 

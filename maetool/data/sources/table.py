@@ -1,7 +1,5 @@
-"""Image files and their labels in a csv table."""
+"""Image files and their labels in a table, csv or Parquet."""
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +10,6 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.reading import read_text
 from maetool.registry import SOURCES
 
 from .base import Labels, Measurements
@@ -20,19 +17,16 @@ from .file_index import FileIndex
 from .measurements import read_measurements
 from .packed.names import Names
 from .part_names import check_part, parts_in_column, split_column_of
+from .table_columns import FORMS, Columns, open_table
 from .unknown import Policy, UnknownLabels, refuse_measurements
 
-_FORMS = (
-    "a header `path,label` and one label for each image, or `path,CLASS,CLASS,...` with 1 where an image has the class "
-    "and 0 where not"
-)
 _PATHS = ("path", "filename", "file_name", "filepath", "file_path", "image_path", "image", "file")
 _DIGITS = 100  # a label of more is a word; Python refuses to read numbers of thousands
 
 
 @SOURCES.register_module()
 class TableSource(FileIndex):
-    """The image files that a csv table names, with its labels.
+    """The image files that a table names, with its labels.
 
     The table has a header with the column `path`, `filename` or `image`, relative to `root`. One label for each image
     stands in the column `label`; other columns are then ignored. Several labels for an image are columns of 0 and 1,
@@ -40,7 +34,7 @@ class TableSource(FileIndex):
     class.
 
     Args:
-        csv_file: the table; comma, semicolon or tab between columns.
+        csv_file: the table: csv with comma, semicolon or tab between columns, or Parquet, which pyarrow reads.
         root: folder that the paths are relative to; that of the table by default.
         split: use only the rows of this part, "train", "val" or "test", which a column such as `split` names by any
             usual name; None, all rows.
@@ -50,7 +44,8 @@ class TableSource(FileIndex):
         uncertain, missing: what cells without a 0 or 1 mean in a table of several labels, see `UnknownLabels`.
 
     Raises:
-        UsageError: a table of another form, a path that is not there, or a column or part that the table has not.
+        UsageError: a table of another form, a path that is not there, or a column or part that the table has not;
+            pyarrow is not installed, and the table is Parquet.
     """
 
     files_in: ClassVar[str | None] = "csv_file"
@@ -119,9 +114,7 @@ def parts_of_table(csv_file: str | Path) -> set[str]:
     Raises:
         UsageError: the table cannot be read.
     """
-    header, rows = _rows(os.path.abspath(os.path.expanduser(csv_file)))
-    column = split_column_of(header)
-    return set(_cells_in_parts(header, rows, column) or ()) if column else set()
+    return set(_part_of_each_row(open_table(csv_file)) or ())
 
 
 def _read(
@@ -132,28 +125,26 @@ def _read(
     unknown: UnknownLabels,
     targets: str | Sequence[str] | None = None,
 ) -> tuple[FileIndex, Labels | Measurements, Tensor | None]:
-    table = os.path.abspath(os.path.expanduser(csv_file))
-    header, rows = _rows(table)
-    path = _path_column(header)
+    table = open_table(csv_file)
+    header, path = table.header, _path_column(table.header)
     if path is None or len(header) < 2:
-        raise UsageError(f"{table} has the columns {', '.join(header) or 'none'}, but expected {_FORMS}.")
-    if not rows:
-        raise UsageError(f"{table} has a header but no rows: write one for each image.")
-    names = [row[path].strip() for row in rows]
+        raise UsageError(f"{table.path} has the columns {', '.join(header) or 'none'}, but expected is {FORMS}.")
+    if not len(table):
+        raise UsageError(f"{table.path} has a header but no rows: write one for each image.")
+    names = [cell.strip() for cell in table.column(path)]
     labels: Labels | Measurements
     if targets is not None:
-        labels = read_measurements(table, header, rows, targets, unknown)
+        labels = read_measurements(table, targets, unknown)
     elif "label" in header:
-        labels = _single(table, names, [row[header.index("label")].strip() for row in rows])
+        labels = _single(table.path, names, [cell.strip() for cell in table.column(header.index("label"))])
     else:
         no_class = {path, *(header.index(name) for name in (group_column, split_column_of(header)) if name in header)}
-        labels = _several(table, header, rows, [i for i in range(len(header)) if i not in no_class], unknown)
+        labels = _several(table, [i for i in range(len(header)) if i not in no_class], unknown)
     # Classes are those of all rows, so that every part has the same ones in the same order.
-    chosen = _rows_of_part(table, header, rows, split)
-    groups = _groups_in(table, header, rows, group_column)
-    files = _files(
-        table, os.path.abspath(os.path.expanduser(root or os.path.dirname(table))), [names[i] for i in chosen]
-    )
+    chosen = _rows_of_part(table, split)
+    groups = _groups_in(table, group_column)
+    root = os.path.abspath(os.path.expanduser(root or os.path.dirname(table.path)))
+    files = _files(table.path, root, [names[i] for i in chosen])
     return files, labels._replace(values=labels.values[chosen]), None if groups is None else groups[chosen]
 
 
@@ -162,56 +153,36 @@ def _path_column(header: list[str]) -> int | None:
     return next((lower.index(name) for name in _PATHS if name in lower), None)
 
 
-def _rows_of_part(table: str, header: list[str], rows: list[list[str]], split: str | None) -> list[int]:
+def _rows_of_part(table: Columns, split: str | None) -> list[int]:
     if split is None:
-        return list(range(len(rows)))
+        return list(range(len(table)))
     check_part(split)
-    column = split_column_of(header)
-    parts = _cells_in_parts(header, rows, column) if column else None
-    chosen = [i for i, part in enumerate(parts or ()) if part == split]
+    chosen = [i for i, part in enumerate(_part_of_each_row(table) or ()) if part == split]
     if not chosen:
         raise UsageError(
-            f"split is {split!r}, but no row of {table} is of this part: name the part of every row in a column "
+            f"split is {split!r}, but no row of {table.path} is of this part: name the part of every row in a column "
             "`split`, by train, val or test, or leave split out."
         )
     return chosen
 
 
-def _cells_in_parts(header: list[str], rows: list[list[str]], column: str) -> list[str] | None:
-    return parts_in_column(column, [row[header.index(column)] for row in rows])
+def _part_of_each_row(table: Columns) -> list[str] | None:
+    column = split_column_of(table.header)
+    return parts_in_column(column, table.column(table.header.index(column))) if column else None
 
 
-def _groups_in(table: str, header: list[str], rows: list[list[str]], column: str | None) -> Tensor | None:
+def _groups_in(table: Columns, column: str | None) -> Tensor | None:
     if column is None:
         return None
-    if column not in header:
+    if column not in table.header:
         raise UsageError(
-            f"group_column is {column!r}, but {table} has the columns {', '.join(header)}: name one of them."
+            f"group_column is {column!r}, but {table.path} has the columns {', '.join(table.header)}: name one of them."
         )
-    cells = [row[header.index(column)].strip() for row in rows]
+    cells = [cell.strip() for cell in table.column(table.header.index(column))]
     # An image without an entry is a group of its own.
     names = [cell or f"\0{number}" for number, cell in enumerate(cells)]
     number_of = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return torch.tensor([number_of[name] for name in names])
-
-
-def _rows(table: str) -> tuple[list[str], list[list[str]]]:
-    if not os.path.exists(table):
-        raise UsageError(f"There is no table {table}: pass a csv file with {_FORMS}.")
-    try:
-        file = io.StringIO(read_text(table, f"a csv table with {_FORMS}"), newline="")
-        delimiter = max(",;\t", key=file.readline().count)
-        file.seek(0)
-        rows = [row for row in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise UsageError(f"{table} cannot be read as a csv table ({error}): expected {_FORMS}.") from error
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) != len(header):
-            raise UsageError(
-                f"Row {number} of {table} has {len(row)} cells, but the header has {len(header)}: expected {_FORMS}."
-            )
-    return header, rows[1:]
 
 
 def _files(table: str, root: str, names: list[str]) -> FileIndex:
@@ -252,28 +223,35 @@ def _single(table: str, names: list[str], cells: list[str]) -> Labels:
     return Labels(classes, torch.tensor([label_of[cell] for cell in cells]))
 
 
-def _several(
-    table: str, header: list[str], rows: list[list[str]], columns: list[int], unknown: UnknownLabels
-) -> Labels:
+def _several(table: Columns, columns: list[int], unknown: UnknownLabels) -> Labels:
     if not columns:
-        raise UsageError(f"{table} has the columns {', '.join(header)} but none of classes: expected {_FORMS}.")
-    for number, row in enumerate(rows, 2):
-        for i in columns:
-            if unknown.read(row[i]) is None:
-                raise UsageError(
-                    f"Row {number} of {table} has `{row[i]}` in the column `{header[i]}`, but columns of classes hold "
-                    f"0 or 1 only: {_hint(row[i])}expected {_FORMS}."
-                )
-    values = torch.tensor([[unknown.read(row[i]) for i in columns] for row in rows], dtype=torch.float32)
+        raise UsageError(
+            f"{table.path} has the columns {', '.join(table.header)} but none of classes: expected is {FORMS}."
+        )
+    names = [table.header[i] for i in columns]
+    values = torch.stack([_zeros_and_ones(table, i, unknown) for i in columns], dim=1)
     if values.isnan().all():
-        raise UsageError(f"{table} has no 0 and no 1, so that all its labels are unknown: fill some in.")
+        raise UsageError(f"{table.path} has no 0 and no 1, so that all its labels are unknown: fill some in.")
     known = values[~values.isnan()]
     if len(columns) == 1 and known.unique().numel() == 1:
         raise UsageError(
-            f"The only class column of {table}, `{header[columns[0]]}`, is {known[0]:g} in every row: there is nothing "
-            "to tell apart."
+            f"The only class column of {table.path}, `{names[0]}`, is {known[0]:g} in every row: there is nothing to "
+            "tell apart."
         )
-    return Labels([header[i] for i in columns], values)
+    return Labels(names, values)
+
+
+def _zeros_and_ones(table: Columns, column: int, unknown: UnknownLabels) -> Tensor:
+    """Return the column of a class, float32 (N,)."""
+    cells = table.column(column)
+    values = [unknown.read(cell) for cell in cells]
+    if None in values:
+        row = values.index(None)
+        raise UsageError(
+            f"Row {table.first_row + row} of {table.path} has `{cells[row]}` in the column `{table.header[column]}`, "
+            f"but columns of classes hold 0 or 1 only: {_hint(cells[row])}expected is {FORMS}."
+        )
+    return torch.tensor(values, dtype=torch.float32)
 
 
 def _hint(cell: str) -> str:
