@@ -7,7 +7,7 @@ scope `maetool`; the others are children of MMEngine's, because a parent takes o
 import inspect
 from collections.abc import Mapping
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Any
 
 from mmengine import registry as engine
@@ -51,11 +51,11 @@ class Registry(engine.Registry):
         return self.module_dict
 
     def import_from_location(self) -> None:
-        """Import what registers parts: the locations, and every module of those that are packages."""
+        """Import what registers parts: the locations, and every module below those that are packages."""
         if not self._imported:
             for place in self._locations:
-                for module in iter_modules(getattr(import_module(place), "__path__", ())):
-                    import_module(f"{place}.{module.name}")
+                for module in walk_packages(getattr(import_module(place), "__path__", ()), f"{place}."):
+                    import_module(module.name)
         super().import_from_location()
 
     def asks_for(self, cls: Any, name: str, fact: Any) -> bool:

@@ -175,7 +175,8 @@ def test_workers_read_what_one_process_reads(places):
 def test_a_package_that_is_missing_is_named(monkeypatch, tmp_path, name):
     monkeypatch.setattr(extras, "find_spec", lambda package: None)
     first = next(iter(inspect.signature(SOURCES.get(name)).parameters))
-    with pytest.raises(UsageError, match=f"{name} needs a package that is not installed: pip install {OPTIONAL[name]}"):
+    sentence = rf"(Reading .*|{name}) needs a package that is not installed: pip install {OPTIONAL[name]}"
+    with pytest.raises(UsageError, match=sentence):
         SOURCES.build({"type": name, first: str(tmp_path)})
 
 

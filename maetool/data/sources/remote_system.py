@@ -1,0 +1,197 @@
+"""Files on other machines, by fsspec: lists of them, parts of them, and one sentence for what goes wrong."""
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from maetool.data.codecs.images import UnreadableImage
+from maetool.errors import UsageError
+
+from .extras import need
+
+_ATTEMPTS, _PAUSE = 3, 0.2  # seconds before the second attempt, and four times as long before the third
+_PATIENCE = 5.0  # seconds: a file system that took longer has tried again by itself
+_VERSIONS = (
+    "ETag",
+    "etag",
+    "Content-MD5",
+    "md5Hash",
+    "generation",
+    "blob_id",
+    "LastModified",
+    "Last-Modified",
+    "mtime",
+)
+_GLOB = re.compile(r"[*?\[]")
+_NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_MOST_NAMES = 10**6
+# Libraries of places need not be installed here, so their errors are known by name.
+_NO_CREDENTIALS = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "DefaultCredentialsError",
+    "LocalTokenNotFoundError",
+}
+_FINAL = {"FileNotFoundError", "PermissionError", "IsADirectoryError", "ImportError", *_NO_CREDENTIALS}
+
+
+class RemoteFile(NamedTuple):
+    """A file on another machine.
+
+    Attributes:
+        name: its path below the URL of its system.
+        place: what fsspec calls it.
+        size: bytes, -1 where the place does not tell.
+        version: changes with the content, such as an ETag; "" where the place does not tell.
+    """
+
+    name: str
+    place: str
+    size: int
+    version: str
+
+
+def is_url(place: str | Path) -> bool:
+    """Return whether a place is a URL such as `s3://bucket/folder`."""
+    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(place)) is not None
+
+
+class RemoteSystem:
+    """The files at a URL; each process opens a connection of its own.
+
+    Args:
+        url: a folder, a file, or a pattern of files: `*` and `?` stand for anything, `{000..146}` for these numbers.
+        options: what fsspec's file system is built with, such as `dict(anon=True)`.
+
+    Attributes:
+        root: the folder that names start from.
+
+    Raises:
+        UsageError: fsspec is not installed.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
+        need("fsspec", f"Reading {url}")
+        self.url, self.options = str(url).rstrip("/"), dict(options or {})
+        sign = min((m.start() for m in (_GLOB.search(self.url), _NUMBERS.search(self.url)) if m), default=None)
+        self.root = self.url if sign is None else self.url[:sign].rpartition("/")[0]
+        self._opened: tuple[int, Any, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def files(self) -> list[RemoteFile]:
+        """Return the files below the URL, or those of the pattern, by name; a file alone is one.
+
+        Raises:
+            UsageError: they cannot be listed.
+        """
+        try:
+            system, root = self._connected()
+            pattern = root + self.url[len(self.root) :]
+            if _NUMBERS.search(pattern):
+                found = {place: system.info(place) for place in numbered(pattern)}
+            else:
+                found = (system.glob if _GLOB.search(pattern) else system.find)(pattern, detail=True)
+        except Exception as error:  # of the file system, or a package that it needs
+            raise UsageError(f"{self.url} cannot be listed: {cause_of(error)}.") from error
+        files = [_file(root, place, facts) for place, facts in found.items() if facts.get("type", "file") == "file"]
+        return sorted(files)
+
+    def open(self, file: RemoteFile, block: int) -> Any:
+        """Return a file that is read in blocks of so many bytes; it raises whatever fsspec does."""
+        return self._connected()[0].open(file.place, "rb", block_size=block, cache_type="readahead")
+
+    def read(self, file: RemoteFile, count: int, offset: int, name: str) -> bytes:
+        """Return up to `count` bytes at `offset` of a file.
+
+        Args:
+            file: one of `files`.
+            count, offset: bytes.
+            name: what to call it in a message.
+
+        Raises:
+            UnreadableImage: they cannot be had, or are not as many as the file should have, in three attempts.
+        """
+        expected = count if file.size < 0 else max(0, min(count, file.size - offset))
+        began, reason = time.monotonic(), ""
+        for attempt in range(_ATTEMPTS):
+            try:
+                data = self._part(file.place, count, offset)
+                if file.size < 0 or len(data) == expected:
+                    return data
+                reason = f"{len(data):,} bytes came, but it had {expected:,} when it was listed"
+            except Exception as error:  # of the file system: gone, forbidden, no network
+                reason = cause_of(error)
+                if _kinds(error) & _FINAL:
+                    break
+            if attempt + 1 == _ATTEMPTS or time.monotonic() - began > _PATIENCE:
+                break
+            time.sleep(_PAUSE * 4**attempt)
+        raise UnreadableImage(name, f"it cannot be downloaded: {reason}")
+
+    def _part(self, place: str, count: int, offset: int) -> bytes:
+        system, _ = self._connected()
+        if place.startswith("http"):  # a server that knows no parts of files would send all of it at once
+            with system.open(place, "rb", cache_type="none") as file:
+                if offset:
+                    file.seek(offset)
+                return bytes(file.read(count))
+        return bytes(system.cat_file(place, start=offset, end=offset + count))
+
+    def _connected(self) -> tuple[Any, str]:
+        """Return file system and place of `root`; one for each process, because its threads do not survive a fork."""
+        import fsspec
+
+        if self._opened is None or self._opened[0] != os.getpid():
+            system, place = fsspec.core.url_to_fs(self.root, **self.options, skip_instance_cache=True)
+            self._opened = (os.getpid(), system, place.rstrip("/"))
+        return self._opened[1:]
+
+
+def numbered(pattern: str) -> list[str]:
+    """Return the names that a pattern such as `train-{000..146}.tar` stands for.
+
+    Raises:
+        ValueError: a million names or more.
+    """
+    match = _NUMBERS.search(pattern)
+    if not match:
+        return [pattern]
+    first, last, digits = int(match[1]), int(match[2]), len(match[1])
+    if last - first >= _MOST_NAMES:
+        raise ValueError(f"{match[0]} stands for more than {_MOST_NAMES:,} names")
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    return [name for n in range(first, last + 1) for name in numbered(f"{before}{n:0{digits}d}{after}")]
+
+
+def cause_of(error: BaseException) -> str:
+    """Return what went wrong in words, from an error of fsspec or of a library under it."""
+    kinds = _kinds(error)
+    text = (str(error).strip().splitlines() or [""])[0][:300].rstrip(".") or type(error).__name__
+    if kinds & _NO_CREDENTIALS:
+        return (
+            f"no credentials were found ({text}); set them in the environment as the place's own tools expect it, or "
+            "options=dict(anon=True) for a public place"
+        )
+    if "PermissionError" in kinds:
+        return f"access is denied ({text}); check credentials and permissions"
+    if "FileNotFoundError" in kinds:
+        return f"it is not there ({text})"
+    if "ImportError" in kinds:
+        return f"a package is missing ({text}); pip install it"
+    return f"{type(error).__name__}: {text}"
+
+
+def _kinds(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _file(root: str, place: str, facts: Mapping[str, Any]) -> RemoteFile:
+    name = place[len(root) + 1 :] if place.startswith(f"{root}/") else place.rpartition("/")[2]
+    size = facts.get("size")
+    version = next((str(facts[key]) for key in _VERSIONS if facts.get(key)), "")
+    return RemoteFile(name, place, -1 if size is None else int(size), version)
