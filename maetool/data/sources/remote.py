@@ -79,10 +79,12 @@ class RemoteSource(Source):
         Raises:
             UnreadableImage: it cannot be downloaded, changed since the start, or has more than `most` bytes.
         """
-        file = RemoteFile(self._names[index], self._places[index], int(self._sizes[index]), self._versions[index])
-        path = self.path(index)
+        file, path = self._file(index), self.path(index)
         data = self._cache.get(index, _key(file), lambda: self._downloaded(file, path, most))
         return path, checked(data, path, most)
+
+    def _file(self, index: int) -> RemoteFile:
+        return RemoteFile(self._names[index], self._places[index], int(self._sizes[index]), self._versions[index])
 
     def _downloaded(self, file: RemoteFile, path: str, most: int) -> bytes:
         if file.size > most:

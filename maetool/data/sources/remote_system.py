@@ -29,13 +29,17 @@ _GLOB = re.compile(r"[*?\[]")
 _NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _MOST_NAMES = 10**6
 # Libraries of places need not be installed here, so their errors are known by name.
-_NO_CREDENTIALS = {
-    "NoCredentialsError",
-    "PartialCredentialsError",
-    "DefaultCredentialsError",
-    "LocalTokenNotFoundError",
-}
-_FINAL = {"FileNotFoundError", "PermissionError", "IsADirectoryError", "ImportError", *_NO_CREDENTIALS}
+_CAUSES = (
+    (
+        {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "LocalTokenNotFoundError"},
+        "no credentials were found ({}); set them in the environment as the place's own tools expect it, or "
+        "options=dict(anon=True) for a public place",
+    ),
+    ({"PermissionError", "GatedRepoError"}, "access is denied ({}); check credentials and permissions"),
+    ({"FileNotFoundError", "EntryNotFoundError", "RepositoryNotFoundError"}, "it is not there ({})"),
+    ({"ImportError"}, "a package is missing ({}); pip install it"),
+)
+_FINAL = {"IsADirectoryError"}.union(*(kinds for kinds, _ in _CAUSES))
 
 
 class RemoteFile(NamedTuple):
@@ -170,20 +174,9 @@ def numbered(pattern: str) -> list[str]:
 
 def cause_of(error: BaseException) -> str:
     """Return what went wrong in words, from an error of fsspec or of a library under it."""
-    kinds = _kinds(error)
-    text = (str(error).strip().splitlines() or [""])[0][:300].rstrip(".") or type(error).__name__
-    if kinds & _NO_CREDENTIALS:
-        return (
-            f"no credentials were found ({text}); set them in the environment as the place's own tools expect it, or "
-            "options=dict(anon=True) for a public place"
-        )
-    if "PermissionError" in kinds:
-        return f"access is denied ({text}); check credentials and permissions"
-    if "FileNotFoundError" in kinds:
-        return f"it is not there ({text})"
-    if "ImportError" in kinds:
-        return f"a package is missing ({text}); pip install it"
-    return f"{type(error).__name__}: {text}"
+    text = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    words = (words for kinds, words in _CAUSES if kinds & _kinds(error))
+    return next(words, f"{type(error).__name__}: {{}}").format(text)
 
 
 def _kinds(error: BaseException) -> set[str]:
