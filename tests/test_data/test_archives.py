@@ -16,7 +16,9 @@ from maetool.config.user_data import all_images, places
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.sources import ArchiveSource, WebDatasetSource
 from maetool.data.sources.kinds import has_classes, open_source, source_for
+from maetool.data.sources.packed import archives
 from maetool.data.sources.packed.archive import are_numbered
+from maetool.data.sources.packed.members import members_in
 from maetool.errors import UsageError
 
 
@@ -215,3 +217,39 @@ def test_a_bomb_in_a_zip_is_bounded(tmp_path):
     path.write_bytes(data)
     with pytest.raises(UnreadableImage, match="damaged"):
         ArchiveSource(path).read(0, 1000)
+
+
+def test_the_table_of_large_archives_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(archives, "_WORTH_KEEPING", 0)
+    read = []
+    monkeypatch.setattr(archives, "members_in", lambda path: read.append(path) or members_in(path))
+    path = pack(tmp_path / "x.tar", CLASSES)
+    os.utime(path, (1, 1))
+    for _ in range(2):
+        source = ArchiveSource(path)
+        assert names(source) == list(CLASSES) and source.read(3)[1] == list(CLASSES.values())[3]
+    assert len(read) == 1
+    for file in (tmp_path / "cache").rglob("*.npz"):
+        file.write_bytes(b"of another program")
+    assert len(ArchiveSource(path)) == 4 and len(read) == 2
+    pack(tmp_path / "x.tar", {"a/0.png": picture(7), "b/1.png": picture(8)})
+    assert names(ArchiveSource(path)) == ["a/0.png", "b/1.png"] and len(read) == 3
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar"])
+def test_numbered_archives_by_a_pattern(tmp_path, ending):
+    for number in range(9, 12):
+        pack(tmp_path / f"s-{number:03d}{ending}", {f"{number}.png": picture(number)})
+    assert names(ArchiveSource(f"{tmp_path}/s-{{010..011}}{ending}")) == ["10.png", "11.png"]
+    assert names(ArchiveSource(f"{tmp_path}/s-01*{ending}")) == ["10.png", "11.png"]
+    with pytest.raises(UsageError, match="no file is named so"):
+        ArchiveSource(f"{tmp_path}/t-*{ending}")
+
+
+def test_options_of_urls_are_refused_for_files(tmp_path):
+    path = pack(tmp_path / "x.tar", CLASSES)
+    with pytest.raises(UsageError, match="is no URL"):
+        ArchiveSource(path, options={"anon": True})
+    with pytest.raises(UsageError, match="nothing is cached"):
+        WebDatasetSource(path, cache_bytes=5)

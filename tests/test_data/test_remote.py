@@ -1,15 +1,12 @@
 """Files on other machines: S3 and Google Cloud by servers on this one, HTTP, and what goes wrong on the way."""
 
-import json
 import logging
 import os
 import pickle
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote
 
 import numpy as np
 import pytest
+from servers import Hub, serving
 
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.sources import RemoteSource, disk_cache, extras, remote_system
@@ -29,7 +26,7 @@ def test_what_is_a_url(tmp_path):
 def test_numbers_in_a_name():
     assert numbered("s3://b/train-{008..010}.tar") == [f"s3://b/train-{n}.tar" for n in ("008", "009", "010")]
     assert numbered("{0..1}/{1..2}") == ["0/1", "0/2", "1/1", "1/2"] and numbered("a") == ["a"]
-    with pytest.raises(ValueError, match="more than"):
+    with pytest.raises(UsageError, match="more than"):
         numbered("{0..99999999}")
 
 
@@ -104,63 +101,13 @@ def test_a_disk_that_is_full_is_told_once(tmp_path, caplog, monkeypatch):
     logger.removeHandler(caplog.handler)
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Serves `content`, by name; `faults` are what it does wrong the next times."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def do_HEAD(self):
-        self._answer(body=False)
-
-    def do_GET(self):
-        self._answer(body=True)
-
-    def _answer(self, body):
-        server, name = self.server, self.path.strip("/")
-        below = [k[len(name) + 1 :] for k in server.content if k.startswith(f"{name}/")]
-        inside = sorted({k.split("/")[0] + "/" * ("/" in k) for k in below})
-        fault = server.faults.pop(0) if body and server.faults and not inside else None
-        if body:
-            server.asked.append(name)
-        if name not in server.content and not inside:
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        links = "".join(f'<a href="{k}">x</a>' for k in inside)
-        data = server.content.get(name, links.encode())
-        part = self.headers.get("Range")
-        start, end = 0, len(data)
-        if part:
-            start, last = part.removeprefix("bytes=").split("-")
-            start, end = int(start), min(len(data), int(last or len(data)) + 1)
-        self.send_response(206 if part else (503 if fault == "busy" else 200))
-        self.send_header("Content-Length", str(end - start))
-        self.send_header("ETag", f'"{hash(data)}"')
-        if part:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
-        self.send_header("Content-Type", "application/octet-stream" if name in server.content else "text/html")
-        self.end_headers()
-        if body:
-            self.wfile.write(data[start:end] if fault is None else data[start : (start + end) // 2])
-        if fault:
-            self.close_connection = True
-
-
 @pytest.fixture
 def server():
     pytest.importorskip("fsspec")
     pytest.importorskip("aiohttp")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.content = {f"set/{name}": data for name, data in FILES.items()}
-        running.faults, running.asked = [], []
-        running.address = f"http://127.0.0.1:{running.server_port}/set"
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+    with serving({f"set/{name}": data for name, data in FILES.items()}) as running:
+        running.address += "/set"
         yield running
-        running.shutdown()
 
 
 @pytest.fixture
@@ -300,37 +247,6 @@ def test_google_cloud(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match="it is not there"):
         RemoteSource("gs://nowhere/set", tmp_path, options)
     server.stop()
-
-
-class Hub(Handler):
-    """Answers as the Hub does, for one data set `me/set`."""
-
-    def do_GET(self):
-        place, tree = unquote(self.path.partition("?")[0]), "/api/datasets/me/set/tree/main"
-        if place == "/api/datasets/me/set":
-            self._json({"id": "me/set", "sha": "0" * 40, "siblings": [], "private": False})
-        elif place.startswith(tree):
-            below = place.removeprefix(tree).strip("/")
-            self._json([self._facts(name) for name in self.server.content if name.startswith(f"{below}/")])
-        else:
-            self.path = place.replace("/datasets/me/set/resolve/main", "")
-            super().do_GET()
-
-    def do_POST(self):
-        asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["paths"]
-        self._json([self._facts(name) for name in asked if name in self.server.content])
-
-    def _facts(self, name):
-        data = self.server.content[name]
-        return {"type": "file", "path": name, "size": len(data), "oid": f"{hash(data):x}"}
-
-    def _json(self, value):
-        data = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(data)
 
 
 def test_the_hub(server, tmp_path):

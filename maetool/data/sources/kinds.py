@@ -9,7 +9,6 @@ from maetool.registry import SOURCES
 
 from .base import Source
 from .file_index import is_folder
-from .packed.archive import archives_at
 from .packed.members import ARCHIVE_ENDINGS
 from .packed.shards import is_shard_folder
 from .packed.webdataset import is_webdataset
@@ -74,7 +73,7 @@ def _table(root: Path) -> dict[str, Any]:
 
 
 def _of_archives(root: Path) -> dict[str, Any]:
-    kind = "WebDatasetSource" if is_webdataset(archives_at(os.path.abspath(root))) else "ArchiveSource"
+    kind = "WebDatasetSource" if is_webdataset(root) else "ArchiveSource"
     return {"type": kind, "root": str(root)}
 
 

@@ -100,10 +100,25 @@ class RemoteSystem:
                 found = {place: system.info(place) for place in numbered(pattern)}
             else:
                 found = (system.glob if _GLOB.search(pattern) else system.find)(pattern, detail=True)
+        except UsageError:
+            raise
         except Exception as error:  # of the file system, or a package that it needs
             raise UsageError(f"{self.url} cannot be listed: {cause_of(error)}.") from error
-        files = [_file(root, place, facts) for place, facts in found.items() if facts.get("type", "file") == "file"]
-        return sorted(files)
+        found = {place: facts for place, facts in found.items() if facts.get("type", "file") == "file"}
+        return sorted(_file(_name_below(root, place), place, facts) for place, facts in found.items())
+
+    def described(self, file: RemoteFile) -> RemoteFile:
+        """Return a file with its size and version, asked for where the list did not have them.
+
+        Raises:
+            UsageError: it cannot be asked for.
+        """
+        if file.size >= 0 and file.version:
+            return file
+        try:
+            return _file(file.name, file.place, self._connected()[0].info(file.place))
+        except Exception as error:
+            raise UsageError(f"{file.place} cannot be read: {cause_of(error)}.") from error
 
     def open(self, file: RemoteFile, block: int) -> Any:
         """Return a file that is read in blocks of so many bytes; it raises whatever fsspec does."""
@@ -160,14 +175,14 @@ def numbered(pattern: str) -> list[str]:
     """Return the names that a pattern such as `train-{000..146}.tar` stands for.
 
     Raises:
-        ValueError: a million names or more.
+        UsageError: a million names or more.
     """
     match = _NUMBERS.search(pattern)
     if not match:
         return [pattern]
     first, last, digits = int(match[1]), int(match[2]), len(match[1])
     if last - first >= _MOST_NAMES:
-        raise ValueError(f"{match[0]} stands for more than {_MOST_NAMES:,} names")
+        raise UsageError(f"{pattern} stands for more than {_MOST_NAMES:,} names: correct the numbers.")
     before, after = pattern[: match.start()], pattern[match.end() :]
     return [name for n in range(first, last + 1) for name in numbered(f"{before}{n:0{digits}d}{after}")]
 
@@ -183,8 +198,11 @@ def _kinds(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
 
 
-def _file(root: str, place: str, facts: Mapping[str, Any]) -> RemoteFile:
-    name = place[len(root) + 1 :] if place.startswith(f"{root}/") else place.rpartition("/")[2]
+def _name_below(root: str, place: str) -> str:
+    return place[len(root) + 1 :] if place.startswith(f"{root}/") else place.rpartition("/")[2]
+
+
+def _file(name: str, place: str, facts: Mapping[str, Any]) -> RemoteFile:
     size = facts.get("size")
     version = next((str(facts[key]) for key in _VERSIONS if facts.get(key)), "")
     return RemoteFile(name, place, -1 if size is None else int(size), version)

@@ -3,9 +3,10 @@
 import os
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,44 +16,50 @@ from maetool.reading import MOST_BYTES
 from maetool.registry import SOURCES
 
 from ..base import Source
-from .members import ARCHIVE_ENDINGS, Member, members_in, read_member
+from ..disk_cache import DiskCache
+from .archives import Archives, ArchiveTable, open_archives
+from .members import read_member
 from .names import Names
-from .open_files import OpenFiles
 
 
-@SOURCES.register_module()
-class ArchiveSource(Source):
-    """The images in a zip or tar archive, or in all of a folder, read in place.
+class MemberSource(Source):
+    """Images that are files in archives, here or on another machine."""
 
-    An archive counts as the folder that was packed: class folders in it are classes, below folders that all images
-    share. Of several archives each is a folder of its name, as those of ImageNet's classes, unless they are numbered
-    one after the other. A tar file must not be compressed, because it could then only be read from its beginning.
+    def _hold(
+        self,
+        archives: Archives,
+        table: ArchiveTable,
+        rows: np.ndarray,
+        names: Iterable[str],
+        cache: str | Path | None,
+        cache_bytes: int | None,
+    ) -> None:
+        """Keep where the images are in flat arrays, which processes share.
 
-    Args:
-        root: the archive, or a folder of archives.
+        Args:
+            archives: where they are.
+            table: of the archives.
+            rows: the images in the table, int64 (N,).
+            names: of the images.
+            cache, cache_bytes: see `RemoteSource`.
 
-    Raises:
-        UsageError: no archive, a damaged one, one that must be unpacked, or no image in it.
-    """
-
-    files_in: ClassVar[str | None] = "root"
-
-    def __init__(self, root: str | Path) -> None:
-        self.root = os.path.abspath(os.path.expanduser(root))
-        self.archives = archives_at(self.root)
-        members = [[m for m in members_in(path) if _is_image(m.name)] for path in self.archives]
-        if not any(members):
-            raise UsageError(
-                f"No image in {self.root}: expected archives of files that end in {', '.join(IMAGE_EXTENSIONS)}."
-            )
-        self._hold(members, _folders_of(self.archives, members))
-
-    def _hold(self, members: Sequence[Sequence[Member]], names: Sequence[Sequence[str]]) -> None:
-        """Keep members of each archive and their names in flat arrays, which processes share."""
-        self._names = Names.of([os.fsencode(name) for each in names for name in each])
-        columns = [(number, *member[1:]) for number, each in enumerate(members) for member in each]
-        self._columns = np.array(columns, np.int64).reshape(-1, 6)
-        self._files = OpenFiles(self.archives)
+        Raises:
+            UsageError: a cache for archives that are on this machine.
+        """
+        self.root, self.archives, self._files, self._remote = (
+            archives.root,
+            archives.paths,
+            archives.files,
+            archives.remote,
+        )
+        self._table, self._rows = table, rows
+        self._names = Names.of([os.fsencode(name) for name in names])
+        self._cache: DiskCache | None = None
+        if self._remote is not None:
+            keys, sizes = map(self._key, range(len(rows))), table.columns[rows, 4]
+            self._cache = DiskCache(cache, archives.root, keys, sizes, cache_bytes)
+        elif (cache, cache_bytes) != (None, None):
+            raise UsageError(f"{self.root} is no URL, so that nothing is cached: leave cache and cache_bytes out.")
 
     def __len__(self) -> int:
         return len(self._names)
@@ -63,7 +70,7 @@ class ArchiveSource(Source):
 
     def path(self, index: int) -> str:
         """Return archive and name of image `index`, for messages."""
-        return f"{self.archives[self._columns[index, 0]]}:{self.relative(index)}"
+        return f"{self.archives[self._table.columns[self._rows[index], 0]]}:{self.relative(index)}"
 
     def read(self, index: int, most: int = MOST_BYTES) -> tuple[str, bytes]:
         """Return archive and name of image `index`, and its bytes.
@@ -71,57 +78,84 @@ class ArchiveSource(Source):
         Raises:
             UnreadableImage: it is damaged, the archive changed, or it has more than `most` bytes.
         """
-        number, *facts = self._columns[index].tolist()
+        number, member = self._table.member(int(self._rows[index]))
         path = self.path(index)
-        return path, read_member(self._files, number, Member(self.relative(index), *facts), path, most)
+        if self._cache is None or member.size > most:
+            return path, read_member(self._files, number, member, path, most)
+        load = partial(read_member, self._files, number, member, path, most)
+        return path, self._cache.get(index, self._key(index), load)
+
+    def _key(self, index: int) -> str:
+        """Return what an image of another machine is kept by."""
+        number, member = self._table.member(int(self._rows[index]))
+        archive = self._remote[number] if self._remote else None
+        return f"{archive}{member}"
 
 
-def archives_at(root: str) -> list[str]:
-    """Return the archive at `root`, or those directly in the folder, sorted.
+@SOURCES.register_module()
+class ArchiveSource(MemberSource):
+    """The images in a zip or tar archive, or in all of a folder, read in place.
+
+    An archive counts as the folder that was packed: class folders in it are classes, below folders that all images
+    share. Of several archives each is a folder of its name, as those of ImageNet's classes, unless they are numbered
+    one after the other. A tar file must not be compressed, because it could then only be read from its beginning.
+
+    Args:
+        root: the archive, a folder of archives, or a pattern with `*` or `{000..146}`; or the URL of such, of which
+            then only the images are downloaded. What is in a tar file at a URL is known after it was read once.
+        cache, options, cache_bytes: of a URL, see `RemoteSource`.
 
     Raises:
-        UsageError: there is none, or one of another kind.
+        UsageError: no archive, a damaged one, one that must be unpacked, or no image in it.
     """
-    if os.path.isdir(root):
-        found = sorted(entry.path for entry in os.scandir(root) if entry.name.lower().endswith(ARCHIVE_ENDINGS))
-    else:
-        found = [root] if root.lower().endswith(ARCHIVE_ENDINGS) else []
-    if not found or not all(map(os.path.exists, found)):
-        packed = root.lower().endswith((".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"))
-        cure = "unpack it, or pack it again as zip or as tar without compression" if packed else "check the path"
-        raise UsageError(
-            f"There is no archive at {root}: expected a file that ends in {', '.join(ARCHIVE_ENDINGS)}, or a folder "
-            f"of such; {cure}."
-        )
-    return found
+
+    files_in: ClassVar[str | None] = "root"
+
+    def __init__(
+        self,
+        root: str | Path,
+        cache: str | Path | None = None,
+        options: Mapping[str, Any] | None = None,
+        cache_bytes: int | None = None,
+    ) -> None:
+        archives = open_archives(root, options)
+        table = archives.table()
+        rows = np.array([row for row in range(len(table)) if _is_image(table.names[row])], np.int64)
+        if not len(rows):
+            raise UsageError(
+                f"No image in {root}: expected are archives of files that end in {', '.join(IMAGE_EXTENSIONS)}."
+            )
+        numbers = table.columns[rows, 0]
+        inside = [[table.names[row] for row in rows[numbers == n]] for n in range(len(archives.paths))]
+        names = [name for each in _folders_of(archives.paths, inside) for name in each]
+        self._hold(archives, table, rows, names, cache, cache_bytes)
 
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
-def _folders_of(archives: Sequence[str], members: Sequence[Sequence[Member]]) -> list[list[str]]:
-    """Return the name of each member in the folder that its archive stands for."""
+def _folders_of(archives: Sequence[str], inside: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the name of each image in the folder that its archive stands for."""
     stems = [os.path.splitext(os.path.basename(path))[0] for path in archives]
     own = len(archives) > 1 and not are_numbered(stems)
     names = []
-    for stem, each in zip(stems, members, strict=True):
-        plain = [member.name for member in each]
-        plain = _without_shared(plain) if own or len(archives) == 1 else plain
+    for stem, each in zip(stems, inside, strict=True):
+        plain = _without_shared(each) if own or len(archives) == 1 else list(each)
         names.append([f"{stem}/{name}" for name in plain] if own else plain)
     if len({name for each in names for name in each}) < sum(map(len, names)):
         return [[f"{stem}/{name}" for name in each] for stem, each in zip(stems, names, strict=True)]
     return names
 
 
-def _without_shared(names: list[str]) -> list[str]:
+def _without_shared(names: Sequence[str]) -> list[str]:
     """Return names without the folders that all of them lie in."""
     shared = posixpath.commonpath(["/" + posixpath.dirname(name) for name in names]) if names else "/"
     return [name[len(shared.lstrip("/")) :].lstrip("/") for name in names]
 
 
 def are_numbered(stems: Sequence[str]) -> bool:
-    """Return whether `stems` are one word with consecutive numbers, as the names of shards are."""
+    """Return whether names are one word and numbers one after the other, as those of shards are."""
     parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", stem) for stem in stems]
     if not all(parts):
         return False

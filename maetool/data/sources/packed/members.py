@@ -7,18 +7,19 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from maetool.data.codecs.image_size import RAISE_LIMIT
 from maetool.data.codecs.images import UnreadableImage
 from maetool.errors import UsageError
 
-from .open_files import OpenFiles
+from .open_files import ReadsAtPlaces
 
 TAR_ENDINGS, ZIP_ENDINGS = (".tar",), (".zip", ".cbz")
 ARCHIVE_ENDINGS = (*TAR_ENDINGS, *ZIP_ENDINGS)
 TAR, STORED, DEFLATED = range(3)
 _LOCAL = Struct("<4s22xHH")  # signature, then the lengths of the name and of what follows it (APPNOTE, 4.3.7)
+_FIELDS = 64  # bytes of extra fields that most archives stay below: sizes of 64 bits and times have 60
 _ERRORS = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError),
     *(ValueError, ArithmeticError, LookupError, RecursionError),
@@ -45,36 +46,40 @@ class Member(NamedTuple):
     crc: int
 
 
-def members_in(path: str) -> list[Member]:
-    """Return the regular files of the archive `path` in its order, but hidden ones; of one name the last counts.
+def members_in(path: str, file: Any = None) -> list[Member]:
+    """Return the regular files of an archive in its order; hidden ones are left out, and of one name the last counts.
+
+    Args:
+        path: where it is.
+        file: the archive opened, where it is not on a disk.
 
     Raises:
         UsageError: no archive, a damaged one, or one that must be unpacked: encrypted, or of another compression.
     """
     try:
-        if not os.path.isfile(path):  # a named pipe would be waited for
+        if file is None and not os.path.isfile(path):  # a named pipe would be waited for
             raise OSError("it is not a regular file")
         read = _of_zip if path.lower().endswith(ZIP_ENDINGS) else _of_tar
-        members = {member.name: member for member in read(path) if not _is_hidden(member.name)}
+        members = {member.name: member for member in read(path, file) if not _is_hidden(member.name)}
     except UsageError:
         raise
     except _ERRORS as error:
         raise UsageError(
-            f"{path} cannot be read as an archive ({error}): expected a zip file, or a tar file that is not "
+            f"{path} cannot be read as an archive ({error}): expected is a zip file, or a tar file that is not "
             "compressed; copy it again, or unpack it."
         ) from error
     return list(members.values())
 
 
-def _of_tar(path: str) -> Iterator[Member]:
-    with tarfile.open(path, "r:") as archive:
+def _of_tar(path: str, file: Any) -> Iterator[Member]:
+    with tarfile.open(None if file else path, "r:", file) as archive:
         for entry in archive:
             if entry.isfile() and not entry.issparse():
                 yield Member(_cleaned(entry.name), TAR, entry.offset_data, entry.size, entry.size, -1)
 
 
-def _of_zip(path: str) -> Iterator[Member]:
-    with zipfile.ZipFile(path) as archive:
+def _of_zip(path: str, file: Any) -> Iterator[Member]:
+    with zipfile.ZipFile(file or path) as archive:
         for entry in archive.infolist():
             if entry.is_dir():
                 continue
@@ -98,7 +103,7 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def read_member(files: OpenFiles, number: int, member: Member, path: str, most: int) -> bytes:
+def read_member(files: ReadsAtPlaces, number: int, member: Member, path: str, most: int) -> bytes:
     """Return the content of a member of archive `number`.
 
     Args:
@@ -116,10 +121,11 @@ def read_member(files: OpenFiles, number: int, member: Member, path: str, most: 
             path, f"it has {member.size:,} bytes, more than the {most:,} that are read: {RAISE_LIMIT}"
         )
     try:
-        start = member.offset if member.kind == TAR else _start_in_zip(files, number, member.offset)
-        data = files.read(number, min(member.packed, most + 2**16), start)
+        data = _packed(files, number, member, min(member.packed, most + 2**16))
         if member.kind == DEFLATED:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.size + 1)
+    except UnreadableImage as error:
+        raise UnreadableImage(path, error.reason) from error
     except (OSError, zlib.error, ValueError) as error:
         raise UnreadableImage(path, (getattr(error, "strerror", None) or str(error)).lower()) from error
     if len(data) != member.size or (member.crc >= 0 and zlib.crc32(data) != member.crc):
@@ -129,9 +135,17 @@ def read_member(files: OpenFiles, number: int, member: Member, path: str, most: 
     return data
 
 
-def _start_in_zip(files: OpenFiles, number: int, offset: int) -> int:
-    header = files.read(number, _LOCAL.size, offset)
-    signature, name, extra = _LOCAL.unpack(header) if len(header) == _LOCAL.size else (b"", 0, 0)
+def _packed(files: ReadsAtPlaces, number: int, member: Member, count: int) -> bytes:
+    """Return up to `count` bytes of a member as they lie in the archive."""
+    if member.kind == TAR:
+        return files.read(number, count, member.offset)
+    # One read as a rule: the header has the name and a few fields more, whose lengths only it tells.
+    guess = _LOCAL.size + len(member.name.encode(errors="surrogateescape")) + _FIELDS
+    block = files.read(number, guess + count, member.offset)
+    signature, name, extra = _LOCAL.unpack(block[: _LOCAL.size]) if len(block) >= _LOCAL.size else (b"", 0, 0)
     if signature != b"PK\3\4":
         raise ValueError("damaged, or the archive changed since it was opened")
-    return offset + _LOCAL.size + name + extra
+    start = _LOCAL.size + name + extra
+    if start <= guess:
+        return block[start : start + count]
+    return files.read(number, count, member.offset + start)

@@ -4,11 +4,29 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from maetool.compat import read_at
 
 _OPEN_AT_ONCE = 128  # far below the usual limit of 1024 files of a process
+
+
+class ReadsAtPlaces(Protocol):
+    """Some files that are read at places.
+
+    Attributes:
+        paths: what they are called.
+    """
+
+    paths: Sequence[str]
+
+    def read(self, number: int, count: int, offset: int) -> bytes:
+        """Return up to `count` bytes at `offset` of file `number`.
+
+        Raises:
+            OSError, UnreadableImage: they cannot be read.
+        """
+        ...
 
 
 class OpenFiles:

@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Sequence
-from glob import glob
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from maetool.data.codecs.endings import IMAGE_EXTENSIONS
@@ -14,25 +15,28 @@ from maetool.errors import UsageError
 from maetool.registry import SOURCES
 
 from ..base import Labels
-from .archive import ArchiveSource, archives_at
-from .members import Member, members_in, read_member
-from .open_files import OpenFiles
+from .archive import MemberSource
+from .archives import ArchiveTable, open_archives
+from .members import read_member
 
 _MOST_LABEL_BYTES = 2**20
+_AT_ONCE = 16  # labels of another machine
 
 
 @SOURCES.register_module()
-class WebDatasetSource(ArchiveSource):
+class WebDatasetSource(MemberSource):
     """The images of WebDataset shards, read by offset, so that order and resume stay exact.
 
     The files of a sample have one name up to the first dot. Its image is the first that ends as images do, or in
     `image`; its label is what the file that ends in `label` says: a number, a word, or in JSON the key `label_key`.
 
     Args:
-        root: a shard, a folder of shards, or a pattern such as `data/train-*.tar`.
+        root: a shard, a folder of shards, or a pattern such as `data/train-*.tar` or `data/train-{000..146}.tar`; or
+            the URL of such, see `ArchiveSource`.
         image: ending of the images, such as "jpg" or "seg.png"; None, any.
         label: ending of the labels.
         label_key: what of a label in JSON.
+        cache, options, cache_bytes: of a URL, see `RemoteSource`.
 
     Raises:
         UsageError: no shards, damaged ones, or no image in them.
@@ -41,25 +45,27 @@ class WebDatasetSource(ArchiveSource):
     files_in: ClassVar[str | None] = "root"
 
     def __init__(
-        self, root: str | Path, image: str | None = None, label: str = "cls", label_key: str = "label"
+        self,
+        root: str | Path,
+        image: str | None = None,
+        label: str = "cls",
+        label_key: str = "label",
+        cache: str | Path | None = None,
+        options: Mapping[str, Any] | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
-        place = os.path.abspath(os.path.expanduser(root))
-        self.archives = sorted(glob(place)) if any(sign in place for sign in "*?[") else archives_at(place)
-        self.root = place if os.path.isdir(place) else os.path.dirname(place)
-        self.label, self._key = label.lstrip("."), label_key
-        pictures: list[list[Member]] = []
-        self._truths: list[tuple[int, Member] | None] = []
-        for number, path in enumerate(self.archives):
-            samples = _samples(members_in(path))
-            chosen = {key: _image_of(files, image) for key, files in samples.items()}
-            pictures.append([member for member in chosen.values() if member])
-            truths = [samples[key].get(self.label) for key, member in chosen.items() if member]
-            self._truths += [(number, truth) if truth else None for truth in truths]
-        if not any(pictures):
-            raise UsageError(f"No image in the shards of {place}: set `image` to the ending of the images in them.")
-        shards = [os.path.splitext(os.path.basename(path))[0] for path in self.archives]
-        names = [[f"{shard}/{m.name}" for m in each] for shard, each in zip(shards, pictures, strict=True)]
-        self._hold(pictures, names)
+        archives = open_archives(root, options)
+        table = archives.table()
+        self.label, self._label_key = label.lstrip("."), label_key
+        samples = _samples(table)
+        chosen = [(_image_of(files, image), files.get(self.label, -1)) for files in samples.values()]
+        rows = np.array([pair for pair in chosen if pair[0] is not None], np.int64).reshape(-1, 2)
+        if not len(rows):
+            raise UsageError(f"No image in the shards of {root}: set `image` to the ending of the images in them.")
+        self._truths = rows[:, 1]
+        shards = [os.path.splitext(os.path.basename(path))[0] for path in archives.paths]
+        names = [f"{shards[table.columns[row, 0]]}/{table.names[row]}" for row in rows[:, 0]]
+        self._hold(archives, table, rows[:, 0], names, cache, cache_bytes)
 
     def labels(self) -> Labels:
         """Return the labels: classes are numbers or words, sorted.
@@ -67,14 +73,14 @@ class WebDatasetSource(ArchiveSource):
         Raises:
             UsageError: a sample has none.
         """
-        without = [index for index, truth in enumerate(self._truths) if truth is None]
-        if without:
+        without = np.flatnonzero(self._truths < 0)
+        if len(without):
             raise UsageError(
-                f"{len(without)} of {len(self)} samples have no `.{self.label}` (first {self.path(without[0])}): set "
-                "source.label to the ending of the labels, such as json or txt."
+                f"{len(without)} of {len(self)} samples have no `.{self.label}` (first {self.path(int(without[0]))}): "
+                "set source.label to the ending of the labels, such as json or txt."
             )
-        files = OpenFiles(self.archives)
-        cells = [self._cell(files, *truth) for truth in self._truths if truth]
+        with ThreadPoolExecutor(_AT_ONCE if self._remote else 1) as threads:
+            cells = list(threads.map(self._cell, self._truths.tolist()))
         numbers = all(cell.removeprefix("-").isdecimal() and len(cell) < 100 for cell in cells)
         classes = sorted(set(cells), key=int if numbers else None)
         if len(classes) == 1:
@@ -82,37 +88,42 @@ class WebDatasetSource(ArchiveSource):
         place = {name: label for label, name in enumerate(classes)}
         return Labels(classes, torch.tensor([place[cell] for cell in cells]))
 
-    def _cell(self, files: OpenFiles, number: int, member: Member) -> str:
+    def _cell(self, row: int) -> str:
+        number, member = self._table.member(row)
         path = f"{self.archives[number]}:{member.name}"
         try:
-            text = read_member(files, number, member, path, _MOST_LABEL_BYTES).decode().strip()
-            value = json.loads(text)[self._key] if self.label.endswith("json") else text
+            text = read_member(self._files, number, member, path, _MOST_LABEL_BYTES).decode().strip()
+            value = json.loads(text)[self._label_key] if self.label.endswith("json") else text
         except Exception as error:  # damaged, no text, no JSON, another key
             raise UsageError(
-                f"{path} gives no label ({error}): expected a number, a word, or JSON with `{self._key}`."
+                f"{path} gives no label ({error}): expected is a number, a word, or JSON with `{self._label_key}`."
             ) from error
         if not isinstance(value, int | str) or value == "":
-            raise UsageError(f"{path} gives the label {value!r}: expected a number or a word.")
+            raise UsageError(f"{path} gives the label {value!r}: expected is a number or a word.")
         return str(value)
 
 
-def _samples(members: Sequence[Member]) -> dict[str, dict[str, Member]]:
-    """Return the files of each sample by their endings, which begin at the first dot of the file's name."""
-    samples: dict[str, dict[str, Member]] = {}
-    for member in members:
-        folder, _, name = member.name.rpartition("/")
+def _samples(table: ArchiveTable) -> dict[tuple[int, str], dict[str, int]]:
+    """Return the rows of the files of each sample by their endings, which begin at the first dot of the file's name."""
+    samples: dict[tuple[int, str], dict[str, int]] = {}
+    for row, archive in enumerate(table.columns[:, 0].tolist()):
+        folder, _, name = table.names[row].rpartition("/")
         stem, _, ending = name.partition(".")
-        samples.setdefault(f"{folder}/{stem}", {})[ending.lower()] = member
+        samples.setdefault((archive, f"{folder}/{stem}"), {})[ending.lower()] = row
     return samples
 
 
-def _image_of(files: dict[str, Member], image: str | None) -> Member | None:
+def _image_of(files: Mapping[str, int], image: str | None) -> int | None:
     if image is not None:
         return files.get(image.lstrip(".").lower())
-    return next((member for ending, member in files.items() if f".{ending}".endswith(IMAGE_EXTENSIONS)), None)
+    return next((row for ending, row in files.items() if f".{ending}".endswith(IMAGE_EXTENSIONS)), None)
 
 
-def is_webdataset(archives: Sequence[str]) -> bool:
-    """Return whether the first of some archives has files beside its images that share their names."""
-    samples = _samples(members_in(archives[0]))
-    return any(len(files) > 1 and _image_of(files, None) for files in samples.values())
+def is_webdataset(root: str | Path) -> bool:
+    """Return whether some archives have files beside their images that share their names.
+
+    Raises:
+        UsageError: there is none, or one cannot be read.
+    """
+    samples = _samples(open_archives(root).table())
+    return any(len(files) > 1 and _image_of(files, None) is not None for files in samples.values())
