@@ -6,7 +6,6 @@ labels. Without val, a fixed fifth of each class is held out. Only a linear laye
 
 import argparse
 import json
-from pathlib import Path
 
 from maetool.arguments import add_max_pixels, not_negative, positive
 
@@ -50,7 +49,7 @@ def main() -> None:
         models["untrained, "] = load_frozen(args.checkpoint, cfg, trained=False)
     chosen = {"limit": args.limit, "max_pixels": args.max_pixels}
     chosen = {name: value for name, value in chosen.items() if value}
-    train, val = ({**place, **chosen} for place in places(Path(args.data), True))
+    train, val = ({**place, **chosen} for place in places(args.data, True))
     sizes = [to_size(side, "--img-size") for side in args.img_size]
     evaluation = QuickEvaluation(train, val, args.pool, args.k, args.batch_size, args.workers, sizes)
     results = evaluation.run(models)

@@ -8,6 +8,7 @@ from mmengine import Config
 
 from maetool.annotations import fits, hints_of, parameters_of
 from maetool.data.datasets.base import DEBUG_SAMPLES
+from maetool.data.sources.kinds import is_absent
 from maetool.registry import DATASETS, ENCODERS, MODELS, SOURCES, as_usage_error, find_part
 
 from .facts import classes_of, loaders_of, parts_inside, schedulers_in, task_in
@@ -118,7 +119,7 @@ def _shrink_loader(name: str, loader: Any, drawn: str) -> list[str]:
     size = _BATCH if name == "train_dataloader" else min(loader.get("batch_size") or _BATCH, _BATCH)
     loader.batch_size, loader.num_workers = size, 0
     dataset = loader.dataset
-    missing = [place for place in _places(dataset) if isinstance(place, str | Path) and not Path(place).exists()]
+    missing = [place for place in _places(dataset) if isinstance(place, str | Path) and is_absent(place)]
     if not missing:
         return []
     loader.dataset = {"type": drawn, "pipeline": dataset.get("pipeline", [])}

@@ -14,6 +14,7 @@ from mmengine.config.lazy import LazyObject
 from mmengine.utils import get_object_from_string
 
 from maetool._deprecated import moved
+from maetool.data.sources.kinds import is_absent
 from maetool.errors import UsageError
 from maetool.registry import registered_name
 
@@ -115,7 +116,7 @@ def load_for(
     given = deepcopy(cfg)
     cfg.merge_from_dict({name: value for name, value in (flags or {}).items() if value is not None})
     if data:
-        if debug and not Path(data).expanduser().exists():  # drawn shapes replace the config's own data alone
+        if debug and is_absent(data):  # drawn shapes replace the config's own data alone
             raise UsageError(f"--data is {data}, which does not exist: name images that exist, or leave --data out.")
         check_sections(cfg)
         point_at(cfg, data, load_config(path))

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maetool.data.sources.kinds import has_classes, source_for
+from maetool.data.sources.kinds import has_classes, knows_labels, parts_at, source_for
 from maetool.data.sources.part_names import CONTENT, part_of
+from maetool.data.sources.remote_system import is_url
 from maetool.data.sources.table import parts_of_table
 from maetool.data.sources.table_columns import is_table
 from maetool.errors import UsageError
@@ -16,7 +17,7 @@ _ROBOFLOW = "_classes.csv"  # Roboflow's table of the classes of a part's images
 Place = dict[str, Any]
 
 
-def places(root: Path, labelled: bool) -> tuple[Place, Place]:
+def places(root: Path | str, labelled: bool) -> tuple[Place, Place]:
     """Return the arguments of a training and of a validation dataset of the user's images.
 
     Parts are known by their usual names in any case, see `maetool.data.sources.part_names`. Without a validation part a
@@ -24,17 +25,19 @@ def places(root: Path, labelled: bool) -> tuple[Place, Place]:
     left out, which a line of the log says.
 
     Args:
-        root: folder, text list or table; see `maetool.config.user_data.use_data`.
+        root: folder, text list, table, archive or URL; see `maetool.config.user_data.use_data`.
         labelled: the model needs labels.
 
     Raises:
         UsageError: several folders may be the same part.
     """
-    root = root.expanduser()
+    if is_url(root):
+        return _in_one_place(root, labelled)
+    root = Path(root).expanduser()
     if is_table(root) and source_for(root)["type"] == "TableSource":
         return _table(root)
     if not _is_folder_of_images(root):
-        return _held_out(_folder(root, labelled), labelled)
+        return _in_one_place(root, labelled)
     tables = _parts(path for path in sorted(root.iterdir()) if is_table(path) and path.is_file())
     if "train" in tables:
         _tell(root, tables, "val" in tables)
@@ -76,15 +79,27 @@ def test_place(root: Path, labelled: bool) -> Place | None:
 
 def all_images(data: str) -> Place:
     """Return the arguments of a dataset of all images at `data`, with labels if all are in class folders."""
-    root = Path(data)
+    root = data if is_url(data) else Path(data)
     place = _folder(root, False)
     return place if place["type"] == "CsvDataset" else {**place, "with_labels": has_classes(root)}
 
 
-def _folder(root: Path, with_labels: bool) -> Place:
+def _in_one_place(root: Path | str, labelled: bool) -> tuple[Place, Place]:
+    """Return the places of an archive, a database, or whatever else is one file or folder of all parts."""
+    parts = parts_at(source_for(root))
+    if not parts:
+        return _held_out(_folder(root, labelled), labelled)
+    _tell(root, set(parts), "val" in parts)
+    train = {"type": "SourceDataset", "source": parts["train"], "with_labels": labelled}
+    if "val" not in parts:
+        return _held_out(train, labelled)
+    return train, {**train, "source": parts["val"], "with_labels": labelled or knows_labels(parts["val"])}
+
+
+def _folder(root: Path | str, with_labels: bool) -> Place:
     source = source_for(root)
     if source["type"] == "TableSource":
-        return _csv(root)
+        return _csv(Path(root))
     kind = {"FolderSource": "ImageFolderDataset", "ShardSource": "ShardDataset"}.get(source["type"])
     place = {"type": kind, "root": str(root)} if kind else {"type": "SourceDataset", "source": source}
     return {**place, "with_labels": with_labels}
@@ -187,7 +202,7 @@ def _parts(paths: Any) -> dict[str, Path]:
     return parts
 
 
-def _tell(root: Path, parts: Sequence[str] | Any, validated: bool) -> None:
+def _tell(root: Path | str, parts: Sequence[str] | Any, validated: bool) -> None:
     """Say which parts are used, unless they are just a training and a validation part."""
     names = {part: Path(parts[part]).name if isinstance(parts, dict) else part for part in parts}
     if "test" in parts:

@@ -43,7 +43,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - for a detector a folder of COCO annotations, see `coco_places`,
     - for a segmentor the folder of a complete data set, laid out as the config says, or like ADE20K if the config
       draws its data; a `classes.txt` in it replaces the classes of the config,
-    - otherwise any folder, text list, archive or database, see `source_for`: 1,000 of the training images.
+    - an archive, database or URL with the usual names of parts inside, or archives with such names: `val`,
+    - otherwise any folder, text list, archive, database or URL, see `source_for`: 1,000 of the training images.
 
     Evaluators are fitted on the training images if these have labels; one with its own `dataloader` keeps it.
 
@@ -75,7 +76,7 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
         _use_pixels(cfg, data)
         return
     train, val = (
-        coco_places(Path(data)) if task == "detection" else places(Path(data), task in ("classification", "regression"))
+        coco_places(Path(data)) if task == "detection" else places(data, task in ("classification", "regression"))
     )
     if task == "regression":
         train, val = (_with_targets(place, cfg) for place in (train, val))

@@ -50,6 +50,10 @@ def places(tmp_path_factory):
     with zipfile.ZipFile(root / "images.zip", "w") as archive:
         for path in paths:
             archive.write(path, path.relative_to(folder))
+    with zipfile.ZipFile(root / "parts.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, f"train/{path.relative_to(folder)}")
+        archive.write(paths[0], "val/ant/0.png")
     with tarfile.open(root / "web-0.tar", "w") as archive:
         for path in paths:
             archive.add(path, f"{path.stem}.png")
@@ -62,6 +66,7 @@ def places(tmp_path_factory):
         "ArchiveSource": {"root": str(root / "images.zip")},
         "FrameSource": {"source": files},
         "MixtureSource": {"sources": {"a": files, "b": part}, "weights": {"a": 1.0, "b": 3.0}, "length": 6},
+        "PartSource": {"source": {"type": "ArchiveSource", "root": str(root / "parts.zip")}, "split": "train"},
         "PairedSource": {"sources": [files, part], "channels": [2 + 1, 3]},
         "TorchvisionSource": {"dataset": "ImageFolder", "arguments": {"root": str(folder)}},
         "WebDatasetSource": {"root": str(root / "web-*.tar")},
@@ -232,11 +237,11 @@ def test_configs_with_a_source_are_checked(places):
         check_config(over_a_source(type="FolderSourc", root="somewhere"))
 
 
-@pytest.mark.parametrize("kind", ["PairedSource", "MixtureSource", "FrameSource"])
+@pytest.mark.parametrize("kind", ["PairedSource", "MixtureSource", "FrameSource", "PartSource"])
 def test_sources_inside_of_sources_are_checked(kind):
     def around(inner):
         several = {"PairedSource": [inner, inner], "MixtureSource": {"a": inner, "b": inner}}
-        more = {"channels": [3, 3]} if kind == "PairedSource" else {}
+        more = {"PairedSource": {"channels": [3, 3]}, "PartSource": {"split": "val"}}.get(kind, {})
         inside = {"sources": several[kind]} if kind in several else {"source": inner}
         return over_a_source(type=kind, **inside, **more)
 

@@ -10,6 +10,7 @@ _PLACES = {
     "packed.lmdb_source": ("LmdbSource",),
     "mixture": ("MixtureSource",),
     "paired": ("PairedSource",),
+    "part": ("PartSource",),
     "remote": ("RemoteSource",),
     "packed.shard_source": ("ShardSource",),
     "table": ("TableSource",),

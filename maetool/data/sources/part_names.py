@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from maetool.errors import UsageError
 
@@ -36,12 +37,41 @@ _FLAGS |= {"is_valid": ("val", "train"), "is_validation": ("val", "train"), "is_
 _TRUTH = {"1": 0, "1.0": 0, "true": 0, "yes": 0, "0": 1, "0.0": 1, "false": 1, "no": 1}
 
 
+@lru_cache(2**16)
 def part_of(name: str) -> str | None:
     """Return "train", "val" or "test" for a usual name of such a part in any case; None for any other name.
 
     Years and words such as `images` may stand beside it: `train2017`, `images-Train`, `VAL_data`.
     """
-    words = [word for word in re.split(r"[\W\d_]+", name.lower().replace("held_out", "holdout")) if word]
+    return _part_of_words(_words(name))
+
+
+def parts_of(names: Iterable[str]) -> list[str] | None:
+    """Return the part that each of some names is of, words aside that all of them share; None where one is of none.
+
+    So `imagenet-train-000` and `imagenet-val-000` are of parts.
+    """
+    words = [_words(name) for name in names]
+    shared = set.intersection(*map(set, words)) - _PART_OF.keys() if words else set()
+    parts = [_part_of_words([word for word in each if word not in shared]) for each in words]
+    return None if None in parts else [part for part in parts if part]
+
+
+def part_in_path(name: str) -> tuple[str | None, str]:
+    """Return the part that the first folder of such a name in a path names, and the path without it."""
+    *folders, file = name.split("/")
+    for place, folder in enumerate(folders):
+        part = part_of(folder)
+        if part:
+            return part, "/".join([*folders[:place], *folders[place + 1 :], file])
+    return None, name
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W\d_]+", name.lower().replace("held_out", "holdout")) if word]
+
+
+def _part_of_words(words: list[str]) -> str | None:
     parts = {_PART_OF[word] for word in words if word in _PART_OF}
     rest = [word for word in words if word not in _PART_OF and word not in _BESIDE]
     return parts.pop() if len(parts) == 1 and not rest else None

@@ -1,5 +1,6 @@
 """Images inside of tables: Hugging Face `datasets`, and any indexed data set of Python such as torchvision's."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -17,6 +18,7 @@ from maetool.registry import SOURCES
 from .base import Labels, Source
 from .extras import need
 from .made import bytes_of
+from .part_names import part_of
 
 
 class _RowSource(Source):
@@ -57,9 +59,10 @@ class HuggingFaceSource(_RowSource):
     """The images of a data set of Hugging Face's `datasets`: saved to disk, in parquet files, or by name.
 
     Args:
-        name: folder that `save_to_disk` wrote, a parquet file or a folder of such, or the name of a data set on the
-            Hub, which is downloaded to the cache of `datasets` (HF_HOME).
-        split: which part of it.
+        name: folder that `save_to_disk` wrote, a Parquet file or a folder of such, whose names may tell their parts, or
+            the name of a data set on the Hub, which is downloaded to the cache of `datasets` (HF_HOME), and read from
+            there with HF_HUB_OFFLINE=1.
+        split: which part of it, as `datasets` calls it.
         image: column of the images; None, the only one of images.
         label: column of the labels; None, the only one of class labels, or `label`.
         config: name of its configuration on the Hub.
@@ -104,9 +107,15 @@ class HuggingFaceSource(_RowSource):
             raise UsageError(f"{self.root} has no column {self.label}: set source.label to one of {columns}.")
         values = list(self.all[self.label])
         names = getattr(self.all.features[self.label], "names", None)
-        if names:
-            return Labels(list(names), torch.tensor(values, dtype=torch.int64))
-        return _labels_of(self.root, values)
+        if not names:
+            return _labels_of(self.root, values)
+        without = [index for index, value in enumerate(values) if value is None or not 0 <= value < len(names)]
+        if without:
+            raise UsageError(
+                f"{len(without)} of {len(self)} rows have no label in the column {self.label} (first "
+                f"{self.path(without[0])}, {values[without[0]]}), as those of test parts: give another split or label."
+            )
+        return Labels(list(names), torch.tensor(values, dtype=torch.int64))
 
 
 def _loaded(name: str, split: str, config: str | None) -> Any:
@@ -116,16 +125,38 @@ def _loaded(name: str, split: str, config: str | None) -> Any:
         if os.path.isdir(name) and any(Path(name, file).is_file() for file in ("state.json", "dataset_dict.json")):
             rows = datasets.load_from_disk(name)
             rows = rows[split] if isinstance(rows, Mapping) else rows
-        elif name.endswith(".parquet") or (os.path.isdir(name) and any(Path(name).glob("*.parquet"))):
-            files = sorted(map(str, Path(name).glob("*.parquet"))) if os.path.isdir(name) else name
-            rows = datasets.load_dataset("parquet", data_files={split: files}, split=split)
+        elif os.path.isfile(name):
+            rows = datasets.load_dataset("parquet", data_files={split: name}, split=split)
         else:
             rows = datasets.load_dataset(name, config, split=split)
     except Exception as error:  # of the library: no such set, no such part, no network
-        raise UsageError(
-            f"{name} cannot be loaded by datasets, split {split} ({type(error).__name__}: {error})."
-        ) from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500].rstrip(".")
+        raise UsageError(f"{name} cannot be loaded by datasets, split {split} ({reason}).") from error
     return rows
+
+
+def splits_of(name: str) -> dict[str, str]:
+    """Return the names of the splits of a data set on the disk by the part that each is, "train", "val" or "test".
+
+    It is empty where there are not several of them, for training and for something else.
+
+    Raises:
+        UsageError: datasets is not installed, or cannot read it.
+    """
+    need("datasets", "HuggingFaceSource")
+    import datasets
+
+    if not os.path.isdir(name) or os.path.isfile(os.path.join(name, "state.json")):
+        return {}
+    try:
+        if os.path.isfile(os.path.join(name, "dataset_dict.json")):
+            names = json.loads(Path(name, "dataset_dict.json").read_text())["splits"]
+        else:
+            names = datasets.get_dataset_split_names(name)
+    except Exception as error:
+        raise UsageError(f"{name} cannot be read by datasets ({type(error).__name__}: {error}).") from error
+    parts = {part: split for split in names if (part := part_of(split))}
+    return parts if "train" in parts and len(parts) > 1 else {}
 
 
 def _column(root: str, kinds: Mapping[str, str], chosen: str | None, types: Sequence[str], usual: Sequence[str]) -> str:
@@ -179,8 +210,9 @@ class TorchvisionSource(_RowSource):
 
 def _labels_of(root: str, values: Sequence[Any]) -> Labels:
     """Return labels from numbers or words, whose sorted values are the classes."""
-    if not all(isinstance(value, int | str) for value in values):
-        raise UsageError(f"{root} has the label {values[0]!r}: expected whole numbers or words.")
+    odd = next((value for value in values if not isinstance(value, int | str)), "")
+    if odd != "":
+        raise UsageError(f"{root} has the label {odd!r}: expected are whole numbers or words.")
     classes = sorted(set(values), key=lambda value: (isinstance(value, str), value))
     if len(classes) < 2:
         raise UsageError(f"{root} has {len(classes)} class: labels tell two or more classes apart.")

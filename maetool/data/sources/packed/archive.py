@@ -17,6 +17,7 @@ from maetool.registry import SOURCES
 
 from ..base import Source
 from ..disk_cache import DiskCache
+from ..part_names import parts_of
 from .archives import Archives, ArchiveTable, open_archives
 from .members import read_member
 from .names import Names
@@ -98,7 +99,8 @@ class ArchiveSource(MemberSource):
 
     An archive counts as the folder that was packed: class folders in it are classes, below folders that all images
     share. Of several archives each is a folder of its name, as those of ImageNet's classes, unless they are numbered
-    one after the other. A tar file must not be compressed, because it could then only be read from its beginning.
+    one after the other; those that name parts, such as `train.zip` or `train-000.tar`, are folders of their part, see
+    `PartSource`. A tar file must not be compressed, because it could then only be read from its beginning.
 
     Args:
         root: the archive, a folder of archives, or a pattern with `*` or `{000..146}`; or the URL of such, of which
@@ -138,11 +140,14 @@ def _is_image(name: str) -> bool:
 def _folders_of(archives: Sequence[str], inside: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the name of each image in the folder that its archive stands for."""
     stems = [os.path.splitext(os.path.basename(path))[0] for path in archives]
-    own = len(archives) > 1 and not are_numbered(stems)
+    parts = parts_of(stems)
+    numbered = are_numbered(stems) if parts is None else all(stem[-1:].isdigit() for stem in stems)
+    own = len(archives) > 1 and not numbered
     names = []
-    for stem, each in zip(stems, inside, strict=True):
+    for place, (stem, each) in enumerate(zip(stems, inside, strict=True)):
         plain = _without_shared(each) if own or len(archives) == 1 else list(each)
-        names.append([f"{stem}/{name}" for name in plain] if own else plain)
+        folder = parts[place] if parts else stem
+        names.append([f"{folder}/{name}" for name in plain] if own or parts else plain)
     if len({name for each in names for name in each}) < sum(map(len, names)):
         return [[f"{stem}/{name}" for name in each] for stem, each in zip(stems, names, strict=True)]
     return names

@@ -15,6 +15,7 @@ from maetool.errors import UsageError
 from maetool.registry import SOURCES
 
 from ..base import Labels
+from ..part_names import parts_of
 from .archive import MemberSource
 from .archives import ArchiveTable, open_archives
 from .members import read_member
@@ -64,7 +65,8 @@ class WebDatasetSource(MemberSource):
             raise UsageError(f"No image in the shards of {root}: set `image` to the ending of the images in them.")
         self._truths = rows[:, 1]
         shards = [os.path.splitext(os.path.basename(path))[0] for path in archives.paths]
-        names = [f"{shards[table.columns[row, 0]]}/{table.names[row]}" for row in rows[:, 0]]
+        folders = [f"{part}/{shard}" for part, shard in zip(parts_of(shards) or (), shards, strict=False)] or shards
+        names = [f"{folders[table.columns[row, 0]]}/{table.names[row]}" for row in rows[:, 0]]
         self._hold(archives, table, rows[:, 0], names, cache, cache_bytes)
 
     def labels(self) -> Labels:
