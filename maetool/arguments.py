@@ -32,3 +32,11 @@ def add_max_pixels(parser: argparse.ArgumentParser, larger: str = "count as brok
     """
     help_text = f"largest number of pixels of an image; larger ones {larger} (default: 268,435,456)"
     parser.add_argument("--max-pixels", type=positive, metavar="N", help=help_text)
+
+
+def add_parts(parser: argparse.ArgumentParser) -> None:
+    """Add `--part` and `--join`, which exclude each other, to a command whose work several machines can divide."""
+    group = parser.add_mutually_exclusive_group()
+    what = "do only part I of N, from 0, as one of N machines: 0/16 to 15/16; run again, it goes on"
+    group.add_argument("--part", metavar="I/N", help=what)
+    group.add_argument("--join", action="store_true", help="check and join the parts, with their other arguments")

@@ -123,6 +123,9 @@ def check_torchrun(words, command):
 
 
 def check_sbatch(words, command):
+    if "--wrap" in words:
+        check_command(words[words.index("--wrap") + 1])
+        return
     script = next(number for number, word in enumerate(words) if word.startswith("tools/"))
     assert (ROOT / words[script]).is_file(), command
     check_tool("tools/train.py", words[script + 1 :], command)

@@ -150,6 +150,7 @@ WRONG = [
     "GPUS=8 tools/dist_train.sh 8 configs/mae/vit-t_shapes.py",
     "torchrun --processes 2 tools/train.py configs/mae/vit-t_shapes.py",
     "sbatch tools/slurm_train.sh configs/mae/vit-t_shapes.py --launch",
+    "sbatch --array=0-15 --wrap 'maetool prepare_dataset FOLDER OUT --parts 0/16'",
     "make everything",
     'pip install -e ".[all]"',
     "pip install maetool-extras",

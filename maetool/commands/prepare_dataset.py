@@ -2,8 +2,13 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from maetool.arguments import add_max_pixels, positive
+from maetool.arguments import add_max_pixels, add_parts, positive
+
+if TYPE_CHECKING:
+    from maetool.data.prepare.prepare import Recipe
+    from maetool.division import Part
 
 INTERRUPTED = "Stopped. The same command continues where it stopped."
 
@@ -22,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--exif", action="store_true", help="turn photographs as EXIF says, as viewers show them")
     add_max_pixels(parser, "are left out")
     parser.add_argument("--workers", type=positive, help="number of processes (default: number of cores)")
+    add_parts(parser)
     return parser.parse_args()
 
 
@@ -29,26 +35,51 @@ def main() -> None:
     """Prepare each part of the data and report what was left out."""
     args = parse_args()
     # Imported here so that --help answers at once.
+    from maetool.data.codecs.image_size import chosen_limit
+    from maetool.data.prepare.join import join
+    from maetool.data.prepare.prepare import REPORT, Recipe
+    from maetool.division import Part
+    from maetool.writing import check_folder
+
+    max_pixels, part = chosen_limit(args.max_pixels), Part.of(args.part) if args.part else None
+    recipe = Recipe(args.short_side, args.quality, args.layout, args.images_per_shard, args.exif)
+    source, out = Path(args.source), check_folder(args.out, "OUT")
+    split = all((source / name).is_dir() for name in ("train", "val"))
+    for name in ("train", "val") if split else (".",):
+        places = str(source / name), str(out / name)
+        if args.join:
+            written, left_out = join(*places, recipe, max_pixels)
+        else:
+            written, left_out = _prepare(*places, recipe, args.workers, max_pixels, part, name if split else None)
+        print(f"{written:,} images are in {out / name}; {len(left_out):,} were left out.")
+        for line in left_out[:5]:
+            print(f"  {line}")
+        if left_out and not part:
+            print(f"  The complete list, with reasons: {out / name / REPORT}")
+    print(
+        f"Part {part} is done; when all are, the same command joins them with --join in the place of --part."
+        if part
+        else f"Train on them with --data {out}"
+    )
+
+
+def _prepare(
+    source: str,
+    target: str,
+    recipe: "Recipe",
+    workers: int | None,
+    max_pixels: int,
+    part: "Part | None",
+    title: str | None,
+) -> tuple[int, list[str]]:
     from tqdm import tqdm
 
     from maetool.compat import usable_cores
-    from maetool.data.codecs.image_size import chosen_limit
-    from maetool.data.prepare.prepare import REPORT, Recipe, prepare
-    from maetool.data.sources.file_index import index_files
-    from maetool.writing import check_folder
+    from maetool.data.prepare.prepare import Job, prepare
+    from maetool.division import Part
 
-    max_pixels = chosen_limit(args.max_pixels)
-    recipe = Recipe(args.short_side, args.quality, args.layout, args.images_per_shard, args.exif)
-    source, out = Path(args.source), check_folder(args.out, "OUT")
-    split = all((source / part).is_dir() for part in ("train", "val"))
-    for part in ("train", "val") if split else (".",):
-        total = len(index_files(source / part))
-        with tqdm(total=total, unit="image", dynamic_ncols=True, desc=part if split else None) as bar:
-            workers = args.workers or usable_cores()
-            written, left_out = prepare(str(source / part), str(out / part), recipe, workers, bar.update, max_pixels)
-        print(f"{written:,} images are in {out / part}; {len(left_out):,} were left out.")
-        for line in left_out[:5]:
-            print(f"  {line}")
-        if left_out:
-            print(f"  The complete list, with reasons: {out / part / REPORT}")
-    print(f"Train on them with --data {out}")
+    images = len(Job.of(source, target, recipe).images_of(part or Part(0, 1)))
+    if not images:
+        print(f"Part {part} has no images of {source}: there are fewer shards than parts; see --images-per-shard.")
+    with tqdm(total=images, unit="image", dynamic_ncols=True, desc=title) as bar:
+        return prepare(source, target, recipe, workers or usable_cores(), bar.update, max_pixels, part)

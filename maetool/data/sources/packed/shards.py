@@ -13,7 +13,7 @@ import numpy as np
 from maetool._deprecated import moved
 from maetool.data.codecs.image_size import RAISE_LIMIT
 from maetool.data.codecs.images import UnreadableImage
-from maetool.errors import UsageError
+from maetool.errors import OutputError, UsageError
 from maetool.reading import MOST_BYTES, read_npz
 from maetool.writing import as_output_error, open_new, remove_file, write_file
 
@@ -38,7 +38,8 @@ class ShardWriter:
         path: where.
 
     Raises:
-        OutputError: here, in `add` and in `close`, where the disk is full or the place cannot be written.
+        OutputError: here, in `add` and in `close`, where the disk is full or the place cannot be written; in `close`
+            also where another process writes the same file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,6 +47,13 @@ class ShardWriter:
         with as_output_error(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open_new(self._part)
+            self._inode = os.fstat(self._file.fileno()).st_ino
+
+    def _is_own(self) -> bool:
+        """Return whether the unfinished file is still this writer's, and not that of another process."""
+        with suppress(OSError):
+            return os.stat(self._part).st_ino == self._inode
+        return False
 
     def __enter__(self) -> "ShardWriter":
         """Begin a context."""
@@ -59,7 +67,8 @@ class ShardWriter:
         finally:
             with suppress(OSError):  # it writes what it still holds
                 self._file.close()
-            remove_file(self._part)
+            if self._is_own():
+                remove_file(self._part)
 
     def add(self, name: str, data: bytes) -> None:
         """Append the file `name` with the content `data`, and a checksum in its header."""
@@ -74,6 +83,8 @@ class ShardWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            if not self._is_own():
+                raise OutputError(f"{self.path} is written by another process, too: let only one of the two run.")
             os.replace(self._part, self.path)
 
 
