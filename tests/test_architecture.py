@@ -64,7 +64,7 @@ FLOORS = {
     "config": {*ABOVE, "engine.optim", "data.datasets", "data.sources"},
     "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "visualization"},
     "pretrained": {
-        *{*ABOVE, *LOADING, "data", "data.transforms", "weights.formats"},
+        *{*ABOVE, *LOADING, "data", "data.sources", "data.transforms", "weights.formats", "division"},
         *{"models", "config", "parallel", "evaluation", "visualization"},
     },
     "engine.hooks": {

@@ -1,8 +1,17 @@
 """Write the features of images, unmasked, to a file."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from maetool.arguments import add_max_pixels, not_negative, positive
+from maetool.arguments import add_max_pixels, add_parts, not_negative, positive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from maetool.protocols import ModelLike, NamedImages
 
 INTERRUPTED = "Stopped; nothing was written."
 
@@ -24,6 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--workers", type=not_negative, help="loader processes (default: number of cores)")
     add_max_pixels(parser)
+    add_parts(parser)
     return parser.parse_args()
 
 
@@ -31,14 +41,61 @@ def main() -> None:
     """Load, extract, write."""
     args = parse_args()
     from maetool.config.load import load_config
-    from maetool.pretrained.extract import build_whole, check_out, extract, write_features
-    from maetool.pretrained.frozen import features_of, load_frozen
+    from maetool.division import Part
+    from maetool.pretrained.extract import build_whole, check_out
+    from maetool.pretrained.frozen import load_frozen
 
+    part = Part.of(args.part) if args.part else None
     out = check_out(args.out)
     model = load_frozen(args.checkpoint, load_config(args.config) if args.config else None)
     dataset = build_whole(model, args.data, args.max_pixels)
+    if part or args.join:
+        _divided(args, part, out, model, dataset)
+    else:
+        _write(out, _extract(args, model, dataset), dataset)
+
+
+def _divided(
+    args: argparse.Namespace, part: "Any | None", out: Path, model: "ModelLike", dataset: "NamedImages"
+) -> None:
+    """Extract a part, or join all."""
+    from maetool.pretrained.extract_parts import (
+        images_of,
+        is_done,
+        path_of,
+        read_parts,
+        remove_parts,
+        settings_of,
+        write_part,
+    )
+
+    settings = settings_of(model, dataset, args.pool, args.batch_size)
+    if part is None:
+        _write(out, read_parts(out, settings), dataset)
+        remove_parts(out)
+    elif is_done(out, part, settings):
+        print(f"{path_of(out, part)}: part {part} was written earlier, with the same settings.")
+    else:
+        images = images_of(part, len(dataset), args.batch_size)
+        outputs = _extract(args, model, dataset, images)
+        path, lost = write_part(out, part, settings, outputs), len(images) - len(outputs["index"])
+        print(f"{path}: part {part}, {len(images) - lost:,} images; {lost} unreadable. When all parts are written,")
+        print("the same command joins them with --join in the place of --part.")
+
+
+def _extract(
+    args: argparse.Namespace, model: "ModelLike", dataset: "NamedImages", images: range | None = None
+) -> "dict[str, Tensor]":
+    from maetool.pretrained.extract import extract
+    from maetool.pretrained.frozen import features_of
+
     features = {"features": features_of(model, args.pool)}
-    outputs = extract(model, dataset, features, batch_size=args.batch_size, workers=args.workers)
+    return extract(model, dataset, features, batch_size=args.batch_size, workers=args.workers, images=images)
+
+
+def _write(out: Path, outputs: "Mapping[str, Tensor]", dataset: "NamedImages") -> None:
+    from maetool.pretrained.extract import write_features
+
     names = [dataset.name_of(i) for i in outputs["index"].tolist()]
     write_features(out, outputs["features"].numpy(), names, outputs.get("label"), dataset.classes)
     classes = f"labels of {len(dataset.classes)} classes" if dataset.classes else "no labels"

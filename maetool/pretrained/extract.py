@@ -1,12 +1,14 @@
 """Extracts the features of a user's images and writes them to a file."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
+import torch
 from mmengine.device import get_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -68,6 +70,7 @@ def extract(
     title: str = "",
     batch_size: int = 64,
     workers: int | None = None,
+    images: range | None = None,
 ) -> dict[str, Tensor]:
     """Run `collect_features` on a dataset, on the best available device and with a progress bar.
 
@@ -78,21 +81,40 @@ def extract(
         title: title of the progress bar.
         batch_size: images per batch.
         workers: number of loader workers; by default the number of cores.
+        images: the indices of those to read, by default all; without any, there is only an empty `index`.
 
     Raises:
         UsageError: no image can be read.
     """
-    workers = min(usable_cores() if workers is None else workers, -(-len(dataset) // batch_size))
+    images = range(len(dataset)) if images is None else images
+    if not images:
+        return {"index": torch.zeros(0, dtype=torch.int64)}
+    workers = min(usable_cores() if workers is None else workers, -(-len(images) // batch_size))
+    sampler = KeyedSampler(dataset, shuffle=False)
+    sampler.set_position(0, images.start)
     loader: DataLoader[Any] = DataLoader(
         cast(Dataset[Any], dataset),
         batch_size,
-        sampler=KeyedSampler(dataset, shuffle=False),
+        sampler=_First(sampler, len(images)),
         num_workers=workers,
         collate_fn=collate_samples,
         worker_init_fn=ignore_signals_in_workers(),
     )
     model = model.to(get_device()).eval()
     return collect_features(model, tqdm(loader, desc=title or None, unit="batch", dynamic_ncols=True), features)
+
+
+class _First:
+    """The first samples of a sampler."""
+
+    def __init__(self, sampler: KeyedSampler, number: int) -> None:
+        self.sampler, self.number = sampler, number
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self.sampler, self.number)
 
 
 def check_out(out: str) -> Path:
