@@ -1,7 +1,7 @@
 """Images with a PNG of classes each, in folders as those of ADE20K, Cityscapes and Pascal VOC."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from maetool.data.codecs.images import UnreadableImage, read_bytes
 from maetool.data.codecs.options import ReadOptions
 from maetool.data.codecs.orientation import orientation_of, turned
 from maetool.data.sources.file_index import FileIndex
-from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 from maetool.ops.geometry import format_size
 from maetool.reading import read_text
@@ -26,10 +25,10 @@ from maetool.registry import DATASETS
 from .dense import DenseDataset
 from .file_dataset import FileDataset
 from .mask_values import LOOKED_AT, MaskValues
+from .segmentation_files import HOW_TO_SET, Place, paired_files
 from .subsets import Subset, evenly_spaced
 
 CLASSES_FILE = "classes.txt"
-_HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
 
 
 @DATASETS.register_module()
@@ -87,15 +86,13 @@ class SegmentationDataset(DenseDataset, FileDataset):
         if palette is not None and len(palette) != len(listed):
             raise UsageError(f"palette has {len(palette)} colours, but there are {len(listed)} classes.")
         self._num_classes = len(listed)
-        pictures = _files(self.root / images, image_suffix, "image_suffix")
-        truths = _files(self.root / annotations, annotation_suffix, "annotation_suffix")
-        expected = sorted(pictures | truths) if names is None else _listed(self.root / names)
-        _check_pairs(expected, pictures, truths)
+        places = self.root / images, self.root / annotations
+        self._shared = Place(places[0], image_suffix, "image_suffix", "image")
+        masks = Place(places[1], annotation_suffix, "annotation_suffix", "PNG of classes")
+        pictures, truths = paired_files(self._shared, masks, None if names is None else self.root / names)
         subset = Subset(limit=limit, seed=seed)
-        self.names = [expected[i] for i in subset.choose(len(expected), None).tolist()]
-        self._truths = [truths[name] for name in self.names]
-        paths = [os.fsencode(os.path.abspath(pictures[name])) for name in expected]
-        files = FileIndex(os.path.abspath(self.root / images), Names.of(paths))
+        files, self._masks = (FileIndex(os.path.abspath(p), n) for p, n in zip(places, (pictures, truths), strict=True))
+        self._chosen = subset.choose(len(files), None)
         options = ReadOptions(exif, eight_bit)
         super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels, options)
         self.classes = listed
@@ -109,7 +106,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
             UsageError: the PNG holds classes beyond the list.
         """
         sample = super().stored(index)
-        path, found = self._truths[index], size_of(sample["inputs"])
+        path, found = self._mask_of(index), size_of(sample["inputs"])
         values = read_index_png(path, self.max_pixels, self.options.exif)
         if values.shape != found:
             reason = (
@@ -138,7 +135,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         counts, read = np.zeros(256, np.int64), 0
         for index in evenly_spaced(len(self), LOOKED_AT).tolist():
             try:
-                found = np.bincount(read_index_png(self._truths[index], self.max_pixels).ravel())
+                found = np.bincount(read_index_png(self._mask_of(index), self.max_pixels).ravel())
             except UnreadableImage:
                 continue
             longest = max(len(counts), len(found))
@@ -148,9 +145,17 @@ class SegmentationDataset(DenseDataset, FileDataset):
 
     def name_of(self, index: int) -> str:
         """Return the name that the image at `index` and its PNG share."""
-        return self.names[index]
+        return self._shared.name_of(self.files.relative(index))
 
-    def _classes_of(self, values: np.ndarray, path: Path) -> Tensor:
+    @property
+    def names(self) -> list[str]:
+        """The names that images and their PNGs share."""
+        return [self.name_of(index) for index in range(len(self))]
+
+    def _mask_of(self, index: int) -> str:
+        return self._masks.path(int(self._chosen[index]))
+
+    def _classes_of(self, values: np.ndarray, path: str) -> Tensor:
         ignored = values == self.ignore_index
         if self.zero_is_ignored:
             ignored, values = ignored | (values == 0), values - 1
@@ -165,7 +170,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         return torch.from_numpy(np.where(ignored, self.ignore_index, values))
 
 
-def read_index_png(path: Path, max_pixels: int = MAX_PIXELS, exif: bool = False) -> np.ndarray:
+def read_index_png(path: str | Path, max_pixels: int = MAX_PIXELS, exif: bool = False) -> np.ndarray:
     """Return the values of the PNG `path` of one channel, grey or with a palette, int64 (H, W); `exif` turns it.
 
     Raises:
@@ -190,7 +195,7 @@ def read_index_png(path: Path, max_pixels: int = MAX_PIXELS, exif: bool = False)
     return values.astype(np.int64)
 
 
-def _refuse_lossy(path: Path, data: bytes) -> None:
+def _refuse_lossy(path: str | Path, data: bytes) -> None:
     if data.startswith(b"\xff\xd8") or (data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8 "):
         raise UsageError(
             f"{path} is a JPEG or lossy WebP, whose compression changes the values of pixels and so their classes: "
@@ -210,39 +215,6 @@ def read_classes(root: Path) -> list[str]:
     if len(names) < 2:
         raise UsageError(
             f"{path} lists {len(names)} classes, but two or more are needed: write one name a line, in the order of "
-            "their numbers, or set dataset.classes; if the folder is wrong, " + _HOW_TO_SET + "."
+            "their numbers, or set dataset.classes; if the folder is wrong, " + HOW_TO_SET + "."
         )
     return names
-
-
-def _files(folder: Path, suffix: str, option: str) -> dict[str, Path]:
-    """Return name to file of all files below a folder that end so, in upper or lower case."""
-    if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}: {_HOW_TO_SET}.")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    found = [path for path in files if path.name.lower().endswith(suffix.lower())]
-    if files and not found:
-        endings = ", ".join(sorted({path.suffix for path in files})[:5])
-        raise UsageError(
-            f"No file in {folder} ends in {suffix}, but there are {len(files)} that end in {endings}: set "
-            f"dataset.{option} to the ending that counts."
-        )
-    return {path.relative_to(folder).as_posix()[: -len(suffix) or None]: path for path in found}
-
-
-def _listed(path: Path) -> list[str]:
-    if not path.is_file():
-        raise UsageError(f"There is no list {path}: {_HOW_TO_SET}, or set dataset.names.")
-    return [line.strip() for line in read_text(path, "one name of an image a line").splitlines() if line.strip()]
-
-
-def _check_pairs(wanted: Sequence[str], pictures: Mapping[str, Path], truths: Mapping[str, Path]) -> None:
-    if not wanted:
-        raise UsageError("The data set holds no image: check the folders, image_suffix and names.")
-    for kind, other, files in (("PNG of classes", "image", truths), ("image", "PNG of classes", pictures)):
-        lonely = [name for name in wanted if name not in files]
-        if lonely:
-            raise UsageError(
-                f"{len(lonely)} of {len(wanted)} names have no {kind} (first `{lonely[0]}`): add it, remove the {other}"
-                " too, or list the names to use in a text file, dataset.names."
-            )

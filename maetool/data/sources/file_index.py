@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,29 +142,47 @@ def _scan_folder(root: str) -> tuple[_Scan, Dependencies]:
     names: list[bytes] = []
     states: dict[bytes, tuple[int, int]] = {}
     others: Counter[str] = Counter()
+    for folder, entry in walk(root, states):
+        name = os.path.join(folder, entry.name)
+        if _is_image(os.path.join(top, folder), entry.name, extensions):
+            names.append(name)
+        else:
+            ending = ending_of(os.fsdecode(name))
+            others[ending or "no extension"] += 1
+    if not names:
+        raise UsageError(_nothing_found(root, others))
+    return _Scan(Names.of(sorted(names)), others), Dependencies.of(states, began)
+
+
+def walk(root: str, states: dict[bytes, tuple[int, int]]) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
+    """Yield every entry at any depth below a folder that is no folder, with its folder as seen from `root`.
+
+    Symbolic links to folders are followed, each folder is visited once, and hidden entries are skipped.
+
+    Args:
+        root: the folder.
+        states: the state of each folder that is visited is entered, see `array_cache.state_of`.
+
+    Raises:
+        UsageError: a folder may not be read.
+    """
     visited: set[tuple[int, int]] = set()
     pending = deque([b""])
     while pending:
         folder = pending.pop()
-        path = os.path.join(top, folder)
+        path = os.path.join(os.fsencode(root), folder)
         state, identity, entries = _read_folder(path)
         if identity in visited:
             continue
         visited.add(identity)
         states[path] = state
         for entry in entries:
-            name = os.path.join(folder, entry.name)
             if is_folder(entry):
+                name = os.path.join(folder, entry.name)
                 # Links wait until all real folders are done, so that a file is found under its own name.
                 pending.appendleft(name) if entry.is_symlink() else pending.append(name)
-            elif _is_image(path, entry.name, extensions):
-                names.append(name)
             else:
-                ending = ending_of(os.fsdecode(name))
-                others[ending or "no extension"] += 1
-    if not names:
-        raise UsageError(_nothing_found(root, others))
-    return _Scan(Names.of(sorted(names)), others), Dependencies.of(states, began)
+                yield folder, entry
 
 
 def _is_image(folder: bytes, name: bytes, extensions: tuple[bytes, ...]) -> bool:

@@ -1,10 +1,11 @@
 """Image files and their labels in a table, csv or Parquet."""
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from .file_index import FileIndex
 from .measurements import read_measurements
 from .packed.names import Names
 from .part_names import check_part, parts_in_column, split_column_of
+from .table_cache import cached_table
 from .table_columns import FORMS, Columns, open_table
 from .unknown import Policy, UnknownLabels, refuse_measurements
 
@@ -31,7 +33,7 @@ class TableSource(FileIndex):
     The table has a header with the column `path`, `filename` or `image`, relative to `root`. One label for each image
     stands in the column `label`; other columns are then ignored. Several labels for an image are columns of 0 and 1,
     one for each class, as in most medical and remote sensing tables. A column such as `split` that names parts is no
-    class.
+    class. What was read is cached, and read again when the table, or a folder that its images lie in, has changed.
 
     Args:
         csv_file: the table: csv with comma, semicolon or tab between columns, or Parquet, which pyarrow reads.
@@ -63,7 +65,14 @@ class TableSource(FileIndex):
         missing: Policy = "refuse",
     ) -> None:
         unknown = UnknownLabels(uncertain, missing)
-        files, labels, groups = _read(csv_file, root, split, group_column, unknown, targets)
+        asked: dict[str, Any] = {
+            "root": root and os.path.abspath(os.path.expanduser(root)),
+            "split": split,
+            "groups": group_column,
+        }
+        asked |= {"targets": targets, "uncertain": uncertain, "missing": missing}
+        read = functools.partial(_read, csv_file, root, split, group_column, unknown, targets)
+        files, labels, groups = cached_table(csv_file, asked, read)
         super().__init__(files.root, files.names)
         object.__setattr__(self, "_labels", labels)
         object.__setattr__(self, "_groups", groups)
@@ -103,9 +112,10 @@ def cells_of_table(csv_file: str | Path) -> tuple[list[str], list[list[str]], st
     Raises:
         UsageError: the table cannot be read.
     """
-    header, rows = _rows(os.path.abspath(os.path.expanduser(csv_file)))
-    path = _path_column(header)
-    return header, rows, None if path is None else header[path]
+    table = open_table(csv_file)
+    path = _path_column(table.header)
+    rows = [list(row) for row in zip(*map(table.column, range(len(table.header))), strict=True)]
+    return table.header, rows, None if path is None else table.header[path]
 
 
 def parts_of_table(csv_file: str | Path) -> set[str]:
