@@ -136,7 +136,7 @@ def test_tiff_that_needs_a_package_says_which(monkeypatch):
     file = io.BytesIO()
     tifffile.imwrite(file, values(), compression="zlib")
     monkeypatch.setattr(tiff, "find_spec", lambda name: None)
-    monkeypatch.setattr(tiff, "_PLAIN", ())
+    monkeypatch.setattr(tiff, "PLAIN", ())
     with pytest.raises(UnreadableImage, match="pip install imagecodecs"):
         decode_image(file.getvalue(), 1)
 
@@ -282,3 +282,19 @@ def test_a_prepared_set_is_not_continued_with_another_choice_of_exif(tmp_path):
     prepare(str(tmp_path / "in"), str(tmp_path / "out"), ways[0], 1, lambda done: None)
     with pytest.raises(UsageError, match="exif True instead of False"):
         prepare(str(tmp_path / "in"), str(tmp_path / "out"), ways[1], 1, lambda done: None)
+
+
+def oriented(orientation, kind=np.uint8):
+    """A TIFF that states an orientation."""
+    array = (np.arange(14 * 11 * 3).reshape(14, 11, 3) % 250).astype(kind)
+    tag = (274, 3, 1, orientation, True)
+    tifffile.imwrite(file := io.BytesIO(), array, photometric="rgb", extratags=[tag], metadata=None)
+    return file.getvalue(), torch.from_numpy(array).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_a_tiff_is_turned_once_and_on_request_only(orientation, kind):
+    data, stored = oriented(orientation, kind)
+    assert torch.equal(decode_image(data), stored)
+    assert torch.equal(decode_image(data, options=TURN), turned(stored, orientation))

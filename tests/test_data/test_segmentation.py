@@ -333,3 +333,21 @@ def test_the_layouts_of_known_data_sets(repository, tmp_path, name, picture, tru
 def test_a_word_is_no_list_of_classes(tmp_path):
     with pytest.raises(UsageError, match="classes is 'road', a word, but must be a list"):
         SegmentationDataset(tmp_path, classes="road")
+
+
+@pytest.mark.parametrize("exif", [False, True])
+def test_a_mask_in_tiff_is_turned_on_request_only(folder, exif):
+    import tifffile
+
+    (folder / "pictures/town/1.jpg").unlink()
+    for place, values in (("pictures", np.zeros((6, 8, 3), np.uint8)), ("truth", np.arange(48).reshape(6, 8) % 3)):
+        photometric = "rgb" if values.ndim == 3 else "minisblack"
+        tag = (274, 3, 1, 6, True)
+        tifffile.imwrite(
+            folder / place / "town/1.tif", values.astype(np.uint8), photometric=photometric, extratags=[tag]
+        )
+    (folder / "names.txt").write_text("town/1\n")
+    options = {"image_suffix": ".tif", "annotation_suffix": ".tif", "names": "names.txt"}
+    sample = SegmentationDataset(folder, **PLACES, **options, exif=exif)[0]
+    expected = torch.arange(48).reshape(6, 8) % 3
+    assert torch.equal(sample["semantic"], expected.rot90(-1) if exif else expected)

@@ -19,6 +19,7 @@ from .png import HEAD, SIGNATURE, chunks
 # 16,384 x 16,384. Pillow refuses at two thirds of it, but there are honest maps of classes of 16,000 x 16,000.
 MAX_PIXELS = 2**28
 RAISE_LIMIT = "raise dataset.max_pixels (--max-pixels of a tool)"
+BY_WINDOWS = "read it by windows (a WindowSource around its source)"
 # For each of these pixels a file may have 8 bytes (16 bits of RGBA, float64), besides what it says about the image, and
 # a decoded image 4 (uint8 of RGBA, float32 of one channel).
 _STORED_BYTES, _FACTS, DECODED_BYTES = 8, 2**24, 4
@@ -99,8 +100,8 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
     """
     if height * width > max_pixels:
         raise Refused(
-            f"it has {height:,} x {width:,} pixels, more than max_pixels={max_pixels:,} allows: shrink it, or "
-            f"{RAISE_LIMIT}"
+            f"it has {height:,} x {width:,} pixels, more than max_pixels={max_pixels:,} allows: {BY_WINDOWS}, "
+            f"shrink it, or {RAISE_LIMIT}"
         )
 
 
@@ -123,7 +124,7 @@ def check_array(shape: Sequence[int], dtype: np.dtype, in_chans: int, max_pixels
     if values // in_chans > max_pixels or size > DECODED_BYTES * max_pixels:
         raise Refused(
             f"an array of shape {tuple(map(int, shape))} and type {dtype}, {size:,} bytes, more than max_pixels="
-            f"{max_pixels:,} allows at {DECODED_BYTES} bytes each: cut it, or {RAISE_LIMIT}"
+            f"{max_pixels:,} allows at {DECODED_BYTES} bytes each: {BY_WINDOWS}, or {RAISE_LIMIT}"
         )
 
 

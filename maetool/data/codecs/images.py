@@ -18,10 +18,10 @@ from .arrays import decode_array, is_array
 from .deep import decode_deep, is_deep
 from .endings import ARRAY_EXTENSIONS as ARRAY_EXTENSIONS  # also the names that users of images look for here
 from .endings import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
-from .image_size import MAX_PIXELS, RAISE_LIMIT, Refused, most_bytes, open_by_pillow, photo_size
+from .image_size import BY_WINDOWS, MAX_PIXELS, RAISE_LIMIT, Refused, most_bytes, open_by_pillow, photo_size
 from .jpeg import read_header
 from .options import AS_STORED, ReadOptions
-from .orientation import UPRIGHT, orientation_of, turned
+from .orientation import UPRIGHT, orientation_of, stored_pixels, turned
 from .png import without_remarks
 
 BACKENDS = ("cv2", "pillow", "torchcodec")
@@ -69,7 +69,7 @@ def read_bytes(path: str | Path, most: int | None = None) -> bytes:
     try:
         data = read_file(path, most_bytes(MAX_PIXELS) if most is None else most)
     except OSError as error:
-        cure = f": {RAISE_LIMIT} if it is an image" if error.errno == errno.EFBIG else ""
+        cure = f": {BY_WINDOWS}, or {RAISE_LIMIT} if it is an image" if error.errno == errno.EFBIG else ""
         raise UnreadableImage(path, (error.strerror or str(error)).lower() + cure) from error
     if not data:
         raise UnreadableImage(path, "the file is empty")
@@ -126,10 +126,8 @@ def decode_image(
     try:
         if is_array(data):
             pixels = decode_array(data, in_chans, in_chans in _DECODE_FLAGS, max_pixels, options.gaps)
-            if pixels is not None:
-                return torch.from_numpy(pixels)
             # Pillow, because OpenCV multiplies colours by alpha and scales 16-bit RGB wrongly in TIFF.
-            image = torch.from_numpy(_decode_by_pillow(data, in_chans, max_pixels))
+            image = torch.from_numpy(_decode_by_pillow(data, in_chans, max_pixels) if pixels is None else pixels)
         elif is_deep(data):
             pixels = decode_deep(data, in_chans, max_pixels, options.eight_bit)
             image = torch.from_numpy(pixels)
@@ -218,8 +216,7 @@ def _decode_by_pillow(data: bytes, in_chans: int, max_pixels: int) -> np.ndarray
     mode = "L" if in_chans == 1 else "RGB"
     try:
         with open_by_pillow(data, max_pixels) as image:
-            # `convert` copies even where there is nothing to do.
-            pixels = np.array(image if image.mode == mode else image.convert(mode))
+            pixels = stored_pixels(image, mode)
     except Refused:
         raise
     except Exception as error:  # see `open_by_pillow`

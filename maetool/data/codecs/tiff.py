@@ -88,7 +88,7 @@ def stated_nodata(data: bytes) -> float | None:
 def _pixels(tiff: tifffile.TiffFile, data: bytes, max_pixels: int) -> np.ndarray:
     series = tiff.series[0]
     kind, page = int(series.keyframe.compression), series.keyframe
-    if kind not in _PLAIN and find_spec("imagecodecs") is None:
+    if kind not in PLAIN and find_spec("imagecodecs") is None:
         return _by_opencv(tiff, data, kind)
     if page.predictor == 3 and find_spec("imagecodecs") is None:
         raise Refused(f"its predictor for floating point needs {NEEDS} without a predictor")
@@ -136,7 +136,7 @@ def _inflate_zstd(part: bytes, most: int) -> int:
 
 
 # What tifffile reads itself, and all kinds with what a byte can become at most and how that is tried.
-_PLAIN = (_KIND.NONE, _KIND.PACKBITS, _KIND.DEFLATE, _KIND.ADOBE_DEFLATE, _KIND.PIXTIFF, _KIND.LZMA)
+PLAIN = (_KIND.NONE, _KIND.PACKBITS, _KIND.DEFLATE, _KIND.ADOBE_DEFLATE, _KIND.PIXTIFF, _KIND.LZMA)
 _NEVER: Callable[[bytes, int], int] = lambda part, most: 0  # noqa: E731
 _BOUNDS: dict[int, tuple[float, Callable[[bytes, int], int]]] = {
     _KIND.NONE: (1, _NEVER),
@@ -156,14 +156,37 @@ def _check_inflation(page: tifffile.TiffPage | tifffile.TiffFrame | None, data: 
     if page is None:  # filled with one value
         return
     kind, most = page.keyframe.compression, DECODED_BYTES * max_pixels
-    if kind not in _BOUNDS and kind not in _PHOTOS:
-        raise Refused(f"TIFF with {getattr(kind, 'name', kind)} compression: save it with LZW, deflate or zstd")
-    ratio, inflate = _BOUNDS.get(kind, (0, _NEVER))
+    ratio = _BOUNDS.get(kind, (float("inf"), _NEVER))[0]
     for start, count in zip(page.dataoffsets, page.databytecounts, strict=False):
-        if kind in _PHOTOS and count:
-            photo_size(data[start : start + count], max_pixels)
-        elif count * ratio > most and inflate(data[start : start + count], most + 1) > most:
-            raise Refused(f"a part of this TIFF becomes more than {most:,} bytes: {RAISE_LIMIT}")
+        if count and (kind in _PHOTOS or count * ratio > most):
+            check_part(page, data[start : start + count], max_pixels)
+
+
+def check_part(page: tifffile.TiffPage | tifffile.TiffFrame, part: bytes, max_pixels: int) -> None:
+    """Check that a tile or strip of a page does not become more than an image may have.
+
+    Args:
+        page: its page.
+        part: its bytes, compressed.
+        max_pixels: see `decode_tiff`.
+
+    Raises:
+        Refused: it does, or it is of a compression that cannot be read.
+    """
+    kind, most = page.keyframe.compression, DECODED_BYTES * max_pixels
+    if kind not in _BOUNDS and kind not in _PHOTOS:
+        raise Refused(f"TIFF with {name_of_compression(page)} compression: save it with LZW, deflate or zstd")
+    ratio, inflate = _BOUNDS.get(kind, (0, _NEVER))
+    if kind in _PHOTOS:
+        photo_size(part, max_pixels)
+    elif len(part) * ratio > most and inflate(part, most + 1) > most:
+        raise Refused(f"a part of this TIFF becomes more than {most:,} bytes: {RAISE_LIMIT}")
+
+
+def name_of_compression(page: tifffile.TiffPage | tifffile.TiffFrame) -> str:
+    """Return what the compression of a page is called."""
+    kind = page.keyframe.compression
+    return str(getattr(kind, "name", kind))
 
 
 def decode_page(data: bytes, number: int, max_pixels: int) -> np.ndarray:
@@ -176,7 +199,7 @@ def decode_page(data: bytes, number: int, max_pixels: int) -> np.ndarray:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page = tiff.pages[number]
         check_array(page.shape, page.dtype or np.dtype(np.uint8), 1, max_pixels)
-        if int(page.keyframe.compression) not in _PLAIN and find_spec("imagecodecs") is None:
+        if int(page.keyframe.compression) not in PLAIN and find_spec("imagecodecs") is None:
             raise Refused(f"TIFF with {getattr(page.keyframe.compression, 'name', '?')} compression needs {NEEDS}")
         _check_inflation(page, data, max_pixels)
         return page.asarray()

@@ -15,7 +15,7 @@ from maetool.data.codecs.encoded import size_of
 from maetool.data.codecs.image_size import MAX_PIXELS, Refused, most_bytes, open_by_pillow, photo_size
 from maetool.data.codecs.images import UnreadableImage, read_bytes
 from maetool.data.codecs.options import ReadOptions
-from maetool.data.codecs.orientation import orientation_of, turned
+from maetool.data.codecs.orientation import orientation_of, stored_pixels, turned
 from maetool.data.sources.file_index import FileIndex
 from maetool.errors import UsageError
 from maetool.ops.geometry import format_size
@@ -181,7 +181,7 @@ def read_index_png(path: str | Path, max_pixels: int = MAX_PIXELS, exif: bool = 
         _refuse_lossy(path, data)
         photo_size(data, max_pixels)
         with open_by_pillow(data, max_pixels) as picture:
-            mode, values = picture.mode, np.array(picture)
+            mode, values = picture.mode, stored_pixels(picture)
     except (UnreadableImage, UsageError):
         raise
     except Refused as error:

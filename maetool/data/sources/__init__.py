@@ -16,6 +16,7 @@ _PLACES = {
     "table": ("TableSource",),
     "tabular": ("HuggingFaceSource", "TorchvisionSource"),
     "packed.webdataset": ("WebDatasetSource",),
+    "windows": ("WindowSource",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)
 __getattr__ = lazily(__name__, _PLACES)

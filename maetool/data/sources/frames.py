@@ -3,34 +3,36 @@
 import io
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tifffile
-import torch
 
 from maetool.data.codecs.dicom import decode_dicom, dicom_shape, is_dicom
 from maetool.data.codecs.image_size import MAX_PIXELS, check_array, open_by_pillow
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.codecs.nifti import Volume, is_nifti
+from maetool.data.codecs.orientation import stored_pixels
 from maetool.data.codecs.tiff import MAGIC as TIFF
 from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES
 from maetool.registry import SOURCES
 
-from .base import Labels, Source
+from .base import Source
 from .made import npy_bytes
+from .parts_of_files import PartsOfFiles
 
 AXES = ("left-right", "back-front", "foot-head")
 _MOST_FRAMES = 100_000
 
 
 @SOURCES.register_module()
-class FrameSource(Source):
+class FrameSource(PartsOfFiles):
     """Each frame of the files of a source as an image: slices of NIfTI, pages of TIFF, frames of DICOM, GIF, PNG, WebP.
 
     The files are opened once at the start to count their frames; one that cannot be read counts as one broken image.
-    An image is named `FILE#FRAME`, from 0. Labels are those of the files.
+    An image is named `FILE#FRAME`, from 0. Labels are those of the files, whose frames stay together where a set is
+    divided.
 
     Args:
         source: config of the source of files.
@@ -43,8 +45,6 @@ class FrameSource(Source):
         UsageError: no such axis, or `every` below 1.
     """
 
-    part_registries: ClassVar = {"source": SOURCES}
-
     def __init__(
         self,
         source: Mapping[str, Any] | Source,
@@ -56,8 +56,8 @@ class FrameSource(Source):
             raise UsageError(
                 f"FrameSource got axis={axis!r}, every={every}: give one of {', '.join(AXES)}, and 1 or more."
             )
-        self.source, self.axis, self.max_pixels = SOURCES.build(source), AXES.index(axis), max_pixels
-        self.root = self.source.root
+        super().__init__(source)
+        self.axis, self.max_pixels = AXES.index(axis), max_pixels
         counts = [self._count(index) for index in range(len(self.source))]
         self._places = np.array([(f, i) for f, n in enumerate(counts) for i in range(0, n, every)], np.int64)
         self._last: tuple[int, int, Any] | None = None
@@ -68,15 +68,13 @@ class FrameSource(Source):
     def __len__(self) -> int:
         return len(self._places)
 
-    def relative(self, index: int) -> str:
-        """Return the file of image `index` and the number of its frame."""
-        file, frame = self._places[index].tolist()
-        return f"{self.source.relative(file)}#{frame}"
+    def files_of(self, indices: np.ndarray) -> np.ndarray:
+        """Return the numbers of the files of images, int64 (N,)."""
+        return self._places[indices, 0]
 
-    def path(self, index: int) -> str:
-        """Return the path of the file of image `index` and the number of its frame, for messages."""
-        file, frame = self._places[index].tolist()
-        return f"{self.source.path(file)}#{frame}"
+    def part_of(self, index: int) -> str:
+        """Return the number of the frame of image `index`."""
+        return str(self._places[index, 1])
 
     def read(self, index: int, most: int = MOST_BYTES) -> tuple[str, bytes]:
         """Return the path of image `index`, and a `.npy` file of its frame, (H, W) or (H, W, C).
@@ -92,15 +90,6 @@ class FrameSource(Source):
             raise
         except Exception as error:  # whatever a damaged file makes the readers raise
             raise UnreadableImage(path, error or type(error).__name__) from error
-
-    def labels(self) -> Labels:
-        """Return the labels of the files, for each of their frames.
-
-        Raises:
-            UsageError: the source knows none.
-        """
-        classes, values = self.source.labels()
-        return Labels(classes, values[torch.from_numpy(self._places[:, 0])])
 
     def _count(self, file: int) -> int:
         try:
@@ -152,4 +141,4 @@ class _Frames:
     def _picture(self, frame: int) -> np.ndarray:
         with open_by_pillow(self.data, self.max_pixels) as image:
             image.seek(frame)
-            return np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+            return stored_pixels(image, "L" if image.mode in ("1", "L", "LA") else "RGB")

@@ -1,6 +1,7 @@
 """Samples of several files, whose channels are stacked: a picture and its depth, the bands of a scene."""
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from .base import Labels, Source
 from .made import npy_bytes
 
 _MATCHES = ("stem", "order")
+_PART = re.compile(r"#(?:\d+|y\d+x\d+)$")  # of a frame or a window, behind the name of its file
 
 
 @SOURCES.register_module()
@@ -110,7 +112,9 @@ def _by_stem(sources: Sequence[Source]) -> np.ndarray:
 def _stems_of(source: Source) -> dict[str, int]:
     stems: dict[str, int] = {}
     for index in range(len(source)):
-        stem = posixpath.splitext(source.relative(index))[0]
+        name = source.relative(index)
+        part = _PART.search(name)
+        stem = posixpath.splitext(name[: part.start()] if part else name)[0] + (part[0] if part else "")
         if stems.setdefault(stem, index) != index:
             first = source.path(stems[stem])
             raise UsageError(f"{first} and {source.path(index)} have one name: keep one of them.")
