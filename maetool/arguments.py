@@ -23,6 +23,12 @@ not_negative = _at_least(0)
 """The `type` of an argument that is a whole number of at least 0."""
 
 
+def add_exif(parser: argparse.ArgumentParser) -> None:
+    """Add `--exif` and `--no-exif` to a command that reads the user's images for a checkpoint; None by default."""
+    help_text = "turn photographs as EXIF says, or not (default: as the training of the checkpoint did)"
+    parser.add_argument("--exif", action=argparse.BooleanOptionalAction, help=help_text)
+
+
 def add_max_pixels(parser: argparse.ArgumentParser, larger: str = "count as broken") -> None:
     """Add `--max-pixels`, None by default, to a command that reads the user's images.
 

@@ -106,6 +106,7 @@ def test_of_the_data_of_a_config(call, folder, tmp_path, monkeypatch, name):
     monkeypatch.setattr("maetool.engine.centroids.fit_centroids", seen)
     monkeypatch.setattr("maetool.engine.launch.build_dataset", seen)
     monkeypatch.setattr("maetool.pretrained.model.load_model", lambda *_: None)
+    monkeypatch.setattr("maetool.pretrained.reading.reading_of", lambda *_: {})
     config = ["configs/mae/vit-t_shapes.py"] + ["c.pth"] * (name != "fit_centroids")
     arguments = [*config, "--out", tmp_path / "x.png", "--max-pixels", 1000]
     with pytest.raises(KeyError, match=r"\[1000, None\]" if name == "fit_centroids" else r"\[None, 1000\]"):

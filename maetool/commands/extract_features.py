@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maetool.arguments import add_max_pixels, add_parts, not_negative, positive
+from maetool.arguments import add_exif, add_max_pixels, add_parts, not_negative, positive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--workers", type=not_negative, help="loader processes (default: number of cores)")
     add_max_pixels(parser)
     add_parts(parser)
+    add_exif(parser)
     return parser.parse_args()
 
 
@@ -44,11 +45,12 @@ def main() -> None:
     from maetool.division import Part
     from maetool.pretrained.extract import build_whole, check_out
     from maetool.pretrained.frozen import load_frozen
+    from maetool.pretrained.reading import reading_of
 
     part = Part.of(args.part) if args.part else None
     out = check_out(args.out)
     model = load_frozen(args.checkpoint, load_config(args.config) if args.config else None)
-    dataset = build_whole(model, args.data, args.max_pixels)
+    dataset = build_whole(model, args.data, args.max_pixels, reading_of(args.checkpoint, args.exif))
     if part or args.join:
         _divided(args, part, out, model, dataset)
     else:

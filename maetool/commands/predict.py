@@ -1,7 +1,8 @@
-"""Predict classes, masks or boxes for images, and draw them.
+"""Predict classes, numbers, masks or boxes for images, and draw them.
 
-Classifiers: the most likely classes. Segmentors: the classes of the pixels over the image, and a PNG of class numbers.
-Detectors: boxes, masks and scores. Everything is written to a folder, with predictions.json.
+Classifiers: the most likely classes. Regressors: the numbers. Segmentors: the classes of the pixels over the
+image, and a PNG of class numbers. Detectors: boxes, masks and scores. Everything is written to a folder,
+with predictions.json.
 """
 
 import argparse

@@ -7,7 +7,7 @@ labels. Without val, a fixed fifth of each class is held out. Only a linear laye
 import argparse
 import json
 
-from maetool.arguments import add_max_pixels, not_negative, positive
+from maetool.arguments import add_exif, add_max_pixels, not_negative, positive
 
 INTERRUPTED = "Stopped."
 
@@ -28,6 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--workers", type=not_negative, help="loader processes (default: number of cores)")
     add_max_pixels(parser)
+    add_exif(parser)
     return parser.parse_args()
 
 
@@ -39,6 +40,7 @@ def main() -> None:
     from maetool.ops.geometry import to_size
     from maetool.pretrained.frozen import load_frozen
     from maetool.pretrained.quick_eval import QuickEvaluation, to_text
+    from maetool.pretrained.reading import reading_of
     from maetool.writing import check_file, write_text
 
     if args.json:
@@ -48,7 +50,7 @@ def main() -> None:
     if args.untrained:
         models["untrained, "] = load_frozen(args.checkpoint, cfg, trained=False)
     chosen = {"limit": args.limit, "max_pixels": args.max_pixels}
-    chosen = {name: value for name, value in chosen.items() if value}
+    chosen = {name: value for name, value in chosen.items() if value} | reading_of(args.checkpoint, args.exif)
     train, val = ({**place, **chosen} for place in places(args.data, True))
     sizes = [to_size(side, "--img-size") for side in args.img_size]
     evaluation = QuickEvaluation(train, val, args.pool, args.k, args.batch_size, args.workers, sizes)

@@ -2,9 +2,10 @@
 
 Pretraining: loss under fixed masks, and kNN accuracy if the data has labels. Classifiers: accuracies, average precision
 and calibration, with tables and pictures beside metrics.json, and predictions.csv for every image. Segmentors: mean IoU
-and pixel accuracies, with tables of the classes. Detectors: COCO's average precision. A test_dataloader in the config
-is used, unless --data names other images. A config that measures only features, such as kNN, takes the encoder of any
-checkpoint.
+and pixel accuracies, with tables of the classes. Detectors: COCO's average precision. Regressors: mean absolute
+error and R2, with a scatter picture. A test_dataloader in the config is used, unless --data names other images. A
+config that measures only features, such as kNN, takes the encoder of any checkpoint. Images are read as in the
+training: turned by EXIF or not, for example.
 """
 
 import argparse
@@ -36,6 +37,7 @@ def main() -> None:
     args = parse_args()
     from maetool.config.load import load_for
     from maetool.engine import launch
+    from maetool.pretrained.reading import read_as_trained
     from maetool.weights.read import local_file
     from maetool.writing import write_text
 
@@ -44,6 +46,7 @@ def main() -> None:
     flags = {"work_dir": work_dir, "launcher": args.launcher}
     cfg, _ = load_for(args.config, args.cfg_options, args.data, flags, adopt=False)
     cfg.load_from, cfg.resume = args.checkpoint, False
+    read_as_trained(cfg, args.checkpoint)
     on_test_data = bool(cfg.get("test_dataloader")) and not args.data
     runner = launch.build_runner(cfg if on_test_data else launch.need_validation(cfg))
     loop = runner.test_loop if on_test_data else runner.val_loop

@@ -34,11 +34,13 @@ def main() -> None:
     from maetool.config.user_data import limit_pixels
     from maetool.engine.launch import build_dataset
     from maetool.pretrained.model import load_model
+    from maetool.pretrained.reading import read_as_trained
     from maetool.visualization.pictures import check_picture, save_picture
     from maetool.visualization.reconstruction import first_samples, reconstruction_panel
 
     out = check_picture(args.out, "--out")
     cfg, _ = load_for(args.config, args.cfg_options, args.data)
+    read_as_trained(cfg, args.checkpoint)
     model = load_model(cfg, args.checkpoint)
     loader = "val_dataloader" if cfg.get("val_dataloader") else "train_dataloader"
     limit_pixels(cfg[loader].dataset, args.max_pixels)

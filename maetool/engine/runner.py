@@ -23,7 +23,7 @@ from maetool.metadata.stored_config import config_file_of, stored_facts
 from maetool.models import start_parts
 from maetool.parallel.loading import load_weights
 from maetool.parallel.sharding import full_weights, is_sharded, read_on_first
-from maetool.pretrained.facts import names_of_classes, order_is_assumed
+from maetool.pretrained.facts import names_of_classes, names_of_targets, order_is_assumed
 from maetool.pretrained.initial import load_initial
 from maetool.registry import as_usage_error
 from maetool.weights.read import named_weights, read_checkpoint, weights_of
@@ -95,9 +95,11 @@ class MaetoolRunner(BuildingRunner):
 
     @property
     def trained_classes(self) -> Sequence[str]:
-        """Names of the classes that the model is or was trained on; empty if unknown."""
-        training = not isinstance(self._train_loop, Mapping | None)
-        return getattr(self.train_dataloader.dataset, "classes", ()) if training else self.loaded_classes
+        """Names of the classes, or of the numbers to predict, that the model is or was trained on; empty if unknown."""
+        if isinstance(self._train_loop, Mapping | None):
+            return self.loaded_classes
+        dataset = self.train_dataloader.dataset
+        return getattr(dataset, "targets", ()) or getattr(dataset, "classes", ())
 
     @property
     def config_text(self) -> str:
@@ -213,7 +215,7 @@ class MaetoolRunner(BuildingRunner):
         self._has_loaded = True
         if not self._resume:
             start_parts(self.bare_model, weights)
-        self.loaded_classes = names_of_classes(checkpoint.get("meta"))
+        self.loaded_classes = names_of_classes(checkpoint.get("meta")) or names_of_targets(checkpoint.get("meta"))
         what = "Weights, optimiser state and position in the data" if self._resume else "Only the weights"
         options = _RULE if self._resume else ""
         self.logger.info(f"{what} come from {filename}{options}.")

@@ -148,9 +148,10 @@ def _fixed_facts(runner: RunnerLike, meta: dict[str, Any]) -> Iterator[tuple[str
     dataset = runner.train_dataloader.dataset
     yield "seed", f"{meta['seed']:,}", f"{runner.seed:,}"
     yield "number of images", f"{meta['num_images']:,}", f"{len(dataset):,}"
-    old, new = (list((facts or {}).get("classes") or ()) for facts in (meta.get("dataset_meta"), dataset.metainfo))
-    if old and new:
-        yield "classes", _first_difference(old, new), _first_difference(new, old)
+    for kind, name in (("classes", "classes"), ("targets", "numbers to predict")):
+        old, new = (list((facts or {}).get(kind) or ()) for facts in (meta.get("dataset_meta"), dataset.metainfo))
+        if old and new:
+            yield name, _first_difference(old, new), _first_difference(new, old)
     if meta.get("data_names"):
         yield "the images", meta["data_names"], data_fingerprint(dataset)
     if meta.get("data_labels"):

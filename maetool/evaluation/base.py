@@ -77,7 +77,7 @@ class Shared:
     Attributes:
         model: the model that is measured.
         open: returns the batches of a loader or of its config; the same object for the same loader.
-        trained_classes: names of the classes that the model was trained on; empty if unknown.
+        trained_classes: names of the classes, or of the numbers to predict, of the training; empty if unknown.
         bank: loader or config of the labelled bank images, for evaluators without their own.
         call_hook: calls a method of the runner's hooks.
     """

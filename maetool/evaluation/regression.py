@@ -1,10 +1,12 @@
 """Evaluation of predicted numbers."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from torch import Tensor
 
 from maetool.errors import UsageError
@@ -55,8 +57,9 @@ class RegressionEvaluator(BaseEvaluator):
         """Return the metrics."""
         self.check_dataset(data.dataset)
         found = data.features({"predicted": _predicted})
-        self.predicted, self.true = found["predicted"].double().numpy(), found["label"].double().numpy()
-        self.names = list(data.dataset.targets)
+        self.names = _aligned_names(list(data.dataset.targets), list(data.trained_classes))
+        order = [data.dataset.targets.index(name) for name in self.names]
+        self.predicted, self.true = found["predicted"].double().numpy(), found["label"][:, order].double().numpy()
         self.images = [data.dataset.name_of(i) for i in found["index"].tolist()]
         errors = self._errors()
         return {name: _mean([each[name] for each in errors]) for name in self.metric_names}
@@ -77,6 +80,20 @@ class RegressionEvaluator(BaseEvaluator):
 
     def _errors(self) -> list[dict[str, float]]:
         return [errors_of(self.true[:, i], self.predicted[:, i]) for i in range(len(self.names))]
+
+
+def _aligned_names(own: list[str], trained: list[str]) -> list[str]:
+    """Return the names of the data's numbers in the order of the model's predictions, which is warned of if unknown."""
+    if sorted(own) == sorted(trained):
+        return trained
+    if trained:
+        print_log(
+            f"The model was trained to predict {', '.join(trained)}, and the data has {', '.join(own)}: they are "
+            "compared in this order.",
+            logger="current",
+            level=logging.WARNING,
+        )
+    return own
 
 
 def errors_of(true: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -46,15 +46,18 @@ def build_for(model: ModelLike, place: Mapping[str, Any], size: Sequence[int] | 
     return DATASETS.build({**place, "in_chans": in_chans, "pipeline": pipeline})
 
 
-def build_whole(model: ModelLike, data: str, max_pixels: int | None = None) -> NamedImages:
+def build_whole(
+    model: ModelLike, data: str, max_pixels: int | None = None, reading: Mapping[str, Any] | None = None
+) -> NamedImages:
     """Build a dataset of all the user's images, with labels if all are in class folders.
 
     Args:
         model: a model with an `encoder`.
         data: folder, text list, table or folder of shards.
         max_pixels: largest number of pixels of an image; None for the default.
+        reading: how files are read, see `maetool.pretrained.reading.reading_of`.
     """
-    place = {**all_images(data), **({"max_pixels": max_pixels} if max_pixels else {})}
+    place = {**all_images(data), **({"max_pixels": max_pixels} if max_pixels else {}), **(reading or {})}
     try:
         return build_for(model, place)
     except UsageError:

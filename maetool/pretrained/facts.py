@@ -94,14 +94,27 @@ def names_of_classes(meta: Any) -> list[str]:
     Raises:
         UsageError: they are not names.
     """
+    return _names_in(meta, "classes")
+
+
+def names_of_targets(meta: Any) -> list[str]:
+    """Return the names of the numbers that a checkpoint was trained to predict; empty if it has none.
+
+    Raises:
+        UsageError: they are not names.
+    """
+    return _names_in(meta, "targets")
+
+
+def _names_in(meta: Any, kind: str) -> list[str]:
     facts = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
-    classes = facts.get("classes") if isinstance(facts, Mapping) else None
-    if not isinstance(classes or [], list | tuple) or not all(isinstance(name, str) for name in classes or ()):
+    names = facts.get(kind) if isinstance(facts, Mapping) else None
+    if not isinstance(names or [], list | tuple) or not all(isinstance(name, str) for name in names or ()):
         raise UsageError(
-            f"The checkpoint says that its classes are {str(classes)[:80]!r}, but they must be a list of names: pass a "
+            f"The checkpoint says that its {kind} are {str(names)[:80]!r}, but they must be a list of names: pass a "
             "checkpoint that training wrote."
         )
-    return list(classes or ())
+    return list(names or ())
 
 
 def order_is_assumed(source: str | Path) -> str:

@@ -14,7 +14,6 @@ from torch import Tensor
 from maetool.annotations import fits
 from maetool.config.facts import task_of
 from maetool.data.codecs.image_size import MAX_PIXELS, chosen_limit
-from maetool.data.codecs.images import UnreadableImage, read_image
 from maetool.data.transforms.build import build_transform
 from maetool.data.transforms.sample import as_sample, moved_with, plain
 from maetool.errors import UsageError
@@ -24,9 +23,10 @@ from maetool.registry import MODELS, TRANSFORMS, find_part
 from maetool.visualization.overlays import overlay, palette_of, picture_of, with_legend
 from maetool.weights.read import read_checkpoint
 
-from .facts import names_of_classes
+from .facts import names_of_classes, names_of_targets
 from .model import load_model, picture_shape_of
-from .predict_objects import predict_objects
+from .predict_objects import described_objects
+from .reading import read_for, reading_for
 
 _TOP = 5  # classes of an image that are reported
 
@@ -62,11 +62,12 @@ class Trained:
 
     Attributes:
         model: the model in evaluation mode.
-        classes: names of its classes.
+        classes: names of its classes, or of the numbers that it predicts.
         transforms: the transforms of its validation data.
         palette: colours of the classes, uint8 (K, 3).
         threshold: lowest score of an object that is reported, 0 to 1.
         max_pixels: largest number of pixels of an image, see `maetool.data.codecs.images.decode_image`.
+        reading: how files are read, `exif`, `eight_bit` and `nodata` of `maetool.data.ImageFolderDataset`.
     """
 
     model: ModelLike
@@ -75,10 +76,13 @@ class Trained:
     palette: np.ndarray
     threshold: float = 0.5
     max_pixels: int = MAX_PIXELS
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_trained(cfg: Config, checkpoint: str) -> Trained:
-    """Return the model of a config with the weights of a checkpoint, which also names the classes.
+    """Return the model of a config with the weights of a checkpoint, which also names the classes or numbers.
+
+    Images are read as those of the training were, unless the config's validation data says otherwise.
 
     Args:
         cfg: the config; it is completed in place.
@@ -91,16 +95,26 @@ def load_trained(cfg: Config, checkpoint: str) -> Trained:
     model = load_model(cfg, checkpoint)
     _check_model(model)
     meta = read_checkpoint(checkpoint).get("meta", {})
-    classes = names_of_classes(meta) or [f"class {number}" for number in range(model.num_classes)]
-    if len(classes) < model.num_classes:
-        raise UsageError(
-            f"{checkpoint} names {len(classes)} classes, but the model has {model.num_classes}: pass a checkpoint that "
-            "training wrote."
-        )
+    classes = _names(model, meta, checkpoint)
     validation = cfg.val_dataloader.dataset if cfg.get("val_dataloader") else {}
     transforms = [build_transform(dict(transform)) for transform in validation.get("pipeline", [])]
     limit = chosen_limit(validation.get("max_pixels"))
-    return Trained(model, classes, transforms, _palette(meta, len(classes)), max_pixels=limit)
+    colours = _palette(meta, len(classes))
+    return Trained(model, classes, transforms, colours, max_pixels=limit, reading=reading_for(cfg, meta))
+
+
+def _names(model: ModelLike, meta: Any, checkpoint: str) -> list[str]:
+    """Return the names of a model's classes, or of the numbers that it predicts."""
+    number = getattr(model, "num_targets", None)
+    names, kind = (names_of_classes(meta), "class") if number is None else (names_of_targets(meta), "number")
+    number = model.num_classes if number is None else number
+    if names and len(names) < number:
+        kinds = {"class": "classes", "number": "numbers"}[kind]
+        raise UsageError(
+            f"{checkpoint} names {len(names)} {kinds}, but the model has {number}: pass a checkpoint that training "
+            "wrote."
+        )
+    return names or [f"{kind} {i}" for i in range(number)]
 
 
 def _palette(meta: Any, classes: int) -> np.ndarray:
@@ -133,19 +147,30 @@ def predict(trained: Trained, path: str | Path) -> Prediction:
 
 
 def _read(trained: Trained, path: Path) -> Tensor:
-    try:
-        return read_image(path, picture_shape_of(trained.model)[0], trained.max_pixels)
-    except UnreadableImage as error:
-        raise UsageError(f"The image cannot be read: {error}.") from error
+    return read_for(trained.model, path, trained.max_pixels, trained.reading)
+
+
+def _outputs(trained: Trained, image: Tensor) -> Tensor:
+    """Return the model's outputs (K,) for an image (C, H, W)."""
+    model = trained.model
+    resize = {"type": "ResizeCenterCrop", "size": picture_shape_of(model)[1:]}
+    for transform in trained.transforms or [TRANSFORMS.build(resize)]:
+        image = transform(image)
+    return model(model.data_preprocessor({"inputs": image[None]})["images"], mode="predict")[0]
+
+
+def _measure(trained: Trained, path: Path) -> Prediction:
+    image = _read(trained, path)
+    values = dict(zip(trained.classes, _outputs(trained, image).tolist(), strict=True))
+    lines = [f"{name} {value:.4g}" for name, value in values.items()]
+    colours = np.zeros((len(lines), 3), np.uint8)
+    picture = with_legend(picture_of(image, image.shape[1:]), lines, colours)
+    return Prediction(picture, {"image": str(path), "numbers": {name: float(f"{v:.6g}") for name, v in values.items()}})
 
 
 def _classify(trained: Trained, path: Path) -> Prediction:
     image, model = _read(trained, path), trained.model
-    seen = image
-    resize = {"type": "ResizeCenterCrop", "size": picture_shape_of(model)[1:]}
-    for transform in trained.transforms or [TRANSFORMS.build(resize)]:
-        seen = transform(seen)
-    logits = model(model.data_preprocessor({"inputs": seen[None]})["images"], mode="predict")[0]
+    logits = _outputs(trained, image)
     scores = logits.sigmoid() if getattr(model, "multi_label", False) else logits.softmax(dim=0)
     best = scores.topk(min(_TOP, len(scores)))
     rows = [
@@ -179,13 +204,18 @@ def _segment(trained: Trained, path: Path) -> Prediction:
 
 
 def _find(trained: Trained, path: Path) -> Prediction:
-    return Prediction(*predict_objects(trained.model, path, trained.classes, trained.threshold, trained.max_pixels))
+    image = _read(trained, path)
+    return Prediction(*described_objects(trained.model, image, path, trained.classes, trained.threshold))
 
 
 Predictor = Callable[[Trained, Path], Prediction]
 # Predictors by the `task` of a model.
-PREDICTORS: dict[str, Predictor] = {"classification": _classify, "segmentation": _segment, "detection": _find}
-_NEEDED = ("num_classes", "data_preprocessor")
+PREDICTORS: dict[str, Predictor] = {
+    "classification": _classify,
+    "regression": _measure,
+    "segmentation": _segment,
+    "detection": _find,
+}
 
 
 def predictor_of(model: type) -> Predictor:
@@ -211,7 +241,8 @@ def predictor_of(model: type) -> Predictor:
 
 def _check_model(model: ModelLike) -> None:
     picture_shape_of(model)
-    if missing := [name for name in _NEEDED if getattr(model, name, None) is None]:
+    number = "num_targets" if task_of(model) == "regression" else "num_classes"
+    if missing := [name for name in (number, "data_preprocessor") if getattr(model, name, None) is None]:
         raise UsageError(
             f"{type(model).__name__} has no {' and no '.join(missing)}, which predictions need: add them to the model."
         )

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from maetool.data.codecs.image_size import MAX_PIXELS
-from maetool.data.codecs.images import UnreadableImage, read_image
 from maetool.data.datasets.coco_masks import encode_mask
 from maetool.data.objects import Objects
 from maetool.data.transforms.boxes import FitObjects
@@ -19,7 +18,7 @@ from maetool.protocols import ModelLike
 from maetool.visualization.boxes import draw_objects
 from maetool.visualization.reconstruction import displayable
 
-from .model import picture_shape_of
+from .reading import read_for
 
 
 @torch.no_grad()
@@ -67,16 +66,19 @@ def predict_objects(
     Raises:
         UsageError: the image cannot be read, a threshold outside 0 to 1, or the wrong number of classes.
     """
+    return described_objects(model, read_for(model, path, max_pixels), path, classes, threshold)
+
+
+def described_objects(
+    model: ModelLike, image: Tensor, path: str | Path, classes: Sequence[str], threshold: float
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Do as `predict_objects` with an image (C, H, W) that was read from `path`."""
     if not 0 <= threshold <= 1:
         raise UsageError(f"threshold is {threshold!r}, but must be a score from 0 to 1.")
     if len(classes) != model.num_classes:
         raise UsageError(
             f"There are names for {len(classes)} classes, but the model has {model.num_classes}: pass a name for each."
         )
-    try:
-        image = read_image(path, picture_shape_of(model)[0], max_pixels)
-    except UnreadableImage as error:
-        raise UsageError(f"The image cannot be read: {error}.") from error
     objects = find_objects(model, image)
     sure = objects["scores"] >= threshold
     objects = {name: value[sure] for name, value in objects.items()}

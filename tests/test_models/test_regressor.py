@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from maetool.config.load import load_for
+from maetool.config.load import load_config, load_for
 from maetool.data import CsvDataset, MeasuredShapes, ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.engine.launch import build_runner
 from maetool.errors import UsageError
-from maetool.evaluation.regression import errors_of
+from maetool.evaluation.regression import _aligned_names, errors_of
 from maetool.models import ImageRegressor
+from maetool.pretrained.predict import load_trained, predict
 
 CONFIG = """
 _base_ = "maetool::finetune/vit-t_shapes.py"
@@ -129,6 +130,45 @@ def test_a_table_is_learnt_by_data_and_targets(folder):
     rows = list(csv.reader((folder / "predictions.csv").open()))
     assert rows[0] == ["path", "brightness", "twice", "predicted brightness", "predicted twice"] and len(rows) == 9
     assert Image.open(folder / "scatter.png").size[0] > 100
+    save_and_use(runner, cfg, folder, path)
+
+
+def save_and_use(runner, cfg, folder, path):
+    """Predict by a checkpoint, measure it on columns in another order, and refuse to resume with that."""
+    checkpoint = str(folder / "work" / "epoch_12.pth")
+    trained = load_trained(load_config(path, [f"model.num_targets={cfg.model.num_targets}"]), checkpoint)
+    found = predict(trained, folder / "20.png").record["numbers"]
+    rows = {row["path"]: row for row in csv.DictReader((folder / "predictions.csv").open())}
+    row = predict(trained, folder / next(iter(rows)))
+    expected = rows[next(iter(rows))]
+    for name in ("brightness", "twice"):
+        assert row.record["numbers"][name] == pytest.approx(float(expected[f"predicted {name}"]), rel=1e-3)
+    assert row.picture.shape[0] > 16 and 1050 < found["brightness"] < 1150
+    columns = ["train_dataloader.dataset.targets=[twice,brightness]"]
+    swapped, _ = load_for(path, columns, str(folder / "table.csv"))
+    swapped.work_dir, swapped.load_from = str(folder / "swapped"), checkpoint
+    measured = build_runner(swapped)
+    measured.measure_from(checkpoint, measured.val_loop)
+    assert measured.val()["r2"] == pytest.approx(runner.val()["r2"])
+    swapped, _ = load_for(path, columns, str(folder / "table.csv"))
+    swapped.work_dir, swapped.load_from, swapped.resume = str(folder / "again"), checkpoint, True
+    with pytest.raises(UsageError, match="numbers to predict"):
+        build_runner(swapped).train()
+
+
+@pytest.mark.parametrize(
+    ("own", "trained", "order", "words"),
+    [
+        (["a", "b"], ["b", "a"], ["b", "a"], ""),
+        (["a"], [], ["a"], ""),
+        (["a"], ["b"], ["a"], "trained to predict b, and the data has a"),
+    ],
+)
+def test_numbers_are_compared_by_name(monkeypatch, own, trained, order, words):
+    lines = []
+    monkeypatch.setattr("maetool.evaluation.regression.print_log", lambda text, **_: lines.append(text))
+    assert _aligned_names(own, trained) == order
+    assert words in "".join(lines) and bool(lines) == bool(words)
 
 
 def test_folders_hold_no_numbers(folder):

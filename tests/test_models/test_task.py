@@ -124,7 +124,7 @@ MODELS_OF_TASKS = (MaskedImageModel, ImageClassifier, ImageRegressor, Segmentor,
 def test_every_model_states_a_task():
     tasks = {cls: task_of(cls) for cls in MODELS_OF_TASKS}
     assert sorted(tasks.values()) == sorted(TASKS)
-    assert set(PREDICTORS) == set(TASKS) - {"pretraining", "regression"}
+    assert set(PREDICTORS) == set(TASKS) - {"pretraining"}
     assert task_of(TrainableModel) is task_of(BaseModel) is task_of(TasklessModel) is None
     assert task_of(SubSegmentor) == "segmentation"
 

@@ -83,6 +83,7 @@ class FileDataset(ImageDataset):
         self.limited = subset.limit is not None and subset.limit < len(files)
         if isinstance(labels, Measurements):
             self.targets, self.labels = labels.names, labels.values[chosen]
+            self.metainfo = {"targets": tuple(labels.names)}
         elif labels:
             self.classes, self.labels = labels.classes, labels.values[chosen]
             self.metainfo = {"classes": tuple(labels.classes)}

@@ -70,7 +70,7 @@ class SourceDataset(FileDataset):
         exif: bool = False,
         eight_bit: bool = False,
     ) -> None:
-        self.nodata = _checked_nodata(nodata)
+        self.nodata = checked_nodata(nodata)
         files = SOURCES.build(source)
         labels = files.labels() if with_labels else None
         subset = Subset(part, limit, labels_fraction, labels_per_class, seed)
@@ -85,7 +85,7 @@ class SourceDataset(FileDataset):
         """
         sample = super().stored(index)
         if self.nodata is not None:
-            sample["inputs"], sample["weight"] = _fill_nodata(decoded(sample["inputs"]), self.nodata)
+            sample["inputs"], sample["weight"] = fill_nodata(decoded(sample["inputs"]), self.nodata)
         return sample
 
 
@@ -110,7 +110,7 @@ def _constructor_over(source: type[Source], fixed: Mapping[str, Any]) -> Callabl
     return __init__
 
 
-def _checked_nodata(nodata: object) -> float | None:
+def checked_nodata(nodata: object) -> float | None:
     """Return the value that marks pixels without data, NaN for "auto"."""
     if nodata is None or nodata == "auto":
         return None if nodata is None else nan
@@ -119,7 +119,7 @@ def _checked_nodata(nodata: object) -> float | None:
     return float(nodata)
 
 
-def _fill_nodata(image: Tensor, nodata: float) -> tuple[Tensor, Tensor]:
+def fill_nodata(image: Tensor, nodata: float) -> tuple[Tensor, Tensor]:
     """Return the image (C, H, W), its gaps filled with the mean of its data, and where there is data, bool (H, W)."""
     valid = (image != nodata).any(dim=0)
     if image.is_floating_point():
