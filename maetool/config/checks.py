@@ -18,13 +18,13 @@ from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
 
 from maetool import registry
-from maetool.annotations import check_values, parameters_of
+from maetool.annotations import check_value, check_values, parameters_of
 from maetool.engine.optim.names import shared_settings
 from maetool.errors import UsageError
 from maetool.registry import check_arguments, find_part
 
 from .facts import LOADERS, evaluation_loop, loaders_of, metrics_in, optimizers_in, parts_inside, schedulers_in
-from .keys import check_keys
+from .keys import LOADER_KEYS, check_keys
 from .optimizers import check_names, check_schedules, is_by_part
 from .values import check_ranges
 
@@ -234,9 +234,10 @@ def _check_loader(name: str, loader: Any) -> None:
     check_arguments(name, loader, _LOADER)
     _check_numbers(name, loader)
     _check_dataset(name, loader)
-    values = {key: value for key, value in loader.items() if key not in (*_VALUES, "dataset", "sampler")}
-    check_values(name, DataLoader, values)
-    kinds = {"dataset": registry.DATASETS, "sampler": registry.DATA_SAMPLERS, "collate_fn": registry.FUNCTIONS}
+    for key in LOADER_KEYS.keys() & loader.keys():
+        check_value(f"{name}.{key}", loader[key], LOADER_KEYS[key])
+    kinds = {"dataset": registry.DATASETS, "collate_fn": registry.FUNCTIONS}
+    kinds |= dict.fromkeys(("sampler", "batch_sampler"), registry.DATA_SAMPLERS)
     for key, parts in kinds.items():
         _check_nested(f"{name}.{key}", loader.get(key), parts)
 

@@ -44,6 +44,17 @@ _FRAMEWORK = {
 # Every top-level key, and the type of its value.
 KEYS = {name: hint for name, hint in hints_of(Runner).items() if name != "cfg"} | _FRAMEWORK | _OWN
 KEYS["custom_hooks"] |= dict[str, Any]  # by name
+# The types of a loader's values where torch's annotations cannot be resolved.
+LOADER_KEYS = {
+    **dict.fromkeys(("pin_memory", "persistent_workers", "in_order"), bool),
+    **dict.fromkeys(("shuffle",), bool | None),
+    "timeout": float,
+    "prefetch_factor": int | None,
+    "pin_memory_device": str,
+    "multiprocessing_context": str | None,
+    "batch_sampler": dict[str, Any] | None,
+    "num_batch_per_epoch": int | None,
+}
 
 
 def check_keys(cfg: Config) -> None:

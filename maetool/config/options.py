@@ -133,6 +133,8 @@ def _put(cfg: Config, path: Sequence[str], value: Any) -> None:
 
 def _import(cfg: Config) -> None:
     names = cfg.custom_imports
+    if not isinstance(names, Mapping):  # None, or what `check_keys` refuses
+        return
     check_arguments("custom_imports", names, ("imports", "allow_failed_imports"))
     try:
         import_modules_from_strings(**names)

@@ -24,7 +24,7 @@ _WHERE = ("type", "root", "csv_file", "source", "with_labels", "annotations")
 # What is true of all files of one data set, so that an option for training applies to validation.
 _FACTS = (
     *("zero_is_ignored", "ignore_index", "image_suffix", "annotation_suffix", "classes", "palette", "nodata", "exif"),
-    *("targets", "uncertain", "missing", "eight_bit", "backend", "max_pixels", "group_column"),
+    *("targets", "uncertain", "missing", "eight_bit", "backend", "max_pixels", "group_column", "label_columns"),
 )
 _KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
 
@@ -97,8 +97,11 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
 
 def _banks(loop: Any) -> Iterator[tuple[Any, str]]:
     """Yield the owner and key of every loader of labelled bank images: the loop's own, and those of its evaluators."""
+    if not isinstance(loop, Mapping):
+        return
     yield loop, "bank_dataloader"
-    for each in (loop.get("evaluators") or {}).values():
+    evaluators = loop.get("evaluators")  # `check_config` refuses what is no dict
+    for each in evaluators.values() if isinstance(evaluators, Mapping) else ():
         if isinstance(each, Mapping) and "bank" in each:
             yield each, "bank"
 
@@ -264,7 +267,7 @@ def _learnt_from(cfg: Config) -> Any:
 
 def _adopt_labels(cfg: Config) -> None:
     encoder = cfg.model.get("encoder")
-    facts = {"in_chans": argument_of(encoder, ENCODERS, "in_chans")} if encoder else {}
+    facts = {"in_chans": argument_of(encoder, ENCODERS, "in_chans")} if isinstance(encoder, Mapping) else {}
     dataset = DATASETS.build({**_learnt_from(cfg), "pipeline": [], **facts})
     labels = labels_of(dataset)
     set_classes(cfg, len(labels.classes))

@@ -82,7 +82,11 @@ def _check_rates(cfg: Config) -> None:
         for name, value in given.items() if isinstance(given, Mapping) else ():
             finite = not isinstance(value, float) or math.isfinite(value)
             _expect(f"{place}.optimizer.{name}", value, finite, "a finite number")
-        for name, value in _custom_keys(wrapper.get("paramwise_cfg")).items():
+        paramwise = wrapper.get("paramwise_cfg")
+        _expect(f"{place}.paramwise_cfg", paramwise, isinstance(paramwise, Mapping | None), "a dict or None")
+        keys = (paramwise or {}).get("custom_keys", {})
+        _expect(f"{place}.paramwise_cfg.custom_keys", keys, isinstance(keys, Mapping), "a dict")
+        for name, value in _custom_keys(paramwise).items():
             inside = f"{place}.paramwise_cfg.custom_keys.{name}"
             _expect(inside, value, isinstance(value, Mapping), f"a dict with {' or '.join(_CUSTOM)}")
             check_arguments(inside, value, _CUSTOM)

@@ -58,7 +58,7 @@ def find_layout(root: Path, task: str | None = None) -> Layout:
         return Layout("segmentation", "images with masks", masks.places(root), masks)
     if task == "segmentation":
         raise UsageError(
-            f"{root} has no folder of masks beside one of images: expected are such as {root}/images/training and "
+            f"{root} has no folder of masks beside one of images: expected such as {root}/images/training and "
             f"{root}/annotations/training, whose files have the same names."
         )
     if task in ("classification", "regression") or (task is None and _has_labels(root)):

@@ -137,14 +137,16 @@ def test_a_policy_that_there_is_not(folder):
 
 @pytest.mark.parametrize("labels", [(0.25, 1.5, 0.25, 3.0), ("1e-3", 2, 2, 1), (-1.5, -1.5, 2, 2)])
 def test_measurements_are_no_classes(folder, labels):
-    with pytest.raises(UsageError, match=r"are measurements, \d different numbers from .*: predict them by"):
+    with pytest.raises(
+        UsageError, match=r"column `label` of .* holds measurements, \d different numbers from .*: predict them by"
+    ):
         CsvDataset(table(folder, "path,label", *rows(*labels)))
 
 
 def test_decimal_commas_are_numbers(folder):
     path = folder / "commas.csv"
     path.write_text("path;label\nimages/0.png;0,25\nimages/1.png;-1,5\n")
-    with pytest.raises(UsageError, match=r"are measurements, 2 different numbers from -1.5 to 0.25"):
+    with pytest.raises(UsageError, match=r"holds measurements, 2 different numbers from -1.5 to 0.25"):
         CsvDataset(path)
     assert CsvDataset(path, targets="label").labels.flatten().tolist() == [0.25, -1.5]
 
@@ -152,5 +154,62 @@ def test_decimal_commas_are_numbers(folder):
 def test_whole_numbers_that_seldom_repeat_are_no_classes():
     refuse_measurements("t", [str(i % 20) for i in range(60)])
     refuse_measurements("t", [*map(str, range(59)), "unknown"])
-    with pytest.raises(UsageError, match="The labels of t are measurements, 40 different numbers from 0 to 39"):
+    with pytest.raises(
+        UsageError, match="The column `label` of t holds measurements, 40 different numbers from 0 to 39"
+    ):
         refuse_measurements("t", [str(i % 40) for i in range(60)])
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [("age", (23.5, 41.0, 60.25)), ("weight", ("70,5", "81,2", "60,9")), ("age", (23.5, "", 41.5))],
+)
+def test_measurements_in_any_column_have_the_same_sentence(folder, column, cells):
+    sentence = (
+        f"The column `{column}` of .* holds measurements, . different numbers .*dataset.targets={column}, or write"
+    )
+    for header, more in ((f"path;{column}", ""), (f"path;{column};sick", ";1")):
+        with pytest.raises(UsageError, match=sentence):
+            CsvDataset(table(folder, header, *(f"images/{i}.png;{cell}{more}" for i, cell in enumerate(cells))))
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "classes"),
+    [
+        ("path,Label", ("b", "a"), ["a", "b"]),
+        ("path,LABELS,age", ("b,1.5", "a,2.5"), ["a", "b"]),
+        ("path,class,comment", ("3,x", "1,y"), ["1", "3"]),
+        ("path,Class Name", ("b", "a"), ["a", "b"]),
+        ("path,category,target", ("b,1", "a,0"), ["a", "b"]),
+        ("path,target", ("1", "0"), ["target"]),  # a finding, as before
+        ("path,class,edema", ("1,0", "0,1"), ["class", "edema"]),
+        (",path,label", None, ["a", "b"]),
+    ],
+)
+def test_usual_names_of_the_column_of_classes(folder, header, cells, classes):
+    lines = rows(*cells) if cells else ["0,images/0.png,b", "1,images/1.png,a"]
+    assert CsvDataset(table(folder, header, *lines)).classes == classes
+
+
+def test_columns_of_classes_can_be_named(folder):
+    file = table(folder, "path,species,age,sick,old", *rows("cat,3.5,0,1", "dog,4.5,1,1", "cat,2.0,1,0"))
+    data = CsvDataset(file, label_columns="species")
+    assert data.classes == ["cat", "dog"] and data.labels.tolist() == [0, 1, 0]
+    data = CsvDataset(file, label_columns=["old", "sick"])
+    assert data.classes == ["old", "sick"] and data.labels.tolist() == [[1, 0], [1, 1], [0, 1]]
+    with pytest.raises(UsageError, match=r"label_columns names `kind`, but .* has the columns path, species, age"):
+        CsvDataset(file, label_columns=["sick", "kind"])
+    with pytest.raises(UsageError, match=r"`cat` in the column `species`.*one class for each image, set dataset.l"):
+        CsvDataset(file)
+    grades = table(folder, "path,grade", *rows(0, 2, 1, 2, 0, 1))
+    with pytest.raises(
+        UsageError, match=r"set dataset.label_columns=grade, and .*ImageRegressor with dataset.targets=g"
+    ):
+        CsvDataset(grades)
+    assert CsvDataset(grades, label_columns="grade").classes == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("cell", ["nan", "N/A", "#N/A", "NULL", "<NA>"])
+def test_what_programs_write_for_nothing_is_no_class(folder, cell):
+    with pytest.raises(UsageError, match=r"1 of 3 rows of .* have no label \(first images/1.png\)"):
+        CsvDataset(table(folder, "path,label", *rows("a", cell, "b")))

@@ -54,7 +54,7 @@ class RemoteSource(Source):
         self.root = self._system.root
         files = [file for file in self._system.files() if file.name.lower().endswith(IMAGE_EXTENSIONS)]
         if not files:
-            raise UsageError(f"No image at {root}: expected are files that end in {', '.join(IMAGE_EXTENSIONS)}.")
+            raise UsageError(f"No image at {root}: expected files that end in {', '.join(IMAGE_EXTENSIONS)}.")
         self._names, self._places, self._versions = (
             Names.of([os.fsencode(text) for text in column])
             for column in zip(*((file.name, file.place, file.version) for file in files), strict=True)

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,10 +20,10 @@ from .packed.names import Names
 from .part_names import check_part, parts_in_column, split_column_of
 from .table_cache import cached_table
 from .table_columns import FORMS, Columns, open_table
-from .unknown import Policy, UnknownLabels, refuse_measurements
+from .table_labels import labels_of_table
+from .unknown import Policy, UnknownLabels
 
 _PATHS = ("path", "filename", "file_name", "filepath", "file_path", "image_path", "image", "file")
-_DIGITS = 100  # a label of more is a word; Python refuses to read numbers of thousands
 
 
 @SOURCES.register_module()
@@ -31,9 +31,10 @@ class TableSource(FileIndex):
     """The image files that a table names, with its labels.
 
     The table has a header with the column `path`, `filename` or `image`, relative to `root`. One label for each image
-    stands in the column `label`; other columns are then ignored. Several labels for an image are columns of 0 and 1,
-    one for each class, as in most medical and remote sensing tables. A column such as `split` that names parts is no
-    class. What was read is cached, and read again when the table, or a folder that its images lie in, has changed.
+    stands in the column `label`, `class`, `category` or `target`; other columns are then ignored. Several labels for an
+    image are columns of 0 and 1, one for each class, as in most medical and remote sensing tables. A column such as
+    `split` that names parts is no class, and neither is one without a name. What was read is cached, and read again
+    when the table, or a folder that its images lie in, has changed.
 
     Args:
         csv_file: the table: csv with comma, semicolon or tab between columns, or Parquet, which pyarrow reads.
@@ -43,6 +44,7 @@ class TableSource(FileIndex):
         group_column: column that says what belongs together, such as patients; `part`, `labels_fraction` and
             `labels_per_class` keep each group whole. It is no class.
         targets: column, or columns, of numbers to predict in place of labels, for `ImageRegressor`.
+        label_columns: the column of classes, or a list of columns of 0 and 1, where a table has others too.
         uncertain, missing: what cells without a 0 or 1 mean in a table of several labels, see `UnknownLabels`.
 
     Raises:
@@ -63,15 +65,15 @@ class TableSource(FileIndex):
         targets: str | Sequence[str] | None = None,
         uncertain: Policy = "refuse",
         missing: Policy = "refuse",
+        label_columns: str | Sequence[str] | None = None,
     ) -> None:
         unknown = UnknownLabels(uncertain, missing)
-        asked: dict[str, Any] = {
+        asked = {
             "root": root and os.path.abspath(os.path.expanduser(root)),
-            "split": split,
-            "groups": group_column,
+            **{"split": split, "groups": group_column, "targets": targets, "label_columns": label_columns},
+            **{"uncertain": uncertain, "missing": missing},
         }
-        asked |= {"targets": targets, "uncertain": uncertain, "missing": missing}
-        read = functools.partial(_read, csv_file, root, split, group_column, unknown, targets)
+        read = functools.partial(_read, csv_file, root, split, group_column, unknown, targets, label_columns)
         files, labels, groups = cached_table(csv_file, asked, read)
         super().__init__(files.root, files.names)
         object.__setattr__(self, "_labels", labels)
@@ -134,22 +136,20 @@ def _read(
     group_column: str | None,
     unknown: UnknownLabels,
     targets: str | Sequence[str] | None = None,
+    label_columns: str | Sequence[str] | None = None,
 ) -> tuple[FileIndex, Labels | Measurements, Tensor | None]:
     table = open_table(csv_file)
     header, path = table.header, _path_column(table.header)
     if path is None or len(header) < 2:
-        raise UsageError(f"{table.path} has the columns {', '.join(header) or 'none'}, but expected is {FORMS}.")
+        raise UsageError(f"{table.path} has the columns {', '.join(header) or 'none'}, but expected {FORMS}.")
     if not len(table):
         raise UsageError(f"{table.path} has a header but no rows: write one for each image.")
     names = [cell.strip() for cell in table.column(path)]
-    labels: Labels | Measurements
     if targets is not None:
-        labels = read_measurements(table, targets, unknown)
-    elif "label" in header:
-        labels = _single(table.path, names, [cell.strip() for cell in table.column(header.index("label"))])
+        labels: Labels | Measurements = read_measurements(table, targets, unknown)
     else:
-        no_class = {path, *(header.index(name) for name in (group_column, split_column_of(header)) if name in header)}
-        labels = _several(table, [i for i in range(len(header)) if i not in no_class], unknown)
+        no_class = (group_column, split_column_of(header))
+        labels = labels_of_table(table, header[path], no_class, unknown, label_columns)
     # Classes are those of all rows, so that every part has the same ones in the same order.
     chosen = _rows_of_part(table, split)
     groups = _groups_in(table, group_column)
@@ -209,62 +209,3 @@ def _files(table: str, root: str, names: list[str]) -> FileIndex:
             f"write paths relative to {root}, give another root, or leave these rows out."
         )
     return FileIndex(root, Names.of([os.fsencode(os.path.normpath(name)) for name in names]))
-
-
-def _single(table: str, names: list[str], cells: list[str]) -> Labels:
-    empty = [name for name, cell in zip(names, cells, strict=True) if not cell]
-    if empty:
-        raise UsageError(
-            f"{len(empty)} of {len(cells)} rows of {table} have no label (first {empty[0]}): fill them in, or leave "
-            "these rows out."
-        )
-    joined = [cell for cell in cells if "|" in cell or ";" in cell]
-    if joined:
-        raise UsageError(
-            f"{table} has the label `{joined[0]}`: several labels of an image are written as columns of 0 and 1, one "
-            "for each class, with the header `path,CLASS,CLASS,...`."
-        )
-    refuse_measurements(table, cells)
-    whole = all(cell.removeprefix("-").isdecimal() and len(cell) <= _DIGITS for cell in cells)
-    classes = sorted(set(cells), key=int if whole else None)
-    if len(classes) == 1:
-        raise UsageError(f"{table} has only the class `{classes[0]}`: labels tell two or more classes apart.")
-    label_of = {name: label for label, name in enumerate(classes)}
-    return Labels(classes, torch.tensor([label_of[cell] for cell in cells]))
-
-
-def _several(table: Columns, columns: list[int], unknown: UnknownLabels) -> Labels:
-    if not columns:
-        raise UsageError(
-            f"{table.path} has the columns {', '.join(table.header)} but none of classes: expected is {FORMS}."
-        )
-    names = [table.header[i] for i in columns]
-    values = torch.stack([_zeros_and_ones(table, i, unknown) for i in columns], dim=1)
-    if values.isnan().all():
-        raise UsageError(f"{table.path} has no 0 and no 1, so that all its labels are unknown: fill some in.")
-    known = values[~values.isnan()]
-    if len(columns) == 1 and known.unique().numel() == 1:
-        raise UsageError(
-            f"The only class column of {table.path}, `{names[0]}`, is {known[0]:g} in every row: there is nothing to "
-            "tell apart."
-        )
-    return Labels(names, values)
-
-
-def _zeros_and_ones(table: Columns, column: int, unknown: UnknownLabels) -> Tensor:
-    """Return the column of a class, float32 (N,)."""
-    cells = table.column(column)
-    values = [unknown.read(cell) for cell in cells]
-    if None in values:
-        row = values.index(None)
-        raise UsageError(
-            f"Row {table.first_row + row} of {table.path} has `{cells[row]}` in the column `{table.header[column]}`, "
-            f"but columns of classes hold 0 or 1 only: {_hint(cells[row])}expected is {FORMS}."
-        )
-    return torch.tensor(values, dtype=torch.float32)
-
-
-def _hint(cell: str) -> str:
-    """Return the way to read a table with such cells."""
-    option = UnknownLabels.option_for(cell)
-    return f"set dataset.{option} to ignore, zeros or ones where that is a label that is not known; " if option else ""

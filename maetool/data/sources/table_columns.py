@@ -92,7 +92,7 @@ class _Csv:
             file.seek(0)
             rows = [row for row in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in row)]
         except csv.Error as error:
-            raise UsageError(f"{path} cannot be read as a csv table ({error}): expected is {FORMS}.") from error
+            raise UsageError(f"{path} cannot be read as a csv table ({error}): expected {FORMS}.") from error
         self.header = [cell.strip() for cell in rows[0]] if rows else []
         self._rows = rows[1:]
         self._check_lengths()
@@ -102,7 +102,7 @@ class _Csv:
             if len(row) != len(self.header):
                 raise UsageError(
                     f"Row {number} of {self.path} has {len(row)} cells, but the header has {len(self.header)}: "
-                    f"expected is {FORMS}."
+                    f"expected {FORMS}."
                 )
 
     def __len__(self) -> int:
@@ -178,7 +178,7 @@ class _Parquet:
 
     def _refused(self, error: Exception) -> UsageError:
         reason = str(error).split("\n")[0] or type(error).__name__
-        return UsageError(f"{self.path} cannot be read as a Parquet table ({reason}): expected is {FORMS}.")
+        return UsageError(f"{self.path} cannot be read as a Parquet table ({reason}): expected {FORMS}.")
 
 
 def _is_image(name: str, kind: Any) -> bool:

@@ -19,6 +19,7 @@ from .base import Labels, Source
 from .extras import need
 from .made import bytes_of
 from .part_names import part_of
+from .unknown import refuse_measurements
 
 
 class _RowSource(Source):
@@ -108,7 +109,7 @@ class HuggingFaceSource(_RowSource):
         values = list(self.all[self.label])
         names = getattr(self.all.features[self.label], "names", None)
         if not names:
-            return _labels_of(self.root, values)
+            return _labels_of(self.root, values, self.label)
         without = [index for index, value in enumerate(values) if value is None or not 0 <= value < len(names)]
         if without:
             raise UsageError(
@@ -208,11 +209,12 @@ class TorchvisionSource(_RowSource):
         return _labels_of(self.root, values)
 
 
-def _labels_of(root: str, values: Sequence[Any]) -> Labels:
+def _labels_of(root: str, values: Sequence[Any], column: str = "label") -> Labels:
     """Return labels from numbers or words, whose sorted values are the classes."""
+    refuse_measurements(root, [str(value) for value in values], column, readable=False)
     odd = next((value for value in values if not isinstance(value, int | str)), "")
     if odd != "":
-        raise UsageError(f"{root} has the label {odd!r}: expected are whole numbers or words.")
+        raise UsageError(f"{root} has the label {odd!r}: expected whole numbers or words.")
     classes = sorted(set(values), key=lambda value: (isinstance(value, str), value))
     if len(classes) < 2:
         raise UsageError(f"{root} has {len(classes)} class: labels tell two or more classes apart.")

@@ -54,8 +54,14 @@ class UnknownLabels:
         return "uncertain" if word in _UNCERTAIN else "missing" if word in _MISSING else ""
 
 
-def refuse_measurements(table: str, cells: Sequence[str]) -> None:
-    """Check that the labels of a table are classes.
+def refuse_measurements(table: str, cells: Sequence[str], column: str = "label", readable: bool = True) -> None:
+    """Check that the cells of a column are classes.
+
+    Args:
+        table: what to call the table.
+        cells: those of the column.
+        column: its name.
+        readable: the table can be read by `dataset.targets`.
 
     Args:
         table: what the message calls it.
@@ -65,15 +71,16 @@ def refuse_measurements(table: str, cells: Sequence[str]) -> None:
         UsageError: they are numbers with fractions, or whole ones that seldom repeat.
     """
     numbers = [number for cell in cells if (number := number_in(cell)) is not None]
-    if len(numbers) < len(cells):
+    if not numbers or len(numbers) < len(cells):
         return
     fractions = any(number % 1 for number in numbers)
     seldom = len(numbers) > _FEW and len(set(numbers)) > _MANY * len(numbers)
     if fractions or seldom:
+        way = f"with dataset.targets={column}" if readable else "from a csv table of paths and numbers"
         raise UsageError(
-            f"The labels of {table} are measurements, {len(set(numbers))} different numbers from {min(numbers):g} to "
-            f"{max(numbers):g}: predict them by model.type=ImageRegressor with "
-            "dataset.targets=label, or write a name for each range of values that is a class."
+            f"The column `{column}` of {table} holds measurements, {len(set(numbers))} different numbers from "
+            f"{min(numbers):g} to {max(numbers):g}: predict them by model.type=ImageRegressor {way}, or write a name "
+            "for each range of values that is a class."
         )
 
 

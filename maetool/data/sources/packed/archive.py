@@ -125,7 +125,7 @@ class ArchiveSource(MemberSource):
         rows = np.array([row for row in range(len(table)) if _is_image(table.names[row])], np.int64)
         if not len(rows):
             raise UsageError(
-                f"No image in {root}: expected are archives of files that end in {', '.join(IMAGE_EXTENSIONS)}."
+                f"No image in {root}: expected archives of files that end in {', '.join(IMAGE_EXTENSIONS)}."
             )
         numbers = table.columns[rows, 0]
         inside = [[table.names[row] for row in rows[numbers == n]] for n in range(len(archives.paths))]

@@ -151,7 +151,7 @@ class RemoteArchives(Archives):
         found = [file for file in inside if file.name.lower().endswith(ARCHIVE_ENDINGS)]
         if not found:
             raise UsageError(
-                f"There is no archive at {url}: expected is a file that ends in {', '.join(ARCHIVE_ENDINGS)}, or a "
+                f"There is no archive at {url}: expected a file that ends in {', '.join(ARCHIVE_ENDINGS)}, or a "
                 "folder of such."
             )
         self.remote: list[RemoteFile] = self._for_each(self._system.described, found)
@@ -219,7 +219,7 @@ def archives_at(root: str) -> list[str]:
         packed = root.lower().endswith((".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"))
         cure = "unpack it, or pack it again as zip or as tar without compression" if packed else "check the path"
         raise UsageError(
-            f"There is no archive at {root}: expected is a file that ends in {', '.join(ARCHIVE_ENDINGS)}, or a folder "
+            f"There is no archive at {root}: expected a file that ends in {', '.join(ARCHIVE_ENDINGS)}, or a folder "
             f"of such; {cure}."
         )
     return found

@@ -65,7 +65,7 @@ def members_in(path: str, file: Any = None) -> list[Member]:
         raise
     except _ERRORS as error:
         raise UsageError(
-            f"{path} cannot be read as an archive ({error}): expected is a zip file, or a tar file that is not "
+            f"{path} cannot be read as an archive ({error}): expected a zip file, or a tar file that is not "
             "compressed; copy it again, or unpack it."
         ) from error
     return list(members.values())

@@ -98,10 +98,10 @@ class WebDatasetSource(MemberSource):
             value = json.loads(text)[self._label_key] if self.label.endswith("json") else text
         except Exception as error:  # damaged, no text, no JSON, another key
             raise UsageError(
-                f"{path} gives no label ({error}): expected is a number, a word, or JSON with `{self._label_key}`."
+                f"{path} gives no label ({error}): expected a number, a word, or JSON with `{self._label_key}`."
             ) from error
         if not isinstance(value, int | str) or value == "":
-            raise UsageError(f"{path} gives the label {value!r}: expected is a number or a word.")
+            raise UsageError(f"{path} gives the label {value!r}: expected a number or a word.")
         return str(value)
 
 
