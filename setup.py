@@ -99,6 +99,7 @@ setup(
         "tqdm>=4.66",
         "scikit-learn>=1.4.2",
         "faster-coco-eval>=1.8",
+        "pyyaml>=6.0",
         'setuptools; python_version >= "3.12"',
     ],
     extras_require={

@@ -1,25 +1,29 @@
-"""Locates images and annotations in a folder of COCO files."""
+"""Locates images and annotations in a folder of COCO files, or of YOLO's or Pascal VOC's layout."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from maetool.data.sources.part_names import part_among, part_of
 from maetool.errors import UsageError
 
-# Usual names of parts, the first that is there counts.
-_TRAINING, _VALIDATION, _TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")
+from .object_places import object_parts
+
+_logger = logging.getLogger("maetool")
 _NOT_THESE = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")  # what else COCO publishes
 _USUAL = "annotations.json"
 
 
 def coco_places(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments of a training and of a validation dataset with the user's COCO annotations.
+    """Return the arguments of a training and of a validation dataset with the user's annotations.
 
-    Three layouts are known, with files of any name that ends in `.json`: a folder `annotations` with a file for each
-    part beside the folders of their images, as COCO is published (`annotations/instances_train2017.json`, `train2017`);
-    a folder for each part with its annotation file, its images in `images` or beside it; and one annotation file, in
-    the folder or in `annotations`. Of one file, and of a training part without a validation part, a fifth of the
-    images is held out for validation; a test part is left alone.
+    Three layouts of COCO are known, with files of any name that ends in `.json`: a folder `annotations` with a file for
+    each part beside the folders of their images, as COCO is published (`annotations/instances_train2017.json`,
+    `train2017`); a folder for each part with its annotation file, its images in `images` or beside it; and one
+    annotation file, in the folder or in `annotations`. Folders with a file for each image are found as `object_parts`
+    says. Of one file, and of a training part without a validation part, a fifth of the images is held out for
+    validation; a test part is left alone.
 
     Args:
         root: the user's folder.
@@ -28,17 +32,26 @@ def coco_places(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         UsageError: the folder has none of these layouts, or several annotation files without a sign which counts.
     """
     for layout in (_published, _own):
-        train, val = (layout(root, names) for names in (_TRAINING, _VALIDATION))
+        train, val = (layout(root, part) for part in ("train", "val"))
         if train:
             return (train, val) if val else _held_out(train)
     single = _one_of(_annotations_in(root) or _annotations_in(root / "annotations"), root)
-    if single is None:
+    return _held_out(_coco(_images_of(root), single)) if single else _in_folders(root)
+
+
+def _in_folders(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the places of annotations with a file for each image."""
+    places = {part: _coco(images, files) for part, (images, files) in object_parts(root).items()}
+    train = places.get("train", places.get("all"))
+    if train is None:
         raise UsageError(
-            f"{root} holds no COCO annotations: expected {root / _USUAL} and {root / 'images'}, or the same in folders "
-            f"train and val, or {root}/annotations/instances_train2017.json and {root}/train2017, and the same of "
-            "val2017."
+            f"{root} holds no annotations: expected {root / _USUAL} and {root / 'images'}, or the same in folders train and "
+            f"val, or {root}/annotations/instances_train2017.json and {root}/train2017, and the same of val2017; or images "
+            "with labels of YOLO, such as images/train, labels/train and data.yaml, or JPEGImages and Annotations."
         )
-    return _held_out(_coco(_images_of(root), single))
+    if (root / "ImageSets").is_dir() and "val" not in places:
+        _logger.warning("%s: the lists in ImageSets are not read, and a fifth of the images is held out.", root)
+    return (train, places["val"]) if "val" in places else _held_out(train)
 
 
 def test_of_coco(root: Path) -> dict[str, Any] | None:
@@ -47,24 +60,20 @@ def test_of_coco(root: Path) -> dict[str, Any] | None:
     Raises:
         UsageError: several annotation files without a sign which counts.
     """
-    return _published(root, _TEST) or _own(root, _TEST)
+    place = _published(root, "test") or _own(root, "test")
+    files = None if place else object_parts(root).get("test")
+    return _coco(*files) if files else place
 
 
-def _published(root: Path, names: Sequence[str]) -> dict[str, Any] | None:
+def _published(root: Path, part: str) -> dict[str, Any] | None:
     """Return the place of a part whose file is in `annotations`."""
-    files = _annotations_in(root / "annotations")
-    for name in names:
-        of_part = [path for path in files if name in _words(path.stem)]
-        if of_part:
-            path = _one_of(of_part, root)
-            assert path is not None
-            return _coco(_folder_of(root, path, name), path)
-    return None
+    path = _one_of([path for path in _annotations_in(root / "annotations") if part_among(path.stem) == part], root)
+    return _coco(_folder_of(root, path, part), path) if path else None
 
 
-def _own(root: Path, names: Sequence[str]) -> dict[str, Any] | None:
+def _own(root: Path, part: str) -> dict[str, Any] | None:
     """Return the place of a part with a folder of its own."""
-    for folder in (path for name in names for path in sorted(root.glob("*")) if path.name.lower() == name):
+    for folder in (path for path in sorted(root.glob("*")) if part_of(path.name) == part and path.is_dir()):
         path = _one_of(_annotations_in(folder), folder)
         if path:
             return _coco(_images_of(folder), path)
@@ -87,16 +96,13 @@ def _one_of(files: Sequence[Path], folder: Path) -> Path | None:
     return next(iter(usual or files), None)
 
 
-def _words(stem: str) -> list[str]:
-    """Return the words of a file's name in lower case, without years: `instances_train2017` gives instances, train."""
-    text = "".join(letter.lower() if letter.isalpha() else " " for letter in stem)
-    return text.split()
-
-
-def _folder_of(root: Path, annotations: Path, name: str) -> Path:
+def _folder_of(root: Path, annotations: Path, part: str) -> Path:
     """Return the folder of a part's images in `root` or `images`: that of the end of its file's name, or its own."""
     ending = annotations.stem.rsplit("_", 1)[-1]
-    places = [parent / folder for parent in (root, root / "images") for folder in (ending, name)]
+    places = [root / ending, root / "images" / ending]
+    places += [
+        path for parent in (root, root / "images") for path in sorted(parent.glob("*")) if part_of(path.name) == part
+    ]
     return next((place for place in (*places, root / "images") if place.is_dir()), places[0])
 
 

@@ -40,7 +40,7 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - one table (csv or Parquet) with a column such as `split` that names the parts: the rows of `val`,
     - one table, which may be the `train.csv` of a folder, or for a model with classes a folder of class folders: a
       fifth of each class, which is held out,
-    - for a detector a folder of COCO annotations, see `coco_places`,
+    - for a detector a folder of annotations of COCO, YOLO or Pascal VOC, see `coco_places`,
     - for a segmentor the folder of a complete data set, laid out as the config says, or like ADE20K if the config
       draws its data; a `classes.txt` in it replaces the classes of the config,
     - an archive, database or URL with the usual names of parts inside, or archives with such names: `val`,

@@ -28,7 +28,7 @@ from .subsets import Subset
 
 @DATASETS.register_module()
 class CocoDataset(ObjectDataset, FileDataset):
-    """The images of a COCO annotation file with their objects.
+    """The images of a COCO annotation file, or of a folder of YOLO's or Pascal VOC's, with their objects.
 
     An image without objects stays, as background. Annotations of crowds, of boxes without area and, where masks are
     wanted, without an outline that can be drawn are not trained on; `describe` counts them. Names of files may be those
@@ -36,7 +36,7 @@ class CocoDataset(ObjectDataset, FileDataset):
 
     Args:
         root: folder of the images.
-        annotations: the annotation file.
+        annotations: the annotation file, or the folder with a file for each image, see `cached_coco`.
         in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`; all masks of an image together
             have at most 4 bytes for each of `max_pixels`.
         exif, eight_bit: see `ReadOptions`; boxes and masks are for the pictures as `exif` turns them.
@@ -65,7 +65,7 @@ class CocoDataset(ObjectDataset, FileDataset):
         exif: bool = False,
         eight_bit: bool = False,
     ) -> None:
-        self.source, self.with_masks = cached_coco(annotations), with_masks
+        self.source, self.with_masks = cached_coco(annotations, images=root), with_masks
         folder = os.path.abspath(os.path.expanduser(root))
         located = locate(folder, self.source.files, annotations)
         files = FileIndex(folder, located.names)

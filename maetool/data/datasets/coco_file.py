@@ -171,10 +171,17 @@ def read_coco(path: str | Path) -> CocoFile:
     """Return the annotation file `path`, checked.
 
     Raises:
-        UsageError: a file that cannot be read or is no such file, an entry of another kind, an id or the name of a
-            category twice, or an annotation of an image or a category that there is not.
+        UsageError: a file that cannot be read or is no such file, or an entry of another kind; and see `coco_file_of`.
     """
-    content = load_coco(Path(path))
+    return coco_file_of(load_coco(Path(path)), path)
+
+
+def coco_file_of(content: Mapping[str, Any], path: str | Path) -> CocoFile:
+    """Return what an annotation file at `path` holds, whose entries have what is needed, as flat arrays.
+
+    Raises:
+        UsageError: an id or the name of a category twice, or an annotation of an image or a category that there is not.
+    """
     images, annotations = content["images"], content["annotations"]
     image_at = places_of(images, "image", path)
     labels, category_ids, classes = _classes(content["categories"], path)

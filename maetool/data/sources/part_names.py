@@ -77,6 +77,12 @@ def _part_of_words(words: list[str]) -> str | None:
     return parts.pop() if len(parts) == 1 and not rest else None
 
 
+def part_among(name: str) -> str | None:
+    """Return the part whose usual name is one of the words of a file's name, as in `instances_train2017`; else None."""
+    parts = {_PART_OF[word] for word in re.split(r"[\W\d_]+", name.lower()) if word in _PART_OF}
+    return parts.pop() if len(parts) == 1 else None
+
+
 def split_column_of(header: Iterable[str]) -> str | None:
     """Return the column in `header` whose usual name says that it holds the parts of the data set, or None."""
     by_name = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in header}
