@@ -45,9 +45,10 @@ def _in_folders(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     train = places.get("train", places.get("all"))
     if train is None:
         raise UsageError(
-            f"{root} holds no annotations: expected {root / _USUAL} and {root / 'images'}, or the same in folders train and "
-            f"val, or {root}/annotations/instances_train2017.json and {root}/train2017, and the same of val2017; or images "
-            "with labels of YOLO, such as images/train, labels/train and data.yaml, or JPEGImages and Annotations."
+            f"{root} holds no annotations: expected {root / _USUAL} and {root / 'images'}, or the same in folders "
+            f"train and val; or {root}/annotations/instances_train2017.json and {root}/train2017, and the same of "
+            "val2017; or images and labels of YOLO, such as images/train, labels/train and data.yaml; or JPEGImages "
+            "and Annotations."
         )
     if (root / "ImageSets").is_dir() and "val" not in places:
         _logger.warning("%s: the lists in ImageSets are not read, and a fifth of the images is held out.", root)

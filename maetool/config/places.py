@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from maetool.data.sources.folds import fold_of
 from maetool.data.sources.kinds import has_classes, knows_labels, parts_at, source_for
 from maetool.data.sources.part_names import CONTENT, part_of
 from maetool.data.sources.remote_system import is_url
-from maetool.data.sources.table import parts_of_table
+from maetool.data.sources.table import folds_of_table, parts_of_table
 from maetool.data.sources.table_columns import is_table
 from maetool.errors import UsageError
 
@@ -50,6 +51,8 @@ def places(root: Path | str, labelled: bool) -> tuple[Place, Place]:
         return _part(folders["train"], labelled), _part(folders["val"], labelled or _classes_in(folders["val"]))
     if _parts_in_classes(root):
         return _by_class(root, labelled)
+    if folds := _folds_in(_content(root)):
+        return _by_fold(_content(root), folds, labelled)
     return _held_out(_folder(_content(root), labelled), labelled)
 
 
@@ -105,6 +108,35 @@ def _folder(root: Path | str, with_labels: bool) -> Place:
     return {**place, "with_labels": with_labels}
 
 
+def _fold(root: Path, folds: Sequence[int]) -> Place:
+    """Return the argument for the fold that is held out unless an option chooses another; empty without folds."""
+    if len(folds) < 2:
+        return {}
+    _logger.warning(
+        "%s has the folds %s: fold %d is held out to validate on, all others train; train_dataloader.dataset.fold=%d "
+        "holds out another.",
+        *(root, ", ".join(map(str, folds)), folds[0], folds[1]),
+    )
+    return {"fold": folds[0]}
+
+
+def _folds_in(root: Path) -> list[int]:
+    """Return the folds that have folders in `root`, or in all of its class folders."""
+    folders = _folders_in(root)
+    own = {fold_of(folder.name) for folder in folders}
+    inside = [{fold_of(folder.name) for folder in _folders_in(each)} for each in folders] if own == {None} else []
+    common = set.union(*inside) if inside and all(inside) else own
+    return sorted(fold for fold in common if fold is not None) if None not in common else []
+
+
+def _by_fold(root: Path, folds: Sequence[int], labelled: bool) -> tuple[Place, Place]:
+    """Return the places of folders of folds, with classes inside of them or around them."""
+    first = next(path for path in [*_folders_in(root), root] if fold_of(path.name) is not None or path == root)
+    classes = first == root or len(_folders_in(first)) > 1
+    train = {**_folder(root, labelled), **_fold(root, folds), "part": "train"}
+    return train, {**train, "part": "val", "with_labels": labelled or classes}
+
+
 def _is_folder_of_images(root: Path) -> bool:
     return root.is_dir() and source_for(root)["type"] == "FolderSource"
 
@@ -129,10 +161,12 @@ def _held_out(place: Place, labelled: bool) -> tuple[Place, Place]:
 def _table(table: Path) -> tuple[Place, Place]:
     parts = parts_of_table(table) or set()
     if "train" not in parts:
-        return _held_out(_csv(table), True)
+        return _held_out({**_csv(table), **_fold(table, folds_of_table(table))}, True)
     _tell(table, parts, "val" in parts)
     train = {**_csv(table), "split": "train"}
-    return (train, {**_csv(table), "split": "val"}) if "val" in parts else _held_out(train, True)
+    if "val" in parts:
+        return train, {**_csv(table), "split": "val"}
+    return _held_out({**train, **_fold(table, folds_of_table(table))}, True)
 
 
 def _by_class(root: Path, labelled: bool) -> tuple[Place, Place]:

@@ -24,7 +24,7 @@ _WHERE = ("type", "root", "csv_file", "source", "with_labels", "annotations")
 # What is true of all files of one data set, so that an option for training applies to validation.
 _FACTS = (
     *("zero_is_ignored", "ignore_index", "image_suffix", "annotation_suffix", "classes", "palette", "nodata", "exif"),
-    *("targets", "uncertain", "missing", "eight_bit", "backend", "max_pixels", "group_column", "label_columns"),
+    *("targets", "uncertain", "missing", "eight_bit", "backend", "max_pixels", "group_column", "label_columns", "fold"),
 )
 _KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
 

@@ -18,6 +18,7 @@ from maetool.protocols import ModelLike
 from maetool.visualization.boxes import draw_objects
 from maetool.visualization.reconstruction import displayable
 
+from .model import picture_shape_of
 from .reading import read_for
 
 

@@ -79,7 +79,7 @@ class FileDataset(ImageDataset):
         self.targets: list[str] = []
         self.holds_floats = False  # until a file that is tried does
         classes = labels if isinstance(labels, Labels) else None
-        chosen = subset.choose(len(files), classes and classes.values, files.groups())
+        chosen = subset.choose(len(files), classes and classes.values, files.groups(), files.held_out())
         self.limited = subset.limit is not None and subset.limit < len(files)
         if isinstance(labels, Measurements):
             self.targets, self.labels = labels.names, labels.values[chosen]

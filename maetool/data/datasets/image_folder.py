@@ -11,7 +11,7 @@ class ImageFolderDataset(SourceDataset, source=FolderSource):
     """The images below a folder, or those that a text list names.
 
     Args:
-        root, index_cache, split: see `FolderSource`.
+        root, index_cache, split, fold: see `FolderSource`.
         in_chans, pipeline, max_broken, backend, seed, max_pixels: see `FileDataset`.
         with_labels: give each sample the `label` of its class, the first folder below the root in sorted order.
         limit, labels_fraction, labels_per_class, part, nodata, exif, eight_bit: see `SourceDataset`.

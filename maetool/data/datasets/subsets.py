@@ -52,7 +52,13 @@ class Subset:
         if self.per_class is not None and (type(self.per_class) is not int or self.per_class < 1):
             raise UsageError(f"labels_per_class is {self.per_class!r}: give a number of images, at least 1.")
 
-    def choose(self, count: int, labels: Tensor | None, groups: Tensor | None = None) -> Tensor:
+    def choose(
+        self,
+        count: int,
+        labels: Tensor | None,
+        groups: Tensor | None = None,
+        held_out: Tensor | None = None,
+    ) -> Tensor:
         """Return the indices of the images in use, int64, ascending.
 
         Args:
@@ -60,6 +66,7 @@ class Subset:
             labels: int64 (N,), float32 (N, K) of zeros and ones, or None.
             groups: int64 (N,), the group of each image, such as its patient: `part`, `fraction` and `per_class` take
                 all of its images or none, so that the numbers are met as nearly as groups allow.
+            held_out: bool (N,), what `part` holds out, such as a fold, in place of a fifth.
 
         Raises:
             UsageError: few labels are asked for where there are none, or a part of images that are all of one group.
@@ -67,7 +74,8 @@ class Subset:
         chosen = torch.arange(count)
         strata = _strata(labels, count)
         if self.part != "all":
-            held_out = _held_out(strata) if groups is None else groups_held_out(strata, groups)
+            if held_out is None:
+                held_out = _held_out(strata) if groups is None else groups_held_out(strata, groups)
             if count and not held_out.any():
                 raise UsageError(
                     f"None of the {count} images can be held out for validation, because every class has one image: "

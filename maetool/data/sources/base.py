@@ -83,6 +83,10 @@ class Source:
         """Return the number of each image's group, int64 (N,), such as its patient; None if the source knows none."""
         return None
 
+    def held_out(self) -> Tensor | None:
+        """Return which images are held out for validation, bool (N,); None if the source does not say it."""
+        return None
+
     def take(self, indices: Iterable[int]) -> "Source":
         """Return the images `indices` only, in this order; they keep names, classes and labels."""
         return _Taken(self, np.fromiter(indices, np.int64))
@@ -114,20 +118,28 @@ class _Taken(Source):
         groups = self.source.groups()
         return None if groups is None else groups[torch.from_numpy(self.indices)]
 
+    def held_out(self) -> Tensor | None:
+        held_out = self.source.held_out()
+        return None if held_out is None else held_out[torch.from_numpy(self.indices)]
+
     def _at(self, index: int) -> int:
         return int(self.indices[index])
 
 
-def labels_from_folders(files: Source) -> Labels:
+def labels_from_folders(files: Source, above: int = 0) -> Labels:
     """Return the labels of `files` in a folder for each class, the first one below the root, by sorted names.
+
+    Args:
+        files: the images.
+        above: how many folders, such as those of folds, stand before that of the class.
 
     Raises:
         UsageError: an image outside of class folders, or one class only.
     """
     folders = []
     for i in range(len(files)):
-        parts = files.relative(i).split("/", 1)
-        if len(parts) == 1 or parts[0] == "..":
+        parts = files.relative(i).split("/")[above:]
+        if len(parts) < 2 or parts[0] == "..":
             raise UsageError(
                 f"{files.path(i)} has no class: labels are read from the folders, {files.root}/CLASS/IMAGE; sort the "
                 "images into one for each class, or pass a table of paths and labels."

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from torch import Tensor
+
+from maetool.annotations import FromZero
 from maetool.errors import UsageError, printable
 from maetool.registry import SOURCES
 
 from .base import Labels, labels_from_folders
 from .file_index import FileIndex, index_files, is_folder
+from .folds import folds_are_first, folds_in_paths, in_fold
 from .packed.names import Names
 from .part_names import check_part, part_of
 
@@ -23,29 +27,47 @@ class FolderSource(FileIndex):
         index_cache: folder of the cached file list; by default in the user's cache folder.
         split: use only the files in folders of this part, "train", "val" or "test" by any usual name, such as
             `CLASS/train/IMAGE`; None, all.
+        fold: number of the fold that is held out, where folders such as `fold_0` hold one each; None, a fifth is.
 
     Raises:
-        UsageError: no images, or none in the part.
+        UsageError: no images, or none in the part or fold.
     """
 
     files_in: ClassVar[str | None] = "root"
     _is_list: bool
+    _fold: int | None
 
-    def __init__(self, root: str | Path, *, index_cache: str | Path | None = None, split: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        index_cache: str | Path | None = None,
+        split: str | None = None,
+        fold: FromZero | None = None,
+    ) -> None:
         index = index_files(root, index_cache)
         super().__init__(index.root, index.names if split is None else names_in_part(index, split))
         object.__setattr__(self, "_is_list", not os.path.isdir(os.path.expanduser(root)))
+        object.__setattr__(self, "_fold", fold)
 
     def labels(self) -> Labels:
-        """Return the class of each image, the first folder below the root in sorted order.
+        """Return the class of each image, the first folder below the root, or below the folds, in sorted order.
 
         Raises:
             UsageError: images outside of class folders, one class only, or a class folder without images.
         """
+        if folds_are_first(map(self.relative, range(len(self)))):
+            return labels_from_folders(self, above=1)
         labels = labels_from_folders(self)
         if not self._is_list:
             refuse_empty_classes(self.root, labels.classes)
         return labels
+
+    def held_out(self) -> Tensor | None:
+        """Return which images are of the fold that is held out, bool (N,), or None without `fold`."""
+        if self._fold is None:
+            return None
+        return in_fold(self._fold, folds_in_paths(map(self.relative, range(len(self)))), self.root)
 
 
 def names_in_part(index: FileIndex, split: str) -> Names:

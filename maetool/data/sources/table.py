@@ -10,15 +10,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from maetool.annotations import FromZero
 from maetool.errors import UsageError
 from maetool.registry import SOURCES
 
 from .base import Labels, Measurements
 from .file_index import FileIndex
+from .folds import fold_column_of, folds_in_column, in_fold
 from .measurements import read_measurements
 from .packed.names import Names
 from .part_names import check_part, parts_in_column, split_column_of
-from .table_cache import cached_table
+from .table_cache import TableContent, cached_table
 from .table_columns import FORMS, Columns, open_table
 from .table_labels import labels_of_table
 from .unknown import Policy, UnknownLabels
@@ -45,6 +47,7 @@ class TableSource(FileIndex):
             `labels_per_class` keep each group whole. It is no class.
         targets: column, or columns, of numbers to predict in place of labels, for `ImageRegressor`.
         label_columns: the column of classes, or a list of columns of 0 and 1, where a table has others too.
+        fold: number of the fold that is held out, where a column such as `fold` has one for each row; None, a fifth is.
         uncertain, missing: what cells without a 0 or 1 mean in a table of several labels, see `UnknownLabels`.
 
     Raises:
@@ -55,6 +58,7 @@ class TableSource(FileIndex):
     files_in: ClassVar[str | None] = "csv_file"
     _labels: Labels | Measurements
     _groups: Tensor | None
+    _held_out: Tensor | None
 
     def __init__(
         self,
@@ -66,18 +70,20 @@ class TableSource(FileIndex):
         uncertain: Policy = "refuse",
         missing: Policy = "refuse",
         label_columns: str | Sequence[str] | None = None,
+        fold: FromZero | None = None,
     ) -> None:
         unknown = UnknownLabels(uncertain, missing)
         asked = {
             "root": root and os.path.abspath(os.path.expanduser(root)),
             **{"split": split, "groups": group_column, "targets": targets, "label_columns": label_columns},
-            **{"uncertain": uncertain, "missing": missing},
+            **{"uncertain": uncertain, "missing": missing, "fold": fold},
         }
-        read = functools.partial(_read, csv_file, root, split, group_column, unknown, targets, label_columns)
-        files, labels, groups = cached_table(csv_file, asked, read)
-        super().__init__(files.root, files.names)
-        object.__setattr__(self, "_labels", labels)
-        object.__setattr__(self, "_groups", groups)
+        read = functools.partial(_read, csv_file, root, split, group_column, unknown, targets, label_columns, fold)
+        content = cached_table(csv_file, asked, read)
+        super().__init__(content.files.root, content.files.names)
+        object.__setattr__(self, "_labels", content.labels)
+        object.__setattr__(self, "_groups", content.groups)
+        object.__setattr__(self, "_held_out", content.held_out)
 
     def labels(self) -> Labels | Measurements:
         """Return the labels: integers, or float32 (N, K) of zeros and ones, or numbers; NaN where unknown."""
@@ -86,6 +92,10 @@ class TableSource(FileIndex):
     def groups(self) -> Tensor | None:
         """Return the number of each image's group, int64 (N,), or None without `group_column`."""
         return self._groups
+
+    def held_out(self) -> Tensor | None:
+        """Return which images are of the fold that is held out, bool (N,), or None without `fold`."""
+        return self._held_out
 
 
 def read_table(
@@ -103,9 +113,9 @@ def read_table(
     Raises:
         UsageError: a table of another form, or a path that is not there.
     """
-    files, labels, _ = _read(csv_file, root, None, None, unknown or UnknownLabels())
-    assert isinstance(labels, Labels)  # without targets
-    return files, labels
+    content = _read(csv_file, root, None, None, unknown or UnknownLabels())
+    assert isinstance(content.labels, Labels)  # without targets
+    return content.files, content.labels
 
 
 def cells_of_table(csv_file: str | Path) -> tuple[list[str], list[list[str]], str | None]:
@@ -137,7 +147,8 @@ def _read(
     unknown: UnknownLabels,
     targets: str | Sequence[str] | None = None,
     label_columns: str | Sequence[str] | None = None,
-) -> tuple[FileIndex, Labels | Measurements, Tensor | None]:
+    fold: int | None = None,
+) -> TableContent:
     table = open_table(csv_file)
     header, path = table.header, _path_column(table.header)
     if path is None or len(header) < 2:
@@ -148,14 +159,38 @@ def _read(
     if targets is not None:
         labels: Labels | Measurements = read_measurements(table, targets, unknown)
     else:
-        no_class = (group_column, split_column_of(header))
+        no_class = (group_column, split_column_of(header), _folds(table)[0])
         labels = labels_of_table(table, header[path], no_class, unknown, label_columns)
     # Classes are those of all rows, so that every part has the same ones in the same order.
     chosen = _rows_of_part(table, split)
     groups = _groups_in(table, group_column)
     root = os.path.abspath(os.path.expanduser(root or os.path.dirname(table.path)))
-    files = _files(table.path, root, [names[i] for i in chosen])
-    return files, labels._replace(values=labels.values[chosen]), None if groups is None else groups[chosen]
+    held_out = None if fold is None else in_fold(fold, [_folds(table)[1][i] for i in chosen], table.path)
+    return TableContent(
+        _files(table.path, root, [names[i] for i in chosen]),
+        labels._replace(values=labels.values[chosen]),
+        None if groups is None else groups[chosen],
+        held_out,
+    )
+
+
+def _folds(table: Columns) -> tuple[str | None, Sequence[int | None]]:
+    """Return the column of folds and the fold of each row; None for each where there is no such column."""
+    column = fold_column_of(table.header)
+    folds = None if column is None else folds_in_column(table.column(table.header.index(column)))
+    return (None, [None] * len(table)) if folds is None else (column, folds)
+
+
+def folds_of_table(csv_file: str | Path) -> list[int]:
+    """Return the folds that a column of a table names, ascending; empty without such a column.
+
+    Args:
+        csv_file: the table.
+
+    Raises:
+        UsageError: the table cannot be read.
+    """
+    return sorted({fold for fold in _folds(open_table(csv_file))[1] if fold is not None})
 
 
 def _path_column(header: list[str]) -> int | None:
