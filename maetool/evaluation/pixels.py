@@ -1,13 +1,16 @@
 """Evaluation of a segmentor: mean IoU and accuracies."""
 
+import logging
 from math import isnan
 from pathlib import Path
 from typing import Any, cast
 
 from mmengine.dist import all_reduce
+from mmengine.logging import print_log
 
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.dense import DenseDataset
+from maetool.data.datasets.mask_values import MaskValues
 from maetool.errors import UsageError
 from maetool.protocols import ModelLike
 from maetool.registry import LOOPS, METRICS
@@ -43,18 +46,22 @@ class SegmentationEvaluator(BaseEvaluator):
 
     def __init__(self, dataloader: Any = None, every: int = 1, prefix: str | None = None) -> None:
         super().__init__(dataloader, every, prefix)
+        self._looked_at: Any = None
 
     def check_dataset(self, dataset: Any) -> None:
-        """Check that a dataset has pixel classes.
+        """Check that a dataset has pixel classes, look at the values of its masks, and log their shares.
 
         Raises:
-            UsageError: it has none.
+            UsageError: it has none, or masks of which nothing counts, see `MaskValues.check`.
         """
         if not isinstance(dataset, DenseDataset):
             raise UsageError(
                 f"The validation data is a {type(dataset).__name__}, which has no pixel classes: use a "
                 "SegmentationDataset."
             )
+        if dataset is not self._looked_at:
+            self._looked_at = dataset
+            _look_at(getattr(dataset, "values", None))
 
     def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
         """Return the metrics of the confusion matrix, see `BaseEvaluator.measure`.
@@ -99,6 +106,22 @@ class SegmentationValLoop(EarlierValLoop):
     def scores(self) -> SegmentationScores:
         """The scores of the last validation."""
         return cast(SegmentationEvaluator, self.evaluators["pixels"]).scores
+
+
+def _look_at(values: MaskValues | None) -> None:
+    """Log what the masks of the validation data hold; few of them may lack a class, so that is a warning alone."""
+    if values is None:  # drawn
+        return
+    problem = values.warning()
+    try:
+        values.check()
+    except UsageError as error:
+        if values.is_certain:
+            raise
+        problem = str(error)
+    print_log(f"Validation masks: {values.describe()}", logger="current")
+    if problem:
+        print_log(f"Validation masks: {problem}", logger="current", level=logging.WARNING)
 
 
 def _check_classes(data: EvaluationData, model: ModelLike) -> None:

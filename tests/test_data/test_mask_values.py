@@ -6,6 +6,7 @@ from PIL import Image
 
 from maetool.data import SegmentationDataset
 from maetool.errors import UsageError
+from maetool.evaluation.pixels import SegmentationEvaluator
 
 
 def dataset(folder, masks, classes=("sky", "road", "car"), ending=".png", **options):
@@ -80,3 +81,35 @@ def test_endings_in_any_case(tmp_path, ending):
 def test_other_endings_are_named_with_the_option(tmp_path, option):
     with pytest.raises(UsageError, match=rf"ends in .tiff, but there are 1 that end in .*: set dataset.{option} to"):
         dataset(tmp_path, [[[0, 1], [2, 2]]], **{option: ".tiff"})
+
+
+@pytest.mark.parametrize(
+    ("masks", "options", "sentence"),
+    [
+        ([[0, 255], [255, 0]], {}, "write 1 in its place"),
+        ([[255, 255], [255, 255]], {}, "none of them counts"),
+        ([[0, 0], [0, 0]], {"zero_is_ignored": True}, "no two classes"),
+    ],
+)
+def test_an_evaluation_refuses_the_same_masks(tmp_path, masks, options, sentence):
+    data = dataset(tmp_path, [masks], ("background", "object"), **options)
+    with pytest.raises(UsageError, match=sentence):
+        SegmentationEvaluator().check_dataset(data)
+
+
+@pytest.mark.parametrize(
+    ("masks", "options", "words"),
+    [
+        ([[0, 1], [1, 1]], {"zero_is_ignored": True}, "set zero_is_ignored=False"),
+        ([[0, 0], [0, 0]], {}, "1 of 2 classes never occur in the 1 masks: `object`"),
+        ([[0, 1], [1, 1]], {}, ""),
+    ],
+)
+def test_an_evaluation_tells_shares_and_doubts_once(tmp_path, monkeypatch, masks, options, words):
+    lines = []
+    monkeypatch.setattr("maetool.evaluation.pixels.print_log", lambda text, **_: lines.append(text))
+    data, evaluator = dataset(tmp_path, [masks], ("background", "object"), **options), SegmentationEvaluator()
+    for _ in range(2):
+        evaluator.check_dataset(data)
+    assert lines[0].startswith("Validation masks: Pixels in the 1 masks: ")
+    assert len(lines) == 1 + bool(words) and words in lines[-1]

@@ -57,6 +57,16 @@ class MaskValues:
         ignored = 1 - self.of_classes.sum() / total
         return f"Pixels in {self.looked_at}: {', '.join(parts)}; {ignored:.1%} are ignored."
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether what `check` refuses does not depend on how many masks there are: nothing counts, or 0 and 255."""
+        return not self.of_classes.any() or self._is_black_and_white
+
+    @property
+    def _is_black_and_white(self) -> bool:
+        seen = np.flatnonzero(self.counts).tolist()
+        return self.ignore_index == 255 and seen == [0, 255] and len(self.classes) == 2
+
     def check(self) -> None:
         """Check that there is something to learn.
 
@@ -66,7 +76,7 @@ class MaskValues:
         seen, present = np.flatnonzero(self.counts).tolist(), np.count_nonzero(self.of_classes)
         shares = ", ".join(f"{value}: {self.counts[value] / self.counts.sum():.1%}" for value in seen[:8])
         holds = f"The pixels in {self.looked_at} have the values {shares}"
-        if self.ignore_index == 255 and set(seen) == {0, 255} and len(self.classes) == 2:
+        if self._is_black_and_white:
             raise UsageError(
                 f"{holds}, but 255 is ignored, so fewer than two classes are left: if 255 is the second class, write 1 "
                 "in its place, with zero_is_ignored=False."
