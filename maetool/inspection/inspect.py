@@ -208,7 +208,8 @@ def _commands(report: Report) -> list[Any]:
         model = [] if report.masks.named else [f"model.num_classes={len(report.masks.classes)}"]
     elif report.table:
         reading |= report.table.options
-    return commands_for(report.layout.task, report.data, pixels_options, reading, truth, model)
+    pictures = pixels.eight_bit and pixels.in_chans == 3
+    return commands_for(report.layout.task, report.data, pixels_options, reading, truth, model, pictures)
 
 
 def _findings(report: Report, everything: Statistics, root: Path) -> list[Finding]:

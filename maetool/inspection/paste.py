@@ -13,6 +13,8 @@ _CONFIGS = {
     "segmentation": "maetool::segmentation/linear_vit-b_ade20k_40k.py",
     "detection": "maetool::detection/vitdet_mask-rcnn_vit-b_own_50e.py",
 }
+# RandAugment, of the published recipe, changes 8-bit pictures of three channels alone.
+_PLAIN = "train_dataloader.dataset.pipeline=[{'type':'RandomResizedCrop'},{'type':'RandomHorizontalFlip'}]"
 _PREFIX = {"train": "train_dataloader", "all": "train_dataloader", "val": "val_dataloader"}
 
 
@@ -63,6 +65,7 @@ def commands_for(
     reading: Mapping[str, Any],
     truth: Mapping[str, Mapping[str, Any]],
     model: Sequence[str],
+    pictures: bool,
 ) -> list[Command]:
     """Return the commands of pretraining, and of the task that the truth is for.
 
@@ -73,12 +76,14 @@ def commands_for(
         reading: arguments of a dataset that say how its images are read.
         truth: part to arguments of a dataset that say what its truth is; those of a training part hold for validation.
         model: options of the model of the task.
+        pictures: the images are 8-bit pictures of three channels.
     """
     shared = [*pixels, *options_of("train_dataloader.dataset", reading)]
     commands = [Command("pretraining", _CONFIGS["pretraining"], data, shared)]
     if task in _CONFIGS and task != "pretraining":
+        plain = [_PLAIN] if task == "classification" and not pictures else []
         own = [option for part, arguments in truth.items() for option in _of_part(part, arguments)]
-        commands.append(Command(task, _CONFIGS[task], data, [*shared, *own, *model]))
+        commands.append(Command(task, _CONFIGS[task], data, [*shared, *own, *plain, *model]))
     return commands
 
 

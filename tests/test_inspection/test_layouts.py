@@ -135,5 +135,5 @@ def test_nothing_there(data, tmp_path):
     with pytest.raises(UsageError, match="No image in"):
         inspect_data(data.root)
     data.text("broken.jpg", "no image")
-    with pytest.raises(UsageError, match="No image of .* can be read; the first: .*broken.jpg"):
+    with pytest.raises(UsageError, match=r"No image of .* can be read; the first: .*broken\.jpg"):
         inspect_data(data.root)
