@@ -65,7 +65,8 @@ class ContrastiveHead(nn.Module):
         """
         logits, labels = self._compared(pred, target, plan)
         with torch.no_grad():
-            right = plan.average((logits.argmax(dim=-1) == labels).float())
+            nearest = logits.argmax(dim=-1) if logits.numel() else labels
+            right = plan.average((nearest == labels).float())
         return {"loss": plan.average(_cross_entropy(logits, labels)), "patch_accuracy": right}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:

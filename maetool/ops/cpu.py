@@ -276,7 +276,7 @@ def _any_bias(weight: Tensor) -> Tensor:
 def _parts(*values: Tensor) -> Iterator[tuple[Any, ...]]:
     """Yield slices of the batch, and each value (B, h, X, d) there as (b * h, X, d)."""
     (batch, heads, queries, _), keys = values[0].shape, values[1].shape[2]
-    size = max(1, _SCORES // (heads * queries * keys))
+    size = max(1, _SCORES // max(1, heads * queries * keys))
     for start in range(0, batch, size):
         part = slice(start, start + size)
         yield part, *(value[part].flatten(0, 1) for value in values)

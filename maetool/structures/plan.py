@@ -201,12 +201,12 @@ class MaskPlan:
         return ~self.blank if self.keep_valid is None else ~self.blank & self.keep_valid
 
     def average(self, errors: Tensor) -> Tensor:
-        """Return the mean of the errors (B, M) of the predicted patches, by their weights if they have any.
+        """Return the mean of the errors (B, M) of the predicted patches, by their weights if they have any; 0 of none.
 
         Errors (B, T + M) begin with those of the prefix, of which each has the weight 1.
         """
         if self.weight is None:
-            return errors.mean()
+            return errors.mean() if errors.numel() else errors.sum()
         weight = pad(self.weight, (errors.shape[1] - self.weight.shape[1], 0), value=1.0)  # (B, T + M)
         return (errors * weight).sum() / weight.sum().clamp(min=1e-6)
 

@@ -9,6 +9,7 @@ maetool runs them over its registries; a plugin runs them over its own parts:
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -69,6 +70,9 @@ def check_head(head: nn.Module, out_dim: int = 12) -> None:
     _require(low.isfinite() and low.dtype is torch.float32, "the loss is float32 and finite under autocast")
     flat = torch.zeros(*shape, out_dim)
     _require(head(flat, target, plan)["loss"].isfinite(), "the loss of a constant prediction is finite")
+    nothing = replace(plan, ids_predict=plan.ids_predict[:, :0])  # as of a stream that a batch does not hide
+    finite = all(value.isfinite().all() for value in head(flat[:, :0], target[:, :0], nothing).values())
+    _require(finite, "where nothing is predicted, the loss is finite")
     _check_form(head)
 
 

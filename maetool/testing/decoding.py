@@ -18,8 +18,9 @@ def check_decoder(
     out_dim: int,
     grid: Sequence[int] | Mapping[str, Sequence[int]],
     prefix: int = 1,
+    stream: str | None = None,
 ) -> None:
-    """A decoder predicts exactly what the plan asks for, and every parameter takes part.
+    """A decoder predicts exactly what the plan asks for, every parameter takes part, and padding changes nothing.
 
     Args:
         decoder: the part.
@@ -27,6 +28,7 @@ def check_decoder(
         out_dim: P; of a decoder for several streams, the largest of their widths.
         grid: that it is built for, of 1, 2 or 3 axes; or name of each stream to its grid.
         prefix: T.
+        stream: that a decoder with `reads_streams` predicts, from the tokens of all in `grid`.
 
     Raises:
         AssertionError: it breaks a promise; the message says which.
@@ -38,16 +40,23 @@ def check_decoder(
     plan = plan.predicting(getattr(decoder, "predicts", "planned"))
     options = _memory(decoder, layout, encoder_dim, prefix)
     pred = decoder(latent, plan, **options)
-    _require(pred.shape == (3, plan.ids_predict.shape[1], out_dim), "the prediction has the shape (B, M, P)")
+    _require(pred.shape == (3, _asked(plan, stream).shape[1], out_dim), "the prediction has the shape (B, M, P)")
     pred.square().mean().backward()
     idle = [name for name, p in decoder.named_parameters() if p.requires_grad and p.grad is None]
     _require(not idle, f"every parameter has a gradient ({', '.join(idle)} have none)")
     for level in [*levels, *options.values()]:
         _require(level.grad is not None and level.grad.abs().sum() > 0, "the gradient reaches the encoder")
     few = replace(plan, ids_predict=plan.ids_predict[:, :2])
-    _require(decoder(latent, few, **options).shape == (3, 2, out_dim), "fewer patches can be asked for")
-    _check_padding(decoder, layout, encoder_dim, prefix)
+    number = _asked(few, stream).shape[1]
+    _require(decoder(latent, few, **options).shape == (3, number, out_dim), "fewer patches can be asked for")
+    _check_padding(decoder, layout, encoder_dim, prefix, stream)
     _check_form(decoder)
+
+
+def _asked(plan: MaskPlan, stream: str | None) -> Tensor:
+    """Return bool (B, M), True where a prediction counts, of all streams or of one."""
+    own = plan if stream is None else plan.only(stream)
+    return torch.ones_like(own.ids_predict, dtype=torch.bool) if own.weight is None else own.weight > 0
 
 
 def _latent(decoder: nn.Module, plan: MaskPlan, encoder_dim: int, prefix: int) -> tuple[Any, list[Tensor]]:
@@ -69,10 +78,10 @@ def _memory(decoder: nn.Module, layout: Layout, encoder_dim: int, prefix: int) -
     return {"memory": torch.randn(shape, generator=generator, requires_grad=True)}
 
 
-def _check_padding(decoder: nn.Module, layout: Layout, encoder_dim: int, prefix: int) -> None:
+def _check_padding(decoder: nn.Module, layout: Layout, encoder_dim: int, prefix: int, stream: str | None) -> None:
     """Where samples keep other numbers of patches, what fills them up changes nothing; decoders of all places skip it.
 
-    Each sample's own predictions are those of the sample alone.
+    Each sample's own predictions are those of the sample alone, and their gradient reaches none of the padding.
     """
     if "visible" not in getattr(decoder, "reads", ("visible",)) or getattr(decoder, "predicts", "planned") != "planned":
         return
@@ -82,13 +91,16 @@ def _check_padding(decoder: nn.Module, layout: Layout, encoder_dim: int, prefix:
     plan = MaskPlan.from_scores(scores, counts, layout)
     latent, levels = _latent(decoder, plan, encoder_dim, prefix)
     options = _memory(decoder, layout, encoder_dim, prefix)
-    pred = decoder(latent, plan, **options)
+    pred, counted = decoder(latent, plan, **options), _asked(plan, stream)
+    pred[counted].square().sum().backward()
     for number, keep in enumerate(counts.tolist()):
         own = slice(number, number + 1)
         alone = MaskPlan.from_scores(scores[own], keep, layout)
         cut = [level[own, : prefix + keep] for level in levels]
         part = {name: value[own] for name, value in options.items()}
         expected = decoder(cut[0] if isinstance(latent, Tensor) else cut, alone, **part)
-        asked = plan.weight[own] > 0 if plan.weight is not None else torch.ones(1, pred.shape[1], dtype=torch.bool)
-        close = torch.allclose(pred[own][asked], expected[0], atol=1e-4)
+        close = torch.allclose(pred[own][counted[own]], expected[_asked(alone, stream)], atol=1e-4)
         _require(close, "a sample's predictions do not depend on padding")
+        reached = [level.grad for level in levels if level.grad is not None]
+        padding = [grad[own, prefix + keep :].abs().sum() for grad in reached]
+        _require(bool(reached) and not any(padding), "no gradient reaches padding")

@@ -1,5 +1,6 @@
 """What targets, teachers and corruptions must keep; see `maetool.testing.contracts`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from .contracts import _check_form, _plan, _require
 
 
 def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> None:
-    """A target has its width, no gradient, float32 or tokens, and inverts itself where it says so.
+    """A target has its width, no gradient, float32 or tokens, is of each sample alone, and inverts itself if it can.
 
     Args:
         target: to check.
@@ -32,6 +33,9 @@ def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> No
         _require(values.shape == (*number, target.out_dim), "the target is (B, M, P)")
         _require(values.dtype is torch.float32, "the target is float32")
     _require(not values.requires_grad, "the target has no gradient")
+    few = target(images[1:], part_of_plan(plan, slice(1, None)), **_rows(clues))
+    close = torch.allclose(values[1:].double(), few.double(), atol=1e-4)
+    _require(close, "the target of a sample does not depend on its batch")
     flat = target(torch.full_like(images, 0.5), plan, **clues)  # of ids, all 0
     _require(flat.isfinite().all(), "the target of constant patches is finite")
     with torch.autocast("cpu", torch.bfloat16):
@@ -55,6 +59,13 @@ def _target_clues(target: nn.Module, plan: MaskPlan) -> dict[str, Any]:
     features = [torch.randn(batch, prefix + plan.layout.length, target.out_dim, generator=generator) for _ in range(2)]
     available = {"features": features, "errors": torch.rand(plan.ids_predict.shape, generator=generator)}
     return {name: available[name] for name in getattr(target, "needs", ()) if name in available}
+
+
+def _rows(value: Any) -> Any:
+    """Return clues without the first sample."""
+    if isinstance(value, dict):
+        return {name: _rows(each) for name, each in value.items()}
+    return [_rows(each) for each in value] if isinstance(value, list) else value[1:]
 
 
 def _round_trip(target: nn.Module, pixels: Tensor, images: Tensor, plan: MaskPlan) -> bool:
@@ -81,6 +92,7 @@ def check_teacher(teacher: nn.Module, batch: Any, layout: Layout, model: nn.Modu
             _require(not one.requires_grad, f"{name} has no gradient")
             _require(len(one) == len(tensors_of(batch)[0]), f"{name} has a row for each sample")
             _require(torch.allclose(one, other, atol=1e-5), f"{name} is the same alone and with others")
+        _require(_of_each(teacher, batch, layout, name, value), f"{name} of a sample does not depend on its batch")
     _require(not any(p.requires_grad for p in teacher.parameters()), "a teacher learns nothing by gradients")
     _require(not any(m.training for m in teacher.modules()), "a teacher stays in evaluation mode")
     if model is not None and hasattr(teacher, "after_step"):
@@ -88,6 +100,14 @@ def check_teacher(teacher: nn.Module, batch: Any, layout: Layout, model: nn.Modu
         teacher.after_step(model, 0.5)
         _require(not any(p.requires_grad for p in teacher.parameters()), "what follows has no gradient")
     _check_form(teacher)
+
+
+def _of_each(teacher: nn.Module, batch: Any, layout: Layout, name: str, value: Any) -> bool:
+    """Whether the rows of the second sample on are what the teacher gives without the first one."""
+    few = _rows(dict(batch)) if isinstance(batch, Mapping) else batch[1:]
+    alone = teacher(few, layout.mapped(lambda own: own[1:]), [name])[name]
+    pairs = zip(value, alone, strict=True) if isinstance(value, list) else [(value, alone)]
+    return all(torch.allclose(one[1:], other, atol=1e-5) for one, other in pairs)
 
 
 def check_corruption(corruption: nn.Module, images: Tensor, grid: Any) -> None:

@@ -10,7 +10,8 @@ from maetool.heads import StreamHead
 from maetool.layers.stream_positions import StreamPositions
 from maetool.ops.patches import take_tokens
 from maetool.ops.random import sample_keys
-from maetool.testing import tiny_model
+from maetool.structures import Layout, MaskPlan
+from maetool.testing import check_decoder, tiny_model
 
 KEYS = sample_keys(0, 0, torch.arange(4))
 STEM = {"type": "GroupStem", "img_size": 16, "patch_size": 8, "groups": {"near": (0, 2), "far": (1,)}}
@@ -113,7 +114,7 @@ class AllStreamsDecoder(nn.Module):
         places = self.positions(plan.layout.grids).expand(len(latent), -1, -1)  # (B, L, E), of all streams
         memory = self.embed(latent[:, self.num_prefix_tokens :]) + take_tokens(places, plan.ids_keep)
         ids = plan.only(self.stream).ids_predict + plan.layout.slices[self.stream].start
-        return self.pred(self.block(self.query + take_tokens(places, ids), memory))
+        return self.pred(self.block(self.query + take_tokens(places, ids), memory, plan.keep_valid))
 
 
 def multimae(**task):
@@ -145,6 +146,49 @@ def test_a_decoder_of_one_stream_may_ask_the_tokens_of_all():
     tokens = tokens.detach().requires_grad_()
     decoder(tokens, plan).square().sum().backward()
     assert tokens.grad[:, 1:][near].abs().amax(dim=1).gt(0).all(), "tokens of the other stream were not asked"
+
+
+def test_a_stream_of_which_a_batch_hides_nothing_costs_nothing():
+    built = multimae(weight=1.0)
+    plan = MaskPlan.from_mask(torch.tensor([[1, 0, 1, 1, 0, 0, 0, 0]] * 4), built.encoder.layout_of(images()))
+    losses = built(images(), plan=plan)
+    losses["loss"].backward()
+    assert losses["far"] == 0 < losses["near"]
+    assert all(p.grad is None or p.grad.isfinite().all() for p in built.parameters())
+
+
+GRIDS = {"near": (2, 3), "far": (3, 2), "clip": (2, 2, 2)}
+
+
+@pytest.mark.parametrize("stream", GRIDS)
+def test_padding_changes_nothing_for_such_a_decoder(stream):
+    torch.manual_seed(0)
+    check_decoder(AllStreamsDecoder(24, 10, GRIDS, stream, 1), 24, 10, GRIDS, stream=stream)
+
+
+def test_permuting_streams_permutes_the_predictions_of_such_a_decoder():
+    """And with them the gradients of the tokens."""
+    flipped = dict(reversed(GRIDS.items()))
+    here, there = Layout.of(GRIDS), Layout.of(flipped)
+    order = torch.cat([torch.arange(here.length)[here.slices[name]] for name in flipped])
+    scores, tokens = torch.rand(3, here.length), torch.randn(3, 1 + 7, 24)
+    counts = torch.tensor([7, 3, 5])
+    plans = (MaskPlan.from_scores(scores, counts, here), MaskPlan.from_scores(scores[:, order], counts, there))
+    torch.manual_seed(0)
+    parts = [AllStreamsDecoder(24, 10, grids, "clip", 1) for grids in (GRIDS, flipped)]
+    parts[1].load_state_dict(parts[0].state_dict())
+    found = []
+    for part, plan in zip(parts, plans, strict=True):
+        latent = tokens.clone().requires_grad_()
+        pred = part(latent, plan)
+        own = plan.only("clip")
+        full = own.scatter(pred, torch.zeros(3, 8, 10)) * own.mask[..., None]
+        full.square().sum().backward()
+        found.append((full.detach(), latent.grad))
+    (first, first_grad), (second, second_grad) = found
+    assert first.abs().max() > 0.01
+    torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(first_grad, second_grad, atol=1e-5, rtol=1e-5)
 
 
 def test_such_a_model_learns():
