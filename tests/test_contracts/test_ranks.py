@@ -1,4 +1,4 @@
-"""Every registered part on one, two and three axes keeps its contract, or is refused in a sentence where a table says so."""
+"""Every registered part on one to three axes keeps its contract, or is refused in a sentence where a table says so."""
 
 from math import prod
 
