@@ -217,3 +217,81 @@ def test_what_goes_wrong_far_away_is_said(server, tmp_path):
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     with pytest.raises(UsageError, match=r"cannot be listed|No image at"):
         RemoteSource(f"{address}/nothing", cache=tmp_path / "cache")
+
+
+def labelled(folder, name, columns, group_column=None, **options):
+    """Return the source of a table of images of its own."""
+    number = len(next(iter(columns.values())))
+    pictures = folder_of(
+        folder / name, {f"{name}{i}.png": RNG.integers(0, 256, (9, 8, 3), np.uint8) for i in range(number)}
+    )
+    rows = [
+        ",".join(["path", *columns]),
+        *(
+            ",".join([f"{name}/{pictures.relative(i)}", *row])
+            for i, row in enumerate(zip(*columns.values(), strict=True))
+        ),
+    ]
+    (folder / f"{name}.csv").write_text("\n".join(rows) + "\n")
+    return TableSource(folder / f"{name}.csv", group_column=group_column, **options)
+
+
+def test_a_mixture_keeps_groups_and_repetitions_whole(tmp_path):
+    patients = {"label": "xyxyxy", "patient": "aabbcc"}
+    one = labelled(tmp_path, "one", patients, "patient")
+    two = labelled(tmp_path, "two", {"label": "xyx"})
+    groups = MixtureSource({"one": one, "two": two}).groups()
+    assert groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 4, 5]
+    source = MixtureSource({"one": one, "two": two}, {"one": 1, "two": 2}, length=18)
+    assert source.groups()[6:].tolist() == [3, 4, 5] * 4
+    parts = [SourceDataset(source, part=part, with_labels=True) for part in ("train", "val")]
+    seen = [{data.files.path(i) for i in range(len(data))} for data in parts]
+    assert seen[0] and seen[1] and not seen[0] & seen[1]
+    assert MixtureSource({"two": two}).groups() is None
+
+
+def test_labels_of_a_mixture(tmp_path):
+    one = labelled(tmp_path, "one", {"a": "10", "b": "01"})
+    two = labelled(tmp_path, "two", {"b": "11", "c": "01"})
+    classes, values = MixtureSource({"one": one, "two": two}).labels()
+    assert classes == ["a", "b", "c"] and values.nan_to_num(9).tolist() == [[1, 0, 9], [0, 1, 9], [9, 1, 0], [9, 1, 1]]
+    ages = [labelled(tmp_path, name, {"age": ("1.5", "2.5")}, targets="age") for name in ("three", "four")]
+    names, values = MixtureSource({"x": ages[0], "y": ages[1]}).labels()
+    assert names == ["age"] and values.tolist() == [[1.5], [2.5], [1.5], [2.5]]
+    sizes = labelled(tmp_path, "five", {"size": ("1.5", "2.5")}, targets="size")
+    with pytest.raises(UsageError, match="name the same numbers"):
+        MixtureSource({"x": ages[0], "y": sizes}).labels()
+    with pytest.raises(UsageError, match="labels of several kinds"):
+        MixtureSource({"x": ages[0], "y": one}).labels()
+
+
+def test_pairs_pass_on_labels_and_groups_that_agree(tmp_path):
+    plain = folder_of(tmp_path / "plain", colours(4))
+    columns = {"label": "xyxy", "patient": "aabb"}
+    one, same, other = (
+        labelled(tmp_path, n, {**columns, **more}, "patient")
+        for n, more in (("one", {}), ("same", {"patient": "ccdd"}), ("other", {"label": "yxyx", "patient": "aaab"}))
+    )
+    for sources in ([one, same], [one, plain], [plain, same]):
+        source = PairedSource(sources, [3, 3], match="order")
+        assert source.labels().classes == ["x", "y"] and source.labels().values.tolist() == [0, 1, 0, 1]
+        assert source.groups().tolist() == [0, 0, 1, 1]
+    assert PairedSource([plain, plain], [3, 3]).groups() is None
+    source = PairedSource([one, other], [3, 3], match="order")
+    for ask, what in ((source.labels, "labels"), (source.groups, "groups")):
+        with pytest.raises(UsageError, match=f"know different {what} of the same samples"):
+            ask()
+
+
+def test_frames_of_a_file_stay_in_one_part(tmp_path):
+    for number in range(6):
+        (tmp_path / "xy"[number % 2]).mkdir(exist_ok=True)
+        frames(tmp_path / "xy"[number % 2], "gif", 3)
+        (tmp_path / "xy"[number % 2] / "a.gif").rename(tmp_path / "xy"[number % 2] / f"{number}.gif")
+    source = FrameSource(FolderSource(tmp_path, index_cache=tmp_path))
+    assert source.groups().tolist() == [i // 3 for i in range(18)]
+    parts = [SourceDataset(source, part=part, with_labels=True) for part in ("train", "val")]
+    files = [{data.files.relative(i).split("#")[0] for i in range(len(data))} for data in parts]
+    assert len(files[0]) == 4 and len(files[1]) == 2 and not files[0] & files[1]
+    table = labelled(tmp_path, "scans", {"age": ("1.5", "2.5"), "patient": "aa"}, "patient", targets="age")
+    assert FrameSource(table).groups().tolist() == [0, 0] and FrameSource(table).labels().names == ["age"]

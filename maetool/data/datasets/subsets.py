@@ -179,7 +179,8 @@ def groups_held_out(strata: Tensor, groups: Tensor) -> Tensor:
     count = int(groups.max()) + 1
     if count < 2:
         raise UsageError(
-            'All images are of one group, so that none can be held out: check group_column, or use part="all".'
+            "All images are of one group, such as a patient or a file of frames, so that none can be held out: "
+            'check group_column, or use part="all".'
         )
     pairs = torch.zeros(count, int(strata.max()) + 1).index_put_((groups, strata), torch.ones(()), accumulate=True)
     of_group, sizes = pairs.argmax(dim=1), pairs.sum(dim=1)

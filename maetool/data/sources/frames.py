@@ -31,8 +31,8 @@ class FrameSource(PartsOfFiles):
     """Each frame of the files of a source as an image: slices of NIfTI, pages of TIFF, frames of DICOM, GIF, PNG, WebP.
 
     The files are opened once at the start to count their frames; one that cannot be read counts as one broken image.
-    An image is named `FILE#FRAME`, from 0. Labels are those of the files, whose frames stay together where a set is
-    divided.
+    An image is named `FILE#FRAME`, from 0. Labels are those of the files; the frames of a file are one group, so that
+    they are never in two parts.
 
     Args:
         source: config of the source of files.

@@ -5,12 +5,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES
 from maetool.registry import SOURCES
 
-from .base import Labels, Source
+from .base import Labels, Measurements, Source
 
 
 @SOURCES.register_module()
@@ -18,7 +19,8 @@ class MixtureSource(Source):
     """The images of several sources, each with a share of the samples of an epoch.
 
     A source that is smaller than its share is repeated, one that is larger is thinned out evenly; the same images are
-    used in every epoch, so that order and resuming stay exact.
+    used in every epoch, so that order and resuming stay exact. Repetitions of an image are one group, so that they are
+    never in two parts.
 
     Args:
         sources: configs of sources by a name for each, which begins the names of its images.
@@ -81,19 +83,67 @@ class MixtureSource(Source):
         number, place, _ = self._places[index].tolist()
         return self.sources[number].read(place, most)
 
-    def labels(self) -> Labels:
-        """Return the labels by the names of the classes, which are those of all sources.
+    def labels(self) -> Labels | Measurements:
+        """Return the labels by the names of classes, which are those of all sources, or numbers to predict.
+
+        Where images may have several labels, a class that a source does not know is unknown for its images, NaN.
 
         Raises:
-            UsageError: a source knows none, or has several labels for an image.
+            UsageError: a source knows none, or they are not of one kind.
         """
         known = [source.labels() for source in self.sources]
-        if any(values.ndim > 1 for _, values in known):
-            raise UsageError("A mixture has one label for each image: give sources of one label each.")
-        classes = sorted({name for names, _ in known for name in names})
-        number_of = {name: number for number, name in enumerate(classes)}
-        own = [torch.tensor([number_of[name] for name in names])[values] for names, values in known]
-        return Labels(classes, torch.stack([own[number][place] for number, place, _ in self._places.tolist()]))
+        kinds = {(type(each), each.values.ndim) for each in known}
+        if len(kinds) > 1:
+            raise UsageError(
+                f"The sources {', '.join(self.names)} have labels of several kinds: give sources that all have one "
+                "label for each image, several labels, or numbers."
+            )
+        return _numbers(known, self._places) if isinstance(known[0], Measurements) else _classes(known, self._places)
+
+    def groups(self) -> Tensor | None:
+        """Return groups that keep those of the sources, and all repetitions of an image, together; int64 (N,).
+
+        An image of a source without groups is a group of its own. None where no source knows groups and no image is
+        repeated.
+        """
+        known = [source.groups() for source in self.sources]
+        if all(groups is None for groups in known) and not self._places[:, 2].any():
+            return None
+        own = [torch.arange(len(s)) if g is None else g for s, g in zip(self.sources, known, strict=True)]
+        first = np.cumsum([0, *(int(groups.max()) + 1 for groups in own)])
+        return _picked([groups + int(start) for groups, start in zip(own, first, strict=False)], self._places)
+
+
+def _picked(values: Sequence[Tensor], places: np.ndarray) -> Tensor:
+    """Return the values of the samples from those of all images of each source.
+
+    Args:
+        values: (N_s, ...) for each source.
+        places: int64 (N, 3), the source of each sample, its place there, and which repetition it is.
+    """
+    first = np.cumsum([0, *map(len, values)])
+    return torch.cat(list(values))[torch.from_numpy(first[places[:, 0]] + places[:, 1])]
+
+
+def _numbers(known: Sequence[Measurements], places: np.ndarray) -> Measurements:
+    names = known[0].names
+    if any(each.names != names for each in known):
+        raise UsageError(
+            f"The sources predict {' and '.join(str(each.names) for each in known)}: name the same numbers."
+        )
+    return Measurements(names, _picked([each.values for each in known], places))
+
+
+def _classes(known: Sequence[Labels], places: np.ndarray) -> Labels:
+    classes = sorted({name for names, _ in known for name in names})
+    columns = [torch.tensor([classes.index(name) for name in names]) for names, _ in known]
+    if known[0].values.ndim == 1:
+        return Labels(classes, _picked([c[values] for c, (_, values) in zip(columns, known, strict=True)], places))
+    several = []
+    for column, (_, values) in zip(columns, known, strict=True):
+        several.append(torch.full((len(values), len(classes)), float("nan")))
+        several[-1][:, column] = values
+    return Labels(classes, _picked(several, places))
 
 
 def _counts(weights: Sequence[float], length: int) -> list[int]:

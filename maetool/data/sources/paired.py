@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from maetool.data.codecs.images import decode_image
+from maetool.data.codecs.images import UnreadableImage, decode_image
 from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES
 from maetool.registry import SOURCES
 
-from .base import Labels, Source
+from .base import Labels, Measurements, Source
 from .made import npy_bytes
 
 _MATCHES = ("stem", "order")
@@ -23,7 +25,8 @@ _PART = re.compile(r"#(?:\d+|y\d+x\d+)$")  # of a frame or a window, behind the 
 class PairedSource(Source):
     """One file of each of several sources a sample, their channels stacked in the order of the sources.
 
-    All are read at their stored size, which must be the same, and become uint8, or float32 where one does.
+    All are read at their stored size, which must be the same, and become uint8, or float32 where one does. Labels and
+    groups are those of the sources that know any, which must agree.
 
     Args:
         sources: configs of sources, such as a folder of pictures and one of depth maps.
@@ -69,8 +72,6 @@ class PairedSource(Source):
         Raises:
             UnreadableImage: one of its files cannot be read, or they differ in size.
         """
-        from maetool.data.codecs.images import UnreadableImage
-
         images, path = [], self.path(index)
         for source, place, channels in zip(self.sources, self._places[index].tolist(), self.channels, strict=True):
             name, data = source.read(place, most)
@@ -80,13 +81,47 @@ class PairedSource(Source):
                 raise UnreadableImage(path, f"it has {sizes[0]} pixels, but its partner {name} has {sizes[1]}")
         return path, npy_bytes(np.concatenate(images).transpose(1, 2, 0), path, most)
 
-    def labels(self) -> Labels:
-        """Return what the first source knows of labels.
+    def labels(self) -> Labels | Measurements:
+        """Return what the sources know of labels.
 
         Raises:
-            UsageError: it knows none.
+            UsageError: none knows any, or they disagree.
         """
-        return self.sources[0].take(self._places[:, 0].tolist()).labels()
+        known, errors = [], []
+        for place, source in enumerate(self._sources_in_order()):
+            try:
+                known.append((place, source.labels()))
+            except UsageError as error:
+                errors.append(error)
+        if not known:
+            raise errors[0]
+        first, labels = known[0]
+        for place, other in known[1:]:
+            if other[0] != labels[0] or not torch.equal(other.values.nan_to_num(-9), labels.values.nan_to_num(-9)):
+                raise UsageError(self._disagree(first, place, "labels"))
+        return labels
+
+    def groups(self) -> Tensor | None:
+        """Return the groups that the sources know, int64 (N,), or None.
+
+        Raises:
+            UsageError: two sources know groups that are not the same.
+        """
+        known = [(place, g) for place, s in enumerate(self._sources_in_order()) if (g := s.groups()) is not None]
+        for place, groups in known[1:]:
+            pairs = torch.stack([known[0][1], groups]).unique(dim=1).shape[1]
+            if not pairs == len(groups.unique()) == len(known[0][1].unique()):
+                raise UsageError(self._disagree(known[0][0], place, "groups"))
+        return known[0][1] if known else None
+
+    def _sources_in_order(self) -> list[Source]:
+        return [source.take(places) for source, places in zip(self.sources, self._places.T.tolist(), strict=True)]
+
+    def _disagree(self, one: int, other: int, what: str) -> str:
+        return (
+            f"{self.sources[one].root} and {self.sources[other].root} know different {what} of the same samples: "
+            "correct one of them, or take it out of the table."
+        )
 
 
 def _by_order(sources: Sequence[Source]) -> np.ndarray:
