@@ -26,6 +26,7 @@ SMALL += ["model.encoder.patch_size=8", "val_dataloader.dataset.num_samples=16"]
 # Command line with the place as OUT, and how it ends; None, a folder.
 COMMANDS = {
     "browse_masks": (f"{PRETRAINED} --draws 64 --out OUT", ".png"),
+    "check": ("IMAGES --workers 1 --page OUT", ".html"),
     "compare": (f"{PRETRAINED} --seeds 1 --out OUT", None),
     "convert_checkpoint": ("PRETRAINED.pth --to timm --out OUT", ".safetensors"),
     "convert_tokenizer": ("tokenizer.pth --out OUT", ".pth"),

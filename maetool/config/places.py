@@ -66,11 +66,11 @@ def test_place(root: Path, labelled: bool) -> Place | None:
         UsageError: see `places`.
     """
     root = root.expanduser()
-    if root.suffix.lower() == ".csv":
+    if is_table(root):
         return {**_csv(root), "split": "test"} if "test" in parts_of_table(root) else None
     if not _is_folder_of_images(root):
         return None
-    tables = _parts(path for path in sorted(root.glob("*.[cC][sS][vV]")) if path.is_file())
+    tables = _parts(path for path in sorted(root.iterdir()) if is_table(path) and path.is_file())
     if "train" in tables:
         return _csv(tables["test"]) if "test" in tables else None
     folders = _part_folders(root)

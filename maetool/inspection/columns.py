@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maetool.data.sources.part_names import part_of, parts_in_column, split_column_of
-from maetool.data.sources.table import cells_of_table
+from maetool.data.sources.table import path_column_of
+from maetool.data.sources.table_columns import TABLE_ENDINGS, open_table
 from maetool.data.sources.unknown import UnknownLabels, number_in, refuse_measurements
 from maetool.errors import UsageError
 
@@ -96,11 +97,12 @@ def look_at_table(csv_file: str | Path) -> Table:
     Raises:
         UsageError: the table cannot be read.
     """
-    header, rows, path = cells_of_table(csv_file)
-    cells = {name: [row[i].strip() for row in rows] for i, name in enumerate(header)}
-    parts = split_column_of(header)
-    columns = [_column(name, each, path, parts, "label" in header) for name, each in cells.items()]
-    table = Table(str(csv_file), len(rows), columns, {})
+    read = open_table(csv_file)
+    cells = {name: [cell.strip() for cell in read.column(i)] for i, name in enumerate(read.header)}
+    place, parts = path_column_of(read.header), split_column_of(read.header)
+    path = None if place is None else read.header[place]
+    columns = [_column(name, each, path, parts, "label" in cells) for name, each in cells.items()]
+    table = Table(str(csv_file), len(read), columns, {})
     return Table(table.path, table.rows, columns, _options(table))
 
 
@@ -246,14 +248,14 @@ def _of_others(table: Table) -> list[Finding]:
 def findings_of_tables_beside(root: Path) -> list[Finding]:
     """Return which tables in a folder name images, and are not in use because they were not passed themselves."""
     found = []
-    for path in sorted(root.glob("*.[cC][sS][vV]")) if root.is_dir() else ():
-        if part_of(path.stem):
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if not path.name.lower().endswith(TABLE_ENDINGS) or part_of(path.stem):
             continue
         try:
-            header, _, paths = cells_of_table(path)
+            header = open_table(path).header
         except UsageError:
             continue
-        if paths and len(header) > 1:
+        if path_column_of(header) is not None and len(header) > 1:
             sentence = f"{path} names images and more about them: pass it as the data to learn from its columns."
             found.append(Finding("note", "labels", sentence))
     return found

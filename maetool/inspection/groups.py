@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maetool.data.sources.part_names import parts_in_column, split_column_of
-from maetool.data.sources.table import cells_of_table
+from maetool.data.sources.table_columns import open_table
 from maetool.errors import UsageError
 
 from .columns import look_at_table
@@ -36,18 +36,16 @@ def findings_of_groups(parts: Sequence[Part]) -> list[Finding]:
 def _read(table: str, names: Sequence[str], by_group: dict[str, set[str]]) -> str | None:
     """Add the parts of each group of a table, and return the column of groups."""
     try:
-        groups = look_at_table(table).of("group")
-        header, rows, _ = cells_of_table(table)
+        groups, read = look_at_table(table).of("group"), open_table(table)
     except UsageError:
         return None
     if not groups:
         return None
-    split = split_column_of(header)
-    parts = parts_in_column(split, [row[header.index(split)] for row in rows]) if split else None
+    split = split_column_of(read.header)
+    parts = parts_in_column(split, read.column(read.header.index(split))) if split else None
     if parts is None and len(names) > 1:  # a fifth that is held out: group_column takes care
         return None
-    place = header.index(groups[0].name)
-    for number, row in enumerate(rows):
-        if row[place].strip():
-            by_group.setdefault(row[place].strip(), set()).add(parts[number] if parts else Path(table).stem)
+    for number, cell in enumerate(read.column(read.header.index(groups[0].name))):
+        if cell.strip():
+            by_group.setdefault(cell.strip(), set()).add(parts[number] if parts else Path(table).stem)
     return groups[0].name

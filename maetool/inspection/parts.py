@@ -11,7 +11,8 @@ from typing import Any
 from maetool.data.sources.base import Labels, Measurements, Source
 from maetool.data.sources.file_index import FileIndex, index_files
 from maetool.data.sources.packed.names import Names
-from maetool.data.sources.table import cells_of_table
+from maetool.data.sources.table import paths_in_table
+from maetool.data.sources.table_columns import open_table
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 
@@ -100,9 +101,8 @@ def _plain_files(place: Mapping[str, Any], problem: str) -> Source:
 
 
 def _files_of_table(place: Mapping[str, Any], problem: str) -> Source:
-    header, rows, path = cells_of_table(place["csv_file"])
     root = os.path.abspath(os.path.expanduser(place.get("root") or os.path.dirname(place["csv_file"]) or "."))
-    names = [row[header.index(path)].strip() for row in rows] if path else []
+    names = paths_in_table(open_table(place["csv_file"])) or []
     there = [name for name in dict.fromkeys(names) if name and os.path.isfile(os.path.join(root, name))]
     if not there:
         raise UsageError(problem)

@@ -184,7 +184,7 @@ def test_a_table_in_a_folder_is_told(data):
         ([[0, 1]], None, "note", "The classes have no names"),
         ([[0, 1, 255, 255]], "a\nb", "note", "50.0% of the pixels count nothing"),
         ([[0, 1]], "a\nb\nc", "warning", "1 of 3 classes never occur"),
-        ([[255, 255]], "a\nb", "error", "none of them counts"),
+        ([[255, 255]], "a\nb", "error", "all are ignored"),
     ],
 )
 def test_masks(data, values, names, severity, sentence):

@@ -118,16 +118,10 @@ def read_table(
     return content.files, content.labels
 
 
-def cells_of_table(csv_file: str | Path) -> tuple[list[str], list[list[str]], str | None]:
-    """Return the header of a table, its rows, and the name of the column of paths, None if there is none.
-
-    Raises:
-        UsageError: the table cannot be read.
-    """
-    table = open_table(csv_file)
-    path = _path_column(table.header)
-    rows = [list(row) for row in zip(*map(table.column, range(len(table.header))), strict=True)]
-    return table.header, rows, None if path is None else table.header[path]
+def paths_in_table(table: Columns) -> list[str] | None:
+    """Return the cells of the column of paths; None if there is none."""
+    place = path_column_of(table.header)
+    return None if place is None else [cell.strip() for cell in table.column(place)]
 
 
 def parts_of_table(csv_file: str | Path) -> set[str]:
@@ -150,7 +144,7 @@ def _read(
     fold: int | None = None,
 ) -> TableContent:
     table = open_table(csv_file)
-    header, path = table.header, _path_column(table.header)
+    header, path = table.header, path_column_of(table.header)
     if path is None or len(header) < 2:
         raise UsageError(f"{table.path} has the columns {', '.join(header) or 'none'}, but expected {FORMS}.")
     if not len(table):
@@ -193,7 +187,8 @@ def folds_of_table(csv_file: str | Path) -> list[int]:
     return sorted({fold for fold in _folds(open_table(csv_file))[1] if fold is not None})
 
 
-def _path_column(header: list[str]) -> int | None:
+def path_column_of(header: Sequence[str]) -> int | None:
+    """Return the place of the column of paths by its usual names, None if there is none."""
     lower = [name.lower() for name in header]
     return next((lower.index(name) for name in _PATHS if name in lower), None)
 
