@@ -24,7 +24,11 @@ not_negative = _at_least(0)
 
 
 def add_exif(parser: argparse.ArgumentParser) -> None:
-    """Add `--exif` and `--no-exif` to a command that reads the user's images for a checkpoint; None by default."""
+    """Add `--exif` and `--no-exif` to a command that reads the user's images for a checkpoint; None by default.
+
+    Args:
+        parser: the command's parser.
+    """
     help_text = "turn photographs as EXIF says, or not (default: as the training of the checkpoint did)"
     parser.add_argument("--exif", action=argparse.BooleanOptionalAction, help=help_text)
 
@@ -41,7 +45,11 @@ def add_max_pixels(parser: argparse.ArgumentParser, larger: str = "count as brok
 
 
 def add_parts(parser: argparse.ArgumentParser) -> None:
-    """Add `--part` and `--join`, which exclude each other, to a command whose work several machines can divide."""
+    """Add `--part` and `--join`, which exclude each other, to a command whose work several machines can divide.
+
+    Args:
+        parser: the command's parser.
+    """
     group = parser.add_mutually_exclusive_group()
     what = "do only part I of N, from 0, as one of N machines: 0/16 to 15/16; run again, it goes on"
     group.add_argument("--part", metavar="I/N", help=what)

@@ -58,6 +58,9 @@ def _in_folders(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def test_of_coco(root: Path) -> dict[str, Any] | None:
     """Return the arguments of a dataset of the test part, of which training makes no use; None if there is none.
 
+    Args:
+        root: the user's folder.
+
     Raises:
         UsageError: several annotation files without a sign which counts.
     """

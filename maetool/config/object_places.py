@@ -22,6 +22,9 @@ def object_parts(root: Path) -> Parts:
     `train/images` with `train/labels`, or `train` with images and files side by side; `Annotations` beside
     `JPEGImages` likewise.
 
+    Args:
+        root: the user's folder.
+
     Raises:
         UsageError: `data.yaml` names lists of files, or several folders for a part.
     """

@@ -25,7 +25,7 @@ class OrderedConfig(Config):
 
     @classmethod
     def copy_of(cls, cfg: Config) -> "OrderedConfig":
-        """Return a copy of any config."""
+        """Return a copy of the config `cfg`, of any class."""
         copy = cls()
         copy.__setstate__(deepcopy(cfg).__getstate__())
         return copy

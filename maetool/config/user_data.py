@@ -239,23 +239,13 @@ def adopt_classes(cfg: Config) -> None:
 
 
 def set_targets(cfg: Config, targets: str | Sequence[str]) -> None:
-    """Set how many numbers a model of regression predicts; others stay as they are.
-
-    Args:
-        cfg: the config, changed in place.
-        targets: a column of the table, or several.
-    """
+    """Set in `cfg` how many numbers, one for each of `targets`, a model of regression predicts; others stay."""
     if task_in(cfg.model) == "regression" and takes(cfg.model, MODELS, "num_targets"):
         cfg.model.num_targets = 1 if isinstance(targets, str) else len(targets)
 
 
 def set_classes(cfg: Config, number: int) -> None:
-    """Set the number of classes of a model that predicts classes and takes `num_classes`; others stay as they are.
-
-    Args:
-        cfg: the config, changed in place.
-        number: of classes.
-    """
+    """Set the `number` of classes in `cfg` of a model that predicts classes and takes `num_classes`; others stay."""
     if task_in(cfg.model) in CLASS_TASKS and takes(cfg.model, MODELS, "num_classes"):
         cfg.model.num_classes = number
 

@@ -92,7 +92,7 @@ class Table:
 
 
 def look_at_table(csv_file: str | Path) -> Table:
-    """Return what the columns of a table hold.
+    """Return what the columns of the table `csv_file` hold.
 
     Raises:
         UsageError: the table cannot be read.
@@ -179,7 +179,7 @@ def _listed(names: str | Sequence[str] | None) -> list[str]:
 
 
 def findings_of_table(table: Table) -> list[Finding]:
-    """Return what is worth saying about the columns."""
+    """Return what is worth saying about the columns of `table`."""
     found = [_of_groups(table), _of_measurements(table), _of_unknown(table), *_of_others(table)]
     return [finding for finding in found if finding]
 
@@ -246,7 +246,7 @@ def _of_others(table: Table) -> list[Finding]:
 
 
 def findings_of_tables_beside(root: Path) -> list[Finding]:
-    """Return which tables in a folder name images, and are not in use because they were not passed themselves."""
+    """Return which tables in the folder `root` name images, and are not in use because they were not passed."""
     found = []
     for path in sorted(root.iterdir()) if root.is_dir() else ():
         if not path.name.lower().endswith(TABLE_ENDINGS) or part_of(path.stem):

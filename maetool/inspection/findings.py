@@ -29,7 +29,7 @@ def most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def some(names: Sequence[object], number: int = 3) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first `number` of `names`, and how many more there are."""
     more = f" and {len(names) - number:,} more" if len(names) > number else ""
     return ", ".join(map(str, names[:number])) + more
 

@@ -53,7 +53,7 @@ class Numbers:
 
 
 def count_labels(parts: Sequence[Part]) -> Classes | None:
-    """Return how many images of each part each class has; None without classes."""
+    """Return how many images of each of `parts` each class has; None without classes."""
     labels = {part.name: each for part in parts if isinstance(each := part.labels, Labels)}
     if not labels:
         return None
@@ -69,7 +69,7 @@ def count_labels(parts: Sequence[Part]) -> Classes | None:
 
 
 def summarise_numbers(parts: Sequence[Part]) -> Numbers | None:
-    """Return what the numbers to predict are like; None without any."""
+    """Return what the numbers to predict in `parts` are like; None without any."""
     for part in parts:
         labels = part.labels
         if isinstance(labels, Measurements):

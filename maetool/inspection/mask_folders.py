@@ -42,7 +42,7 @@ class MaskFolders:
         return {"images": images, "annotations": masks, **suffixes}
 
     def places(self, root: Path) -> dict[str, dict[str, Any]]:
-        """Return the config of a dataset for each part."""
+        """Return the config of a dataset for each part below `root`."""
         parts = {part: {"type": "SegmentationDataset", "root": str(root)} for part in self.folders}
         return {part: {**place, **self.arguments(part)} for part, place in parts.items()}
 

@@ -63,6 +63,11 @@ class Masks:
 def look_at_masks(root: Path, folders: MaskFolders, max_pixels: int = MAX_PIXELS) -> Masks:
     """Return what some masks of the first part hold, evenly spaced.
 
+    Args:
+        root: the user's folder.
+        folders: of images and masks in it.
+        max_pixels: height * width of a mask at most.
+
     Raises:
         UsageError: a `classes.txt` that lists no classes.
     """
@@ -103,7 +108,7 @@ def _numbered(counts: dict[int, int]) -> list[str]:
 
 
 def findings_of_masks(masks: Masks, folders: MaskFolders) -> list[Finding]:
-    """Return what is worth saying about masks."""
+    """Return what is worth saying about `masks` and their `folders`."""
     found = [_of_pairs(kind, names) for kind, names in zip(("mask", "image"), folders.lonely, strict=True) if names]
     if masks.broken:
         share = f"{len(masks.broken):,} of {masks.looked_at + len(masks.broken):,} masks cannot be read"

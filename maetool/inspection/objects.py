@@ -82,7 +82,12 @@ def _outside(source: Any) -> np.ndarray:
 
 
 def findings_of_objects(part: Part, found: Objects) -> list[Finding]:
-    """Return what is worth saying about the objects of a part."""
+    """Return what is worth saying about the objects of a part.
+
+    Args:
+        part: of the data.
+        found: its objects, counted.
+    """
     sentences = []
     of = f"of the annotations of {part.name}"
     if found.outside:

@@ -15,7 +15,7 @@ _YOLO = re.compile(r"\d+(\s+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORECASE)
 
 
 def findings_of_other_labels(root: Path) -> list[Finding]:
-    """Return a sentence for each kind of labels of other programs below a folder."""
+    """Return a sentence for each kind of labels of other programs below the folder `root`."""
     found = []
     for ending, is_kind, name in _KINDS:
         files = list(_files(root, ending))

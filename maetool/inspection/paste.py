@@ -50,7 +50,7 @@ class Command:
 
 
 def options_of(prefix: str, arguments: Mapping[str, Any]) -> list[str]:
-    """Return arguments of a dataset as options."""
+    """Return `arguments` of a dataset as options that begin with `prefix`."""
     return [f"{prefix}.{name}={_value(value)}" for name, value in arguments.items()]
 
 
@@ -92,7 +92,13 @@ def _of_part(part: str, arguments: Mapping[str, Any]) -> list[str]:
 
 
 def advice(commands: Sequence[Command], eight_bit: bool, in_chans: int) -> list[Finding]:
-    """Return what to know before pasting."""
+    """Return what to know before pasting.
+
+    Args:
+        commands: that are offered.
+        eight_bit: all images are photographs of 8 bits.
+        in_chans: C.
+    """
     if len(commands) < 2 or not eight_bit or in_chans != 3:
         return []
     sentence = (

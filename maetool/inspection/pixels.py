@@ -102,7 +102,13 @@ def _look(files: Source, index: int, in_chans: int, max_pixels: int) -> Look | B
 
 
 def fitting_channels(files: Source, indices: Iterable[int], max_pixels: int = MAX_PIXELS) -> int:
-    """Return the channels to read some files with: 1 where all are grey, else see `usual_channels`."""
+    """Return the channels to read some files with: 1 where all are grey, else see `usual_channels`.
+
+    Args:
+        files: the images.
+        indices: of those that are looked at.
+        max_pixels: height * width of an image at most.
+    """
     indices, found = list(indices), set[int]()
     for index in indices:
         try:
@@ -114,7 +120,13 @@ def fitting_channels(files: Source, indices: Iterable[int], max_pixels: int = MA
 
 
 def usual_channels(files: Source, indices: Iterable[int], max_pixels: int = MAX_PIXELS) -> int:
-    """Return the commonest number of channels of some files; photographs count as 3."""
+    """Return the commonest number of channels of some files; photographs count as 3.
+
+    Args:
+        files: the images.
+        indices: of those that are looked at.
+        max_pixels: height * width of an image at most.
+    """
     counts: dict[int, int] = {}
     for index in indices:
         try:

@@ -116,7 +116,7 @@ def _pixels(found: Statistics) -> dict[str, Any]:
 
 
 def aspects(found: Statistics) -> list[float]:
-    """Return the smallest, the median and the largest width by height."""
+    """Return the smallest, the median and the largest width by height in the statistics `found`."""
     ordered = sorted(width / height for height, width in found.sizes)
     return [ordered[0], ordered[len(ordered) // 2], ordered[-1]] if ordered else []
 
@@ -129,7 +129,7 @@ def _plain(place: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def endings(counts: Counter[str], number: int = 6) -> str:
-    """Return the commonest endings with their counts, in words."""
+    """Return the commonest `number` of endings with their counts, in words."""
     ordered = counts.most_common()
     more = f" and {len(ordered) - number} more endings" if len(ordered) > number else ""
     return ", ".join(f"{count:,} {ending}" for ending, count in ordered[:number]) + more

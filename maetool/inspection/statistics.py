@@ -51,7 +51,7 @@ class Statistics:
         self._sums: list[np.ndarray] = []
 
     def add(self, look: Look | Broken) -> None:
-        """Take in a file; `mean` and `std` wait for `finish`."""
+        """Take in the `look` at a file; `mean` and `std` wait for `finish`."""
         if isinstance(look, Broken):
             self.broken.append(look.line)
             return
@@ -146,12 +146,12 @@ def _hints(found: Statistics) -> list[str]:
 
 
 def flat_channels(found: Statistics) -> list[int]:
-    """Return the channels that have one value everywhere."""
+    """Return the channels that have one value everywhere, by the statistics `found`."""
     return [i for i, deviation in enumerate(found.std) if deviation == 0]
 
 
 def sizes_of(found: Statistics) -> str:
-    """Return the smallest, the median and the largest size, in words."""
+    """Return the smallest, the median and the largest size in the statistics `found`, in words."""
     ordered = sorted(found.sizes, key=lambda size: (size[0] * size[1], size))
     named = {"smallest": ordered[0], "median": ordered[len(ordered) // 2], "largest": ordered[-1]}
     if len(set(ordered)) == 1:
@@ -160,5 +160,5 @@ def sizes_of(found: Statistics) -> str:
 
 
 def numbers(values: list[float]) -> str:
-    """Return numbers as an option of a command line takes them."""
+    """Return the numbers `values` as an option of a command line takes them."""
     return "[" + ",".join(f"{value:.6g}" for value in values) + "]"

@@ -10,7 +10,7 @@ _TINY = 32  # pixels
 
 
 def findings_of_values(found: Statistics) -> list[Finding]:
-    """Return what is worth saying about the images whose statistics these are."""
+    """Return what is worth saying about images with the statistics `found`."""
     read = len(found.sizes) + len(found.broken)
     findings = [_of_broken(found, read)] if found.broken else []
     if not found.sizes:

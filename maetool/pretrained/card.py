@@ -96,7 +96,13 @@ def _loading(encoder: Mapping[str, Any], name: str) -> list[str]:
 
 
 def is_timms(encoder: Mapping[str, Any]) -> bool:
-    """Whether timm's class computes the same: a ViT of pictures whose other arguments have their defaults."""
+    """Return whether timm's class computes the same as an encoder.
+
+    It does for a ViT of pictures whose other arguments have their defaults.
+
+    Args:
+        encoder: its config.
+    """
     if encoder.get("type") != "VisionTransformer":
         return False
     bare, tables = {"type": encoder["type"]}, ("sincos", "learned")  # which timm does not tell apart

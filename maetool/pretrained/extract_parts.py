@@ -44,12 +44,12 @@ def settings_of(model: ModelLike, dataset: NamedImages, pool: str | None, batch_
 
 
 def path_of(out: Path, part: Part) -> Path:
-    """Return the file of a part, beside the file that all parts become."""
+    """Return the file of a part, beside `out`, the file that all parts become."""
     return part.file_beside(out.with_suffix(".npz"))
 
 
 def is_done(out: Path, part: Part, settings: Mapping[str, Any]) -> bool:
-    """Return whether a part was written with these settings."""
+    """Return whether a part of the file `out` was written with these settings."""
     try:
         found = _read(path_of(out, part))[0]
     except UsageError:  # absent or damaged: it is written anew
@@ -96,13 +96,19 @@ def read_parts(out: Path, settings: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def remove_parts(out: Path) -> None:
-    """Remove the files of parts that are joined."""
+    """Remove the files of parts that are joined in `out`."""
     for path in complete_parts(out.with_suffix(".npz")).values():
         remove_file(path)
 
 
 def images_of(part: Part, images: int, batch_size: int) -> range:
-    """Return the indices of the images of a part: complete batches of the run over all, so that features are equal."""
+    """Return the indices of the images of a part: complete batches of the run over all, so that features are equal.
+
+    Args:
+        part: of the work.
+        images: number of all.
+        batch_size: images of a batch.
+    """
     batches = part.range_of(-(-images // batch_size))
     return range(min(batches.start * batch_size, images), min(batches.stop * batch_size, images))
 

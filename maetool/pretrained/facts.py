@@ -100,6 +100,9 @@ def names_of_classes(meta: Any) -> list[str]:
 def names_of_targets(meta: Any) -> list[str]:
     """Return the names of the numbers that a checkpoint was trained to predict; empty if it has none.
 
+    Args:
+        meta: metadata of the checkpoint.
+
     Raises:
         UsageError: they are not names.
     """

@@ -73,7 +73,18 @@ def predict_objects(
 def described_objects(
     model: ModelLike, image: Tensor, path: str | Path, classes: Sequence[str], threshold: float
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Do as `predict_objects` with an image (C, H, W) that was read from `path`."""
+    """Do as `predict_objects` with an image (C, H, W) that was read from `path`.
+
+    Args:
+        model: a detector.
+        image: (C, H, W), as stored.
+        path: of the image.
+        classes: names.
+        threshold: score from which a detection counts, 0 to 1.
+
+    Raises:
+        UsageError: a threshold out of range, or another number of names than classes.
+    """
     if not 0 <= threshold <= 1:
         raise UsageError(f"threshold is {threshold!r}, but must be a score from 0 to 1.")
     if len(classes) != model.num_classes:

@@ -99,7 +99,12 @@ def _adopt(dataset: Any, options: Mapping[str, Any], place: str) -> None:
 
 
 def reading_for(cfg: Config, meta: Any) -> dict[str, Any]:
-    """Return the options for single images: of the config's validation data, where not given there of the training."""
+    """Return the options for single images: of the config's validation data, else of the training.
+
+    Args:
+        cfg: the config.
+        meta: metadata of the checkpoint, with the training's options.
+    """
     validation = (cfg.get("val_dataloader") or {}).get("dataset") or {}
     return {**reading_in(meta), **{name: validation[name] for name in _OPTIONS if name in validation}}
 

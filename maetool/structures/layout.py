@@ -107,7 +107,13 @@ def tensors_of(batch: Any) -> list[Tensor]:
 
 
 def joined(layouts: Sequence[Layout], name: str, default: float | bool) -> Tensor | None:
-    """Return the `coords` (B, L, k) or `valid` (B, L) of all layouts in a row; None where no layout has any."""
+    """Return the `coords` (B, L, k) or `valid` (B, L) of all layouts in a row; None where no layout has any.
+
+    Args:
+        layouts: of the streams.
+        name: "coords" or "valid".
+        default: value for a layout without any.
+    """
     values: list[Any] = [getattr(layout, name) for layout in layouts]
     present = [value for value in values if value is not None]
     if not present:

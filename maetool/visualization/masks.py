@@ -163,7 +163,12 @@ class ModelMasks(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Any, grid: Any, keys: Tensor) -> SimpleNamespace:
-        """Return `mask`, bool (len(keys), L), 1 = removed; draw i is of image i modulo N."""
+        """Return `mask`, bool (len(keys), L), 1 = removed; draw i is of image i modulo N.
+
+        Args:
+            images, grid: not read; those of the model are used.
+            keys: int64, one for each draw.
+        """
         number = len(next(iter(self.images.values())) if isinstance(self.images, Mapping) else self.images)
         batches = torch.arange(-(-len(keys) // number) * number).clamp(max=len(keys) - 1).split(number)  # whole ones
         clues = self.model.clues_of(self.images, self.layout)

@@ -36,7 +36,7 @@ class Traits(NamedTuple):
 
 
 def traits_of(data: bytes, image: Tensor) -> Traits:
-    """Return the traits of a file from its content, and the image (C, H, W) that it gave."""
+    """Return the traits of a file from its content `data`, and the image (C, H, W) that it gave."""
     array = is_array(data)
     deep = not array and is_deep(data)
     return Traits(

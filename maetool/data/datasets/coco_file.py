@@ -177,7 +177,7 @@ def read_coco(path: str | Path) -> CocoFile:
 
 
 def coco_file_of(content: Mapping[str, Any], path: str | Path) -> CocoFile:
-    """Return what an annotation file at `path` holds, whose entries have what is needed, as flat arrays.
+    """Return the checked `content` of the annotation file at `path` as flat arrays.
 
     Raises:
         UsageError: an id or the name of a category twice, or an annotation of an image or a category that there is not.

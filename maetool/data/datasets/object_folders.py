@@ -44,7 +44,13 @@ def images_with_files(root: str, folder: str, ending: str) -> Iterator[tuple[str
 
 
 def files_of(root: str, folder: str, ending: str) -> list[str]:
-    """Return all that the objects of a folder depend on: its folders, those of the images, and its files."""
+    """Return all that the objects of a folder depend on: its folders, those of the images, and its files.
+
+    Args:
+        root: folder of the images.
+        folder: of the files with objects.
+        ending: of these files, in lower case.
+    """
     index: FileIndex = index_files(root)
     images = {os.path.dirname(index.path(place)) for place in range(len(index))}
     found: list[str] = [*images, root]
@@ -54,7 +60,7 @@ def files_of(root: str, folder: str, ending: str) -> list[str]:
 
 
 def seen_size(path: str) -> tuple[int, int]:
-    """Return height and width of an image as viewers show it, turned by its EXIF; (1, 1) of one that is unreadable.
+    """Return height and width of the image `path` as viewers show it, turned by its EXIF; (1, 1) if unreadable.
 
     Loading it says what is wrong, and counts it as broken.
     """
@@ -89,7 +95,13 @@ def entry_of(image: str, size: tuple[int, int], category: int, box: list[float],
 
 
 def content_of(images: list[Entry], annotations: list[Entry], classes: list[str]) -> dict[str, Any]:
-    """Return what a COCO annotation file of these would hold; the id of a class is its number."""
+    """Return what a COCO annotation file of these would hold; the id of a class is its number.
+
+    Args:
+        images: see `image_entry`.
+        annotations: entries of objects, which get an `id`.
+        classes: names.
+    """
     for number, entry in enumerate(annotations):
         entry["id"] = number
     categories = [{"id": number, "name": name} for number, name in enumerate(classes)]
@@ -97,5 +109,5 @@ def content_of(images: list[Entry], annotations: list[Entry], classes: list[str]
 
 
 def image_entry(root: str, name: str, size: tuple[int, int]) -> Entry:
-    """Return the entry of an image, whose id is its name."""
+    """Return the entry of the image `name`, which is its id, of `size` (H, W) in the folder `root`."""
     return {"id": name, "file_name": name, "height": size[0], "width": size[1]}

@@ -35,7 +35,7 @@ class Place:
     kind: str
 
     def name_of(self, file: str) -> str:
-        """Return the name that an image and its mask share."""
+        """Return the name that the image or mask `file` shares with its partner."""
         return file[: -len(self.suffix) or None]
 
 

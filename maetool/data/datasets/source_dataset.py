@@ -111,7 +111,14 @@ def _constructor_over(source: type[Source], fixed: Mapping[str, Any]) -> Callabl
 
 
 def checked_nodata(nodata: object) -> float | None:
-    """Return the value that marks pixels without data, NaN for "auto"."""
+    """Return the value that marks pixels without data, NaN for "auto".
+
+    Args:
+        nodata: a number, "auto" or None.
+
+    Raises:
+        UsageError: anything else.
+    """
     if nodata is None or nodata == "auto":
         return None if nodata is None else nan
     if isinstance(nodata, bool) or not isinstance(nodata, int | float):
@@ -120,7 +127,7 @@ def checked_nodata(nodata: object) -> float | None:
 
 
 def fill_nodata(image: Tensor, nodata: float) -> tuple[Tensor, Tensor]:
-    """Return the image (C, H, W), its gaps filled with the mean of its data, and where there is data, bool (H, W)."""
+    """Return the image (C, H, W), pixels of value `nodata` set to the mean, and where there is data, bool (H, W)."""
     valid = (image != nodata).any(dim=0)
     if image.is_floating_point():
         valid &= image.isfinite().all(dim=0)

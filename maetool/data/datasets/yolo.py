@@ -92,6 +92,10 @@ def names_for(labels: str, root: str) -> tuple[list[str], bool]:
     They stand in `data.yaml`, or another file of YAML with `names`, or in `classes.txt` or `obj.names` with a name a
     line, in the folder of the labels or of the images or up to two folders above.
 
+    Args:
+        labels: folder of the labels.
+        root: folder of the images.
+
     Raises:
         UsageError: there is none, or it cannot be read.
     """
@@ -112,7 +116,7 @@ def names_for(labels: str, root: str) -> tuple[list[str], bool]:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Return the content of a file of YAML; empty if it holds no keys.
+    """Return the content of the YAML file `path`; empty if it holds no keys.
 
     Raises:
         UsageError: it cannot be read.

@@ -103,7 +103,7 @@ class Tasks:
     max_pixels: int
 
     def run(self, indices: Iterable[int]) -> Iterator[tuple[int, bytes | str]]:
-        """Yield each index with its encoded image, or with the line that says why there is none, in order."""
+        """Yield each of `indices` with its encoded image, or with the line that says why there is none, in order."""
         waiting: deque[tuple[list[int], Any]] = deque()
         indices = list(indices)
         for start in range(0, len(indices), _CHUNK):
@@ -137,7 +137,7 @@ def _encode_files(paths: list[str], recipe: Recipe, max_pixels: int) -> list[byt
 
 
 def open_pool(workers: int) -> ProcessPoolExecutor:
-    """Return processes that encode.
+    """Return a pool of `workers` processes that encode.
 
     Raises:
         UsageError: fewer than one.

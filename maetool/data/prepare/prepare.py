@@ -48,7 +48,13 @@ class Job:
 
     @classmethod
     def of(cls, source: str, target: str, recipe: Recipe, max_pixels: int = MAX_PIXELS) -> "Job":
-        """Look what there is to do.
+        """Find out what there is to do.
+
+        Args:
+            source: folder, list or table of images.
+            target: folder of the prepared set.
+            recipe: what is made of each image.
+            max_pixels: height * width of an image at most.
 
         Raises:
             UsageError: no images, two that would have one name, or a target inside of the source.
@@ -78,11 +84,11 @@ class Job:
         return (self.folder / REPORT).is_file() and (self.folder / last).is_file()
 
     def shard(self, number: int) -> Path:
-        """Return the path of a shard."""
+        """Return the path of shard `number`, from 0."""
         return self.folder / f"shard-{number:06d}.tar"
 
     def in_shard(self, number: int) -> range:
-        """Return the indices of the images of a shard."""
+        """Return the indices of the images of shard `number`, from 0."""
         size = self.recipe.images_per_shard
         return range(number * size, min((number + 1) * size, len(self.names)))
 
@@ -141,6 +147,10 @@ def prepare(
 def finish(job: Job, left_out: LeftOut) -> None:
     """Write what completes a set: the list of what was left out, and the table of the shards.
 
+    Args:
+        job: all of whose images were tried.
+        left_out: index and line of each image that could not be encoded.
+
     Raises:
         UsageError: nothing was written, because no image can be read.
     """
@@ -179,6 +189,9 @@ def _target_names(files: FileIndex) -> list[str]:
 
 def claim(job: Job) -> None:
     """Note in the target what is being made there, or compare it with what an earlier call noted.
+
+    Args:
+        job: to begin or to go on with.
 
     Raises:
         UsageError: the target holds another set, or something else.

@@ -101,6 +101,11 @@ class DiskCache:
 def kept_of(sizes: np.ndarray, limit: int | None, root: str = "the source") -> np.ndarray:
     """Return which images are kept, bool (N,): as many as fit into the limit, drawn at random but always the same.
 
+    Args:
+        sizes: bytes of each image, int64 (N,).
+        limit: bytes in all; None keeps every image.
+        root: what the message calls the source.
+
     Raises:
         UsageError: see `DiskCache`.
     """
@@ -120,7 +125,7 @@ def kept_of(sizes: np.ndarray, limit: int | None, root: str = "the source") -> n
 
 
 def bytes_below(folder: Path) -> int:
-    """Return how many bytes the files of a cache have."""
+    """Return how many bytes the files below `folder` have."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:

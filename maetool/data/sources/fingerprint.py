@@ -10,7 +10,7 @@ _CONTENTS = 16  # images whose bytes count; reading all would take as long as th
 
 
 def fingerprint(files: Source) -> dict[str, str | int]:
-    """Return the number of images, a digest of their names in order, and one of the bytes of some of them."""
+    """Return the number of images in `files`, a digest of their names in order, and one of the bytes of some."""
     names, contents = hashlib.sha256(), hashlib.sha256()
     for index in range(len(files)):
         names.update(files.relative(index).encode("utf-8", "surrogateescape") + b"\0")

@@ -21,12 +21,12 @@ def fold_of(folder: str) -> int | None:
 
 
 def folds_in_paths(names: Iterable[str]) -> list[int | None]:
-    """Return the fold of each path, from the first folder in it that is one; None without."""
+    """Return the fold of each path in `names`, from the first folder in it that is one; None without."""
     return [next((f for part in name.split("/")[:-1] if (f := fold_of(part)) is not None), None) for name in names]
 
 
 def folds_are_first(names: Iterable[str]) -> bool:
-    """Return whether the first folders of all paths are folds, two or more, so that they are no classes."""
+    """Return whether the first folders of all paths in `names` are folds, two or more, so that they are no classes."""
     folds = set()
     for name in names:
         fold = fold_of(name.split("/")[0]) if "/" in name else None
@@ -37,13 +37,13 @@ def folds_are_first(names: Iterable[str]) -> bool:
 
 
 def fold_column_of(header: Iterable[str]) -> str | None:
-    """Return the column of a table whose usual name says that it may hold folds, or None."""
+    """Return the column in `header` whose usual name says that it may hold folds, or None."""
     by_name = {re.sub(r"[\W_]+", "_", name.strip().lower()): name for name in header}
     return next((by_name[name] for name in _COLUMNS if name in by_name), None)
 
 
 def folds_in_column(cells: Sequence[str]) -> list[int] | None:
-    """Return the fold of each cell; None where one is no number of a fold, or all are of one."""
+    """Return the fold of each of the `cells`; None where one is no number of a fold, or all are of one."""
     matches = [_CELL.fullmatch(cell.strip()) for cell in cells]
     folds = [int(match[1]) for match in matches if match]
     return folds if len(folds) == len(cells) and 1 < len(set(folds)) <= _MOST else None

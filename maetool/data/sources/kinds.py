@@ -97,7 +97,7 @@ def has_classes(root: str | Path) -> bool:
 
 
 def knows_labels(config: Mapping[str, Any]) -> bool:
-    """Return whether a source knows labels.
+    """Return whether the source of a `config` knows labels.
 
     Raises:
         UsageError: it cannot be read.

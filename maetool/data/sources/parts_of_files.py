@@ -35,7 +35,7 @@ class PartsOfFiles(Source):
         return int(self.files_of(np.array([index]))[0])
 
     def files_of(self, indices: np.ndarray) -> np.ndarray:
-        """Return the numbers of the files of images, int64 (N,)."""
+        """Return the numbers of the files of the images `indices`, int64 (N,) both."""
         raise NotImplementedError(f"{type(self).__name__} must say which file an image is of: write `files_of`.")
 
     def part_of(self, index: int) -> str:

@@ -121,7 +121,7 @@ class RemoteSystem:
             raise UsageError(f"{file.place} cannot be read: {cause_of(error)}.") from error
 
     def open(self, file: RemoteFile, block: int) -> Any:
-        """Return a file that is read in blocks of so many bytes; it raises whatever fsspec does."""
+        """Return a file that is read in blocks of `block` bytes; it raises whatever fsspec does."""
         return self._connected()[0].open(file.place, "rb", block_size=block, cache_type="readahead")
 
     def read(self, file: RemoteFile, count: int, offset: int, name: str) -> bytes:

@@ -119,7 +119,7 @@ def read_table(
 
 
 def paths_in_table(table: Columns) -> list[str] | None:
-    """Return the cells of the column of paths; None if there is none."""
+    """Return the cells of the column of paths of `table`; None if there is none."""
     place = path_column_of(table.header)
     return None if place is None else [cell.strip() for cell in table.column(place)]
 
@@ -188,7 +188,7 @@ def folds_of_table(csv_file: str | Path) -> list[int]:
 
 
 def path_column_of(header: Sequence[str]) -> int | None:
-    """Return the place of the column of paths by its usual names, None if there is none."""
+    """Return the place in `header` of the column of paths by its usual names, None if there is none."""
     lower = [name.lower() for name in header]
     return next((lower.index(name) for name in _PATHS if name in lower), None)
 

@@ -41,7 +41,7 @@ class Columns(Protocol):
         ...
 
     def column(self, index: int) -> list[str]:
-        """Return the cells of a column, empty where a value is missing.
+        """Return the cells of the column at `index`, empty where a value is missing.
 
         Raises:
             UsageError: it cannot be read.
@@ -55,7 +55,7 @@ def is_table(path: str | Path) -> bool:
 
 
 def open_table(path: str | Path) -> Columns:
-    """Return the columns of a table.
+    """Return the columns of the table at `path`, csv or Parquet.
 
     Raises:
         UsageError: there is none, it cannot be read, or pyarrow is not installed and it is a Parquet file.
@@ -67,7 +67,7 @@ def open_table(path: str | Path) -> Columns:
 
 
 def holds_images(path: str | Path) -> bool:
-    """Return whether a Parquet file has a column of image files, as Hugging Face's `datasets` writes them.
+    """Return whether `path`, a Parquet file, has a column of image files, as Hugging Face's `datasets` writes them.
 
     Raises:
         UsageError: see `open_table`.

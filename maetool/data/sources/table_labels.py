@@ -45,7 +45,13 @@ def labels_of_table(
 
 
 def usual_column(table: Columns, columns: Sequence[str], unknown: UnknownLabels) -> str | None:
-    """Return the column of one label for each image by its usual name; `label` first, others unless of 0 and 1."""
+    """Return the column of one label for each image by its usual name; `label` first, others unless of 0 and 1.
+
+    Args:
+        table: the table.
+        columns: names of its columns that may be it.
+        unknown: how uncertain labels are written.
+    """
     by_name = {name.lower().replace(" ", "_"): name for name in reversed(columns)}
     for usual in (name for name in _USUAL if name in by_name):
         name = by_name[usual]

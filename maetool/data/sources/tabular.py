@@ -137,7 +137,7 @@ def _loaded(name: str, split: str, config: str | None) -> Any:
 
 
 def splits_of(name: str) -> dict[str, str]:
-    """Return the names of the splits of a data set on the disk by the part that each is, "train", "val" or "test".
+    """Return the splits of `name`, a data set on the disk, by the part that each is, "train", "val" or "test".
 
     It is empty where there are not several of them, for training and for something else.
 

@@ -160,7 +160,7 @@ def _without_shared(names: Sequence[str]) -> list[str]:
 
 
 def are_numbered(stems: Sequence[str]) -> bool:
-    """Return whether names are one word and numbers one after the other, as those of shards are."""
+    """Return whether `stems` are one word with consecutive numbers, as the names of shards are."""
     parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", stem) for stem in stems]
     if not all(parts):
         return False

@@ -63,7 +63,7 @@ class ArchiveTable:
         return len(self.names)
 
     def member(self, row: int) -> tuple[int, Member]:
-        """Return the number of the archive of a file, and the file."""
+        """Return the number of the archive of the file in a `row`, and the file."""
         number, *facts = self.columns[row].tolist()
         return number, Member(self.names[row], *facts)
 
@@ -192,6 +192,10 @@ class _RemoteFiles:
 
 def open_archives(root: str | Path, options: Mapping[str, Any] | None = None) -> Archives:
     """Return the archives at a place: one, those directly in a folder, or those of a pattern.
+
+    Args:
+        root: path, folder, pattern or URL.
+        options: of fsspec's file system, for URLs.
 
     Raises:
         UsageError: there is none, or options for a place that is on this machine.

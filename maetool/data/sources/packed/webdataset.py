@@ -122,7 +122,7 @@ def _image_of(files: Mapping[str, int], image: str | None) -> int | None:
 
 
 def is_webdataset(root: str | Path) -> bool:
-    """Return whether some archives have files beside their images that share their names.
+    """Return whether the archives at `root` have files beside their images that share their names.
 
     Raises:
         UsageError: there is none, or one cannot be read.
