@@ -3,19 +3,21 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from maetool.data.sources.folds import fold_column_of, folds_in_column
 from maetool.data.sources.part_names import part_of, parts_in_column, split_column_of
 from maetool.data.sources.table import path_column_of
-from maetool.data.sources.table_columns import TABLE_ENDINGS, open_table
+from maetool.data.sources.table_columns import TABLE_ENDINGS, Columns, open_table
+from maetool.data.sources.table_labels import usual_column
 from maetool.data.sources.unknown import UnknownLabels, number_in, refuse_measurements
 from maetool.errors import UsageError
 
 from .findings import Finding, plural, some
 
-Role = Literal["path", "part", "label", "finding", "group", "measurement", "text"]
+Role = Literal["path", "part", "fold", "label", "finding", "group", "measurement", "text"]
 # Words for what several images are of, whose images lie together in one part.
 _GROUPS = {
     "patient",
@@ -43,7 +45,8 @@ _GROUPS |= {
     "group",
 }
 _GROUPS |= {"hospital", "location", "camera", "tile", "exam", "visit", "session", "series"}
-_CLASSES = {"label", "labels", "class", "classes", "category", "target", "diagnosis", "species"}
+_READER = UnknownLabels("ignore", "ignore")
+_FEW = 0.5  # a column of words is one of classes, where fewer than this share of them differ
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,32 @@ def look_at_table(csv_file: str | Path) -> Table:
         UsageError: the table cannot be read.
     """
     read = open_table(csv_file)
-    cells = {name: [cell.strip() for cell in read.column(i)] for i, name in enumerate(read.header)}
-    place, parts = path_column_of(read.header), split_column_of(read.header)
-    path = None if place is None else read.header[place]
-    columns = [_column(name, each, path, parts, "label" in cells) for name, each in cells.items()]
+    fixed = _fixed_roles(read)
+    columns = []
+    for place, name in enumerate(read.header):
+        cells = [cell.strip() for cell in read.column(place)]
+        columns.append(_column(name, fixed.get(name) or _role(name, cells), cells))
     table = Table(str(csv_file), len(read), columns, {})
-    return Table(table.path, table.rows, columns, _options(table))
+    return replace(table, options=_options(table))
 
 
-def _column(name: str, cells: Sequence[str], path: str | None, parts: str | None, single: bool) -> Column:
+def _fixed_roles(read: Columns) -> dict[str, Role]:
+    """Return the roles of the columns that a `CsvDataset` knows by their names."""
+    fixed: dict[str, Role] = {}
+    place, parts, folds = path_column_of(read.header), split_column_of(read.header), fold_column_of(read.header)
+    if folds and folds_in_column(read.column(read.header.index(folds))):
+        fixed[folds] = "fold"
+    if parts and parts_in_column(parts, read.column(read.header.index(parts))) is not None:
+        fixed[parts] = "part"
+    if place is not None:
+        fixed[read.header[place]] = "path"
+    label = usual_column(read, [name for name in read.header if name not in fixed], _READER)
+    if label and not _are_measurements([cell.strip() for cell in read.column(read.header.index(label))]):
+        fixed[label] = "label"
+    return fixed
+
+
+def _column(name: str, role: Role, cells: Sequence[str]) -> Column:
     kinds = Counter(UnknownLabels.option_for(cell) for cell in cells)
     known = [cell for cell in cells if UnknownLabels.option_for(cell) != "missing"]
     numbers = [number for cell in known if (number := number_in(cell)) is not None]
@@ -114,7 +134,7 @@ def _column(name: str, cells: Sequence[str], path: str | None, parts: str | None
     counts = Counter(known)
     return Column(
         name=name,
-        role=_role(name, cells, known, path, parts, single),
+        role=role,
         different=len(counts),
         empty=kinds["missing"],
         uncertain=kinds["uncertain"],
@@ -124,21 +144,13 @@ def _column(name: str, cells: Sequence[str], path: str | None, parts: str | None
     )
 
 
-def _role(
-    name: str, cells: Sequence[str], known: Sequence[str], path: str | None, parts: str | None, single: bool
-) -> Role:
-    if name == path:
-        return "path"
-    if name == parts and parts_in_column(name, cells) is not None:
-        return "part"
+def _role(name: str, cells: Sequence[str]) -> Role:
+    known = [cell for cell in cells if UnknownLabels.option_for(cell) != "missing"]
     if _is_group(name) and 1 < len(set(known)) < len(known):
         return "group"
-    if _are_measurements(known):
+    if known and _are_measurements(known):
         return "measurement"
-    if name == "label":
-        return "label"
-    reader = UnknownLabels("ignore", "ignore")
-    return "finding" if not single and all(reader.read(cell) is not None for cell in cells) else "text"
+    return "finding" if known and all(_READER.read(cell) is not None for cell in cells) else "text"
 
 
 def _is_group(name: str) -> bool:
@@ -156,22 +168,31 @@ def _are_measurements(cells: Sequence[str]) -> bool:
 
 def _options(table: Table) -> dict[str, Any]:
     """Return the arguments that a `CsvDataset` of the table needs."""
-    options: dict[str, Any] = {}
-    groups = table.of("group")
-    if groups:
-        options["group_column"] = groups[0].name
-    labels = [column for column in table.columns if column.name == "label"]
-    numbers = table.of("measurement")
-    findings = table.of("finding")
-    if labels and labels[0].role == "measurement":
-        options["targets"] = "label"
-    elif not labels and not findings and numbers:
-        options["targets"] = numbers[0].name if len(numbers) == 1 else [column.name for column in numbers]
-    used = [c for c in table.columns if c.name in _listed(options.get("targets"))] or (findings if not labels else [])
-    for option, count in (("missing", "empty"), ("uncertain", "uncertain")):
-        if any(getattr(column, count) for column in used) and not (option == "uncertain" and "targets" in options):
-            options[option] = "ignore"
-    return options
+    groups, folds = table.of("group"), table.of("fold")
+    options: dict[str, Any] = {"group_column": groups[0].name} if groups else {}
+    options |= {"fold": 0} if folds and not table.of("part") else {}
+    if table.of("label"):
+        return options
+    named = [column for column in table.of("measurement") if column.name == "label"]
+    findings, words = table.of("finding"), _of_classes(table)
+    others = [*table.of("measurement"), *table.of("text"), *groups[1:], *folds[:1]]
+    if named or not (findings or words):
+        chosen = [column.name for column in named or table.of("measurement")]
+        options |= {"targets": chosen[0] if len(chosen) == 1 else chosen} if chosen else {}
+    elif not findings:
+        options["label_columns"] = words[0].name
+    elif others:
+        options["label_columns"] = [column.name for column in findings]
+    used = findings if "targets" not in options else [c for c in table.columns if c.name in _listed(options["targets"])]
+    options |= {"missing": "ignore"} if any(column.empty for column in used) else {}
+    uncertain = "targets" not in options and any(column.uncertain for column in used)
+    return options | ({"uncertain": "ignore"} if uncertain else {})
+
+
+def _of_classes(table: Table) -> list[Column]:
+    """Return the columns of words or numbers that repeat as those of classes do, the likeliest first."""
+    words = [column for column in table.of("text") if 1 < column.different < _FEW * table.rows and not column.empty]
+    return sorted(words, key=lambda column: column.different)
 
 
 def _listed(names: str | Sequence[str] | None) -> list[str]:
@@ -180,8 +201,30 @@ def _listed(names: str | Sequence[str] | None) -> list[str]:
 
 def findings_of_table(table: Table) -> list[Finding]:
     """Return what is worth saying about the columns of `table`."""
-    found = [_of_groups(table), _of_measurements(table), _of_unknown(table), *_of_others(table)]
+    found = [_of_groups(table), _of_folds(table), _of_choice(table), _of_measurements(table), _of_unknown(table)]
     return [finding for finding in found if finding]
+
+
+def _of_folds(table: Table) -> Finding | None:
+    if "fold" not in table.options:
+        return None
+    column = table.of("fold")[0]
+    sentence = f"The column `{column.name}` has {column.different} folds: dataset.fold=0 holds the first out."
+    return Finding("note", "parts", sentence)
+
+
+def _of_choice(table: Table) -> Finding | None:
+    chosen = table.options.get("label_columns")
+    if chosen is None:
+        return None
+    if isinstance(chosen, str):
+        others = [f"`{column.name}`" for column in _of_classes(table)[1:]]
+        instead = f"; so might {some(others)}" if others else ""
+        sentence = f"`{chosen}` seems to hold the classes{instead}: dataset.label_columns says which column does."
+        return Finding("warning", "labels", sentence)
+    spare = [f"`{c.name}`" for c in table.columns if c.role in ("measurement", "text")]
+    sentence = f"{plural(len(chosen), 'column')} of 0 and 1 are taken for the classes, {some(spare)} for none of them"
+    return Finding("note", "labels", f"{sentence}: dataset.label_columns says which are.")
 
 
 def _of_groups(table: Table) -> Finding | None:
@@ -222,27 +265,6 @@ def _of_unknown(table: Table) -> Finding | None:
         f"{Path(table.path).name} has {counts}: they are refused unless "
         f"{' and '.join(f'dataset.{name}' for name in options)} says ignore, zeros or ones.",
     )
-
-
-def _of_others(table: Table) -> list[Finding]:
-    """Return what a table of several labels holds that is no label, which a training refuses."""
-    if "targets" in table.options or any(column.name == "label" for column in table.columns):
-        return []
-    spare = [column for column in table.columns if column.role in ("measurement", "text")]
-    spare += table.of("group")[1:]
-    if not spare:
-        return []
-    names = some([f"`{column.name}`" for column in spare])
-    likely = [column.name for column in spare if column.name.lower() in _CLASSES]
-    if likely and not table.of("finding"):
-        cure = f"call the column `{likely[0]}` `label`, if it holds the classes"
-    elif table.of("finding"):
-        cure = "remove them from the table, in which every column but those of paths, parts and groups is a class"
-    else:
-        cure = "call the column of the classes `label`"
-    return [
-        Finding("error", "labels", f"The columns {names} hold no 0 and 1, so that a training refuses them: {cure}.")
-    ]
 
 
 def findings_of_tables_beside(root: Path) -> list[Finding]:

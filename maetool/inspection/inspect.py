@@ -206,15 +206,24 @@ def _commands(report: Report) -> list[Any]:
         first = next(iter(truth))
         truth[first] |= report.masks.arguments
         model = [] if report.masks.named else [f"model.num_classes={len(report.masks.classes)}"]
+    elif any(part.has_boxes_alone for part in report.parts):
+        model = ["model.with_masks=False"]
     elif report.table:
         reading |= report.table.options
     pictures = pixels.eight_bit and pixels.in_chans == 3
     return commands_for(report.layout.task, report.data, pixels_options, reading, truth, model, pictures)
 
 
+def _of_problem(part: Part) -> Finding:
+    if part.has_boxes_alone:
+        sentence = f"The objects of {part.name} have boxes, but no outlines that can be drawn: the options say so."
+        return Finding("note", "objects", sentence)
+    return Finding("error", "labels", part.problem)
+
+
 def _findings(report: Report, everything: Statistics, root: Path) -> list[Finding]:
     found = list(report.layout.findings)
-    found += [Finding("error", "labels", part.problem) for part in report.parts if part.problem]
+    found += [_of_problem(part) for part in report.parts if part.problem]
     found += findings_of_values(everything)
     for part in report.parts:
         found += findings_of_truth(part)

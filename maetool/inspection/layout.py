@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maetool.config.coco_places import coco_places, test_of_coco
+from maetool.config.object_places import object_parts
 from maetool.config.places import places, test_place
 from maetool.data.sources.kinds import has_classes, source_for
 from maetool.errors import UsageError
@@ -14,6 +15,7 @@ from maetool.reading import read_file
 
 from .findings import Finding
 from .mask_folders import MaskFolders, find_masks
+from .other_labels import holds_boxes
 
 TASKS = ("pretraining", "classification", "regression", "segmentation", "detection")
 _SECTIONS = {"images", "annotations", "categories"}
@@ -49,11 +51,9 @@ def find_layout(root: Path, task: str | None = None) -> Layout:
     Raises:
         UsageError: nothing there that can be read, or not the truth of the task.
     """
-    if task in (None, "detection") and (task or _has_coco(root)):
-        train, val = coco_places(root)
-        test = test_of_coco(root)
-        return Layout("detection", "images with objects in COCO's files", _parts(train, val, test))
     masks = find_masks(root) if root.is_dir() and task in (None, "segmentation") else None
+    if task in (None, "detection") and (task or _has_coco(root) or _has_boxes(root)):
+        return _with_objects(root, masks)
     if masks:
         return Layout("segmentation", "images with masks", masks.places(root), masks)
     if task == "segmentation":
@@ -64,6 +64,15 @@ def find_layout(root: Path, task: str | None = None) -> Layout:
     if task in ("classification", "regression") or (task is None and _has_labels(root)):
         return _with_labels(root, task)
     return Layout("pretraining", _words(root), _parts(*places(root, False), test_place(root, False)))
+
+
+def _with_objects(root: Path, masks: MaskFolders | None) -> Layout:
+    train, val = coco_places(root)
+    single = Path(train["annotations"]).is_dir()
+    words = "images with a file of boxes each" if single else "images with objects in COCO's files"
+    sentence = "There are masks of the images too: `--task segmentation` looks at those."
+    findings = [Finding("note", "masks", sentence)] if masks else []
+    return Layout("detection", words, _parts(train, val, test_of_coco(root)), None, findings)
 
 
 def _with_labels(root: Path, task: str | None) -> Layout:
@@ -116,6 +125,14 @@ def _has_coco(root: Path) -> bool:
         return False
     files = [path for pattern in ("*.json", "*/*.json") for path in sorted(root.glob(pattern))]
     return any(map(_is_coco, files[:20]))
+
+
+def _has_boxes(root: Path) -> bool:
+    """Return whether there are images with a file of boxes each."""
+    try:
+        return root.is_dir() and any(holds_boxes(files) for _, files in object_parts(root).values())
+    except UsageError:
+        return False
 
 
 def _is_coco(path: Path) -> bool:

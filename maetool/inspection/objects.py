@@ -94,7 +94,10 @@ def findings_of_objects(part: Part, found: Objects) -> list[Finding]:
         asked = ": are they left, top, width and height in pixels?" if found.outside * 10 > found.objects else "."
         sentences.append(("warning", f"{plural(found.outside, 'box')} {of} reach beyond their image{asked}"))
     for number, what in (
-        (found.undrawn, "have no outline that can be drawn, so they are passed over where masks are learned"),
+        (
+            found.undrawn * (not part.has_boxes_alone),
+            "have no outline that can be drawn, so they are passed over where masks are learned",
+        ),
         (found.flat, "have a box of no area inside of their image, and are passed over"),
     ):
         if number:

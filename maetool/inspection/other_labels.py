@@ -1,8 +1,9 @@
-"""Labels of other programs, which are not read: boxes of YOLO and of Pascal VOC, outlines of labelme."""
+"""Files of labels by what they begin with: boxes of YOLO and of Pascal VOC, and those of programs that are not read."""
 
 import os
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from maetool.reading import read_head
@@ -58,9 +59,16 @@ def _is_via(head: bytes) -> bool:
     return b'"regions"' in head and b'"shape_attributes"' in head
 
 
+def holds_boxes(folder: Path) -> bool:
+    """Return whether files in a folder hold boxes of YOLO or of Pascal VOC."""
+    for ending, is_kind in ((".txt", _is_yolo), (".xml", _is_voc)):
+        heads = [read_head(path, _HEAD) for path in islice(_files(folder, ending), _TRIED)]
+        if any(is_kind(head) for head in heads if head.strip()):
+            return True
+    return False
+
+
 _KINDS = (
-    (".txt", _is_yolo, "boxes of YOLO"),
-    (".xml", _is_voc, "boxes of Pascal VOC"),
     (".json", _is_labelme, "outlines of labelme"),
     (".json", _is_via, "regions of the VGG annotator"),
 )

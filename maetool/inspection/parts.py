@@ -39,6 +39,11 @@ class Part:
     problem: str
 
     @property
+    def has_boxes_alone(self) -> bool:
+        """Whether its objects have no outlines, so that only a model of boxes alone can learn from them."""
+        return getattr(self.dataset, "with_masks", True) is False
+
+    @property
     def labels(self) -> Labels | Measurements | None:
         """The labels of its images, None without any."""
         values = getattr(self.dataset, "labels", None)

@@ -10,6 +10,7 @@ from .findings import Finding
 _CONFIGS = {
     "pretraining": "maetool::mae/vit-b_800e.py",
     "classification": "maetool::finetune/vit-b_100e.py",
+    "regression": "maetool::finetune/regression_vit-t_shapes.py",
     "segmentation": "maetool::segmentation/linear_vit-b_ade20k_40k.py",
     "detection": "maetool::detection/vitdet_mask-rcnn_vit-b_own_50e.py",
 }

@@ -55,6 +55,13 @@ def turned(data):
     return data
 
 
+def yolo(data):
+    for part in ("train", "val"):
+        for number in range(4):
+            data.images(f"images/{part}/{number}.jpg").text(f"labels/{part}/{number}.txt", "0 0.5 0.5 0.25 0.5\n")
+    return data.text("data.yaml", "names: [cat, dog]\ntrain: images/train\nval: images/val\n")
+
+
 def bands(data):
     for number in range(6):
         data.array(f"{'ab'[number % 2]}/{number}.npy", picture(number, channels=5).astype(np.uint16) * 9)
@@ -67,20 +74,27 @@ def grey(data):
     return data
 
 
+T = "t.csv"
 KINDS = {
     "images": (lambda data: data.images(*(f"{i}.jpg" for i in range(6))), "."),
     "my images, and more": (lambda data: data.images(*(f"{i}.jpg" for i in range(6))), "."),
     "classes": (labelled, "."),
     "bands": (bands, "."),
     "grey": (grey, "."),
-    "table": (several, "t.csv"),
-    "numbers": (lambda d: d.table("t.csv", "path,age", *(f"{i}.png,{i * 1.5}" for i in range(16))), "t.csv"),
+    "table": (several, T),
+    "numbers": (lambda d: d.table("t.csv", "path,age", *(f"{i}.png,{i * 1.5}" for i in range(16))), T),
+    "names": (lambda d: d.table("t.csv", "path,kind", *(f"{i}.png,{'ab'[i % 2]}" for i in range(16))), T),
+    "folds": (
+        lambda d: d.table("t.csv", "path,label,fold", *(f"{i}.png,{i % 2},{i // 6}" for i in range(16))),
+        "t.csv",
+    ),
     "masks": (lambda data: data.masks("train/images", "train/masks", *[[0, 1, 2]] * 4), "."),
     "named masks": (
         lambda data: data.masks("images", "masks", *[[1, 2]] * 4).text("classes.txt", "road\nlane"),
         ".",
     ),
     "boxes": (lambda data: data.coco("train", "train/a.json").coco("val", "val/a.json"), "."),
+    "yolo": (yolo, "."),
     "turned boxes": (turned, "."),
 }
 SMALL = {  # the configs that are offered, each to a small one of its task, which is built in a moment
@@ -97,7 +111,7 @@ def test_a_training_accepts_what_is_offered(data, kind, tmp_path):
     data.root = tmp_path / kind
     make, name = KINDS[kind]
     report = inspect_data(make(data).root / name)
-    assert len(report.commands) == 1 + (report.layout.task not in ("pretraining", "regression"))
+    assert len(report.commands) == 1 + (report.layout.task != "pretraining")
     for command in report.commands:
         accept(shlex.split(command.to_text().replace("\\\n", " ")), command)
 

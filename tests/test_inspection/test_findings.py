@@ -152,6 +152,16 @@ def test_classes_of_one_part_alone(data):
         ("path,a,b", lambda i: f"{i % 2},{(1, 0, '')[i % 3]}", {"missing": "ignore"}, "0 uncertain and 6 missing"),
         ("path,label", lambda i: i * 1.7, {"targets": "label"}, "`label` holds measurements (20 different numbers"),
         ("path,age", lambda i: i * 1.7, {"targets": "age"}, "`age` holds measurements"),
+        ("path,age,mass", lambda i: f"{i * 1.7},{i / 3}", {"targets": ["age", "mass"]}, "`age`, `mass` holds"),
+        ("path,Class", lambda i: "ab"[i % 2], {}, None),
+        ("path,kind", lambda i: "ab"[i % 2], {"label_columns": "kind"}, "`kind` seems to hold the classes"),
+        (
+            "path,a,b,age",
+            lambda i: f"{i % 2},{i // 9 % 2},{i}",
+            {"label_columns": ["a", "b"]},
+            "`age` for none of them",
+        ),
+        ("path,label,fold", lambda i: f"{i % 2},{i // 7}", {"fold": 0}, "has 3 folds: dataset.fold=0"),
     ],
 )
 def test_tables(data, header, row, options, sentence):
@@ -221,7 +231,7 @@ def test_lossy_masks(data):
     [
         ({"iscrowd": 1}, [(2, 3, 10, 8)], "error", "none of its 8 annotations is an object"),
         ({}, [(2, 3, 100, 8)], "warning", "reach beyond their image: are they left, top, width and height"),
-        ({"segmentation": []}, [(2, 3, 10, 8)], "error", "have no outline that can be drawn"),
+        ({"segmentation": []}, [(2, 3, 10, 8)], "note", "have boxes, but no outlines"),
     ],
 )
 def test_objects(data, entry, boxes, severity, sentence):
