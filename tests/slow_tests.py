@@ -26,6 +26,7 @@ TESTS = {
     },
     "test_benchmarks/test_input.py": {"test_loaders_are_measured_side_by_side"},
     "test_benchmarks/test_operations.py": {"test_a_tiny_step_is_taken_apart"},
+    "test_inspection/test_check.py": {"test_a_training_runs_on_what_is_offered"},
     "test_cli.py": {
         *("test_a_full_disk_is_one_sentence", "test_a_full_disk_does_not_end_the_work"),
         *("test_tables_are_cut_without_an_error", "test_a_loading_process_that_is_killed_is_one_sentence"),

@@ -93,13 +93,9 @@ def findings_of_objects(part: Part, found: Objects) -> list[Finding]:
     if found.outside:
         asked = ": are they left, top, width and height in pixels?" if found.outside * 10 > found.objects else "."
         sentences.append(("warning", f"{plural(found.outside, 'box')} {of} reach beyond their image{asked}"))
-    for number, what in (
-        (
-            found.undrawn * (not part.has_boxes_alone),
-            "have no outline that can be drawn, so they are passed over where masks are learned",
-        ),
-        (found.flat, "have a box of no area inside of their image, and are passed over"),
-    ):
+    missing = "have no outline that can be drawn, so they are passed over where masks are learned"
+    flat = "have a box of no area inside of their image, and are passed over"
+    for number, what in ((0 if part.has_boxes_alone else found.undrawn, missing), (found.flat, flat)):
         if number:
             sentences.append(("warning", f"{number:,} {of} {what}."))
     if found.crowds:
