@@ -89,8 +89,10 @@ def unwrap(state: State, source: Any) -> dict[str, Tensor]:
             f"{source} holds {len(lost)} weights as objects of other classes than torch's tensors ({lost[0]}): save "
             "them as plain tensors, or as safetensors."
         )
-    if len(place) > 1:
-        say(f"{source}: the weights are those in {'.'.join(place)}.")
+    beside = [] if of_runner else [_counted(state, each) for each in _sets(state, ()) if each != place]
+    if len(place) > 1 or beside:
+        left_out = f"; left out: {', '.join(beside)}" if beside else ""
+        say(f"{source}: the weights are those in {'.'.join(place) or 'the file itself'}{left_out}.")
     weights = _without_inserted(weights, source, of_runner)
     return weights if of_runner else _without_prefix(weights, source)
 
@@ -123,6 +125,11 @@ def _sets(state: State, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         inside = isinstance(key, str) and isinstance(value, Mapping) and len(place) < _DEEPEST
         if inside and not _NO_WEIGHTS.fullmatch(key):
             yield from _sets(value, (*place, key))
+
+
+def _counted(state: State, place: Sequence[str]) -> str:
+    number = sum(_is_weight(name, value) for name, value in _at(state, place).items())
+    return f"{'.'.join(place) or 'the file itself'} ({number} tensors)"
 
 
 def _at(state: State, place: Sequence[str]) -> State:

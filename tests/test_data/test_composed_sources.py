@@ -11,7 +11,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from maetool.data import SourceDataset
+from maetool.data import ImageFolderDataset, SourceDataset
 from maetool.data.codecs.images import UnreadableImage, decode_image
 from maetool.data.sources import FolderSource, FrameSource, MixtureSource, PairedSource, TableSource, TorchvisionSource
 from maetool.errors import UsageError
@@ -295,3 +295,16 @@ def test_frames_of_a_file_stay_in_one_part(tmp_path):
     assert len(files[0]) == 4 and len(files[1]) == 2 and not files[0] & files[1]
     table = labelled(tmp_path, "scans", {"age": ("1.5", "2.5"), "patient": "aa"}, "patient", targets="age")
     assert FrameSource(table).groups().tolist() == [0, 0] and FrameSource(table).labels().names == ["age"]
+
+
+def test_files_of_one_name_in_several_folders_name_the_way(tmp_path):
+    for folder in ("rgb", "depth"):
+        (tmp_path / folder).mkdir()
+        for i in range(4):
+            np.save(tmp_path / folder / f"{i}.npy", np.zeros((8, 8, 3 if folder == "rgb" else 1), np.uint8))
+    with pytest.raises(UsageError, match=r"The folders depth, rgb hold files of the same names: .* by PairedSource"):
+        ImageFolderDataset(tmp_path, in_chans=4)
+    (tmp_path / "rgb" / "9.npy").write_bytes((tmp_path / "rgb" / "0.npy").read_bytes())
+    with pytest.raises(UsageError) as info:
+        ImageFolderDataset(tmp_path, in_chans=4)
+    assert "PairedSource" not in str(info.value)

@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 from timm.layers import RmsNorm, SwiGLUPacked
+from timm.models import eva
 
 import maetool
 from maetool.encoders import TimmEncoder, VisionTransformer
@@ -82,6 +83,41 @@ def as_dinov2(vit):
     """Names of facebookresearch/dinov2, with registers, in chunks."""
     state = {name.replace("reg_token", "register_tokens"): value for name, value in vit.state_dict().items()}
     return {re.sub(r"^blocks\.(\d)\.", r"blocks.\1.\1.", name): value for name, value in state.items()}
+
+
+def as_dinov3(vit):
+    """Names of facebookresearch/dinov3."""
+    state = {"mask_token": torch.zeros(1, vit.embed_dim), "rope_embed.periods": vit.rope.periods.bfloat16()}
+    for name, value in vit.state_dict().items():
+        name = re.sub(r"gamma_([12])", r"ls\1.gamma", name.replace("reg_token", "storage_tokens"))
+        for new, old in (("w1", "fc1_g"), ("w2", "fc1_x"), ("w3", "fc2")):
+            name = name.replace(f"mlp.{old}.", f"mlp.{new}.") if hasattr(vit.blocks[0].mlp, "fc1_g") else name
+        if name.endswith("q_bias"):
+            other = vit.state_dict()[name.replace("q_bias", "v_bias")]
+            state[name.replace("q_bias", "qkv.bias")] = torch.cat([value, torch.zeros_like(value), other])
+            state[name.replace("q_bias", "qkv.bias_mask")] = torch.ones(3 * len(value))
+        elif not name.endswith("v_bias"):
+            state[name] = value
+    return state
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch16_dinov3_qkvb", "vit_small_plus_patch16_dinov3_qkvb"])
+def test_dinov3_is_built_with_its_rotary_positions(tmp_path, images, name):
+    torch.manual_seed(0)
+    vit = timm.create_model(name, **TINY, num_reg_tokens=2).eval().requires_grad_(False)
+    for value in vit.parameters():
+        value.add_(torch.randn_like(value) * 0.1)
+    state = as_dinov3(vit)
+    theirs = eva.checkpoint_filter_fn(state, vit)
+    assert theirs.keys() == vit.state_dict().keys()  # so these are the names of the published files
+    found = maetool.load_encoder(saved(tmp_path, state), img_size=32)
+    assert type(found.encoder) is TimmEncoder
+    torch.testing.assert_close(found(images), vit.forward_features(images), atol=1e-4, rtol=1e-4)
+    wide = torch.randn(2, 3, 48, 32, generator=torch.Generator().manual_seed(0))
+    other = maetool.load_encoder(saved(tmp_path, {"model": state}), img_size=(48, 32))
+    torch.testing.assert_close(other(wide), vit.forward_features(wide), atol=1e-4, rtol=1e-4)
+    with pytest.raises(UsageError, match=r"other angles than DINOv3's published models"):
+        maetool.load_encoder(saved(tmp_path, {**state, "rope_embed.periods": state["rope_embed.periods"] * 2}))
 
 
 def as_transformers(vit):

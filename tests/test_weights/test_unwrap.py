@@ -115,3 +115,16 @@ def test_weights_that_are_no_numbers_are_refused(value, dtype):
         weights_of({**VIT, "blocks.1.mlp.fc1.bias": broken}, "x.pth")
     large = torch.full((9,), torch.finfo(dtype).max, dtype=dtype)  # whose sum is none, of the narrow ones
     weights_of({**VIT, "blocks.1.mlp.fc1.bias": large}, "x.pth")
+
+
+@pytest.mark.parametrize("beside", ["decoder", "criterion", "head"])
+@pytest.mark.parametrize("outer", [(), ("checkpoint",)])
+def test_what_is_left_out_beside_the_weights_is_named(beside, outer, caplog):
+    state = {"encoder": VIT, beside: {"a.weight": torch.zeros(2), "b": torch.zeros(2)}, "optimizer": {"x": VIT}}
+    for key in outer:
+        state = {key: state}
+    with caplog.at_level(logging.WARNING, "maetool"):
+        assert same(weights_of(state, "x.pth"))
+    place = ".".join([*outer, "encoder"])
+    left_out = ".".join([*outer, beside])
+    assert f"the weights are those in {place}; left out: {left_out} (2 tensors)." in caplog.text

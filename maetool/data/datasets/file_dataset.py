@@ -12,6 +12,7 @@ from maetool.data.codecs.images import UnreadableImage, check_backend
 from maetool.data.codecs.options import AS_STORED, ReadOptions
 from maetool.data.codecs.remarks import Remarks
 from maetool.data.sources.base import Labels, Measurements, Source
+from maetool.data.sources.paired import pairing_hint
 from maetool.errors import UsageError
 
 from .base import DEBUG_SAMPLES, ImageDataset
@@ -171,7 +172,7 @@ class FileDataset(ImageDataset):
         raise UsageError(
             f"{len(broken)} of {count} files that were tried in {self.files.root} cannot be read, more than "
             f"max_broken={self.max_broken:g} allows: {'; '.join(broken[:3])}. Repair or remove them, set in_chans to "
-            "what they hold, or give a larger max_broken."
+            f"what they hold, or give a larger max_broken.{pairing_hint(self.files)}"
         )
 
     def _reason(self, index: int) -> str:

@@ -17,6 +17,7 @@ from maetool.registry import SOURCES
 from .base import Labels, Measurements, Source
 from .made import npy_bytes
 
+_LOOKED_AT = 100_000  # files
 _MATCHES = ("stem", "order")
 _PART = re.compile(r"#(?:\d+|y\d+x\d+)$")  # of a frame or a window, behind the name of its file
 
@@ -129,6 +130,21 @@ def _by_order(sources: Sequence[Source]) -> np.ndarray:
     if len(set(lengths)) > 1:
         raise UsageError(f"The sources have {lengths} images: match='order' expects as many of each.")
     return np.arange(lengths[0]).repeat(len(sources)).reshape(-1, len(sources))
+
+
+def pairing_hint(files: Source) -> str:
+    """Return a sentence for images that lie under the same names in several folders; "" for others."""
+    folders: dict[str, set[str]] = {}
+    for index in range(min(len(files), _LOOKED_AT)):
+        folder, _, name = posixpath.splitext(files.relative(index))[0].partition("/")
+        folders.setdefault(folder, set()).add(name)
+    names = list(folders.values())
+    if len(names) < 2 or "" in names[0] or any(each != names[0] for each in names):
+        return ""
+    return (
+        f" The folders {', '.join(list(folders)[:4])} hold files of the same names: if these belong to one sample, "
+        "stack their channels by PairedSource."
+    )
 
 
 def _by_stem(sources: Sequence[Source]) -> np.ndarray:

@@ -10,6 +10,7 @@ from maetool.errors import UsageError
 from maetool.ops.pos_embed import grid_of_table
 from maetool.positions import grid_in_file
 
+from .dinov3 import describe_dinov3, is_dinov3
 from .plain import as_plain
 
 # Attention heads by width: ViT-Ti, S, B, L (64 channels per head) and H (80); weights do not determine them.
@@ -31,7 +32,7 @@ def describe_encoder(
     recorded: Sequence[int] | None = None,
     requested: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Return the config of the `VisionTransformer` that has these weights.
+    """Return the config of the encoder that has these weights: a `VisionTransformer`, or of DINOv3 a `TimmEncoder`.
 
     Args:
         weights: weights under maetool's names.
@@ -49,6 +50,9 @@ def describe_encoder(
             f"{source} holds no encoder: none of its {len(weights)} tensors is called encoder.something, and it has "
             f"no known format; the first is {next(iter(weights))}. Pass a checkpoint of pretraining."
         )
+    if is_dinov3(weights):
+        asked = requested or recorded
+        return describe_dinov3(weights, source, tuple(asked) if asked else None)
     weights = {name: value for name, value in as_plain(weights).items() if not _HEAD.fullmatch(name)}
     kernel, table = (weights.get(f"encoder.{name}") for name in ("patch_embed.proj.weight", "pos_embed"))
     strange = [name for name in weights if name.startswith("encoder.") and not _KNOWN.fullmatch(name)]

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
+from .dinov3 import from_dinov3, is_dinov3
 from .key_map import fuse_qkv, with_aliases
 
 _ALIASES = {
@@ -37,5 +38,7 @@ def in_names_of(own: Collection[str], weights: Mapping[str, Tensor]) -> Mapping[
         own: names of the model's state dict.
         weights: under maetool's names.
     """
+    if is_dinov3(weights) and not any("rope_embed" in name for name in own):
+        return from_dinov3(weights)
     plain = as_plain(weights)
     return plain if sum(name in own for name in plain) > sum(name in own for name in weights) else weights
