@@ -97,8 +97,7 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
 
 def _banks(loop: Any) -> Iterator[tuple[Any, str]]:
     """Yield the owner and key of every loader of labelled bank images: the loop's own, and those of its evaluators."""
-    if not isinstance(loop, Mapping):
-        return
+    loop = loop if isinstance(loop, Mapping) else {}
     yield loop, "bank_dataloader"
     evaluators = loop.get("evaluators")  # `check_config` refuses what is no dict
     for each in evaluators.values() if isinstance(evaluators, Mapping) else ():

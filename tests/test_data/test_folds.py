@@ -6,6 +6,7 @@ from PIL import Image
 from maetool.config.load import load_for
 from maetool.config.places import places
 from maetool.data import CsvDataset, ImageFolderDataset
+from maetool.data.sources import FolderSource, MixtureSource, PairedSource, TableSource
 from maetool.data.sources.folds import fold_of, folds_in_column
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
@@ -115,3 +116,16 @@ def test_the_fold_of_the_training_data_is_that_of_all(repository, tmp_path):
     train, val = cfg.train_dataloader.dataset, cfg.val_dataloader.dataset
     assert (train.fold, train.part, val.fold, val.part) == (2, "train", 2, "val")
     assert len(DATASETS.build({**val, "pipeline": []})) == 4
+
+
+def test_sources_of_sources_pass_the_fold_on(tmp_path):
+    one, other = (TableSource(table(tmp_path / name, ["0", "1", "0", "1"]), fold=1) for name in ("one", "two"))
+    held = [False, True, False, True]
+    assert one.take([1, 2]).held_out().tolist() == [True, False]
+    assert PairedSource([one, other], [3, 3]).held_out().tolist() == held
+    assert MixtureSource({"one": one, "two": FolderSource(tmp_path / "two")}).held_out().tolist() == held + [False] * 4
+    last = TableSource(tmp_path / "two" / "t.csv", fold=0)
+    with pytest.raises(UsageError, match="know different folds of the same samples"):
+        PairedSource([one, last], [3, 3]).held_out()
+    plain = FolderSource(tmp_path / "one")
+    assert plain.held_out() is None and PairedSource([plain, plain], [3, 3]).held_out() is None

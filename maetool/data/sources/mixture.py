@@ -113,6 +113,16 @@ class MixtureSource(Source):
         first = np.cumsum([0, *(int(groups.max()) + 1 for groups in own)])
         return _picked([groups + int(start) for groups, start in zip(own, first, strict=False)], self._places)
 
+    def held_out(self) -> Tensor | None:
+        """Return which images the sources hold out, bool (N,); those of a source that does not say it are not."""
+        known = [source.held_out() for source in self.sources]
+        if all(held_out is None for held_out in known):
+            return None
+        own = [
+            torch.zeros(len(s), dtype=torch.bool) if h is None else h for s, h in zip(self.sources, known, strict=True)
+        ]
+        return _picked(own, self._places)
+
 
 def _picked(values: Sequence[Tensor], places: np.ndarray) -> Tensor:
     """Return the values of the samples from those of all images of each source.

@@ -115,6 +115,18 @@ class PairedSource(Source):
                 raise UsageError(self._disagree(known[0][0], place, "groups"))
         return known[0][1] if known else None
 
+    def held_out(self) -> Tensor | None:
+        """Return which samples the sources hold out, bool (N,), or None if none says it.
+
+        Raises:
+            UsageError: two sources hold out others.
+        """
+        known = [(place, h) for place, s in enumerate(self._sources_in_order()) if (h := s.held_out()) is not None]
+        for place, held_out in known[1:]:
+            if not torch.equal(held_out, known[0][1]):
+                raise UsageError(self._disagree(known[0][0], place, "folds"))
+        return known[0][1] if known else None
+
     def _sources_in_order(self) -> list[Source]:
         return [source.take(places) for source, places in zip(self.sources, self._places.T.tolist(), strict=True)]
 

@@ -81,6 +81,11 @@ class PartSource(Source):
         groups = self.source.groups()
         return None if groups is None else groups[torch.from_numpy(self._indices)]
 
+    def held_out(self) -> Tensor | None:
+        """Return which of these images the source holds out, bool (N,), or None if it does not say it."""
+        held_out = self.source.held_out()
+        return None if held_out is None else held_out[torch.from_numpy(self._indices)]
+
     def _at(self, index: int) -> int:
         return int(self._indices[index])
 

@@ -66,5 +66,10 @@ class PartsOfFiles(Source):
             return groups[files]
         return files if len(self.source) > 1 else None
 
+    def held_out(self) -> Tensor | None:
+        """Return which images are held out, those of files that are, bool (N,); None if the source does not say it."""
+        held_out = self.source.held_out()
+        return None if held_out is None else held_out[torch.from_numpy(self._all_files())]
+
     def _all_files(self) -> np.ndarray:
         return self.files_of(np.arange(len(self)))
