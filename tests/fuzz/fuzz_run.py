@@ -11,7 +11,7 @@ the kind and its number, so that one that fails can be run alone: the last colum
 """
 
 import argparse
-import importlib
+import importlib.util
 import json
 import os
 import random
@@ -27,10 +27,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 KINDS = sorted(path.stem.removeprefix("kind_") for path in HERE.glob("kind_*.py"))
+# Packages that kinds need and that are extras.
+NEEDED = {"dicom": "pydicom", "nifti": "nibabel"}
 GOOD, BAD = ("right", "sentence", "counted"), ("wrong", "traceback", "hang", "killed")
 MEMORY = 2**29
 _SECONDS, _SECONDS_TO_START = 20, 120
 _ENDINGS = ("\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029")
+
+
+def is_possible(kind):
+    """Return whether what a kind needs is installed."""
+    return kind not in NEEDED or importlib.util.find_spec(NEEDED[kind]) is not None
 
 
 def run(kinds, rounds, seed=0, first=0):

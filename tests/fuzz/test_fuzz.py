@@ -12,11 +12,13 @@ ROUNDS = 50
 
 @pytest.fixture(scope="module")
 def results():
-    return fuzz_run.run(fuzz_run.KINDS, ROUNDS)
+    return fuzz_run.run(list(filter(fuzz_run.is_possible, fuzz_run.KINDS)), ROUNDS)
 
 
 @pytest.mark.parametrize("kind", fuzz_run.KINDS)
 def test_damaged_files_are_right_told_or_counted(results, kind):
+    if kind in fuzz_run.NEEDED:
+        pytest.importorskip(fuzz_run.NEEDED[kind])
     outcomes, failures, _ = results
     assert [failure for failure in failures if failure[0] == kind] == []
     assert outcomes[kind].total() == ROUNDS and outcomes[kind]["right"] and outcomes[kind]["sentence"]

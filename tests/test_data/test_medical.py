@@ -165,3 +165,22 @@ def test_scaling_and_limits(tmp_path):
     bomb = gzip.compress(gzip.decompress(data) + bytes(10**6))
     with pytest.raises(UnreadableImage, match="unpacks to more"):
         decode_image(bomb, 1, max_pixels=1000)
+
+
+def test_a_flat_file_has_slices_of_one_row_across_its_axes():
+    nibabel = pytest.importorskip("nibabel")
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    volume = nifti.Volume(nibabel.Nifti1Image(values, np.eye(4)).to_bytes(), 100)
+    assert volume.sides == [3, 4, 1]
+    assert volume.slice(2, 0).shape == (4, 3) and np.array_equal(volume.slice(2, 0), np.flipud(values.T))
+    assert np.array_equal(volume.slice(0, 1), values[1][None]) and volume.slice(1, 1).shape == (1, 3)
+
+
+def test_odd_files_write_nothing_to_the_terminal(capfd, recwarn):
+    data = dicom_file().replace(b"1.2.3", b"1.x.3")
+    assert decode_image(data, 1).shape == (1, 4, 5)
+    nibabel = pytest.importorskip("nibabel")
+    damaged = bytearray(nibabel.Nifti1Image(STORED.astype(np.float32)[..., None], np.eye(4)).to_bytes())
+    damaged[0] += 1  # the size of the header
+    decode_image(bytes(damaged), 1)
+    assert capfd.readouterr() == ("", "") and not [w for w in recwarn if "pydicom" in w.filename]

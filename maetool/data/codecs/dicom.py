@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,9 +26,10 @@ def dicom_shape(data: bytes) -> tuple[int, ...]:
     Raises:
         Exception: whatever a damaged file makes pydicom raise.
     """
-    head = _opened(data, True)
-    shape = (int(head.Rows), int(head.Columns))
-    frames, colours = frames_of(head), int(head.get("SamplesPerPixel", 1))
+    with _quiet():
+        head = _opened(data, True)
+        shape = (int(head.Rows), int(head.Columns))
+        frames, colours = frames_of(head), int(head.get("SamplesPerPixel", 1))
     return ((frames,) if frames > 1 else ()) + shape + ((colours,) if colours > 1 else ())
 
 
@@ -51,13 +54,14 @@ def decode_dicom(data: bytes, in_chans: int, max_pixels: int, frame: int | None 
         Refused: damaged, too large, without pixels, of several frames where none is chosen, or pydicom is missing.
     """
     try:
-        head = _opened(data, False)
         shape = dicom_shape(data)
-        frames = frames_of(head)
-        if frame is None and frames > 1:
-            raise Refused(f"DICOM of {frames} frames: wrap the source, source=dict(type='FrameSource', source=...)")
-        check_array(shape[1:] if frames > 1 else shape, np.dtype(np.float32), in_chans, max_pixels)
-        return _values(head, frame or 0)
+        with _quiet():
+            head = _opened(data, False)
+            frames = frames_of(head)
+            if frame is None and frames > 1:
+                raise Refused(f"DICOM of {frames} frames: wrap the source, source=dict(type='FrameSource', source=...)")
+            check_array(shape[1:] if frames > 1 else shape, np.dtype(np.float32), in_chans, max_pixels)
+            return _values(head, frame or 0)
     except Refused:
         raise
     except Exception as error:  # whatever a damaged file, or one of a codec that is not installed, makes pydicom raise
@@ -72,15 +76,21 @@ def _opened(data: bytes, head_alone: bool) -> Any:
     return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=head_alone)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let pydicom's warnings pass unseen, of odd elements and lengths, which files that are whole have too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _values(head: Any, frame: int) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut, pixel_array
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd lengths in files that are whole
-        pixels = pixel_array(head, index=frame, raw=False)  # YBR becomes RGB
-        if pixels.ndim == 3:
-            return pixels
-        values = apply_modality_lut(pixels, head)
+    pixels = pixel_array(head, index=frame, raw=False)  # YBR becomes RGB
+    if pixels.ndim == 3:
+        return pixels
+    values = apply_modality_lut(pixels, head)
     if head.get("PhotometricInterpretation") == "MONOCHROME1":
         # The largest that the file can hold becomes the smallest, the same for each file of a set.
         ends = apply_modality_lut(np.array(_range_of(head), pixels.dtype), head)

@@ -2,7 +2,11 @@
 
 import gzip
 import io
+import logging
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -106,7 +110,10 @@ class Volume:
         place[self._stored[axis]] = self.sides[axis] - 1 - index if self._turned[axis] else index
         try:
             rest = np.unravel_index(time, self.shape[3:]) if len(self.shape) > 3 else ()
-            pixels = np.asarray(self._values[(*place[: len(self.shape)], *map(int, rest))], np.float32)
+            values = self._values
+            if len(self.shape) < 3:  # a slice or a line, whose further axes have one place
+                values = np.asarray(values).reshape((*self.shape, 1, 1)[:3])
+            pixels = np.asarray(values[(*place, *map(int, rest))], np.float32)
         except Exception as error:  # values that are cut off
             raise Refused(f"cannot read this NIfTI ({error})") from error
         across, up = (other for other in range(3) if other != axis)
@@ -129,4 +136,21 @@ def _opened(data: bytes, max_pixels: int | None) -> Any:
         if max_pixels is not None and len(data) > most:
             raise Refused(f"it unpacks to more than {most:,} bytes: {RAISE_LIMIT}")
     kind = nibabel.Nifti2Image if data[4:8] == b"n+2\0" else nibabel.Nifti1Image
-    return kind.from_bytes(data)
+    with _quiet(nibabel.imageglobals.logger):
+        return kind.from_bytes(data)
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Keep nibabel's remarks on odd headers from the terminal: where one matters, the error says it."""
+    logger.addFilter(_passes_nothing)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeFilter(_passes_nothing)
+
+
+def _passes_nothing(record: logging.LogRecord) -> bool:
+    return False
