@@ -5,7 +5,7 @@ from PIL import Image
 
 from maetool.config.load import load_for
 from maetool.config.places import places
-from maetool.data import CsvDataset, ImageFolderDataset
+from maetool.data import CsvDataset, ImageFolderDataset, SourceDataset
 from maetool.data.sources import FolderSource, MixtureSource, PairedSource, TableSource
 from maetool.data.sources.folds import fold_of, folds_in_column
 from maetool.errors import UsageError
@@ -129,3 +129,23 @@ def test_sources_of_sources_pass_the_fold_on(tmp_path):
         PairedSource([one, last], [3, 3]).held_out()
     plain = FolderSource(tmp_path / "one")
     assert plain.held_out() is None and PairedSource([plain, plain], [3, 3]).held_out() is None
+
+
+AROUND = {
+    "FrameSource": lambda inner: {"source": inner},
+    "WindowSource": lambda inner: {"source": inner, "size": 16},
+    "PairedSource": lambda inner: {"sources": [inner, inner], "channels": [3, 3]},
+    "MixtureSource": lambda inner: {"sources": {"a": inner}, "weights": {"a": 1.0}},
+}
+
+
+@pytest.mark.parametrize("kind", AROUND)
+def test_a_fold_inside_of_another_source(tmp_path, kind):
+    path = table(tmp_path, ["0", "1", "2", "0", "1", "2"])
+    inner = {"type": "TableSource", "csv_file": str(path), "fold": 1}
+    source = {"type": kind, **AROUND[kind](inner)}
+    chans = 6 if kind == "PairedSource" else 3
+    for part, files in (("val", {"1.png", "4.png"}), ("train", {"0.png", "2.png", "3.png", "5.png"})):
+        data = SourceDataset(source, chans, part=part)
+        names = [data.files.relative(index).rpartition("/")[2] for index in range(len(data))]
+        assert {name.partition("#")[0] for name in names} == files

@@ -94,7 +94,7 @@ def test_a_changed_table_or_folder_is_noticed(tmp_path):
     make_old(root)
     TableSource(path)
     (root / "b/3.png").unlink()
-    with pytest.raises(UsageError, match=r"1 of 4 paths in .* are not there"):
+    with pytest.raises(UsageError, match=r"1 of 4 paths in .* do not exist"):
         TableSource(path)
     Image.new("RGB", (8, 8)).save(root / "b/3.png")
     assert len(TableSource(path)) == 4

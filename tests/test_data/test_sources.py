@@ -65,7 +65,7 @@ def places(tmp_path_factory):
         **optional_places(root, folder, paths),
         "ArchiveSource": {"root": str(root / "images.zip")},
         "FrameSource": {"source": files},
-        "WindowSource": {"source": files, "size": 8},
+        "WindowSource": {"source": files, "size": 12},
         "MixtureSource": {"sources": {"a": files, "b": part}, "weights": {"a": 1.0, "b": 3.0}, "length": 6},
         "PartSource": {"source": {"type": "ArchiveSource", "root": str(root / "parts.zip")}, "split": "train"},
         "PairedSource": {"sources": [files, part], "channels": [2 + 1, 3]},
