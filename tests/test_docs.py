@@ -12,6 +12,7 @@ import timm
 import torch
 import yaml
 from doc_commands import braces, check_command, options_of, path_of
+from doc_lines import actual_lines, count_code, stated_lines
 from doc_pages import PAGES, ROOT, anchors_of, blocks_of, commands_in, is_bash, page_id, prose_of
 from PIL import Image
 from safetensors.torch import save_file
@@ -199,6 +200,27 @@ def test_every_block_says_what_it_is(path):
 
 def test_few_blocks_are_not_run():
     assert sum(bool(block.not_run) for path in PAGES for block in blocks_of(path)) <= 3
+
+
+METHODS = {path.stem: stated_lines(path) for path in sorted((ROOT / "docs/methods").glob("*.md"))}
+
+
+@pytest.mark.parametrize("name", [name for name, stated in METHODS.items() if stated is not None])
+def test_a_method_took_the_lines_that_its_page_says(name):
+    stated = METHODS[name]
+    assert any(each.endswith(".py") for each in stated) and stated == {each: actual_lines(each) for each in stated}
+
+
+def test_pages_of_methods_say_lines():
+    said = {name for name, stated in METHODS.items() if stated is not None}
+    assert said >= {"adamae", "attmask", "cropmae", "everest", "mage", "satmae", "videomae"}
+
+
+def test_lines_of_code_are_those_that_hold_code():
+    source = (
+        '"""Title.\n\nMore.\n"""\n\nimport os  # why\n\n# alone\n\ndef f(\n    x,\n):\n    """Text."""\n    return x\n'
+    )
+    assert count_code(source) == 5
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
