@@ -21,6 +21,7 @@ from torch.distributed.run import get_args_parser
 from maetool.config.checks import check_config
 from maetool.config.load import load_config, parse_runs
 from maetool.config.paths import find_config
+from maetool.config.replaced import check_reads_pictures
 
 DEFAULT = "configs/mae/vit-b_800e.py"  # what a placeholder stands for where options are checked
 
@@ -167,6 +168,8 @@ def check_options(args):
     """Check every set of options of a tool's arguments against the config that they change."""
     config = str(getattr(args, "config", None) or "")
     config = path_of(config if "::" in config or (ROOT / config).is_file() else DEFAULT)
+    if getattr(args, "data", None):
+        check_reads_pictures(load_config(config).model.get("encoder"))
     sets = [getattr(args, "cfg_options", None) or getattr(args, "options", None) or []]
     runs = parse_runs(getattr(args, "run", None) or [])
     shares = parse_runs(getattr(args, "labels", None) or [])

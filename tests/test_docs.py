@@ -156,6 +156,7 @@ WRONG = [
     'pip install -e ".[all]"',
     "pip install maetool-extras",
     "conda install maetool",
+    "python tools/train.py configs/videomae/vit-b_800e.py --data FOLDER",
 ]
 
 

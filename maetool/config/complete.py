@@ -87,6 +87,12 @@ def source_of_images(encoder: Any) -> tuple[Any, registry.Registry] | None:
     return (part, parts) if says_both else None
 
 
+def size_of_inputs(encoder: Any) -> tuple[int, ...] | None:
+    """Return the sides of what an encoder reads, by its config, of 1 to 3 axes; None if nothing says them."""
+    source = source_of_images(encoder)
+    return None if source is None else _sizes_of(*source)
+
+
 def _complete_datasets(cfg: Config, source: Any, parts: registry.Registry) -> None:
     sizes = _sizes_of(source, parts)
     in_chans = argument_of(source, parts, "in_chans")

@@ -8,25 +8,22 @@ from typing import Any
 from mmengine import Config
 
 from maetool._deprecated import moved
-from maetool.annotations import parameters_of
 from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
 from maetool.errors import UsageError
-from maetool.registry import DATASETS, ENCODERS, MODELS, check_arguments, find_part
+from maetool.registry import DATASETS, ENCODERS, MODELS, find_part
 
 from .coco_places import coco_places
 from .facts import CLASS_TASKS, TASKS, argument_of, loaders_of, takes, task_in
 from .places import all_images as all_images  # re-exported: callers ask here for what --data means
 from .places import places as places
+from .replaced import FILES, check_known, check_reads_pictures, replaced, same_samples
 
-_FILES = ("ImageFolderDataset", "ShardDataset", "CsvDataset", "SourceDataset", "CocoDataset")
-_WHERE = ("type", "root", "csv_file", "source", "with_labels", "annotations")
 # What is true of all files of one data set, so that an option for training applies to validation.
 _FACTS = (
     *("zero_is_ignored", "ignore_index", "image_suffix", "annotation_suffix", "classes", "palette", "nodata", "exif"),
     *("targets", "uncertain", "missing", "eight_bit", "backend", "max_pixels", "group_column", "label_columns", "fold"),
 )
-_KEPT = ("labels_fraction", "labels_per_class")  # by a config whose data was drawn
 
 
 def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
@@ -46,7 +43,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
     - an archive, database or URL with the usual names of parts inside, or archives with such names: `val`,
     - otherwise any folder, text list, archive, database or URL, see `source_for`: 1,000 of the training images.
 
-    Evaluators are fitted on the training images if these have labels; one with its own `dataloader` keeps it.
+    Evaluators are fitted on the training images if these have labels. One with its own `dataloader` keeps it, unless
+    that holds the samples of validation with other transforms.
 
     Args:
         cfg: the config, changed in place.
@@ -72,6 +70,7 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
     """
     _put_back_datasets(cfg, before or cfg)
     task = _task(cfg)
+    check_reads_pictures(cfg.model.get("encoder"))
     if task == "segmentation":
         _use_pixels(cfg, data)
         return
@@ -84,14 +83,19 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
         masks = argument_of(cfg.model, MODELS, "with_masks")
         train, val = ({**place, "with_masks": masks} for place in (train, val))
     if cfg.get("train_dataloader"):
-        cfg.train_dataloader.dataset = _dataset(cfg.train_dataloader.dataset, train, "train")
+        cfg.train_dataloader.dataset = replaced(cfg.train_dataloader.dataset, train, "train")
     if cfg.get("val_dataloader"):
-        cfg.val_dataloader.dataset = _dataset(cfg.val_dataloader.dataset, val, "val")
+        shown = cfg.val_dataloader.dataset
+        cfg.val_dataloader.dataset = replaced(shown, val, "val")
+        for evaluator in _evaluators(cfg.val_cfg):
+            loader = evaluator.get("dataloader")
+            if loader and same_samples(loader.dataset, shown):
+                loader.dataset = replaced(loader.dataset, val, "val")
         for owner, key in _banks(cfg.val_cfg):
             bank = owner.pop(key, None)
             if bank and (val.get("with_labels") or "csv_file" in val):
                 labels = {} if "csv_file" in train else {"with_labels": True}
-                bank.dataset = _dataset(bank.dataset, {**train, **labels}, "val")
+                bank.dataset = replaced(bank.dataset, {**train, **labels}, "val")
                 owner[key] = bank
 
 
@@ -99,10 +103,15 @@ def _banks(loop: Any) -> Iterator[tuple[Any, str]]:
     """Yield the owner and key of every loader of labelled bank images: the loop's own, and those of its evaluators."""
     loop = loop if isinstance(loop, Mapping) else {}
     yield loop, "bank_dataloader"
-    evaluators = loop.get("evaluators")  # `check_config` refuses what is no dict
-    for each in evaluators.values() if isinstance(evaluators, Mapping) else ():
-        if isinstance(each, Mapping) and "bank" in each:
-            yield each, "bank"
+    yield from ((each, "bank") for each in _evaluators(loop) if "bank" in each)
+
+
+def _evaluators(loop: Any) -> list[Any]:
+    """Return the evaluators of a validation loop that are dicts; `check_config` refuses others."""
+    evaluators = loop.get("evaluators") if isinstance(loop, Mapping) else None
+    return (
+        [each for each in evaluators.values() if isinstance(each, Mapping)] if isinstance(evaluators, Mapping) else []
+    )
 
 
 def _task(cfg: Config) -> str:
@@ -127,43 +136,9 @@ def _put_back_datasets(cfg: Config, before: Config) -> None:
         old, new = (each.get("dataset") for each in (earlier.get(name) or {}, loader))
         if not isinstance(old, Mapping) or not isinstance(new, Mapping):
             continue
-        chosen = new.get("type") != old.get("type") and new.get("type") not in _FILES
+        chosen = new.get("type") != old.get("type") and new.get("type") not in FILES
         if not chosen and set(old) <= set(new):  # and not deleted
             loader.dataset = deepcopy(old)
-
-
-def _dataset(dataset: Mapping[str, Any], place: Mapping[str, Any], use: str) -> dict[str, Any]:
-    _check_known(dataset)
-    crop = [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}]
-    kept: dict[str, Any] = {"pipeline": crop if use == "train" else [{"type": "ResizeCenterCrop"}]}
-    if place.get("type") == "CocoDataset":  # its transforms are specific to objects
-        kept = {"pipeline": dataset["pipeline"]}
-    if dataset["type"] in _FILES:
-        kept = {name: value for name, value in dataset.items() if name not in _WHERE}
-        _refuse_lost(kept, place)
-    elif "root" in dataset and "root" in place:  # a third party's dataset with a folder
-        kept = {name: value for name, value in dataset.items() if name != "root"}
-        place = {"root": place["root"], "type": dataset["type"], **_taken(dataset, place)}
-    else:
-        kept |= {name: dataset[name] for name in _KEPT if name in dataset}
-    return {**_taken(place, kept), **place}
-
-
-def _check_known(dataset: Mapping[str, Any]) -> None:
-    """Refuse an argument that a dataset of the config does not take, because a replaced dataset is never built."""
-    cls = find_part(dataset["type"], DATASETS)
-    taken = parameters_of(cls)
-    if taken is not None:
-        check_arguments(cls.__name__, [name for name in dataset if name not in ("type", "_scope_")], taken)
-
-
-def _refuse_lost(kept: Mapping[str, Any], place: Mapping[str, Any]) -> None:
-    lost = [name for name in kept if not takes(place, DATASETS, name)]
-    if lost:
-        raise UsageError(
-            f"The config sets {lost[0]}={kept[lost[0]]!r} for its dataset, but --data gives a {place['type']} that has "
-            f"no {lost[0]}: remove it from the config, or set the datasets there instead of --data."
-        )
 
 
 def share_facts(cfg: Config, options: Sequence[str]) -> None:
@@ -201,17 +176,13 @@ def _with_targets(place: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
     return {**place, "targets": _learnt_from(cfg).get("targets") or "label"}
 
 
-def _taken(part: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: v for name, v in arguments.items() if name == "type" or takes(part, DATASETS, name)}
-
-
 def _use_pixels(cfg: Config, data: str) -> None:
     for name, part in (("train_dataloader", "training"), ("val_dataloader", "validation")):
         loader = cfg.get(name)
         if not loader:
             continue
         if not takes(loader.dataset, DATASETS, "annotations"):
-            _check_known(loader.dataset)
+            check_known(loader.dataset)
             pipeline = loader.dataset.get("pipeline", [])
             loader.dataset = {"type": "SegmentationDataset", "zero_is_ignored": True, "pipeline": pipeline}
             loader.dataset.update(images=f"images/{part}", annotations=f"annotations/{part}")

@@ -83,9 +83,12 @@ def check_images(images: Any, in_chans: int, rank: int = 2) -> None:
             f"The encoder takes one tensor of images, but got {names}: use StreamTransformer for several streams."
         )
     if images.ndim != rank + 2 or images.shape[1] != in_chans:
+        axes = images.ndim - 2
+        other = f"img_size and patch_size of the encoder to {axes} numbers each"
         raise UsageError(
             f"The encoder takes images of shape (batch, {in_chans}, {_AXES[rank]}), but got "
-            f"{tuple(images.shape)}: set encoder.in_chans, or convert the images."
+            f"{tuple(images.shape)}: set {other if axes in _AXES and axes != rank else 'encoder.in_chans'}, or convert "
+            "the images."
         )
 
 

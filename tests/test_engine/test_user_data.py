@@ -110,6 +110,7 @@ def test_pretraining(repository, folder, name, lengths, labelled):
 def test_evaluators_learn_from_the_training_images_and_keep_their_own(repository, folder, name, labelled):
     cfg = load_config(repository / "configs/mae/vit-b_800e.py")
     own = {"type": "LossEvaluator", "dataloader": deepcopy(cfg.val_dataloader.to_dict())}
+    own["dataloader"]["dataset"]["root"] = "data/other/val"
     cfg.val_cfg.evaluators = {
         "loss": own,
         "knn": {"type": "KnnEvaluator", "bank": deepcopy(cfg.val_cfg.bank_dataloader)},
@@ -117,7 +118,7 @@ def test_evaluators_learn_from_the_training_images_and_keep_their_own(repository
     use_data(cfg, str(folder / name))
     bank = cfg.val_cfg.evaluators.knn.get("bank")
     assert (bank.dataset.root if bank else None) == (str(folder / name / "train") if labelled else None)
-    assert cfg.val_cfg.evaluators.loss.dataloader.dataset.root == "data/imagenet/val"
+    assert cfg.val_cfg.evaluators.loss.dataloader.dataset.root == "data/other/val"
 
 
 def test_pretraining_on_a_table(repository, folder):

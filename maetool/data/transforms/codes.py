@@ -25,6 +25,7 @@ class ColourCodes:
         UsageError: a size that is not positive, or levels out of range.
     """
 
+    gives = "ids"
     draws_by_torch_alone = True
 
     def __init__(self, patch_size: Size = 4, levels: int = 4) -> None:

@@ -50,6 +50,7 @@ class _CroppedViews:
     """Crops of one image, each resized to `size` and then flipped by a draw of its own."""
 
     takes = ("encoded",)
+    gives = "views"  # without which the model of a config cannot be trained
     draws_by_torch_alone = True
 
     def __init__(self, size: int | Sequence[int], flip: float) -> None:
@@ -142,6 +143,7 @@ class TwoFrames:
         UsageError: no two whole numbers, the first at least 1 and at most the second.
     """
 
+    gives = "views"
     draws_by_torch_alone = True
     debug_arguments: ClassVar = {"gap": (1, 2)}  # of the few frames that drawn clips have by default
 
@@ -185,6 +187,7 @@ class SplitChannels:
         UsageError: no groups, or channels that are no numbers from 0 on.
     """
 
+    gives = "streams"
     draws_by_torch_alone = True
 
     def __init__(self, groups: Mapping[str, Sequence[int]]) -> None:
