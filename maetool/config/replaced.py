@@ -62,7 +62,11 @@ def _gives(transform: Any) -> bool:
 
 
 def same_samples(dataset: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two datasets of a config hold the same samples, whatever is done to them."""
+    """Return whether two datasets of a config hold the same samples, whatever is done to them.
+
+    Args:
+        dataset, other: their sections of the config.
+    """
     first, second = (
         {name: value for name, value in each.items() if name not in ("pipeline", "img_size")}
         for each in (dataset, other)

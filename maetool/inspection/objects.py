@@ -105,4 +105,4 @@ def findings_of_objects(part: Part, found: Objects) -> list[Finding]:
         sentences.append(("warning", f"No object of {part.name} is of {some([f'`{name}`' for name in never])}."))
     if found.ids != "1 to K":
         sentences.append(("note", f"The ids of the categories are {found.ids}; they are numbered anew inside."))
-    return [Finding(severity, "objects", sentence) for severity, sentence in sentences]  # type: ignore[arg-type]
+    return [Finding(severity, "objects", sentence) for severity, sentence in sentences]

@@ -87,8 +87,8 @@ def test_other_endings_are_named_with_the_option(tmp_path, option):
     ("masks", "options", "sentence"),
     [
         ([[0, 255], [255, 0]], {}, "write 1 in its place"),
-        ([[255, 255], [255, 255]], {}, "none of them counts"),
-        ([[0, 0], [0, 0]], {"zero_is_ignored": True}, "no two classes"),
+        ([[255, 255], [255, 255]], {}, "all are ignored"),
+        ([[0, 0], [0, 0]], {"zero_is_ignored": True}, "fewer than two classes"),
     ],
 )
 def test_an_evaluation_refuses_the_same_masks(tmp_path, masks, options, sentence):
@@ -101,7 +101,7 @@ def test_an_evaluation_refuses_the_same_masks(tmp_path, masks, options, sentence
     ("masks", "options", "words"),
     [
         ([[0, 1], [1, 1]], {"zero_is_ignored": True}, "set zero_is_ignored=False"),
-        ([[0, 0], [0, 0]], {}, "1 of 2 classes never occur in the 1 masks: `object`"),
+        ([[0, 0], [0, 0]], {}, "1 of 2 classes never occur in the only mask: `object`"),
         ([[0, 1], [1, 1]], {}, ""),
     ],
 )
@@ -111,5 +111,5 @@ def test_an_evaluation_tells_shares_and_doubts_once(tmp_path, monkeypatch, masks
     data, evaluator = dataset(tmp_path, [masks], ("background", "object"), **options), SegmentationEvaluator()
     for _ in range(2):
         evaluator.check_dataset(data)
-    assert lines[0].startswith("Validation masks: Pixels in the 1 masks: ")
+    assert lines[0].startswith("Validation masks: Pixels in the only mask: ")
     assert len(lines) == 1 + bool(words) and words in lines[-1]

@@ -86,7 +86,7 @@ def test_to_drop_a_patch_is_that_nothing_attends_to_it(name, options):
     ("arguments", "sentence"),
     [
         ({"name": "vit_bas_patch16_224"}, r"no model called 'vit_bas_patch16_224'; near names: vit_base_patch16_224"),
-        ({"name": "resnet50"}, r"resnet50 is no plain ViT.*take a model such as vit_base_patch16_224"),
+        ({"name": "resnet50"}, r"resnet50 is no plain ViT.*use a model such as vit_base_patch16_224"),
         ({"name": "swin_base_patch4_window7_224"}, r"is no plain ViT"),
         ({"name": "vit_base_r50_s16_224"}, r"is no plain ViT"),
         ({"name": "deit_base_distilled_patch16_224"}, r"is no plain ViT|cannot make"),

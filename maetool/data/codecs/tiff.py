@@ -6,6 +6,7 @@ import lzma
 import zlib
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import cv2
 import numpy as np
@@ -187,6 +188,14 @@ def name_of_compression(page: tifffile.TiffPage | tifffile.TiffFrame) -> str:
     """Return what the compression of a page is called."""
     kind = page.keyframe.compression
     return str(getattr(kind, "name", kind))
+
+
+def tiff_of(values: np.ndarray, **facts: Any) -> bytes:
+    """Return `values` as the content of a TIFF; `facts` are what `tifffile.TiffWriter.write` takes."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(np.ascontiguousarray(values), **facts)
+    return file.getvalue()
 
 
 def decode_page(data: bytes, number: int, max_pixels: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from maetool.compat import read_at
 
 from .geotiff import tags_of_window
 from .image_size import DECODED_BYTES, RAISE_LIMIT, Refused, check_array
-from .tiff import NEEDS, PLAIN, check_part, name_of_compression
+from .tiff import NEEDS, PLAIN, check_part, name_of_compression, tiff_of
 
 _JPEG_KINDS = {6, 7, 34892, 33007}  # which share tables (TIFF Technical Note 2)
 _MOST_PAGES = 1000  # as channels
@@ -118,8 +118,7 @@ class TiffWindows:
             facts["colormap"] = head.colormap
         factors = self.levels[0][0] / self.size[0], self.levels[0][1] / self.size[1]
         facts["extratags"] = self._tags.of(window.top, window.left, *factors)
-        tifffile.imwrite(file := io.BytesIO(), np.ascontiguousarray(values), **facts)
-        return file.getvalue()
+        return tiff_of(values, **facts)
 
     def _check(self) -> None:
         head, kind = self._head, int(self._head.compression)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import tifffile
 
 from maetool.reading import npy_header, read_head
 
@@ -24,7 +23,7 @@ from .image_size import (
 from .images import decode_image, decode_jpeg, read_bytes
 from .jpeg import read_header
 from .orientation import UPRIGHT, orientation_of
-from .tiff import MAGIC
+from .tiff import MAGIC, tiff_of
 from .tiff_windows import TiffWindows, Window
 
 _NPY = b"\x93NUMPY"
@@ -121,8 +120,7 @@ class PictureWindows:
         facts = {"photometric": "minisblack" if grey else "rgb", "metadata": None, "software": False}
         if self._orientation != UPRIGHT:
             facts["extratags"] = [(_ORIENTATION, _SHORT, 1, self._orientation, True)]
-        tifffile.imwrite(file := io.BytesIO(), np.ascontiguousarray(values[..., 0] if grey else values), **facts)
-        return file.getvalue()
+        return tiff_of(values[..., 0] if grey else values, **facts)
 
     def _decoded(self) -> np.ndarray:
         if is_deep(self.data):

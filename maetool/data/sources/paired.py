@@ -145,7 +145,7 @@ def _by_order(sources: Sequence[Source]) -> np.ndarray:
 
 
 def pairing_hint(files: Source) -> str:
-    """Return a sentence for images that lie under the same names in several folders; "" for others."""
+    """Return a sentence for `files` that lie under the same names in several folders; "" for others."""
     folders: dict[str, set[str]] = {}
     for index in range(min(len(files), _LOOKED_AT)):
         folder, _, name = posixpath.splitext(files.relative(index))[0].partition("/")
