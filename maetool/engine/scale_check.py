@@ -53,5 +53,5 @@ def describe_scale(images: Tensor, name: str = "") -> str | None:
         f"The first batch{f' of {name}' * bool(name)} is far from normalised: channel {channel} has mean "
         f"{mean[channel]:.3g} and deviation {deviation[channel]:.3g} instead of about 0 and 1. The mean and std of "
         "model.data_preprocessor must be in the units of the stored values (0 to 255 for photographs of 8 bits); "
-        "maetool dataset_stats FOLDER prints them."
+        "maetool check FOLDER prints them."
     )

@@ -116,7 +116,7 @@ def _reason(path: str, name: str, ending: str) -> str:
         return "a link to nothing" if not os.path.exists(path) else _UNUSED
     hint = hint_for(ending)
     if hint:
-        return f"needs{hint.replace('(', '').replace(')', '')}"
+        return f"{hint.strip(' ()')} reads it"
     return _REASON_OF.get(ending, "not a known image")
 
 

@@ -97,9 +97,10 @@ def _parts_of(root: Path, images: Path, masks: Path) -> Iterator[tuple[str, str,
     shared = [part for part in ("train", "val", "test") if all(part in each for each in by_part)]
     if not shared:
         part = part_of(images.parent.name) if images.parent != root else None
-        yield part or "all", *(path.relative_to(root).as_posix() for path in (images, masks))
+        yield part or "all", images.relative_to(root).as_posix(), masks.relative_to(root).as_posix()
     for part in shared:
-        yield part, *(each[part].relative_to(root).as_posix() for each in by_part)
+        places = [each[part].relative_to(root).as_posix() for each in by_part]
+        yield part, places[0], places[1]
 
 
 def _means_masks(name: str) -> bool:

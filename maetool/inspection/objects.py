@@ -7,7 +7,7 @@ import numpy as np
 
 from maetool.data.datasets.coco import CocoDataset
 
-from .findings import Finding, plural, some
+from .findings import Finding, Severity, plural, some
 from .parts import Part
 
 _SMALL = 32**2  # pixels, COCO's limit of a small object
@@ -88,7 +88,7 @@ def findings_of_objects(part: Part, found: Objects) -> list[Finding]:
         part: of the data.
         found: its objects, counted.
     """
-    sentences = []
+    sentences: list[tuple[Severity, str]] = []
     of = f"of the annotations of {part.name}"
     if found.outside:
         asked = ": are they left, top, width and height in pixels?" if found.outside * 10 > found.objects else "."

@@ -84,7 +84,7 @@ def _look(files: Source, index: int, in_chans: int, max_pixels: int) -> Look | B
     var, mean = torch.var_mean(pixels, dim=1, correction=0)
     stored, eight_bit = np.ascontiguousarray(image.numpy()), image.dtype == torch.uint8
     digest = hashlib.blake2b(f"{stored.dtype} {stored.shape}".encode(), digest_size=16)
-    digest.update(stored)
+    digest.update(stored.data)
     return Look(
         index=index,
         channels=channels,
