@@ -26,7 +26,7 @@ def table(title):
     return {match[1]: match[2].split(" | ") for match in ROW.finditer(section)}
 
 
-SAMPLE, BATCH, PIPELINE = table("Of a sample"), table("Only of a batch"), table("In a pipeline")
+SAMPLE, BATCH, PIPELINE = table("Keys of samples and batches"), table("Keys of batches only"), table("In a pipeline")
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def draw_clip(label: int, size: tuple[int, int], frames: int, rng: np.random.Gen
     """Return a clip of a class, uint8 RGB (T, H, W, 3); its first frame is that of every class from the same draws.
 
     Args:
-        label: of the class, a direction.
+        label: of the class, a direction and a speed.
         size: (H, W).
         frames: T.
         rng: draws everything else.
