@@ -83,8 +83,8 @@ def test_shards_of_webdataset(server, place):
     assert [source.read(i)[1] for i in range(12)] == IMAGES
     assert source.labels().classes == ["a", "b"] and source.labels().values.tolist() == [0, 1] * 6
     assert (
-        source.relative(5) == "train-001/11.png"
-        and source.path(5) == f"{server.address}/set/train-001.tar:train-001/11.png"
+        source.relative(5) == "train/train-001/11.png"
+        and source.path(5) == f"{server.address}/set/train-001.tar:train/train-001/11.png"
     )
 
 
@@ -165,7 +165,7 @@ def test_what_is_wrong_is_said(server, tmp_path):
         ArchiveSource(f"{server.address}/bad")
     source = WebDatasetSource(f"{server.address}/set", cache=tmp_path)
     server.faults = ["lost", "busy", "lost"]
-    with pytest.raises(UnreadableImage, match=r"train-000\.tar:train-000/00\.png: it cannot be downloaded"):
+    with pytest.raises(UnreadableImage, match=r"train-000\.tar:train/train-000/00\.png: it cannot be downloaded"):
         source.read(0)
     server.faults = ["lost", "busy"]
     assert source.read(0)[1] == IMAGES[0]
