@@ -9,7 +9,7 @@ HEAD = Struct(">I4s")  # length and kind of a chunk; its content and 4 bytes of 
 # terminal about odd ones, and odd profiles are common in whole files.
 _REMARKS = frozenset(
     b"iCCP sRGB cICP gAMA cHRM mDCV cLLI tEXt zTXt iTXt tIME pHYs oFFs eXIf bKGD hIST sPLT sBIT".split(),
-)
+) | frozenset((b"acTL", b"fcTL", b"fdAT"))  # of an animation, whose first frame OpenCV gives in place of the picture
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -196,19 +196,3 @@ def tiff_of(values: np.ndarray, **facts: Any) -> bytes:
     with tifffile.TiffWriter(file) as writer:
         writer.write(np.ascontiguousarray(values), **facts)
     return file.getvalue()
-
-
-def decode_page(data: bytes, number: int, max_pixels: int) -> np.ndarray:
-    """Return page `number`, from 0, of the TIFF `data` as it is stored, of at most `max_pixels`.
-
-    Raises:
-        Refused: too large, or of a compression that cannot be read here.
-        Exception: whatever a damaged file makes tifffile raise.
-    """
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages[number]
-        check_array(page.shape, page.dtype or np.dtype(np.uint8), 1, max_pixels)
-        if int(page.keyframe.compression) not in PLAIN and find_spec("imagecodecs") is None:
-            raise Refused(f"TIFF with {getattr(page.keyframe.compression, 'name', '?')} compression needs {NEEDS}")
-        _check_inflation(page, data, max_pixels)
-        return page.asarray()

@@ -47,6 +47,7 @@ class TiffWindows:
         place: path of the file, or its content.
         level: of a pyramid; 0 is the full size.
         max_pixels: most pixels of a window, and 4 bytes for each of so many for any part that must be decoded.
+        page: number of a page to read alone; None, all that belong to the first image.
 
     Attributes:
         size: (H, W) of the level.
@@ -60,24 +61,26 @@ class TiffWindows:
 
     holds_pixels = False
 
-    def __init__(self, place: str | bytes, level: int, max_pixels: int) -> None:
+    def __init__(self, place: str | bytes, level: int, max_pixels: int, page: int | None = None) -> None:
         self.max_pixels = max_pixels
         self._file = _Bytes(place)
-        with tifffile.TiffFile(place if isinstance(place, str) else io.BytesIO(place)) as tiff:
-            levels = tiff.series[0].levels
-            self.levels = [(int(each.keyframe.imagelength), int(each.keyframe.imagewidth)) for each in levels]
+        # Without the other files that an OME-TIFF may name.
+        with tifffile.TiffFile(place if isinstance(place, str) else io.BytesIO(place), _multifile=False) as tiff:
+            levels = [each.pages for each in tiff.series[0].levels] if page is None else [[tiff.pages[page]]]
+            heads = [next(each.keyframe for each in pages if each is not None) for pages in levels]
+            self.levels = [(int(head.imagelength), int(head.imagewidth)) for head in heads]
             if level >= len(levels):
                 sizes = ", ".join(f"{height:,} x {width:,}" for height, width in self.levels)
                 raise Refused(
                     f"it has no level {level}, but {len(levels)}, of {sizes} pixels: lower WindowSource.level"
                 )
             self.size = self.levels[level]
-            self._pages = [page for page in levels[level].pages if page is not None]
-            self._head = levels[level].keyframe
+            self._pages = [each for each in levels[level] if each is not None]
+            self._head = heads[level]
             # Read here, while the file is open.
             self._parts = [(page.dataoffsets, page.databytecounts, _tables(page)) for page in self._pages]
             _ = self._head.decode, self._head.nodata
-            self._tags = tags_of_window(tiff.pages[0].keyframe)
+            self._tags = tags_of_window(heads[0])
             self._order = tiff.byteorder
         self._check()
 

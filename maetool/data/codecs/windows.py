@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from .image_size import (
 )
 from .images import decode_image, decode_jpeg, read_bytes
 from .jpeg import read_header
-from .orientation import UPRIGHT, orientation_of
+from .orientation import TAG, UPRIGHT, orientation_of
 from .tiff import MAGIC, tiff_of
 from .tiff_windows import TiffWindows, Window
 
@@ -30,7 +30,7 @@ _NPY = b"\x93NUMPY"
 _HEAD = 400  # bytes, as far as NIfTI's mark
 _REDUCTIONS = 4  # of JPEG: 1, 1/2, 1/4 and 1/8
 _GREY = ("1", "L", "LA", "I", "I;16", "F")
-_ORIENTATION, _SHORT = 274, 3
+_SHORT = 3  # TIFF's type of whole numbers below 65,536
 
 
 class Windows(Protocol):
@@ -116,11 +116,7 @@ class PictureWindows:
         if self._pixels is None:
             self._pixels = self._decoded()
         values = self._pixels[(slice(None), *window.slices)].transpose(1, 2, 0)
-        grey = self._channels == 1
-        facts = {"photometric": "minisblack" if grey else "rgb", "metadata": None, "software": False}
-        if self._orientation != UPRIGHT:
-            facts["extratags"] = [(_ORIENTATION, _SHORT, 1, self._orientation, True)]
-        return tiff_of(values[..., 0] if grey else values, **facts)
+        return photograph_file(values[..., 0] if self._channels == 1 else values, self._orientation)
 
     def _decoded(self) -> np.ndarray:
         if is_deep(self.data):
@@ -128,6 +124,19 @@ class PictureWindows:
         if self._is_jpeg:
             return decode_jpeg(self.data, self._channels, "cv2", self._reduction, "it", self.max_pixels).numpy()
         return decode_image(self.data, self._channels, max_pixels=self.max_pixels).numpy()
+
+
+def photograph_file(pixels: np.ndarray, orientation: int = UPRIGHT) -> bytes:
+    """Return a TIFF of pixels that states an orientation.
+
+    Args:
+        pixels: (H, W), grey, or (H, W, 3), RGB.
+        orientation: see `orientation_of`.
+    """
+    facts: dict[str, Any] = {"photometric": "minisblack" if pixels.ndim == 2 else "rgb"}
+    if orientation != UPRIGHT:
+        facts["extratags"] = [(TAG, _SHORT, 1, orientation, True)]
+    return tiff_of(pixels, metadata=None, software=False, **facts)
 
 
 class ArrayWindows:

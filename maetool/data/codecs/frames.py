@@ -1,0 +1,145 @@
+"""The frames of one file, each as the content of a file of its own: slices of scans, pages, frames of animations."""
+
+import io
+import threading
+from typing import Protocol
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from .deep import is_deep
+from .dicom import decode_dicom, dicom_shape, is_dicom
+from .image_size import Refused, check_array, open_by_pillow
+from .nifti import Volume, is_nifti
+from .orientation import orientation_of
+from .tiff import MAGIC as TIFF
+from .tiff_windows import TiffWindows, Window
+from .windows import photograph_file
+
+_MOST_FRAMES = 100_000
+_NOT_FRAMES = 1 | 4  # of a page's subfile type: smaller copies, as of a pyramid, and masks
+# Formats whose further series are thumbnails, labels and overviews of a slide.
+_SLIDES = {"svs", "ndpi", "scn", "philips", "bif", "qpi"}
+
+
+class Frames(Protocol):
+    """The frames of a file.
+
+    Attributes:
+        count: how many there are.
+    """
+
+    count: int
+
+    def encode(self, frame: int) -> bytes:
+        """Return a frame, from 0, as the content of an image file.
+
+        Raises:
+            Refused: it is too large, or cannot be read.
+            Exception: whatever a damaged file makes the readers raise.
+        """
+
+
+def open_frames(data: bytes, axis: int, max_pixels: int) -> Frames:
+    """Return the frames of a file; a file of one frame is that frame as it is.
+
+    Args:
+        data: the content of the file.
+        axis: of the patient, across which a NIfTI is cut, see `Volume`.
+        max_pixels: most pixels of a frame, and 4 bytes for each of so many.
+
+    Raises:
+        Refused: no image, a larger one, or one of very many frames.
+        Exception: whatever a damaged file makes the readers raise.
+    """
+    frames: Frames
+    if is_nifti(data):
+        frames = _Slices(data, axis, max_pixels)
+    elif is_dicom(data):
+        frames = _DicomFrames(data, max_pixels)
+    elif data.startswith(TIFF):
+        frames = _Pages(data, max_pixels)
+    else:
+        frames = _Pictures(data, max_pixels)
+    if frames.count > _MOST_FRAMES:
+        raise Refused(f"it has {frames.count:,} frames, more than the {_MOST_FRAMES:,} that are read: cut the file")
+    return _Single(data) if frames.count == 1 and not is_nifti(data) else frames
+
+
+def _npy(array: np.ndarray) -> bytes:
+    np.save(file := io.BytesIO(), np.ascontiguousarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+class _Single:
+    count = 1
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def encode(self, frame: int) -> bytes:
+        return self.data
+
+
+class _Slices:
+    def __init__(self, data: bytes, axis: int, max_pixels: int) -> None:
+        self.axis, self.max_pixels, self.volume = axis, max_pixels, Volume(data, max_pixels)
+        self.count = self.volume.sides[axis] * self.volume.times
+
+    def encode(self, frame: int) -> bytes:
+        time, index = divmod(frame, self.volume.sides[self.axis])
+        sides = [side for axis, side in enumerate(self.volume.sides) if axis != self.axis]
+        check_array(sides, np.dtype(np.float32), 1, self.max_pixels)
+        return _npy(self.volume.slice(self.axis, index, time))
+
+
+class _DicomFrames:
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        self.data, self.max_pixels, shape = data, max_pixels, dicom_shape(data)
+        self.count = shape[0] if len(shape) == 4 or (len(shape) == 3 and shape[-1] != 3) else 1
+
+    def encode(self, frame: int) -> bytes:
+        return _npy(decode_dicom(self.data, 1, self.max_pixels, frame))
+
+
+class _Pages:
+    """Pages of a TIFF, but for smaller copies of others and masks of them."""
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        self.data, self.max_pixels = data, max_pixels
+        with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
+            series = tiff.series[:1] if tiff.series[0].kind in _SLIDES else tiff.series
+            pages = {page.index for each in series for page in each.levels[0].pages if page is not None}
+            whole = [page.index for page in tiff.pages if not int(page.keyframe.subfiletype) & _NOT_FRAMES]
+        self.pages = [index for index in whole if index in pages] or [0]
+        self.count = len(self.pages)
+
+    def encode(self, frame: int) -> bytes:
+        page = TiffWindows(self.data, 0, self.max_pixels, self.pages[frame])
+        return page.encode(Window(0, 0, *page.size))
+
+
+class _Pictures:
+    """Frames of a photograph; the picture stays open, because a frame is often drawn over the ones before it."""
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        self.data, self.max_pixels = data, max_pixels
+        self._picture: Image.Image | None = None
+        self._lock = threading.Lock()
+        with open_by_pillow(data, max_pixels) as picture:
+            self.count = int(getattr(picture, "n_frames", 1))
+        if self.count > 1 and is_deep(data):
+            raise Refused("frames of more than 8 bits, of which only the first could be read: save them one by one")
+        self._orientation = orientation_of(data)
+
+    def encode(self, frame: int) -> bytes:
+        with self._lock:
+            picture = self._picture
+            if picture is None or picture.tell() > frame:
+                picture = open_by_pillow(self.data, self.max_pixels)
+            self._picture = None  # not that of a frame which failed
+            picture.seek(frame)
+            pixels = np.array(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
+            self._picture = picture
+        return photograph_file(pixels, self._orientation)
