@@ -10,11 +10,19 @@ from maetool.ops.geometry import format_size
 
 
 def check_maps(encoder: nn.Module) -> None:
-    """Check that an encoder gives one token a patch, so that its tokens are a map.
+    """Check that an encoder gives one token for each patch of pictures, so that its tokens are a map.
 
     Raises:
-        UsageError: its tokens cover several patches, as those of hierarchical encoders do.
+        UsageError: it has several streams, or reads other than pictures, or its tokens cover several patches, as those
+            of hierarchical encoders do.
     """
+    names, axes = getattr(encoder, "streams", ()), len(encoder.patch_size) if hasattr(encoder, "patch_size") else 2
+    if names or axes != 2:
+        reads = f"the streams {', '.join(names)}" if names else f"patches of {axes} axes"
+        raise UsageError(
+            f"{type(encoder).__name__} has {reads}, but maps are of one grid of height and width: use an encoder of "
+            "one stream of pictures, such as VisionTransformer."
+        )
     stride, patch_size = tuple(getattr(encoder, "stride", encoder.patch_size)), tuple(encoder.patch_size)
     if stride != patch_size:
         raise UsageError(

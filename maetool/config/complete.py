@@ -93,6 +93,12 @@ def size_of_inputs(encoder: Any) -> tuple[int, ...] | None:
     return None if source is None else _sizes_of(*source)
 
 
+def channels_of_inputs(encoder: Any) -> int | None:
+    """Return the channels of what an encoder reads, by its config, or None if nothing says them."""
+    source = source_of_images(encoder)
+    return None if source is None else argument_of(*source, "in_chans")
+
+
 def _complete_datasets(cfg: Config, source: Any, parts: registry.Registry) -> None:
     sizes = _sizes_of(source, parts)
     in_chans = argument_of(source, parts, "in_chans")

@@ -11,9 +11,10 @@ from maetool._deprecated import moved
 from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
 from maetool.errors import UsageError
-from maetool.registry import DATASETS, ENCODERS, MODELS, find_part
+from maetool.registry import DATASETS, MODELS, find_part
 
 from .coco_places import coco_places
+from .complete import channels_of_inputs
 from .facts import CLASS_TASKS, TASKS, argument_of, loaders_of, takes, task_in
 from .places import all_images as all_images  # re-exported: callers ask here for what --data means
 from .places import places as places
@@ -226,8 +227,8 @@ def _learnt_from(cfg: Config) -> Any:
 
 
 def _adopt_labels(cfg: Config) -> None:
-    encoder = cfg.model.get("encoder")
-    facts = {"in_chans": argument_of(encoder, ENCODERS, "in_chans")} if isinstance(encoder, Mapping) else {}
+    in_chans = channels_of_inputs(cfg.model.get("encoder"))
+    facts = {} if in_chans is None else {"in_chans": in_chans}
     dataset = DATASETS.build({**_learnt_from(cfg), "pipeline": [], **facts})
     labels = labels_of(dataset)
     set_classes(cfg, len(labels.classes))

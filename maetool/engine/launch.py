@@ -103,6 +103,7 @@ def _runner_class(cfg: Config) -> type[MaetoolRunner]:
 def _check_pictures(runner: MaetoolRunner) -> None:
     target = getattr(runner.bare_model, "target", None)
     draws = any(isinstance(hook, ReconstructionHook) for hook in runner.hooks)
+    draws = draws and hasattr(runner.bare_model, "reconstruct")  # of other models the hook draws nothing
     if draws and not getattr(target, "invertible", True):
         raise UsageError(
             f"The config draws reconstructions, but {type(target).__name__} cannot be turned back into pixels: "

@@ -12,6 +12,7 @@ from maetool.heads.labels import balanced_pos_weights, balanced_weights, known_b
 from maetool.registry import ENCODERS, MODELS
 
 from .build import Part
+from .pairing import channels_of
 from .pooled import PooledModel
 
 
@@ -67,7 +68,7 @@ class ImageClassifier(PooledModel):
     ) -> None:
         _check(num_classes, 1 if multi_label else 2, label_smoothing)
         encoder = ENCODERS.build(encoder)
-        facts = {"in_chans": encoder.in_chans, "num_classes": num_classes}
+        facts = {**channels_of(encoder), "num_classes": num_classes}
         preprocessor = MODELS.build(data_preprocessor, default_args=facts)
         super().__init__(
             encoder, num_classes, preprocessor, pooling, own_norm, pool_heads, frozen, batch_norm, head_std

@@ -16,6 +16,7 @@ from maetool.registry import ENCODERS, MODELS
 
 from .base import TrainableModel
 from .build import Part
+from .pairing import channels_of
 
 # torchvision's names of the losses, and ours.
 _PARTS = {
@@ -80,7 +81,7 @@ class ObjectDetector(TrainableModel):
         encoder = ENCODERS.build(encoder)
         check_maps(encoder)
         strides = _strides(encoder.patch_size)
-        super().__init__(MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
+        super().__init__(MODELS.build(data_preprocessor, default_args=channels_of(encoder)))
         self.num_classes, self.with_masks = num_classes, with_masks
         self.max_detections = max_detections if num_found is None else _renamed(num_found)
         self.coarsest = strides[-1]

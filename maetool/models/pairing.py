@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from maetool.errors import UsageError
-from maetool.ops.geometry import format_size
+from maetool.ops.geometry import format_size, rank_of, to_size
 from maetool.registry import DECODERS, ENCODERS
 from maetool.structures import Layout
 from maetool.structures.layout import ONLY
@@ -51,6 +51,19 @@ def grids_of(encoder: Any) -> dict[str, tuple[int, ...]]:
     """Return the grid of each stream that an encoder is trained on."""
     streams = getattr(encoder, "streams", None)
     return {ONLY: encoder.grid} if streams is None else {name: own["grid"] for name, own in streams.items()}
+
+
+def encoder_shape(encoder: Any) -> tuple[int, ...] | None:
+    """Return C and the sides of an encoder's images: its `image_shape`, or else `in_chans` and `img_size`, or None."""
+    if hasattr(encoder, "image_shape") or not hasattr(encoder, "in_chans") or not hasattr(encoder, "img_size"):
+        return getattr(encoder, "image_shape", None)
+    return encoder.in_chans, *to_size(encoder.img_size, "img_size", rank_of(encoder.img_size))
+
+
+def channels_of(encoder: Any) -> dict[str, int]:
+    """Return C as the preprocessor of an encoder takes it; nothing for one of ids, or of streams that differ."""
+    shape = encoder_shape(encoder)
+    return {} if shape is None else {"in_chans": shape[0]}
 
 
 def layout_of(encoder: Any, batch: Any) -> Layout:

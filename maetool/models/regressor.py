@@ -10,6 +10,7 @@ from maetool.errors import UsageError
 from maetool.registry import ENCODERS, MODELS
 
 from .build import Part
+from .pairing import channels_of
 from .pooled import PooledModel
 
 Loss = Literal["l2", "l1", "huber"]
@@ -54,7 +55,7 @@ class ImageRegressor(PooledModel):
     ) -> None:
         _check(num_targets, loss, delta)
         encoder = ENCODERS.build(encoder)
-        preprocessor = MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans})
+        preprocessor = MODELS.build(data_preprocessor, default_args=channels_of(encoder))
         super().__init__(
             encoder, num_targets, preprocessor, pooling, own_norm, pool_heads, frozen, batch_norm, head_std
         )

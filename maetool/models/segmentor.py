@@ -18,6 +18,7 @@ from maetool.registry import ENCODERS, MODELS
 
 from .build import Part
 from .downstream import DownstreamModel
+from .pairing import channels_of
 from .views import look, slide, stripes
 
 _logger = logging.getLogger("maetool")
@@ -76,7 +77,7 @@ class Segmentor(DownstreamModel):
         _check(num_classes, inference, scales)
         encoder = ENCODERS.build(encoder)
         check_maps(encoder)
-        super().__init__(encoder, frozen, MODELS.build(data_preprocessor, default_args={"in_chans": encoder.in_chans}))
+        super().__init__(encoder, frozen, MODELS.build(data_preprocessor, default_args=channels_of(encoder)))
         self.num_classes, self.ignore_index = num_classes, ignore_index
         facts = {"embed_dim": encoder.embed_dim, "num_layers": encoder.num_layers}
         self.pyramid = MODELS.build(pyramid or {"type": "LastMap"}, default_args=facts)

@@ -14,6 +14,7 @@ from maetool.config.facts import task_in
 from maetool.config.trust import build_trusted, check_stored, trusted
 from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
+from maetool.models.pairing import channels_of
 from maetool.models.pooling import FirstToken, PatchMean
 from maetool.parallel.loading import load_weights
 from maetool.protocols import EncoderLike, ModelLike, PreprocessorLike
@@ -106,18 +107,12 @@ def build_frozen(
         torch.manual_seed(0)
         encoder = build(ENCODERS, section["encoder"])
     preprocessor = section.get("data_preprocessor") or {"type": "ImagePreprocessor"}
-    preprocessor = build(MODELS, preprocessor, default_args=_channels(encoder))
+    preprocessor = build(MODELS, preprocessor, default_args=channels_of(encoder))
     model = FrozenEncoder(encoder, preprocessor, section)
     if path is not None:
         report = load_initial(model, path, adapt=adapt, state=stored)
         print_log(f"{path}: {report}", logger="current")
     return model
-
-
-def _channels(encoder: Any) -> dict[str, int]:
-    """Return C as the preprocessor takes it; nothing for an encoder of ids, or of streams that differ."""
-    shape = encoder_shape(encoder)
-    return {} if shape is None else {"in_chans": shape[0]}
 
 
 def section_of(

@@ -9,7 +9,7 @@ from maetool.config.earlier import check_as_trained
 from maetool.config.prepare import prepare_config
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import config_file_of
-from maetool.ops.geometry import rank_of, to_size
+from maetool.models.pairing import encoder_shape as encoder_shape  # re-exported beside `image_shape_of`
 from maetool.parallel.loading import load_weights
 from maetool.protocols import ModelLike
 from maetool.registry import MODELS
@@ -54,13 +54,6 @@ def image_shape_of(model: nn.Module) -> tuple[int, ...]:
         f"{type(model).__name__} does not define the size of its images: add the attribute `image_shape` "
         "(channels, height, width), or an `encoder` with `in_chans` and `img_size`."
     )
-
-
-def encoder_shape(encoder: Any) -> tuple[int, ...] | None:
-    """Return C and the sides of an encoder's images: its `image_shape`, or else `in_chans` and `img_size`, or None."""
-    if hasattr(encoder, "image_shape") or not hasattr(encoder, "in_chans") or not hasattr(encoder, "img_size"):
-        return getattr(encoder, "image_shape", None)
-    return encoder.in_chans, *to_size(encoder.img_size, "img_size", rank_of(encoder.img_size))
 
 
 def picture_shape_of(model: nn.Module) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """--data in place of the drawn data of each method: its views and ids stay, and what no picture can be is refused."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -7,6 +8,7 @@ from maetool.config.load import load_config, load_for
 from maetool.config.prepare import prepare_config
 from maetool.config.user_data import use_data
 from maetool.data import ShapesDataset
+from maetool.engine.launch import build_runner
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 
@@ -81,3 +83,24 @@ def test_two_frames_of_a_picture_are_refused(repository, folder):
     prepare_config(cfg)
     with pytest.raises(UsageError, match="give a dataset of clips"):
         DATASETS.build(cfg.train_dataloader.dataset)[0]
+
+
+def test_a_classifier_on_groups_of_bands_trains_on_arrays(repository, tmp_path):
+    """The channels are those of the only stem, and no reconstructions are drawn."""
+    for number in range(16):
+        place = tmp_path / "bands" / ("train" if number < 8 else "val") / f"class{number % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        np.save(place / f"{number}.npy", np.random.default_rng(number).random((32, 32, 10), np.float32))
+    pretrained = load_config(repository / "configs/satmae/vit-t_bands.py").model
+    encoder, preprocessor = pretrained.encoder.to_dict(), pretrained.data_preprocessor.to_dict()
+    (tmp_path / "own.py").write_text(
+        '_base_ = ["maetool::finetune/vit-t_shapes.py"]\n'
+        f"model = dict(encoder=dict(_delete_=True, **{encoder!r}), data_preprocessor={preprocessor!r})\n"
+    )
+    options = [f"work_dir={tmp_path / 'run'}"]
+    cfg, _ = load_for(tmp_path / "own.py", options, str(tmp_path / "bands"), debug=True)
+    assert cfg.model.num_classes == 2
+    runner = build_runner(cfg)
+    assert runner.train_dataloader.dataset[0]["inputs"].shape[0] == 10
+    runner.train()
+    assert runner.iter == 4

@@ -1,21 +1,26 @@
 """Encoders of clips, series, groups of channels, ids and several streams: loaded, exported, described, or refused."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 
 import maetool
+from maetool.engine.optim.layer_decay import layer_decay_groups
 from maetool.errors import UsageError
 from maetool.pretrained.card import model_card
 from maetool.pretrained.encoder import load_encoder
 from maetool.pretrained.export import encoder_of, write_onnx
 from maetool.pretrained.extract import build_for
 from maetool.pretrained.frozen import load_frozen
+from maetool.pretrained.initial import load_initial
 from maetool.pretrained.predict import Trained, predict
-from maetool.registry import ENCODERS
+from maetool.registry import ENCODERS, MODELS
 from maetool.weights.read import read_checkpoint
 from maetool.weights.write import write_checkpoint
 
+HEADS = {"Segmentor": {"decode_head": {"type": "LinearHead"}}}
 SIZES = {"embed_dim": 32, "depth": 1, "num_heads": 2}
 GROUPS = {"type": "GroupStem", "groups": {"b": [0, 3], "a": [1]}, "img_size": 16, "patch_size": 8, "in_chans": 4}
 WORDS = {"type": "TokenStem", "codebook": 9, "grid": [6]}
@@ -121,11 +126,35 @@ def test_other_inputs_are_not_written_as_onnx(case, tmp_path):
 
 def test_a_classifier_of_clips_makes_no_predictions_of_image_files(tmp_path):
     encoder = {**CASES["clips"][0], **SIZES}
-    model = maetool.registry.MODELS.build(
-        {"type": "ImageClassifier", "encoder": encoder, "num_classes": 2, "data_preprocessor": None}
-    )
+    model = MODELS.build({"type": "ImageClassifier", "encoder": encoder, "num_classes": 2, "data_preprocessor": None})
     with pytest.raises(UsageError, match="reads clips or volumes"):
         predict(Trained(model.eval(), ["a", "b"], [], None), tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("kind", ["ImageClassifier", "ImageRegressor"])
+def test_a_model_on_it_learns(case, kind):
+    name, _, path = case
+    (_, inputs, _, _), count = CASES[name], {"ImageClassifier": "num_classes", "ImageRegressor": "num_targets"}[kind]
+    section = load_encoder(path).section
+    model = MODELS.build({"type": kind, **deepcopy(section.to_dict()), count: 3})
+    report = load_initial(model, path)
+    assert report.share == 1
+    label = torch.tensor([0, 2]) if kind == "ImageClassifier" else torch.rand(2, 3)
+    losses = model(**model.data_preprocessor({"inputs": inputs, "label": label}), mode="loss")
+    losses["loss"].backward()
+    assert losses["loss"].isfinite()
+    assert all(p.grad is not None for n, p in model.named_parameters() if p.requires_grad and "mask_token" not in n)
+    groups = layer_decay_groups(model, layer_decay=0.5)
+    assert {group["layer"] for group in groups} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("kind", ["Segmentor", "ObjectDetector"])
+def test_maps_of_it_are_refused_in_a_sentence(case, kind):
+    name, encoder, _ = case
+    has = {"clips": "patches of 3 axes", "series": "patches of 1 axes", "groups": "the streams b, a"}
+    has |= {"ids": "patches of 1 axes", "streams": "the streams rgb, words"}
+    with pytest.raises(UsageError, match=f"has {has[name]}, but maps are of one grid of height and width"):
+        MODELS.build({"type": kind, "encoder": encoder, "num_classes": 2, **HEADS.get(kind, {})})
 
 
 def test_a_recorded_grid_of_clips_resizes_their_positions(case, tmp_path):
