@@ -5,7 +5,7 @@ Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured b
 Expect: 81.7 % top-1 fine-tuned on Kinetics-400 (abstract); quoted, not run by us.
 Data: that of configs/videomae/vit-b_800e.py.
 Deviations from wgcban/adamae: those that all recipes share (docs/methods/README.md) and those of
-    configs/videomae/vit-b_800e.py; no dropout in the network that draws; the batch is that of VideoMAE's recipe.
+    configs/videomae/vit-b_800e.py; no dropout in the network that samples; the batch is that of VideoMAE's recipe.
 """
 
 _base_ = [

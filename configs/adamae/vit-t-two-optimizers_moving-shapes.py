@@ -1,7 +1,7 @@
 """AdaMAE, tiny, whose masker has an optimiser and a schedule of its own.
 
 Command: python tools/train.py configs/adamae/vit-t-two-optimizers_moving-shapes.py
-Hardware: two CPU cores. As measured: docs/methods/adamae.md.
+Hardware: two CPU cores. Results: docs/methods/adamae.md.
 """
 
 _base_ = ["vit-t_moving-shapes.py"]

@@ -1,7 +1,7 @@
 """AdaMAE, a tiny ViT on drawn clips of 4 frames of 24 pixels.
 
 Command: python tools/train.py configs/adamae/vit-t_moving-shapes.py
-Hardware: two CPU cores. As measured: docs/methods/adamae.md.
+Hardware: two CPU cores. Results: docs/methods/adamae.md.
 """
 
 _base_ = [

@@ -4,7 +4,7 @@ Command: python tools/train.py configs/attentive_probe/vit-l_90e.py --init CHECK
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us at this size.
 Expect: no published number for this head; with 32 queries 79.5 % top-1 at the best epoch, quoted, not run by us.
 One learned query attends to all tokens; then comes the head of the linear probe. Optimiser, batch, epochs and
-    crops are those of billpsomas/efficient-probing, whose head of 32 queries is another one.
+    crops are those of billpsomas/efficient-probing, whose head has 32 queries.
 """
 
 _base_ = [

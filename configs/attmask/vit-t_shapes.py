@@ -1,7 +1,7 @@
 """AttMask's masks in MAE, a tiny ViT on drawn shapes of 32 pixels.
 
 Command: python tools/train.py configs/attmask/vit-t_shapes.py
-Hardware: two CPU cores, some minutes. As measured: docs/methods/attmask.md.
+Hardware: two CPU cores, a few minutes. Results: docs/methods/attmask.md.
 """
 
 _base_ = [

@@ -3,7 +3,7 @@
 Command: python tools/train.py configs/beitv2/vit-t_shapes.py, after
     python tools/train.py configs/mae/vit-t_shapes.py
     python tools/fit_centroids.py configs/beitv2/vit-t_shapes.py --centroids 256
-Hardware: two CPU cores. As measured: docs/methods/README.md.
+Hardware: two CPU cores. Results: docs/methods/README.md.
 """
 
 _base_ = [

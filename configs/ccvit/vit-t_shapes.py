@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/ccvit/vit-t_shapes.py, after
     python tools/fit_centroids.py configs/ccvit/vit-t_shapes.py --centroids 256
-Hardware: two CPU cores. As measured: docs/methods/README.md.
+Hardware: two CPU cores. Results: docs/methods/README.md.
 """
 
 _base_ = [

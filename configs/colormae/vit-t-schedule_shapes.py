@@ -1,7 +1,7 @@
 """ColorMAE with a schedule of colours, a tiny ViT on drawn shapes of 32 pixels.
 
 Command: python tools/train.py configs/colormae/vit-t-schedule_shapes.py
-Hardware: two CPU cores, some three minutes. Measured beside the others of its kind in docs/masking.md.
+Hardware: two CPU cores, about three minutes. Measured with the other variants in docs/masking.md.
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """ConvMAE, a tiny hybrid on drawn shapes of 32 pixels.
 
 Command: python tools/train.py configs/convmae/hybrid-t_shapes.py
-Hardware: two CPU cores, some minutes. As measured: docs/methods/README.md.
+Hardware: two CPU cores, a few minutes. Results: docs/methods/README.md.
 """
 
 _base_ = [

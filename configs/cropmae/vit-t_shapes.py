@@ -1,7 +1,7 @@
 """CropMAE, a tiny ViT on crops of drawn shapes; three of 64 patches of the local view stay visible.
 
 Command: python tools/train.py configs/cropmae/vit-t_shapes.py
-Hardware: two CPU cores, some minutes. As measured: docs/methods/cropmae.md.
+Hardware: two CPU cores, a few minutes. Results: docs/methods/cropmae.md.
 """
 
 _base_ = [

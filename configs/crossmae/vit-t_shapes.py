@@ -1,7 +1,7 @@
 """CrossMAE, a tiny ViT on drawn shapes of 32 pixels; of 75 % removed patches a third is predicted.
 
 Command: python tools/train.py configs/crossmae/vit-t_shapes.py
-Hardware: two CPU cores, some minutes. Measured beside the others of its kind in docs/methods/README.md.
+Hardware: two CPU cores, a few minutes. Measured with the other variants in docs/methods/README.md.
 """
 
 _base_ = [

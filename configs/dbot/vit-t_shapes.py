@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/dbot/vit-t_shapes.py, and for the second stage the same with --work-dir DIR
     --cfg-options model.target.checkpoint=work_dirs/dbot_vit-t_shapes/epoch_10.pth
-Hardware: two CPU cores. As measured: docs/methods/README.md.
+Hardware: two CPU cores. Results: docs/methods/README.md.
 """
 
 _base_ = [

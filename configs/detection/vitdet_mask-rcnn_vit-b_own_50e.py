@@ -1,4 +1,4 @@
-"""ViTDet with Mask R-CNN, ViT-B/16, for some hundred to some thousand own images, 50 epochs at 512 pixels.
+"""ViTDet with Mask R-CNN, ViT-B/16, for a few hundred to a few thousand images of your own, 50 epochs at 512 pixels.
 
 Command: python tools/train.py configs/detection/vitdet_mask-rcnn_vit-b_own_50e.py --init CHECKPOINT [--data FOLDER]
 Hardware: one device; the batch of 8 is accumulated from 1 image a process. Hours: not measured by us at this size.

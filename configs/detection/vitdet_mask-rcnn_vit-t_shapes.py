@@ -1,7 +1,7 @@
 """Mask R-CNN on the tiny ViT, on 400 drawn shapes with boxes and masks; without --init from random weights.
 
 Command: python tools/train.py configs/detection/vitdet_mask-rcnn_vit-t_shapes.py --init CHECKPOINT [--data FOLDER]
-Hardware: two CPU cores. As measured: docs/detection.md.
+Hardware: two CPU cores. Results: docs/detection.md.
 Deviations from vitdet_mask-rcnn_vit-b_coco_100e.py: images of 32 pixels, patches of 4, windows of 4 x 4 patches,
     narrower heads with a larger rate, a cosine, little jitter, because objects of ten pixels cannot shrink.
 """

@@ -3,7 +3,7 @@
 Command: python tools/train.py configs/everest/vit-b_3200e.py, with your videos as train_dataloader.dataset
 Hardware: any; the effective batch of 192 is accumulated. Hours: not measured by us.
 Expect: 93.7 % top-1 fine-tuned on UCF101 (sunilhoho/EVEREST); quoted, not run by us.
-Data: maetool reads no video files yet, so drawn clips take the place of UCF101 (every fourth frame of its videos).
+Data: maetool reads no video files yet, so drawn clips replace UCF101 (every fourth frame of its videos).
 Deviations from sunilhoho/EVEREST: those that all recipes share (docs/methods/README.md) and those of
     configs/videomae/vit-b_800e.py; patches that changed equally are ordered by their place.
 """

@@ -1,7 +1,7 @@
 """EVEREST, a tiny ViT on drawn clips of 4 frames of 24 pixels.
 
 Command: python tools/train.py configs/everest/vit-t_moving-shapes.py
-Hardware: two CPU cores. As measured: docs/methods/everest.md.
+Hardware: two CPU cores. Results: docs/methods/everest.md.
 """
 
 _base_ = [

@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/few_shot/vit-b-5-per-class_200e.py --init CHECKPOINT [--data FOLDER]
 Hardware: any; the effective batch of 256 is accumulated. Hours: not measured by us at this size.
-Expect: no published number for this recipe; not run by us. The published semi-supervised splits are other images.
+Expect: no published number for this recipe; not run by us. The published semi-supervised splits have other images.
 The recipe is that of configs/finetune, with as many epochs as our choice of steps needs.
 """
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of the tiny ViT to tell how much of a picture its objects cover, in percent; a regression.
+"""Fine-tuning of the tiny ViT to predict the share of a picture that its objects cover, in percent; a regression.
 
 Command: python tools/train.py configs/finetune/regression_vit-t_shapes.py --init CHECKPOINT
 Hardware: a CPU, a minute with one thread. Measured in docs/classification.md.

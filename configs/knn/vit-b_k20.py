@@ -3,7 +3,7 @@
 Command: python tools/test.py configs/knn/vit-b_k20.py CHECKPOINT [--data FOLDER]
 Hardware: any. Hours: not measured by us at this size.
 Expect: 35.6 % with the best of several k and temperatures (billpsomas/efficient-probing); quoted, not run by us.
-k is 20 and the temperature 0.07, not swept, because choosing them on the validation set flatters.
+k is 20 and the temperature 0.07, not tuned, because the validation set would then overestimate the accuracy.
 """
 
 _base_ = [

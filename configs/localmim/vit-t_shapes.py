@@ -1,7 +1,7 @@
 """LocalMIM, a tiny ViT on drawn shapes of 32 pixels; histograms of gradients in cells of 2, 4 and 8 pixels.
 
 Command: python tools/train.py configs/localmim/vit-t_shapes.py
-Hardware: two CPU cores, some minutes. Measured beside the others of its kind in docs/methods/README.md.
+Hardware: two CPU cores, a few minutes. Measured with the other variants in docs/methods/README.md.
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """MAE with grid-wise masking, a tiny ViT on drawn shapes of 32 pixels.
 
 Command: python tools/train.py configs/mae/vit-t-grid_shapes.py
-Hardware: two CPU cores, some three minutes. Measured beside the others of its kind in docs/masking.md.
+Hardware: two CPU cores, about three minutes. Measured with the other variants in docs/masking.md.
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """MAE, a tiny ViT on drawn shapes of 32 pixels: the demo.
 
 Command: python tools/train.py configs/mae/vit-t_shapes.py, or make demo
-Hardware: two CPU cores, some three minutes.
+Hardware: two CPU cores, about three minutes.
 """
 
 _base_ = [

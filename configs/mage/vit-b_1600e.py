@@ -6,7 +6,7 @@ Expect: 82.5 % top-1 fine-tuned and 74.7 % linear on ImageNet-1K with a VQGAN's 
     us.
 Deviations from LTH14/mage: those that all recipes share (docs/methods/README.md); no dropout of 0.1; positions and the
     class token are not decayed; classes have no ids.
-A VQGAN is not read by maetool yet: `ColourCodes` stands in the pipeline where a transform of yours gives its ids
+A VQGAN is not read by maetool yet: replace `ColourCodes` in the pipeline by a transform that gives its ids
     (16, 16).
 """
 
@@ -32,6 +32,6 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(pipeline=_whole))
 val_cfg = dict(
     bank_dataloader=dict(dataset=dict(pipeline=_whole)),
-    evaluators=dict(knn=dict(pixels=False)),  # ids are no pixels
+    evaluators=dict(knn=dict(pixels=False)),  # codes are not pixels
 )
 train_cfg = dict(max_epochs=1600)

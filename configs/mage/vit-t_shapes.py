@@ -1,7 +1,7 @@
 """MAGE without its generator, a tiny transformer on 8 x 8 ids of the colours of drawn shapes.
 
 Command: python tools/train.py configs/mage/vit-t_shapes.py
-Hardware: two CPU cores, about a minute. As measured: docs/methods/mage.md.
+Hardware: two CPU cores, about a minute. Results: docs/methods/mage.md.
 """
 
 _base_ = [
@@ -21,6 +21,6 @@ train_dataloader = dict(dataset=dict(img_size=32, num_samples=8000, pipeline=_co
 val_dataloader = dict(dataset=dict(img_size=32, pipeline=_codes))
 val_cfg = dict(
     bank_dataloader=dict(dataset=dict(img_size=32, pipeline=_codes)),
-    evaluators=dict(knn=dict(pixels=False)),  # ids are no pixels
+    evaluators=dict(knn=dict(pixels=False)),  # codes are not pixels
 )
 train_cfg = dict(max_epochs=4)

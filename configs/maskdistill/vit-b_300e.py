@@ -4,8 +4,8 @@ Command: python tools/train.py configs/maskdistill/vit-b_300e.py [--data FOLDER]
     written once under timm's names, as docs/methods/maskdistill.md says.
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: no published number of this size is at hand: 88.3 % top-1 fine-tuned is ViT-H's after 300 epochs (abstract).
-Deviations: no code is published; settings are those on which two re-implementations agree. Betas (0.9, 0.98) as BEiT v2
-    takes for 300 epochs; timm's initialisation; those that all recipes share (docs/methods/README.md).
+Deviations: no code is published; settings are those on which two re-implementations agree. Betas (0.9, 0.98) as in BEiT
+    v2 for 300 epochs; timm's initialisation; those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

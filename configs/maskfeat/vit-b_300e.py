@@ -5,7 +5,7 @@ Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured b
 Expect: 83.4 % top-1 fine-tuned (mmpretrain) on ImageNet-1K; quoted, not run by us.
 Deviations from facebookresearch/SlowFast: those that all recipes share (docs/methods/README.md); MAE's initialisation
     instead of a truncated normal one; the warm-up starts at 0 instead of 1e-6; masks of exactly 78 patches, where the
-    published ones may hold fewer. `gaussian_window` is 0 as in SlowFast; mmpretrain, whose number is quoted, takes 16.
+    published ones may hold fewer. `gaussian_window` is 0 as in SlowFast; mmpretrain, whose number is quoted, uses 16.
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """MaskFeat, a tiny ViT on drawn shapes of 32 pixels.
 
 Command: python tools/train.py configs/maskfeat/vit-t_shapes.py
-Hardware: two CPU cores. Measured beside the others in docs/methods/README.md.
+Hardware: two CPU cores. Measured with the others in docs/methods/README.md.
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """MFF, a tiny ViT on drawn shapes of 32 pixels; all of its four blocks are fused.
 
 Command: python tools/train.py configs/mff/vit-t_shapes.py
-Hardware: two CPU cores, some minutes. Measured beside the others of its kind in docs/methods/README.md.
+Hardware: two CPU cores, a few minutes. Measured with the other variants in docs/methods/README.md.
 """
 
 _base_ = [

@@ -4,7 +4,7 @@ Command: python tools/train.py configs/mrmae/vit-b_400e.py [--data FOLDER], afte
     once under timm's names, as docs/methods/maskdistill.md says.
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: 85.0 % top-1 fine-tuned after 200 epochs of the plain ViT (Alpha-VL/ConvMAE, README); 85.8 % of 400 epochs is
-    of the convolutional encoder; quoted, not run by us.
+    for the convolutional encoder; quoted, not run by us.
 Deviations: no code is published. The mimic head is one linear map, its loss 1 - cosine with weight 1, the visible
     patches are drawn at random, and layers are not fused; MAE's schedule; those that all recipes share
     (docs/methods/README.md).

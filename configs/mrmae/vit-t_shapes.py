@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/mrmae/vit-t_shapes.py, after
     python tools/train.py configs/mae/vit-t_shapes.py
-Hardware: two CPU cores. As measured: docs/methods/README.md.
+Hardware: two CPU cores. Results: docs/methods/README.md.
 """
 
 _base_ = [

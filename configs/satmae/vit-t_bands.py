@@ -1,7 +1,7 @@
 """SatMAE with groups of channels, a tiny ViT on drawn pictures of ten bands and 32 pixels.
 
 Command: python tools/train.py configs/satmae/vit-t_bands.py
-Hardware: two CPU cores, about a minute. As measured: docs/methods/satmae.md.
+Hardware: two CPU cores, about a minute. Results: docs/methods/satmae.md.
 """
 
 _base_ = [

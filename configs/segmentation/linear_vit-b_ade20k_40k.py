@@ -1,4 +1,4 @@
-"""Linear probe of ViT-B/16 on the pixels of ADE20K at 512 pixels, 40,000 steps; the encoder stays as it is.
+"""Linear probe of ViT-B/16 on the pixels of ADE20K at 512 pixels, 40,000 steps; the encoder is frozen.
 
 Command: python tools/train.py configs/segmentation/linear_vit-b_ade20k_40k.py --init CHECKPOINT [--data FOLDER]
 Hardware: any; the effective batch of 16 is accumulated. Hours: not measured by us at this size.

@@ -1,4 +1,4 @@
-"""Linear probe of the tiny ViT on the objects of 3,200 drawn shapes; the encoder stays as it is.
+"""Linear probe of the tiny ViT on the objects of 3,200 drawn shapes; the encoder is frozen.
 
 Command: python tools/train.py configs/segmentation/linear_vit-t_shapes.py --init CHECKPOINT
 Hardware: two CPU cores.

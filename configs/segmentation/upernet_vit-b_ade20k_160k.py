@@ -4,7 +4,7 @@ Command: python tools/train.py configs/segmentation/upernet_vit-b_ade20k_160k.py
 Hardware: any; the effective batch of 16 is accumulated. Hours: not measured by us at this size.
 Expect: 48.1 % mean IoU after MAE for 1,600 epochs (quoted in the README of Haochen-Wang409/HPM), not run by us.
 Deviations from mmsegmentation 1.1.2: those that all recipes share (docs/methods/README.md); an epoch of warm-up (1,263
-    steps) instead of 1,500 steps, and 127 whole epochs, 160,401 steps; the loss is a mean over the pixels that count.
+    steps) instead of 1,500 steps, and 127 complete epochs, 160,401 steps; ignored pixels do not count in the mean loss.
 """
 
 _base_ = [

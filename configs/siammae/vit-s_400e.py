@@ -5,7 +5,7 @@ Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured b
 Expect: 58.6 J&F on DAVIS, 33.7 mIoU on VIP, 42.9 PCK@0.1 on JHMDB by propagated labels, pretrained on Kinetics-400
     (alexandre-eymael/CropMAE, which reports it beside its own); quoted, not run by us.
 Deviations from alexandre-eymael/CropMAE: those that all recipes share (docs/methods/README.md).
-Video files are not read by maetool yet: drawn clips stand where a dataset of yours gives clips (C, T, H, W).
+maetool reads no video files yet: replace the drawn clips by a dataset that gives clips (C, T, H, W).
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """SiamMAE, a tiny ViT on pairs of frames of drawn clips of 32 pixels; three of 64 patches of the future stay visible.
 
 Command: python tools/train.py configs/siammae/vit-t_moving_shapes.py
-Hardware: two CPU cores, about a minute. As measured: docs/methods/cropmae.md.
+Hardware: two CPU cores, about a minute. Results: docs/methods/cropmae.md.
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """SimMIM, a tiny ViT on drawn shapes of 32 pixels, with learned positions.
 
 Command: python tools/train.py configs/simmim/vit-t_shapes.py
-Hardware: two CPU cores, some minutes. As measured: docs/methods/README.md.
+Hardware: two CPU cores, a few minutes. Results: docs/methods/README.md.
 """
 
 _base_ = [

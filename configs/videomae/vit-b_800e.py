@@ -3,9 +3,9 @@
 Command: python tools/train.py configs/videomae/vit-b_800e.py, with your videos as train_dataloader.dataset
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 80.0 % top-1 fine-tuned on Kinetics-400 (MCG-NJU/VideoMAE); quoted, not run by us.
-Data: maetool reads no video files yet: drawn clips take the place of Kinetics-400 (every fourth frame of its videos).
-Deviations from MCG-NJU/VideoMAE: those that all recipes share (docs/methods/README.md); RandomResizedCrop in the place
-    of crops of four sides at 13 places; the mask token is initialised as MAE's, not cut at one deviation.
+Data: maetool reads no video files yet: drawn clips replace Kinetics-400 (every fourth frame of its videos).
+Deviations from MCG-NJU/VideoMAE: those that all recipes share (docs/methods/README.md); RandomResizedCrop instead
+    of crops of four sizes at 13 places; the mask token is initialised as MAE's, not cut at one deviation.
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """VideoMAE, a tiny ViT on drawn clips of 4 frames of 24 pixels.
 
 Command: python tools/train.py configs/videomae/vit-t_moving-shapes.py
-Hardware: two CPU cores. As measured: docs/methods/videomae.md.
+Hardware: two CPU cores. Results: docs/methods/videomae.md.
 """
 
 _base_ = [

@@ -1,4 +1,4 @@
-# Drawn clips in the place of videos: put a dataset of yours, whose `inputs` are clips (C, T, H, W), into `dataset`.
+# Drawn clips instead of videos: set `dataset` to your own, whose `inputs` are clips (C, T, H, W).
 _eval = dict(batch_size=16, num_workers="auto", persistent_workers=True)
 _drawn = dict(type="MovingShapesDataset", cache=False)
 
@@ -8,7 +8,7 @@ train_dataloader = dict(
     persistent_workers=True,
     prefetch_factor=2,
     # Changes results:
-    batch_size=32,  # of one process; effective_batch_size says how many are accumulated
+    batch_size=32,  # per process; accumulation follows from effective_batch_size
     drop_last=True,
     dataset=dict(
         **_drawn,

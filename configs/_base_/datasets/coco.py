@@ -6,7 +6,7 @@ train_dataloader = dict(
     **_loader,
     prefetch_factor=2,
     # Changes results:
-    batch_size=1,  # of one process; effective_batch_size says how many are accumulated
+    batch_size=1,  # per process; accumulation follows from effective_batch_size
     drop_last=True,
     dataset=dict(
         type="CocoDataset",

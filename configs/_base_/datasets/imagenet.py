@@ -1,4 +1,4 @@
-# Any folder of images will do: --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER.
+# Any folder of images works: --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER.
 _eval = dict(
     batch_size=128,
     num_workers="auto",
@@ -11,7 +11,7 @@ train_dataloader = dict(
     persistent_workers=True,
     prefetch_factor=4,
     # Changes results:
-    batch_size=128,  # of one process; effective_batch_size says how many are accumulated
+    batch_size=128,  # per process; accumulation follows from effective_batch_size
     drop_last=True,
     dataset=dict(
         type="ImageFolderDataset",
@@ -46,6 +46,6 @@ val_cfg = dict(
     ),
     evaluators=dict(
         loss=dict(type="LossEvaluator"),
-        knn=dict(type="KnnEvaluator", pixels=True, optional=True),  # where the images have labels
+        knn=dict(type="KnnEvaluator", pixels=True, optional=True),  # if the images have labels
     ),
 )

@@ -1,4 +1,4 @@
-# Every labelled image as neighbour or as question.
+# Every labelled image, as a neighbour or to be classified.
 _base_ = "imagenet.py"
 
 val_dataloader = dict(dataset=dict(limit=None))  # all 50,000

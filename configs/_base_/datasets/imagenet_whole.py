@@ -1,4 +1,4 @@
-# imagenet.py with crops that keep nearly the whole image in view, as PixMIM and MFF are trained.
+# imagenet.py with crops of nearly the complete image, as in PixMIM and MFF.
 _base_ = "imagenet.py"
 
 train_dataloader = dict(

@@ -1,9 +1,9 @@
-# Clips drawn from (seed, index): nothing to download. The class of a clip is how its shapes move.
+# Clips drawn from (seed, index): nothing to download. The class of a clip is the movement of its shapes.
 _eval = dict(batch_size=100, num_workers=0)
 
 train_dataloader = dict(
     # Changes no result:
-    num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
+    num_workers=0,  # drawn once and cached; workers would only take cores from the model
     # Changes results:
     batch_size=64,
     drop_last=True,

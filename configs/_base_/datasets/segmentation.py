@@ -1,4 +1,4 @@
-# What folders of images and index PNGs share; a data set adds where they are, its classes, and other sizes.
+# What folders of images and index PNGs have in common; a data set adds its folders, classes and other sizes.
 _loader = dict(num_workers="auto", persistent_workers=True)  # cores / processes
 
 train_dataloader = dict(
@@ -6,7 +6,7 @@ train_dataloader = dict(
     **_loader,
     prefetch_factor=4,
     # Changes results:
-    batch_size=4,  # of one process; effective_batch_size says how many are accumulated
+    batch_size=4,  # per process; accumulation follows from effective_batch_size
     drop_last=True,
     dataset=dict(
         type="SegmentationDataset",

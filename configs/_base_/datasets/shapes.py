@@ -3,7 +3,7 @@ _eval = dict(batch_size=250, num_workers=0)
 
 train_dataloader = dict(
     # Changes no result:
-    num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
+    num_workers=0,  # drawn once and cached; workers would only take cores from the model
     # Changes results:
     batch_size=64,
     drop_last=True,

@@ -1,7 +1,7 @@
 # The first pictures that configs/mae/vit-t_shapes.py trains on, with labels; others to validate on.
 train_dataloader = dict(
     # Changes no result:
-    num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
+    num_workers=0,  # drawn once and cached; workers would only take cores from the model
     # Changes results:
     batch_size=50,
     drop_last=True,

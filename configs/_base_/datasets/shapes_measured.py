@@ -1,7 +1,7 @@
 # Drawn pictures with the share that their objects cover, in percent; other pictures to validate on.
 train_dataloader = dict(
     # Changes no result:
-    num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
+    num_workers=0,  # drawn once and cached; workers would only take cores from the model
     # Changes results:
     batch_size=50,
     drop_last=True,

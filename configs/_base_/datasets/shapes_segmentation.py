@@ -1,7 +1,7 @@
 # Of the pictures that configs/mae/vit-t_shapes.py trains on, with the classes of their pixels; others to validate on.
 train_dataloader = dict(
     # Changes no result:
-    num_workers=0,  # drawn once and kept, so that workers would only take cores from the model
+    num_workers=0,  # drawn once and cached; workers would only take cores from the model
     # Changes results:
     batch_size=8,  # many small steps learn more in the same time
     drop_last=True,

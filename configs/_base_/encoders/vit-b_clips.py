@@ -1,4 +1,4 @@
-# ViT-B of clips, in tubes of two frames and 16x16 pixels, as VideoMAE has it.
+# ViT-B of clips, in tubes of two frames and 16x16 pixels, as in VideoMAE.
 encoder = dict(
     type="VisionTransformer",
     img_size=(16, 224, 224),

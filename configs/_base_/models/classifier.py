@@ -3,5 +3,5 @@ model = dict(
     type="ImageClassifier",
     num_classes=1000,
     data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation
-    encoder=dict(pos_embed="learned"),  # from the checkpoint's
+    encoder=dict(pos_embed="learned"),  # loaded from the checkpoint
 )

@@ -1,4 +1,4 @@
-# A masked view that asks the tokens of another view of the same sample: CropMAE and SiamMAE.
+# A masked view that attends to the tokens of another view of the same sample: CropMAE and SiamMAE.
 _base_ = "mae.py"
 
 model = dict(
@@ -10,7 +10,7 @@ model = dict(
         embed_dim=256,
         depth=4,
         num_heads=8,
-        hidden_dim=2048,  # whatever the width, as published
+        hidden_dim=2048,  # for every width, as published
         dropout=0.1,
     ),
 )

@@ -1,4 +1,4 @@
-# MAGE without its generator: ids of codes in and out, places that are seen, blank or dropped.
+# MAGE without its generator: codes as input and target, places that are visible, blank or dropped.
 model = dict(
     type="MaskedImageModel",
     data_preprocessor=dict(type="ImagePreprocessor", mean=None, std=None),  # ids have none

@@ -1,4 +1,4 @@
-# Mask tokens in the place of removed patches, as BEiT and MaskFeat have it, and a linear map as decoder.
+# Mask tokens in the place of removed patches, as in BEiT and MaskFeat, and a linear map as decoder.
 model = dict(
     type="MaskedImageModel",
     data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation

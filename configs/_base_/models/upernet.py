@@ -5,8 +5,8 @@ model = dict(
     data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation
     encoder=dict(
         drop_path_rate=0.1,
-        pos_embed="learned",  # from the checkpoint's
-        layer_scale=1.0,  # begins without effect
+        pos_embed="learned",  # loaded from the checkpoint
+        layer_scale=1.0,  # has no effect at first
         final_norm=False,  # the pyramid reads raw tokens
     ),
     pyramid=dict(type="LayerPyramid", layers=[4, 6, 8, 12]),

@@ -4,7 +4,7 @@ model = dict(
     num_classes=8,
     data_preprocessor=dict(type="ImagePreprocessor"),
     encoder=dict(
-        pos_embed="learned",  # from the checkpoint's
+        pos_embed="learned",  # loaded from the checkpoint
         final_norm=False,
     ),
     pyramid=dict(type="LayerPyramid", layers=[1, 2, 3, 4]),

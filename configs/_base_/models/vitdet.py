@@ -6,7 +6,7 @@ model = dict(
     data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation
     encoder=dict(
         drop_path_rate=0.1,
-        pos_embed="learned",  # from the checkpoint's
+        pos_embed="learned",  # loaded from the checkpoint
         final_norm=False,
     ),
 )

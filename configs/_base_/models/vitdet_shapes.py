@@ -11,7 +11,7 @@ model = dict(
     max_detections=20,
     data_preprocessor=dict(type="ImagePreprocessor"),
     encoder=dict(
-        pos_embed="learned",  # from the checkpoint's
+        pos_embed="learned",  # loaded from the checkpoint
         final_norm=False,
     ),
 )

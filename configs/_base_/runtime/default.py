@@ -1,25 +1,25 @@
-# What surrounds training. Hooks are named, so that a config can change one, or take it out with None.
+# Everything around the training itself. Hooks have names, so that a config can change one, or remove it with None.
 
 # Changes results:
-randomness = dict(seed=0, diff_rank_seed=False)  # the keys of the samples differ, so the processes need not
+randomness = dict(seed=0, diff_rank_seed=False)  # processes draw differently by the keys of their samples
 
 # Changes no result: reports, safety and speed.
 default_scope = "maetool"
-runner_type = "maetool.engine.runner.MaetoolRunner"  # for scripts of MMEngine's kind, which build what this names
+runner_type = "maetool.engine.runner.MaetoolRunner"  # for MMEngine's scripts, which build the runner named here
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     dist_cfg=dict(backend="nccl", timeout=600),  # seconds after which a process that does not answer ends the job
 )
 log_processor = dict(type="PretrainLogProcessor", window_size=50)
-log_to = "auto"  # TensorBoard where it is installed; or a list of "tensorboard", "wandb". JSON logs are always written.
+log_to = "auto"  # TensorBoard if it is installed; or a list of "tensorboard", "wandb". JSON logs are always written.
 default_hooks = dict(
     logger=dict(type="LogHook", interval=50),
     checkpoint=dict(type="SafeCheckpointHook", interval=1, keep=2),
 )
 custom_hooks = dict(
     progress=dict(type="ProgressHook"),
-    masker_progress=dict(type="MaskerProgressHook"),  # results follow it where a masker has a schedule
+    masker_progress=dict(type="MaskerProgressHook"),  # changes results if a masker has a schedule
     broken_files=dict(type="BrokenFilesHook"),
     non_finite=dict(type="NonFiniteHook", max_in_a_row=5),
     data_wait=dict(type="DataWaitHook", threshold=0.3),

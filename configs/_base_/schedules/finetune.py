@@ -1,4 +1,4 @@
-# Fine-tuning of ViT-B in facebookresearch/mae, FINETUNE.md; the other sizes say what differs.
+# Fine-tuning of ViT-B in facebookresearch/mae, FINETUNE.md; the configs of other sizes have the differences.
 base_lr = 5e-4  # per 256 images, at the head; layer_decay lowers it towards the patch embedding
 effective_batch_size = 1024  # processes x batch x accumulation; the accumulation follows
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-# UPerNet on ADE20K as mmsegmentation trains it after masked pretraining; the larger size says what differs.
+# UPerNet on ADE20K as mmsegmentation trains it after masked pretraining; other sizes have their differences.
 base_lr = 1.6e-3  # per 256 images: 1e-4 at the batch of 16, at the heads; layer_decay lowers it towards the embedding
 effective_batch_size = 16  # processes x batch x accumulation; the accumulation follows
 optim_wrapper = dict(
@@ -14,5 +14,5 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, begin=0, end=1, convert_to_iter_based=True),
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=1, convert_to_iter_based=True),  # a straight line to 0
 ]
-sync_bn = "torch"  # the means of batch norms are those of all processes, where they have accelerators
+sync_bn = "torch"  # batch norms use the statistics of all processes, on accelerators
 train_cfg = dict(type="ResumableTrainLoop", max_epochs=127, val_interval=10)

@@ -1,4 +1,4 @@
-# ViTDet's recipe for ViT-B in mmdetection, projects/ViTDet; the other sizes say what differs.
+# ViTDet's recipe for ViT-B in mmdetection, projects/ViTDet; the configs of other sizes have the differences.
 base_lr = 4e-4  # per 256 images, at the heads: 1e-4 at the batch of 64
 effective_batch_size = 64  # processes x batch x accumulation; the accumulation follows
 optim_wrapper = dict(
