@@ -32,7 +32,7 @@ def no_imports() -> Iterator[None]:
         _imports.reset(token)
 
 
-def build_part(cfg: Any, registry: engine.Registry, default_args: Mapping | None = None) -> Any:
+def build_part(cfg: Any, registry: engine.Registry, default_args: Mapping[str, Any] | None = None) -> Any:
     """Build the object that `cfg` describes, or return `cfg` if it is an object already.
 
     Args:
@@ -114,7 +114,7 @@ def is_own(cls: Any) -> bool:
     return home_of(cls) == "maetool"
 
 
-def check_part(cfg: Mapping, registry: engine.Registry) -> Any:
+def check_part(cfg: Mapping[str, Any], registry: engine.Registry) -> Any:
     """Return the class of a part's config, after checking the names of its arguments.
 
     Args:

@@ -49,7 +49,7 @@ def test_mypy_checks_rooms_that_are_there():
     section = re.search(r"\[tool\.mypy\]\nfiles = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1]
     files = re.findall(r'"(.+?)"', section)
     assert [name for name in files if not (ROOT / name).exists()] == []
-    parts = {"encoders", "decoders", "targets", "heads", "maskers"}
+    parts = {"encoders", "decoders", "targets", "heads", "maskers", "teachers", "corruptions", "backbones", "models"}
     rooms = {*parts, "ops", "structures", "layers", "weights", "config", "protocols.py"}
     assert {f"maetool/{room}" for room in rooms} <= set(files)
     source = [path for path in (ROOT / "maetool").rglob("*.py") if "type: ignore" in path.read_text()]

@@ -1,15 +1,16 @@
 """The tokens of an encoder as maps."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from maetool.errors import UsageError
 from maetool.ops.geometry import format_size
 
 
-def check_maps(encoder: nn.Module) -> None:
+def check_maps(encoder: Any) -> None:
     """Check that an encoder gives one token for each patch of pictures, so that its tokens are a map.
 
     Raises:
@@ -32,7 +33,7 @@ def check_maps(encoder: nn.Module) -> None:
         )
 
 
-def feature_maps(encoder: nn.Module, images: Tensor, layers: Sequence[int] | None) -> list[Tensor]:
+def feature_maps(encoder: Any, images: Tensor, layers: Sequence[int] | None) -> list[Tensor]:
     """Return the raw patch tokens of some layers of an encoder as maps (B, D, h, w), or its normalised last tokens.
 
     Images that do not divide into patches get zeros, the mean of normalised images, at the right and below.

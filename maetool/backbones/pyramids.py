@@ -58,8 +58,8 @@ class SimpleFeaturePyramid(nn.Module):
         half, quarter = embed_dim // 2, embed_dim // 4
         self.channels = [out_channels] * len(SCALES)
         up2 = nn.ConvTranspose2d(embed_dim, half, 2, 2)
-        up4 = [nn.ConvTranspose2d(embed_dim, half, 2, 2), LayerNorm2d(half), nn.GELU()]
-        up4 = nn.Sequential(*up4, nn.ConvTranspose2d(half, quarter, 2, 2))
+        begin = [nn.ConvTranspose2d(embed_dim, half, 2, 2), LayerNorm2d(half), nn.GELU()]
+        up4 = nn.Sequential(*begin, nn.ConvTranspose2d(half, quarter, 2, 2))
         self.rescale = nn.ModuleList([up4, up2, nn.Identity(), _halve()])
         widths = (quarter, half, embed_dim, embed_dim)
         self.project = nn.ModuleList(_projection(width, out_channels) for width in widths)
@@ -106,8 +106,8 @@ class LayerPyramid(nn.Module):
         if len(layers) != len(SCALES):
             raise UsageError(f"layers is {list(layers)}, but a pyramid is made of {len(SCALES)}: name so many.")
         self.layers, self.channels = find_layers(layers, num_layers), [embed_dim] * len(SCALES)
-        up4 = [nn.ConvTranspose2d(embed_dim, embed_dim, 2, 2), nn.BatchNorm2d(embed_dim), nn.GELU()]
-        up4 = nn.Sequential(*up4, nn.ConvTranspose2d(embed_dim, embed_dim, 2, 2))
+        begin = [nn.ConvTranspose2d(embed_dim, embed_dim, 2, 2), nn.BatchNorm2d(embed_dim), nn.GELU()]
+        up4 = nn.Sequential(*begin, nn.ConvTranspose2d(embed_dim, embed_dim, 2, 2))
         up2 = nn.ConvTranspose2d(embed_dim, embed_dim, 2, 2)
         self.rescale = nn.ModuleList([up4, up2, nn.Identity(), _halve()])
 

@@ -33,6 +33,7 @@ class NearestCodeCorruption(Corruption):
         UsageError: no such file, or one of other patches.
     """
 
+    codebook: Tensor
     debug_arguments: ClassVar = {"codebook": 8}  # drawn, because a file's would not fit
 
     def __init__(

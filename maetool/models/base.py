@@ -95,7 +95,7 @@ def start_parts(model: nn.Module, filled: Collection[str] = ()) -> list[str]:
     return started
 
 
-def parts_after_step(model: nn.Module, progress: float) -> None:
+def parts_after_step(model: Any, progress: float) -> None:
     """Call `after_step(model, progress)` of every part that has it, or else its `follow(encoder, progress)`.
 
     The runner calls this after each optimiser step that was made: not while gradients are accumulated, and not after a
@@ -118,7 +118,7 @@ def has_following_parts(model: nn.Module) -> bool:
     return any(_parts_with(model, *_FOLLOWING))
 
 
-def _parts_with(model: nn.Module, *methods: str) -> Iterator[tuple[str, nn.Module]]:
+def _parts_with(model: nn.Module, *methods: str) -> Iterator[tuple[str, Any]]:
     for name, part in model.named_modules():
         inside = part is not model and not isinstance(part, TrainableModel)
         if inside and any(callable(getattr(part, method, None)) for method in methods):

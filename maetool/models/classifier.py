@@ -67,12 +67,10 @@ class ImageClassifier(PooledModel):
         data_preprocessor: Part | None = None,
     ) -> None:
         _check(num_classes, 1 if multi_label else 2, label_smoothing)
-        encoder = ENCODERS.build(encoder)
-        facts = {**channels_of(encoder), "num_classes": num_classes}
+        built: Any = ENCODERS.build(encoder)
+        facts = {**channels_of(built), "num_classes": num_classes}
         preprocessor = MODELS.build(data_preprocessor, default_args=facts)
-        super().__init__(
-            encoder, num_classes, preprocessor, pooling, own_norm, pool_heads, frozen, batch_norm, head_std
-        )
+        super().__init__(built, num_classes, preprocessor, pooling, own_norm, pool_heads, frozen, batch_norm, head_std)
         self.num_classes, self.multi_label, self.label_smoothing = num_classes, multi_label, label_smoothing
         if pos_weight is not None and not multi_label:
             raise UsageError("pos_weight is for model.multi_label=True; use class_weight for one label per image.")
@@ -110,9 +108,9 @@ class ImageClassifier(PooledModel):
         return self._losses(logits, data_samples or {})
 
     def _losses(self, logits: Tensor, samples: dict[str, Any]) -> dict[str, Tensor]:
-        label = samples.get("label")
+        label: Any = samples.get("label")
         self._check_label(label, len(logits))
-        target = samples.get("target", label)
+        target: Any = samples.get("target", label)
         if self.multi_label:
             target = target.float() * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
             loss = known_binary_cross_entropy(logits, target, self.class_weight, self.pos_weight)

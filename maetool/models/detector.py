@@ -78,15 +78,15 @@ class ObjectDetector(TrainableModel):
     ) -> None:
         if type(num_classes) is not int or num_classes < 1:
             raise UsageError(f"num_classes is {num_classes!r}, but must be an integer of at least 1.")
-        encoder = ENCODERS.build(encoder)
-        check_maps(encoder)
-        strides = _strides(encoder.patch_size)
-        super().__init__(MODELS.build(data_preprocessor, default_args=channels_of(encoder)))
+        built: Any = ENCODERS.build(encoder)
+        check_maps(built)
+        strides = _strides(built.patch_size)
+        super().__init__(MODELS.build(data_preprocessor, default_args=channels_of(built)))
         self.num_classes, self.with_masks = num_classes, with_masks
         self.max_detections = max_detections if num_found is None else _renamed(num_found)
         self.coarsest = strides[-1]
-        self.encoder = encoder
-        self.pyramid = SimpleFeaturePyramid(encoder.embed_dim, channels)
+        self.encoder = built
+        self.pyramid = SimpleFeaturePyramid(built.embed_dim, channels)
         self.proposals = proposal_network(channels, strides, anchor_scale, anchors_sampled, num_proposals)
         self.regions = region_heads(
             *(channels, strides[:-1], num_classes, with_masks, hidden_dim, regions_sampled, score_threshold),
@@ -176,7 +176,7 @@ def _sizes(sizes: Tensor | None, other: Tensor | list[tuple[int, int]]) -> list[
     """Return a size (rows, columns) for each image: `sizes` (B, 2) if there are any, else those of images or a list."""
     if sizes is not None:
         return [(rows, columns) for rows, columns in sizes.tolist()]
-    return [tuple(other.shape[2:])] * len(other) if isinstance(other, Tensor) else other
+    return [(other.shape[2], other.shape[3])] * len(other) if isinstance(other, Tensor) else other
 
 
 def _filled_up(images: Tensor, step: int) -> Tensor:

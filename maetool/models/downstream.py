@@ -2,8 +2,6 @@
 
 from typing import Any, TypeVar
 
-from torch import nn
-
 from .base import TrainableModel
 
 Model = TypeVar("Model", bound="DownstreamModel")
@@ -20,7 +18,7 @@ class DownstreamModel(TrainableModel):
         data_preprocessor: the module that normalises images; only the runner needs it.
     """
 
-    def __init__(self, encoder: nn.Module, frozen: bool, data_preprocessor: Any) -> None:
+    def __init__(self, encoder: Any, frozen: bool, data_preprocessor: Any) -> None:
         super().__init__(data_preprocessor)
         self.encoder, self.frozen = encoder, frozen
         for name in getattr(encoder, "pretraining_only", ()):

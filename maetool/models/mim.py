@@ -1,7 +1,7 @@
 """The masked image model: the parts, and one plan that travels between them."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -48,8 +48,10 @@ class MaskedImageModel(ReconstructingModel):
 
     task = "pretraining"
     _parts = {"decoder": DECODERS, "target": TARGETS, "head": HEADS}
-    part_registries = {"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS, "advisors": MODELS}
-    part_registries |= {"teacher": TEACHERS, "corruption": CORRUPTIONS, **_parts, "tasks": _parts}
+    part_registries: ClassVar[dict[str, Any]] = {
+        **{"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS, "advisors": MODELS},
+        **{"teacher": TEACHERS, "corruption": CORRUPTIONS, **_parts, "tasks": _parts},
+    }
 
     def __init__(
         self,

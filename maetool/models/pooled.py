@@ -26,7 +26,7 @@ class PooledModel(DownstreamModel):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Any,
         outputs: int,
         data_preprocessor: Any,
         pooling: str,

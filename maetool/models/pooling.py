@@ -1,5 +1,7 @@
 """From the tokens of an image to one vector, and what standardises it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -92,7 +94,7 @@ class FeatureNorm(nn.BatchNorm1d):
         return super().forward(features)
 
 
-def pooling_of(name: str, encoder: nn.Module, num_heads: int) -> nn.Module:
+def pooling_of(name: str, encoder: Any, num_heads: int) -> nn.Module:
     """Return the module that pools the tokens of an encoder.
 
     Args:

@@ -56,7 +56,8 @@ class ReconstructingModel(TrainableModel):
             images: (B, C, *size), normalised.
             plan: what is visible.
         """
-        return list(latents_of(self.encoder, images, plan, dict(enumerate(self.decoders))).values())
+        decoders = {str(number): decoder for number, decoder in enumerate(self.decoders)}
+        return list(latents_of(self.encoder, images, plan, decoders).values())
 
     @property
     def decoders(self) -> list[nn.Module]:

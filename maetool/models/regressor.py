@@ -54,11 +54,9 @@ class ImageRegressor(PooledModel):
         data_preprocessor: Part | None = None,
     ) -> None:
         _check(num_targets, loss, delta)
-        encoder = ENCODERS.build(encoder)
-        preprocessor = MODELS.build(data_preprocessor, default_args=channels_of(encoder))
-        super().__init__(
-            encoder, num_targets, preprocessor, pooling, own_norm, pool_heads, frozen, batch_norm, head_std
-        )
+        built: Any = ENCODERS.build(encoder)
+        preprocessor = MODELS.build(data_preprocessor, default_args=channels_of(built))
+        super().__init__(built, num_targets, preprocessor, pooling, own_norm, pool_heads, frozen, batch_norm, head_std)
         self.num_targets, self.loss, self.delta = num_targets, loss, delta
         self.register_buffer("target_mean", torch.zeros(num_targets))
         self.register_buffer("target_std", torch.ones(num_targets))

@@ -132,7 +132,7 @@ class Views:
             number, default = 1 + list(self._images).index(view), {}
         entries = {}
         for name in ("mask", "weight"):
-            value = self._samples.get(name)
+            value: Any = self._samples.get(name)
             of_views = view is not None and isinstance(value, Mapping) and set(value) <= set(self._images)
             entries[name] = value.get(view) if of_views else default.get(name)
         keys = self._samples.get("key")

@@ -75,11 +75,11 @@ class Segmentor(DownstreamModel):
         data_preprocessor: Part | None = None,
     ) -> None:
         _check(num_classes, inference, scales)
-        encoder = ENCODERS.build(encoder)
-        check_maps(encoder)
-        super().__init__(encoder, frozen, MODELS.build(data_preprocessor, default_args=channels_of(encoder)))
+        built: Any = ENCODERS.build(encoder)
+        check_maps(built)
+        super().__init__(built, frozen, MODELS.build(data_preprocessor, default_args=channels_of(built)))
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        facts = {"embed_dim": encoder.embed_dim, "num_layers": encoder.num_layers}
+        facts = {"embed_dim": built.embed_dim, "num_layers": built.num_layers}
         self.pyramid = MODELS.build(pyramid or {"type": "LastMap"}, default_args=facts)
         facts = {"channels": self.pyramid.channels, "num_classes": num_classes}
         self.decode_head = MODELS.build(decode_head, default_args=facts)
@@ -87,7 +87,7 @@ class Segmentor(DownstreamModel):
         self.auxiliary_weight = auxiliary_weight
         self.register_buffer("class_weight", _weights(class_weight, num_classes), persistent=False)
         self.inference, self.scales, self.flip = inference, tuple(scales), flip
-        self.stride = to_size(stride or [max(1, side * 2 // 3) for side in encoder.img_size], "stride")
+        self.stride = to_size(stride or [max(1, side * 2 // 3) for side in built.img_size], "stride")
 
     def forward(
         self,
@@ -159,7 +159,7 @@ class Segmentor(DownstreamModel):
         return resize_map(logits.float(), padded)[..., : size[0], : size[1]]
 
     def _losses(self, images: Tensor, samples: dict[str, Any]) -> dict[str, Tensor]:
-        target = samples.get("semantic")
+        target: Any = samples.get("semantic")
         self._check_target(target, images)
         maps = self._maps(images)
         logits = self._at_pixels(self.decode_head(maps), images.shape[2:])  # (B, K, H, W)
