@@ -213,3 +213,83 @@ def test_columns_of_classes_can_be_named(folder):
 def test_what_programs_write_for_nothing_is_no_class(folder, cell):
     with pytest.raises(UsageError, match=r"1 of 3 rows of .* have no label \(first images/1.png\)"):
         CsvDataset(table(folder, "path,label", *rows("a", cell, "b")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;label\nimages/0.png;a\nimages/1.png;b\n",
+        "sep=;\r\npath;label\r\nimages/0.png;a\r\nimages/1.png;b\r\n",
+        "SEP=\t\npath\tlabel\nimages/0.png\ta\nimages/1.png\tb\n",
+        "\n\npath;label\nimages/0.png;a\n;\n\nimages/1.png;b\n",
+        'path, label\n"images/0.png", "a"\nimages/1.png, b\n',
+        '"path";"label";"what, where, when, why"\nimages/0.png;a;x\nimages/1.png;b;y\n',
+        "path,label,\nimages/0.png,a,\nimages/1.png,b,\n",
+        "path\tlabel\tnote\nimages/0.png\ta\tone; two; three\nimages/1.png\tb\t\n",
+    ],
+)
+def test_tables_as_programs_write_them(folder, text):
+    (folder / "t.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    data = CsvDataset(folder / "t.csv")
+    assert data.classes == ["a", "b"] and [data.name_of(i) for i in range(2)] == ["images/0.png", "images/1.png"]
+
+
+def test_columns_that_number_the_rows_are_no_classes(folder):
+    lines = ["Unnamed: 0,path,,sick,old", "0,images/0.png,0,0,1", "1,images/1.png,1,1,0"]
+    assert CsvDataset(table(folder, *lines)).classes == ["sick", "old"]
+
+
+@pytest.mark.parametrize(
+    "other", ["./images/0.png", "images//0.png", "images/../images/0.png", "images\\0.png", "absolute"]
+)
+def test_one_file_under_two_names_is_named_in_several_rows(folder, other):
+    other = str(folder / "images" / "0.png") if other == "absolute" else other
+    with pytest.raises(UsageError, match=r"names images/0.png and .* in several rows"):
+        CsvDataset(table(folder, "path,label", "images/0.png,a", f"{other},b", "images/1.png,b"))
+
+
+def test_names_of_files_of_other_systems(folder):
+    (folder / "images" / "0.png").rename(folder / "images" / "M\u00fcller.png")
+    (folder / "images" / "1.png").rename(folder / "images" / "Ze\u0301.png")
+    lines = ["images\\Mu\u0308ller.png,a", "images/Z\u00e9.png,b", "images\\2.png,b"]
+    data = CsvDataset(table(folder, "path,label", *lines))
+    assert [int(data[i]["inputs"][0, 0, 0]) for i in range(3)] == [0, 1, 2]
+
+
+def test_two_columns_of_one_name_are_refused(folder):
+    with pytest.raises(UsageError, match=r"has two columns of the name `a`: give each a name"):
+        CsvDataset(table(folder, "path,a,b,a", *rows("1,0,0", "0,1,1")))
+
+
+@pytest.mark.parametrize("cells", [("7", "007", "7", "10"), ("Dog", "dog", "cat"), ("1", "1.0", "2")])
+def test_classes_that_look_alike_are_apart_in_one_order_and_told(folder, caplog, cells):
+    data = CsvDataset(table(folder, "path,label", *rows(*cells)))
+    assert data.classes == {"7": ["007", "7", "10"], "Dog": ["Dog", "cat", "dog"], "1": ["1", "1.0", "2"]}[cells[0]]
+    assert "which are kept apart" in caplog.text and f"`{cells[1]}`" in caplog.text
+
+
+def test_names_of_classes_with_spaces_and_accents(folder, caplog):
+    data = CsvDataset(
+        table(folder, "path,label", *rows("hot dog", "gr\u00fcn", "gru\u0308n", "  hot dog ", "'x'", "1 000"))
+    )
+    assert data.classes == ["'x'", "1 000", "gr\u00fcn", "hot dog"] and not caplog.text
+
+
+@pytest.mark.parametrize("cells", [("950", "1,234", "2,000"), ("-1,234", "12,345,678", "5"), ("1,234.5", "3.5", "1")])
+def test_commas_that_may_be_thousands_are_asked_about(folder, cells):
+    with pytest.raises(UsageError, match=r"in the column `label`, which may be thousands or a decimal comma: write"):
+        CsvDataset(
+            table(folder, "path;label", *(f"images/{i}.png;{cell}" for i, cell in enumerate(cells))), targets="label"
+        )
+
+
+@pytest.mark.parametrize("cells", [("1,234", "2,5", "0,250"), ("0,125", "0,250", "0,375")])
+def test_commas_that_are_decimal(folder, cells):
+    file = table(folder, "path;label", *(f"images/{i}.png;{cell}" for i, cell in enumerate(cells)))
+    found = CsvDataset(file, targets="label").labels.flatten().tolist()
+    assert found == pytest.approx([float(cell.replace(",", ".")) for cell in cells])
+
+
+def test_a_list_in_a_cell_is_no_class(folder):
+    with pytest.raises(UsageError, match=r"several labels of an image are written as columns"):
+        CsvDataset(table(folder, "path;label", "images/0.png;['a', 'b']", "images/1.png;['a']"))

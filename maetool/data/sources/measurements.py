@@ -1,5 +1,6 @@
 """Numbers in a table that are to be predicted."""
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,8 @@ from maetool.errors import UsageError
 from .base import Measurements
 from .table_columns import Columns
 from .unknown import UnknownLabels, number_in
+
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
 def read_measurements(table: Columns, targets: str | Sequence[str], unknown: UnknownLabels) -> Measurements:
@@ -32,12 +35,23 @@ def read_measurements(table: Columns, targets: str | Sequence[str], unknown: Unk
     values = torch.empty(len(table), len(names))
     for place, name in enumerate(names):
         cells = table.column(table.header.index(name))
+        _refuse_thousands(table.path, name, cells)
         numbers = [_number(table.path, row, name, cell, unknown) for row, cell in enumerate(cells, table.first_row)]
         values[:, place] = torch.tensor(numbers)
     for name, column in zip(names, values.T, strict=True):
         if column[~column.isnan()].unique().numel() < 2:
             raise UsageError(f"The column `{name}` of {table.path} holds fewer than two different numbers to predict.")
     return Measurements(names, values)
+
+
+def _refuse_thousands(table: str, column: str, cells: Sequence[str]) -> None:
+    """Refuse commas before three digits in a column that no other comma tells to be decimal ones."""
+    commas = [cell.strip() for cell in cells if "," in cell]
+    if commas and all(_THOUSANDS.fullmatch(cell) for cell in commas):
+        raise UsageError(
+            f"{table} has `{commas[0]}` in the column `{column}`, which may be thousands or a decimal comma: write "
+            f"{commas[0].replace(',', '')} or {commas[0].replace(',', '.', 1)}."
+        )
 
 
 def _number(table: str, row: int, column: str, cell: str, unknown: UnknownLabels) -> float:

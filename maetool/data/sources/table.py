@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
+from unicodedata import normalize
 
 import torch
 from torch import Tensor
@@ -226,16 +227,30 @@ def _groups_in(table: Columns, column: str | None) -> Tensor | None:
 
 
 def _files(table: str, root: str, names: list[str]) -> FileIndex:
-    if len(set(names)) < len(names):
-        twice, _ = Counter(names).most_common(1)[0]
-        raise UsageError(
-            f"{table} names {twice} in several rows: give each image one row; several labels are written as columns of "
-            "0 and 1, one for each class."
-        )
-    absent = [name for name in names if not name or not os.path.isfile(os.path.join(root, name))]
+    found = [_located(root, name) for name in names]
+    absent = [name for name, file in zip(names, found, strict=True) if file is None]
     if absent:
         raise UsageError(
             f"{len(absent)} of {len(names)} paths in {table} do not exist (first {os.path.join(root, absent[0])}): "
             f"write paths relative to {root}, give another root, or leave these rows out."
         )
-    return FileIndex(root, Names.of([os.fsencode(os.path.normpath(name)) for name in names]))
+    files = [os.path.normpath(name) for name in found if name is not None]
+    file, times = Counter(os.path.join(root, name) for name in files).most_common(1)[0]
+    if times > 1:
+        twice = [name for name, each in zip(names, files, strict=True) if os.path.join(root, each) == file]
+        raise UsageError(
+            f"{table} names {' and '.join(dict.fromkeys(twice))} in several rows: give each image one row; several "
+            "labels are written as columns of 0 and 1, one for each class."
+        )
+    return FileIndex(root, Names.of([os.fsencode(name) for name in files]))
+
+
+def _located(root: str, name: str) -> str | None:
+    """Return the name of a file as it is on this system, None if there is none.
+
+    Windows writes backslashes, and macOS letters and their accents apart.
+    """
+    if name and os.path.isfile(os.path.join(root, name)):
+        return name
+    forms = [normalize(form, name.replace("\\", "/")) for form in ("NFC", "NFD")]
+    return next((form for form in forms if form and os.path.isfile(os.path.join(root, form))), None)

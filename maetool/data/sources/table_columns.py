@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ FORMS = (
     "a header `path,label` and one label for each image, or `path,CLASS,CLASS,...` with 1 where an image has the class "
     "and 0 where not"
 )
+_SEPARATOR = re.compile(r"(?i)sep=(.)")
 _MOST_ROWS = 10**8
 _PANDAS_INDEX = "__index_level_"  # pandas numbers the rows of its Parquet files in such a column
 _ROWS_AT_ONCE = 2**16
@@ -87,15 +89,15 @@ class _Csv:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            file = io.StringIO(read_text(path, f"a csv table with {FORMS}"), newline="")
-            delimiter = max(",;\t", key=file.readline().count)
-            file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in row)]
+            rows = _rows_of(read_text(path, f"a csv table with {FORMS}"))
         except csv.Error as error:
             raise UsageError(f"{path} cannot be read as a csv table ({error}): expected {FORMS}.") from error
         self.header = [cell.strip() for cell in rows[0]] if rows else []
         self._rows = rows[1:]
         self._check_lengths()
+        twice = [name for name in self.header if name and self.header.count(name) > 1]
+        if twice:
+            raise UsageError(f"{path} has two columns of the name `{twice[0]}`: give each a name of its own.")
 
     def _check_lengths(self) -> None:
         for number, row in enumerate(self._rows, self.first_row):
@@ -110,6 +112,25 @@ class _Csv:
 
     def column(self, index: int) -> list[str]:
         return [row[index] for row in self._rows]
+
+
+def _rows_of(text: str) -> list[list[str]]:
+    """Return the cells of the rows of a csv file that are not empty.
+
+    Commas, semicolons or tabs are between the columns, as the line `sep=;` of Excel says, or else as the header has
+    most of them.
+    """
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    stated = _SEPARATOR.fullmatch(first.strip(" \r\n"))
+    if stated:
+        text = text.replace(first, "", 1)
+    delimiter = (stated[1] if stated else None) or max(",;\t", key=_outside_of_quotes(first).count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    return [row for row in rows if any(cell.strip() for cell in row)]
+
+
+def _outside_of_quotes(line: str) -> str:
+    return re.sub(r'"[^"]*"', "", line)
 
 
 class _Parquet:

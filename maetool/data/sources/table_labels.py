@@ -1,6 +1,9 @@
 """Labels in a table: one column of classes, or a column of 0 and 1 for each class."""
 
+import logging
+import re
 from collections.abc import Sequence
+from unicodedata import normalize
 
 import torch
 
@@ -10,6 +13,7 @@ from .base import Labels
 from .table_columns import FORMS, Columns
 from .unknown import UnknownLabels, number_in, refuse_measurements
 
+_logger = logging.getLogger("maetool")
 _USUAL = ("label", "labels", "class", "class_name", "classname", "category", "target")
 _DIGITS = 100  # a label of more is a word; Python refuses to read numbers of thousands
 _NOTHING = ("", "nan", "n/a", "#n/a", "<na>", "null")  # what programs write where a label is missing
@@ -39,9 +43,14 @@ def labels_of_table(
         return _single(table, _known(table, [chosen])[0], path)
     if chosen is not None:
         return _several(table, _known(table, chosen), unknown)
-    columns = [name for name in table.header if name not in (path, *no_class) and name]
+    columns = [name for name in table.header if name not in (path, *no_class) and not _is_index(name)]
     usual = usual_column(table, columns, unknown)
     return _single(table, usual, path) if usual else _several(table, columns, unknown)
+
+
+def _is_index(column: str) -> bool:
+    """Return whether a column has no name, as that in which pandas numbers the rows."""
+    return not column or column.startswith("Unnamed: ")
 
 
 def usual_column(table: Columns, columns: Sequence[str], unknown: UnknownLabels) -> str | None:
@@ -92,11 +101,28 @@ def _single(table: Columns, column: str, path: str) -> Labels:
         )
     refuse_measurements(table.path, cells, column)
     whole = all(cell.removeprefix("-").isdecimal() and len(cell) <= _DIGITS for cell in cells)
-    classes = sorted(set(cells), key=int if whole else None)
+    cells = [normalize("NFC", cell) for cell in cells]
+    # 007 and 7 are two classes, in one order.
+    classes = sorted(set(cells), key=(lambda cell: (int(cell), cell)) if whole else None)
+    _tell_of_alike(table.path, classes)
     if len(classes) == 1:
         raise UsageError(f"{table.path} has only the class `{classes[0]}`: labels tell two or more classes apart.")
     label_of = {name: label for label, name in enumerate(classes)}
     return Labels(classes, torch.tensor([label_of[cell] for cell in cells]))
+
+
+def _tell_of_alike(table: str, classes: Sequence[str]) -> None:
+    """Warn of classes whose names differ in the case of letters, or in zeros before numbers, alone."""
+    by_form: dict[str, list[str]] = {}
+    for name in classes:
+        by_form.setdefault(re.sub(r"\b0+(?=\d)|(?<=\d)\.0+$", "", name.casefold()), []).append(name)
+    alike = [names for names in by_form.values() if len(names) > 1]
+    if alike:
+        _logger.warning(
+            "%s has the classes %s, which are kept apart: give them one name if they are one class.",
+            table,
+            " and ".join(f"`{name}`" for name in alike[0]),
+        )
 
 
 def _several(table: Columns, columns: Sequence[str], unknown: UnknownLabels) -> Labels:
