@@ -1,6 +1,5 @@
 """Locates images and annotations in a folder of COCO files, or of YOLO's or Pascal VOC's layout."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 from maetool.data.sources.part_names import part_among, part_of
 from maetool.errors import UsageError
 
-from .object_places import object_parts
+from .object_places import object_lists, object_parts
 
-_logger = logging.getLogger("maetool")
 _NOT_THESE = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")  # what else COCO publishes
 _USUAL = "annotations.json"
 
@@ -41,7 +39,7 @@ def coco_places(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _in_folders(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the places of annotations with a file for each image."""
-    places = {part: _coco(images, files) for part, (images, files) in object_parts(root).items()}
+    places = _places_in_folders(root)
     train = places.get("train", places.get("all"))
     if train is None:
         raise UsageError(
@@ -50,9 +48,14 @@ def _in_folders(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "val2017; or images and labels of YOLO, such as images/train, labels/train and data.yaml; or JPEGImages "
             "and Annotations."
         )
-    if (root / "ImageSets").is_dir() and "val" not in places:
-        _logger.warning("%s: the lists in ImageSets are not read, and a fifth of the images is held out.", root)
     return (train, places["val"]) if "val" in places else _held_out(train)
+
+
+def _places_in_folders(root: Path) -> dict[str, dict[str, Any]]:
+    """Return the place of each part of annotations with a file for each image, or of "all" that has no parts."""
+    places = {part: _coco(images, files) for part, (images, files) in object_parts(root).items()}
+    lists = object_lists(root) if "all" in places else {}
+    return {part: {**places["all"], "names": str(path)} for part, path in lists.items()} or places
 
 
 def test_of_coco(root: Path) -> dict[str, Any] | None:
@@ -65,8 +68,7 @@ def test_of_coco(root: Path) -> dict[str, Any] | None:
         UsageError: several annotation files without a sign which counts.
     """
     place = _published(root, "test") or _own(root, "test")
-    files = None if place else object_parts(root).get("test")
-    return _coco(*files) if files else place
+    return place or _places_in_folders(root).get("test")
 
 
 def _published(root: Path, part: str) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ def object_parts(root: Path) -> Parts:
         root: the user's folder.
 
     Raises:
-        UsageError: `data.yaml` names lists of files, or several folders for a part.
+        UsageError: `data.yaml` names several folders for a part.
     """
     stated = _stated(root)
     if stated:
@@ -41,25 +41,47 @@ def object_parts(root: Path) -> Parts:
 
 
 def _stated(root: Path) -> Parts:
+    places = _named_by_yaml(root)
+    pairs = {part: (folder, _files_for(folder)) for part, folder in places.items() if folder.is_dir()}
+    return {part: (folder, files) for part, (folder, files) in pairs.items() if files}
+
+
+def object_lists(root: Path) -> dict[str, Path]:
+    """Return the lists of the images of each part: those of `data.yaml`, of `ImageSets`, or `train.txt` and others.
+
+    Args:
+        root: the user's folder.
+
+    Raises:
+        UsageError: see `object_parts`.
+    """
+    lists = {part: path for part, path in _named_by_yaml(root).items() if path.is_file()}
+    for folder in (*(root / "ImageSets" / name for name in ("Main", "Segmentation", "")), root):
+        files = sorted(folder.glob("*.txt"))
+        lists = lists or {part: path for path in files if (part := part_of(path.stem))}
+    return lists
+
+
+def _named_by_yaml(root: Path) -> dict[str, Path]:
+    """Return the folders or lists that `data.yaml` names for each part, as far as they are there."""
     for path in sorted(root.glob("*.y*ml")):
         content = read_yaml(path)
         if "names" in content and content.get("train"):
-            keys = {part_of(key): key for key in content if isinstance(key, str) and part_of(key)}
-            folders = {part: _folder(root, content.get("path"), content[key], path) for part, key in keys.items()}
-            pairs = {part: (folder, _files_for(folder)) for part, folder in folders.items() if folder and part}
-            return {part: (folder, files) for part, (folder, files) in pairs.items() if files}
+            keys = {part: key for key in content if isinstance(key, str) and (part := part_of(key))}
+            places = {part: _place(root, content.get("path"), content[key], path) for part, key in keys.items()}
+            return {part: place for part, place in places.items() if place}
     return {}
 
 
-def _folder(root: Path, base: Any, entry: Any, path: Path) -> Path | None:
-    """Return the folder that `data.yaml` names, which may be one of another machine; None if it is not there."""
+def _place(root: Path, base: Any, entry: Any, path: Path) -> Path | None:
+    """Return what `data.yaml` names, which may be of another machine; None if it is not there."""
     entries = [entry] if isinstance(entry, str) else entry or []
     if not isinstance(entries, list) or not all(isinstance(each, str) for each in entries):
         raise UsageError(f"{path} says {str(entry)[:80]!r} where the folder of a part is expected: correct it.")
-    if len(entries) > 1 or (entries and entries[0].lower().endswith(".txt")):
+    if len(entries) > 1:
         raise UsageError(
-            f"{path} names {', '.join(entries[:3])} for a part: name one folder of images, or set root and annotations "
-            "of the datasets in the config."
+            f"{path} names {', '.join(entries[:3])} for a part: name one folder or list of images, or set root and "
+            "annotations of the datasets in the config."
         )
     if not entries:
         return None
@@ -68,7 +90,7 @@ def _folder(root: Path, base: Any, entry: Any, path: Path) -> Path | None:
         [Path(entries[0])] if os.path.isabs(entries[0]) else [root / str(base or "") / entries[0], root / entries[0]]
     )
     places += [root.joinpath(*parts[start:]) for start in range(len(parts))]
-    return next((place for place in places if place.is_dir()), None)
+    return next((place for place in places if place.exists()), None)
 
 
 def _candidates(root: Path) -> Iterator[Path]:

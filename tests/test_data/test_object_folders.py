@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from maetool.config.coco_places import coco_places
+from maetool.config.coco_places import coco_places, test_of_coco
 from maetool.config.load import load_for
 from maetool.data import CocoDataset
 from maetool.errors import UsageError
 
+test_of_coco.__test__ = False
 SIZE = (40, 60)
 BOX, LINE = [6.0, 4.0, 30.0, 20.0], "1 0.3 0.3 0.4 0.4"  # left, top, right, bottom
 POLYGON, CORNERS = [12.0, 8.0, 48.0, 32.0], "0 0.2 0.2 0.8 0.2 0.8 0.8 0.2 0.8"
@@ -145,8 +146,8 @@ def test_what_is_missing_is_named(tmp_path):
         CocoDataset(tmp_path / "images", tmp_path / "other")
     with pytest.raises(UsageError, match=r"images holds no annotations: name an annotation file of COCO, or a folder"):
         CocoDataset(tmp_path / "images", tmp_path / "images")
-    put(tmp_path / "data.yaml", "train: train.txt\nnames: [a]\n")
-    with pytest.raises(UsageError, match=r"names train.txt for a part: name one folder of images"):
+    put(tmp_path / "data.yaml", "train: [one, two]\nnames: [a]\n")
+    with pytest.raises(UsageError, match=r"names one, two for a part: name one folder or list of images"):
         coco_places(tmp_path)
 
 
@@ -213,3 +214,37 @@ def test_parts_of_coco_have_all_usual_names(tmp_path, train, val):
         places = coco_places(tmp_path / layout)
         assert [place["root"] for place in places] == [str(tmp_path / layout / part) for part in (train, val)]
         assert not any("part" in place for place in places)
+
+
+LISTS = {
+    "Pascal VOC": ("JPEGImages", "Annotations", "ImageSets/Main/{}.txt", "{}"),
+    "with flags": ("JPEGImages", "Annotations", "ImageSets/Main/{}.txt", "{}  1"),
+    "for segmentation": ("JPEGImages", "Annotations", "ImageSets/Segmentation/{}.txt", "{}"),
+    "YOLO": ("images", "labels", "{}.txt", "./images/{}.png"),
+    "CVAT": ("obj_train_data", "obj_train_data", "{}.txt", "data/obj_train_data/{}.png"),
+    "another machine": ("images", "labels", "lists/{}.txt", "C:\\\\data\\\\images\\\\{}.png"),
+}
+
+
+@pytest.mark.parametrize(("images", "files", "lists", "line"), LISTS.values(), ids=LISTS.keys())
+def test_lists_of_the_images_of_parts(tmp_path, images, files, lists, line):
+    voc = files == "Annotations"
+    fill(tmp_path, images, files, ".xml" if voc else ".txt", XML if voc else f"{LINE}\n")
+    for part, numbers in (("train", [0, 2]), ("val", [1]), ("test", [2])):
+        put(tmp_path / lists.format(part), "".join(f"{line.format(number)}\n" for number in numbers))
+    stated = "".join(f"{part}: {lists.format(part)}\n" for part in ("train", "val", "test")) * ("lists/" in lists)
+    put(tmp_path / ("data.yaml" if stated else "obj.names"), f"{stated}names: [cat, dog]\n" if stated else "cat\ndog\n")
+    places = [*coco_places(tmp_path), test_of_coco(tmp_path)]
+    for place, numbers in zip(places, ([0, 2], [1], [2]), strict=True):
+        assert "part" not in place
+        data = CocoDataset(place["root"], place["annotations"], names=place["names"], with_masks=False)
+        assert [data.name_of(i) for i in range(len(data))] == [f"{number}.png" for number in numbers]
+        assert [len(data.load(i)["objects"]) for i in range(len(data))] == [int(number < 2) for number in numbers]
+        assert [entry["file_name"] for entry in data.coco()["images"]] == [f"{number}.png" for number in numbers]
+
+
+def test_a_list_names_images_that_are_there(tmp_path):
+    yolo(tmp_path, with_masks=False)
+    put(tmp_path / "some.txt", "0\n7\n")
+    with pytest.raises(UsageError, match=r"1 of 2 images that .*some.txt names are not among the 3 in .*first: 7"):
+        CocoDataset(tmp_path / "images", tmp_path / "labels", names=tmp_path / "some.txt", with_masks=False)

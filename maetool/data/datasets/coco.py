@@ -13,6 +13,7 @@ from maetool.data.codecs.image_size import DECODED_BYTES, MAX_PIXELS, RAISE_LIMI
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.codecs.options import ReadOptions
 from maetool.data.objects import Objects
+from maetool.data.sources.base import Source
 from maetool.data.sources.file_index import FileIndex
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
@@ -20,7 +21,7 @@ from maetool.registry import DATASETS
 from .coco_cache import cached_coco
 from .coco_file import CocoFile, Id
 from .coco_masks import decode_mask
-from .coco_paths import locate
+from .coco_paths import listed_images, locate
 from .detection import ObjectDataset
 from .file_dataset import FileDataset
 from .subsets import Subset
@@ -43,10 +44,11 @@ class CocoDataset(ObjectDataset, FileDataset):
         with_masks: the samples have masks; without, boxes alone.
         part: "train" and "val" are four and one fifth of the images, "all" both.
         limit: use only this many images, evenly spaced.
+        names: text file with the name or path of an image a line, with or without its ending; only these are used.
 
     Raises:
-        UsageError: see `cached_coco` and `locate`; no object to learn from, or half of the objects or more without an
-            outline where masks are wanted.
+        UsageError: see `cached_coco`, `locate` and `listed_images`; no object to learn from, or half of the objects or
+            more without an outline where masks are wanted.
     """
 
     def __init__(
@@ -64,13 +66,17 @@ class CocoDataset(ObjectDataset, FileDataset):
         max_pixels: int = MAX_PIXELS,
         exif: bool = False,
         eight_bit: bool = False,
+        names: str | Path | None = None,
     ) -> None:
         self.source, self.with_masks = cached_coco(annotations, images=root), with_masks
         folder = os.path.abspath(os.path.expanduser(root))
         located = locate(folder, self.source.files, annotations)
-        files = FileIndex(folder, located.names)
+        files: Source = FileIndex(folder, located.names)
+        numbers = range(len(files)) if names is None else listed_images(names, located.names, folder)
+        files = files if names is None else files.take(numbers)
         subset = Subset(part, limit, seed=seed)
-        self.numbers = subset.choose(len(files), None).tolist()  # where each image stands in the file
+        # where each image stands in the file
+        self.numbers = [numbers[place] for place in subset.choose(len(files), None).tolist()]
         self._renamed = located.describe()
         self._learned = self.source.learned(with_masks)
         _check_objects(self.source, with_masks)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from maetool.data.sources.file_index import index_files
 from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
+from maetool.reading import read_text
 
 # Label Studio's addresses of its own files, `/data/local-files/?d=images/a.png`.
 _SEPARATORS = re.compile(r"[/\\]|\?d=")
@@ -101,6 +102,40 @@ def _by_name(folder: str) -> dict[str, str]:
         key = os.path.basename(name).lower()
         by_name[key] = None if key in by_name else name
     return {key: name for key, name in by_name.items() if name}
+
+
+def listed_images(path: str | Path, files: Names, folder: str) -> list[int]:
+    """Return the places of the images that a list names, ascending.
+
+    Args:
+        path: text file with a name or path a line, with or without an ending; what stands behind a space, as in the
+            lists of Pascal VOC's classes, is left out.
+        files: the images.
+        folder: where they are, for the message.
+
+    Raises:
+        UsageError: the list cannot be read, is empty, or names an image that is not there.
+    """
+    text = read_text(path, "a list of images, one a line")
+    entries = [line.strip() for line in text.splitlines() if line.strip()]
+    place_of = {os.path.splitext(files[place])[0]: place for place in range(len(files))}
+    found = [next((place_of[end] for end in _ends(entry) if end in place_of), None) for entry in entries]
+    missing = [entry for entry, place in zip(entries, found, strict=True) if place is None]
+    if missing or not entries:
+        first = f" (first: {missing[0]})" if missing else ""
+        raise UsageError(
+            f"{len(missing)} of {len(entries)} images that {path} names are not among the {len(files)} in "
+            f"{folder}{first}: correct the list or the folder."
+        )
+    return sorted({place for place in found if place is not None})
+
+
+def _ends(entry: str) -> Iterator[str]:
+    """Yield what may be the name of an image in a line of a list, without its ending: the longest first."""
+    for text in dict.fromkeys((entry, entry.split()[0])):
+        for whole in dict.fromkeys((os.path.splitext(text)[0], text)):
+            parts = [part for part in _SEPARATORS.split(whole) if part not in ("", ".", "..")]
+            yield from ("/".join(parts[start:]) for start in range(len(parts)))
 
 
 def _check_different(listed: list[str], chosen: list[str], annotations: str | Path) -> None:
