@@ -12,7 +12,16 @@ from maetool.errors import UsageError
 CONFIG = "configs/finetune/vit-t_shapes.py"
 FURTHER = ("optim_wrapper.paramwise_cfg", "optim_wrapper.paramwise_cfg.custom_keys", "optim_wrapper.clip_grad")
 FURTHER += ("train_dataloader.batch_sampler", "param_scheduler", "visualizer", "model_wrapper_cfg", "custom_imports")
-FURTHER += ("auto_scale_lr", "test_cfg", "test_dataloader", "val_evaluator", "custom_hooks", "log_processor")
+FURTHER += (
+    "val_cfg.bank_dataloader",
+    "val_cfg.evaluators.classes.dataloader",
+    "auto_scale_lr",
+    "test_cfg",
+    "test_dataloader",
+    "val_evaluator",
+    "custom_hooks",
+    "log_processor",
+)
 
 
 def places(node, place=""):
@@ -53,6 +62,18 @@ def test_a_number_a_word_or_a_list_in_place_of_a_dict(repository):
 def test_the_same_as_options_beside_data(repository, place, value, folder):
     with pytest.raises(UsageError, match=place.rpartition(".")[2]):
         prepare_run(load_for(repository / CONFIG, [f"{place}={value}"], folder)[0])
+
+
+@pytest.mark.parametrize(
+    "place", ["val_cfg.bank_dataloader", "val_cfg.evaluators.knn.bank", "val_cfg.evaluators.loss.dataloader"]
+)
+@pytest.mark.parametrize("value", ["5", "x", "[1,2]"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_loaders_inside_of_a_loop(repository, place, value, beside, folder):
+    with pytest.raises(UsageError, match=rf"{place.rpartition('.')[2]} is .*, but must be a dict or None"):
+        prepare_run(
+            load_for(repository / "configs/mae/vit-t_shapes.py", [f"{place}={value}"], folder if beside else None)[0]
+        )
 
 
 @pytest.mark.parametrize("option", ["val_cfg=None", "custom_imports=None"])

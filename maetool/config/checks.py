@@ -43,6 +43,7 @@ _SECTIONS: dict[str, tuple[registry.Registry, str | None, tuple[str, ...]]] = {
     "test_evaluator": (registry.METRICS, None, ()),
 }
 _LOADER = (*inspect.signature(DataLoader).parameters, "num_batch_per_epoch")
+_LOADERS_INSIDE = ("dataloader", "bank_dataloader", "bank")  # of loops and evaluators
 _DIST = (*inspect.signature(init_dist).parameters, *inspect.signature(init_process_group).parameters)
 # The keys of sections that have no class.
 _ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -201,6 +202,8 @@ def _check_part(part: Mapping[str, Any], parts: engine.Registry, extras: Iterabl
         if registry.is_own(cls) or isinstance(arguments.get(name), Mapping | list | tuple):
             _check_nested(f"{cls.__name__}.{name}", arguments.get(name), nested)
     for name, value in arguments.items() if parts in (registry.LOOPS, registry.METRICS) else ():
+        if name in _LOADERS_INSIDE:
+            check_value(f"{cls.__name__}.{name}", value, dict[str, Any] | None)
         if isinstance(value, Mapping) and "dataset" in value:
             _check_loader(f"{cls.__name__}.{name}", value)
     # `check_ranges` refuses a part that is None, with its place in the config.

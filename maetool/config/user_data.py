@@ -90,11 +90,13 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
         cfg.val_dataloader.dataset = replaced(shown, val, "val")
         for evaluator in _evaluators(cfg.val_cfg):
             loader = evaluator.get("dataloader")
-            if loader and same_samples(loader.dataset, shown):
-                loader.dataset = replaced(loader.dataset, val, "val")
+            if isinstance(loader, MutableMapping) and same_samples(loader["dataset"], shown):
+                loader["dataset"] = replaced(loader["dataset"], val, "val")
         for owner, key in _banks(cfg.val_cfg):
-            bank = owner.pop(key, None)
-            if bank and (val.get("with_labels") or "csv_file" in val):
+            if not isinstance(owner.get(key), Mapping):  # `check_config` refuses what is neither this nor None
+                continue
+            bank = owner.pop(key)
+            if val.get("with_labels") or "csv_file" in val:
                 labels = {} if "csv_file" in train else {"with_labels": True}
                 bank.dataset = replaced(bank.dataset, {**train, **labels}, "val")
                 owner[key] = bank
