@@ -14,6 +14,7 @@ ONNX = ["onnx>=1.18", "onnxscript>=0.6.2", "onnxruntime>=1.22"]
 # Exact, so that a new release changes no formatting and no finding between two commits.
 LINT = ["ruff==0.17.6", "codespell==2.4.3"]
 # Before 70.1 setuptools builds no wheel by itself, and a test builds that of the example plugin.
+REMOTE = ["fsspec>=2024.2", "aiohttp>=3.9"]
 TEST = ["pytest>=8", "pytest-xdist>=3.2", "scikit-image>=0.22", "torchmetrics>=1.9", "setuptools>=70.1", MMCV, *ONNX]
 
 
@@ -115,7 +116,9 @@ setup(
         "heif": ["pillow-heif>=0.16"],
         "medical": ["pydicom>=3.0", "nibabel>=5.2"],
         "lmdb": ["lmdb>=1.4"],
-        "remote": ["fsspec>=2024.2", "aiohttp>=3.9"],
+        "remote": REMOTE,
+        "s3": [*REMOTE, "s3fs>=2024.2"],
+        "gs": [*REMOTE, "gcsfs>=2024.2"],
         "huggingface": ["datasets>=2.18"],
         "typecheck": ["mypy==2.4.1"],
         "bench": ["transformers>=4.50", "lightly>=1.6", "scikit-image>=0.22"],

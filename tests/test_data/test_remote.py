@@ -144,6 +144,8 @@ def test_numbered_files_need_no_list(server, tmp_path):
     assert 0 < bytes_below(tmp_path) <= 150
     with pytest.raises(UsageError, match="cannot be listed: it is not there"):
         RemoteSource(f"{server.address}/bee/{{0..3}}.png", tmp_path)
+    alone = RemoteSource(f"{server.address}/bee/1.png", tmp_path)
+    assert len(alone) == 1 and alone.read(0) == (f"{server.address}/bee/1.png", FILES["bee/1.png"])
     with pytest.raises(UsageError, match="does not tell the sizes"):
         RemoteSource(server.address, tmp_path, cache_bytes=150)
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from maetool.data.codecs.endings import IMAGE_EXTENSIONS
 from maetool.data.codecs.images import UnreadableImage
 from maetool.errors import UsageError
 
 from .extras import need
+from .packed.members import ARCHIVE_ENDINGS
 
 _ATTEMPTS, _PAUSE = 3, 0.2  # seconds before the second attempt, and four times as long before the third
 _PATIENCE = 5.0  # seconds: a file system that took longer has tried again by itself
@@ -39,6 +41,7 @@ _CAUSES = (
     ({"FileNotFoundError", "EntryNotFoundError", "RepositoryNotFoundError"}, "it is not there ({})"),
     ({"ImportError"}, "a package is missing ({}); pip install it"),
 )
+_STARTED_IN = [os.getpid()]
 _FINAL = {"IsADirectoryError"}.union(*(kinds for kinds, _ in _CAUSES))
 
 
@@ -81,7 +84,8 @@ class RemoteSystem:
         need("fsspec", f"Reading {url}")
         self.url, self.options = str(url).rstrip("/"), dict(options or {})
         sign = min((m.start() for m in (_GLOB.search(self.url), _NUMBERS.search(self.url)) if m), default=None)
-        self.root = self.url if sign is None else self.url[:sign].rpartition("/")[0]
+        self._is_file = sign is None and self.url.lower().endswith((*IMAGE_EXTENSIONS, *ARCHIVE_ENDINGS))
+        self.root = self.url[:sign].rpartition("/")[0] if sign or self._is_file else self.url
         self._opened: tuple[int, Any, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -96,7 +100,7 @@ class RemoteSystem:
         try:
             system, root = self._connected()
             pattern = root + self.url[len(self.root) :]
-            if _NUMBERS.search(pattern):
+            if self._is_file or _NUMBERS.search(pattern):
                 found = {place: system.info(place) for place in numbered(pattern)}
             else:
                 found = (system.glob if _GLOB.search(pattern) else system.find)(pattern, detail=True)
@@ -166,9 +170,19 @@ class RemoteSystem:
         import fsspec
 
         if self._opened is None or self._opened[0] != os.getpid():
+            _forget_threads()
             system, place = fsspec.core.url_to_fs(self.root, **self.options, skip_instance_cache=True)
             self._opened = (os.getpid(), system, place.rstrip("/"))
         return self._opened[1:]
+
+
+def _forget_threads() -> None:
+    """Let fsspec start its thread anew in a process that was forked, which older versions of it wait for in vain."""
+    import fsspec.asyn
+
+    if _STARTED_IN[-1] != os.getpid():
+        _STARTED_IN.append(os.getpid())
+        fsspec.asyn.reset_lock()
 
 
 def numbered(pattern: str) -> list[str]:

@@ -72,7 +72,7 @@ class Archives:
     """Some archives; what is in them is read once and remembered.
 
     Attributes:
-        root: the folder that names start from, or the archive if it is one alone.
+        root: the folder that they are in, or on a disk the archive if it is one alone.
         paths: where they are, sorted.
         files: reads them.
         remote: facts of those on another machine, one for each; None on this one.
@@ -155,7 +155,7 @@ class RemoteArchives(Archives):
                 "folder of such."
             )
         self.remote: list[RemoteFile] = self._for_each(self._system.described, found)
-        self.paths = [_url_of(self.root, file.name) for file in found]
+        self.paths = [f"{self.root}/{file.name}" for file in found]
         self.files = _RemoteFiles(self._system, self.remote, self.paths)
 
     def _for_each(self, do: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -231,7 +231,3 @@ def archives_at(root: str) -> list[str]:
 
 def _is_pattern(place: str) -> bool:
     return not os.path.exists(place) and (any(sign in place for sign in "*?[") or len(numbered(place)) > 1)
-
-
-def _url_of(root: str, name: str) -> str:
-    return root if root.endswith(f"/{name}") else f"{root}/{name}"
