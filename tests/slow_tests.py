@@ -4,7 +4,7 @@ Files as a whole, and tests of other files by name.
 """
 
 FILES = {
-    *("fuzz/test_fuzz.py", "test_install.py", "test_tools.py"),
+    *("fuzz/test_fuzz.py", "test_install.py", "test_tools.py", "test_data/test_hub.py"),
     *("test_contracts/test_mmengine.py", "test_evaluation/test_evaluation_tools.py"),
     *(
         f"test_engine/test_{name}.py"

@@ -11,6 +11,7 @@ class Handler(BaseHTTPRequestHandler):
     """Serves `content`, by name; `faults` are what it does wrong the next times."""
 
     protocol_version = "HTTP/1.1"
+    facts = {}  # further headers
 
     def log_message(self, *args):
         pass
@@ -31,6 +32,7 @@ class Handler(BaseHTTPRequestHandler):
         if name not in server.content and not inside:
             self.send_response(404)
             self.send_header("Content-Length", "0")
+            self.send_header("X-Error-Code", "EntryNotFound" if name.partition("/")[0] != "api" else "RepoNotFound")
             self.end_headers()
             return
         links = "".join(f'<a href="{k}">x</a>' for k in inside)
@@ -42,7 +44,8 @@ class Handler(BaseHTTPRequestHandler):
             start, end = int(start), min(len(data), int(last or len(data)) + 1)
         self.send_response(206 if part else (503 if fault == "busy" else 200))
         self.send_header("Content-Length", str(end - start))
-        self.send_header("ETag", f'"{hash(data)}"')
+        for key, value in {"ETag": f'"{hash(data)}"', **self.facts}.items():
+            self.send_header(key, value)
         if part:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
         self.send_header("Content-Type", "application/octet-stream" if name in server.content else "text/html")
@@ -56,16 +59,35 @@ class Handler(BaseHTTPRequestHandler):
 class Hub(Handler):
     """Answers as the Hub does, for one data set `me/set`."""
 
+    facts = {"X-Repo-Commit": "0" * 40}
+
+    def do_HEAD(self):
+        self.path = self._below("/datasets/me/set/resolve")
+        super().do_HEAD()
+
     def do_GET(self):
-        place, tree = unquote(self.path.partition("?")[0]), "/api/datasets/me/set/tree/main"
-        if place == "/api/datasets/me/set":
+        place = unquote(self.path.partition("?")[0])
+        if place.startswith("/api/datasets/me/set/tree/"):
+            self._json(self._tree(self._below("/api/datasets/me/set/tree"), "recursive=true" in self.path.lower()))
+        elif place.startswith("/api/datasets/me/set"):
             self._json({"id": "me/set", "sha": "0" * 40, "siblings": [], "private": False})
-        elif place.startswith(tree):
-            below = place.removeprefix(tree).strip("/")
-            self._json([self._facts(name) for name in self.server.content if name.startswith(f"{below}/")])
         else:
-            self.path = place.replace("/datasets/me/set/resolve/main", "")
+            self.path = self._below("/datasets/me/set/resolve")
             super().do_GET()
+
+    def _tree(self, folder, recursive):
+        start = f"{folder.strip('/')}/".lstrip("/")
+        files = [name for name in self.server.content if name.startswith(start)]
+        folders = {start + name[len(start) :].partition("/")[0] for name in files if "/" in name[len(start) :]}
+        direct = [name for name in files if recursive or "/" not in name[len(start) :]]
+        return [self._facts(name) for name in direct] + [
+            {"type": "directory", "path": name, "oid": "0"} for name in folders
+        ]
+
+    def _below(self, start):
+        """Return what follows a revision in the path; the path as it is if it does not start so."""
+        place = unquote(self.path.partition("?")[0])
+        return "/" + place.removeprefix(start).strip("/").partition("/")[2] if place.startswith(start) else place
 
     def do_POST(self):
         asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["paths"]
