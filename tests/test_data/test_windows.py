@@ -10,7 +10,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from maetool.data import SourceDataset
+from maetool.data import SegmentationDataset, SourceDataset
 from maetool.data.codecs import tiff_windows
 from maetool.data.codecs.images import UnreadableImage, decode_image
 from maetool.data.codecs.options import ReadOptions
@@ -430,3 +430,75 @@ def test_the_limit_of_pixels_names_the_windows():
         decode_image(encoded(picture(), ".png"), max_pixels=100)
     with pytest.raises(UnreadableImage, match="read it by windows"):
         decode_image(tiff_of(picture(13)), 13, max_pixels=100)
+
+
+MASKS = {
+    ".png": lambda values: encoded(values, ".png"),
+    ".tif": lambda values: tiff_of(values, tile=(16, 16)),
+    "palette.png": lambda values: by_pillow(values, "PNG", "P"),
+    "palette.tif": lambda values: by_pillow(values, "TIFF", "P"),
+    "16 bits.png": lambda values: encoded(values.astype(np.uint16), ".png"),
+    "one bit.png": lambda values: by_pillow(values == 1, "PNG"),
+}
+
+
+def by_pillow(values, kind, mode=None):
+    image = Image.fromarray(values)
+    if mode:
+        image.putpalette(np.random.default_rng(0).integers(0, 256, 768, np.uint8).tobytes())
+    image.save(file := io.BytesIO(), kind)
+    return file.getvalue()
+
+
+def scenes(root, kind=".tif", sizes=(SIZE, (20, 30), (64, 64))):
+    """Scenes with masks of the classes 0 to 2, and 255."""
+    found = {}
+    for number, size in enumerate(sizes):
+        mask = np.random.default_rng(number).choice(np.array([0, 1, 2, 255], np.uint8), size)
+        found[str(number)] = (picture(size=size), mask)
+        for place, content, ending in (
+            ("images", tiff_of(found[str(number)][0], tile=(16, 16)), ".tif"),
+            ("masks", MASKS[kind](mask), "." + kind.rpartition(".")[2]),
+        ):
+            (root / place).mkdir(parents=True, exist_ok=True)
+            (root / place / f"{number}{ending}").write_bytes(content)
+    return found
+
+
+def segmentation(root, kind=".tif", **options):
+    places = {"images": "images", "annotations": "masks", "image_suffix": ".tif"}
+    places |= {"annotation_suffix": "." + kind.rpartition(".")[2], "classes": ["a", "b", "c"]}
+    return SegmentationDataset(root, **places, **options)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("limit", [None, 5])
+def test_windows_of_scenes_and_their_masks(tmp_path, kind, limit):
+    expected = scenes(tmp_path, kind)
+    data = segmentation(tmp_path, kind, window=(24, 32), stride=(16, 32), limit=limit)
+    assert len(data) == (limit or 4 * 3 + 1 + 4 * 2)
+    assert len(set(data.names)) == len(data)
+    whole = segmentation(tmp_path, kind)
+    for index, name in enumerate(data.names):
+        file, corner = name.split("#y")
+        top, left = map(int, corner.split("x"))
+        box = (slice(top, top + 24), slice(left, left + 32))
+        assert np.array_equal(data[index]["inputs"].permute(1, 2, 0).numpy(), expected[file][0][box])
+        assert torch.equal(data[index]["semantic"], whole[int(file)]["semantic"][box])
+    if kind != "one bit.png" and limit is None:
+        assert np.array_equal(data[0]["semantic"].numpy(), expected["0"][1][:24, :32])
+
+
+def test_what_windows_of_masks_refuse(tmp_path):
+    scenes(tmp_path)
+    (tmp_path / "masks/1.tif").write_bytes(tiff_of(np.zeros((20, 31), np.uint8)))
+    data = segmentation(tmp_path, window=32, max_broken=0.5)
+    broken = data.names.index("1#y0x0")
+    assert "has 20x31 pixels, but its image" in data[broken]["skipped"]
+    (tmp_path / "masks/1.tif").write_bytes(encoded(picture(size=(20, 30)), ".jpg"))
+    with pytest.raises(UsageError, match="JPEG or lossy WebP"):
+        segmentation(tmp_path, window=32, max_broken=0.5)[broken]
+    with pytest.raises(UsageError, match=r"set dataset\.window, too"):
+        segmentation(tmp_path, stride=32)
+    with pytest.raises(UsageError, match="WindowSource got size=0"):
+        segmentation(tmp_path, window=0)

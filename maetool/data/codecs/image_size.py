@@ -19,7 +19,7 @@ from .png import HEAD, SIGNATURE, chunks
 # 16,384 x 16,384. Pillow refuses at two thirds of it, but there are honest maps of classes of 16,000 x 16,000.
 MAX_PIXELS = 2**28
 RAISE_LIMIT = "raise dataset.max_pixels (--max-pixels of a tool)"
-BY_WINDOWS = "read it by windows (a WindowSource around its source)"
+BY_WINDOWS = "read it by windows (a WindowSource around its source, dataset.window of segmentation)"
 # For each of these pixels a file may have 8 bytes (16 bits of RGBA, float64), besides what it says about the image, and
 # a decoded image 4 (uint8 of RGBA, float32 of one channel).
 _STORED_BYTES, _FACTS, DECODED_BYTES = 8, 2**24, 4

@@ -80,6 +80,8 @@ class TiffWindows:
             # Read here, while the file is open.
             self._parts = [(page.dataoffsets, page.databytecounts, _tables(page)) for page in self._pages]
             _ = self._head.decode, self._head.nodata
+            is_palette = self._head.photometric == tifffile.PHOTOMETRIC.PALETTE
+            self._colours = self._head.colormap if is_palette else None
             self._tags = tags_of_window(heads[0])
             self._order = tiff.byteorder
         self._check()
@@ -117,8 +119,8 @@ class TiffWindows:
             facts["planarconfig"] = "contig"
         if head.extrasamples and len(self._pages) == 1:
             facts["extrasamples"] = head.extrasamples
-        if photometric == tifffile.PHOTOMETRIC.PALETTE:
-            facts["colormap"] = head.colormap
+        if self._colours is not None:
+            facts["colormap"] = self._colours
         factors = self.levels[0][0] / self.size[0], self.levels[0][1] / self.size[1]
         facts["extratags"] = self._tags.of(window.top, window.left, *factors)
         return tiff_of(values, **facts)

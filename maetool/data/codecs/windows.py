@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from maetool.reading import npy_header, read_head
 
@@ -81,6 +82,8 @@ def open_windows(place: str | bytes, level: int = 0, max_pixels: int = MAX_PIXEL
 class PictureWindows:
     """Windows of a photograph, which is decoded as a whole, a JPEG file reduced, and stays in memory.
 
+    Pictures of a palette or of one bit keep their numbers, which are classes where they are masks.
+
     Args:
         data: the content of the file.
         level: see `open_windows`.
@@ -108,7 +111,9 @@ class PictureWindows:
             check_pixels(*self.size, max_pixels)
         self._is_jpeg = header is not None
         with open_by_pillow(data, None) as image:
-            self._channels = 1 if image.mode in _GREY else 3
+            self._channels = 1 if image.mode in (*_GREY, "P") else 3
+            self._numbers = image.mode in ("1", "P")
+            self._palette = _palette_of(image) if image.mode == "P" else None
         self._orientation = orientation_of(data, header)
 
     def encode(self, window: Window) -> bytes:
@@ -116,9 +121,13 @@ class PictureWindows:
         if self._pixels is None:
             self._pixels = self._decoded()
         values = self._pixels[(slice(None), *window.slices)].transpose(1, 2, 0)
-        return photograph_file(values[..., 0] if self._channels == 1 else values, self._orientation)
+        values = values[..., 0] if self._channels == 1 else values
+        return photograph_file(values, self._orientation, self._palette)
 
     def _decoded(self) -> np.ndarray:
+        if self._numbers:
+            with open_by_pillow(self.data, self.max_pixels) as image:
+                return np.array(image)[None]
         if is_deep(self.data):
             return decode_deep(self.data, self._channels, self.max_pixels)
         if self._is_jpeg:
@@ -126,14 +135,25 @@ class PictureWindows:
         return decode_image(self.data, self._channels, max_pixels=self.max_pixels).numpy()
 
 
-def photograph_file(pixels: np.ndarray, orientation: int = UPRIGHT) -> bytes:
-    """Return a TIFF of pixels that states an orientation.
+def _palette_of(picture: Image.Image) -> np.ndarray:
+    """Return the palette of a picture of Pillow as a TIFF has it, uint16 (3, 256)."""
+    colours = np.zeros((256, 3), np.uint16)
+    found = np.array(picture.getpalette("RGB") or (), np.uint16).reshape(-1, 3)[:256]
+    colours[: len(found)] = found * 257
+    return colours.T
+
+
+def photograph_file(pixels: np.ndarray, orientation: int = UPRIGHT, palette: np.ndarray | None = None) -> bytes:
+    """Return a TIFF of a photograph.
 
     Args:
-        pixels: (H, W), grey, or (H, W, 3), RGB.
-        orientation: see `orientation_of`.
+        pixels: (H, W), grey or numbers of colours, or (H, W, 3), RGB.
+        orientation: what it states, see `orientation_of`.
+        palette: uint16 (3, 256), the colours; None, there are none.
     """
     facts: dict[str, Any] = {"photometric": "minisblack" if pixels.ndim == 2 else "rgb"}
+    if palette is not None:
+        facts = {"photometric": "palette", "colormap": palette}
     if orientation != UPRIGHT:
         facts["extratags"] = [(TAG, _SHORT, 1, orientation, True)]
     return tiff_of(pixels, metadata=None, software=False, **facts)

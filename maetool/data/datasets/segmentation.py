@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maetool.annotations import Count
+from maetool.annotations import Count, Size
 from maetool.data.codecs.encoded import size_of
-from maetool.data.codecs.image_size import MAX_PIXELS, Refused, most_bytes, open_by_pillow, photo_size
-from maetool.data.codecs.images import UnreadableImage, read_bytes
+from maetool.data.codecs.image_size import MAX_PIXELS, chosen_limit
+from maetool.data.codecs.images import UnreadableImage
 from maetool.data.codecs.options import ReadOptions
-from maetool.data.codecs.orientation import orientation_of, stored_pixels, turned
+from maetool.data.sources.base import Source
 from maetool.data.sources.file_index import FileIndex
+from maetool.data.sources.windows import WindowSource
 from maetool.errors import UsageError
 from maetool.ops.geometry import format_size
 from maetool.reading import read_text
@@ -24,6 +25,8 @@ from maetool.registry import DATASETS
 
 from .dense import DenseDataset
 from .file_dataset import FileDataset
+from .mask_files import MaskFiles
+from .mask_files import read_index_png as read_index_png
 from .mask_values import LOOKED_AT, MaskValues
 from .segmentation_files import HOW_TO_SET, Place, paired_files
 from .subsets import Subset, evenly_spaced
@@ -50,7 +53,10 @@ class SegmentationDataset(DenseDataset, FileDataset):
         max_pixels: most pixels of an image and of its PNG; see `FileDataset`.
         exif, eight_bit: see `ReadOptions`; `exif` turns images and PNGs, each as it says itself.
         pipeline: see `DenseDataset`.
-        limit: use only this many images, evenly spaced.
+        limit: use only this many images, or windows, evenly spaced.
+        window: height and width of windows, which are the samples in the place of complete images: of large pictures
+            and maps, see `WindowSource`, whose names the samples have. None, the images themselves.
+        stride: from window to window; None, `window`. The last ones of a row or column may overlap.
 
     Raises:
         UsageError: a folder or list that is not there, no images, an image without a PNG or a PNG without an image, or
@@ -78,6 +84,8 @@ class SegmentationDataset(DenseDataset, FileDataset):
         max_pixels: int = MAX_PIXELS,
         exif: bool = False,
         eight_bit: bool = False,
+        window: Size | None = None,
+        stride: Size | None = None,
     ) -> None:
         self.root, self.zero_is_ignored, self.ignore_index = Path(root).expanduser(), zero_is_ignored, ignore_index
         if isinstance(classes, str):
@@ -90,10 +98,15 @@ class SegmentationDataset(DenseDataset, FileDataset):
         self._shared = Place(places[0], image_suffix, "image_suffix", "image")
         masks = Place(places[1], annotation_suffix, "annotation_suffix", "PNG of classes")
         pictures, truths = paired_files(self._shared, masks, None if names is None else self.root / names)
-        subset = Subset(limit=limit, seed=seed)
-        files, self._masks = (FileIndex(os.path.abspath(p), n) for p, n in zip(places, (pictures, truths), strict=True))
-        self._chosen = subset.choose(len(files), None)
-        options = ReadOptions(exif, eight_bit)
+        subset, options = Subset(limit=limit, seed=seed), ReadOptions(exif, eight_bit)
+        files: Source
+        files, truth = (FileIndex(os.path.abspath(p), n) for p, n in zip(places, (pictures, truths), strict=True))
+        most = chosen_limit(max_pixels)
+        windows = None if window is None else WindowSource(files, window, stride, max_pixels=most)
+        if windows is None and stride is not None:
+            raise UsageError(f"stride is {stride}, but there are no windows: set dataset.window, too.")
+        files = files if windows is None else windows
+        self._masks = MaskFiles(truth, subset.choose(len(files), None), most, exif, windows)
         super().__init__(files, in_chans, pipeline, None, subset, max_broken, backend, seed, max_pixels, options)
         self.classes = listed
         self.metainfo = {"classes": tuple(listed), **({"palette": palette} if palette else {})}
@@ -106,8 +119,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
             UsageError: the PNG holds classes beyond the list.
         """
         sample = super().stored(index)
-        path, found = self._mask_of(index), size_of(sample["inputs"])
-        values = read_index_png(path, self.max_pixels, self.options.exif)
+        path, found, values = self._masks.path(index), size_of(sample["inputs"]), self._masks.read(index)
         if values.shape != found:
             reason = (
                 f"it has {format_size(values.shape)} pixels, but its image {self.files.path(index)} has "
@@ -135,7 +147,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         counts, read = np.zeros(256, np.int64), 0
         for index in evenly_spaced(len(self), LOOKED_AT).tolist():
             try:
-                found = np.bincount(read_index_png(self._mask_of(index), self.max_pixels).ravel())
+                found = np.bincount(self._masks.read(index).ravel())
             except UnreadableImage:
                 continue
             longest = max(len(counts), len(found))
@@ -144,16 +156,16 @@ class SegmentationDataset(DenseDataset, FileDataset):
         return MaskValues(counts, read, len(self), self.classes, self.zero_is_ignored, self.ignore_index)
 
     def name_of(self, index: int) -> str:
-        """Return the name that the image at `index` and its PNG share."""
-        return self._shared.name_of(self.files.relative(index))
+        """Return the name that the image at `index` and its PNG share, and that of the window."""
+        file, mark, window = self.files.relative(index), "", ""
+        if self._masks.images is not None:
+            file, mark, window = file.rpartition("#")
+        return f"{self._shared.name_of(file)}{mark}{window}"
 
     @property
     def names(self) -> list[str]:
         """The names that images and their PNGs share."""
         return [self.name_of(index) for index in range(len(self))]
-
-    def _mask_of(self, index: int) -> str:
-        return self._masks.path(int(self._chosen[index]))
 
     def _classes_of(self, values: np.ndarray, path: str) -> Tensor:
         ignored = values == self.ignore_index
@@ -168,39 +180,6 @@ class SegmentationDataset(DenseDataset, FileDataset):
                 "classes, zero_is_ignored or ignore_index."
             )
         return torch.from_numpy(np.where(ignored, self.ignore_index, values))
-
-
-def read_index_png(path: str | Path, max_pixels: int = MAX_PIXELS, exif: bool = False) -> np.ndarray:
-    """Return the values of the PNG `path` of one channel, grey or with a palette, int64 (H, W); `exif` turns it.
-
-    Raises:
-        UnreadableImage: it cannot be read, is larger than `max_pixels`, or is a picture in colours.
-    """
-    try:
-        data = read_bytes(str(path), most_bytes(max_pixels))
-        _refuse_lossy(path, data)
-        photo_size(data, max_pixels)
-        with open_by_pillow(data, max_pixels) as picture:
-            mode, values = picture.mode, stored_pixels(picture)
-    except (UnreadableImage, UsageError):
-        raise
-    except Refused as error:
-        raise UnreadableImage(path, error) from error
-    except Exception as error:  # whatever a damaged file makes Pillow raise
-        raise UnreadableImage(path, f"it is no PNG of classes ({error or type(error).__name__})") from error
-    if values.ndim != 2:
-        reason = f"it is a picture of mode {mode}, but must have one channel, grey or a palette, of classes"
-        raise UnreadableImage(path, reason)
-    values = turned(torch.from_numpy(values), orientation_of(data)).numpy() if exif else values
-    return values.astype(np.int64)
-
-
-def _refuse_lossy(path: str | Path, data: bytes) -> None:
-    if data.startswith(b"\xff\xd8") or (data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8 "):
-        raise UsageError(
-            f"{path} is a JPEG or lossy WebP, whose compression changes the values of pixels and so their classes: "
-            "save the masks as PNG from their source."
-        )
 
 
 def read_classes(root: Path) -> list[str]:

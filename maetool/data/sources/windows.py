@@ -89,8 +89,7 @@ class WindowSource(PartsOfFiles):
 
     def part_of(self, index: int) -> str:
         """Return `yTOPxLEFT` of image `index`."""
-        window = self.window_of(index)
-        return f"y{window.top}x{window.left}"
+        return _name_of(self.window_of(index))
 
     def window_of(self, index: int) -> Window:
         """Return the part of its file that image `index` is."""
@@ -111,13 +110,26 @@ class WindowSource(PartsOfFiles):
         Raises:
             UnreadableImage: the file cannot be read, or the window has more than `most` bytes.
         """
-        file, path = self.file_of(index), self.path(index)
+        return self.path(index), self.read_window(self.file_of(index), self.window_of(index), most)
+
+    def read_window(self, file: int, window: Window, most: int = MOST_BYTES) -> bytes:
+        """Return a TIFF or `.npy` file of any window of the file numbered `file`, of at most `most` bytes.
+
+        Raises:
+            UnreadableImage: see `read`.
+        """
+        path = f"{self.source.path(file)}#{_name_of(window)}"
         try:
-            return path, checked(self._windows(file).encode(self.window_of(index)), path, most)
+            return checked(self._windows(file).encode(window), path, most)
         except UnreadableImage as error:
             raise UnreadableImage(path, error.reason) from error
         except Exception as error:  # whatever a damaged file makes the readers raise
             raise UnreadableImage(path, error or type(error).__name__) from error
+
+    def size_of(self, file: int) -> tuple[int, int]:
+        """Return height and width of the file numbered `file`, at the level; zeros where it cannot be read."""
+        height, width = self._sizes[file].tolist()
+        return height, width
 
     def _size_of(self, file: int) -> tuple[int, int]:
         try:
@@ -140,6 +152,10 @@ class WindowSource(PartsOfFiles):
             if len(self._open) > _OPEN_AT_ONCE:
                 self._open.popitem(last=False)
             return windows
+
+
+def _name_of(window: Window) -> str:
+    return f"y{window.top}x{window.left}"
 
 
 def _pair(size: Any, name: str) -> tuple[int, int]:
