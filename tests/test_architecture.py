@@ -164,6 +164,10 @@ def test_files_and_functions_are_small(path):
             assert node.end_lineno - first.lineno < 40, node.name
 
 
+def test_the_model_is_short_enough_to_be_read():
+    assert (PACKAGE / "models/mim.py").read_text().count("\n") < 150
+
+
 def test_importing_the_package_is_light():
     code = "import sys, maetool; print([m for m in ('torch', 'mmengine', 'timm', 'numpy') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

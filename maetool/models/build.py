@@ -6,7 +6,10 @@ from typing import Any
 from torch import nn
 
 from maetool.errors import UsageError
+from maetool.ops.stats import numbers_of_streams
 from maetool.registry import DECODERS, Registry, find_part, is_own
+
+from .pairing import facts_of
 
 Part = Mapping[str, Any] | nn.Module  # a config, or what is built already
 
@@ -66,13 +69,41 @@ def widths_of(target: Any) -> dict[str, Any]:
     return {"out_dim": target.out_dim, "out_dims": getattr(target, "out_dims", None)}
 
 
-def facts_of_images(preprocessor: nn.Module) -> dict[str, tuple[float, ...]]:
+def facts_of_images(preprocessor: nn.Module, view: str | None = None) -> dict[str, Any]:
     """Return the `mean` and `std` that images are normalised by, of each channel in stored units; {} without any.
 
-    Targets that look at images in other units than the encoder take them.
+    Targets that look at images in other units than the encoder take them. Where they differ by the names of views or of
+    streams, there are `statistics`, those of all names, beside those of the view.
 
     Args:
         preprocessor: the data preprocessor of the model.
+        view: that the parts look at.
     """
     names = [name for name in ("mean", "std") if getattr(preprocessor, name, None) is not None]
-    return {name: tuple(getattr(preprocessor, name).flatten().tolist()) for name in names}
+    named = preprocessor.statistics() if hasattr(preprocessor, "statistics") else {}
+    own = named.get(view or "", {}) or {name: tuple(getattr(preprocessor, name).flatten().tolist()) for name in names}
+    return {**own, "statistics": named} if named else own
+
+
+def facts_of_task(facts: Mapping[str, Any], stream: str | None, view: str | None) -> dict[str, Any]:
+    """Return the facts for the parts of a task: those of its stream, and the `mean` and `std` of its stream or view.
+
+    Args:
+        facts: of the model.
+        stream: that the task predicts; None, all.
+        view: that it looks at; None, the model's.
+
+    Raises:
+        UsageError: the encoder has no such stream.
+    """
+    named = facts.get("statistics", {})
+    facts = {**facts, **named.get(view or "", {})}
+    if stream is None:
+        return facts
+    encoder = facts["encoder"]
+    facts |= {**facts_of(encoder, stream), "stream": stream}
+    for kind in ("mean", "std"):
+        numbers = facts.pop(kind, None) or {name: own[kind] for name, own in named.items()}
+        own = numbers_of_streams(encoder, numbers).get(stream) if numbers else None
+        facts |= {} if own is None else {kind: own}
+    return facts

@@ -33,11 +33,10 @@ class MaskedImageModel(ReconstructingModel):
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
         advisors: name to config or module, from images (B, C, H, W) to numbers (B, L), for maskers that look at more
             than a grid; see `Masker.needs`.
-        tasks: name to what else is predicted: decoder, head and target (by default the same), `at` which patches, and
-            the `weight` of its loss, where that of `head` has 1; see `PredictionTask`.
+        tasks: name to what else is predicted, a decoder, a head and further arguments of `PredictionTask`.
         teacher: config or module; what it gives, maskers and targets name in their `needs`. See `Teacher`.
         corruption: config or module that changes the pixels which the encoder sees; see `Corruption`.
-        at: which patches are predicted: "planned", those of the plan; "visible"; or "all".
+        at: which patches are predicted: those "planned", "visible" or "all".
         view: name of the view that is masked, where a batch is a mapping of views; None, it is not.
         context: name of another view, which the encoder sees whole for a decoder that takes a memory.
         masker_weight: of the loss of a masker that has one, where that of `head` has 1.
@@ -73,7 +72,7 @@ class MaskedImageModel(ReconstructingModel):
         encoder = ENCODERS.build(encoder)
         facts = facts_of(encoder)
         super().__init__(build_with(MODELS, data_preprocessor, facts))
-        facts |= {**facts_of_images(self.data_preprocessor), "encoder": encoder}
+        facts |= {**facts_of_images(self.data_preprocessor, view), "encoder": encoder}
         self.teacher = build_optional(TEACHERS, teacher, facts)
         facts |= {"model_teacher": self.teacher}
         self.masker = build_with(MASKERS, masker, facts)
@@ -102,11 +101,10 @@ class MaskedImageModel(ReconstructingModel):
 
         Args:
             images: (B, C, *size), normalised, or a mapping from streams or views to tensors.
-            data_samples: what else the batch holds: `key` (B,) makes masks repeatable, `mask` replaces them and
-                `weight` weighs the loss, of patches or of pixels; see `Masker`.
-            mode: "loss" gives a dict of scalars, the head's and the share of the patches that is removed, and with
-                `tasks` see `weighted_sum`; "predict" what `reconstruct` gives; "tensor" the encoder's tokens
-                (B, T + L, D) with nothing hidden.
+            data_samples: what else the batch holds: `key` (B,) makes masks repeatable, `mask` (1 = removed) replaces
+                them and `weight` weighs the loss, of patches or of pixels; see `Masker`.
+            mode: "loss" gives a dict of scalars, see `weighted_sum`, with the share of the patches that is removed;
+                "predict" what `reconstruct` gives; "tensor" the encoder's tokens (B, T + L, D) with nothing hidden.
             plan: hides exactly this instead of asking the masker.
             statistics: for "predict", see the target's `invert`.
 
@@ -133,16 +131,13 @@ class MaskedImageModel(ReconstructingModel):
     def see(
         self, images: Any, samples: Mapping[str, Any], plan: MaskPlan | None = None, view: str | None = None
     ) -> Seen:
-        """Encode the images of one view.
+        """Return images, plan and clues of one view, and what each decoder reads of it.
 
         Args:
             images: (B, C, *size), normalised, or a mapping of streams.
             samples: what the batch holds beside images: `key`, `mask`, `weight`.
             plan: what is visible; None asks the masker.
             view: name of the view, which decides what decoders read it; None for the only one.
-
-        Returns:
-            Images, plan, clues, and what each decoder reads.
         """
         layout = layout_of(self.encoder, images)  # where the tokens lie; no pixel is touched
         clues = self.clues_of(images, layout)  # computed when somebody asks
@@ -151,12 +146,6 @@ class MaskedImageModel(ReconstructingModel):
         return Seen(images, plan, clues, latents_of(self.encoder, shown, plan, self.decoders_of(view)))
 
     def hide(self, images: Any, samples: Mapping[str, Any], clues: Clues) -> MaskPlan:
-        """Ask the masker what to hide in the images of one view.
-
-        Args:
-            images: (B, C, *size), normalised, or a mapping of streams.
-            samples: may hold `key` int64 (B,), `mask` (1 = removed) and `weight`.
-            clues: what the masker may ask for.
-        """
+        """Ask the masker what to hide in images (B, C, *size) or streams; `samples` may have key, mask and weight."""
         given = (samples.get(name) for name in ("mask", "key", "weight"))
         return self.masker(images, clues.layout, *given, clues.of(self.masker))

@@ -10,8 +10,7 @@ from maetool.registry import HEADS, TARGETS
 from maetool.structures import MaskPlan, tokens_of_stream
 
 from .base import check_loss
-from .build import build_decoder, build_with, widths_of
-from .pairing import facts_of
+from .build import build_decoder, build_with, facts_of_task, widths_of
 from .seen import Seen, decode
 
 At = Literal["planned", "visible", "all"]
@@ -57,8 +56,7 @@ class PredictionTask(nn.Module):
             )
         if target is None and at != "planned":
             raise UsageError(f'A task at="{at}" has no target, but the model\'s own is for planned patches: add one.')
-        if stream is not None:
-            facts = {**facts, **facts_of(facts["encoder"], stream), "stream": stream}
+        facts = facts_of_task(facts, stream, view)
         self.target = None if target is None else build_with(TARGETS, target, facts)
         self.decoder = build_decoder(decoder, facts, self.target or own)
         self.head = build_with(HEADS, head, {**facts, **widths_of(self.target or own)})

@@ -1,7 +1,8 @@
 """Statistics of patches, and numbers of channels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,3 +73,19 @@ def along_channels(values: Tensor, images: Tensor) -> Tensor:
             "behind the batch: (batch, channels, height, width), or (batch, channels, frames, height, width)."
         )
     return values.view(-1, *[1] * (images.ndim - 2))
+
+
+def numbers_of_streams(
+    encoder: Any, numbers: Sequence[float] | Mapping[str, Sequence[float]]
+) -> dict[str, tuple[float, ...]]:
+    """Return the numbers of the channels of each stream, such as their means; of those alone that have any.
+
+    Args:
+        encoder: of several streams, with `split`, which says what part of its inputs each stream is.
+        numbers: one for each channel of what it reads, or name of each of its inputs to such.
+    """
+    inputs = list(getattr(encoder, "stems", None) or numbers)
+    named = numbers if isinstance(numbers, Mapping) else dict.fromkeys(inputs, numbers)
+    batch = {name: torch.tensor(tuple(named.get(name, ()))).view(1, -1, 1) for name in inputs}
+    parts = encoder.split(batch)
+    return {stream: tuple(part.flatten().tolist()) for stream, part in parts.items() if part.numel()}

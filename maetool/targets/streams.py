@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from maetool.errors import UsageError
-from maetool.ops.stats import patch_stats
+from maetool.ops.stats import numbers_of_streams, patch_stats
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
 
@@ -24,7 +24,8 @@ class StreamTarget(nn.Module):
         encoder: of several streams; the model hands it over.
         norm_pix_loss: normalise the numbers of each place by the mean and the deviation of those of all streams, which
             lie on one grid (SatMAE); the targets should then be of pixels as they are.
-        mean, std: facts for the targets where the streams share them.
+        mean, std: of the channels of what the encoder reads, in stored units; each target gets those of its stream.
+        statistics: name of each input to its `mean` and `std`, where they differ; the model hands them over.
 
     Attributes:
         out_dims: name of each stream to its P.
@@ -45,6 +46,7 @@ class StreamTarget(nn.Module):
         norm_pix_loss: bool = False,
         mean: Any = None,
         std: Any = None,
+        statistics: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         streams = getattr(encoder, "streams", None)
@@ -58,12 +60,15 @@ class StreamTarget(nn.Module):
                 f"StreamTarget has targets for {', '.join(chosen)}, but the streams are {', '.join(streams)}: give one "
                 "for each."
             )
-        facts = {name: value for name, value in {"mean": mean, "std": std}.items() if value is not None}
-        built = {name: TARGETS.build(chosen[name], default_args={**facts, **streams[name]}) for name in streams}
+        named = {kind: {name: own[kind] for name, own in (statistics or {}).items()} for kind in ("mean", "std")}
+        known = {kind: value or named[kind] for kind, value in (("mean", mean), ("std", std))}
+        parts = {kind: numbers_of_streams(encoder, value) if value else {} for kind, value in known.items()}
+        facts = {name: {kind: own[name] for kind, own in parts.items() if name in own} for name in streams}
+        built = {name: TARGETS.build(chosen[name], default_args={**facts[name], **streams[name]}) for name in streams}
         wrong = [name for name, target in built.items() if getattr(target, "gives_tokens", False)]
         if wrong:
             raise UsageError(f"The target of {wrong[0]} gives tokens, which cannot stand beside numbers: use tasks.")
-        grids = {tuple(facts["grid"]) for facts in streams.values()}
+        grids = {tuple(own["grid"]) for own in streams.values()}
         if norm_pix_loss and len(grids) > 1:
             raise UsageError(
                 "norm_pix_loss of StreamTarget normalises the numbers of all streams at a place, but the streams lie "

@@ -1,5 +1,7 @@
 """Several streams: targets side by side, errors of each, tasks of one."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
@@ -10,8 +12,9 @@ from maetool.heads import StreamHead
 from maetool.layers.stream_positions import StreamPositions
 from maetool.ops.patches import take_tokens
 from maetool.ops.random import sample_keys
+from maetool.registry import MODELS
 from maetool.structures import Layout, MaskPlan
-from maetool.testing import check_decoder, tiny_model
+from maetool.testing import check_decoder, tiny_config, tiny_model
 
 KEYS = sample_keys(0, 0, torch.arange(4))
 STEM = {"type": "GroupStem", "img_size": 16, "patch_size": 8, "groups": {"near": (0, 2), "far": (1,)}}
@@ -146,6 +149,72 @@ def test_a_decoder_of_one_stream_may_ask_the_tokens_of_all():
     tokens = tokens.detach().requires_grad_()
     decoder(tokens, plan).square().sum().backward()
     assert tokens.grad[:, 1:][near].abs().amax(dim=1).gt(0).all(), "tokens of the other stream were not asked"
+
+
+class Seen(nn.Module):
+    """A target of the brightness of stored values, which says what it was told."""
+
+    invertible, told = False, []
+
+    def __init__(self, patch_size, in_chans, mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
+        super().__init__()
+        self.out_dim = in_chans
+        self.told.append((mean, std))
+
+    def forward(self, images, plan):
+        return images.new_zeros(len(images), plan.ids_predict.shape[1], self.out_dim)
+
+
+NUMBERS = {"mean": (1.0, 2.0, 3.0), "std": (4.0, 5.0, 6.0)}
+STEMS = {
+    "rgb": {"type": "PatchStem", "img_size": 16, "patch_size": 8},
+    "depth": {"type": "PatchStem", "img_size": 16, "patch_size": 8, "in_chans": 1},
+    "words": {"type": "TokenStem", "codebook": 9, "grid": (3,)},
+}
+NAMED = {
+    "mean": {"rgb": NUMBERS["mean"], "depth": (7.0,)},
+    "std": {"rgb": NUMBERS["std"], "depth": (8.0,)},
+}
+
+
+def told(**parts):
+    Seen.told.clear()
+    model(**parts)
+    return Seen.told
+
+
+def test_targets_of_streams_are_told_mean_and_deviation_of_their_channels():
+    groups = {"data_preprocessor": {"type": "ImagePreprocessor", **NUMBERS}}
+    of_groups = [((1.0, 3.0), (4.0, 6.0)), ((2.0,), (5.0,))]  # near is of the channels 0 and 2
+    assert told(**groups, target={"type": "StreamTarget", "targets": {"type": Seen}}) == of_groups
+    task = {"decoder": {"type": StreamDecoder}, "target": {"type": Seen}, "head": {"type": "RegressionHead"}}
+    assert told(**groups, tasks={name: {**task, "stream": name} for name in ("near", "far")}) == of_groups
+
+
+def test_targets_are_told_mean_and_deviation_by_the_name_of_their_stream():
+    named = {
+        "encoder": {**ENCODER, "stems": STEMS},
+        "data_preprocessor": {"type": "ImagePreprocessor", **NAMED},
+    }
+    of_names = [(NUMBERS["mean"], NUMBERS["std"]), ((7.0,), (8.0,)), (None, None)]  # ids have none
+    assert told(**named, target={"type": "StreamTarget", "targets": {"type": Seen}}) == of_names
+    task = {"decoder": {"type": StreamDecoder}, "target": {"type": Seen}, "head": {"type": "RegressionHead"}}
+    tasks = {name: {**task, "stream": name} for name in STEMS}
+    plain = {"type": "PixelTarget", "norm_pix_loss": False}
+    assert told(**named, target={"type": "StreamTarget", "targets": plain}, tasks=tasks) == of_names
+
+
+def test_targets_are_told_mean_and_deviation_by_the_name_of_their_view():
+    named = {kind: {"past": numbers, "now": numbers[::-1]} for kind, numbers in NUMBERS.items()}
+    task = {"decoder": {"type": "LinearDecoder"}, "target": {"type": Seen}, "head": {"type": "RegressionHead"}}
+    parts = {"encoder": {"sees": "all"}, "decoder": {"type": "LinearDecoder"}, "target": {"type": Seen}}
+    Seen.told.clear()
+    config = tiny_config(**parts, data_preprocessor={"type": "ImagePreprocessor", **named})
+    config["encoder"]["sees"] = "all"
+    config |= {"view": "past", "tasks": {"other": {**task, "view": "now"}, "same": task}}
+    MODELS.build(config)
+    past = (NUMBERS["mean"], NUMBERS["std"])
+    assert Seen.told == [past, tuple(numbers[::-1] for numbers in past), past]
 
 
 def test_a_stream_of_which_a_batch_hides_nothing_costs_nothing():

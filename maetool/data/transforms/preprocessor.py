@@ -119,6 +119,12 @@ class ImagePreprocessor(BaseDataPreprocessor):
         mean, std = (getattr(self, self._buffer(kind, name)) for kind in ("mean", "std"))
         return mean, std
 
+    def statistics(self) -> dict[str, dict[str, tuple[float, ...]]]:
+        """Return `mean` and `std` of each name in `inputs` that has them; {} where they are the same for all."""
+        names = self._places if self.by_name else ()
+        kinds = {name: zip(("mean", "std"), self._numbers(name), strict=True) for name in names}
+        return {name: {kind: tuple(v.flatten().tolist()) for kind, v in own} for name, own in kinds.items()}
+
     def _memory(self, name: str, inputs: Tensor, training: bool) -> Tensor:
         if inputs.device.type != "cpu" or not training:  # other devices keep freed memory by themselves
             return torch.empty_like(inputs, dtype=torch.float32, memory_format=torch.contiguous_format)
