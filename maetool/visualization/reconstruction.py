@@ -103,8 +103,8 @@ def drawn_inputs(model: ModelLike, inputs: Any) -> Tensor:
     if not isinstance(shown, Tensor) or shown.ndim not in (4, 5):
         kind = f"a tensor of {shown.ndim} axes" if isinstance(shown, Tensor) else ", ".join(inputs)
         raise UsageError(
-            f"Reconstructions need images or clips, as one tensor or as the masked view, but the data is "
-            f"{kind}: remove the hook, custom_hooks = dict(pictures=None) with maetool's runtime."
+            "Reconstructions are drawn of images or clips, as one tensor or as the masked view, but the data is "
+            f"{kind}: in training leave them out, custom_hooks = dict(pictures=None) with maetool's runtime."
         )
     return shown
 

@@ -104,5 +104,5 @@ def test_the_own_view_is_drawn(model):
 
 @pytest.mark.parametrize("inputs", [{"rgb": torch.zeros(1, 3, 8, 8)}, torch.zeros(1, 3, 8)])
 def test_other_data_is_not_drawn(inputs):
-    with pytest.raises(UsageError, match=r"need images or clips.*but the data is (rgb|a tensor of 3 axes)"):
+    with pytest.raises(UsageError, match=r"images or clips.*but the data is (rgb|a tensor of 3 axes)"):
         reconstruction_panel(tiny_model(), {"inputs": inputs})

@@ -35,8 +35,14 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a published state dict under maetool's names: the inverse of `to_published`."""
+    """Return a published state dict under maetool's names: the inverse of `to_published`.
+
+    Without a decoder a mask token is the encoder's, as in exported encoders that see blank places.
+    """
     names = PROBE_NAMES if "head.1.weight" in state else NAMES
+    if "mask_token" in state and not any(name.startswith("decoder_") for name in state):
+        others = {name: value for name, value in state.items() if name != "mask_token"}
+        return names.to_ours(others) | {"encoder.mask_token": state["mask_token"]}
     return names.to_ours(state)
 
 
