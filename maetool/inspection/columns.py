@@ -168,14 +168,13 @@ def _are_measurements(cells: Sequence[str]) -> bool:
 
 def _options(table: Table) -> dict[str, Any]:
     """Return the arguments that a `CsvDataset` of the table needs."""
-    groups, folds = table.of("group"), table.of("fold")
+    groups = table.of("group")
     options: dict[str, Any] = {"group_column": groups[0].name} if groups else {}
-    options |= {"fold": 0} if folds and not table.of("part") else {}
     if table.of("label"):
         return options
     named = [column for column in table.of("measurement") if column.name == "label"]
     findings, words = table.of("finding"), _of_classes(table)
-    others = [*table.of("measurement"), *table.of("text"), *groups[1:], *folds[:1]]
+    others = [*table.of("measurement"), *table.of("text"), *groups[1:]]
     if named or not (findings or words):
         chosen = [column.name for column in named or table.of("measurement")]
         options |= {"targets": chosen[0] if len(chosen) == 1 else chosen} if chosen else {}
@@ -206,10 +205,12 @@ def findings_of_table(table: Table) -> list[Finding]:
 
 
 def _of_folds(table: Table) -> Finding | None:
-    if "fold" not in table.options:
+    if not table.of("fold") or table.of("part"):
         return None
     column = table.of("fold")[0]
-    sentence = f"The column `{column.name}` has {column.different} folds: dataset.fold=0 holds the first out."
+    sentence = (
+        f"The column `{column.name}` has {column.different} folds: dataset.fold says which is held out, the first."
+    )
     return Finding("note", "parts", sentence)
 
 

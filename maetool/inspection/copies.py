@@ -145,7 +145,7 @@ def _under_two_labels(copies: Copies, parts: Mapping[str, Part]) -> list[Finding
     return [
         Finding(
             "error",
-            "labels",
+            "copies",
             f"{plural(len(torn), 'picture')} {'has' if len(torn) == 1 else 'have'} more than one label: "
             f"{_paths(torn[0], parts)} ({', '.join(labels)}). Decide which is right.",
         )

@@ -31,7 +31,8 @@ def most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
 def some(names: Sequence[object], number: int = 3) -> str:
     """Return the first `number` of `names`, and how many more there are."""
     more = f" and {len(names) - number:,} more" if len(names) > number else ""
-    return ", ".join(map(str, names[:number])) + more
+    joint = "; " if any(", " in str(name) or ": " in str(name) for name in names[:number]) else ", "
+    return joint.join(map(str, names[:number])) + more
 
 
 def plural(number: int, word: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maetool.data.codecs.image_size import MAX_PIXELS
+from maetool.data.codecs.options import ReadOptions
 from maetool.data.datasets.segmentation import CLASSES_FILE
 from maetool.data.datasets.subsets import evenly_spaced
 from maetool.errors import UsageError
@@ -21,18 +22,20 @@ from .labels import count_labels, findings_of_classes, summarise_numbers
 from .layout import Layout, find_layout
 from .masks import Masks, findings_of_masks, look_at_masks
 from .objects import findings_of_objects, look_at_objects
+from .offers import offer
 from .other_labels import findings_of_other_labels
 from .parts import Part, open_part, without_log
-from .paste import advice, commands_for
+from .paste import advice
 from .pixels import Broken, fitting_channels, look_at
 from .report import Report
-from .statistics import Statistics, options_for
+from .statistics import Statistics
 from .truth import findings_of_truth
 from .values import findings_of_values
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
 
 
+_WITH_GAPS = ReadOptions(gaps=True)
 _ALL = ""  # of the statistics, those of all parts
 
 
@@ -102,6 +105,7 @@ def _open(layout: Layout, arguments: dict[str, Any], in_chans: int) -> list[Part
             parts.append(open_part(name, place, in_chans, **arguments))
         except UsageError as error:
             problem = problem or error
+            layout.findings.append(Finding("error", "parts", f"{name}: {error}"))
     if problem and not parts:
         raise problem
     return _joined(parts)
@@ -109,8 +113,7 @@ def _open(layout: Layout, arguments: dict[str, Any], in_chans: int) -> list[Part
 
 def _joined(parts: list[Part]) -> list[Part]:
     """Return the parts, those joined that were to be held out of the same images, which could not be divided."""
-    places = [{name: value for name, value in part.place.items() if name != "part"} for part in parts]
-    if len(parts) < 2 or places[0] != places[1] or not (parts[0].problem or parts[1].problem):
+    if len(parts) < 2 or not (parts[0].undivided and parts[1].undivided):
         return parts
     return [replace(parts[0], name="all"), *parts[2:]]
 
@@ -154,8 +157,10 @@ def _report(
         masks=masks,
         objects={part.name: found for part in parts if (found := look_at_objects(part))},
     )
-    report.commands = _commands(report)
-    report.findings = most_severe_first(_findings(report, everything, root))
+    findings = _findings(report, everything, root)
+    report.commands = offer(report, findings)
+    findings += advice(report.commands, report.pixels.eight_bit, report.pixels.in_chans)
+    report.findings = most_severe_first(findings)
     return report
 
 
@@ -168,7 +173,9 @@ def _look(parts: Sequence[Part], in_chans: int, effort: Effort) -> tuple[dict[st
     with effort.bar("decoding", sum(map(len, chosen.values()))) as tell:
         for part in parts:
             found = Statistics(in_chans)
-            for look in look_at(part.source, chosen[part.name], in_chans, effort.workers, effort.max_pixels):
+            for look in look_at(
+                part.source, chosen[part.name], in_chans, effort.workers, effort.max_pixels, _WITH_GAPS
+            ):
                 tell()
                 found.add(look)
                 statistics[_ALL].add(look)
@@ -187,31 +194,6 @@ def _truth_files(root: Path, layout: Layout) -> list[str]:
         if "annotations" in place:
             found.append(os.path.abspath(root / place["annotations"] if layout.masks else place["annotations"]))
     return found
-
-
-def _commands(report: Report) -> list[Any]:
-    pixels = report.pixels
-    pixels_options = options_for(pixels, flat=1.0)
-    counts = pixels.remarks.counts
-    reading: dict[str, Any] = {"exif": True} if counts["exif"] else {}
-    reading |= (
-        {"nodata": "auto"} if counts["nodata"] and report.layout.task in ("pretraining", "classification") else {}
-    )
-    truth: dict[str, dict[str, Any]] = {}
-    model: list[str] = []
-    if report.masks and report.layout.masks:
-        truth = {part: report.layout.masks.arguments(part) for part in report.layout.parts}
-        if "val" not in truth:  # there is no other part, and the config names one
-            truth["val"] = dict(next(iter(truth.values())))
-        first = next(iter(truth))
-        truth[first] |= report.masks.arguments
-        model = [] if report.masks.named else [f"model.num_classes={len(report.masks.classes)}"]
-    elif any(part.has_boxes_alone for part in report.parts):
-        model = ["model.with_masks=False"]
-    elif report.table:
-        reading |= report.table.options
-    pictures = pixels.eight_bit and pixels.in_chans == 3
-    return commands_for(report.layout.task, report.data, pixels_options, reading, truth, model, pictures)
 
 
 def _of_problem(part: Part) -> Finding:
@@ -233,9 +215,8 @@ def _findings(report: Report, everything: Statistics, root: Path) -> list[Findin
     found += findings_of_table(report.table) if report.table else []
     found += findings_of_groups(report.parts)
     found += findings_of_classes(report.classes) if report.classes else []
-    if report.masks and report.layout.masks:
-        found += findings_of_masks(report.masks, report.layout.masks)
+    found += findings_of_masks(report.masks) if report.masks else []
     found += [*findings_of_files(report.files), *findings_of_tables_beside(root)]
     if root.is_dir() and not report.objects:
         found += findings_of_other_labels(root)
-    return found + advice(report.commands, report.pixels.eight_bit, report.pixels.in_chans)
+    return found

@@ -61,6 +61,8 @@ def find_layout(root: Path, task: str | None = None) -> Layout:
             f"{root} has no folder of masks beside one of images: expected such as {root}/images/training and "
             f"{root}/annotations/training, whose files have the same names."
         )
+    if task == "regression" and "csv_file" not in places(root, True)[0]:
+        raise UsageError(f"{root} is no table, but numbers to predict stand in the columns of one: pass a table.")
     if task in ("classification", "regression") or (task is None and _has_labels(root)):
         return _with_labels(root, task)
     return Layout("pretraining", _words(root), _parts(*places(root, False), test_place(root, False)))
@@ -141,5 +143,5 @@ def _is_coco(path: Path) -> bool:
     try:
         content = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError):
-        return False
+        return "annotation" in path.stem.lower()  # damaged, which the reader says
     return isinstance(content, dict) and len(_SECTIONS & content.keys()) >= 2

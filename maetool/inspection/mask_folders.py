@@ -27,13 +27,11 @@ class MaskFolders:
     Attributes:
         folders: part to the folders of images and masks, as seen from the root.
         image_suffix, annotation_suffix: what follows the name that an image and its mask share.
-        lonely: images without a mask, and masks without an image.
     """
 
     folders: dict[str, tuple[str, str]]
     image_suffix: str
     annotation_suffix: str
-    lonely: tuple[list[str], list[str]]
 
     def arguments(self, part: str) -> dict[str, str]:
         """Return the arguments of a `SegmentationDataset` that say where a part is."""
@@ -57,7 +55,6 @@ def find_masks(root: Path) -> MaskFolders | None:
     """
     folders: dict[str, tuple[str, str]] = {}
     suffixes: Counter[tuple[str, str]] = Counter()
-    lonely: tuple[list[str], list[str]] = ([], [])
     for part, images, masks in _candidates(root):
         names = [list(_names_in(root / folder)) for folder in (images, masks)]
         found = _suffixes(*names)
@@ -70,13 +67,10 @@ def find_masks(root: Path) -> MaskFolders | None:
             )
         folders[part] = images, masks
         suffixes[found] += 1
-        stems = [_stems(each, suffix) for each, suffix in zip(names, found, strict=True)]
-        lonely[0].extend(f"{images}/{name}" for name in sorted(stems[0] - stems[1]))
-        lonely[1].extend(f"{masks}/{name}" for name in sorted(stems[1] - stems[0]))
     if not folders:
         return None
     (image_suffix, mask_suffix), _ = suffixes.most_common(1)[0]
-    return MaskFolders(dict(sorted(folders.items(), key=_order)), image_suffix, mask_suffix, lonely)
+    return MaskFolders(dict(sorted(folders.items(), key=_order)), image_suffix, mask_suffix)
 
 
 def _order(item: tuple[str, Any]) -> int:

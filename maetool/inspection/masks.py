@@ -1,6 +1,5 @@
 """What the masks of a data set hold: their values, and what these mean."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes, read_
 from maetool.data.datasets.subsets import evenly_spaced
 from maetool.errors import UsageError
 
-from .findings import Finding, plural, some
+from .findings import Finding, some
 from .mask_folders import MaskFolders
 
 _IGNORED = 255
@@ -107,12 +106,12 @@ def _numbered(counts: dict[int, int]) -> list[str]:
     return [f"class{number}" for number in range(max([*_classes_in(counts), 1]) + 1)]
 
 
-def findings_of_masks(masks: Masks, folders: MaskFolders) -> list[Finding]:
+def findings_of_masks(masks: Masks) -> list[Finding]:
     """Return what is worth saying about `masks` and their `folders`."""
-    found = [_of_pairs(kind, names) for kind, names in zip(("mask", "image"), folders.lonely, strict=True) if names]
+    found = []
     if masks.broken:
         share = f"{len(masks.broken):,} of {masks.looked_at + len(masks.broken):,} masks cannot be read"
-        found.append(Finding("error", "masks", f"{share}: {some(masks.broken, 2)}."))
+        found.append(Finding("error", "truth" if masks.counts else "masks", f"{share}: {some(masks.broken, 1)}."))
     if not masks.counts:
         return found
     found += _of_convention(masks)
@@ -129,11 +128,6 @@ def findings_of_masks(masks: Masks, folders: MaskFolders) -> list[Finding]:
         of = f"{masks.palettes:,} of {masks.looked_at:,} masks"
         found.append(Finding("note", "masks", f"{of} have a palette: the numbers count, not the colours."))
     return found
-
-
-def _of_pairs(kind: str, names: Sequence[str]) -> Finding:
-    sentence = f"{plural(len(names), 'file')} without {kind} (first {names[0]}): add it, remove the other too, or list "
-    return Finding("error", "masks", sentence + "the names to use in a text file, dataset.names.")
 
 
 def _of_convention(masks: Masks) -> list[Finding]:

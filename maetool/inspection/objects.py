@@ -1,6 +1,7 @@
 """What COCO's annotation files hold: objects, crowds, and what cannot be drawn."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,6 @@ def findings_of_objects(part: Part, found: Objects) -> list[Finding]:
     never = [name for name, count in found.classes.items() if not count]
     if never and part.name in ("train", "all"):
         sentences.append(("warning", f"No object of {part.name} is of {some([f'`{name}`' for name in never])}."))
-    if found.ids != "1 to K":
+    if found.ids != "1 to K" and not Path(part.place["annotations"]).is_dir():
         sentences.append(("note", f"The ids of the categories are {found.ids}; they are numbered anew inside."))
     return [Finding(severity, "objects", sentence) for severity, sentence in sentences]

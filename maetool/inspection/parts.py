@@ -30,6 +30,7 @@ class Part:
         source: its images.
         dataset: as a training has it, broken files and all; None where it cannot be opened.
         problem: why a training would not open it, "" where it would.
+        undivided: it was to be held out, or what is left then, but all images are in it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Part:
     source: Source
     dataset: Any
     problem: str
+    undivided: bool = False
 
     @property
     def has_boxes_alone(self) -> bool:
@@ -87,8 +89,9 @@ def open_part(name: str, place: Mapping[str, Any], in_chans: int = 3, **options:
         except UsageError as error:
             problem = problem or str(error)
             continue
-        return Part(name, {**place, **options}, dataset.files, dataset, problem)
-    return Part(name, {**place, **options}, _plain_files(wanted, problem), None, problem)
+        undivided = wanted.get("part") != place.get("part")
+        return Part(name, {**place, **options}, dataset.files, dataset, problem, undivided)
+    return Part(name, {**place, **options}, _plain_files(wanted, problem), None, problem, "part" in place)
 
 
 def _plain_files(place: Mapping[str, Any], problem: str) -> Source:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from maetool.data.codecs.arrays import array_shape, is_array
 from maetool.data.codecs.image_size import MAX_PIXELS, most_bytes, open_by_pillow
 from maetool.data.codecs.images import UnreadableImage, decode_image
+from maetool.data.codecs.options import AS_STORED, ReadOptions
 from maetool.data.codecs.remarks import Traits, traits_of
 from maetool.data.sources.base import Source
 
@@ -28,6 +30,7 @@ class Look:
         eight_bit: it holds 8-bit values.
         whole: all values are whole numbers.
         grey: all channels are equal.
+        gaps: it holds NaN or infinity, or the file says that a value marks pixels without data.
         size: (H, W).
         lowest, highest: its values, in the stored unit.
         moments: means of the values and of their squares, float64 (2, C).
@@ -41,6 +44,7 @@ class Look:
     eight_bit: bool
     whole: bool
     grey: bool
+    gaps: bool
     size: tuple[int, int]
     lowest: float
     highest: float
@@ -58,7 +62,12 @@ class Broken:
 
 
 def look_at(
-    files: Source, indices: Iterable[int], in_chans: int, workers: int = 1, max_pixels: int = MAX_PIXELS
+    files: Source,
+    indices: Iterable[int],
+    in_chans: int,
+    workers: int = 1,
+    max_pixels: int = MAX_PIXELS,
+    options: ReadOptions = AS_STORED,
 ) -> Iterator[Look | Broken]:
     """Yield a look at each of some files, in their order.
 
@@ -68,37 +77,52 @@ def look_at(
         in_chans: channels to read them with.
         workers: threads that read and decode.
         max_pixels: see `decode_image`.
+        options: how they are read; with `gaps` these do not count in the values.
     """
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(lambda index: _look(files, index, in_chans, max_pixels), indices)
+        yield from pool.map(lambda index: _look(files, index, in_chans, max_pixels, options), indices)
 
 
-def _look(files: Source, index: int, in_chans: int, max_pixels: int) -> Look | Broken:
+def _look(files: Source, index: int, in_chans: int, max_pixels: int, options: ReadOptions) -> Look | Broken:
     try:
         path, data = files.read(index, most_bytes(max_pixels))
-        image = decode_image(data, in_chans, name=path, max_pixels=max_pixels)  # (C, H, W)
+        image = decode_image(data, in_chans, name=path, max_pixels=max_pixels, options=options)  # (C, H, W)
         channels = channels_of(data, path)
     except UnreadableImage as error:
         return Broken(index, str(error))
-    pixels = image.flatten(1).double() if image.numel() < 2**22 else image.flatten(1).float()
-    var, mean = torch.var_mean(pixels, dim=1, correction=0)
-    stored, eight_bit = np.ascontiguousarray(image.numpy()), image.dtype == torch.uint8
-    digest = hashlib.blake2b(f"{stored.dtype} {stored.shape}".encode(), digest_size=16)
-    digest.update(stored.data)
+    eight_bit = image.dtype == torch.uint8
+    values = image if eight_bit or not options.gaps else image[:, image.isfinite().all(dim=0)]
+    if not values.numel():
+        return Broken(index, f"{path}: it has no pixel with data")
     return Look(
         index=index,
         channels=channels,
         array=is_array(data),
         eight_bit=eight_bit,
-        whole=eight_bit or bool((image == image.floor()).all()),
-        grey=bool((image == image[:1]).all()),
+        whole=eight_bit or bool((values == values.floor()).all()),
+        grey=bool((values == values[:1]).all()),
+        gaps=values.shape[1:].numel() < image.shape[1:].numel(),
         size=(int(image.shape[1]), int(image.shape[2])),
-        lowest=float(image.min()),
-        highest=float(image.max()),
-        moments=torch.stack([mean, var + mean**2]).double().numpy(),
-        traits=traits_of(data, image),
-        digest=digest.digest(),
+        lowest=float(values.min()),
+        highest=float(values.max()),
+        moments=_moments(values),
+        traits=traits_of(data, values),
+        digest=_digest(image),
     )
+
+
+def _moments(values: Tensor) -> np.ndarray:
+    """Return the means of values (C, *) and of their squares, float64 (2, C)."""
+    pixels = values.flatten(1).double() if values.numel() < 2**22 else values.flatten(1).float()
+    var, mean = torch.var_mean(pixels, dim=1, correction=0)
+    return torch.stack([mean, var + mean**2]).double().numpy()
+
+
+def _digest(image: Tensor) -> bytes:
+    stored = np.ascontiguousarray(image.numpy())
+    digest = hashlib.blake2b(f"{stored.dtype} {stored.shape}".encode(), digest_size=16)
+    digest.update(stored.data)
+    return digest.digest()
 
 
 def fitting_channels(files: Source, indices: Iterable[int], max_pixels: int = MAX_PIXELS) -> int:

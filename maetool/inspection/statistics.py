@@ -26,6 +26,7 @@ class Statistics:
         eight_bit: whether every image holds 8-bit values.
         whole: whether all values are whole numbers.
         grey: files whose channels are all equal.
+        gaps: files with pixels without data.
         lowest, highest: of all values, in the stored unit.
         mean: of each channel, in the units of the stored values; every image counts the same.
         std: the same for the standard deviation.
@@ -40,6 +41,7 @@ class Statistics:
     eight_bit: bool = True
     whole: bool = True
     grey: int = 0
+    gaps: int = 0
     lowest: float = float("inf")
     highest: float = float("-inf")
     mean: list[float] = field(default_factory=list)
@@ -60,6 +62,7 @@ class Statistics:
         self.eight_bit &= look.eight_bit
         self.whole &= look.whole
         self.grey += look.grey
+        self.gaps += look.gaps
         self.lowest, self.highest = min(self.lowest, look.lowest), max(self.highest, look.highest)
         self.sizes.append(look.size)
         self.remarks.add(look.traits)

@@ -23,6 +23,8 @@ def to_text(report: Report) -> str:
     lines += ["", *_findings(report)]
     for command in report.commands:
         lines += ["", f"To train ({command.task}):", command.to_text()]
+    if report.layout.task not in [command.task for command in report.commands]:
+        lines += ["", f"Of {report.layout.task} no command is offered: it would be refused for the errors above."]
     return "\n".join(map(printable, lines))
 
 
@@ -41,8 +43,9 @@ def _row(name: str, text: str) -> list[str]:
 def _head(report: Report) -> list[str]:
     names = {"all": "images"}
     parts = ", ".join(f"{names.get(part.name, part.name)} {len(part.source):,}" for part in report.parts)
-    held = [part for part in report.parts if part.place.get("part") == "val"]
-    extra = "; a fifth is held out for val, as no part is named so" if held else ""
+    held = [part.place for part in report.parts if part.place.get("part") == "val"]
+    share = "a fifth" if not held or held[0].get("fold") is None else f"fold {held[0]['fold']}"
+    extra = f"; {share} is held out for val, as no part is named so" if held else ""
     return [*_row("data", f"{report.data}: {report.layout.words}"), *_row("parts", parts + extra)]
 
 

@@ -17,6 +17,12 @@ def findings_of_values(found: Statistics) -> list[Finding]:
         return findings
     findings += [Finding("warning", "pixels", sentence) for sentence in found.remarks.lines()]
     findings += [each for each in (_of_channels(found), _of_stacks(found), _of_range(found), *_of_sizes(found)) if each]
+    if found.gaps > found.remarks.counts["nodata"]:
+        sentence = (
+            f"{found.gaps:,} of {len(found.sizes):,} images hold NaN or infinity, and are refused without nodata: "
+            'dataset.nodata="auto" leaves these pixels out.'
+        )
+        findings.append(Finding("warning", "pixels", sentence))
     if flat := flat_channels(found):
         names = ", ".join(map(str, flat))
         sentence = f"Channel {names} has one value everywhere: leave it out; the options give it the deviation 1."

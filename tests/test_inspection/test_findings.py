@@ -161,7 +161,7 @@ def test_classes_of_one_part_alone(data):
             {"label_columns": ["a", "b"]},
             "`age` for none of them",
         ),
-        ("path,label,fold", lambda i: f"{i % 2},{i // 7}", {"fold": 0}, "has 3 folds: dataset.fold=0"),
+        ("path,label,fold", lambda i: f"{i % 2},{i // 7}", {}, "has 3 folds: dataset.fold says which"),
     ],
 )
 def test_tables(data, header, row, options, sentence):
@@ -217,13 +217,47 @@ def test_masks_that_do_not_fit(data):
     assert "1 image of 3 tried in all cannot be used" in said(inspect_data(data.root), "error")
     (data.root / "masks" / "1.png").unlink()
     report = inspect_data(data.root)
-    assert "1 file without mask (first images/1)" in said(report, "error")
+    assert "1 of 3 names have no PNG of classes" in said(report, "error")
     assert len(report.parts[0].source) == 3  # the images are looked at all the same
 
 
 def test_lossy_masks(data):
     data.masks("images", "masks", [0, 1], [0, 1], ending=".jpg")
     assert "is a JPEG or lossy WebP" in said(inspect_data(data.root), "error")
+
+
+def test_gaps(data):
+    """They do not count in mean and deviation, and the options say how they are read."""
+    for number in range(3):
+        array = picture(number)[..., 0].astype(np.float32)
+        array[:4] = (np.nan, np.inf, -np.inf)[number]
+        data.array(f"{number}.npy", array)
+    report = inspect_data(data.root)
+    assert "3 of 3 images hold NaN or infinity, and are refused without nodata" in said(report, "warning")
+    assert "train_dataloader.dataset.nodata=auto" in report.commands[0].options
+    assert report.pixels.mean == pytest.approx([np.mean([picture(i)[4:, :, 0] for i in range(3)])], rel=1e-5)
+
+
+def unlabelled_table(data):
+    return data.table("t.csv", "path,label", "0.png,a", "1.png,b", "2.png,").root / "t.csv"
+
+
+def grey_masks(data):
+    return data.masks("images", "masks", *[[0, 255]] * 3).root
+
+
+@pytest.mark.parametrize(("make", "offered"), [(unlabelled_table, []), (grey_masks, ["pretraining"])])
+def test_what_would_be_refused_is_not_offered(data, make, offered):
+    report = inspect_data(make(data))
+    assert [command.task for command in report.commands] == offered
+    assert f"Of {report.layout.task} no command is offered" in to_text(report)
+
+
+def test_a_part_without_images_is_told(data):
+    classes(data, **{"train/a": 6, "train/b": 6}).text("val/notes.txt", "x")
+    report = inspect_data(data.root)
+    assert "val: No image in" in said(report, "error")
+    assert [part.name for part in report.parts] == ["train"]
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,39 @@ def test_objects(data, places, parts):
     assert not report.problems
 
 
+VOC = """<annotation><size><width>32</width><height>24</height></size><object><name>cat</name>
+<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>12</xmax><ymax>12</ymax></bndbox></object></annotation>"""
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "task"),
+    [
+        ("0 0.5 0.5 0.25 0.5\n", "labels/{}.txt", "detection"),
+        ("0 .1 .1 .9 .1 .9 .9\n1 1e-1 0.5 0.2 0.2\n", "labels/{}.txt", "detection"),
+        (VOC, "labels/{}.xml", "detection"),
+        ("a photo of 2 cats\n", "labels/{}.txt", "pretraining"),
+        ("0 12 5\n", "labels/{}.txt", "pretraining"),
+    ],
+)
+def test_files_of_boxes_are_known_by_their_content(data, text, place, task):
+    for number in range(4):
+        data.images(f"images/{number}.jpg").text(place.format(number), text)
+    data.text("data.yaml", "names: [cat, dog]\n")
+    report = inspect_data(data.root)
+    assert report.layout.task == task
+    assert parts_of(report) == ({"train": 3, "val": 1} if task == "detection" else {"all": 4})
+    assert not report.problems
+
+
+def test_boxes_and_masks(data):
+    for number in range(4):
+        data.images(f"JPEGImages/{number}.jpg").text(f"Annotations/{number}.xml", VOC)
+        data.array(f"SegmentationClass/{number}.png", mask())
+    assert inspect_data(data.root).layout.task == "detection"
+    assert any("`--task segmentation` looks at those" in f.sentence for f in inspect_data(data.root).findings)
+    assert inspect_data(data.root, "segmentation").layout.task == "segmentation"
+
+
 def test_a_table_of_parts(data):
     rows = [f"{i}.png,{'ab'[i % 2]},{('train', 'dev', 'holdout')[i % 3]}" for i in range(12)]
     data.table("t.csv", "path,label,split", *rows)
@@ -113,7 +146,10 @@ def test_other_json_is_no_annotation(data):
     assert inspect_data(data.root).layout.task == "pretraining"
 
 
-@pytest.mark.parametrize(("task", "sentence"), [("segmentation", "no folder of masks"), ("detection", "annotations")])
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [("segmentation", "no folder of masks"), ("detection", "annotations"), ("regression", "is no table")],
+)
 def test_a_task_without_its_truth(data, task, sentence):
     data.images(*FOUR)
     with pytest.raises(UsageError, match=sentence):
