@@ -56,7 +56,7 @@ def places(root: Path | str, labelled: bool) -> tuple[Place, Place]:
     return _held_out(_folder(_content(root), labelled), labelled)
 
 
-def test_place(root: Path, labelled: bool) -> Place | None:
+def test_place(root: Path | str, labelled: bool) -> Place | None:
     """Return the arguments of a dataset of the test part, which `places` leaves out; None if there is none.
 
     Args:
@@ -65,11 +65,13 @@ def test_place(root: Path, labelled: bool) -> Place | None:
     Raises:
         UsageError: see `places`.
     """
-    root = root.expanduser()
-    if is_table(root):
-        return {**_csv(root), "split": "test"} if "test" in parts_of_table(root) else None
-    if not _is_folder_of_images(root):
-        return None
+    root = root if is_url(root) else Path(root).expanduser()
+    source = source_for(root)
+    if source["type"] == "TableSource":
+        return {**_csv(Path(root)), "split": "test"} if "test" in parts_of_table(root) else None
+    if isinstance(root, str) or not _is_folder_of_images(root):
+        part = parts_at(source).get("test")
+        return part and {"type": "SourceDataset", "source": part, "with_labels": labelled and knows_labels(part)}
     tables = _parts(path for path in sorted(root.iterdir()) if is_table(path) and path.is_file())
     if "train" in tables:
         return _csv(tables["test"]) if "test" in tables else None

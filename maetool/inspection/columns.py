@@ -208,9 +208,7 @@ def _of_folds(table: Table) -> Finding | None:
     if not table.of("fold") or table.of("part"):
         return None
     column = table.of("fold")[0]
-    sentence = (
-        f"The column `{column.name}` has {column.different} folds: dataset.fold says which is held out, the first."
-    )
+    sentence = f"The column `{column.name}` has {column.different} folds: dataset.fold says which is held out."
     return Finding("note", "parts", sentence)
 
 

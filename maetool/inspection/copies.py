@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.sources.base import Labels, Source
 
+from .bars import Bar, no_bar
 from .findings import Finding, plural, some
 from .parts import Part
 
@@ -47,7 +48,7 @@ def find_copies(
     sources: Mapping[str, Source],
     pixels: Mapping[Place, bytes],
     workers: int = 1,
-    tell: Callable[[], object] = lambda: None,
+    bar: Bar = no_bar,
 ) -> Copies:
     """Return the images that are equal byte by byte, and of those that were decoded, pixel by pixel.
 
@@ -55,15 +56,14 @@ def find_copies(
         sources: the images of each part.
         pixels: digest of the pixels of some images.
         workers: threads that read.
-        tell: called after each image.
+        bar: see `Bar`; it counts the images that are read, those of whose size there are others.
     """
     places = [(part, index) for part, source in sources.items() for index in range(len(source))]
     same_size = _sharing(places, lambda place: _size_of(sources[place[0]], place[1]))
     digests: dict[Place, bytes] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        for place, digest in zip(
-            same_size, pool.map(lambda place: _digest(sources[place[0]], place[1]), same_size), strict=True
-        ):
+    with ThreadPoolExecutor(workers) as pool, bar("comparing", len(same_size)) as tell:
+        found = pool.map(lambda place: _digest(sources[place[0]], place[1]), same_size)
+        for place, digest in zip(same_size, found, strict=True):
             tell()
             if digest is not None:
                 digests[place] = digest

@@ -1,8 +1,7 @@
 """Looks at a data set as a training would, and further."""
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.codecs.options import ReadOptions
 from maetool.data.datasets.segmentation import CLASSES_FILE
 from maetool.data.datasets.subsets import evenly_spaced
+from maetool.data.sources.remote_system import is_url
 from maetool.errors import UsageError
 
+from .bars import Bar, no_bar
 from .columns import Table, findings_of_table, findings_of_tables_beside, look_at_table
 from .copies import Place, find_copies, findings_of_copies
 from .files import count_files, findings_of_files
@@ -32,15 +33,8 @@ from .statistics import Statistics
 from .truth import findings_of_truth
 from .values import findings_of_values
 
-Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
-
-
 _WITH_GAPS = ReadOptions(gaps=True)
 _ALL = ""  # of the statistics, those of all parts
-
-
-def _no_bar(what: str, total: int) -> AbstractContextManager[Callable[[], object]]:
-    return nullcontext(lambda: None)
 
 
 @dataclass(frozen=True)
@@ -51,13 +45,13 @@ class Effort:
         max_images: images of all parts together that are decoded; all are counted and compared by their bytes.
         workers: threads that read and decode.
         max_pixels: see `decode_image`.
-        bar: makes a context in which a function is called after each of so many images.
+        bar: shows the progress.
     """
 
     max_images: int = 2000
     workers: int = 1
     max_pixels: int = MAX_PIXELS
-    bar: Bar = _no_bar
+    bar: Bar = no_bar
 
 
 def inspect_data(data: str | Path, task: str | None = None, effort: Effort | None = None) -> Report:
@@ -73,9 +67,9 @@ def inspect_data(data: str | Path, task: str | None = None, effort: Effort | Non
     """
     effort = effort or Effort()
     with without_log():
-        root = Path(data).expanduser()
+        root = str(data) if is_url(data) else Path(data).expanduser()
         layout = find_layout(root, task)
-        masks = look_at_masks(root, layout.masks, effort.max_pixels) if layout.masks else None
+        masks = look_at_masks(Path(root), layout.masks, effort.max_pixels) if layout.masks else None
         table = _table_of(layout)
         if table and "targets" in table.options and layout.task == "classification":
             layout = replace(layout, task="regression")
@@ -83,7 +77,7 @@ def inspect_data(data: str | Path, task: str | None = None, effort: Effort | Non
         parts = _open(layout, arguments, 3)
         in_chans = _in_chans(parts, effort)
         parts = parts if in_chans == 3 else _open(layout, arguments, in_chans)
-        return _report(str(data), root, layout, parts, in_chans, masks, table, effort)
+        return _report(str(data), Path(root), layout, parts, in_chans, masks, table, effort)
 
 
 def _table_of(layout: Layout) -> Table | None:
@@ -138,9 +132,7 @@ def _report(
     first, everything = statistics[parts[0].name], statistics[_ALL]
     if not first.sizes:
         raise UsageError(f"No image of {data} can be read; the first: {first.broken[0]}.")
-    total = sum(map(len, sources.values()))
-    with effort.bar("comparing", total) as tell:
-        copies = find_copies(sources, digests, effort.workers, tell)
+    copies = find_copies(sources, digests, effort.workers, effort.bar)
     report = Report(
         data=data,
         layout=layout,

@@ -9,7 +9,7 @@ from typing import Any
 from maetool.config.coco_places import coco_places, test_of_coco
 from maetool.config.object_places import object_parts
 from maetool.config.places import places, test_place
-from maetool.data.sources.kinds import has_classes, source_for
+from maetool.data.sources.kinds import has_classes, knows_labels, source_for
 from maetool.errors import UsageError
 from maetool.reading import read_file
 
@@ -41,21 +41,22 @@ class Layout:
     findings: list[Finding] = field(default_factory=list)
 
 
-def find_layout(root: Path, task: str | None = None) -> Layout:
+def find_layout(root: Path | str, task: str | None = None) -> Layout:
     """Return how the data at `root` is laid out.
 
     Args:
-        root: what `--data` takes.
+        root: what `--data` takes; text where it is a URL.
         task: what it is for; None, what its truth is for.
 
     Raises:
         UsageError: nothing there that can be read, or not the truth of the task.
     """
-    masks = find_masks(root) if root.is_dir() and task in (None, "segmentation") else None
-    if task in (None, "detection") and (task or _has_coco(root) or _has_boxes(root)):
-        return _with_objects(root, masks)
+    folder = root if isinstance(root, Path) and root.is_dir() else None
+    masks = find_masks(folder) if folder and task in (None, "segmentation") else None
+    if task == "detection" or (task is None and folder and (_has_coco(folder) or _has_boxes(folder))):
+        return _with_objects(Path(root), masks)
     if masks:
-        return Layout("segmentation", "images with masks", masks.places(root), masks)
+        return Layout("segmentation", "images with masks", masks.places(Path(root)), masks)
     if task == "segmentation":
         raise UsageError(
             f"{root} has no folder of masks beside one of images: expected such as {root}/images/training and "
@@ -77,19 +78,19 @@ def _with_objects(root: Path, masks: MaskFolders | None) -> Layout:
     return Layout("detection", words, _parts(train, val, test_of_coco(root)), None, findings)
 
 
-def _with_labels(root: Path, task: str | None) -> Layout:
+def _with_labels(root: Path | str, task: str | None) -> Layout:
     is_table = "csv_file" in places(root, True)[0]
     words = "a table" if is_table else f"{_words(root)} with classes"
     parts = _parts(*places(root, True), test_place(root, True))
     return Layout(task or "classification", words, parts)
 
 
-def _words(root: Path) -> str:
-    if root.is_file():
-        return f"a file {root.suffix}" if source_for(root)["type"] != "FolderSource" else "a list of images"
-    kind = source_for(root)["type"] if root.is_dir() else "FolderSource"
-    names = {"FolderSource": "a folder of images", "ShardSource": "shards of prepare_dataset"}
-    names |= {"ArchiveSource": "archives", "WebDatasetSource": "shards of WebDataset", "LmdbSource": "an LMDB"}
+def _words(root: Path | str) -> str:
+    kind = source_for(root)["type"]
+    folder = "a list of images" if isinstance(root, Path) and root.is_file() else "a folder of images"
+    names = {"FolderSource": folder, "ShardSource": "shards of prepare_dataset", "ArchiveSource": "archives of images"}
+    names |= {"WebDatasetSource": "shards of WebDataset", "LmdbSource": "an LMDB of images"}
+    names |= {"HuggingFaceSource": "a data set of Hugging Face", "RemoteSource": "images on another machine"}
     return names.get(kind, f"a {kind}")
 
 
@@ -103,16 +104,16 @@ def _parts(
     return parts | ({"test": dict(test)} if test else {})
 
 
-def _has_labels(root: Path) -> bool:
+def _has_labels(root: Path | str) -> bool:
     """Return whether there is a table, or where the training images lie, two or more folders of classes."""
     train, _ = places(root, True)
     if "csv_file" in train:
         return True
-    where = train.get("root", root)
-    if "source" in train:
-        where = train["source"].get("root") or train["source"].get("name") or root
     try:
-        return has_classes(where) and (not Path(where).is_dir() or _class_folders(Path(where)) != 1)
+        if "source" in train:
+            return knows_labels(train["source"])
+        where = Path(train["root"])
+        return has_classes(where) and (not where.is_dir() or _class_folders(where) != 1)
     except UsageError:
         return False
 
@@ -123,8 +124,6 @@ def _class_folders(where: Path) -> int:
 
 def _has_coco(root: Path) -> bool:
     """Return whether the folder, its `annotations` or its folders of parts hold a JSON file as COCO's are."""
-    if not root.is_dir():
-        return False
     files = [path for pattern in ("*.json", "*/*.json") for path in sorted(root.glob(pattern))]
     return any(map(_is_coco, files[:20]))
 
@@ -132,7 +131,7 @@ def _has_coco(root: Path) -> bool:
 def _has_boxes(root: Path) -> bool:
     """Return whether there are images with a file of boxes each."""
     try:
-        return root.is_dir() and any(holds_boxes(files) for _, files in object_parts(root).values())
+        return any(holds_boxes(files) for _, files in object_parts(root).values())
     except UsageError:
         return False
 

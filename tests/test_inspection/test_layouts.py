@@ -141,6 +141,20 @@ def test_a_list_and_an_archive(data):
     assert dict(report.files.used) == {".jpg": 4}
 
 
+def test_parts_in_an_archive_and_on_another_machine(data):
+    pytest.importorskip("fsspec")
+    data.images(*(f"set/{part}/{name}/{i}.png" for part in ("Train", "valid", "test") for name in "ab" for i in "012"))
+    with zipfile.ZipFile(data.root / "x.zip", "w") as archive:
+        for path in (data.root / "set").rglob("*.png"):
+            archive.write(path, path.relative_to(data.root / "set"))
+    for place in (data.root / "x.zip", f"file://{data.root}/set"):
+        report = inspect_data(place)
+        assert report.layout.task == "classification"
+        assert report.classes.counts == dict.fromkeys(("train", "val", "test"), [3, 3])
+        assert report.files.used == {".png": 18}
+        assert f"--data {place}" in report.commands[0].to_text()
+
+
 def test_other_json_is_no_annotation(data):
     data.images(*FOUR).text("meta.json", '{"images": 4}')
     assert inspect_data(data.root).layout.task == "pretraining"
