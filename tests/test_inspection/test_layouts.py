@@ -150,7 +150,7 @@ def test_parts_in_an_archive_and_on_another_machine(data):
     for place in (data.root / "x.zip", f"file://{data.root}/set"):
         report = inspect_data(place)
         assert report.layout.task == "classification"
-        assert report.classes.counts == dict.fromkeys(("train", "val", "test"), [3, 3])
+        assert report.classes.counts == {part: [3, 3] for part in ("train", "val", "test")}
         assert report.files.used == {".png": 18}
         assert f"--data {place}" in report.commands[0].to_text()
 
