@@ -72,8 +72,8 @@ class CocoScores:
         if kind == "mask":
             _check_masks(truth["images"], counted)
         index = _Index(truth)
-        known, found = index.of(counted), index.of(_results(detections, kind))
-        evaluator = COCOeval_faster(known, found, KINDS[kind])
+        known, detected = index.of(counted), index.of(_results(detections, kind))
+        evaluator = COCOeval_faster(known, detected, KINDS[kind])
         evaluator.params.maxDets = [1, 10, most]
         if image_ids is not None:
             evaluator.params.imgIds = sorted(index.images[each] for each in image_ids)

@@ -56,11 +56,11 @@ class RegressionEvaluator(BaseEvaluator):
     def measure(self, model: ModelLike, data: EvaluationData) -> dict[str, float]:
         """Return the metrics."""
         self.check_dataset(data.dataset)
-        found = data.features({"predicted": _predicted})
+        features = data.features({"predicted": _predicted})
         self.names = _aligned_names(list(data.dataset.targets), list(data.trained_classes))
         order = [data.dataset.targets.index(name) for name in self.names]
-        self.predicted, self.true = found["predicted"].double().numpy(), found["label"][:, order].double().numpy()
-        self.images = [data.dataset.name_of(i) for i in found["index"].tolist()]
+        self.predicted, self.true = features["predicted"].double().numpy(), features["label"][:, order].double().numpy()
+        self.images = [data.dataset.name_of(i) for i in features["index"].tolist()]
         errors = self._errors()
         return {name: _mean([each[name] for each in errors]) for name in self.metric_names}
 

@@ -90,9 +90,9 @@ def look(logits: Logits, images: Tensor, scales: Sequence[float], flip: bool) ->
         return logits(images)
     total, number = torch.zeros((), device=images.device), 0
     for number, (view, mirrored) in enumerate(_views(images, scales, flip), start=1):
-        found = _probabilities(logits, view, mirrored, images.shape[2:])
-        total = total.expand_as(found).clone() if number == 1 else total
-        total += found  # in place, because large images have little memory to spare
+        shares = _probabilities(logits, view, mirrored, images.shape[2:])
+        total = total.expand_as(shares).clone() if number == 1 else total
+        total += shares  # in place, because large images have little memory to spare
     return total.div_(number).clamp_(min=1e-12).log_()
 
 

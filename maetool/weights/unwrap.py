@@ -101,11 +101,11 @@ def _place(state: State, source: Any) -> tuple[str, ...]:
     """Return the keys that lead to the weights; no keys if the file is the state dict."""
     if "meta" in state and _holds_tensors(state.get("state_dict")):
         return ("state_dict",)  # whatever a runner stores beside its model's
-    found = list(_sets(state, ()))
-    known = [place for place in found if place and place[-1] in _PLACES]
+    sets = list(_sets(state, ()))
+    known = [place for place in sets if place and place[-1] in _PLACES]
     # What holds such a place holds counters beside it.
     inner = [place for place in known if not any(other[: len(place)] == place != other for other in known)]
-    places = inner or (found[:1] if () in found else found)
+    places = inner or (sets[:1] if () in sets else sets)
     if not places:
         raise UsageError(f"{source} holds no weights (found {', '.join(map(str, state))}): pass a model's checkpoint.")
     if len(places) > 1 and "meta" not in state:

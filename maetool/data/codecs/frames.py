@@ -111,8 +111,8 @@ class _Pages:
         with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
             series = tiff.series[:1] if tiff.series[0].kind in _SLIDES else tiff.series
             pages = {page.index for each in series for page in each.levels[0].pages if page is not None}
-            whole = [page.index for page in tiff.pages if not int(page.keyframe.subfiletype) & _NOT_FRAMES]
-        self.pages = [index for index in whole if index in pages] or [0]
+            frames = [page.index for page in tiff.pages if not int(page.keyframe.subfiletype) & _NOT_FRAMES]
+        self.pages = [index for index in frames if index in pages] or [0]
         self.count = len(self.pages)
 
     def encode(self, frame: int) -> bytes:

@@ -53,10 +53,10 @@ def files_of(root: str, folder: str, ending: str) -> list[str]:
     """
     index: FileIndex = index_files(root)
     images = {os.path.dirname(index.path(place)) for place in range(len(index))}
-    found: list[str] = [*images, root]
+    paths: list[str] = [*images, root]
     for place, _, names in os.walk(folder):
-        found += [place, *(os.path.join(place, name) for name in sorted(names) if name.lower().endswith(ending))]
-    return sorted(set(found))
+        paths += [place, *(os.path.join(place, name) for name in sorted(names) if name.lower().endswith(ending))]
+    return sorted(set(paths))
 
 
 def seen_size(path: str) -> tuple[int, int]:

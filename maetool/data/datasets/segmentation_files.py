@@ -68,17 +68,17 @@ def paired_files(
     names = sorted(pictures | truths) if listed is None else _listed(listed)
     for place, other, files in ((masks, images, truths), (images, masks, pictures)):
         _check_pairs(names, place.kind, other.kind, files)
-    found = Names.of([pictures[name] for name in names]), Names.of([truths[name] for name in names])
-    save_arrays(cache, _FORMAT, Dependencies.of(states, began), {"image": found[0], "mask": found[1]})
-    return found
+    pair = Names.of([pictures[name] for name in names]), Names.of([truths[name] for name in names])
+    save_arrays(cache, _FORMAT, Dependencies.of(states, began), {"image": pair[0], "mask": pair[1]})
+    return pair
 
 
 def _unpacked(arrays: dict[str, np.ndarray] | None) -> tuple[Names, Names] | None:
     try:
-        found = (names_in(arrays, "image"), names_in(arrays, "mask")) if arrays else None
+        pair = (names_in(arrays, "image"), names_in(arrays, "mask")) if arrays else None
     except (KeyError, ValueError):  # of another program
         return None
-    return found if found and 0 < len(found[0]) == len(found[1]) else None
+    return pair if pair and 0 < len(pair[0]) == len(pair[1]) else None
 
 
 def _files(place: Place, states: _States) -> dict[str, bytes]:
@@ -87,14 +87,14 @@ def _files(place: Place, states: _States) -> dict[str, bytes]:
         raise UsageError(f"There is no folder {place.folder}: {HOW_TO_SET}.")
     files = [os.path.join(folder, e.name) for folder, e in walk(os.path.abspath(place.folder), states) if _is_file(e)]
     ending = os.fsencode(place.suffix.lower())
-    found = [file for file in sorted(files) if file.lower().endswith(ending)]
-    if files and not found:
+    matches = [file for file in sorted(files) if file.lower().endswith(ending)]
+    if files and not matches:
         endings = ", ".join(sorted({Path(os.fsdecode(file)).suffix for file in files})[:5])
         raise UsageError(
             f"No file in {place.folder} ends in {place.suffix}, but there are {len(files)} that end in {endings}: set "
             f"dataset.{place.option} to the ending that counts."
         )
-    return {place.name_of(os.fsdecode(file)): file for file in found}
+    return {place.name_of(os.fsdecode(file)): file for file in matches}
 
 
 def _is_file(entry: os.DirEntry[bytes]) -> bool:

@@ -28,19 +28,19 @@ def read_voc(folder: str, root: str) -> dict[str, Any]:
         UsageError: no file for any image, or one of another form.
     """
     images: list[Entry] = []
-    found: list[tuple[str, str, tuple[int, int], list[float], bool]] = []
+    objects: list[tuple[str, str, tuple[int, int], list[float], bool]] = []
     for name, file in images_with_files(root, folder, ".xml"):
         size = seen_size(os.path.join(root, name))
         images.append(image_entry(root, name, size))
         for kind, box, difficult in _objects(os.path.join(folder, file)) if file else ():
-            found.append((name, kind, size, box, difficult))
-    classes = sorted({kind for _, kind, _, _, _ in found})
+            objects.append((name, kind, size, box, difficult))
+    classes = sorted({kind for _, kind, _, _, _ in objects})
     if not classes:
         raise UsageError(f"No file in {folder} has an object: give one to each image that shows any.")
     number = {kind: place for place, kind in enumerate(classes)}
     annotations = [
         {**entry_of(name, size, number[kind], box, None), "iscrowd": difficult}
-        for name, kind, size, box, difficult in found
+        for name, kind, size, box, difficult in objects
     ]
     return content_of(images, annotations, classes)
 

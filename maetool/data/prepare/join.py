@@ -30,14 +30,14 @@ def join(source: str, target: str, recipe: Recipe, max_pixels: int = MAX_PIXELS)
     if job.is_complete:
         left_out = (job.folder / REPORT).read_text("utf-8", "surrogateescape").splitlines()
         return len(job.files) - len(left_out), left_out
-    found: LeftOut = []
+    skipped: LeftOut = []
     expected = job.settings_of_part
     for part, file in complete_parts(note).items():
         content = read_note(file)
         check_part(part, file, content, expected)
-        found += _checked(job, part, file, content)
-    finish(job, found)
-    return len(job.files) - len(found), [line for _, line in found]
+        skipped += _checked(job, part, file, content)
+    finish(job, skipped)
+    return len(job.files) - len(skipped), [line for _, line in skipped]
 
 
 def _checked(job: Job, part: Part, file: Path, note: dict[str, Any]) -> LeftOut:

@@ -200,8 +200,8 @@ def claim(job: Job) -> None:
     # Another part may claim the folder at the same time: it writes the note first, from a hidden temporary file.
     occupied = job.folder.is_dir() and any(not path.name.startswith(".") for path in job.folder.iterdir())
     if note.exists():
-        found = {"exif": False, **read_note(note)}  # sets of 0.1 do not name it
-        if differ := differences(found, job.settings):
+        earlier = {"exif": False, **read_note(note)}  # sets of 0.1 do not name it
+        if differ := differences(earlier, job.settings):
             raise UsageError(
                 f"{job.folder} holds a set that was prepared otherwise ({', '.join(differ)}): choose another folder, "
                 "or delete this one."
@@ -215,10 +215,10 @@ def claim(job: Job) -> None:
 def read_note(note: Path) -> dict[str, Any]:
     """Return the content of a note, empty where it is damaged."""
     try:
-        found = json.loads(read_file(note))
+        content = json.loads(read_file(note))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _write_shards(job: Job, part: Part, tasks: Tasks, progress: Progress) -> LeftOut:

@@ -205,11 +205,11 @@ def _read_folder(path: bytes) -> tuple[tuple[int, int], tuple[int, int], list[os
         # Before its entries: a change in between then makes the cache stale, not wrong.
         status = os.stat(path)
         with os.scandir(path) as entries:
-            found = [e for e in entries if not e.name.startswith(b".") and e.name != b"lost+found"]
+            visible = [e for e in entries if not e.name.startswith(b".") and e.name != b"lost+found"]
     except OSError as error:
         raise _cannot_read(os.fsdecode(path), error) from error
-    found.sort(key=lambda e: e.name, reverse=True)
-    return (status.st_mtime_ns, 0), (status.st_dev, status.st_ino), found
+    visible.sort(key=lambda e: e.name, reverse=True)
+    return (status.st_mtime_ns, 0), (status.st_dev, status.st_ino), visible
 
 
 def _load(cache: Path) -> _Scan | None:
@@ -237,9 +237,9 @@ def _nearest_parent(path: str) -> str:
 
 
 def _nothing_found(root: str, others: Counter[str]) -> str:
-    found = ", ".join(f"{count} x {ending}{hint_for(ending)}" for ending, count in others.most_common(5))
-    found = found or "no files at all"
-    return f"No image in {root}: found {found}; expected {', '.join(IMAGE_EXTENSIONS)}: {_HOW_TO_SET}."
+    endings = ", ".join(f"{count} x {ending}{hint_for(ending)}" for ending, count in others.most_common(5))
+    endings = endings or "no files at all"
+    return f"No image in {root}: found {endings}; expected {', '.join(IMAGE_EXTENSIONS)}: {_HOW_TO_SET}."
 
 
 def _cannot_read(path: str, error: OSError) -> UsageError:

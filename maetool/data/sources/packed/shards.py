@@ -183,9 +183,9 @@ class ShardTable:
     def _compare_with_files(self) -> None:
         for name, expected in zip(self.shards, self.lengths.tolist(), strict=True):
             path = os.path.join(self.root, name)
-            found = os.path.getsize(path) if os.path.isfile(path) else None
-            if found != expected:
-                what = "is missing" if found is None else f"has {found:,} bytes"
+            actual = os.path.getsize(path) if os.path.isfile(path) else None
+            if actual != expected:
+                what = "is missing" if actual is None else f"has {actual:,} bytes"
                 raise UsageError(
                     f"{path} {what}, but {TABLE} says {expected:,} bytes: copy the folder again, or delete that shard, "
                     f"and {_HOW_TO_MEND}."
@@ -205,10 +205,10 @@ def members_of(path: Path) -> list[tuple[str, int, int]]:
         if not path.is_file():  # a named pipe would be waited for
             raise OSError("it is not a regular file")
         with tarfile.open(path, "r:") as tar:
-            found = [(member.name, member.offset_data, member.size) for member in tar if member.isfile()]
+            members = [(member.name, member.offset_data, member.size) for member in tar if member.isfile()]
     except (tarfile.TarError, OSError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a tar file ({error}): delete it, and {_HOW_TO_MEND}.") from error
-    return found
+    return members
 
 
 class ShardFiles(Source):
