@@ -63,7 +63,7 @@ def find_layout(root: Path | str, task: str | None = None) -> Layout:
             f"{root}/annotations/training, whose files have the same names."
         )
     if task == "regression" and "csv_file" not in places(root, True)[0]:
-        raise UsageError(f"{root} is no table, but numbers to predict stand in the columns of one: pass a table.")
+        raise UsageError(f"{root} is no table, but numbers to predict are read from the columns of one: pass a table.")
     if task in ("classification", "regression") or (task is None and _has_labels(root)):
         return _with_labels(root, task)
     return Layout("pretraining", _words(root), _parts(*places(root, False), test_place(root, False)))

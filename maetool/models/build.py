@@ -69,7 +69,7 @@ def widths_of(target: Any) -> dict[str, Any]:
     return {"out_dim": target.out_dim, "out_dims": getattr(target, "out_dims", None)}
 
 
-def facts_of_images(preprocessor: nn.Module, view: str | None = None) -> dict[str, Any]:
+def facts_of_images(preprocessor: Any, view: str | None = None) -> dict[str, Any]:
     """Return the `mean` and `std` that images are normalised by, of each channel in stored units; {} without any.
 
     Targets that look at images in other units than the encoder take them. Where they differ by the names of views or of

@@ -47,10 +47,8 @@ class MaskedImageModel(ReconstructingModel):
 
     task = "pretraining"
     _parts = {"decoder": DECODERS, "target": TARGETS, "head": HEADS}
-    part_registries: ClassVar[dict[str, Any]] = {
-        **{"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS, "advisors": MODELS},
-        **{"teacher": TEACHERS, "corruption": CORRUPTIONS, **_parts, "tasks": _parts},
-    }
+    part_registries: ClassVar[dict[str, Any]] = {"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS}
+    part_registries |= {"advisors": MODELS, "teacher": TEACHERS, "corruption": CORRUPTIONS, **_parts, "tasks": _parts}
 
     def __init__(
         self,
@@ -146,6 +144,6 @@ class MaskedImageModel(ReconstructingModel):
         return Seen(images, plan, clues, latents_of(self.encoder, shown, plan, self.decoders_of(view)))
 
     def hide(self, images: Any, samples: Mapping[str, Any], clues: Clues) -> MaskPlan:
-        """Ask the masker what to hide in images (B, C, *size) or streams; `samples` may have key, mask and weight."""
+        """Ask the masker what to hide in images, by `clues`; `samples` may have key, mask (1 = removed) and weight."""
         given = (samples.get(name) for name in ("mask", "key", "weight"))
         return self.masker(images, clues.layout, *given, clues.of(self.masker))

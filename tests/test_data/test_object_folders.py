@@ -120,12 +120,12 @@ def test_a_detector_takes_the_classes_of_yolo(repository, tmp_path):
     ("line", "sentence"),
     [
         ("2 0.5 0.5 0.1 0.1", r"0.txt, line 1 is of the class 2, but there are names for 0 to 1: list its name"),
-        ("0 0.5 0.5 0.1", r"line 1 has 4 numbers, but expected is a number of a class, then 4 shares"),
+        ("0 0.5 0.5 0.1", r"line 1 has 4 numbers, but expected a number of a class, then 4 shares"),
         ("0 0.5 0.5 0.1 0.1 0.9", "has 6 numbers"),
         ("0 30 20 10 10", r"has the coordinate 30, but coordinates are shares .* from 0 to 1: divide pixels"),
-        ("cat 0.5 0.5 0.1 0.1", r"line 1 is 'cat 0.5 0.5 0.1 0.1', but expected is"),
+        ("cat 0.5 0.5 0.1 0.1", r"line 1 is 'cat 0.5 0.5 0.1 0.1', but expected a"),
         ("0 nan 0.5 0.1 0.1", "has the coordinate nan"),
-        ("0.5 0.5 0.5 0.1 0.1", "but expected is"),
+        ("0.5 0.5 0.5 0.1 0.1", "but expected a"),
     ],
 )
 def test_mistakes_in_lines(tmp_path, line, sentence):

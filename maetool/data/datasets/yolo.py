@@ -60,7 +60,7 @@ def _entry(line: str, name: str, size: tuple[int, int], classes: int, keypoints:
     if keypoints:  # which follow the box
         values = values[:4]
     if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-        raise UsageError(f"{where} has {len(values) + 1} numbers, but expected is {_EXPECTED}.")
+        raise UsageError(f"{where} has {len(values) + 1} numbers, but expected {_EXPECTED}.")
     outside = [value for value in values if not -_SLACK <= value <= 1 + _SLACK]
     if outside:
         raise UsageError(
@@ -83,7 +83,7 @@ def _numbers(line: str, where: str) -> tuple[int, list[float]]:
             return int(category), values
     except ValueError:
         pass
-    raise UsageError(f"{where} is {line.strip()[:80]!r}, but expected is {_EXPECTED}.")
+    raise UsageError(f"{where} is {line.strip()[:80]!r}, but expected {_EXPECTED}.")
 
 
 def names_for(labels: str, root: str) -> tuple[list[str], bool]:

@@ -106,7 +106,7 @@ def _single(table: Columns, column: str, path: str) -> Labels:
     classes = sorted(set(cells), key=(lambda cell: (int(cell), cell)) if whole else None)
     _tell_of_alike(table.path, classes)
     if len(classes) == 1:
-        raise UsageError(f"{table.path} has only the class `{classes[0]}`: labels tell two or more classes apart.")
+        raise UsageError(f"{table.path} has only the class `{classes[0]}`: labels need two or more classes.")
     label_of = {name: label for label, name in enumerate(classes)}
     return Labels(classes, torch.tensor([label_of[cell] for cell in cells]))
 
@@ -140,8 +140,7 @@ def _several(table: Columns, columns: Sequence[str], unknown: UnknownLabels) -> 
     known = values[~values.isnan()]
     if len(columns) == 1 and known.unique().numel() == 1:
         raise UsageError(
-            f"The only class column of {table.path}, `{columns[0]}`, is {known[0]:g} in every row: there is nothing to "
-            "tell apart."
+            f"The only class column of {table.path}, `{columns[0]}`, is {known[0]:g} in every row: give it 0 and 1."
         )
     return Labels(list(columns), values)
 

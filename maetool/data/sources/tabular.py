@@ -217,6 +217,6 @@ def _labels_of(root: str, values: Sequence[Any], column: str = "label") -> Label
         raise UsageError(f"{root} has the label {odd!r}: expected whole numbers or words.")
     classes = sorted(set(values), key=lambda value: (isinstance(value, str), value))
     if len(classes) < 2:
-        raise UsageError(f"{root} has {len(classes)} class: labels tell two or more classes apart.")
+        raise UsageError(f"{root} has {len(classes)} class: labels need two or more classes.")
     place = {value: label for label, value in enumerate(classes)}
     return Labels([str(value) for value in classes], torch.tensor([place[value] for value in values]))

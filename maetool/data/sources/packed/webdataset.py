@@ -86,7 +86,7 @@ class WebDatasetSource(MemberSource):
         numbers = all(cell.removeprefix("-").isdecimal() and len(cell) < 100 for cell in cells)
         classes = sorted(set(cells), key=int if numbers else None)
         if len(classes) == 1:
-            raise UsageError(f"{self.root} has only the class `{classes[0]}`: labels tell two or more classes apart.")
+            raise UsageError(f"{self.root} has only the class `{classes[0]}`: labels need two or more classes.")
         place = {name: label for label, name in enumerate(classes)}
         return Labels(classes, torch.tensor([place[cell] for cell in cells]))
 
