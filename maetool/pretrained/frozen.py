@@ -26,6 +26,8 @@ from .facts import facts_beside, recorded_grid, section_in
 from .initial import load_initial
 from .model import encoder_shape
 
+_POOLED = ("classification", "regression")  # tasks of models that pool the tokens of an encoder in their own way
+
 
 class FrozenEncoder(ModelLike):
     """An encoder with its preprocessing from training, in evaluation mode and without gradients.
@@ -61,7 +63,7 @@ class FrozenEncoder(ModelLike):
 
 
 def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = True) -> ModelLike:
-    """Load a model for feature extraction: a classifier with its pooling, else the encoder alone.
+    """Load a model for feature extraction: a classifier or regressor with its pooling, else the encoder alone.
 
     Args:
         path: a checkpoint of pretraining, of a classifier or of an exported encoder, of maetool or of another project.
@@ -75,7 +77,8 @@ def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = Tru
     state = read_checkpoint(path)
     weights = weights_of(state, path)
     section = cfg.model if cfg is not None else section_of(state, weights, path)
-    if trained and "type" in section and task_in(section) == "classification" and "head.weight" in weights:
+    pooled = "type" in section and task_in(section) in _POOLED and "head.weight" in weights
+    if trained and pooled:
         model = MODELS.build(section) if cfg is not None else build_trusted(section, MODELS, weights, path)
         check_as_trained(model, state.get("meta"), path)
         load_weights(model, weights, path)

@@ -95,8 +95,9 @@ def test_of_every_kind_of_checkpoint(repository, runner, checkpoint, batch, tmp_
         load_frozen(tmp_path / "published.pth", load_config(repository / "configs/mae/vit-t_shapes.py"))
 
 
-def test_of_a_classifier_what_it_pools(runner, batch, tmp_path):
-    config = {"type": "ImageClassifier", "encoder": runner.cfg.model.encoder.to_dict(), "num_classes": 3}
+@pytest.mark.parametrize(("kind", "number"), [("ImageClassifier", "num_classes"), ("ImageRegressor", "num_targets")])
+def test_of_a_classifier_or_regressor_what_it_pools(runner, batch, tmp_path, kind, number):
+    config = {"type": kind, "encoder": runner.cfg.model.encoder.to_dict(), number: 3}
     config |= {"own_norm": True, "data_preprocessor": {"type": "ImagePreprocessor"}}
     model = MODELS.build(config).eval()
     meta = {"cfg": Config({"model": config}).pretty_text}
