@@ -135,9 +135,17 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises:
         OSError: see `read_file`.
-        ValueError: the file is damaged, or would unpack to far more than its size.
+        ValueError: see `arrays_in`.
     """
-    data = read_file(path)
+    return arrays_in(read_file(path))
+
+
+def arrays_in(data: bytes) -> dict[str, np.ndarray]:
+    """Return the arrays in the content of a `.npz` file by name, after checking its checksums.
+
+    Raises:
+        ValueError: it is damaged, or would unpack to far more than its size.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             total, most = sum(info.file_size for info in archive.infolist()), _INFLATION * len(data) + _FREE

@@ -80,7 +80,8 @@ def facts_of_images(preprocessor: Any, view: str | None = None) -> dict[str, Any
         view: that the parts look at.
     """
     names = [name for name in ("mean", "std") if getattr(preprocessor, name, None) is not None]
-    named = preprocessor.statistics() if hasattr(preprocessor, "statistics") else {}
+    statistics = getattr(preprocessor, "statistics", None)
+    named = statistics() if callable(statistics) else {}
     own = named.get(view or "", {}) or {name: tuple(getattr(preprocessor, name).flatten().tolist()) for name in names}
     return {**own, "statistics": named} if named else own
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from maetool.config.user_data import all_images, places
 from maetool.data.codecs.images import UnreadableImage
-from maetool.data.sources import ArchiveSource, WebDatasetSource
+from maetool.data.sources import ArchiveSource, ShardSource, WebDatasetSource
 from maetool.data.sources.kinds import has_classes, open_source, source_for
 from maetool.data.sources.packed import archives
 from maetool.data.sources.packed.archive import are_numbered
@@ -249,7 +249,7 @@ def test_numbered_archives_by_a_pattern(tmp_path, ending):
 
 def test_options_of_urls_are_refused_for_files(tmp_path):
     path = pack(tmp_path / "x.tar", CLASSES)
-    with pytest.raises(UsageError, match="is no URL"):
-        ArchiveSource(path, options={"anon": True})
-    with pytest.raises(UsageError, match="nothing is cached"):
-        WebDatasetSource(path, cache_bytes=5)
+    for source in (ArchiveSource, WebDatasetSource, ShardSource):
+        for option in ({"options": {"anon": True}}, {"cache_bytes": 5}, {"cache": tmp_path}):
+            with pytest.raises(UsageError, match=f"{next(iter(option))} are for URLs"):
+                source(path, **option)

@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader
 from maetool.data import SourceDataset
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.samplers import KeyedSampler
-from maetool.data.sources import ArchiveSource, WebDatasetSource, remote_system
+from maetool.data.sources import ArchiveSource, ShardSource, WebDatasetSource, remote_system
 from maetool.data.sources.disk_cache import bytes_below
+from maetool.data.sources.kinds import source_for
+from maetool.data.sources.packed.shards import ShardTable, ShardWriter
 from maetool.errors import UsageError
 from maetool.testing import check_source
 
@@ -153,6 +155,49 @@ def test_two_processes_share_a_cache(server, tmp_path):
         one, other = pool.starmap(samples, [(server.address, tmp_path / "c")] * 2)
     assert_same(one, other)
     assert 0 < bytes_below(tmp_path / "c") <= 1000
+
+
+@pytest.fixture
+def prepared(server, tmp_path):
+    for n in range(2):
+        with ShardWriter(tmp_path / "made" / f"{n}.tar") as shard:
+            for name in list(FOLDER)[3 * n : 3 * n + 3]:
+                shard.add(name, FOLDER[name])
+    ShardTable.of(tmp_path / "made", ["0.tar", "1.tar"]).save()
+    server.content |= {f"made/{path.name}": path.read_bytes() for path in (tmp_path / "made").iterdir()}
+    return server
+
+
+@pytest.mark.parametrize("limit", [None, 1000])
+def test_prepared_shards(prepared, tmp_path, limit):
+    assert source_for(f"{prepared.address}/made") == {"type": "ShardSource", "root": f"{prepared.address}/made"}
+    prepared.asked.clear()
+    source = ShardSource(f"{prepared.address}/made", cache=tmp_path / "kept", cache_bytes=limit)
+    assert not [name for name in prepared.asked if name.endswith(".tar")]  # its table says what is in them
+    check_source(source)
+    assert [source.read(i)[1] for i in range(6)] == list(FOLDER.values()) and source.labels().classes == ["ant", "bee"]
+    assert 0 < bytes_below(tmp_path / "kept") <= (limit or sum(map(len, FOLDER.values())))
+
+
+def test_what_is_wrong_with_prepared_shards_is_said(prepared, tmp_path):
+    url = f"{prepared.address}/made"
+    source = ShardSource(url, cache=tmp_path / "kept")
+    shard = prepared.content["made/1.tar"]
+    prepared.content["made/1.tar"] = shard.replace(FOLDER["bee/1.png"][50:60], bytes(10))
+    with pytest.raises(UnreadableImage, match="damaged, its checksum does not match"):
+        source.read(4)
+    prepared.content["made/1.tar"] = shard[:-512]
+    with pytest.raises(UsageError, match=r"made/1\.tar has .* bytes, but index\.npz says"):
+        ShardSource(url)
+    del prepared.content["made/1.tar"]
+    with pytest.raises(UsageError, match=r"made/1\.tar is missing"):
+        ShardSource(url)
+    prepared.content["made/index.npz"] = b"x"
+    with pytest.raises(UsageError, match=r"made/index\.npz is damaged"):
+        ShardSource(url)
+    del prepared.content["made/index.npz"]
+    with pytest.raises(UsageError, match=r"has no index\.npz"):
+        ShardSource(url)
 
 
 def test_what_is_wrong_is_said(server, tmp_path):

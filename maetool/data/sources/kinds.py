@@ -12,7 +12,7 @@ from maetool.registry import SOURCES
 from .base import Source
 from .file_index import is_folder
 from .packed.members import ARCHIVE_ENDINGS
-from .packed.shards import is_shard_folder
+from .packed.shards import TABLE, is_shard_folder
 from .packed.webdataset import is_webdataset
 from .part import parts_in
 from .remote_system import RemoteSystem, is_url
@@ -125,6 +125,8 @@ def _at_url(url: str) -> dict[str, Any]:
             f"{url} is a table, which is not read from another machine: download it, and give its root there."
         )
     names = [file.name.lower() for file in RemoteSystem(url).files()]
+    if TABLE in names:
+        return {"type": "ShardSource", "root": url}
     packed = any(name.endswith(ARCHIVE_ENDINGS) and "/" not in name for name in names)
     if packed and not any(name.endswith(IMAGE_EXTENSIONS) for name in names):
         return _of_archives(url)

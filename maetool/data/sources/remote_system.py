@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +64,17 @@ class RemoteFile(NamedTuple):
 def is_url(place: str | Path) -> bool:
     """Return whether a place is a URL such as `s3://bucket/folder`."""
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(place)) is not None
+
+
+def refuse_without_url(root: str | Path, **arguments: Any) -> None:
+    """Check that arguments which are for URLs alone are not given for a place on this machine.
+
+    Raises:
+        UsageError: one is.
+    """
+    given = [name for name, value in arguments.items() if value is not None]
+    if given and not is_url(root):
+        raise UsageError(f"{', '.join(given)} are for URLs, but {root} is on this machine: leave them out.")
 
 
 class RemoteSystem:
@@ -174,6 +185,27 @@ class RemoteSystem:
             system, place = fsspec.core.url_to_fs(self.root, **self.options, skip_instance_cache=True)
             self._opened = (os.getpid(), system, place.rstrip("/"))
         return self._opened[1:]
+
+
+class RemoteFiles:
+    """Reads at places of some files of a system.
+
+    Args:
+        system: where they are.
+        files: of `RemoteSystem.files`.
+    """
+
+    def __init__(self, system: RemoteSystem, files: Sequence[RemoteFile]) -> None:
+        self.system, self.files = system, list(files)
+        self.paths: Sequence[str] = [f"{system.root}/{file.name}" for file in self.files]
+
+    def read(self, number: int, count: int, offset: int) -> bytes:
+        """Return up to `count` bytes at `offset` of file `number`.
+
+        Raises:
+            UnreadableImage: see `RemoteSystem.read`.
+        """
+        return self.system.read(self.files[number], count, offset, self.paths[number])
 
 
 def _forget_threads() -> None:

@@ -18,6 +18,7 @@ from maetool.registry import SOURCES
 from ..base import Source
 from ..disk_cache import DiskCache
 from ..part_names import parts_of
+from ..remote_system import refuse_without_url
 from .archives import Archives, ArchiveTable, open_archives
 from .members import read_member
 from .names import Names
@@ -43,9 +44,6 @@ class MemberSource(Source):
             rows: the images in the table, int64 (N,).
             names: of the images.
             cache, cache_bytes: see `RemoteSource`.
-
-        Raises:
-            UsageError: a cache for archives that are on this machine.
         """
         self.root, self.archives, self._files, self._remote = (
             archives.root,
@@ -59,8 +57,6 @@ class MemberSource(Source):
         if self._remote is not None:
             keys, sizes = map(self._key, range(len(rows))), table.columns[rows, 4]
             self._cache = DiskCache(cache, archives.root, keys, sizes, cache_bytes)
-        elif (cache, cache_bytes) != (None, None):
-            raise UsageError(f"{self.root} is no URL, so that nothing is cached: leave cache and cache_bytes out.")
 
     def __len__(self) -> int:
         return len(self._names)
@@ -120,6 +116,7 @@ class ArchiveSource(MemberSource):
         options: Mapping[str, Any] | None = None,
         cache_bytes: int | None = None,
     ) -> None:
+        refuse_without_url(root, cache=cache, options=options, cache_bytes=cache_bytes)
         archives = open_archives(root, options)
         table = archives.table()
         rows = np.array([row for row in range(len(table)) if _is_image(table.names[row])], np.int64)

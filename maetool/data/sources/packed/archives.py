@@ -15,7 +15,7 @@ import numpy as np
 from maetool.errors import UsageError
 
 from ..array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
-from ..remote_system import RemoteFile, RemoteSystem, cause_of, is_url, numbered
+from ..remote_system import RemoteFile, RemoteFiles, RemoteSystem, cause_of, is_url, numbered
 from .members import ARCHIVE_ENDINGS, Member, members_in
 from .names import Names
 from .open_files import OpenFiles, ReadsAtPlaces
@@ -79,7 +79,7 @@ class Archives:
     """
 
     root: str
-    paths: list[str]
+    paths: Sequence[str]
     files: ReadsAtPlaces
     remote: Sequence[RemoteFile] | None = None
 
@@ -155,8 +155,8 @@ class RemoteArchives(Archives):
                 "folder of such."
             )
         self.remote: list[RemoteFile] = self._for_each(self._system.described, found)
-        self.paths = [f"{self.root}/{file.name}" for file in found]
-        self.files = _RemoteFiles(self._system, self.remote, self.paths)
+        self.files = RemoteFiles(self._system, self.remote)
+        self.paths = self.files.paths
 
     def _for_each(self, do: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         with ThreadPoolExecutor(_AT_ONCE) as threads:
@@ -182,14 +182,6 @@ class RemoteArchives(Archives):
         return cache_of(f"archives {hashlib.sha256(facts.encode()).hexdigest()}"), Dependencies.of({}, 0)
 
 
-class _RemoteFiles:
-    def __init__(self, system: RemoteSystem, remote: Sequence[RemoteFile], paths: Sequence[str]) -> None:
-        self.system, self.remote, self.paths = system, remote, paths
-
-    def read(self, number: int, count: int, offset: int) -> bytes:
-        return self.system.read(self.remote[number], count, offset, self.paths[number])
-
-
 def open_archives(root: str | Path, options: Mapping[str, Any] | None = None) -> Archives:
     """Return the archives at a place: one, those directly in a folder, or those of a pattern.
 
@@ -198,15 +190,9 @@ def open_archives(root: str | Path, options: Mapping[str, Any] | None = None) ->
         options: of fsspec's file system, for URLs.
 
     Raises:
-        UsageError: there is none, or options for a place that is on this machine.
+        UsageError: there is none.
     """
-    if is_url(root):
-        return RemoteArchives(str(root), options)
-    if options:
-        raise UsageError(
-            f"options={dict(options)} are for archives on other machines, but {root} is no URL: leave it out."
-        )
-    return LocalArchives(root)
+    return RemoteArchives(str(root), options) if is_url(root) else LocalArchives(root)
 
 
 def archives_at(root: str) -> list[str]:

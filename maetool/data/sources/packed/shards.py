@@ -2,7 +2,7 @@
 
 import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from maetool._deprecated import moved
 from maetool.data.codecs.image_size import RAISE_LIMIT
 from maetool.data.codecs.images import UnreadableImage
 from maetool.errors import OutputError, UsageError
-from maetool.reading import MOST_BYTES, read_npz
+from maetool.reading import MOST_BYTES, arrays_in, read_file
 from maetool.writing import as_output_error, open_new, remove_file, write_file
 
 from ..base import Source
 from .names import Names
-from .open_files import OpenFiles
+from .open_files import OpenFiles, ReadsAtPlaces
 from .tar_header import BLOCK, header_of, is_damaged, is_of
 
 TABLE = "index.npz"
@@ -146,12 +146,27 @@ class ShardTable:
             )
         if not os.path.exists(path):
             raise UsageError(f"{root} has no {TABLE}, so its shards are not complete: {_HOW_TO_MEND}.")
+        return cls.read(root, lambda: read_file(path), lambda name: _size_of(os.path.join(root, name)))
+
+    @classmethod
+    def read(cls, root: str, table: Callable[[], bytes], size_of: Callable[[str], int | None]) -> "ShardTable":
+        """Read a table and compare it with the shards.
+
+        Args:
+            root: folder or URL of the shards.
+            table: returns the content of the file `TABLE`.
+            size_of: returns the bytes of a shard, None where it is missing.
+
+        Raises:
+            UsageError: the table is damaged, or shards are missing or of another size.
+        """
         try:
-            table = cls._from_arrays(root, read_npz(path))
+            made = cls._from_arrays(root, arrays_in(table()))
         except (OSError, ValueError, KeyError) as error:
-            raise UsageError(f"{path} is damaged ({error}): delete it, and {_HOW_TO_MEND}.") from error
-        table._compare_with_files()
-        return table
+            place = os.path.join(root, TABLE)
+            raise UsageError(f"{place} is damaged ({error}): delete it, and {_HOW_TO_MEND}.") from error
+        made._compare_with_files(size_of)
+        return made
 
     @classmethod
     def _from_arrays(cls, root: str, arrays: dict[str, Any]) -> "ShardTable":
@@ -180,10 +195,9 @@ class ShardTable:
 
     _COLUMNS = ("lengths", "shard", "offset", "size")
 
-    def _compare_with_files(self) -> None:
+    def _compare_with_files(self, size_of: Callable[[str], int | None]) -> None:
         for name, expected in zip(self.shards, self.lengths.tolist(), strict=True):
-            path = os.path.join(self.root, name)
-            actual = os.path.getsize(path) if os.path.isfile(path) else None
+            path, actual = os.path.join(self.root, name), size_of(name)
             if actual != expected:
                 what = "is missing" if actual is None else f"has {actual:,} bytes"
                 raise UsageError(
@@ -218,12 +232,13 @@ class ShardFiles(Source):
 
     Args:
         table: where they lie.
+        files: reads the shards; None, from the disk.
     """
 
-    def __init__(self, table: ShardTable) -> None:
+    def __init__(self, table: ShardTable, files: ReadsAtPlaces | None = None) -> None:
         self.table = table
         self.root = table.root
-        self._files = OpenFiles([os.path.join(table.root, shard) for shard in table.shards])
+        self._files = files or OpenFiles([os.path.join(table.root, shard) for shard in table.shards])
 
     def __len__(self) -> int:
         return len(self.table)
@@ -250,6 +265,8 @@ class ShardFiles(Source):
             raise UnreadableImage(path, f"it has {size:,} bytes, more than the {most:,} that are read: {RAISE_LIMIT}")
         try:
             data = self._files.read(int(table.shard[index]), BLOCK + size, int(table.offset[index]) - BLOCK)
+        except UnreadableImage as error:
+            raise UnreadableImage(path, error.reason) from error
         except OSError as error:
             raise UnreadableImage(path, (error.strerror or str(error)).lower()) from error
         # The image's own header lies just before it, so a table of other shards is noticed at no cost.
@@ -259,6 +276,10 @@ class ShardFiles(Source):
         if is_damaged(header, image):
             raise UnreadableImage(path, f"damaged, its checksum does not match: delete the shard, and {_HOW_TO_MEND}")
         return path, image
+
+
+def _size_of(path: str) -> int | None:
+    return os.path.getsize(path) if os.path.isfile(path) else None
 
 
 def is_shard_folder(folder: str | Path) -> bool:

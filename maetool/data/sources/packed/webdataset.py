@@ -16,6 +16,7 @@ from maetool.registry import SOURCES
 
 from ..base import Labels
 from ..part_names import parts_of
+from ..remote_system import refuse_without_url
 from .archive import MemberSource
 from .archives import ArchiveTable, open_archives
 from .members import read_member
@@ -55,6 +56,7 @@ class WebDatasetSource(MemberSource):
         options: Mapping[str, Any] | None = None,
         cache_bytes: int | None = None,
     ) -> None:
+        refuse_without_url(root, cache=cache, options=options, cache_bytes=cache_bytes)
         archives = open_archives(root, options)
         table = archives.table()
         self.label, self._label_key = label.lstrip("."), label_key
