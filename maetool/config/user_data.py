@@ -10,6 +10,7 @@ from mmengine import Config
 from maetool._deprecated import moved
 from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
+from maetool.data.sources.remote_system import is_url
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS, find_part
 
@@ -72,6 +73,8 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
     _put_back_datasets(cfg, before or cfg)
     task = _task(cfg)
     check_reads_pictures(cfg.model.get("encoder"))
+    if is_url(data) and task in ("segmentation", "detection"):
+        raise UsageError(f"--data is {data}, but {task} reads its images from a folder on this machine: download them.")
     if task == "segmentation":
         _use_pixels(cfg, data)
         return

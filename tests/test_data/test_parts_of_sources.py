@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from servers import serving
 
+from maetool.config.load import load_config
 from maetool.config.places import places
-from maetool.config.user_data import all_images
+from maetool.config.user_data import all_images, use_data
 from maetool.data.sources import ArchiveSource, PartSource
 from maetool.data.sources.kinds import is_absent, parts_at, source_for
 from maetool.data.sources.packed.shards import ShardTable, ShardWriter
@@ -213,6 +214,14 @@ def test_data_takes_urls(server, place):
     assert all_images(f"{url}/")["type"] == "SourceDataset"
     with pytest.raises(UsageError, match="which is not read from another machine"):
         places(f"{server.address}/x.csv", True)
+
+
+@pytest.mark.parametrize(
+    "config", ["segmentation/linear_vit-t_shapes.py", "detection/vitdet_mask-rcnn_vit-t_shapes.py"]
+)
+def test_dense_tasks_read_no_urls(config):
+    with pytest.raises(UsageError, match="reads its images from a folder on this machine: download them"):
+        use_data(load_config(f"maetool::{config}"), "s3://bucket/set")
 
 
 def test_what_is_absent(tmp_path):
