@@ -11,8 +11,10 @@ from PIL import Image
 from maetool.data import SourceDataset
 from maetool.data.codecs import frames
 from maetool.data.codecs.frames import open_frames
+from maetool.data.codecs.image_size import Refused
 from maetool.data.codecs.images import UnreadableImage, decode_image
 from maetool.data.codecs.options import ReadOptions
+from maetool.data.codecs.windows import open_windows
 from maetool.data.sources import FolderSource, FrameSource
 from maetool.data.sources.file_index import IMAGE_EXTENSIONS
 
@@ -132,6 +134,25 @@ def test_smaller_copies_and_masks_are_no_frames(place):
     assert found.count == 2
     for number, page in enumerate((values, values[::-1])):
         assert np.array_equal(decode_image(found.encode(number)).permute(1, 2, 0).numpy(), page)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, ">f4"])
+def test_frames_behind_a_single_page(channels, kind):
+    values = (RNG.random((5, *SIZE, channels)) * 200).astype(kind)
+    values = values[..., 0] if channels == 1 else values
+    photometric = "minisblack" if channels == 1 else "rgb"
+    order = ">" if kind == ">f4" else "<"
+    tifffile.imwrite(file := io.BytesIO(), values, truncate=True, photometric=photometric, byteorder=order)
+    found = open_frames(file.getvalue(), 0, MOST)
+    assert found.count == 5
+    for number, each in enumerate(values):
+        image = decode_image(found.encode(number), channels)
+        assert np.array_equal(image.permute(1, 2, 0).numpy().squeeze(), each.astype(np.float32))
+    with pytest.raises(Refused, match="wrap the source in a FrameSource"):
+        open_windows(file.getvalue())
+    with pytest.raises(Exception, match="max_pixels"):
+        open_frames(file.getvalue(), 0, 50).encode(0)
 
 
 def sixteen_bits():

@@ -1,6 +1,7 @@
 """The frames of one file, each as the content of a file of its own: slices of scans, pages, frames of animations."""
 
 import io
+import math
 import threading
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from .image_size import Refused, check_array, open_by_pillow
 from .nifti import Volume, is_nifti
 from .orientation import orientation_of
 from .tiff import MAGIC as TIFF
+from .tiff import is_stack, tiff_of
 from .tiff_windows import TiffWindows, Window
 from .windows import photograph_file
 
@@ -59,7 +61,7 @@ def open_frames(data: bytes, axis: int, max_pixels: int) -> Frames:
     elif is_dicom(data):
         frames = _DicomFrames(data, max_pixels)
     elif data.startswith(TIFF):
-        frames = _Pages(data, max_pixels)
+        frames = _Stack(data, max_pixels) if is_stack(data) else _Pages(data, max_pixels)
     else:
         frames = _Pictures(data, max_pixels)
     if frames.count > _MOST_FRAMES:
@@ -118,6 +120,27 @@ class _Pages:
     def encode(self, frame: int) -> bytes:
         page = TiffWindows(self.data, 0, self.max_pixels, self.pages[frame])
         return page.encode(Window(0, 0, *page.size))
+
+
+class _Stack:
+    """Frames that follow a single page, as ImageJ writes large stacks."""
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        self.data, self.max_pixels = data, max_pixels
+        with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
+            series, page = tiff.series[0], tiff.series[0].keyframe
+            self.shape, self.kind = page.shape, np.dtype(page.dtype).newbyteorder(tiff.byteorder)
+            self.photometric, self.start = page.photometric, int(series.dataoffset)
+            self.count = int(series.size) // int(page.size)
+
+    def encode(self, frame: int) -> bytes:
+        channels = self.shape[-1] if len(self.shape) == 3 else 1
+        check_array(self.shape, self.kind, channels, self.max_pixels)
+        size = math.prod(self.shape)
+        values = np.frombuffer(self.data, self.kind, size, self.start + frame * size * self.kind.itemsize)
+        options = {"planarconfig": "contig"} if len(self.shape) == 3 else {}
+        values = values.reshape(self.shape).astype(self.kind.newbyteorder("="))
+        return tiff_of(values, photometric=self.photometric, metadata=None, software=False, **options)
 
 
 class _Pictures:

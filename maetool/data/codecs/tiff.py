@@ -190,6 +190,17 @@ def name_of_compression(page: tifffile.TiffPage | tifffile.TiffFrame) -> str:
     return str(getattr(kind, "name", kind))
 
 
+def is_stack(data: bytes) -> bool:
+    """Return whether a single page of the TIFF in `data` is followed by the pixels of more frames.
+
+    Raises:
+        Exception: whatever a damaged file makes tifffile raise.
+    """
+    with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
+        series = tiff.series[0]
+        return len(series.pages) == 1 and series.size > series.keyframe.size and series.dataoffset is not None
+
+
 def tiff_of(values: np.ndarray, **facts: Any) -> bytes:
     """Return `values` as the content of a TIFF; `facts` are what `tifffile.TiffWriter.write` takes."""
     file = io.BytesIO()

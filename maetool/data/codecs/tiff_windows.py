@@ -67,6 +67,8 @@ class TiffWindows:
         # Without the other files that an OME-TIFF may name.
         with tifffile.TiffFile(place if isinstance(place, str) else io.BytesIO(place), _multifile=False) as tiff:
             levels = [each.pages for each in tiff.series[0].levels] if page is None else [[tiff.pages[page]]]
+            if page is None and tiff.series[0].size > sum(each.size for each in levels[0] if each is not None):
+                raise Refused("a stack of frames behind one page: wrap the source in a FrameSource")
             heads = [next(each.keyframe for each in pages if each is not None) for pages in levels]
             self.levels = [(int(head.imagelength), int(head.imagewidth)) for head in heads]
             if level >= len(levels):
