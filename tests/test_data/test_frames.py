@@ -206,6 +206,18 @@ def test_very_many_frames_and_deep_ones_are_refused(tmp_path, monkeypatch):
         source.read(0)
 
 
+def test_large_files_of_pages_are_not_read_as_a_whole(tmp_path, monkeypatch):
+    values = RNG.integers(0, 256, (4, *SIZE), np.uint8)
+    tifffile.imwrite(tmp_path / "pages.tif", values, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "stack.tif", values, photometric="minisblack", truncate=True)
+    files = FolderSource(tmp_path, index_cache=tmp_path.parent)
+    monkeypatch.setattr(FolderSource, "read", lambda *arguments: pytest.fail("read as a whole"))
+    source = FrameSource(files)
+    assert len(source) == 8
+    for index in range(8):
+        assert np.array_equal(decode_image(source.read(index)[1], 1)[0].numpy(), values[index % 4])
+
+
 def test_the_limits_hold_for_frames(tmp_path):
     pixels = SIZE[0] * SIZE[1]
     for kind, ending in (("GIF", ".gif"), ("TIFF", ".tif")):

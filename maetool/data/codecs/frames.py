@@ -6,17 +6,17 @@ import threading
 from typing import Protocol
 
 import numpy as np
-import tifffile
 from PIL import Image
 
 from .deep import is_deep
 from .dicom import decode_dicom, dicom_shape, is_dicom
-from .image_size import Refused, check_array, open_by_pillow
+from .image_size import Refused, check_array, most_bytes, open_by_pillow
+from .images import read_bytes
 from .nifti import Volume, is_nifti
 from .orientation import orientation_of
 from .tiff import MAGIC as TIFF
-from .tiff import is_stack, tiff_of
-from .tiff_windows import TiffWindows, Window
+from .tiff import is_stack, open_tiff, tiff_of
+from .tiff_windows import PlacedBytes, TiffWindows, Window
 from .windows import photograph_file
 
 _MOST_FRAMES = 100_000
@@ -43,11 +43,11 @@ class Frames(Protocol):
         """
 
 
-def open_frames(data: bytes, axis: int, max_pixels: int) -> Frames:
+def open_frames(place: str | bytes, axis: int, max_pixels: int) -> Frames:
     """Return the frames of a file; a file of one frame is that frame as it is.
 
     Args:
-        data: the content of the file.
+        place: the content of the file, or the path of a TIFF, of which the frames alone are read.
         axis: of the patient, across which a NIfTI is cut, see `Volume`.
         max_pixels: most pixels of a frame, and 4 bytes for each of so many.
 
@@ -56,17 +56,23 @@ def open_frames(data: bytes, axis: int, max_pixels: int) -> Frames:
         Exception: whatever a damaged file makes the readers raise.
     """
     frames: Frames
+    if isinstance(place, str) or place.startswith(TIFF):
+        frames = _Stack(place, max_pixels) if is_stack(place) else _Pages(place, max_pixels)
+        return _checked(frames, place, max_pixels)
+    data = place
     if is_nifti(data):
         frames = _Slices(data, axis, max_pixels)
     elif is_dicom(data):
         frames = _DicomFrames(data, max_pixels)
-    elif data.startswith(TIFF):
-        frames = _Stack(data, max_pixels) if is_stack(data) else _Pages(data, max_pixels)
     else:
         frames = _Pictures(data, max_pixels)
+    return frames if is_nifti(data) else _checked(frames, data, max_pixels)
+
+
+def _checked(frames: Frames, place: str | bytes, max_pixels: int) -> Frames:
     if frames.count > _MOST_FRAMES:
         raise Refused(f"it has {frames.count:,} frames, more than the {_MOST_FRAMES:,} that are read: cut the file")
-    return _Single(data) if frames.count == 1 and not is_nifti(data) else frames
+    return _Single(place, max_pixels) if frames.count == 1 else frames
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -77,11 +83,11 @@ def _npy(array: np.ndarray) -> bytes:
 class _Single:
     count = 1
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, place: str | bytes, max_pixels: int) -> None:
+        self.place, self.max_pixels = place, max_pixels
 
     def encode(self, frame: int) -> bytes:
-        return self.data
+        return self.place if isinstance(self.place, bytes) else read_bytes(self.place, most_bytes(self.max_pixels))
 
 
 class _Slices:
@@ -108,9 +114,9 @@ class _DicomFrames:
 class _Pages:
     """Pages of a TIFF, but for smaller copies of others and masks of them."""
 
-    def __init__(self, data: bytes, max_pixels: int) -> None:
-        self.data, self.max_pixels = data, max_pixels
-        with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
+    def __init__(self, place: str | bytes, max_pixels: int) -> None:
+        self.place, self.max_pixels = place, max_pixels
+        with open_tiff(place) as tiff:
             series = tiff.series[:1] if tiff.series[0].kind in _SLIDES else tiff.series
             pages = {page.index for each in series for page in each.levels[0].pages if page is not None}
             frames = [page.index for page in tiff.pages if not int(page.keyframe.subfiletype) & _NOT_FRAMES]
@@ -118,26 +124,28 @@ class _Pages:
         self.count = len(self.pages)
 
     def encode(self, frame: int) -> bytes:
-        page = TiffWindows(self.data, 0, self.max_pixels, self.pages[frame])
+        page = TiffWindows(self.place, 0, self.max_pixels, self.pages[frame])
         return page.encode(Window(0, 0, *page.size))
 
 
 class _Stack:
     """Frames that follow a single page, as ImageJ writes large stacks."""
 
-    def __init__(self, data: bytes, max_pixels: int) -> None:
-        self.data, self.max_pixels = data, max_pixels
-        with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
+    def __init__(self, place: str | bytes, max_pixels: int) -> None:
+        self.place, self.max_pixels = place, max_pixels
+        with open_tiff(place) as tiff:
             series, page = tiff.series[0], tiff.series[0].keyframe
             self.shape, self.kind = page.shape, np.dtype(page.dtype).newbyteorder(tiff.byteorder)
             self.photometric, self.start = page.photometric, int(series.dataoffset)
             self.count = int(series.size) // int(page.size)
+        self.file = PlacedBytes(place)
 
     def encode(self, frame: int) -> bytes:
         channels = self.shape[-1] if len(self.shape) == 3 else 1
         check_array(self.shape, self.kind, channels, self.max_pixels)
         size = math.prod(self.shape)
-        values = np.frombuffer(self.data, self.kind, size, self.start + frame * size * self.kind.itemsize)
+        bytes_each = size * self.kind.itemsize
+        values = np.frombuffer(self.file.read(self.start + frame * bytes_each, bytes_each), self.kind)
         options = {"planarconfig": "contig"} if len(self.shape) == 3 else {}
         values = values.reshape(self.shape).astype(self.kind.newbyteorder("="))
         return tiff_of(values, photometric=self.photometric, metadata=None, software=False, **options)

@@ -190,13 +190,22 @@ def name_of_compression(page: tifffile.TiffPage | tifffile.TiffFrame) -> str:
     return str(getattr(kind, "name", kind))
 
 
-def is_stack(data: bytes) -> bool:
-    """Return whether a single page of the TIFF in `data` is followed by the pixels of more frames.
+def open_tiff(place: str | bytes) -> tifffile.TiffFile:
+    """Open the TIFF at a path, or in its content, `place`, without the other files that an OME-TIFF may name.
 
     Raises:
         Exception: whatever a damaged file makes tifffile raise.
     """
-    with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
+    return tifffile.TiffFile(place if isinstance(place, str) else io.BytesIO(place), _multifile=False)
+
+
+def is_stack(place: str | bytes) -> bool:
+    """Return whether a single page of the TIFF `place` is followed by the pixels of more frames.
+
+    Raises:
+        Exception: whatever a damaged file makes tifffile raise.
+    """
+    with open_tiff(place) as tiff:
         series = tiff.series[0]
         return len(series.pages) == 1 and series.size > series.keyframe.size and series.dataoffset is not None
 

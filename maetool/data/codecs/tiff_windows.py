@@ -1,6 +1,5 @@
 """Windows of a TIFF of any size: only the tiles, strips or rows that a window touches are read."""
 
-import io
 import math
 import os
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from maetool.compat import read_at
 
 from .geotiff import tags_of_window
 from .image_size import DECODED_BYTES, RAISE_LIMIT, Refused, check_array
-from .tiff import NEEDS, PLAIN, check_part, name_of_compression, tiff_of
+from .tiff import NEEDS, PLAIN, check_part, name_of_compression, open_tiff, tiff_of
 
 _JPEG_KINDS = {6, 7, 34892, 33007}  # which share tables (TIFF Technical Note 2)
 _MOST_PAGES = 1000  # as channels
@@ -63,9 +62,8 @@ class TiffWindows:
 
     def __init__(self, place: str | bytes, level: int, max_pixels: int, page: int | None = None) -> None:
         self.max_pixels = max_pixels
-        self._file = _Bytes(place)
-        # Without the other files that an OME-TIFF may name.
-        with tifffile.TiffFile(place if isinstance(place, str) else io.BytesIO(place), _multifile=False) as tiff:
+        self._file = PlacedBytes(place)
+        with open_tiff(place) as tiff:
             levels = [each.pages for each in tiff.series[0].levels] if page is None else [[tiff.pages[page]]]
             if page is None and tiff.series[0].size > sum(each.size for each in levels[0] if each is not None):
                 raise Refused("a stack of frames behind one page: wrap the source in a FrameSource")
@@ -225,7 +223,7 @@ def _tables(page: Any) -> dict[str, Any]:
     return {"jpegtables": page.jpegtables, "jpegheader": page.keyframe.jpegheader}
 
 
-class _Bytes:
+class PlacedBytes:
     """The bytes of a file, or of its content; any number of threads may read."""
 
     def __init__(self, place: str | bytes) -> None:
@@ -234,7 +232,7 @@ class _Bytes:
         self.file = os.fdopen(os.open(place, flags), "rb", buffering=0) if isinstance(place, str) else None
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return `count` bytes from a place.
+        """Return `count` bytes from the place `offset`.
 
         Raises:
             Refused: there are not so many.

@@ -9,11 +9,13 @@ import numpy as np
 from maetool.data.codecs.frames import Frames, open_frames
 from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.codecs.images import UnreadableImage
+from maetool.data.codecs.tiff import MAGIC as TIFF
 from maetool.errors import UsageError
-from maetool.reading import MOST_BYTES
+from maetool.reading import MOST_BYTES, read_head
 from maetool.registry import SOURCES
 
 from .base import Source
+from .file_index import FileIndex
 from .made import checked
 from .parts_of_files import PartsOfFiles
 
@@ -89,14 +91,19 @@ class FrameSource(PartsOfFiles):
 
     def _count(self, file: int) -> int:
         try:
-            return open_frames(self.source.read(file)[1], self.axis, self.max_pixels).count
+            return open_frames(self._place(file), self.axis, self.max_pixels).count
         except Exception:  # told of where it is read
             return 1
+
+    def _place(self, file: int) -> str | bytes:
+        path = self.source.path(file) if isinstance(self.source, FileIndex) else ""
+        is_tiff = read_head(path, len(TIFF[0])).startswith(TIFF) if path else False
+        return path if is_tiff else self.source.read(file)[1]
 
     def _frames(self, file: int) -> Frames:
         # Neighbours come from one file: it stays open in a process, unless that was forked since.
         last = self._last
         if last is None or last[:2] != (os.getpid(), file):
-            last = (os.getpid(), file, open_frames(self.source.read(file)[1], self.axis, self.max_pixels))
+            last = (os.getpid(), file, open_frames(self._place(file), self.axis, self.max_pixels))
             self._last = last
         return last[2]
