@@ -45,7 +45,10 @@ FLOORS = {
     "teachers": {*BASICS, "layers", "structures", "metadata", "weights.formats"},
     "backbones": {*BASICS, "layers", "metadata", "weights.formats"},
     "models": {*BASICS, *PARTS, "backbones", "structures", "layers"},
-    "testing": {"_deprecated", "data.codecs", "data.sources", "errors", "models", "ops", "registry", "structures"},
+    "testing": {
+        *{"_deprecated", "data.codecs", "data.collate", "data.samplers", "data.sources", "errors", "evaluation"},
+        *{"models", "ops", "registry", "structures"},
+    },
     "data": {"_lazy"},
     "data.keys": set(),
     "data.objects": {"_deprecated"},

@@ -3,6 +3,7 @@
 from .contracts import check_head
 from .decoding import check_decoder
 from .encoding import check_encoder, check_stem
+from .evaluating import check_evaluator
 from .masking import check_masker
 from .sources import check_source
 from .targets import check_corruption, check_target, check_teacher
@@ -12,6 +13,7 @@ __all__ = [
     "check_corruption",
     "check_decoder",
     "check_encoder",
+    "check_evaluator",
     "check_head",
     "check_masker",
     "check_source",

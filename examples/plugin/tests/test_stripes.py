@@ -4,9 +4,19 @@ import torch
 from maetool_stripes import MeanColourTarget, StripeMasker, StripeStem
 
 from maetool.config.load import load_config
+from maetool.data import ShapesDataset
 from maetool.plugins import load_plugins
 from maetool.registry import ENCODERS, MASKERS, METRICS, MODELS
-from maetool.testing import check_encoder, check_masker, check_stem, check_target, check_teacher, tiny_batch, tiny_model
+from maetool.testing import (
+    check_encoder,
+    check_evaluator,
+    check_masker,
+    check_stem,
+    check_target,
+    check_teacher,
+    tiny_batch,
+    tiny_model,
+)
 
 CONFIG = "maetool_stripes::stripes_shapes.py"
 
@@ -72,6 +82,13 @@ def test_evaluator():
     evaluator = METRICS.build({"type": "ClassMeanEvaluator"})
     scores = evaluator.scores(bank, torch.tensor([0, 0, 1]), torch.tensor([[5.0, 1.0], [1.0, 4.0]]))
     assert scores.argmax(dim=1).tolist() == [0, 1]
+
+
+def test_the_evaluator_keeps_the_contract():
+    evaluator = METRICS.build({"type": "ClassMeanEvaluator"})
+    bank, asked = ShapesDataset(24, 32, seed=1), ShapesDataset(10, 32)
+    metrics = check_evaluator(evaluator, tiny_model(encoder={"img_size": 32, "patch_size": 8}), asked, bank)
+    assert metrics.keys() == {"class_mean"}
 
 
 def test_the_evaluator_measures_in_a_run():
