@@ -23,10 +23,9 @@ from .labels import count_labels, findings_of_classes, summarise_numbers
 from .layout import Layout, find_layout
 from .masks import Masks, findings_of_masks, look_at_masks
 from .objects import findings_of_objects, look_at_objects
-from .offers import offer
+from .offers import findings_of_offers, offer
 from .other_labels import findings_of_other_labels
 from .parts import Part, open_part, without_log
-from .paste import advice
 from .pixels import Broken, fitting_channels, look_at
 from .report import Report
 from .statistics import Statistics
@@ -151,7 +150,7 @@ def _report(
     )
     findings = _findings(report, everything, root)
     report.commands = offer(report, findings)
-    findings += advice(report.commands, report.pixels.eight_bit, report.pixels.in_chans)
+    findings += findings_of_offers(report, report.commands)
     report.findings = most_severe_first(findings)
     return report
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .findings import Finding
-
 _CONFIGS = {
     "pretraining": "maetool::mae/vit-b_800e.py",
     "classification": "maetool::finetune/vit-b_100e.py",
@@ -90,20 +88,3 @@ def commands_for(
 
 def _of_part(part: str, arguments: Mapping[str, Any]) -> list[str]:
     return options_of(f"{_PREFIX[part]}.dataset", arguments) if part in _PREFIX else []
-
-
-def advice(commands: Sequence[Command], eight_bit: bool, in_chans: int) -> list[Finding]:
-    """Return what to know before pasting.
-
-    Args:
-        commands: that are offered.
-        eight_bit: all images are photographs of 8 bits.
-        in_chans: C.
-    """
-    if len(commands) < 2 or not eight_bit or in_chans != 3:
-        return []
-    sentence = (
-        "Published weights expect their own mean and deviation: leave these two out where --init names such weights, "
-        "and keep them for an encoder that was pretrained with them."
-    )
-    return [Finding("note", "options", sentence)]

@@ -22,7 +22,8 @@ def to_text(report: Report) -> str:
     lines = [*_head(report), *_files(report), *_pixels(report), *_copies(report), *_truth(report)]
     lines += ["", *_findings(report)]
     for command in report.commands:
-        lines += ["", f"To train ({command.task}):", command.to_text()]
+        init = "" if command.task == "pretraining" else "; --init CHECKPOINT begins with a pretrained encoder"
+        lines += ["", f"To train ({command.task}{init}):", command.to_text()]
     if report.layout.task not in [command.task for command in report.commands]:
         lines += ["", f"Of {report.layout.task} no command is offered: it would be refused for the errors above."]
     return "\n".join(map(printable, lines))

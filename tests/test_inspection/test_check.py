@@ -89,6 +89,7 @@ KINDS = {
         "t.csv",
     ),
     "masks": (lambda data: data.masks("train/images", "train/masks", *[[0, 1, 2]] * 4), "."),
+    "masks of other names": (lambda data: data.masks("input", "target", *[[0, 1, 2]] * 4), "."),
     "named masks": (
         lambda data: data.masks("images", "masks", *[[1, 2]] * 4).text("classes.txt", "road\nlane"),
         ".",

@@ -1,11 +1,13 @@
 """What `maetool check` says of a data set."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from people_data import picture
 
+from maetool.config.places import places
 from maetool.inspection.inspect import Effort, inspect_data
 from maetool.inspection.text import to_text
 
@@ -236,6 +238,30 @@ def test_gaps(data):
     assert "3 of 3 images hold NaN or infinity, and are refused without nodata" in said(report, "warning")
     assert "train_dataloader.dataset.nodata=auto" in report.commands[0].options
     assert report.pixels.mean == pytest.approx([np.mean([picture(i)[4:, :, 0] for i in range(3)])], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("folders", "named"),
+    [
+        ([("images/training", "annotations/training")], "."),
+        ([("images", "masks")], "."),
+        ([("JPEGImages", "SegmentationClass")], "JPEGImages"),
+        ([("pictures/train", "gtFine/train"), ("pictures/val", "gtFine/val")], "pictures"),
+        ([("train/images", "train/masks"), ("val/images", "val/masks")], "."),
+        ([("train/input", "train/target"), ("val/input", "val/target")], "train/input"),
+    ],
+)
+def test_pretraining_reads_no_masks(data, folders, named):
+    """The command that is offered trains on the images alone."""
+    for images, masks in folders:
+        data.masks(images, masks, *[[0, 1]] * 4)
+    report = inspect_data(data.root)
+    command = report.commands[0]
+    assert command.data == str(data.root / named)
+    train, _ = places(Path(command.data), False)
+    names = [path for path in Path(train["root"]).rglob("*") if path.is_file()]
+    assert names and {path.suffix for path in names} == {".jpg"}
+    assert ("would read other pictures, too" in said(report)) is (named != ".")
 
 
 def unlabelled_table(data):

@@ -116,8 +116,10 @@ def test_boxes_and_masks(data):
     for number in range(4):
         data.images(f"JPEGImages/{number}.jpg").text(f"Annotations/{number}.xml", VOC)
         data.array(f"SegmentationClass/{number}.png", mask())
-    assert inspect_data(data.root).layout.task == "detection"
-    assert any("`--task segmentation` looks at those" in f.sentence for f in inspect_data(data.root).findings)
+    report = inspect_data(data.root)
+    assert any("`--task segmentation` looks at those" in finding.sentence for finding in report.findings)
+    assert report.layout.task == "detection"
+    assert report.commands[0].data == str(data.root / "JPEGImages")  # of pretraining, which must read no masks
     assert inspect_data(data.root, "segmentation").layout.task == "segmentation"
 
 
