@@ -7,7 +7,7 @@ from typing import Any
 
 from maetool.data.sources.folds import fold_of
 from maetool.data.sources.kinds import has_classes, knows_labels, parts_at, source_for
-from maetool.data.sources.part_names import CONTENT, part_of
+from maetool.data.sources.part_names import CONTENT, part_among, part_of, parts_among
 from maetool.data.sources.remote_system import is_url
 from maetool.data.sources.table import folds_of_table, parts_of_table
 from maetool.data.sources.table_columns import is_table
@@ -46,6 +46,7 @@ def places(root: Path | str, labelled: bool) -> tuple[Place, Place]:
     folders = _part_folders(root)
     if folders:
         _tell(root, folders, "val" in folders)
+        _tell_of_others(folders["train"].parent, folders)
         if "val" not in folders:
             return _held_out(_part(folders["train"], labelled), labelled)
         return _part(folders["train"], labelled), _part(folders["val"], labelled or _classes_in(folders["val"]))
@@ -53,6 +54,7 @@ def places(root: Path | str, labelled: bool) -> tuple[Place, Place]:
         return _by_class(root, labelled)
     if folds := _folds_in(_content(root)):
         return _by_fold(_content(root), folds, labelled)
+    _tell_of_alike(root)
     return _held_out(_folder(_content(root), labelled), labelled)
 
 
@@ -186,7 +188,7 @@ def _part_folders(root: Path) -> dict[str, Path]:
 
     One part alone beside other folders may be a class, such as `train` beside `bus`.
     """
-    for place in (root, _content(root)):
+    for place in (_only_folder(root), root, _content(root)):
         folders = _folders_in(place)
         parts = _parts(folders)
         others = [folder for folder in folders if folder not in parts.values() and folder.name.lower() not in CONTENT]
@@ -203,10 +205,18 @@ def _parts_in_classes(root: Path) -> bool:
 def _content(folder: Path) -> Path:
     """Return the folder of images inside of a folder that has nothing else but labels, or else the folder itself."""
     inside = _folders_in(folder) if folder.is_dir() else []
+    if [path.name for path in inside] == [folder.name] == [path.name for path in folder.iterdir()]:
+        return _content(inside[0])  # as archives are unpacked
     images = [path for path in inside if path.name.lower() in CONTENT and part_of(path.name) is None]
     images = [path for path in images if path.name.lower().startswith(("im", "jpeg", "pict", "photo"))]
     only = all(path.name.lower() in CONTENT for path in inside)
     return images[0] if only and len(images) == 1 else folder
+
+
+def _only_folder(root: Path) -> Path:
+    """Return the folder that all folders in `root` lie in, as archives are unpacked, or else `root` itself."""
+    inside = _folders_in(root)
+    return _only_folder(inside[0]) if len(inside) == 1 else root
 
 
 def _classes_in(folder: Path) -> bool:
@@ -226,16 +236,40 @@ def _parts(paths: Any) -> dict[str, Path]:
     Raises:
         UsageError: two paths are named like the same part.
     """
+    by_name = {path.stem if is_table(path) else path.name: path for path in paths}
     parts: dict[str, Path] = {}
-    for path in paths:
-        part = part_of(path.stem if is_table(path) else path.name)
+    for name, part in parts_among(by_name).items():
+        path = by_name[name]
         if part in parts and part != "test":
             raise UsageError(
                 f"{path.parent} has `{parts[part].name}` and `{path.name}`, which may both be the part {part}: move "
                 "one of them away, or set the datasets in the config."
             )
-        parts |= {part: path} if part else {}
+        parts[part] = path
     return parts
+
+
+def _tell_of_others(root: Path, parts: dict[str, Path]) -> None:
+    """Say which folders beside the parts make no use, except those of labels."""
+    others = [
+        f"`{path.name}`" for path in _folders_in(root) if part_of(path.name) is None and path not in parts.values()
+    ]
+    others = [name for name in others if name.strip("`").lower() not in CONTENT]
+    if others:
+        _logger.warning(
+            "%s: %s are of no part and left out: name one of them in --data to use it alone.",
+            *(root, ", ".join(others[:5])),
+        )
+
+
+def _tell_of_alike(root: Path) -> None:
+    """Say which folders are no parts although their names have the words of several."""
+    parts = {folder.name: part for folder in _folders_in(root) if (part := part_among(folder.name))}
+    if len({*parts.values()}) > 1:
+        _logger.warning(
+            "%s: the folders %s are not taken for parts: if they are, rename them to train, val and test.",
+            *(root, ", ".join(f"`{name}`" for name in list(parts)[:5])),
+        )
 
 
 def _tell(root: Path | str, parts: Sequence[str] | Any, validated: bool) -> None:

@@ -113,7 +113,7 @@ def look_at_table(csv_file: str | Path) -> Table:
 def _fixed_roles(read: Columns) -> dict[str, Role]:
     """Return the roles of the columns that a `CsvDataset` knows by their names."""
     fixed: dict[str, Role] = {}
-    place, parts, folds = path_column_of(read.header), split_column_of(read.header), fold_column_of(read.header)
+    place, parts, folds = path_column_of(read.header), split_column_of(read), fold_column_of(read.header)
     if folds and folds_in_column(read.column(read.header.index(folds))):
         fixed[folds] = "fold"
     if parts and parts_in_column(parts, read.column(read.header.index(parts))) is not None:

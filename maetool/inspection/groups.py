@@ -41,7 +41,7 @@ def _read(table: str, names: Sequence[str], by_group: dict[str, set[str]]) -> st
         return None
     if not groups:
         return None
-    split = split_column_of(read.header)
+    split = split_column_of(read)
     parts = parts_in_column(split, read.column(read.header.index(split))) if split else None
     if parts is None and len(names) > 1:  # a fifth that is held out: group_column takes care
         return None

@@ -10,7 +10,7 @@ from maetool.config.load import load_for
 from maetool.config.places import places
 from maetool.data.datasets import CsvDataset, ImageFolderDataset
 from maetool.data.datasets.subsets import Subset
-from maetool.data.sources.part_names import part_of
+from maetool.data.sources.part_names import part_of, parts_among
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 
@@ -37,12 +37,16 @@ def _cache(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("part", "names"),
     {
-        "train": ["train", "Train", "TRAINING", "train2017", "images-train", "train_images", "trainset", "Train Data"],
-        "val": ["val", "valid", "Validation", "dev", "eval", "val2017", "images_val", "VALSET"],
-        "test": ["test", "Testing", "holdout", "held_out", "test-2015", "PrivateTest"],
-        None: ["trains", "bus", "train_station", "devices", "evaluate me", "2017", "images", "train_val", ""],
+        "train": ["train", "Train", "TRAINING", "train2017", "images-train", "train_images", "trainset", "Train Data",
+                  "trainImages", "TrainingSet", "imagesTr", "imagestrain", "trn_imgs"],
+        "val": ["validationset", "ValImages", "imagesVa",
+                "val", "valid", "Validation", "dev", "eval", "val2017", "images_val", "VALSET"],
+        "test": ["test", "Testing", "holdout", "held_out", "test-2015", "PrivateTest",
+                 "public_test", "HeldOut", "testdata", "imagesTs"],
+        None: ["trains", "bus", "train_station", "devices", "evaluate me", "2017", "images", "train_val",
+               "tr", "trainA", "bullet_train", ""],
     }.items(),
-)
+)  # fmt: skip
 def test_names_of_parts(part, names):
     assert [part_of(name) for name in names] == [part] * len(names)
 
@@ -65,6 +69,50 @@ def test_folders_of_parts(tmp_path, caplog, layout, train, val, test, labelled):
         assert {path.name for path in files} == {f"{use}{i}.png" for i in range(3)} and len(files) == 6
         assert dataset.classes == (["a", "b"] if labelled or use == val else [])
     assert test in caplog.text and "is left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    {
+        ("seg_train", "seg_test", "seg_pred"): {"train": "seg_train", "test": "seg_test"},
+        ("cars_train", "cars_val"): {"train": "cars_train", "val": "cars_val"},
+        ("bounding_box_train", "bounding_box_test", "query"): {
+            "train": "bounding_box_train",
+            "test": "bounding_box_test",
+        },
+        ("trainval", "test"): {"train": "trainval", "test": "test"},
+        ("train", "val", "trainval"): {"train": "train", "val": "val"},
+        ("train_images", "train_masks", "val_images"): {"train": "train_images", "val": "val_images"},
+        ("labelsTr", "imagesTr", "imagesTs"): {"train": "imagesTr", "test": "imagesTs"},
+        ("bullet_train", "test_tube"): {},
+        ("train_station", "bus"): {},
+        ("cat", "dog"): {},
+    }.items(),
+)
+def test_parts_among_folders(tmp_path, names, parts):
+    assert {part: name for name, part in parts_among(names).items()} == parts
+    put(tmp_path / "set", *(f"{name}/{kind}/{i}.png" for name in names for kind in "ab" for i in range(5)))
+    train, val = places(tmp_path / "set", True)
+    assert Path(train["root"]).name == parts.get("train", "set")
+    assert Path(val["root"]).name == parts.get("val", parts.get("train", "set"))
+
+
+def test_folders_that_are_left_out_or_look_like_parts_are_named(tmp_path, caplog):
+    put(tmp_path / "set", *(f"{name}/{kind}/0.png" for name in ("train", "val", "unlabeled") for kind in "ab"))
+    places(tmp_path / "set", False)
+    assert "`unlabeled` are of no part and left out" in caplog.text
+    caplog.clear()
+    put(tmp_path / "like", *(f"{name}/{i}.png" for name in ("bullet_train", "test_tube", "cat") for i in range(5)))
+    places(tmp_path / "like", True)
+    assert "the folders `bullet_train`, `test_tube` are not taken for parts" in caplog.text
+
+
+@pytest.mark.parametrize("around", ["data", "archive/archive", "train"])
+def test_folders_around_the_parts(tmp_path, around):
+    parts = ("seg_train/seg_train", "seg_val/seg_val")
+    put(tmp_path / "set", *(f"{around}/{part}/{kind}/{i}.png" for part in parts for kind in "ab" for i in range(3)))
+    for place, part in zip(places(tmp_path / "set", True), parts, strict=True):
+        assert place["root"].endswith(f"{around}/{part}") and names_of(place)[1].classes == ["a", "b"]
 
 
 def test_parts_inside_of_classes(tmp_path):
@@ -127,6 +175,8 @@ def test_tables_of_roboflow(tmp_path):
         ("split", "train", "val"), ("Split", "Training", "VALID"), ("fold", "train", "dev"),
         ("subset", "train", "eval"), ("partition", "trn", "validation"), ("is_train", "1", "0"),
         ("is_valid", "False", "True"), ("set", "train", "val"),
+        ("phase", "train", "val"), ("Dataset", "TRAIN", "valid"), ("train_test_split", "train", "val"),
+        ("is_training_image", "1", "0"), ("isTrain", "true", "false"), ("split", "tr", "va"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("header", ["label", "sick"])
@@ -137,6 +187,22 @@ def test_columns_of_parts(tmp_path, column, train, val, header):
     parts = [names_of(place) for place in places(tmp_path / "t.csv", True)]
     assert [[path.stem for path in files] for files, _ in parts] == [["0", "1", "2", "3", "4"], ["5", "6", "7"]]
     assert parts[0][1].classes == (["0", "1"] if header == "label" else ["sick"])
+
+
+@pytest.mark.parametrize("other", ["", "unused"])
+def test_rows_of_no_part_are_left_out_and_counted(tmp_path, caplog, other):
+    put(tmp_path, *(f"{i}.png" for i in range(8)))
+    rows = [f"{i}.png,{i % 2},{('train', 'val', other)[i // 3]}\n" for i in range(8)]
+    (tmp_path / "t.csv").write_text("path,label,split\n" + "".join(rows))
+    assert [len(names_of(place)[0]) for place in places(tmp_path / "t.csv", True)] == [3, 3]
+    assert f"2 of 8 rows are of no part, such as {other!r} in the column `split`, and left out" in caplog.text
+
+
+def test_a_column_of_other_things_is_none_of_parts(tmp_path):
+    put(tmp_path, *(f"{i}.png" for i in range(8)))
+    rows = [f"{i}.png,{i % 2},{('train', 'bus')[i % 2]}\n" for i in range(8)]
+    (tmp_path / "t.csv").write_text("path,label,mode\n" + "".join(rows))
+    assert [place.get("split") for place in places(tmp_path / "t.csv", True)] == [None, None]
 
 
 def test_a_part_that_a_table_has_not(tmp_path):

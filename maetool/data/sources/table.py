@@ -1,6 +1,7 @@
 """Image files and their labels in a table, csv or Parquet."""
 
 import functools
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from .table_columns import FORMS, Columns, open_table
 from .table_labels import labels_of_table
 from .unknown import Policy, UnknownLabels
 
+_logger = logging.getLogger("maetool")
 _PATHS = ("path", "filename", "file_name", "filepath", "file_path", "image_path", "image", "file")
 
 
@@ -131,7 +133,15 @@ def parts_of_table(csv_file: str | Path) -> set[str]:
     Raises:
         UsageError: the table cannot be read.
     """
-    return set(_part_of_each_row(open_table(csv_file)) or ())
+    table = open_table(csv_file)
+    column, parts = split_column_of(table), _part_of_each_row(table) or []
+    if column and "" in parts:
+        other = table.column(table.header.index(column))[parts.index("")]
+        _logger.warning(
+            "%s: %d of %d rows are of no part, such as %r in the column `%s`, and left out.",
+            *(csv_file, parts.count(""), len(parts), other, column),
+        )
+    return set(parts) - {""}
 
 
 def _read(
@@ -154,7 +164,7 @@ def _read(
     if targets is not None:
         labels: Labels | Measurements = read_measurements(table, targets, unknown)
     else:
-        no_class = (group_column, split_column_of(header), _folds(table)[0])
+        no_class = (group_column, split_column_of(table), _folds(table)[0])
         labels = labels_of_table(table, header[path], no_class, unknown, label_columns)
     # Classes are those of all rows, so that every part has the same ones in the same order.
     chosen = _rows_of_part(table, split)
@@ -208,7 +218,7 @@ def _rows_of_part(table: Columns, split: str | None) -> list[int]:
 
 
 def _part_of_each_row(table: Columns) -> list[str] | None:
-    column = split_column_of(table.header)
+    column = split_column_of(table)
     return parts_in_column(column, table.column(table.header.index(column))) if column else None
 
 
