@@ -49,6 +49,12 @@ def test_causes_in_words(name, words):
     assert cause_of(error).startswith(words) and "a b" in cause_of(error)
 
 
+@pytest.mark.parametrize(("status", "words"), [(401, "access"), (403, "access"), (404, "it is not"), (500, "Other")])
+def test_causes_by_the_answer_of_a_server(status, words):
+    error = type("Other", (Exception,), {"status": status})("x")
+    assert cause_of(error).startswith(words)
+
+
 def test_which_images_are_kept():
     sizes = np.array([10, 20, 30, 40] * 25)
     for limit in (0, 1, 500, 2499, 2500, 10**9):

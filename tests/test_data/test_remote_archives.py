@@ -83,7 +83,9 @@ def test_shards_of_webdataset(server, place):
     source = WebDatasetSource(f"{server.address}/{place}")
     check_source(source)
     assert [source.read(i)[1] for i in range(12)] == IMAGES
+    server.asked.clear()
     assert source.labels().classes == ["a", "b"] and source.labels().values.tolist() == [0, 1] * 6
+    assert not server.asked  # they were read with the list of files
     assert (
         source.relative(5) == "train/train-001/11.png"
         and source.path(5) == f"{server.address}/set/train-001.tar:train/train-001/11.png"
@@ -198,6 +200,15 @@ def test_what_is_wrong_with_prepared_shards_is_said(prepared, tmp_path):
     del prepared.content["made/index.npz"]
     with pytest.raises(UsageError, match=r"has no index\.npz"):
         ShardSource(url)
+
+
+def test_a_list_of_contents_survives_a_lost_connection(server):
+    server.faults = ["lost", "busy"]
+    assert len(WebDatasetSource(f"{server.address}/set/train-000.tar")) == 4
+    server.content["set/train-000.tar"] += bytes(512)  # another version
+    server.faults = ["lost"] * 3
+    with pytest.raises(UsageError, match=r"train-000\.tar: it cannot be downloaded"):
+        WebDatasetSource(f"{server.address}/set/train-000.tar")
 
 
 def test_what_is_wrong_is_said(server, tmp_path):

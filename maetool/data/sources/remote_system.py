@@ -1,5 +1,6 @@
 """Files on other machines, by fsspec: lists of them, parts of them, and one sentence for what goes wrong."""
 
+import io
 import os
 import re
 import time
@@ -135,9 +136,9 @@ class RemoteSystem:
         except Exception as error:
             raise UsageError(f"{file.place} cannot be read: {cause_of(error)}.") from error
 
-    def open(self, file: RemoteFile, block: int) -> Any:
-        """Return a file that is read in blocks of `block` bytes; it raises whatever fsspec does."""
-        return self._connected()[0].open(file.place, "rb", block_size=block, cache_type="readahead")
+    def open(self, file: RemoteFile, block: int) -> io.BufferedReader:
+        """Return a file of known size that is read in blocks of so many bytes; it raises what `read` raises."""
+        return io.BufferedReader(_Parts(self, file), block)
 
     def read(self, file: RemoteFile, count: int, offset: int, name: str) -> bytes:
         """Return up to `count` bytes at `offset` of a file.
@@ -154,7 +155,7 @@ class RemoteSystem:
         began, reason = time.monotonic(), ""
         for attempt in range(_ATTEMPTS):
             try:
-                data = self._part(file.place, count, offset)
+                data = self._part(file.place, file.size, count, offset)
                 if file.size < 0 or len(data) == expected:
                     return data
                 reason = f"{len(data):,} bytes came, but it had {expected:,} when it was listed"
@@ -167,10 +168,10 @@ class RemoteSystem:
             time.sleep(_PAUSE * 4**attempt)
         raise UnreadableImage(name, f"it cannot be downloaded: {reason}")
 
-    def _part(self, place: str, count: int, offset: int) -> bytes:
+    def _part(self, place: str, size: int, count: int, offset: int) -> bytes:
         system, _ = self._connected()
         if place.startswith("http"):  # a server that knows no parts of files would send all of it at once
-            with system.open(place, "rb", cache_type="none") as file:
+            with system.open(place, "rb", cache_type="none", **({"size": size} if size > 0 else {})) as file:
                 if offset:
                     file.seek(offset)
                 return bytes(file.read(count))
@@ -185,6 +186,32 @@ class RemoteSystem:
             system, place = fsspec.core.url_to_fs(self.root, **self.options, skip_instance_cache=True)
             self._opened = (os.getpid(), system, place.rstrip("/"))
         return self._opened[1:]
+
+
+class _Parts(io.RawIOBase):
+    """A file of a system, for `io.BufferedReader`."""
+
+    def __init__(self, system: RemoteSystem, file: RemoteFile) -> None:
+        self._system, self._file, self._at = system, file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        count = max(0, min(len(buffer), self._file.size - self._at))
+        data = (
+            self._system.read(self._file, count, self._at, f"{self._system.root}/{self._file.name}") if count else b""
+        )
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 class RemoteFiles:
@@ -241,7 +268,9 @@ def cause_of(error: BaseException) -> str:
 
 
 def _kinds(error: BaseException) -> set[str]:
-    return {kind.__name__ for kind in type(error).__mro__}
+    status = {401: "PermissionError", 403: "PermissionError", 404: "FileNotFoundError"}  # of HTTP
+    of_status = status.get(getattr(error, "status", 0), "")
+    return {kind.__name__ for kind in type(error).__mro__} | ({of_status} if of_status else set())
 
 
 def _name_below(root: str, place: str) -> str:

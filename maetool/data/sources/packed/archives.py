@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from maetool.data.codecs.images import UnreadableImage
 from maetool.errors import UsageError
 
 from ..array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
-from ..remote_system import RemoteFile, RemoteFiles, RemoteSystem, cause_of, is_url, numbered
+from ..remote_system import RemoteFile, RemoteFiles, RemoteSystem, is_url, numbered
 from .members import ARCHIVE_ENDINGS, Member, members_in
 from .names import Names
 from .open_files import OpenFiles, ReadsAtPlaces
 
-_FORMAT = "archives 1"
+_FORMAT = "archives 2"
 _WORTH_KEEPING = 2**26  # bytes of archives whose table is read again in no time
 _BLOCK = 2**20  # of a remote tar file, in which headers stand between the images: larger images are skipped
 _AT_ONCE = 16
@@ -33,17 +34,20 @@ class ArchiveTable:
     Attributes:
         names: their paths inside, N.
         columns: int64 (N, 6): the number of the archive, and kind, offset, packed, size and crc of `Member`.
+        contents: those of small files, N.
     """
 
     names: Names
     columns: np.ndarray
+    contents: Names
 
     @classmethod
     def of(cls, members: Sequence[Sequence[Member]]) -> "ArchiveTable":
         """Pack the members of each archive."""
-        columns = [(number, *member[1:]) for number, each in enumerate(members) for member in each]
+        columns = [(number, *member[1:6]) for number, each in enumerate(members) for member in each]
         names = Names.of([os.fsencode(member.name) for each in members for member in each])
-        return cls(names, np.array(columns, np.int64).reshape(-1, 6))
+        contents = Names.of([member.content for each in members for member in each])
+        return cls(names, np.array(columns, np.int64).reshape(-1, 6), contents)
 
     @classmethod
     def checked(cls, arrays: Mapping[str, np.ndarray], archives: int) -> "ArchiveTable":
@@ -52,20 +56,21 @@ class ArchiveTable:
         Raises:
             KeyError, ValueError: it is not one of so many archives.
         """
-        names, columns = names_in(arrays, "name"), arrays["columns"]
-        if columns.dtype != np.int64 or columns.shape != (len(names), 6):
+        names, columns, contents = names_in(arrays, "name"), arrays["columns"], names_in(arrays, "content")
+        if columns.dtype != np.int64 or columns.shape != (len(names), 6) or len(contents) != len(names):
             raise ValueError("the columns are of another shape or type")
         if (columns[:, :5] < 0).any() or (columns[:, 0] >= archives).any():
             raise ValueError("the columns point outside of the archives")
-        return cls(names, columns)
+        return cls(names, columns, contents)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def member(self, row: int) -> tuple[int, Member]:
         """Return the number of the archive of the file in a `row`, and the file."""
-        number, *facts = self.columns[row].tolist()
-        return number, Member(self.names[row], *facts)
+        number, kind, offset, packed, size, crc = self.columns[row].tolist()
+        content = os.fsencode(self.contents[row])
+        return number, Member(self.names[row], kind, offset, packed, size, crc, content)
 
 
 class Archives:
@@ -97,7 +102,8 @@ class Archives:
             pass  # there is none, or one of another program
         table = ArchiveTable.of(self._members())
         if cache:
-            save_arrays(cache, _FORMAT, dependencies, {"name": table.names, "columns": table.columns})
+            made = {"name": table.names, "columns": table.columns, "content": table.contents}
+            save_arrays(cache, _FORMAT, dependencies, made)
         return table
 
     def _members(self) -> list[list[Member]]:
@@ -170,10 +176,8 @@ class RemoteArchives(Archives):
         try:
             with self._system.open(self.remote[number], _BLOCK) as file:
                 return members_in(path, file)
-        except UsageError:
-            raise
-        except Exception as error:  # of the file system
-            raise UsageError(f"{path} cannot be read: {cause_of(error)}.") from error
+        except UnreadableImage as error:
+            raise UsageError(f"{error}.") from error
 
     def _cache(self) -> tuple[Path | None, Dependencies]:
         if not all(file.version and file.size >= 0 for file in self.remote):

@@ -19,6 +19,7 @@ TAR_ENDINGS, ZIP_ENDINGS = (".tar",), (".zip", ".cbz")
 ARCHIVE_ENDINGS = (*TAR_ENDINGS, *ZIP_ENDINGS)
 TAR, STORED, DEFLATED = range(3)
 _LOCAL = Struct("<4s22xHH")  # signature, then the lengths of the name and of what follows it (APPNOTE, 4.3.7)
+_SMALL = 64  # bytes of a label; on another machine each would cost a request of its own later
 _FIELDS = 64  # bytes of extra fields that most archives stay below: sizes of 64 bits and times have 60
 _ERRORS = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError),
@@ -36,6 +37,7 @@ class Member(NamedTuple):
         packed: bytes that it takes in the archive.
         size: bytes that it has.
         crc: CRC-32 of the content, -1 where the archive does not tell.
+        content: of a small file in a tar file, such as a label, read on the way; else empty.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Member(NamedTuple):
     packed: int
     size: int
     crc: int
+    content: bytes = b""
 
 
 def members_in(path: str, file: Any = None) -> list[Member]:
@@ -75,7 +78,9 @@ def _of_tar(path: str, file: Any) -> Iterator[Member]:
     with tarfile.open(None if file else path, "r:", file) as archive:
         for entry in archive:
             if entry.isfile() and not entry.issparse():
-                yield Member(_cleaned(entry.name), TAR, entry.offset_data, entry.size, entry.size, -1)
+                stored = archive.extractfile(entry) if entry.size <= _SMALL else None
+                content = stored.read() if stored else b""
+                yield Member(_cleaned(entry.name), TAR, entry.offset_data, entry.size, entry.size, -1, content)
 
 
 def _of_zip(path: str, file: Any) -> Iterator[Member]:
@@ -116,6 +121,8 @@ def read_member(files: ReadsAtPlaces, number: int, member: Member, path: str, mo
     Raises:
         UnreadableImage: it has more than `most` bytes, is damaged, or the archive changed.
     """
+    if member.content:
+        return member.content
     if member.size > most:
         raise UnreadableImage(
             path, f"it has {member.size:,} bytes, more than the {most:,} that are read: {RAISE_LIMIT}"
