@@ -60,6 +60,12 @@ def part_files(path: Path) -> dict[Part, Path]:
     return dict(sorted(found.items()))
 
 
+def remove_parts(path: Path) -> None:
+    """Remove the files of parts that are joined to `path`."""
+    for file in part_files(path).values():
+        file.unlink(missing_ok=True)
+
+
 def complete_parts(path: Path) -> dict[Part, Path]:
     """Return the files of all parts beside `path`, in order.
 

@@ -61,12 +61,12 @@ def _divided(
     args: argparse.Namespace, part: "Any | None", out: Path, model: "ModelLike", dataset: "NamedImages"
 ) -> None:
     """Extract a part, or join all."""
+    from maetool.division import remove_parts
     from maetool.pretrained.extract_parts import (
         images_of,
         is_done,
         path_of,
         read_parts,
-        remove_parts,
         settings_of,
         write_part,
     )
@@ -74,7 +74,7 @@ def _divided(
     settings = settings_of(model, dataset, args.pool, args.batch_size)
     if part is None:
         _write(out, read_parts(out, settings), dataset)
-        remove_parts(out)
+        remove_parts(out.with_suffix(".npz"))
     elif is_done(out, part, settings):
         print(f"{path_of(out, part)}: part {part} was written earlier, with the same settings.")
     else:

@@ -15,7 +15,7 @@ from maetool.division import Part, check_part, complete_parts, differences
 from maetool.errors import UsageError
 from maetool.protocols import ModelLike, NamedImages
 from maetool.weights.checksums import checksum_of
-from maetool.writing import remove_file, write_file
+from maetool.writing import write_file
 
 
 def settings_of(model: ModelLike, dataset: NamedImages, pool: str | None, batch_size: int) -> dict[str, Any]:
@@ -93,12 +93,6 @@ def read_parts(out: Path, settings: Mapping[str, Any]) -> dict[str, Tensor]:
     if not read:
         raise UsageError(f"None of the {settings['images']} images can be read, so there are no features to join.")
     return {name: torch.from_numpy(np.concatenate([arrays[name] for arrays in read])) for name in read[0]}
-
-
-def remove_parts(out: Path) -> None:
-    """Remove the files of parts that are joined in `out`."""
-    for path in complete_parts(out.with_suffix(".npz")).values():
-        remove_file(path)
 
 
 def images_of(part: Part, images: int, batch_size: int) -> range:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -182,6 +183,16 @@ def test_a_missing_image_of_the_folder_layout(source, tmp_path):
 def test_nothing_to_join(source, tmp_path):
     with pytest.raises(UsageError, match=r"no part of .* to join: run the command with --part 0/N to N-1/N first"):
         join(str(source), str(tmp_path / "out"), recipe_of())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_join_that_was_killed_at_its_end(source, parts, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("maetool.data.prepare.prepare"), "remove_parts", lambda path: None)
+        told = join(str(source), str(parts), recipe_of())
+    assert part_files(parts / "prepared.json")
+    assert join(str(source), str(parts), recipe_of()) == told
+    assert not part_files(parts / "prepared.json")
 
 
 @pytest.mark.parametrize("text", ["3", "4/4", "-1/2", "a/b", "1/0", "", "1/2/3", "0.5/2", "١٢٣٤٥٦/2"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.sources.packed.shards import SETTINGS, members_of
-from maetool.division import Part, check_part, complete_parts
+from maetool.division import Part, check_part, complete_parts, remove_parts
 from maetool.errors import UsageError
 
 from .prepare import REPORT, Job, LeftOut, Recipe, claim, finish, read_note
@@ -25,9 +25,12 @@ def join(source: str, target: str, recipe: Recipe, max_pixels: int = MAX_PIXELS)
         UsageError: a part is missing, damaged, or was made otherwise.
     """
     job = Job.of(source, target, recipe, max_pixels)
-    claim(job)
     note = job.folder / SETTINGS
+    if not note.exists():  # nothing is there, and a refused join writes nothing
+        complete_parts(note)
+    claim(job)
     if job.is_complete:
+        remove_parts(note)  # of a join that was killed at its end
         left_out = (job.folder / REPORT).read_text("utf-8", "surrogateescape").splitlines()
         return len(job.files) - len(left_out), left_out
     skipped: LeftOut = []

@@ -12,10 +12,10 @@ from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.sources.file_index import FileIndex, index_files
 from maetool.data.sources.fingerprint import fingerprint
 from maetool.data.sources.packed.shards import SETTINGS, TABLE, ShardTable, ShardWriter, members_of
-from maetool.division import Part, differences, part_files
+from maetool.division import Part, differences, remove_parts
 from maetool.errors import UsageError
 from maetool.reading import read_file
-from maetool.writing import remove_file, write_file, write_text
+from maetool.writing import write_file, write_text
 
 from .encoding import AHEAD, Tasks, open_pool
 from .encoding import Recipe as Recipe
@@ -161,8 +161,7 @@ def finish(job: Job, left_out: LeftOut) -> None:
         )
     if job.recipe.layout == "shards":
         ShardTable.of(job.folder, [job.shard(number).name for number in job.shards_of(Part(0, 1))]).save()
-    for file in part_files(job.folder / SETTINGS).values():
-        remove_file(file)
+    remove_parts(job.folder / SETTINGS)
 
 
 def _note_part(job: Job, part: Part, left_out: LeftOut) -> None:
