@@ -8,8 +8,9 @@ from maetool.corruptions import BlurCorruption, Corruption, NoiseCorruption
 from maetool.errors import UsageError
 from maetool.maskers import RandomMasker
 from maetool.ops.random import KeyedRandom, sample_keys
+from maetool.registry import DECODERS, MODELS
 from maetool.structures import MaskPlan
-from maetool.testing import tiny_batch, tiny_model
+from maetool.testing import tiny_batch, tiny_config, tiny_model
 
 KEYS = sample_keys(0, 0, torch.arange(4))
 
@@ -60,6 +61,33 @@ def test_a_view_that_nobody_asks_changes_nothing():
     assert torch.equal(model(batch, {"key": KEYS})["loss"], model(changed, {"key": KEYS})["loss"])
     alone = with_arguments(pair_model())(batch["now"], {"key": KEYS})
     assert torch.equal(model(batch, {"key": KEYS})["loss"], alone["loss"])
+
+
+VISIBLE = sorted(
+    name
+    for name, part in DECODERS.parts().items()
+    if "visible" in getattr(part, "reads", ("visible",)) and name not in ("CodebookDecoder", "VisibleDecoder")
+)
+
+
+@pytest.mark.parametrize("name", VISIBLE)
+def test_views_reach_each_other_through_a_memory_alone(name):
+    """Values and gradients of the loss of a view, under every decoder: of the other view only where it is asked."""
+    inner = {"type": "TransformerDecoder", "embed_dim": 16, "depth": 1, "num_heads": 2}
+    more = {"LayerFusionDecoder": {"layers": [0, 2], "decoder": inner}}
+    kind = {"type": name, **more.get(name, {})}
+    asks = getattr(DECODERS.get(name), "takes_memory", False)
+    config = {**tiny_config(encoder={"final_norm": name != "CrossAttentionDecoder"}), "decoder": kind, "view": "now"}
+    config |= {"context": "past"} if asks else {}
+    torch.manual_seed(0)
+    model = MODELS.build(config).eval()
+    batch = {view: images.requires_grad_() for view, images in views().items()}
+    loss = model(batch, {"key": KEYS})["loss"]
+    own, other = torch.autograd.grad(loss, [batch["now"], batch["past"]], allow_unused=True)
+    assert own.abs().sum() > 0
+    assert (other is not None and bool(other.abs().sum() > 0)) == asks
+    changed = {**batch, "past": batch["past"].detach() + torch.randn(4, 3, 16, 32)}
+    assert torch.equal(model(changed, {"key": KEYS})["loss"], loss) != asks
 
 
 def test_a_task_may_look_from_the_other_side():
