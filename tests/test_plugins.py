@@ -145,4 +145,4 @@ def test_the_example_is_a_package_that_works(repository, tmp_path):
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-2000:]
-    assert "9 passed" in result.stdout
+    assert "10 passed" in result.stdout
