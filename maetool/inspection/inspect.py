@@ -127,7 +127,9 @@ def _report(
     effort: Effort,
 ) -> Report:
     sources = {part.name: part.source for part in parts}
-    statistics, digests = _look(parts, in_chans, effort)
+    statistics, digests = _look(parts, in_chans, effort, _WITH_GAPS)
+    if statistics[_ALL].mixes_bits:
+        statistics, digests = _look(parts, in_chans, effort, _WITH_GAPS._replace(eight_bit=True))
     first, everything = statistics[parts[0].name], statistics[_ALL]
     if not first.sizes:
         raise UsageError(f"No image of {data} can be read; the first: {first.broken[0]}.")
@@ -155,18 +157,18 @@ def _report(
     return report
 
 
-def _look(parts: Sequence[Part], in_chans: int, effort: Effort) -> tuple[dict[str, Statistics], dict[Place, bytes]]:
+def _look(
+    parts: Sequence[Part], in_chans: int, effort: Effort, options: ReadOptions
+) -> tuple[dict[str, Statistics], dict[Place, bytes]]:
     """Return the statistics of each part and of all, and the digests of the pixels that were decoded."""
     total = sum(len(part.source) for part in parts)
     share = min(1.0, effort.max_images / max(1, total))
     chosen = {p.name: evenly_spaced(len(p.source), max(1, round(share * len(p.source)))).tolist() for p in parts}
-    statistics, digests = {_ALL: Statistics(in_chans)}, {}
+    statistics, digests = {_ALL: Statistics(in_chans, options)}, {}
     with effort.bar("decoding", sum(map(len, chosen.values()))) as tell:
         for part in parts:
-            found = Statistics(in_chans)
-            for look in look_at(
-                part.source, chosen[part.name], in_chans, effort.workers, effort.max_pixels, _WITH_GAPS
-            ):
+            found = Statistics(in_chans, options)
+            for look in look_at(part.source, chosen[part.name], in_chans, effort.workers, effort.max_pixels, options):
                 tell()
                 found.add(look)
                 statistics[_ALL].add(look)

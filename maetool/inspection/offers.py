@@ -81,6 +81,7 @@ def _reading(report: Report) -> dict[str, Any]:
     """Return the arguments of a dataset that say how its images are read and held out."""
     counts = report.pixels.remarks.counts
     reading: dict[str, Any] = {"exif": True} if counts["exif"] else {}
+    reading |= {"eight_bit": True} if report.pixels.options.eight_bit else {}
     plain = report.layout.task in ("pretraining", "classification")
     reading |= {"nodata": "auto"} if plain and (counts["nodata"] or report.pixels.gaps) else {}
     return reading | (report.table.options if report.table else {})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from maetool.data.codecs.image_size import MAX_PIXELS
-from maetool.data.codecs.options import AS_STORED
+from maetool.data.codecs.options import AS_STORED, ReadOptions
 from maetool.data.codecs.remarks import Remarks
 from maetool.data.sources.base import Source
 
@@ -20,6 +20,7 @@ class Statistics:
 
     Attributes:
         in_chans: channels that mean and deviation are of.
+        options: how the images were read.
         channels: number of channels to number of files that hold so many.
         arrays: files that are arrays, not photographs.
         sizes: (H, W) of every readable image.
@@ -31,10 +32,11 @@ class Statistics:
         mean: of each channel, in the units of the stored values; every image counts the same.
         std: the same for the standard deviation.
         broken: "path: reason" of each file that cannot be read with `in_chans` channels.
-        remarks: what the files ask for.
+        remarks: what a training would log of the files.
     """
 
     in_chans: int
+    options: ReadOptions = AS_STORED
     channels: Counter[int] = field(default_factory=Counter)
     arrays: int = 0
     sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -47,10 +49,17 @@ class Statistics:
     mean: list[float] = field(default_factory=list)
     std: list[float] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    remarks: Remarks = field(default_factory=lambda: Remarks(AS_STORED))
 
     def __post_init__(self) -> None:
         self._sums: list[np.ndarray] = []
+        # What a training would log, which reads gaps as values unless it is told of them.
+        self.remarks = Remarks(self.options._replace(gaps=False))
+
+    @property
+    def mixes_bits(self) -> bool:
+        """Whether some photographs have more than 8 bits, and everything else 8."""
+        deep = self.remarks.counts["deep"]
+        return 0 < deep < len(self.sizes) and self.remarks.counts["floats"] == deep
 
     def add(self, look: Look | Broken) -> None:
         """Take in the `look` at a file; `mean` and `std` wait for `finish`."""

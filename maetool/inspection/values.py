@@ -17,6 +17,13 @@ def findings_of_values(found: Statistics) -> list[Finding]:
         return findings
     findings += [Finding("warning", "pixels", sentence) for sentence in found.remarks.lines()]
     findings += [each for each in (_of_channels(found), _of_stacks(found), _of_range(found), *_of_sizes(found)) if each]
+    if found.options.eight_bit:
+        deep = found.remarks.counts["deep"]
+        sentence = (
+            f"{deep:,} of {len(found.sizes):,} photographs have more than 8 bits, the others 8: the options take the upper "
+            "eight bits, so that all have one unit (dataset.eight_bit=True)."
+        )
+        findings.append(Finding("warning", "pixels", sentence))
     if found.gaps > found.remarks.counts["nodata"]:
         sentence = (
             f"{found.gaps:,} of {len(found.sizes):,} images hold NaN or infinity, and are refused without nodata: "

@@ -228,6 +228,17 @@ def test_lossy_masks(data):
     assert "is a JPEG or lossy WebP" in said(inspect_data(data.root), "error")
 
 
+def test_photographs_of_8_and_of_16_bits(data):
+    """They have one unit in what is measured and in the options."""
+    for number in range(4):
+        array = picture(number)[..., 0]
+        data.array(f"{number}.png", array if number else array.astype(np.uint16) * 257)
+    report = inspect_data(data.root)
+    assert "1 of 4 photographs have more than 8 bits, the others 8" in said(report, "warning")
+    assert "train_dataloader.dataset.eight_bit=True" in report.commands[0].options
+    assert report.pixels.mean == pytest.approx([np.mean([picture(i)[..., 0] for i in range(4)])], rel=1e-5)
+
+
 def test_gaps(data):
     """They do not count in mean and deviation, and the options say how they are read."""
     for number in range(3):
