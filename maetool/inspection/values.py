@@ -20,8 +20,8 @@ def findings_of_values(found: Statistics) -> list[Finding]:
     if found.options.eight_bit:
         deep = found.remarks.counts["deep"]
         sentence = (
-            f"{deep:,} of {len(found.sizes):,} photographs have more than 8 bits, the others 8: the options take the upper "
-            "eight bits, so that all have one unit (dataset.eight_bit=True)."
+            f"{deep:,} of {len(found.sizes):,} photographs have more than 8 bits, the others 8: the options take the "
+            "upper eight bits, so that all have one unit (dataset.eight_bit=True)."
         )
         findings.append(Finding("warning", "pixels", sentence))
     if found.gaps > found.remarks.counts["nodata"]:
