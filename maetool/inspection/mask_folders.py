@@ -13,7 +13,9 @@ from maetool.data.sources.part_names import part_of
 from maetool.errors import UsageError
 
 _MASKS = {"annotation", "annotations", "mask", "masks", "label", "labels", "gt", "groundtruth", "truth", "seg", "segs"}
-_MASKS |= {"segmentation", "segmentations", "segmentationclass", "labelids", "gtfine", "matte", "target", "targets"}
+_MASKS |= {"segmentation", "segmentations", "matte", "mattes", "target", "targets"}
+_IMAGES = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "rgb", "jpegimages", "input"}
+_OTHERS = {"no", "without", "object", "objects", "instance", "instances", "color", "colour", "colored", "coloured"}
 _LOOKED_AT = 2000  # files of a folder whose names are compared
 _TRIED = 20  # names from which suffixes are guessed
 _PAIRED = 0.5  # least share of the images, or of the masks, that have the other
@@ -60,6 +62,8 @@ def find_masks(root: Path) -> MaskFolders | None:
         found = _suffixes(*names)
         if found is None:
             continue
+        if part in folders and folders[part][1] == masks:
+            continue  # of other images of the same names, such as those of depth
         if part in folders:
             raise UsageError(
                 f"{root} has masks of the part {part} in {folders[part][1]} and in {masks}: pass --data with the "
@@ -82,24 +86,38 @@ def _candidates(root: Path) -> Iterator[tuple[str, str, str]]:
     for folder in [root, *_folders_in(root)]:
         inside = _folders_in(folder)
         for masks in [path for path in inside if _means_masks(path.name)]:
-            for images in [path for path in inside if not _means_masks(path.name) and path.name[0] != "."]:
+            for images in sorted(inside, key=lambda path: (not _IMAGES.intersection(_words_of(path.name)), path)):
+                if _MASKS.intersection(_words_of(images.name)) and not _IMAGES.intersection(_words_of(images.name)):
+                    continue
                 yield from _parts_of(root, images, masks)
 
 
 def _parts_of(root: Path, images: Path, masks: Path) -> Iterator[tuple[str, str, str]]:
-    by_part = [{part_of(path.name): path for path in _folders_in(folder)} for folder in (images, masks)]
+    by_part = [{_part_in(path.name): path for path in _folders_in(folder)} for folder in (images, masks)]
     shared = [part for part in ("train", "val", "test") if all(part in each for each in by_part)]
-    if not shared:
-        part = part_of(images.parent.name) if images.parent != root else None
+    own, other = (_part_in(folder.name) for folder in (images, masks))
+    if not shared and own == other:
+        part = own or (part_of(images.parent.name) if images.parent != root else None)
         yield part or "all", images.relative_to(root).as_posix(), masks.relative_to(root).as_posix()
     for part in shared:
         places = [each[part].relative_to(root).as_posix() for each in by_part]
         yield part, places[0], places[1]
 
 
+def _part_in(name: str) -> str | None:
+    """Return the part that a folder's name names, beside words for masks: `train_masks` is one of training."""
+    return part_of(name) or part_of("_".join(word for word in _words_of(name) if word not in _MASKS))
+
+
+def _words_of(name: str) -> list[str]:
+    """Return the words of a name in lower case, also those that begin with a capital: `labelsTr` has two."""
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()
+    return [word for word in re.split(r"[\W\d_]+", spaced) if word]
+
+
 def _means_masks(name: str) -> bool:
-    words = [word for word in re.split(r"[\W\d_]+", name.lower()) if word]
-    return bool(_MASKS.intersection(words)) and not {"no", "without"}.intersection(words)
+    words = _words_of(name)
+    return bool(_MASKS.intersection(words)) and not _OTHERS.intersection(words)
 
 
 def _folders_in(folder: Path) -> list[Path]:

@@ -66,6 +66,32 @@ def mask():
 
 
 @pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        (("train_images", "train_masks"), ("val_images", "val_masks")),
+        (("imagesTr", "labelsTr"), ("imagesVal", "labelsVal")),
+        (("TrainImages", "TrainAnnotations"), ("ValImages", "ValAnnotations")),
+        (("images/train", "masks/train"), ("images/val", "masks/val")),
+        (("train/img", "train/gt"), ("valid/img", "valid/gt")),
+        (("Training_Data/x", "Training_Data/GroundTruth"), ("Validation_Data/x", "Validation_Data/GroundTruth")),
+    ],
+)
+def test_parts_of_masks(data, train, val):
+    """The names of files are the same in all parts, so that only those of the folders tell."""
+    for images, masks in (train, val):
+        data.masks(images, masks, [0, 1], [0, 1], [0, 1])
+    report = inspect_data(data.root)
+    assert report.layout.masks.folders == {"train": train, "val": val}
+    assert not report.problems
+
+
+def test_masks_of_instances_are_no_classes(data):
+    data.masks("JPEGImages", "SegmentationClass", [0, 1], [0, 1])
+    data.masks("depth", "SegmentationObject", [0, 7], [0, 7])
+    assert inspect_data(data.root).layout.masks.folders == {"all": ("JPEGImages", "SegmentationClass")}
+
+
+@pytest.mark.parametrize(
     ("places", "parts"),
     [
         ([("images", "annotations.json")], {"train": 3, "val": 1}),
