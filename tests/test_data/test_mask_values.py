@@ -113,3 +113,64 @@ def test_an_evaluation_tells_shares_and_doubts_once(tmp_path, monkeypatch, masks
         evaluator.check_dataset(data)
     assert lines[0].startswith("Validation masks: Pixels in the only mask: ")
     assert len(lines) == 1 + bool(words) and words in lines[-1]
+
+
+COLOURS = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("palettes", "sentence"),
+    [
+        ([[0, 1, 2], [0, 2, 1]], r"the value 1 has the colour \(255, 0, 0\) in .*0.png, but \(0, 255, 0\) in .*1.png"),
+        ([[0, 1], [0, 2]], "the value 1 has the colour"),
+        ([[0, 1, 2], [1]], "the value 0 has the colour"),
+        ([[0, 1, 2], [0, 1, 2]], None),
+        ([[0, 1, 2], [0, 1]], None),
+        ([[0, 1, 2], [0, 0]], None),
+    ],
+)
+def test_palettes_of_another_order_in_each_mask(tmp_path, palettes, sentence):
+    data = dataset(tmp_path, [[[0, 1], [min(2, len(order) - 1), 0]] for order in palettes])
+    for i, order in enumerate(palettes):
+        with Image.open(tmp_path / "masks" / f"{i}.png") as mask:
+            coloured = Image.fromarray(np.array(mask).clip(0, len(order) - 1))
+        coloured.putpalette(COLOURS[order].ravel().tolist())
+        coloured.save(tmp_path / "masks" / f"{i}.png")
+    if sentence is None:
+        assert data.describe()
+        return
+    with pytest.raises(UsageError, match=sentence):
+        data.describe()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "shown"),
+    [
+        ([0, 0.5, 1], np.float32, "0.5"), ([0, 1, -1], np.int32, "-1"), ([0, np.nan, 1], np.float32, "nan"),
+        ([0, 1, 2], np.float32, None), ([0, 1, 2], np.int32, None), ([0, 1, 2], np.uint16, None),
+    ],
+)  # fmt: skip
+def test_values_of_tiff_masks_that_are_no_numbers_of_classes(tmp_path, values, kind, shown):
+    data = dataset(tmp_path, [[[0, 1]]], ending=".tif", annotation_suffix=".tif")
+    Image.fromarray(np.array([values], kind).repeat(8, axis=0)).save(tmp_path / "masks" / "0.tif")
+    if shown is None:
+        assert data.describe()
+        return
+    with pytest.raises(UsageError, match=f"0.tif has the value {shown}, but the pixels of masks are numbers"):
+        data.describe()
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "option"),
+    [
+        ("{}.JPG", "{}_mask.png", "annotation_suffix=_mask.png"), ("{}.JPG", "{}-gt.png", "annotation_suffix=-gt.png"),
+        ("{}_leftImg8bit.jpg", "{}.png", "image_suffix=_leftImg8bit.jpg"),
+    ],
+)  # fmt: skip
+def test_an_ending_of_masks_is_named(tmp_path, images, masks, option):
+    dataset(tmp_path, [[[0, 1]]] * 3)
+    for folder, name in (("images", images), ("masks", masks)):
+        for path in list((tmp_path / folder).iterdir()):
+            path.rename(path.with_name(name.format(path.stem)))
+    with pytest.raises(UsageError, match=rf"set dataset\.{option}\.$"):
+        SegmentationDataset(tmp_path, "images", "masks", classes=["a", "b"])

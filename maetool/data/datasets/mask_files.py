@@ -45,7 +45,7 @@ class MaskFiles:
 
         Raises:
             UnreadableImage: it cannot be read, or has windows and another size than its image.
-            UsageError: it is compressed with loss.
+            UsageError: see `read_index_png`.
         """
         place = int(self.chosen[index])
         if self.images is None:
@@ -67,7 +67,7 @@ def read_index_png(path: str | Path, max_pixels: int = MAX_PIXELS, exif: bool = 
 
     Raises:
         UnreadableImage: it cannot be read, is larger than `max_pixels`, or is a picture in colours.
-        UsageError: it is compressed with loss.
+        UsageError: it is compressed with loss, or has values that are no whole numbers from 0.
     """
     return index_values(read_bytes(str(path), most_bytes(max_pixels)), path, max_pixels, exif)
 
@@ -96,10 +96,26 @@ def index_values(data: bytes, path: str | Path, max_pixels: int, exif: bool) -> 
     except Exception as error:  # whatever a damaged file makes Pillow raise
         raise UnreadableImage(path, f"it is no PNG of classes ({error or type(error).__name__})") from error
     if values.ndim != 2:
-        reason = f"it is a picture of mode {mode}, but must have one channel, grey or a palette, of classes"
+        reason = (
+            f"it is a picture of mode {mode}, but must have one channel, grey or a palette, of classes: write the "
+            "number of each pixel's class in place of its colour"
+        )
         raise UnreadableImage(path, reason)
     values = turned(torch.from_numpy(values), orientation_of(data)).numpy() if exif else values
-    return values.astype(np.int64)
+    return _whole(path, values)
+
+
+def _whole(path: str | Path, values: np.ndarray) -> np.ndarray:
+    """Return values as int64; refuse those that are no numbers of classes."""
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.int64)
+    wrong = (whole < 0) | (whole != values)
+    if wrong.any():
+        raise UsageError(
+            f"{path} has the value {values[wrong][0]:g}, but the pixels of masks are numbers of classes, whole and "
+            "from 0: write 255 where nothing counts."
+        )
+    return whole
 
 
 def _refuse_lossy(path: str | Path, data: bytes) -> None:

@@ -27,6 +27,7 @@ from .dense import DenseDataset
 from .file_dataset import FileDataset
 from .mask_files import MaskFiles
 from .mask_files import read_index_png as read_index_png
+from .mask_palettes import Palettes
 from .mask_values import LOOKED_AT, MaskValues
 from .segmentation_files import HOW_TO_SET, Place, paired_files
 from .subsets import Subset, evenly_spaced
@@ -132,7 +133,7 @@ class SegmentationDataset(DenseDataset, FileDataset):
         """Return sentences on the number of images, and on the share of each class in some of the masks.
 
         Raises:
-            UsageError: there is nothing to learn, see `MaskValues.check`.
+            UsageError: there is nothing to learn, see `MaskValues.check`, or the palettes of masks differ.
         """
         self.values.check()
         return f"{super().describe()} {self.values.describe()}"
@@ -144,12 +145,14 @@ class SegmentationDataset(DenseDataset, FileDataset):
     @cached_property
     def values(self) -> MaskValues:
         """The values of the pixels in a bounded number of masks; those that cannot be read are left out."""
-        counts, read = np.zeros(256, np.int64), 0
+        counts, read, palettes = np.zeros(256, np.int64), 0, Palettes()
         for index in evenly_spaced(len(self), LOOKED_AT).tolist():
             try:
-                found = np.bincount(self._masks.read(index).ravel())
+                values = self._masks.read(index)
             except UnreadableImage:
                 continue
+            palettes.add(self._masks.path(index), values)
+            found = np.bincount(values.ravel())
             longest = max(len(counts), len(found))
             counts = np.pad(counts, (0, longest - len(counts))) + np.pad(found, (0, longest - len(found)))
             read += 1

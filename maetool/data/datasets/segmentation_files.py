@@ -66,6 +66,8 @@ def paired_files(
         states[os.fsencode(os.path.abspath(listed))] = state_of(listed)
     pictures, truths = _files(images, states), _files(masks, states)
     names = sorted(pictures | truths) if listed is None else _listed(listed)
+    if listed is None and not pictures.keys() & truths.keys():
+        _explain_endings(images, masks, pictures, truths)
     for place, other, files in ((masks, images, truths), (images, masks, pictures)):
         _check_pairs(names, place.kind, other.kind, files)
     pair = Names.of([pictures[name] for name in names]), Names.of([truths[name] for name in names])
@@ -108,6 +110,23 @@ def _listed(path: Path) -> list[str]:
     if not path.is_file():
         raise UsageError(f"There is no list {path}: {HOW_TO_SET}, or set dataset.names.")
     return [line.strip() for line in read_text(path, "one name of an image a line").splitlines() if line.strip()]
+
+
+def _explain_endings(images: Place, masks: Place, pictures: dict[str, bytes], truths: dict[str, bytes]) -> None:
+    """Refuse names that differ in what stands behind them, such as `0.jpg` and `0_mask.png`, with what to set.
+
+    Raises:
+        UsageError: the names of one kind begin with those of the other.
+    """
+    for place, shorter, longer in ((masks, pictures, truths), (images, truths, pictures)):
+        first = min(shorter, default="")
+        ends = [name[len(first) :] for name in longer if name.startswith(first) and not name[len(first)].isalnum()]
+        common = [end for end in ends if all(f"{name}{end}" in longer for name in shorter)]
+        if common and shorter:
+            raise UsageError(
+                f"The names of the {place.kind}s in {place.folder} end in `{common[0]}{place.suffix}`, such as "
+                f"{first}{common[0]}{place.suffix}: set dataset.{place.option}={common[0]}{place.suffix}."
+            )
 
 
 def _check_pairs(names: list[str], kind: str, other: str, files: dict[str, bytes]) -> None:
