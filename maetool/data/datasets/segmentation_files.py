@@ -124,7 +124,7 @@ def _explain_endings(images: Place, masks: Place, pictures: dict[str, bytes], tr
         common = [end for end in ends if all(f"{name}{end}" in longer for name in shorter)]
         if common and shorter:
             raise UsageError(
-                f"The names of the {place.kind}s in {place.folder} end in `{common[0]}{place.suffix}`, such as "
+                f"The names in {place.folder} end in `{common[0]}{place.suffix}`, such as "
                 f"{first}{common[0]}{place.suffix}: set dataset.{place.option}={common[0]}{place.suffix}."
             )
 

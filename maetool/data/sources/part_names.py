@@ -82,6 +82,9 @@ def parts_among(names: Iterable[str]) -> dict[str, str]:
 
     Beside the usual names, these may share words, such as `seg_train` and `seg_test`. `trainval` trains where nothing
     else does, and folders of labels, such as `train_masks`, are of no part where there is one of images.
+
+    Args:
+        names: folders, files without their endings, or cells of a column.
     """
     names = list(names)
     parts = {name: part for name in names if (part := part_of(name))}
