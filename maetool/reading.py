@@ -141,7 +141,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def arrays_in(data: bytes) -> dict[str, np.ndarray]:
-    """Return the arrays in the content of a `.npz` file by name, after checking its checksums.
+    """Return the arrays in `data`, the content of a `.npz` file, by name, after checking its checksums.
 
     Raises:
         ValueError: it is damaged, or would unpack to far more than its size.

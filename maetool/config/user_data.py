@@ -69,6 +69,9 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
         data: folder, text list or table.
         before: the config without the command line's options, which shows the config's own datasets; None means
             `cfg` itself.
+
+    Raises:
+        UsageError: data that the model's task or encoder does not read, or a task without data of its own.
     """
     _put_back_datasets(cfg, before or cfg)
     task = _task(cfg)

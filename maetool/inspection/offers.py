@@ -43,7 +43,11 @@ def offer(report: Report, findings: Sequence[Finding]) -> list[Command]:
 
 
 def pictures_of(report: Report) -> str:
-    """Return what to name as the data of a pretraining: all of it, or where masks would be read too, the images."""
+    """Return what to name as the data of a pretraining: all of it, or where masks would be read too, the images.
+
+    Args:
+        report: on the data.
+    """
     if report.layout.task not in ("segmentation", "detection"):
         return report.data
     used = {part.source.path(index) for part in report.parts for index in range(len(part.source))}

@@ -68,7 +68,7 @@ def is_url(place: str | Path) -> bool:
 
 
 def refuse_without_url(root: str | Path, **arguments: Any) -> None:
-    """Check that arguments which are for URLs alone are not given for a place on this machine.
+    """Check that arguments which are for URLs alone are not given for `root`, a place on this machine.
 
     Raises:
         UsageError: one is.
