@@ -13,6 +13,8 @@ from maetool.data.sources.table import folds_of_table, parts_of_table
 from maetool.data.sources.table_columns import is_table
 from maetool.errors import UsageError
 
+from .unlabelled import without_unreadable_labels
+
 _logger = logging.getLogger("maetool")
 _ROBOFLOW = "_classes.csv"  # Roboflow's table of the classes of a part's images
 Place = dict[str, Any]
@@ -21,6 +23,7 @@ Place = dict[str, Any]
 def places(root: Path | str, labelled: bool) -> tuple[Place, Place]:
     """Return the arguments of a training and of a validation dataset of the user's images.
 
+    A table whose labels cannot be read gives its images alone to a model that needs no labels, which the log says.
     Parts are known by their usual names in any case, see `maetool.data.sources.part_names`. Without a validation part a
     fifth of the training part is held out, or for a model without classes 1,000 of its images are shown; a test part is
     left out, which a line of the log says.
@@ -34,7 +37,11 @@ def places(root: Path | str, labelled: bool) -> tuple[Place, Place]:
     """
     if is_url(root):
         return _in_one_place(root, labelled)
-    root = Path(root).expanduser()
+    train, val = _places(Path(root).expanduser(), labelled)
+    return (train, val) if labelled else without_unreadable_labels([train, val])
+
+
+def _places(root: Path, labelled: bool) -> tuple[Place, Place]:
     if is_table(root) and source_for(root)["type"] == "TableSource":
         return _table(root)
     if not _is_folder_of_images(root):
@@ -88,7 +95,9 @@ def all_images(data: str) -> Place:
     """Return the arguments of a dataset of all images at `data`, with labels if all are in class folders."""
     root = data if is_url(data) else Path(data)
     place = _folder(root, False)
-    return place if place["type"] == "CsvDataset" else {**place, "with_labels": has_classes(root)}
+    if place["type"] == "CsvDataset":
+        return without_unreadable_labels([place])[0]
+    return {**place, "with_labels": has_classes(root)}
 
 
 def _in_one_place(root: Path | str, labelled: bool) -> tuple[Place, Place]:

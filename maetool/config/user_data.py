@@ -24,7 +24,18 @@ from .replaced import FILES, check_known, check_reads_pictures, replaced, same_s
 # What is true of all files of one data set, so that an option for training applies to validation.
 _FACTS = (
     *("zero_is_ignored", "ignore_index", "image_suffix", "annotation_suffix", "classes", "palette", "nodata", "exif"),
-    *("targets", "uncertain", "missing", "eight_bit", "backend", "max_pixels", "group_column", "label_columns", "fold"),
+    *(
+        "targets",
+        "uncertain",
+        "missing",
+        "eight_bit",
+        "backend",
+        "max_pixels",
+        "group_column",
+        "label_columns",
+        "fold",
+        "labelled",
+    ),
 )
 
 
@@ -102,7 +113,7 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
             if not isinstance(owner.get(key), Mapping):  # `check_config` refuses what is neither this nor None
                 continue
             bank = owner.pop(key)
-            if val.get("with_labels") or "csv_file" in val:
+            if val.get("with_labels") or val.get("labelled", "csv_file" in val):
                 labels = {} if "csv_file" in train else {"with_labels": True}
                 bank.dataset = replaced(bank.dataset, {**train, **labels}, "val")
                 owner[key] = bank

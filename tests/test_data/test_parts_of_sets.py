@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from maetool.config.load import load_for
-from maetool.config.places import places
+from maetool.config.places import all_images, places
 from maetool.data.datasets import CsvDataset, ImageFolderDataset
 from maetool.data.datasets.subsets import Subset
 from maetool.data.sources.part_names import part_of, parts_among
@@ -243,3 +243,45 @@ def test_the_group_column_of_the_training_data_is_that_of_all(repository, tmp_pa
     options = ["train_dataloader.dataset.group_column=who"]
     cfg, _ = load_for(repository / "configs/finetune/vit-t_shapes.py", options, str(tmp_path / "t.csv"))
     assert cfg.val_dataloader.dataset.group_column == "who"
+
+
+TABLES = {
+    "measurements": "path,age\n{}.png,23.5\n",
+    "paths alone": "path\n{}.png\n",
+    "words": "path,note\n{}.png,a dog; a cat?\n",
+    "gaps": "path,label\n{}.png,\n",
+    "one class": "path,label\n{}.png,x\n",
+}
+
+
+@pytest.mark.parametrize("text", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("name", ["t.csv", "train.csv"])
+def test_pretraining_asks_no_table_for_labels(repository, tmp_path, caplog, text, name):
+    put(tmp_path, *(f"{i}.png" for i in range(10)))
+    header, row = text.splitlines()
+    (tmp_path / name).write_text("\n".join([header, *(row.format(i) for i in range(10))]) + "\n")
+    data = str(tmp_path / name if name == "t.csv" else tmp_path)
+    cfg, _ = load_for(repository / "configs/mae/vit-t_shapes.py", data=data)
+    train, val = (
+        DATASETS.build({**loader.dataset, "pipeline": []}) for loader in (cfg.train_dataloader, cfg.val_dataloader)
+    )
+    assert (len(train), len(val)) == (8, 2)
+    assert train.labels is None and train.classes == [] and "label" not in train[0]
+    assert not cfg.val_cfg.get("bank_dataloader")
+    assert "are used without labels, which nothing needs here" in caplog.text
+    assert len(DATASETS.build(all_images(str(tmp_path / name)))) == 10
+    with pytest.raises(UsageError):
+        load_for(repository / "configs/finetune/vit-t_shapes.py", data=data)
+
+
+def test_a_table_whose_files_are_missing_is_refused_all_the_same(tmp_path):
+    (tmp_path / "t.csv").write_text("path,age\n0.png,1.5\n1.png,2.5\n")
+    with pytest.raises(UsageError, match="2 of 2 paths"):
+        places(tmp_path / "t.csv", False)
+
+
+def test_labels_that_can_be_read_still_serve_neighbours(repository, tmp_path):
+    put(tmp_path, *(f"{i}.png" for i in range(10)))
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(10)))
+    cfg, _ = load_for(repository / "configs/mae/vit-t_shapes.py", data=str(tmp_path / "t.csv"))
+    assert "labelled" not in cfg.train_dataloader.dataset and cfg.val_cfg.bank_dataloader.dataset.csv_file

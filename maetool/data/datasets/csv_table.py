@@ -15,7 +15,8 @@ class CsvDataset(SourceDataset, source=TableSource, with_labels=True):
     NaN where it is unknown.
 
     Args:
-        csv_file, root, split, group_column, targets, uncertain, missing, label_columns, fold: see `TableSource`.
+        csv_file, root, split, group_column, targets: see `TableSource`.
+        uncertain, missing, label_columns, fold, labelled: see `TableSource`.
         in_chans, pipeline, max_broken, limit, backend, seed, max_pixels: see `FileDataset`.
         labels_fraction, labels_per_class, part: see `Subset`.
         nodata, exif, eight_bit: see `SourceDataset`.

@@ -73,6 +73,7 @@ class SourceDataset(FileDataset):
         self.nodata = checked_nodata(nodata)
         files = SOURCES.build(source)
         labels = files.labels() if with_labels else None
+        labels = labels if labels and labels[0] else None  # of a table whose labels nobody asks for
         subset = Subset(part, limit, labels_fraction, labels_per_class, seed)
         options = ReadOptions(exif, eight_bit, gaps=self.nodata is not None and isnan(self.nodata))
         super().__init__(files, in_chans, pipeline, labels, subset, max_broken, backend, seed, max_pixels, options)

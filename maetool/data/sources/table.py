@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 from unicodedata import normalize
@@ -52,6 +52,7 @@ class TableSource(FileIndex):
         label_columns: the column of classes, or a list of columns of 0 and 1, where a table has others too.
         fold: number of the fold that is held out, where a column such as `fold` has one for each row; None, a fifth is.
         uncertain, missing: what cells without a 0 or 1 mean in a table of several labels, see `UnknownLabels`.
+        labelled: False reads the paths, parts, groups and folds alone, whatever else the table holds.
 
     Raises:
         UsageError: a table of another form, a path that is not there, or a column or part that the table has not;
@@ -74,14 +75,16 @@ class TableSource(FileIndex):
         missing: Policy = "refuse",
         label_columns: str | Sequence[str] | None = None,
         fold: FromZero | None = None,
+        labelled: bool = True,
     ) -> None:
         unknown = UnknownLabels(uncertain, missing)
         asked = {
             "root": root and os.path.abspath(os.path.expanduser(root)),
             **{"split": split, "groups": group_column, "targets": targets, "label_columns": label_columns},
-            **{"uncertain": uncertain, "missing": missing, "fold": fold},
+            **{"uncertain": uncertain, "missing": missing, "fold": fold, "labelled": labelled},
         }
-        read = functools.partial(_read, csv_file, root, split, group_column, unknown, targets, label_columns, fold)
+        labels = functools.partial(_labels, targets, label_columns, group_column, unknown) if labelled else _no_labels
+        read = functools.partial(_read, csv_file, root, split, group_column, labels, fold)
         content = cached_table(csv_file, asked, read)
         super().__init__(content.files.root, content.files.names)
         object.__setattr__(self, "_labels", content.labels)
@@ -89,7 +92,10 @@ class TableSource(FileIndex):
         object.__setattr__(self, "_held_out", content.held_out)
 
     def labels(self) -> Labels | Measurements:
-        """Return the labels: integers, or float32 (N, K) of zeros and ones, or numbers; NaN where unknown."""
+        """Return the labels: integers, or float32 (N, K) of zeros and ones, or numbers; NaN where unknown.
+
+        With `labelled=False` there are no classes, so K is 0.
+        """
         return self._labels
 
     def groups(self) -> Tensor | None:
@@ -116,7 +122,8 @@ def read_table(
     Raises:
         UsageError: a table of another form, or a path that is not there.
     """
-    content = _read(csv_file, root, None, None, unknown or UnknownLabels())
+    labels = functools.partial(_labels, None, None, None, unknown or UnknownLabels())
+    content = _read(csv_file, root, None, None, labels)
     assert isinstance(content.labels, Labels)  # without targets
     return content.files, content.labels
 
@@ -149,23 +156,17 @@ def _read(
     root: str | Path | None,
     split: str | None,
     group_column: str | None,
-    unknown: UnknownLabels,
-    targets: str | Sequence[str] | None = None,
-    label_columns: str | Sequence[str] | None = None,
+    labels_in: Callable[[Columns, str], Labels | Measurements],
     fold: int | None = None,
 ) -> TableContent:
     table = open_table(csv_file)
     header, path = table.header, path_column_of(table.header)
-    if path is None or len(header) < 2:
+    if path is None or (len(header) < 2 and labels_in is not _no_labels):
         raise UsageError(f"{table.path} has the columns {', '.join(header) or 'none'}, but expected {FORMS}.")
     if not len(table):
         raise UsageError(f"{table.path} has a header but no rows: write one for each image.")
     names = [cell.strip() for cell in table.column(path)]
-    if targets is not None:
-        labels: Labels | Measurements = read_measurements(table, targets, unknown)
-    else:
-        no_class = (group_column, split_column_of(table), _folds(table)[0])
-        labels = labels_of_table(table, header[path], no_class, unknown, label_columns)
+    labels = labels_in(table, header[path])
     # Classes are those of all rows, so that every part has the same ones in the same order.
     chosen = _rows_of_part(table, split)
     groups = _groups_in(table, group_column)
@@ -177,6 +178,24 @@ def _read(
         None if groups is None else groups[chosen],
         held_out,
     )
+
+
+def _labels(
+    targets: str | Sequence[str] | None,
+    label_columns: str | Sequence[str] | None,
+    group_column: str | None,
+    unknown: UnknownLabels,
+    table: Columns,
+    path: str,
+) -> Labels | Measurements:
+    if targets is not None:
+        return read_measurements(table, targets, unknown)
+    no_class = (group_column, split_column_of(table), _folds(table)[0])
+    return labels_of_table(table, path, no_class, unknown, label_columns)
+
+
+def _no_labels(table: Columns, path: str) -> Labels:
+    return Labels([], torch.zeros(len(table), 0))
 
 
 def _folds(table: Columns) -> tuple[str | None, Sequence[int | None]]:
