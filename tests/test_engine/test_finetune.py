@@ -1,12 +1,11 @@
 """Fine-tuning and probing as runs: where they begin, what they leave alone, and that they go on exactly."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from runs import EPOCHS, assert_same, final_state, make_runner, stopped_run
+from warm import run_warm
 
 from maetool.config.debug import shrink
 from maetool.config.load import load_config
@@ -128,13 +127,11 @@ def test_the_command_measures_features_and_the_old_one_names_it(repository, tmp_
     small += [f"model.encoder.{name}={read_config_of(pretrained)[name]}" for name in ("depth", "embed_dim", "img_size")]
     for number, checkpoint in enumerate(([str(pretrained)], [])):
         place = tmp_path / str(number)
-        command = [sys.executable, "tools/test.py", KNN, *checkpoint, "--work-dir", str(place), *small]
-        result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100)
+        result = run_warm(["tools/test.py", KNN, *checkpoint, "--work-dir", place, *small], repository)
         assert result.returncode == 0, result.stderr[-2000:]
         assert list(json.loads((place / "metrics.json").read_text())) == ["knn"]
         assert ("of the encoder is filled" in result.stdout + result.stderr) == bool(checkpoint)
-    command = [sys.executable, "tools/train.py", KNN, "--init", str(pretrained), "--work-dir", str(tmp_path / "x")]
-    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100)
+    result = run_warm(["tools/train.py", KNN, "--init", pretrained, "--work-dir", tmp_path / "x"], repository)
     assert result.returncode == 2
     assert f"{KNN} defines an evaluation and no training: run maetool test {KNN} CHECKPOINT" in result.stderr
 
