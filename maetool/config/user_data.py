@@ -10,7 +10,7 @@ from mmengine import Config
 from maetool._deprecated import moved
 from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
-from maetool.data.sources.remote_system import is_url
+from maetool.data.sources.urls import is_url
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS, find_part
 

@@ -10,7 +10,7 @@ from maetool.data.codecs.image_size import MAX_PIXELS
 from maetool.data.codecs.options import ReadOptions
 from maetool.data.datasets.segmentation import CLASSES_FILE
 from maetool.data.datasets.subsets import evenly_spaced
-from maetool.data.sources.remote_system import is_url
+from maetool.data.sources.urls import is_url
 from maetool.errors import UsageError
 
 from .bars import Bar, no_bar

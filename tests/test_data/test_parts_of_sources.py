@@ -15,6 +15,7 @@ from maetool.config.places import places
 from maetool.config.user_data import all_images, use_data
 from maetool.data.sources import ArchiveSource, PartSource
 from maetool.data.sources.kinds import is_absent, parts_at, source_for
+from maetool.data.sources.packed import lmdb_source
 from maetool.data.sources.packed.shards import ShardTable, ShardWriter
 from maetool.data.sources.part_names import part_in_path, parts_of
 from maetool.errors import UsageError
@@ -224,6 +225,27 @@ def test_dense_tasks_read_no_urls(config):
         use_data(load_config(f"maetool::{config}"), "s3://bucket/set")
 
 
+URL = "s3://bucket/set"
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"type": "ImageFolderDataset", "root": URL},
+        {"type": "CsvDataset", "csv_file": f"{URL}.csv"},
+        {"type": "CsvDataset", "csv_file": "TABLE", "root": URL},
+        {"type": "SourceDataset", "source": {"type": "LmdbSource", "root": URL}},
+    ],
+    ids=str,
+)
+def test_what_must_be_on_this_machine(tmp_path, monkeypatch, dataset):
+    monkeypatch.setattr(lmdb_source, "need", lambda package, user: None)
+    (tmp_path / "t.csv").write_text("path,label\n0.png,a\n1.png,b\n")
+    dataset = {key: str(tmp_path / "t.csv") if value == "TABLE" else value for key, value in dataset.items()}
+    with pytest.raises(UsageError, match=r"is s3://bucket/set.*, but must be on this machine"):
+        DATASETS.build(dataset)
+
+
 def test_what_is_absent(tmp_path):
     assert is_absent(tmp_path / "x") and not is_absent(tmp_path) and not is_absent("~")
     assert not any(map(is_absent, ("s3://x/y", f"{tmp_path}/*.tar", f"{tmp_path}/x-{{0..3}}.tar")))
@@ -247,8 +269,7 @@ SPLITS = {"train": 0, "validation": 10, "test": 20}
 
 @pytest.mark.skipif(not find_spec("datasets"), reason="optional package")
 @pytest.mark.parametrize("form", ["disk", "parquet", "sharded"])
-def test_splits_of_hugging_face(tmp_path, form, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_splits_of_hugging_face(tmp_path, form):
     sets = saved(tmp_path, SPLITS)
     if form == "disk":
         sets.save_to_disk(tmp_path / "set")

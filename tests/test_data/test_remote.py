@@ -11,7 +11,8 @@ from servers import Hub, serving
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.sources import RemoteSource, disk_cache, extras, remote_system
 from maetool.data.sources.disk_cache import DiskCache, bytes_below, kept_of
-from maetool.data.sources.remote_system import RemoteSystem, cause_of, is_url, numbered
+from maetool.data.sources.remote_system import RemoteSystem, cause_of
+from maetool.data.sources.urls import is_url, numbered
 from maetool.errors import UsageError
 from maetool.testing import check_source
 

@@ -29,6 +29,7 @@ from maetool.reading import MOST_BYTES, read_file, read_head
 from .array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
 from .base import Source
 from .packed.names import Names
+from .urls import refuse_url
 
 LIST_EXTENSIONS = (".txt", ".lst", ".list")
 
@@ -95,6 +96,7 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
     Raises:
         UsageError: nothing there, nothing that is an image, or something that may not be read.
     """
+    refuse_url(root, "The folder or list of images")
     root = os.path.abspath(os.path.expanduser(root))
     if not os.path.exists(root):
         raise UsageError(f"There is no data at {root}{_nearest_parent(root)}: {_HOW_TO_SET}.")

@@ -15,9 +15,10 @@ from .packed.members import ARCHIVE_ENDINGS
 from .packed.shards import TABLE, is_shard_folder
 from .packed.webdataset import is_webdataset
 from .part import parts_in
-from .remote_system import RemoteSystem, is_url
+from .remote_system import RemoteSystem
 from .table_columns import holds_images, is_table
 from .tabular import splits_of
+from .urls import is_url
 
 _SAVED = ("state.json", "dataset_dict.json")  # by `save_to_disk` of Hugging Face's datasets
 _ONE_PLACE = ("ArchiveSource", "WebDatasetSource", "LmdbSource", "ShardSource", "RemoteSource")  # of all parts

@@ -5,7 +5,6 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from maetool.data.codecs.endings import IMAGE_EXTENSIONS
@@ -14,6 +13,7 @@ from maetool.errors import UsageError
 
 from .extras import need
 from .packed.members import ARCHIVE_ENDINGS
+from .urls import NUMBERS, numbered
 
 _ATTEMPTS, _PAUSE = 3, 0.2  # seconds before the second attempt, and four times as long before the third
 _PATIENCE = 5.0  # seconds: a file system that took longer has tried again by itself
@@ -29,8 +29,6 @@ _VERSIONS = (
     "mtime",
 )
 _GLOB = re.compile(r"[*?\[]")
-_NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_MOST_NAMES = 10**6
 # Libraries of places need not be installed here, so their errors are known by name.
 _CAUSES = (
     (
@@ -62,22 +60,6 @@ class RemoteFile(NamedTuple):
     version: str
 
 
-def is_url(place: str | Path) -> bool:
-    """Return whether a place is a URL such as `s3://bucket/folder`."""
-    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(place)) is not None
-
-
-def refuse_without_url(root: str | Path, **arguments: Any) -> None:
-    """Check that arguments which are for URLs alone are not given for `root`, a place on this machine.
-
-    Raises:
-        UsageError: one is.
-    """
-    given = [name for name, value in arguments.items() if value is not None]
-    if given and not is_url(root):
-        raise UsageError(f"{', '.join(given)} are for URLs, but {root} is on this machine: leave them out.")
-
-
 class RemoteSystem:
     """The files at a URL; each process opens a connection of its own.
 
@@ -95,7 +77,7 @@ class RemoteSystem:
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         need("fsspec", f"Reading {url}")
         self.url, self.options = str(url).rstrip("/"), dict(options or {})
-        sign = min((m.start() for m in (_GLOB.search(self.url), _NUMBERS.search(self.url)) if m), default=None)
+        sign = min((m.start() for m in (_GLOB.search(self.url), NUMBERS.search(self.url)) if m), default=None)
         self._is_file = sign is None and self.url.lower().endswith((*IMAGE_EXTENSIONS, *ARCHIVE_ENDINGS))
         self.root = self.url[:sign].rpartition("/")[0] if sign or self._is_file else self.url
         self._opened: tuple[int, Any, str] | None = None
@@ -112,7 +94,7 @@ class RemoteSystem:
         try:
             system, root = self._connected()
             pattern = root + self.url[len(self.root) :]
-            if self._is_file or _NUMBERS.search(pattern):
+            if self._is_file or NUMBERS.search(pattern):
                 found = {place: system.info(place) for place in numbered(pattern)}
             else:
                 found = (system.glob if _GLOB.search(pattern) else system.find)(pattern, detail=True)
@@ -242,22 +224,6 @@ def _forget_threads() -> None:
     if _STARTED_IN[-1] != os.getpid():
         _STARTED_IN.append(os.getpid())
         fsspec.asyn.reset_lock()
-
-
-def numbered(pattern: str) -> list[str]:
-    """Return the names that a pattern such as `train-{000..146}.tar` stands for.
-
-    Raises:
-        UsageError: a million names or more.
-    """
-    match = _NUMBERS.search(pattern)
-    if not match:
-        return [pattern]
-    first, last, digits = int(match[1]), int(match[2]), len(match[1])
-    if last - first >= _MOST_NAMES:
-        raise UsageError(f"{pattern} stands for more than {_MOST_NAMES:,} names: correct the numbers.")
-    before, after = pattern[: match.start()], pattern[match.end() :]
-    return [name for n in range(first, last + 1) for name in numbered(f"{before}{n:0{digits}d}{after}")]
 
 
 def cause_of(error: BaseException) -> str:

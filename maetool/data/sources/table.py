@@ -26,6 +26,7 @@ from .table_cache import TableContent, cached_table
 from .table_columns import FORMS, Columns, open_table
 from .table_labels import labels_of_table
 from .unknown import Policy, UnknownLabels
+from .urls import refuse_url
 
 _logger = logging.getLogger("maetool")
 _PATHS = ("path", "filename", "file_name", "filepath", "file_path", "image_path", "image", "file")
@@ -170,6 +171,7 @@ def _read(
     # Classes are those of all rows, so that every part has the same ones in the same order.
     chosen = _rows_of_part(table, split)
     groups = _groups_in(table, group_column)
+    refuse_url(root, f"The root of {table.path}")
     root = os.path.abspath(os.path.expanduser(root or os.path.dirname(table.path)))
     held_out = None if fold is None else in_fold(fold, [_folds(table)[1][i] for i in chosen], table.path)
     return TableContent(

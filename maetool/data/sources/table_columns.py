@@ -12,6 +12,7 @@ from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES, read_text
 
 from .extras import need
+from .urls import refuse_url
 
 _PARQUET = (".parquet", ".pq")
 TABLE_ENDINGS = (".csv", ".tsv", *_PARQUET)
@@ -62,6 +63,7 @@ def open_table(path: str | Path) -> Columns:
     Raises:
         UsageError: there is none, it cannot be read, or pyarrow is not installed and it is a Parquet file.
     """
+    refuse_url(path, "The table")
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.exists(path):
         raise UsageError(f"There is no table {path}: pass a csv or Parquet file with {FORMS}.")

@@ -18,7 +18,7 @@ from maetool.registry import SOURCES
 from ..base import Source
 from ..disk_cache import DiskCache
 from ..part_names import parts_of
-from ..remote_system import refuse_without_url
+from ..urls import refuse_without_url
 from .archives import Archives, ArchiveTable, open_archives
 from .members import read_member
 from .names import Names

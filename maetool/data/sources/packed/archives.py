@@ -16,7 +16,8 @@ from maetool.data.codecs.images import UnreadableImage
 from maetool.errors import UsageError
 
 from ..array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
-from ..remote_system import RemoteFile, RemoteFiles, RemoteSystem, is_url, numbered
+from ..remote_system import RemoteFile, RemoteFiles, RemoteSystem
+from ..urls import is_url, numbered
 from .members import ARCHIVE_ENDINGS, Member, members_in
 from .names import Names
 from .open_files import OpenFiles, ReadsAtPlaces

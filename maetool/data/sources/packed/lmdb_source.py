@@ -14,6 +14,7 @@ from maetool.registry import SOURCES
 from ..base import Source
 from ..extras import need
 from ..made import checked
+from ..urls import refuse_url
 from .names import Names
 
 _OPENED: dict[tuple[int, str], Any] = {}  # by process and place
@@ -37,6 +38,7 @@ class LmdbSource(Source):
 
     def __init__(self, root: str | Path, index_head: int | None = 512) -> None:
         need("lmdb", "LmdbSource")
+        refuse_url(root, "The LMDB")
         self.root = os.path.abspath(os.path.expanduser(root))
         if not os.path.exists(self.root):
             raise UsageError(f"There is no LMDB at {self.root}: pass its folder or its file.")

@@ -11,7 +11,8 @@ from maetool.reading import MOST_BYTES
 from maetool.registry import SOURCES
 
 from ..disk_cache import DiskCache
-from ..remote_system import RemoteFile, RemoteFiles, RemoteSystem, is_url, refuse_without_url
+from ..remote_system import RemoteFile, RemoteFiles, RemoteSystem
+from ..urls import is_url, refuse_without_url
 from .shards import TABLE, ShardFiles, ShardTable
 
 

@@ -16,7 +16,7 @@ from maetool.registry import SOURCES
 
 from ..base import Labels
 from ..part_names import parts_of
-from ..remote_system import refuse_without_url
+from ..urls import refuse_without_url
 from .archive import MemberSource
 from .archives import ArchiveTable, open_archives
 from .members import read_member
