@@ -19,6 +19,7 @@ from maetool.weights.formats.table import to_ours
 from .addresses import local_file as local_file
 from .checksums import CHECKSUM, checksum_of, differs
 from .inert import load_with_objects
+from .numbers import as_table, check_numbers
 from .unwrap import say, unwrap
 
 # Suffixes of weight files.
@@ -221,27 +222,11 @@ def weights_of(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor
     The checkpoint may be maetool's, a bare state dict, or another project's, see `maetool.weights.formats.table`.
 
     Raises:
-        UsageError: it contains no weights, those of two models, or NaN or infinite values.
+        UsageError: it contains no weights, those of two models, integers in place of weights, NaN or infinite values.
     """
     weights = to_ours(named_weights(state, source), str(source))
-    _check_finite(weights, source)
-    return weights
-
-
-def _check_finite(weights: Mapping[str, Tensor], source: str | Path) -> None:
-    broken = [name for name, value in weights.items() if not name.endswith("mask") and not _is_finite(value)]
-    if broken:
-        raise UsageError(
-            f"{source}: {broken[0]} has NaN or infinite values, as have {len(broken)} of its {len(weights)} tensors "
-            "in all: use an earlier checkpoint, or ask its author for another file."
-        )
-
-
-def _is_finite(value: Tensor) -> bool:
-    if value.is_meta or not value.is_floating_point():
-        return True
-    # A sum needs no memory of the size of the tensor, but that of large numbers may overflow.
-    return bool(value.float().sum().isfinite()) or bool(value.isfinite().all())
+    check_numbers(weights, source)
+    return {name: as_table(value) if name.endswith("pos_embed") else value for name, value in weights.items()}
 
 
 def named_weights(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:

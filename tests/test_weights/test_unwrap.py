@@ -117,6 +117,18 @@ def test_weights_that_are_no_numbers_are_refused(value, dtype):
     weights_of({**VIT, "blocks.1.mlp.fc1.bias": large}, "x.pth")
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32])
+def test_quantised_weights_are_refused(dtype):
+    with pytest.raises(UsageError, match=rf"1 weights are of the type {dtype} \(first encoder\.blocks\.1\.mlp\.fc1"):
+        weights_of({**VIT, "blocks.1.mlp.fc1.weight": VIT["blocks.1.mlp.fc1.weight"].to(dtype)}, "x.pth")
+    weights_of({**VIT, "bn.num_batches_tracked": torch.tensor(3), "relative_position_index": torch.eye(2).int()}, "x")
+
+
+def test_positions_without_an_axis_of_images():
+    learned = torch.rand(1, 5, 16)
+    assert torch.equal(weights_of({**VIT, "pos_embed": learned[0]}, "x.pth")["encoder.pos_embed"], learned)
+
+
 @pytest.mark.parametrize("beside", ["decoder", "criterion", "head"])
 @pytest.mark.parametrize("outer", [(), ("checkpoint",)])
 def test_what_is_left_out_beside_the_weights_is_named(beside, outer, caplog):
