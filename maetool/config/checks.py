@@ -106,7 +106,10 @@ _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "mp_start_method": ("fork, spawn or forkserver", lambda value: value in ("fork", "spawn", "forkserver")),
     "opencv_num_threads": ("a whole number from 0", _from_zero),
     "resource_limit": ("a whole number above 0", lambda value: type(value) is int and value > 0),
-    "drop_last": ("True or False", lambda value: isinstance(value, bool)),
+    **dict.fromkeys(
+        ("drop_last", "deterministic", "diff_rank_seed", "cudnn_benchmark"),
+        ("True or False", lambda value: isinstance(value, bool)),
+    ),
     "collate_fn": ("a function, or a dict with its name as `type`", lambda value: callable(value) or _is_dict(value)),
     "log_level": ("the name of a level, such as INFO", _log_level),
 }
