@@ -293,3 +293,13 @@ def test_commas_that_are_decimal(folder, cells):
 def test_a_list_in_a_cell_is_no_class(folder):
     with pytest.raises(UsageError, match=r"several labels of an image are written as columns"):
         CsvDataset(table(folder, "path;label", "images/0.png;['a', 'b']", "images/1.png;['a']"))
+
+
+@pytest.mark.parametrize("cell", ["-1", "?", "NA", "None", "-", "Unlabeled"])
+def test_a_class_that_may_mean_that_nothing_is_known_is_told(folder, caplog, cell):
+    others = ("0", "1") if cell == "-1" else ("cat", "dog")
+    CsvDataset(table(folder, "path,label", *rows(*others, cell, *others)))
+    assert f"1 of 5 rows of {folder / 'labels.csv'} have the label `{cell}`, which is used as a class" in caplog.text
+    caplog.clear()
+    CsvDataset(table(folder, "path,label", *rows("-1", "1", "-1", "1"), name="signs.csv"))
+    assert "is used as a class" not in caplog.text

@@ -15,6 +15,8 @@ from .unknown import UnknownLabels, number_in, refuse_measurements
 
 _logger = logging.getLogger("maetool")
 _USUAL = ("label", "labels", "class", "class_name", "classname", "category", "target")
+# What programs also write there, and what may be a class.
+_PERHAPS_NOTHING = ("-1", "-1.0", "?", "-", "na", "none", "unknown", "unlabeled", "unlabelled", "uncertain")
 _DIGITS = 100  # a label of more is a word; Python refuses to read numbers of thousands
 _NOTHING = ("", "nan", "n/a", "#n/a", "<na>", "null")  # what programs write where a label is missing
 
@@ -105,10 +107,22 @@ def _single(table: Columns, column: str, path: str) -> Labels:
     # 007 and 7 are two classes, in one order.
     classes = sorted(set(cells), key=(lambda cell: (int(cell), cell)) if whole else None)
     _tell_of_alike(table.path, classes)
+    _tell_of_unknown(table.path, column, cells)
     if len(classes) == 1:
         raise UsageError(f"{table.path} has only the class `{classes[0]}`: labels need two or more classes.")
     label_of = {name: label for label, name in enumerate(classes)}
     return Labels(classes, torch.tensor([label_of[cell] for cell in cells]))
+
+
+def _tell_of_unknown(table: str, column: str, cells: Sequence[str]) -> None:
+    """Warn of classes beside two or more others that may mean that the label is not known."""
+    perhaps = [cell for cell in cells if cell.lower() in _PERHAPS_NOTHING]
+    if perhaps and len({*cells}) > 2:
+        _logger.warning(
+            "%d of %d rows of %s have the %s `%s`, which is used as a class: leave these rows out if it means that the "
+            "label is not known.",
+            *(cells.count(perhaps[0]), len(cells), table, column, perhaps[0]),
+        )
 
 
 def _tell_of_alike(table: str, classes: Sequence[str]) -> None:
