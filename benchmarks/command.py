@@ -5,7 +5,7 @@ import json
 from importlib import import_module
 from typing import Any
 
-from maetool.arguments import positive
+from maetool.arguments import add_cfg_options, positive
 
 VIT_B = "maetool::mae/vit-b_800e.py"
 
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     train = commands.add_parser("train", help="the complete training loop, and the share of time waiting for images")
     train.add_argument("config")
     train.add_argument("--data", metavar="FOLDER", help="train on these images")
-    train.add_argument("--cfg-options", dest="options", nargs="+", default=[], metavar="KEY=VALUE")
+    add_cfg_options(train, "options")
     train.add_argument("--steps", type=positive, default=20, help="timed steps per round")
     for command in commands.choices.values():
         command.add_argument("--rounds", type=positive, default=7)

@@ -23,6 +23,24 @@ not_negative = _at_least(0)
 """The `type` of an argument that is a whole number of at least 0."""
 
 
+def add_cfg_options(parser: argparse.ArgumentParser, name: str = "cfg_options") -> None:
+    """Add `--cfg-options`, which changes values of a config and may be given several times.
+
+    Args:
+        parser: the command's parser.
+        name: what the parsed list is called.
+    """
+    parser.add_argument(
+        "--cfg-options",
+        dest=name,
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change values of the config, e.g. model.encoder.depth=6",
+    )
+
+
 def add_exif(parser: argparse.ArgumentParser) -> None:
     """Add `--exif` and `--no-exif` to a command that reads the user's images for a checkpoint; None by default.
 

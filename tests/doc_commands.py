@@ -113,6 +113,11 @@ def check_dist_train(words, command):
     check_tool("tools/train.py", words[1:], command)
 
 
+def check_stages(words, command):
+    assert words[0].isdigit() and not words[2].startswith("-"), command
+    check_tool("tools/train.py", [words[1], "--work-dir", *words[2:]], command)
+
+
 def check_torchrun(words, command):
     with telling(command):
         parsed = get_args_parser().parse_args(words)
@@ -188,4 +193,5 @@ CHECKS = {
     "torchrun": check_torchrun,
     "sbatch": check_sbatch,
     "tools/dist_train.sh": check_dist_train,
+    "tools/train_stages.sh": check_stages,
 }

@@ -1,5 +1,6 @@
 """The commands of maetool: the list of them, what messages call them, and parts of the user's in the current folder."""
 
+import argparse
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from doc_commands import parser_of
 
 from maetool import commands
 from maetool.commands import GROUPS, command_names, train
@@ -138,3 +140,40 @@ def test_dist_train_finds_a_part_in_the_current_folder(repository, my_folder):
     result = subprocess.run(command, cwd=my_folder, capture_output=True, text=True, env=environment, timeout=120)
     assert result.returncode == 0, result.stderr[-3000:]
     assert (my_folder / "w_debug" / "epoch_2.pth").is_file()
+
+
+# A training that writes down what it is asked, and which checkpoint is its last one; the second stage fails at first.
+TRAINING = """#!/usr/bin/env bash
+shift
+echo "$@" >>calls
+[[ "$3" != */stage2 || -e again ]] || { touch again; exit 75; }
+mkdir -p "$3"
+echo /elsewhere/epoch_7.pth >"$3/last_checkpoint"
+"""
+
+
+def test_stages_teach_each_other_and_go_on_where_they_were_stopped(repository, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(TRAINING)
+    python.chmod(0o755)
+    command = [repository / "tools/train_stages.sh", "2", "CONFIG", "out", "--cfg-options", "a=1"]
+    codes = [
+        subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHON": str(python)}, timeout=60).returncode
+        for _ in range(2)
+    ]
+    assert codes == [75, 0]
+    first = "CONFIG --work-dir out/stage1 --resume --cfg-options a=1"
+    second = "CONFIG --work-dir out/stage2 --resume --cfg-options a=1 --cfg-options "
+    second += "model.target.checkpoint=out/stage1/epoch_7.pth"
+    assert (tmp_path / "calls").read_text().splitlines() == [first, second, first, second]
+    assert subprocess.run(command[:3], capture_output=True, timeout=60).returncode == 2
+
+
+@pytest.mark.parametrize("name", ["train", "test", "predict", "print_config", "fit_centroids"])
+def test_options_that_are_given_twice_are_all_used(name):
+    action = parser_of(f"tools/{name}.py")._option_string_actions["--cfg-options"]
+    parser = argparse.ArgumentParser()
+    parser._add_action(action)
+    parsed = parser.parse_args(["--cfg-options", "a=1", "b=2", "--cfg-options", "c=3"])
+    assert parsed.cfg_options == ["a=1", "b=2", "c=3"]
+    assert parser.parse_args([]).cfg_options == []

@@ -149,6 +149,7 @@ WRONG = [
     'python tools/compare.py CONFIG --out DIR --run "red model.masker.type=RedMasker"',
     "tools/dist_train.sh configs/mae/vit-t_shapes.py",
     "GPUS=8 tools/dist_train.sh 8 configs/mae/vit-t_shapes.py",
+    "tools/train_stages.sh 2 configs/dbot/vit-t_shapes.py --data FOLDER",
     "torchrun --processes 2 tools/train.py configs/mae/vit-t_shapes.py",
     "sbatch tools/slurm_train.sh configs/mae/vit-t_shapes.py --launch",
     "sbatch --array=0-15 --wrap 'maetool prepare_dataset FOLDER OUT --parts 0/16'",

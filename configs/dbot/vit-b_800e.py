@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/dbot/vit-b_800e.py [--data FOLDER], whose teacher has random weights; for each
     further stage the same with --work-dir DIR and --cfg-options model.target.checkpoint=CHECKPOINT of the stage
-    before.
+    before. Both stages: tools/train_stages.sh 2 configs/dbot/vit-b_800e.py WORK_DIR [--data FOLDER]
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: 84.5 % top-1 fine-tuned, 52.7 box AP (Cascade) on COCO, 49.5 mIoU on ADE20K after two stages (liuxingbin/dbot);
     quoted, not run by us.

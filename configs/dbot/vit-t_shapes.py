@@ -1,7 +1,8 @@
 """dBOT, first stage with a teacher of random weights: a tiny ViT on drawn shapes of 32 pixels.
 
 Command: python tools/train.py configs/dbot/vit-t_shapes.py, and for the second stage the same with --work-dir DIR
-    --cfg-options model.target.checkpoint=work_dirs/dbot_vit-t_shapes/epoch_10.pth
+    --cfg-options model.target.checkpoint=work_dirs/dbot_vit-t_shapes/epoch_10.pth; both stages:
+    tools/train_stages.sh 2 configs/dbot/vit-t_shapes.py WORK_DIR
 Hardware: two CPU cores. Results: docs/methods/README.md.
 """
 

@@ -40,7 +40,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=positive, default=1, help="number of simultaneous trainings, which share the cores (default: 1)"
     )
-    parser.add_argument("--common", nargs="*", default=[], metavar="KEY=VALUE", help="options of all runs")
+    parser.add_argument(
+        "--common", action="extend", nargs="*", default=[], metavar="KEY=VALUE", help="options of all runs"
+    )
     return parser.parse_args()
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from maetool.arguments import add_max_pixels, positive
+from maetool.arguments import add_cfg_options, add_max_pixels, positive
 
 INTERRUPTED = "Stopped; nothing was written."
 
@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--iterations", type=positive, default=20, help="maximum number of k-means iterations (default: %(default)s)"
     )
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    add_cfg_options(parser)
     add_max_pixels(parser)
     return parser.parse_args()
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from maetool.arguments import add_max_pixels
+from maetool.arguments import add_cfg_options, add_max_pixels
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         metavar="SCORE",
         help="for detectors: lowest score of objects to report (default: %(default)s)",
     )
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    add_cfg_options(parser)
     add_max_pixels(parser, "are refused")
     return parser.parse_args()
 

@@ -2,6 +2,8 @@
 
 import argparse
 
+from maetool.arguments import add_cfg_options
+
 INTERRUPTED = "Stopped."
 
 
@@ -10,7 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config")
     parser.add_argument("--data", metavar="FOLDER", help="as for training")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="as for training")
+    add_cfg_options(parser)
     parser.add_argument("--only", default="", metavar="PREFIX", help="only values below PREFIX, such as model.encoder")
     parser.add_argument("--text", action="store_true", help="print a config file instead, without origins")
     return parser.parse_args()

@@ -12,6 +12,8 @@ import argparse
 import json
 from pathlib import Path
 
+from maetool.arguments import add_cfg_options
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -26,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         help="validate on these images, or on the part that training on them holds out",
     )
     parser.add_argument("--work-dir", help="where logs and metrics.json go (default: test/ beside the checkpoint)")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    add_cfg_options(parser)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from maetool.arguments import add_cfg_options
 from maetool.cli import StoppedError
 
 
@@ -33,9 +34,7 @@ def parse_args() -> argparse.Namespace:
         choices=["auto", "bfloat16", "float16", "float32"],
         help="mixed precision; auto uses bfloat16 if the device supports it",
     )
-    parser.add_argument(
-        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values, e.g. model.encoder.depth=6"
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         "--max-hours",
         type=float,

@@ -2,7 +2,7 @@
 
 import argparse
 
-from maetool.arguments import add_max_pixels, positive
+from maetool.arguments import add_cfg_options, add_max_pixels, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
             "patches"
         ),
     )
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change values of the config")
+    add_cfg_options(parser)
     add_max_pixels(parser)
     return parser.parse_args()
 

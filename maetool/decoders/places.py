@@ -144,3 +144,17 @@ def small_code(arguments: Mapping[str, Any]) -> dict[str, int]:
         arguments: those of the decoder at full size.
     """
     return {"code_dim": min(4, arguments["code_dim"])} if arguments.get("code_dim") else {}
+
+
+def check_prefix(number: int, predict_prefix: bool) -> None:
+    """Check that there is a prefix to predict.
+
+    Args:
+        number: T, tokens of the encoder's prefix.
+        predict_prefix: whether the decoder predicts them.
+
+    Raises:
+        UsageError: it does, and there are none.
+    """
+    if predict_prefix and not number:
+        raise UsageError("predict_prefix is True, but the encoder has no class token to predict: set it to False.")

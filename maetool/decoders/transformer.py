@@ -15,7 +15,7 @@ from maetool.layers.stream_positions import StreamCode, StreamPosEmbed
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
-from .places import PlacedDecoder, check_no_groups, small_code
+from .places import PlacedDecoder, check_no_groups, check_prefix, small_code
 
 
 @DECODERS.register_module()
@@ -153,7 +153,6 @@ def _check_prefix(
             "own_prefix replaces the encoder's class token, so that the encoder must have one, and neither fill='cls' "
             "nor predict_prefix can read it: set own_prefix=False."
         )
-    if predict_prefix and not number:
-        raise UsageError("predict_prefix is True, but the encoder has no class token to predict: set it to False.")
+    check_prefix(number, predict_prefix)
     if predict_prefix and out_dims:
         raise UsageError("predict_prefix is True, but the prefix belongs to no stream of out_dims: set it to False.")

@@ -1,6 +1,7 @@
 """What the encoders check alike: choices, images, plans; and where their parameters lie."""
 
 from collections.abc import Collection, Mapping, Sequence
+from math import ceil
 from typing import Any, Literal
 
 import torch
@@ -72,13 +73,16 @@ def check_stride(img_size: Sequence[int], stride: Sequence[int]) -> None:
 def small_vit(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the small form of a plain encoder: 4 patches along each axis, two blocks, 16 channels a head.
 
+    Pictures of patches below 4 pixels have 8 or 16 patches along each axis: the drawn ones need 16 pixels.
+
     Args:
         arguments: those of the encoder at full size.
     """
     rank = rank_of(arguments["patch_size"], arguments["img_size"])
     patch_size = to_size(arguments["patch_size"], "patch_size", rank)
+    patches = 4 * max(1, ceil(4 / min(patch_size))) if rank == 2 else 4
     return {
-        "img_size": tuple(4 * side for side in patch_size),
+        "img_size": tuple(patches * side for side in patch_size),
         "embed_dim": 16 * arguments["num_heads"],
         "depth": 2,
     }

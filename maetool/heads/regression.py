@@ -23,23 +23,32 @@ class RegressionHead(nn.Module):
         loss: "l2" (squared error), "l1" (absolute error), "smooth_l1" (squared error over 2 beta where the error is
             below beta, absolute error less beta / 2 above), or "cosine" (1 - cosine, whatever the lengths).
         beta: of "smooth_l1".
+        normalise: what is done to prediction and target before they are compared: "length", each vector of P numbers is
+            brought to length 1 (DMAE), or "none".
 
     Attributes:
         takes_tokens: False, the target is numbers.
 
     Raises:
-        UsageError: an unknown loss, a beta that is not positive, or one for another loss.
+        UsageError: an unknown choice, a beta that is not positive, or one for another loss.
     """
 
     takes_tokens = False
 
-    def __init__(self, loss: Literal["l1", "l2", "smooth_l1", "cosine"] = "l2", beta: float = 1.0) -> None:
+    def __init__(
+        self,
+        loss: Literal["l1", "l2", "smooth_l1", "cosine"] = "l2",
+        beta: float = 1.0,
+        normalise: Literal["none", "length"] = "none",
+    ) -> None:
         super().__init__()
         if loss not in (*_LOSSES, "cosine"):
             raise UsageError(f"loss is {loss!r}, but must be one of {', '.join(_LOSSES)}, cosine.")
         if not beta > 0 or (beta != 1.0 and loss != "smooth_l1"):
             raise UsageError(f'beta is {beta!r} with loss="{loss}", but must be positive, and is for "smooth_l1" only.')
-        self.loss, self.beta = loss, beta
+        if normalise not in ("none", "length"):
+            raise UsageError(f'normalise is {normalise!r}, but must be "none" or "length".')
+        self.loss, self.beta, self.normalise = loss, beta, normalise
 
     def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
         """Return scalar losses.
@@ -61,7 +70,10 @@ class RegressionHead(nn.Module):
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         """Return the error of each predicted patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""
         with torch.autocast(pred.device.type, enabled=False):
-            return self._each(pred.float(), target.float())
+            pred, target = pred.float(), target.float()
+            if self.normalise == "length":
+                pred, target = functional.normalize(pred, dim=-1), functional.normalize(target, dim=-1)
+            return self._each(pred, target)
 
     def _each(self, pred: Tensor, target: Tensor) -> Tensor:
         if self.loss == "cosine":

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
+from math import cos, pi
 from typing import Any, Literal, cast
 
 import torch
@@ -123,11 +124,15 @@ class ScheduledMasker(Masker):
     Args:
         maskers: configs or modules, in the order in which they take over.
         starts: share of training, in [0, 1), at which each takes over; the first is 0. Equal parts by default.
-        mask_ratios: ratio at the beginning and at the end, changing linearly; by default each masker's own.
+        mask_ratios: two or more ratios that it passes, the first at the beginning and the last at the end; by default
+            each masker's own.
+        ratio_at: share of training, ascending from 0 to 1, at which each ratio is reached; evenly spaced by default.
+            Equal neighbours hold a ratio.
+        curve: from one ratio to the next, "linear", or "cosine", half a wave, slow at both ends (LMD).
         predict_ratio: see `Masker`.
 
     Raises:
-        UsageError: no maskers, or starts that do not ascend from 0.
+        UsageError: no maskers, starts that do not ascend from 0, ratios that make no sense, or an unknown curve.
     """
 
     part_registries = {"maskers": MASKERS}
@@ -137,6 +142,8 @@ class ScheduledMasker(Masker):
         maskers: Sequence[Any],
         starts: Sequence[float] | None = None,
         mask_ratios: Sequence[float] | None = None,
+        ratio_at: Sequence[float] | None = None,
+        curve: Literal["linear", "cosine"] = "linear",
         predict_ratio: float | None = None,
     ) -> None:
         built = _build(maskers)
@@ -146,12 +153,11 @@ class ScheduledMasker(Masker):
             raise UsageError(
                 f"starts are {starts} for {len(built)} maskers: give one for each, ascending from 0 to below 1."
             )
-        if mask_ratios is not None and len(mask_ratios) != 2:
-            raise UsageError(f"mask_ratios are {mask_ratios!r}, but must be two: at the beginning and at the end.")
+        self.ratio_at = _check_ratios(mask_ratios, ratio_at, curve)
         for ratio in mask_ratios or ():
             Masker(ratio, predict_ratio)  # raises for a ratio that makes no sense
         super().__init__(mask_ratios[-1] if mask_ratios else built[-1].mask_ratio, predict_ratio)
-        self.maskers, self.starts, self.mask_ratios = built, starts, mask_ratios
+        self.maskers, self.starts, self.mask_ratios, self.curve = built, starts, mask_ratios, curve
         self.needs = _needs(built)
 
     @property
@@ -160,8 +166,7 @@ class ScheduledMasker(Masker):
         progress = self.progress if self.training else 1.0
         masker = self.maskers[bisect_right(self.starts, progress) - 1]
         if self.mask_ratios:
-            first, last = self.mask_ratios
-            masker.mask_ratio = first + (last - first) * progress
+            masker.mask_ratio = _ratio(progress, self.mask_ratios, self.ratio_at, self.curve)
         return masker
 
     def num_keep(self, grid: Sequence[int]) -> int:
@@ -176,3 +181,30 @@ class ScheduledMasker(Masker):
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **asked: Tensor) -> Tensor:
         """Return the scores (B, L) of the masker of this moment."""
         return _ask(self.current, rng, grid, asked)
+
+
+def _check_ratios(ratios: Sequence[float] | None, ratio_at: Sequence[float] | None, curve: str) -> list[float]:
+    """Return at which share of training each ratio is reached."""
+    if curve not in ("linear", "cosine"):
+        raise UsageError(f'curve is {curve!r}, but must be "linear" or "cosine".')
+    if ratios is None:
+        if ratio_at is not None or curve != "linear":
+            raise UsageError("ratio_at and curve say how mask_ratios follow each other: give mask_ratios too.")
+        return []
+    if len(ratios) < 2:
+        raise UsageError(f"mask_ratios are {ratios!r}, but must be two or more, from the beginning to the end.")
+    shares = [i / (len(ratios) - 1) for i in range(len(ratios))] if ratio_at is None else list(ratio_at)
+    ascending = all(early < late for early, late in pairwise(shares))
+    if len(shares) != len(ratios) or (shares[0], shares[-1]) != (0, 1) or not ascending:
+        raise UsageError(
+            f"ratio_at is {shares} for {len(ratios)} ratios: give a share of training for each, ascending from 0 to 1."
+        )
+    return shares
+
+
+def _ratio(progress: float, ratios: Sequence[float], shares: Sequence[float], curve: str) -> float:
+    """Return the ratio when `progress` of training is over."""
+    i = min(bisect_right(shares, progress), len(shares) - 1)
+    way = (progress - shares[i - 1]) / (shares[i] - shares[i - 1])
+    way = (1 - cos(pi * way)) / 2 if curve == "cosine" else way
+    return ratios[i - 1] + (ratios[i] - ratios[i - 1]) * way

@@ -79,6 +79,17 @@ def test_every_encoder_is_small_though_its_config_states_nothing(name):
     assert encoder(torch.zeros(1, 3, *encoder.img_size)).shape[2] == encoder.embed_dim
 
 
+@pytest.mark.parametrize("patch_size", [1, 2, 3, (2, 8), 4, 16])
+def test_small_pictures_can_be_drawn_whatever_the_patch(patch_size):
+    encoder = {"type": "VisionTransformer", "img_size": 48, "patch_size": patch_size, "num_heads": 2}
+    cfg = Config({"model": {"type": "ImageClassifier", "encoder": encoder, "num_classes": 3}, "train_cfg": {}})
+    cfg.optim_wrapper = {}
+    shrink(cfg)
+    small = ENCODERS.build(cfg.model.encoder)
+    assert ShapesDataset(1, small.img_size)[0]["inputs"].shape[1:] == small.img_size
+    assert small.grid[0] * small.grid[1] <= 256
+
+
 def test_timm_is_small_whatever_its_model():
     for name in ("vit_giant_patch14_224", "beit_large_patch16_224", "eva02_large_patch14_224", "vit_7b_patch16_dinov3"):
         model = {"type": "ImageClassifier", "encoder": {"type": "TimmEncoder", "name": name}, "num_classes": 3}

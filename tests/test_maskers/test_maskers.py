@@ -1,6 +1,6 @@
 """What each masker promises beyond the contract: counts, statistics, structure."""
 
-from math import ceil, floor
+from math import ceil, cos, floor, pi
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +257,42 @@ def test_schedule_of_maskers_and_ratios():
     assert plan_of(ratios.eval(), batch=2, grid=(10, 10)).num_keep == 10
 
 
+# As AnonymousPony/lmd: 15 to 75 % in the first two thirds; the share of training that is over, and the ratio then.
+GROWING = {
+    "cosine": {(0.15, 0.75, 0.75): (0, 2 / 3, 1)},
+    "linear": {(0.15, 0.4, 0.4, 0.75, 0.75): (0, 1 / 6, 1 / 3, 2 / 3, 1)},
+}
+
+
+def published_cosine(progress):
+    over = (min(1.5 * progress, 1) + 0.008) / 1.008
+    return 0.15 + 0.6 * (1 - cos(over * pi / 2) ** 2)
+
+
+def published_steps(progress):
+    first = 0.15 + 0.25 * min(progress / (1 / 6), 1)
+    return first + 0.35 * min(max(progress - 1 / 3, 0) / (1 / 3), 1)
+
+
+@pytest.mark.parametrize(
+    ("curve", "published", "tolerance"), [("cosine", published_cosine, 0.005), ("linear", published_steps, 1e-9)]
+)
+def test_ratios_that_grow_as_published(curve, published, tolerance):
+    ((ratios, shares),) = GROWING[curve].items()
+    masker = ScheduledMasker([RandomMasker()], mask_ratios=ratios, ratio_at=shares, curve=curve)
+    for progress in (0, 0.1, 1 / 6, 0.25, 1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.9, 1):
+        masker.progress = progress
+        assert masker.current.mask_ratio == pytest.approx(published(progress), abs=tolerance)
+    assert masker.eval().current.mask_ratio == 0.75
+
+
+def test_ratios_are_evenly_spaced_by_default():
+    masker = ScheduledMasker([RandomMasker()], mask_ratios=(0.2, 0.6, 0.4))
+    for progress, ratio in {0: 0.2, 0.25: 0.4, 0.5: 0.6, 0.75: 0.5, 1: 0.4}.items():
+        masker.progress = progress
+        assert masker.current.mask_ratio == pytest.approx(ratio)
+
+
 def test_a_masker_may_ask_for_images_and_advisors():
     from maetool.maskers import Masker
 
@@ -304,6 +340,16 @@ def test_bad_input(tmp_path):
         (lambda: ScheduledMasker([RandomMasker()], starts=[0.5]), r"starts are \[0.5\]"),
         (lambda: ScheduledMasker([RandomMasker()], mask_ratios=(0.5,)), "must be two"),
         (lambda: ScheduledMasker([RandomMasker()], mask_ratios=(0.5, 1.0)), "mask_ratio is 1.0"),
+        (
+            lambda: ScheduledMasker([RandomMasker()], mask_ratios=(0.5, 0.6), ratio_at=(0, 0.5)),
+            r"ratio_at is \[0, 0.5\]",
+        ),
+        (
+            lambda: ScheduledMasker([RandomMasker()], mask_ratios=(0.1, 0.2, 0.3), ratio_at=(0, 0, 1)),
+            "ascending from 0",
+        ),
+        (lambda: ScheduledMasker([RandomMasker()], mask_ratios=(0.5, 0.6), curve="square"), "curve is 'square'"),
+        (lambda: ScheduledMasker([RandomMasker()], curve="cosine"), "give mask_ratios too"),
     ]
     for make, sentence in mistakes:
         with pytest.raises(UsageError, match=sentence) as info:
