@@ -89,6 +89,11 @@ class Table:
     columns: list[Column]
     options: dict[str, Any]
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether a column may hold something to learn."""
+        return any(column.role in ("label", "finding", "measurement", "text") for column in self.columns)
+
     def of(self, role: Role) -> list[Column]:
         """Return the columns of a role."""
         return [column for column in self.columns if column.role == role]

@@ -70,6 +70,8 @@ def inspect_data(data: str | Path, task: str | None = None, effort: Effort | Non
         layout = find_layout(root, task)
         masks = look_at_masks(Path(root), layout.masks, effort.max_pixels) if layout.masks else None
         table = _table_of(layout)
+        if table and not table.has_labels and task is None:
+            layout = find_layout(root, "pretraining")
         if table and "targets" in table.options and layout.task == "classification":
             layout = replace(layout, task="regression")
         arguments = _arguments(layout, masks, table)

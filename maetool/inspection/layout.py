@@ -90,7 +90,11 @@ def _words(root: Path | str) -> str:
     folder = "a list of images" if isinstance(root, Path) and root.is_file() else "a folder of images"
     names = {"FolderSource": folder, "ShardSource": "shards of prepare_dataset", "ArchiveSource": "archives of images"}
     names |= {"WebDatasetSource": "shards of WebDataset", "LmdbSource": "an LMDB of images"}
-    names |= {"HuggingFaceSource": "a data set of Hugging Face", "RemoteSource": "images on another machine"}
+    names |= {
+        "TableSource": "a table",
+        "HuggingFaceSource": "a data set of Hugging Face",
+        "RemoteSource": "images on another machine",
+    }
     return names.get(kind, f"a {kind}")
 
 

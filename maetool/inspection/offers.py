@@ -11,7 +11,7 @@ from maetool.data.sources.file_index import index_files
 from maetool.errors import UsageError
 
 from .findings import Finding
-from .paste import Command, commands_for
+from .paste import Command, commands_for, options_of
 from .report import Report
 from .statistics import options_for
 
@@ -27,6 +27,7 @@ def offer(report: Report, findings: Sequence[Finding]) -> list[Command]:
     """
     refused = any(finding.severity == "error" and finding.about in _REFUSED for finding in findings)
     truth, model = _truth(report)
+    table = options_of("train_dataloader.dataset", report.table.options if report.table else {})
     commands = commands_for(
         report.layout.task,
         report.data,
@@ -39,7 +40,19 @@ def offer(report: Report, findings: Sequence[Finding]) -> list[Command]:
     commands[0] = replace(commands[0], data=pictures_of(report))
     if not refused:
         return commands
-    return [] if report.table else [command for command in commands if command.task == "pretraining"]
+    if not report.table:
+        return [command for command in commands if command.task == "pretraining"]
+    # Without its labels, and so without what says how they are read.
+    plain = [option for option in commands[0].options if option not in table]
+    return [replace(commands[0], options=plain)] if _opens(report.data) else []
+
+
+def _opens(data: str) -> bool:
+    try:
+        places(Path(data), False)
+    except UsageError:
+        return False
+    return True
 
 
 def pictures_of(report: Report) -> str:

@@ -83,6 +83,7 @@ KINDS = {
     "grey": (grey, "."),
     "table": (several, T),
     "numbers": (lambda d: d.table("t.csv", "path,age", *(f"{i}.png,{i * 1.5}" for i in range(16))), T),
+    "paths": (lambda data: data.table("t.csv", "path,patient", *(f"{i}.png,{i // 2}" for i in range(8))), T),
     "names": (lambda d: d.table("t.csv", "path,kind", *(f"{i}.png,{'ab'[i % 2]}" for i in range(16))), T),
     "folds": (
         lambda d: d.table("t.csv", "path,label,fold", *(f"{i}.png,{i % 2},{i // 6}" for i in range(16))),

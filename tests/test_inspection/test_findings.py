@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from people_data import picture
 
+from maetool.config.load import load_for
 from maetool.config.places import places
 from maetool.inspection.inspect import Effort, inspect_data
 from maetool.inspection.text import to_text
@@ -276,17 +277,28 @@ def test_pretraining_reads_no_masks(data, folders, named):
 
 
 def unlabelled_table(data):
-    return data.table("t.csv", "path,label", "0.png,a", "1.png,b", "2.png,").root / "t.csv"
+    return data.table("t.csv", "path,label,patient", "0.png,a,1", "1.png,b,1", "2.png,,2").root / "t.csv"
+
+
+def table_of_gone_files(data):
+    data.table("t.csv", "path,label", "0.png,a", "1.png,b", "2.png,a")
+    (data.root / "2.png").unlink()
+    return data.root / "t.csv"
 
 
 def grey_masks(data):
     return data.masks("images", "masks", *[[0, 255]] * 3).root
 
 
-@pytest.mark.parametrize(("make", "offered"), [(unlabelled_table, []), (grey_masks, ["pretraining"])])
+@pytest.mark.parametrize(
+    ("make", "offered"),
+    [(unlabelled_table, ["pretraining"]), (table_of_gone_files, []), (grey_masks, ["pretraining"])],
+)
 def test_what_would_be_refused_is_not_offered(data, make, offered):
     report = inspect_data(make(data))
     assert [command.task for command in report.commands] == offered
+    for command in report.commands:
+        load_for(command.config, command.options, command.data, {}, debug=True)
     assert f"Of {report.layout.task} no command is offered" in to_text(report)
 
 

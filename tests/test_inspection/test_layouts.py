@@ -158,6 +158,16 @@ def test_a_table_of_parts(data):
     assert [column.role for column in report.table.columns] == ["path", "label", "part"]
 
 
+def test_a_table_of_paths_alone(data):
+    report = inspect_data(data.table("t.csv", "path", "0.png", "1.png").root / "t.csv")
+    assert (report.layout.task, report.layout.words, parts_of(report)) == (
+        "pretraining",
+        "a table",
+        {"train": 1, "val": 1},
+    )
+    assert not report.problems
+
+
 def test_a_list_and_an_archive(data):
     data.images(*FOUR).text("list.txt", "a.jpg\nb.jpg\n")
     assert parts_of(inspect_data(data.root / "list.txt")) == {"all": 2}
