@@ -50,7 +50,7 @@ def test_mypy_checks_rooms_that_are_there():
     files = re.findall(r'"(.+?)"', section)
     assert [name for name in files if not (ROOT / name).exists()] == []
     parts = {"encoders", "decoders", "targets", "heads", "maskers", "teachers", "corruptions", "backbones", "models"}
-    rooms = {*parts, "ops", "structures", "layers", "weights", "config", "protocols.py"}
+    rooms = {*parts, "inspection", "ops", "structures", "layers", "weights", "config", "protocols.py"}
     assert {f"maetool/{room}" for room in rooms} <= set(files)
     source = [path for path in (ROOT / "maetool").rglob("*.py") if "type: ignore" in path.read_text()]
     assert source == []
