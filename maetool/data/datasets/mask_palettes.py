@@ -34,14 +34,14 @@ class Palettes:
         """
         palette = _palette_of(path)
         seen = np.unique(values)
-        colours = [tuple(map(int, palette[value])) for value in seen[seen < len(palette)]]
+        colours = [(int(r), int(g), int(b)) for r, g, b in palette[seen[seen < len(palette)]]]
         if len(set(colours)) < len(colours):  # made for something else than to be looked at
             return
         for value, colour in zip(seen.tolist(), colours, strict=False):
-            first, other = self._colour_of.setdefault(value, (colour, path))  # type: ignore[arg-type]
+            first, other = self._colour_of.setdefault(value, (colour, path))
             if first != colour:
                 raise _refused(f"the value {value} has the colour {first} in {other}, but {colour} in {path}")
-            number, other = self._value_of.setdefault(colour, (value, path))  # type: ignore[arg-type]
+            number, other = self._value_of.setdefault(colour, (value, path))
             if number != value:
                 raise _refused(f"the colour {colour} has the value {number} in {other}, but {value} in {path}")
 

@@ -119,7 +119,7 @@ class RemoteSystem:
             raise UsageError(f"{file.place} cannot be read: {cause_of(error)}.") from error
 
     def open(self, file: RemoteFile, block: int) -> io.BufferedReader:
-        """Return a file of known size that is read in blocks of so many bytes; it raises what `read` raises."""
+        """Return a file of known size that is read in blocks of `block` bytes; it raises what `read` raises."""
         return io.BufferedReader(_Parts(self, file), block)
 
     def read(self, file: RemoteFile, count: int, offset: int, name: str) -> bytes:
