@@ -126,8 +126,8 @@ def _fold(root: Path, folds: Sequence[int]) -> Place:
     if len(folds) < 2:
         return {}
     _logger.warning(
-        "%s has the folds %s: fold %d is held out to validate on, all others train; train_dataloader.dataset.fold=%d "
-        "holds out another.",
+        "%s has the folds %s: one is held out to validate on, all others train; it is fold %d unless an option such as "
+        "train_dataloader.dataset.fold=%d names another.",
         *(root, ", ".join(map(str, folds)), folds[0], folds[1]),
     )
     return {"fold": folds[0]}

@@ -93,7 +93,11 @@ def test_folders_of_folds(tmp_path, caplog, layout):
         put(tmp_path, *(layout.format(fold=fold, label=label, i=i) for label in "ab" for i in range(2)))
     train, val = places(tmp_path, True)
     assert (train["fold"], train["part"], val["part"], val["with_labels"]) == (1, "train", "val", True)
-    assert "the folds 1, 2, 3: fold 1 is held out" in caplog.text and "train_dataloader.dataset.fold=2" in caplog.text
+    assert (
+        "the folds 1, 2, 3: one is held out" in caplog.text
+        and "it is fold 1 unless" in caplog.text
+        and "train_dataloader.dataset.fold=2" in caplog.text
+    )
     train, val = (ImageFolderDataset(**{**place, "fold": 3}) for place in (_arguments(train), _arguments(val)))
     assert (train.classes, len(train), len(val)) == (["a", "b"], 8, 4)
     assert all("fold_3" in val.name_of(i) for i in range(4))
