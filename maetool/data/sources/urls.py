@@ -18,6 +18,10 @@ def is_url(place: str | Path) -> bool:
 def refuse_url(place: str | Path | None, of_what: str) -> None:
     """Check that a place is on this machine.
 
+    Args:
+        place: path or URL; None is no place.
+        of_what: the argument that names it, for the message.
+
     Raises:
         UsageError: it is a URL.
     """
