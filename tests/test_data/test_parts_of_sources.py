@@ -19,7 +19,7 @@ from maetool.data.sources.packed import lmdb_source
 from maetool.data.sources.packed.shards import ShardTable, ShardWriter
 from maetool.data.sources.part_names import part_in_path, parts_of
 from maetool.errors import UsageError
-from maetool.registry import DATASETS
+from maetool.registry import DATASETS, SOURCES
 from maetool.testing import check_source
 
 
@@ -265,6 +265,16 @@ def saved(folder, splits):
 
 
 SPLITS = {"train": 0, "validation": 10, "test": 20}
+
+
+def test_groups_of_hugging_face(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = {"image": [{"bytes": picture(i), "path": None} for i in range(8)], "patient": [0, 0, 1, 1, 2, 2, None, None]}
+    datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk(tmp_path / "set")
+    source = {"type": "HuggingFaceSource", "name": str(tmp_path / "set"), "group_column": "patient"}
+    assert SOURCES.build(source).groups().tolist() == [0, 0, 1, 1, 2, 2, 3, 4]
+    with pytest.raises(UsageError, match=r"has no column who: set source\.group_column to one of image, patient"):
+        SOURCES.build({**source, "group_column": "who"}).groups()
 
 
 @pytest.mark.skipif(not find_spec("datasets"), reason="optional package")

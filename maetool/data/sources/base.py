@@ -1,7 +1,7 @@
 """What a source of images is: bytes by index, and what it knows of labels."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -124,6 +124,13 @@ class _Taken(Source):
 
     def _at(self, index: int) -> int:
         return int(self.indices[index])
+
+
+def groups_by_name(names: Sequence[str]) -> Tensor:
+    """Return the number of each image's group, int64 (N,), from the group's name; an image without one is its own."""
+    names = [name or f"\0{number}" for number, name in enumerate(names)]
+    number_of = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([number_of[name] for name in names])
 
 
 def labels_from_folders(files: Source, above: int = 0) -> Labels:

@@ -16,7 +16,7 @@ from maetool.annotations import FromZero
 from maetool.errors import UsageError
 from maetool.registry import SOURCES
 
-from .base import Labels, Measurements
+from .base import Labels, Measurements, groups_by_name
 from .file_index import FileIndex
 from .folds import fold_column_of, folds_in_column, in_fold
 from .measurements import read_measurements
@@ -250,11 +250,7 @@ def _groups_in(table: Columns, column: str | None) -> Tensor | None:
         raise UsageError(
             f"group_column is {column!r}, but {table.path} has the columns {', '.join(table.header)}: name one of them."
         )
-    cells = [cell.strip() for cell in table.column(table.header.index(column))]
-    # An image without an entry is a group of its own.
-    names = [cell or f"\0{number}" for number, cell in enumerate(cells)]
-    number_of = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return torch.tensor([number_of[name] for name in names])
+    return groups_by_name([cell.strip() for cell in table.column(table.header.index(column))])
 
 
 def _files(table: str, root: str, names: list[str]) -> FileIndex:

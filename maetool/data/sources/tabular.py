@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from maetool.data.codecs.images import UnreadableImage
 from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES
 from maetool.registry import SOURCES
 
-from .base import Labels, Source
+from .base import Labels, Source, groups_by_name
 from .extras import need
 from .made import bytes_of
 from .part_names import part_of
@@ -67,6 +68,7 @@ class HuggingFaceSource(_RowSource):
         image: column of the images; None, the only one of images.
         label: column of the labels; None, the only one of class labels, or `label`.
         config: name of its configuration on the Hub.
+        group_column: column that says what belongs together, such as patients, see `TableSource`.
 
     Raises:
         UsageError: datasets is not installed, there is no such data set, part or column.
@@ -81,6 +83,7 @@ class HuggingFaceSource(_RowSource):
         image: str | None = None,
         label: str | None = None,
         config: str | None = None,
+        group_column: str | None = None,
     ) -> None:
         need("datasets", "HuggingFaceSource")
         self.root = str(name)
@@ -92,10 +95,28 @@ class HuggingFaceSource(_RowSource):
             import datasets
 
             rows = rows.cast_column(self.image, datasets.Image(decode=False))  # the bytes, which are decoded here
+        self.group_column = group_column
         self.all, self.rows = rows, rows.select_columns([self.image])
 
     def _image(self, index: int) -> Any:
         return self.rows[index][self.image]
+
+    def groups(self) -> Tensor | None:
+        """Return the number of each image's group, int64 (N,), or None without `group_column`.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        if self.group_column is None:
+            return None
+        cells = self._column(self.group_column, "group_column")
+        return groups_by_name(["" if cell is None else str(cell) for cell in cells])
+
+    def _column(self, name: str, argument: str) -> list[Any]:
+        if name not in self.all.column_names:
+            columns = ", ".join(self.all.column_names)
+            raise UsageError(f"{self.root} has no column {name}: set source.{argument} to one of {columns}.")
+        return list(self.all[name])
 
     def labels(self) -> Labels:
         """Return the labels of the column.
@@ -103,10 +124,7 @@ class HuggingFaceSource(_RowSource):
         Raises:
             UsageError: there is no such column.
         """
-        if self.label not in self.all.column_names:
-            columns = ", ".join(self.all.column_names)
-            raise UsageError(f"{self.root} has no column {self.label}: set source.label to one of {columns}.")
-        values = list(self.all[self.label])
+        values = self._column(self.label, "label")
         names = getattr(self.all.features[self.label], "names", None)
         if not names:
             return _labels_of(self.root, values, self.label)
