@@ -74,7 +74,7 @@ def places(tmp_path_factory):
         "FolderSource": {"root": str(folder), "index_cache": str(root)},
         "ShardSource": {"root": str(root / "shards")},
         "TableSource": {"csv_file": str(root / "table.csv"), "root": str(folder)},
-        "ZipSource": {"root": str(root / "images.zip")},
+        "ZippedSource": {"root": str(root / "images.zip")},
     }
 
 
@@ -104,7 +104,7 @@ def optional_places(root, folder, paths):
 OPTIONAL = {"LmdbSource": "lmdb", "RemoteSource": "fsspec", "HuggingFaceSource": "datasets"}
 
 
-class ZipSource(Source):
+class ZippedSource(Source):
     """Somebody's source: the images in a zip file."""
 
     files_in = "root"
@@ -130,9 +130,9 @@ class ZipSource(Source):
 
 @pytest.fixture
 def zip_source():
-    SOURCES.register_module(module=ZipSource)
-    yield ZipSource
-    SOURCES.module_dict.pop("ZipSource")
+    SOURCES.register_module(module=ZippedSource)
+    yield ZippedSource
+    SOURCES.module_dict.pop("ZippedSource")
 
 
 def own(parts):
@@ -141,7 +141,7 @@ def own(parts):
 
 def test_every_source_keeps_the_contract(places):
     absent = {name for name, package in OPTIONAL.items() if find_spec(package) is None}
-    assert own(SOURCES) - absent == places.keys() - {"ZipSource"}
+    assert own(SOURCES) - absent == places.keys() - {"ZippedSource"}
     for name in own(SOURCES) - absent:
         source = SOURCES.build({"type": name, **places[name]})
         check_source(source)
@@ -150,7 +150,7 @@ def test_every_source_keeps_the_contract(places):
 
 
 def test_any_source_feeds_the_dataset(places, zip_source):
-    check_source(zip_source(**places["ZipSource"]))
+    check_source(zip_source(**places["ZippedSource"]))
     for name, arguments in places.items():
         source = {"type": name, **arguments}
         chans = 6 if name == "PairedSource" else 3
@@ -168,7 +168,7 @@ def test_any_source_feeds_the_dataset(places, zip_source):
 
 def test_workers_read_what_one_process_reads(places):
     """Open files, databases and connections of the parent are not used by processes that were forked from it."""
-    for name in places.keys() - {"ZipSource"}:
+    for name in places.keys() - {"ZippedSource"}:
         source = SOURCES.build({"type": name, **places[name]})
         data = SourceDataset(source, 6 if name == "PairedSource" else 3, [CROP])
         alone = [data[data.key_of(i)]["inputs"] for i in range(6)]
