@@ -299,7 +299,11 @@ def test_a_list_in_a_cell_is_no_class(folder):
 def test_a_class_that_may_mean_that_nothing_is_known_is_told(folder, caplog, cell):
     others = ("0", "1") if cell == "-1" else ("cat", "dog")
     CsvDataset(table(folder, "path,label", *rows(*others, cell, *others)))
-    assert f"1 of 5 rows of {folder / 'labels.csv'} have the label `{cell}`, which is used as a class" in caplog.text
+    text = f"1 of 5 rows of {folder / 'labels.csv'} have the label `{cell}`, which is used as a class"
+    assert text in caplog.text
+    caplog.clear()
+    CsvDataset(folder / "labels.csv")  # from the cache
+    assert text in caplog.text
     caplog.clear()
     CsvDataset(table(folder, "path,label", *rows("-1", "1", "-1", "1"), name="signs.csv"))
     assert "is used as a class" not in caplog.text

@@ -19,7 +19,7 @@ from .object_folders import files_of
 from .voc import read_voc
 from .yolo import NO_LABELS, read_yolo
 
-_FORMAT = "coco 1"
+_FORMAT = "coco 2"
 _TEXTS = ("classes", "category_ids", "first_undrawn")  # kept as JSON
 _TYPES = {"sizes": "int32", "starts": "int64", "boxes": "float64", "areas": "float64", "labels": "int32"}
 _TYPES |= dict.fromkeys(("crowd", "flat", "undrawn"), "bool")

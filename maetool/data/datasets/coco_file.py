@@ -14,6 +14,7 @@ from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 from maetool.writing import write_picture, write_text
 
+from .coco_doubts import doubts_about
 from .coco_json import load_coco, places_of, text_of
 from .coco_masks import why_not_drawn
 from .detection import ObjectDataset
@@ -147,7 +148,7 @@ class CocoFile:
             if marked.any():
                 first = self.ids[int(marked.argmax())]
                 text += f" {what}, {marked.sum():,} in the file (first: annotation {first}), are passed over."
-        return text + self._describe_unused(learned) + self._describe_overhang()
+        return text + self._describe_unused(learned) + self._describe_doubts()
 
     def _describe_unused(self, learned: np.ndarray) -> str:
         times = np.bincount(self.labels[learned], minlength=len(self.classes))
@@ -155,16 +156,9 @@ class CocoFile:
         rest = f" and {len(unused) - 5} more" if len(unused) > 5 else ""
         return f" No object in the file is of {', '.join(unused[:5])}{rest}." if unused else ""
 
-    def _describe_overhang(self) -> str:
-        """Return a warning if many boxes reach beyond their images, as those of right and bottom do."""
+    def _describe_doubts(self) -> str:
         sides = np.repeat(self.sizes[:, ::-1], np.diff(self.starts), axis=0)
-        beyond = (self.boxes[:, :2] + self.boxes[:, 2:] > sides + 1).any(axis=1) | (self.boxes[:, :2] < -1).any(axis=1)
-        if beyond.sum() * 10 <= len(beyond):
-            return ""
-        return (
-            f" {beyond.sum():,} of {len(beyond):,} boxes reach beyond their image: are they left, top, width and "
-            "height in pixels?"
-        )
+        return doubts_about(self.boxes, sides, self.outline, [self.files[place] for place in range(len(self.files))])
 
 
 def read_coco(path: str | Path) -> CocoFile:

@@ -10,7 +10,9 @@ from maetool.errors import UsageError
 from maetool.reading import read_file
 
 # Ways in which programs write the flag.
-_FLAGS = {0: False, 1: True, "0": False, "1": True, "false": False, "true": True, None: False}
+_FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True, "no": False, "yes": True}
+# Keys of the flag; what is to be ignored is neither right nor wrong, as a crowd.
+_CROWD = ("iscrowd", "is_crowd", "isCrowd", "ignore")
 
 
 def _is_id(value: Any) -> bool:
@@ -55,7 +57,8 @@ _EXAMPLE = "; a COCO annotation file has lists of images, annotations and catego
 def load_coco(path: Path) -> dict[str, Any]:
     """Return the content of the annotation file `path`, whose entries have what is needed, each of its kind.
 
-    Annotations get an `id`, their place, if they have none. `iscrowd` is a bool and `area` a number of pixels.
+    Annotations get an `id`, their place, if they have none. `iscrowd` is a bool, true also of what is to
+    be ignored, and `area` a number of pixels, that of the box where it is not known.
 
     Raises:
         UsageError: a file that cannot be read or is no such file, or an entry of another kind.
@@ -92,16 +95,24 @@ def _complete(annotation: dict[str, Any], place: int, path: Path) -> None:
     number = annotation.setdefault("id", place)
     if not _is_id(number):
         raise _of_another_kind(f"{path}: entry {place} of `annotations`", "id", number, _ID[1])
-    start, flag = f"{path}: annotation {number}", annotation.get("iscrowd")
-    if not isinstance(flag, int | str | None) or flag not in _FLAGS:
-        raise _of_another_kind(start, "iscrowd", flag, "0 or 1")
-    annotation["iscrowd"] = _FLAGS[flag]
+    start = f"{path}: annotation {number}"
+    flags = [_flag(start, key, annotation.get(key)) for key in _CROWD]
+    annotation["iscrowd"] = any(flags)
     area = annotation.get("area")
-    if area is None:
+    if area is None or area == 0:  # as programs write that do not know it
         area = annotation["bbox"][2] * annotation["bbox"][3]
     if type(area) not in (int, float) or not abs(area) < 1e18:
         raise _of_another_kind(start, "area", area, "a number of pixels")
     annotation["area"] = area
+
+
+def _flag(start: str, key: str, value: Any) -> bool:
+    if value is None:
+        return False
+    word = str(value).strip().lower() if isinstance(value, int | float | str) else ""
+    if word not in _FLAGS:
+        raise _of_another_kind(start, key, value, "0 or 1")
+    return _FLAGS[word]
 
 
 def _of_another_kind(start: str, key: str, value: Any, kind: str) -> UsageError:

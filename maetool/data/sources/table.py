@@ -24,7 +24,7 @@ from .packed.names import Names
 from .part_names import check_part, parts_in_column, split_column_of
 from .table_cache import TableContent, cached_table
 from .table_columns import FORMS, Columns, open_table
-from .table_labels import labels_of_table
+from .table_labels import labels_of_table, tell_of_classes
 from .unknown import Policy, UnknownLabels
 from .urls import refuse_url
 
@@ -89,6 +89,8 @@ class TableSource(FileIndex):
         content = cached_table(csv_file, asked, read)
         super().__init__(content.files.root, content.files.names)
         object.__setattr__(self, "_labels", content.labels)
+        if isinstance(content.labels, Labels):
+            tell_of_classes(csv_file, content.labels)
         object.__setattr__(self, "_groups", content.groups)
         object.__setattr__(self, "_held_out", content.held_out)
 

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from unicodedata import normalize
 
 import torch
@@ -106,26 +107,35 @@ def _single(table: Columns, column: str, path: str) -> Labels:
     cells = [normalize("NFC", cell) for cell in cells]
     # 007 and 7 are two classes, in one order.
     classes = sorted(set(cells), key=(lambda cell: (int(cell), cell)) if whole else None)
-    _tell_of_alike(table.path, classes)
-    _tell_of_unknown(table.path, column, cells)
     if len(classes) == 1:
         raise UsageError(f"{table.path} has only the class `{classes[0]}`: labels need two or more classes.")
     label_of = {name: label for label, name in enumerate(classes)}
     return Labels(classes, torch.tensor([label_of[cell] for cell in cells]))
 
 
-def _tell_of_unknown(table: str, column: str, cells: Sequence[str]) -> None:
-    """Warn of classes beside two or more others that may mean that the label is not known."""
-    perhaps = [cell for cell in cells if cell.lower() in _PERHAPS_NOTHING]
-    if perhaps and len({*cells}) > 2:
+def tell_of_classes(table: str | Path, labels: Labels) -> None:
+    """Warn of classes that may be one, and of one that may mean that the label is not known.
+
+    Args:
+        table: what to call the table.
+        labels: its labels, as read or as remembered.
+    """
+    if labels.values.ndim == 1:
+        _tell_of_alike(table, labels.classes)
+        _tell_of_unknown(table, labels)
+
+
+def _tell_of_unknown(table: str | Path, labels: Labels) -> None:
+    perhaps = [place for place, name in enumerate(labels.classes) if name.lower() in _PERHAPS_NOTHING]
+    if perhaps and len(labels.classes) > 2:
         _logger.warning(
-            "%d of %d rows of %s have the %s `%s`, which is used as a class: leave these rows out if it means that the "
-            "label is not known.",
-            *(cells.count(perhaps[0]), len(cells), table, column, perhaps[0]),
+            "%d of %d rows of %s have the label `%s`, which is used as a class: leave these rows out if it means that "
+            "the label is not known.",
+            *(int((labels.values == perhaps[0]).sum()), len(labels.values), table, labels.classes[perhaps[0]]),
         )
 
 
-def _tell_of_alike(table: str, classes: Sequence[str]) -> None:
+def _tell_of_alike(table: str | Path, classes: Sequence[str]) -> None:
     """Warn of classes whose names differ in the case of letters, or in zeros before numbers, alone."""
     by_form: dict[str, list[str]] = {}
     for name in classes:
