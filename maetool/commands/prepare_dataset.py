@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "source", help="folder of images of any depth, or text list; train and val inside are kept apart"
+        "source", help="folder of images of any depth, or text list; train, val and test inside are kept apart"
     )
     parser.add_argument("out", help="folder to write; the same command again continues where it stopped")
     parser.add_argument("--short-side", type=positive, default=256, help="shrink larger images to this many pixels")
@@ -35,6 +35,7 @@ def main() -> None:
     """Prepare each part of the data and report what was left out."""
     args = parse_args()
     # Imported here so that --help answers at once.
+    from maetool.config.places import part_folders
     from maetool.data.codecs.image_size import chosen_limit
     from maetool.data.prepare.join import join
     from maetool.data.prepare.prepare import REPORT, Recipe
@@ -44,13 +45,13 @@ def main() -> None:
     max_pixels, part = chosen_limit(args.max_pixels), Part.of(args.part) if args.part else None
     recipe = Recipe(args.short_side, args.quality, args.layout, args.images_per_shard, args.exif)
     source, out = Path(args.source), check_folder(args.out, "OUT")
-    split = all((source / name).is_dir() for name in ("train", "val"))
-    for name in ("train", "val") if split else (".",):
-        places = str(source / name), str(out / name)
+    parts = part_folders(source) if source.is_dir() else {}
+    for name, folder in parts.items() or ((".", source),):
+        places = str(folder), str(out / name)
         if args.join:
             written, left_out = join(*places, recipe, max_pixels)
         else:
-            written, left_out = _prepare(*places, recipe, args.workers, max_pixels, part, name if split else None)
+            written, left_out = _prepare(*places, recipe, args.workers, max_pixels, part, name if parts else None)
         print(f"{written:,} images are in {out / name}; {len(left_out):,} were left out.")
         for line in left_out[:5]:
             print(f"  {line}")

@@ -50,7 +50,7 @@ def _places(root: Path, labelled: bool) -> tuple[Place, Place]:
     if "train" in tables:
         _tell(root, tables, "val" in tables)
         return (_csv(tables["train"]), _csv(tables["val"])) if "val" in tables else _table(tables["train"])
-    folders = _part_folders(root)
+    folders = part_folders(root)
     if folders:
         _tell(root, folders, "val" in folders)
         _tell_of_others(folders["train"].parent, folders)
@@ -84,7 +84,7 @@ def test_place(root: Path | str, labelled: bool) -> Place | None:
     tables = _parts(path for path in sorted(root.iterdir()) if is_table(path) and path.is_file())
     if "train" in tables:
         return _csv(tables["test"]) if "test" in tables else None
-    folders = _part_folders(root)
+    folders = part_folders(root)
     if folders:
         return _part(folders["test"], labelled and _classes_in(folders["test"])) if "test" in folders else None
     inside = [_parts(_folders_in(name)) for name in _folders_in(root)] if _parts_in_classes(root) else []
@@ -192,10 +192,16 @@ def _by_class(root: Path, labelled: bool) -> tuple[Place, Place]:
     return train, {**_folder(root, True), "split": "val"}
 
 
-def _part_folders(root: Path) -> dict[str, Path]:
+def part_folders(root: Path) -> dict[str, Path]:
     """Return the folders of the parts in `root` or in its folder of images; empty where there is no training part.
 
     One part alone beside other folders may be a class, such as `train` beside `bus`.
+
+    Args:
+        root: the user's folder.
+
+    Raises:
+        UsageError: two folders are named like the same part.
     """
     for place in (_only_folder(root), root, _content(root)):
         folders = _folders_in(place)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from maetool.commands import prepare_dataset
 from maetool.config.load import load_for
 from maetool.config.places import all_images, places
 from maetool.data.datasets import CsvDataset, ImageFolderDataset
@@ -95,6 +96,36 @@ def test_parts_among_folders(tmp_path, names, parts):
     train, val = places(tmp_path / "set", True)
     assert Path(train["root"]).name == parts.get("train", "set")
     assert Path(val["root"]).name == parts.get("val", parts.get("train", "set"))
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("seg_train", "seg_test"), ("TrainImages", "TestImages")])
+def test_folders_of_parts_are_no_classes_of_a_dataset(tmp_path, names):
+    put(tmp_path / "set", *(f"{name}/{kind}/{i}.png" for name in names for kind in ("cat", "dog") for i in range(3)))
+    data = ImageFolderDataset(tmp_path / "set", with_labels=True)
+    assert data.classes == ["cat", "dog"] and data.labels.tolist() == [0, 0, 0, 1, 1, 1] * 2
+    assert all_images(str(tmp_path / "set"))["with_labels"]
+    train = ImageFolderDataset(tmp_path / "set", with_labels=True, split="train")
+    assert train.classes == ["cat", "dog"] and len(train) == 6
+
+
+def test_parts_without_classes_have_no_labels(tmp_path):
+    put(tmp_path / "set", *(f"{part}/images/{i}.png" for part in ("train", "val") for i in range(3)))
+    put(tmp_path / "flat", *(f"{part}/{i}.png" for part in ("train", "val") for i in range(3)))
+    put(tmp_path / "bus", *(f"{part}/{i}.png" for part in ("train", "bus") for i in range(3)))
+    assert (
+        not all_images(str(tmp_path / "set"))["with_labels"] and not all_images(str(tmp_path / "flat"))["with_labels"]
+    )
+    assert ImageFolderDataset(tmp_path / "bus", with_labels=True).classes == ["bus", "train"]
+
+
+def test_parts_of_any_names_are_prepared_apart(tmp_path, monkeypatch, capsys):
+    parts = ("seg_train", "seg_val", "seg_test")
+    put(tmp_path / "set", *(f"{name}/{kind}/{i}.png" for name in parts for kind in "ab" for i in range(3)))
+    arguments = ["prepare_dataset", str(tmp_path / "set"), str(tmp_path / "out"), "--workers", "1"]
+    monkeypatch.setattr("sys.argv", arguments)
+    prepare_dataset.main()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["test", "train", "val"]
+    assert [len(names_of(place)[0]) for place in places(tmp_path / "out", True)] == [6, 6]
 
 
 def test_folders_that_are_left_out_or_look_like_parts_are_named(tmp_path, caplog):

@@ -15,7 +15,7 @@ from .base import Labels, labels_from_folders
 from .file_index import FileIndex, index_files, is_folder
 from .folds import folds_are_first, folds_in_paths, in_fold
 from .packed.names import Names
-from .part_names import check_part, part_of
+from .part_names import check_part, part_of, parts_among, parts_are_first
 
 
 @SOURCES.register_module()
@@ -36,6 +36,7 @@ class FolderSource(FileIndex):
     files_in: ClassVar[str | None] = "root"
     _is_list: bool
     _fold: int | None
+    _split: str | None
 
     def __init__(
         self,
@@ -49,14 +50,16 @@ class FolderSource(FileIndex):
         super().__init__(index.root, index.names if split is None else names_in_part(index, split))
         object.__setattr__(self, "_is_list", not os.path.isdir(os.path.expanduser(root)))
         object.__setattr__(self, "_fold", fold)
+        object.__setattr__(self, "_split", split)
 
     def labels(self) -> Labels:
-        """Return the class of each image, the first folder below the root, or below the folds, in sorted order.
+        """Return the class of each image, the first folder below the root or below those of folds or parts, sorted.
 
         Raises:
             UsageError: images outside of class folders, one class only, or a class folder without images.
         """
-        if folds_are_first(map(self.relative, range(len(self)))):
+        names = [self.relative(index) for index in range(len(self))]
+        if folds_are_first(names) or parts_are_first(names, self._split):
             return labels_from_folders(self, above=1)
         labels = labels_from_folders(self)
         if not self._is_list:
@@ -78,12 +81,17 @@ def names_in_part(index: FileIndex, split: str) -> Names:
     """
     check_part(split)
     names = [index.names[i] for i in range(len(index))]
-    chosen = [name for name in names if split in map(part_of, name.split("/")[:-1])]
+    first = parts_among({name.partition("/")[0] for name in names if "/" in name})
+    chosen = [name for name in names if split in {first.get(name.partition("/")[0]), *_parts_in(name)}]
     if not chosen:
         raise UsageError(
             f"{index.root} has no image in a folder of the part {split}: rename the folder, or set split=None."
         )
     return Names.of([os.fsencode(name) for name in chosen])
+
+
+def _parts_in(name: str) -> set[str | None]:
+    return {part_of(folder) for folder in name.split("/")[:-1]}
 
 
 def refuse_empty_classes(root: str, classes: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from .packed.members import ARCHIVE_ENDINGS
 from .packed.shards import TABLE, is_shard_folder
 from .packed.webdataset import is_webdataset
 from .part import parts_in
+from .part_names import CONTENT, parts_are_first
 from .remote_system import RemoteSystem
 from .table_columns import holds_images, is_table
 from .tabular import splits_of
@@ -93,7 +94,11 @@ def has_classes(root: str | Path) -> bool:
     """
     config = source_for(root)
     if config["type"] == "FolderSource":
-        return Path(root).is_dir() and any(path.is_dir() for path in Path(root).iterdir())
+        folders = [path for path in Path(root).iterdir() if path.is_dir()] if Path(root).is_dir() else []
+        if parts_are_first([f"{folder.name}/" for folder in folders]):
+            folders = [path for folder in folders for path in folder.iterdir() if path.is_dir()]
+            return any(path.name.lower() not in CONTENT for path in folders)
+        return bool(folders)
     return knows_labels(config)
 
 

@@ -67,6 +67,22 @@ def parts_of(names: Iterable[str]) -> list[str] | None:
     return None if None in parts else [part for part in parts if part]
 
 
+def parts_are_first(names: Sequence[str], split: str | None = None) -> bool:
+    """Return whether the first folders of all paths are parts, so that they are no classes.
+
+    Args:
+        names: the paths.
+        split: the part that they were chosen by, of which all folders are; None, two parts or more are needed.
+    """
+    if not names or not all(part_among(name.split("/")[0]) for name in (names[0], names[-1])):
+        return False
+    first = {name.partition("/")[0] if "/" in name else "" for name in names}
+    if split is not None:
+        return all(part_among(name) == split for name in first)
+    parts = parts_among(first)
+    return parts.keys() == first and "train" in parts.values() and len({*parts.values()}) > 1
+
+
 def part_in_path(name: str) -> tuple[str | None, str]:
     """Return the part that the first folder of such a name in a path names, and the path without it."""
     *folders, file = name.split("/")
