@@ -1,5 +1,7 @@
 """Tables of labels: both forms, and every way to get one wrong."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -138,7 +140,7 @@ def test_a_policy_that_there_is_not(folder):
 @pytest.mark.parametrize("labels", [(0.25, 1.5, 0.25, 3.0), ("1e-3", 2, 2, 1), (-1.5, -1.5, 2, 2)])
 def test_measurements_are_no_classes(folder, labels):
     with pytest.raises(
-        UsageError, match=r"column `label` of .* holds measurements, \d different numbers from .*: predict them by"
+        UsageError, match=r"column `label` of .* holds measurements, \d different numbers from .*: predict them with an"
     ):
         CsvDataset(table(folder, "path,label", *rows(*labels)))
 
@@ -203,7 +205,7 @@ def test_columns_of_classes_can_be_named(folder):
         CsvDataset(file)
     grades = table(folder, "path,grade", *rows(0, 2, 1, 2, 0, 1))
     with pytest.raises(
-        UsageError, match=r"set dataset.label_columns=grade, and .*ImageRegressor with dataset.targets=g"
+        UsageError, match=r"set dataset.label_columns=grade, and .*ImageRegressor.* with dataset.targets=g"
     ):
         CsvDataset(grades)
     assert CsvDataset(grades, label_columns="grade").classes == ["0", "1", "2"]
@@ -293,6 +295,16 @@ def test_commas_that_are_decimal(folder, cells):
 def test_a_list_in_a_cell_is_no_class(folder):
     with pytest.raises(UsageError, match=r"several labels of an image are written as columns"):
         CsvDataset(table(folder, "path;label", "images/0.png;['a', 'b']", "images/1.png;['a']"))
+
+
+def test_numbers_to_predict_are_no_classes_and_a_config_for_them_is_named(folder, repository):
+    file = table(folder, "path,age", *rows(1.5, 2.5, 3.5, 4.5))
+    for read in (lambda: CsvDataset(file), lambda: labels_of(CsvDataset(file, targets="age"))):
+        with pytest.raises(UsageError, match=r"ImageRegressor, as in maetool::(\S+\.py)") as info:
+            read()
+        config = re.search(r"maetool::(\S+\.py)", str(info.value))[1]
+        assert "ImageRegressor" in (repository / "configs" / "_base_" / "models" / "regressor.py").read_text()
+        assert "models/regressor.py" in (repository / "configs" / config).read_text()
 
 
 @pytest.mark.parametrize("cell", ["-1", "?", "NA", "None", "-", "Unlabeled"])

@@ -9,6 +9,7 @@ from torch import Tensor
 from maetool.data.sources.base import Labels as Labels  # also the names that users of labels look for here
 from maetool.data.sources.base import labels_from_folders as labels_from_folders
 from maetool.data.sources.folder import refuse_empty_classes as refuse_empty_classes
+from maetool.data.sources.unknown import REGRESSION
 from maetool.errors import UsageError
 
 _NAMED = 12  # classes that are counted by name in the log
@@ -40,10 +41,15 @@ def labels_of(dataset: Any) -> Labels:
     """Return the labels of a dataset.
 
     Raises:
-        UsageError: it has none.
+        UsageError: it has none, or numbers to predict in place of them.
     """
     if not getattr(dataset, "classes", None):
         root = getattr(getattr(dataset, "files", None), "root", type(dataset).__name__)
+        if targets := getattr(dataset, "targets", None):
+            raise UsageError(
+                f"dataset.targets names {', '.join(targets)}, numbers to predict, but classes are needed: use an "
+                f"ImageRegressor, as in maetool::{REGRESSION}, or leave dataset.targets out."
+            )
         raise UsageError(
             f"The images of {root} have no labels: set dataset.with_labels=True for a folder of images for each class, "
             "or name a table with dataset.type=CsvDataset and dataset.csv_file."

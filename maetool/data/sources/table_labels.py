@@ -12,7 +12,7 @@ from maetool.errors import UsageError
 
 from .base import Labels
 from .table_columns import FORMS, Columns
-from .unknown import UnknownLabels, number_in, refuse_measurements
+from .unknown import REGRESSION, UnknownLabels, number_in, refuse_measurements
 
 _logger = logging.getLogger("maetool")
 _USUAL = ("label", "labels", "class", "class_name", "classname", "category", "target")
@@ -177,7 +177,10 @@ def _refuse_column(table: Columns, name: str, row: int, unknown: UnknownLabels) 
     hint = _policy(cell)
     numbers = all(number_in(each) is not None for each in cells)
     if not hint and (numbers or all(unknown.read(each) is None for each in cells)):
-        other = f", and if it holds numbers to predict, model.type=ImageRegressor with dataset.targets={name}" * numbers
+        other = (
+            f", and if it holds numbers to predict, use an ImageRegressor, as in maetool::{REGRESSION}, with "
+            f"dataset.targets={name}"
+        ) * numbers
         hint = f"if it holds one class for each image, set dataset.label_columns={name}{other}; "
     hint = hint or "name the columns of classes in dataset.label_columns if this is none; "
     raise UsageError(

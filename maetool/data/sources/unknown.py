@@ -12,6 +12,7 @@ _BITS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0, 
 _UNCERTAIN = ("-1", "-1.0", "u", "uncertain", "?", "maybe")
 _MISSING = ("", "nan", "na", "n/a", "none", "null", "-")
 _VALUES = {"ignore": float("nan"), "zeros": 0.0, "ones": 1.0}
+REGRESSION = "finetune/regression_vit-t_shapes.py"  # a config that predicts numbers
 _FEW = 10  # images, of which all labels may differ
 _MANY = 0.5  # numbers with a point are measurements; whole ones are, where more than this share differ
 
@@ -79,8 +80,8 @@ def refuse_measurements(table: str, cells: Sequence[str], column: str = "label",
         way = f"with dataset.targets={column}" if readable else "from a csv table of paths and numbers"
         raise UsageError(
             f"The column `{column}` of {table} holds measurements, {len(set(numbers))} different numbers from "
-            f"{min(numbers):g} to {max(numbers):g}: predict them by model.type=ImageRegressor {way}, or write a name "
-            "for each range of values that is a class."
+            f"{min(numbers):g} to {max(numbers):g}: predict them with an ImageRegressor, as in "
+            f"maetool::{REGRESSION}, {way}, or write a name for each range of values that is a class."
         )
 
 
