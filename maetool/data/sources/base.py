@@ -127,7 +127,7 @@ class _Taken(Source):
 
 
 def groups_by_name(names: Sequence[str]) -> Tensor:
-    """Return the number of each image's group, int64 (N,), from the group's name; an image without one is its own."""
+    """Return the number of the group of each image, int64 (N,), from `names`; one without a name is its own group."""
     names = [name or f"\0{number}" for number, name in enumerate(names)]
     number_of = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return torch.tensor([number_of[name] for name in names])
