@@ -10,9 +10,14 @@ training: turned by EXIF or not, for example.
 
 import argparse
 import json
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maetool.arguments import add_cfg_options
+
+if TYPE_CHECKING:
+    from mmengine import Config
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,6 +39,22 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def tell_of_share(cfg: "Config", data: str | None) -> None:
+    """Say so if only a share of the images is scored.
+
+    Args:
+        cfg: the config, whose validation scores.
+        data: where the images are; None, where the config says, which says the share too.
+    """
+    dataset = (cfg.get("val_dataloader") or {}).get("dataset") or {}
+    if data and dataset.get("part") == "val":
+        logging.getLogger("maetool").warning(
+            "%s: only the images that a training on it holds out are scored; --cfg-options "
+            "val_dataloader.dataset.part=all scores all of them.",
+            data,
+        )
+
+
 def main() -> None:
     """Build the runner, load the weights and validate."""
     args = parse_args()
@@ -52,6 +73,7 @@ def main() -> None:
     on_test_data = bool(cfg.get("test_dataloader")) and not args.data
     runner = launch.build_runner(cfg if on_test_data else launch.need_validation(cfg))
     loop = runner.test_loop if on_test_data else runner.val_loop
+    tell_of_share(cfg, args.data)
     runner.measure_from(args.checkpoint, loop)
     metrics = runner.test() if on_test_data else runner.val()
     if runner.rank == 0:

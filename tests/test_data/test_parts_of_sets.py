@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from maetool.commands import prepare_dataset
+from maetool.commands import prepare_dataset, test
 from maetool.config.load import load_for
 from maetool.config.places import all_images, places
 from maetool.data.datasets import CsvDataset, ImageFolderDataset
@@ -316,3 +316,13 @@ def test_labels_that_can_be_read_still_serve_neighbours(repository, tmp_path):
     (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(10)))
     cfg, _ = load_for(repository / "configs/mae/vit-t_shapes.py", data=str(tmp_path / "t.csv"))
     assert "labelled" not in cfg.train_dataloader.dataset and cfg.val_cfg.bank_dataloader.dataset.csv_file
+
+
+@pytest.mark.parametrize(("option", "told"), [([], True), (["val_dataloader.dataset.part=all"], False)])
+def test_a_test_on_a_share_of_the_images_is_told(repository, tmp_path, caplog, option, told):
+    put(tmp_path / "set", *(f"{kind}/{i}.png" for kind in "ab" for i in range(5)))
+    config = repository / "configs/finetune/vit-t_shapes.py"
+    cfg, _ = load_for(config, option, str(tmp_path / "set"), adopt=False)
+    test.tell_of_share(cfg, str(tmp_path / "set"))
+    assert ("only the images that a training on it holds out are scored" in caplog.text) == told
+    assert len(names_of({**cfg.val_dataloader.dataset, "pipeline": []})[0]) == (2 if told else 10)
