@@ -64,7 +64,7 @@ FLOORS = {
     "data.prepare": {*DATA, "data.codecs", "data.sources", "division"},
     "visualization": {"data.keys", "errors", "ops", "protocols", "reading", "writing"},
     "engine.optim": {"annotations", "errors", "compat", "parallel", "registry"},
-    "config": {*ABOVE, "engine.optim", "data.datasets", "data.sources"},
+    "config": {*ABOVE, "engine.optim", "data.codecs", "data.datasets", "data.sources"},
     "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "visualization"},
     "pretrained": {
         *{*ABOVE, *LOADING, "data", "data.sources", "data.transforms", "weights.formats", "division"},

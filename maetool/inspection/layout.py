@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maetool.config.coco_places import coco_places, test_of_coco
+from maetool.config.mask_folders import MaskFolders, find_masks
 from maetool.config.object_places import object_parts
 from maetool.config.places import places, test_place
 from maetool.data.sources.kinds import has_classes, knows_labels, source_for
@@ -14,7 +15,6 @@ from maetool.errors import UsageError
 from maetool.reading import read_file
 
 from .findings import Finding
-from .mask_folders import MaskFolders, find_masks
 from .other_labels import holds_boxes
 
 TASKS = ("pretraining", "classification", "regression", "segmentation", "detection")

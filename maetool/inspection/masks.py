@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from maetool.config.mask_folders import MaskFolders
 from maetool.data.codecs.image_size import MAX_PIXELS, open_by_pillow
 from maetool.data.codecs.images import UnreadableImage, read_bytes
 from maetool.data.datasets.mask_values import LOOKED_AT, MaskValues
@@ -14,7 +15,6 @@ from maetool.data.datasets.subsets import evenly_spaced
 from maetool.errors import UsageError
 
 from .findings import Finding, some
-from .mask_folders import MaskFolders
 
 _IGNORED = 255
 _SPARSE, _HIGH = 0.5, 10  # numbered masks up to a higher value, of which fewer than this share occur, are grey levels
