@@ -12,6 +12,8 @@ from maetool.data.codecs.endings import IMAGE_EXTENSIONS, ending_of
 from maetool.data.sources.part_names import part_of
 from maetool.errors import UsageError
 
+from .place_remarks import folders_in
+
 _MASKS = {"annotation", "annotations", "mask", "masks", "label", "labels", "gt", "groundtruth", "truth", "seg", "segs"}
 _MASKS |= {"segmentation", "segmentations", "matte", "mattes", "target", "targets"}
 _IMAGES = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "rgb", "jpegimages", "input"}
@@ -83,8 +85,8 @@ def _order(item: tuple[str, Any]) -> int:
 
 def _candidates(root: Path) -> Iterator[tuple[str, str, str]]:
     """Yield part, folder of images and folder of masks, as seen from the root."""
-    for folder in [root, *_folders_in(root)]:
-        inside = _folders_in(folder)
+    for folder in [root, *folders_in(root)]:
+        inside = folders_in(folder)
         for masks in [path for path in inside if _means_masks(path.name)]:
             for images in sorted(inside, key=lambda path: (not _IMAGES.intersection(_words_of(path.name)), path)):
                 if _MASKS.intersection(_words_of(images.name)) and not _IMAGES.intersection(_words_of(images.name)):
@@ -93,7 +95,7 @@ def _candidates(root: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _parts_of(root: Path, images: Path, masks: Path) -> Iterator[tuple[str, str, str]]:
-    by_part = [{_part_in(path.name): path for path in _folders_in(folder)} for folder in (images, masks)]
+    by_part = [{_part_in(path.name): path for path in folders_in(folder)} for folder in (images, masks)]
     shared = [part for part in ("train", "val", "test") if all(part in each for each in by_part)]
     own, other = (_part_in(folder.name) for folder in (images, masks))
     if not shared and own == other:
@@ -118,10 +120,6 @@ def _words_of(name: str) -> list[str]:
 def _means_masks(name: str) -> bool:
     words = _words_of(name)
     return bool(_MASKS.intersection(words)) and not _OTHERS.intersection(words)
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
 def _names_in(folder: Path) -> Iterator[str]:

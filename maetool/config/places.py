@@ -7,12 +7,14 @@ from typing import Any
 
 from maetool.data.sources.folds import fold_of
 from maetool.data.sources.kinds import has_classes, knows_labels, parts_at, source_for
-from maetool.data.sources.part_names import CONTENT, part_among, part_of, parts_among
+from maetool.data.sources.part_names import CONTENT, part_of, parts_among
 from maetool.data.sources.table import folds_of_table, parts_of_table
 from maetool.data.sources.table_columns import is_table
 from maetool.data.sources.urls import is_url
 from maetool.errors import UsageError
 
+from .mask_folders import find_masks
+from .place_remarks import folders_in, tell_of_alike, tell_of_others, tell_of_parts
 from .unlabelled import without_unreadable_labels
 
 _logger = logging.getLogger("maetool")
@@ -46,14 +48,16 @@ def _places(root: Path, labelled: bool) -> tuple[Place, Place]:
         return _table(root)
     if not _is_folder_of_images(root):
         return _in_one_place(root, labelled)
+    if not labelled and (places_of_images := _beside_masks(root)):
+        return places_of_images
     tables = _parts(path for path in sorted(root.iterdir()) if is_table(path) and path.is_file())
     if "train" in tables:
-        _tell(root, tables, "val" in tables)
+        tell_of_parts(root, tables, "val" in tables)
         return (_csv(tables["train"]), _csv(tables["val"])) if "val" in tables else _table(tables["train"])
     folders = part_folders(root)
     if folders:
-        _tell(root, folders, "val" in folders)
-        _tell_of_others(folders["train"].parent, folders)
+        tell_of_parts(root, folders, "val" in folders)
+        tell_of_others(folders["train"].parent, folders)
         if "val" not in folders:
             return _held_out(_part(folders["train"], labelled), labelled)
         return _part(folders["train"], labelled), _part(folders["val"], labelled or _classes_in(folders["val"]))
@@ -61,8 +65,21 @@ def _places(root: Path, labelled: bool) -> tuple[Place, Place]:
         return _by_class(root, labelled)
     if folds := _folds_in(_content(root)):
         return _by_fold(_content(root), folds, labelled)
-    _tell_of_alike(root)
+    tell_of_alike(root)
     return _held_out(_folder(_content(root), labelled), labelled)
+
+
+def _beside_masks(root: Path) -> tuple[Place, Place] | None:
+    """Return the places of the images that have masks beside them, which are no images; None where there are none."""
+    masks = find_masks(root)
+    folders = {part: images for part, (images, _) in masks.folders.items()} if masks else {}
+    train, val = folders.get("train", folders.get("all")), folders.get("val")
+    if train is None:
+        return None
+    _logger.info("%s holds masks too: the images are those of %s.", root, " and ".join(filter(None, (train, val))))
+    tell_of_parts(root, folders, val is not None)
+    place = _folder(root / train, False)
+    return (place, _folder(root / val, False)) if val else _held_out(place, False)
 
 
 def test_place(root: Path | str, labelled: bool) -> Place | None:
@@ -87,7 +104,7 @@ def test_place(root: Path | str, labelled: bool) -> Place | None:
     folders = part_folders(root)
     if folders:
         return _part(folders["test"], labelled and _classes_in(folders["test"])) if "test" in folders else None
-    inside = [_parts(_folders_in(name)) for name in _folders_in(root)] if _parts_in_classes(root) else []
+    inside = [_parts(folders_in(name)) for name in folders_in(root)] if _parts_in_classes(root) else []
     return {**_folder(root, labelled), "split": "test"} if any("test" in parts for parts in inside) else None
 
 
@@ -105,7 +122,7 @@ def _in_one_place(root: Path | str, labelled: bool) -> tuple[Place, Place]:
     parts = parts_at(source_for(root))
     if not parts:
         return _held_out(_folder(root, labelled), labelled)
-    _tell(root, set(parts), "val" in parts)
+    tell_of_parts(root, set(parts), "val" in parts)
     train = {"type": "SourceDataset", "source": parts["train"], "with_labels": labelled}
     if "val" not in parts:
         return _held_out(train, labelled)
@@ -135,17 +152,17 @@ def _fold(root: Path, folds: Sequence[int]) -> Place:
 
 def _folds_in(root: Path) -> list[int]:
     """Return the folds that have folders in `root`, or in all of its class folders."""
-    folders = _folders_in(root)
+    folders = folders_in(root)
     own = {fold_of(folder.name) for folder in folders}
-    inside = [{fold_of(folder.name) for folder in _folders_in(each)} for each in folders] if own == {None} else []
+    inside = [{fold_of(folder.name) for folder in folders_in(each)} for each in folders] if own == {None} else []
     common = set.union(*inside) if inside and all(inside) else own
     return sorted(fold for fold in common if fold is not None) if None not in common else []
 
 
 def _by_fold(root: Path, folds: Sequence[int], labelled: bool) -> tuple[Place, Place]:
     """Return the places of folders of folds, with classes inside of them or around them."""
-    first = next(path for path in [*_folders_in(root), root] if fold_of(path.name) is not None or path == root)
-    classes = first == root or len(_folders_in(first)) > 1
+    first = next(path for path in [*folders_in(root), root] if fold_of(path.name) is not None or path == root)
+    classes = first == root or len(folders_in(first)) > 1
     train = {**_folder(root, labelled), **_fold(root, folds), "part": "train"}
     return train, {**train, "part": "val", "with_labels": labelled or classes}
 
@@ -175,7 +192,7 @@ def _table(table: Path) -> tuple[Place, Place]:
     parts = parts_of_table(table) or set()
     if "train" not in parts:
         return _held_out({**_csv(table), **_fold(table, folds_of_table(table))}, True)
-    _tell(table, parts, "val" in parts)
+    tell_of_parts(table, parts, "val" in parts)
     train = {**_csv(table), "split": "train"}
     if "val" in parts:
         return train, {**_csv(table), "split": "val"}
@@ -184,8 +201,8 @@ def _table(table: Path) -> tuple[Place, Place]:
 
 def _by_class(root: Path, labelled: bool) -> tuple[Place, Place]:
     """Return the places of class folders with the parts inside of each."""
-    parts = {part for name in _folders_in(root) for part in _parts(_folders_in(name))}
-    _tell(root, parts, "val" in parts)
+    parts = {part for name in folders_in(root) for part in _parts(folders_in(name))}
+    tell_of_parts(root, parts, "val" in parts)
     train = {**_folder(root, labelled), "split": "train"}
     if "val" not in parts:
         return _held_out(train, labelled)
@@ -204,7 +221,7 @@ def part_folders(root: Path) -> dict[str, Path]:
         UsageError: two folders are named like the same part.
     """
     for place in (_only_folder(root), root, _content(root)):
-        folders = _folders_in(place)
+        folders = folders_in(place)
         parts = _parts(folders)
         others = [folder for folder in folders if folder not in parts.values() and folder.name.lower() not in CONTENT]
         if "train" in parts and (len(parts) > 1 or not others):
@@ -213,13 +230,13 @@ def part_folders(root: Path) -> dict[str, Path]:
 
 
 def _parts_in_classes(root: Path) -> bool:
-    folders = _folders_in(root)
-    return len(folders) > 1 and all("train" in _parts(_folders_in(folder)) for folder in folders)
+    folders = folders_in(root)
+    return len(folders) > 1 and all("train" in _parts(folders_in(folder)) for folder in folders)
 
 
 def _content(folder: Path) -> Path:
     """Return the folder of images inside of a folder that has nothing else but labels, or else the folder itself."""
-    inside = _folders_in(folder) if folder.is_dir() else []
+    inside = folders_in(folder) if folder.is_dir() else []
     if [path.name for path in inside] == [folder.name] == [path.name for path in folder.iterdir()]:
         return _content(inside[0])  # as archives are unpacked
     images = [path for path in inside if path.name.lower() in CONTENT and part_of(path.name) is None]
@@ -230,7 +247,7 @@ def _content(folder: Path) -> Path:
 
 def _only_folder(root: Path) -> Path:
     """Return the folder that all folders in `root` lie in, as archives are unpacked, or else `root` itself."""
-    inside = _folders_in(root)
+    inside = folders_in(root)
     return _only_folder(inside[0]) if len(inside) == 1 else root
 
 
@@ -238,11 +255,7 @@ def _classes_in(folder: Path) -> bool:
     """Return whether a part has labels: two or more folders of classes, shards with classes, or Roboflow's table."""
     if not _is_folder_of_images(folder):
         return has_classes(folder)
-    return len(_folders_in(_content(folder))) > 1
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    return len(folders_in(_content(folder))) > 1
 
 
 def _parts(paths: Any) -> dict[str, Path]:
@@ -262,34 +275,3 @@ def _parts(paths: Any) -> dict[str, Path]:
             )
         parts[part] = path
     return parts
-
-
-def _tell_of_others(root: Path, parts: dict[str, Path]) -> None:
-    """Say which folders beside the parts make no use, except those of labels."""
-    others = [
-        f"`{path.name}`" for path in _folders_in(root) if part_of(path.name) is None and path not in parts.values()
-    ]
-    others = [name for name in others if name.strip("`").lower() not in CONTENT]
-    if others:
-        _logger.warning(
-            "%s: %s are of no part and left out: name one of them in --data to use it alone.",
-            *(root, ", ".join(others[:5])),
-        )
-
-
-def _tell_of_alike(root: Path) -> None:
-    """Say which folders are no parts although their names have the words of several."""
-    parts = {folder.name: part for folder in _folders_in(root) if (part := part_among(folder.name))}
-    if len({*parts.values()}) > 1:
-        _logger.warning(
-            "%s: the folders %s are not taken for parts: if they are, rename them to train, val and test.",
-            *(root, ", ".join(f"`{name}`" for name in list(parts)[:5])),
-        )
-
-
-def _tell(root: Path | str, parts: Sequence[str] | Any, validated: bool) -> None:
-    """Say which parts are used, unless they are just a training and a validation part."""
-    names = {part: Path(parts[part]).name if isinstance(parts, dict) else part for part in parts}
-    if "test" in parts:
-        use = f"`{names['val']}` validates" if validated else "some training images are for validation"
-        _logger.warning("%s: `%s` trains, %s, `%s` is left out.", root, names["train"], use, names["test"])

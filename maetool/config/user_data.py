@@ -17,6 +17,7 @@ from maetool.registry import DATASETS, MODELS, find_part
 from .coco_places import coco_places
 from .complete import channels_of_inputs
 from .facts import CLASS_TASKS, TASKS, argument_of, loaders_of, takes, task_in
+from .mask_folders import find_masks
 from .places import all_images as all_images  # re-exported: callers ask here for what --data means
 from .places import places as places
 from .replaced import FILES, check_known, check_reads_pictures, replaced, same_samples
@@ -52,7 +53,8 @@ def use_data(cfg: Config, data: str, adopt: bool = True) -> None:
       fifth of each class, which is held out,
     - for a detector a folder of annotations of COCO, YOLO or Pascal VOC, see `coco_places`,
     - for a segmentor the folder of a complete data set, laid out as the config says, or like ADE20K if the config
-      draws its data; a `classes.txt` in it replaces the classes of the config,
+      draws its data, or with folders of masks beside those of images; a `classes.txt` in it replaces the classes of the
+      config,
     - an archive, database or URL with the usual names of parts inside, or archives with such names: `val`,
     - otherwise any folder, text list, archive, database or URL, see `source_for`: 1,000 of the training images.
 
@@ -197,18 +199,26 @@ def _with_targets(place: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
 
 
 def _use_pixels(cfg: Config, data: str) -> None:
-    for name, part in (("train_dataloader", "training"), ("val_dataloader", "validation")):
-        loader = cfg.get(name)
+    masks = find_masks(Path(data)) if Path(data).is_dir() else None
+    for part, folder in (("train", "training"), ("val", "validation")):
+        loader = cfg.get(f"{part}_dataloader")
         if not loader:
             continue
         if not takes(loader.dataset, DATASETS, "annotations"):
             check_known(loader.dataset)
             pipeline = loader.dataset.get("pipeline", [])
             loader.dataset = {"type": "SegmentationDataset", "zero_is_ignored": True, "pipeline": pipeline}
-            loader.dataset.update(images=f"images/{part}", annotations=f"annotations/{part}")
+            loader.dataset.update(images=f"images/{folder}", annotations=f"annotations/{folder}")
         loader.dataset.root = data
+        if masks and _lacks(loader.dataset) and part in masks.folders:
+            loader.dataset.update(masks.arguments(part))
         for old in ("classes", "palette") if (Path(data) / CLASSES_FILE).is_file() else ():
             loader.dataset.pop(old, None)
+
+
+def _lacks(dataset: Mapping[str, Any]) -> bool:
+    """Return whether the folders that a dataset of the config names are not there."""
+    return not any(Path(dataset["root"], dataset[name]).is_dir() for name in ("images", "annotations"))
 
 
 def adopt_classes(cfg: Config) -> None:

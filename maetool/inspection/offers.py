@@ -1,13 +1,11 @@
 """Which trainings follow from what was found about a data set."""
 
-import os
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from maetool.config.places import places
-from maetool.data.sources.file_index import index_files
 from maetool.errors import UsageError
 
 from .findings import Finding
@@ -37,7 +35,6 @@ def offer(report: Report, findings: Sequence[Finding]) -> list[Command]:
         model,
         report.pixels.eight_bit and report.pixels.in_chans == 3,
     )
-    commands[0] = replace(commands[0], data=pictures_of(report))
     if not refused:
         return commands
     if not report.table:
@@ -55,36 +52,9 @@ def _opens(data: str) -> bool:
     return True
 
 
-def pictures_of(report: Report) -> str:
-    """Return what to name as the data of a pretraining: all of it, or where masks would be read too, the images.
-
-    Args:
-        report: on the data.
-    """
-    if report.layout.task not in ("segmentation", "detection"):
-        return report.data
-    used = {part.source.path(index) for part in report.parts for index in range(len(part.source))}
-    folders = [os.path.relpath(part.source.root, report.data) for part in report.parts]
-    names = [".", os.path.commonpath(folders), *folders]
-    data = [os.path.normpath(os.path.join(report.data, name)) if name != "." else report.data for name in names]
-    return next((each for each in data if _reads_only(each, used)), report.data)
-
-
-def _reads_only(data: str, used: Container[str]) -> bool:
-    """Return whether a pretraining on `data` trains on images that are `used` alone."""
-    try:
-        index = index_files(places(Path(data), False)[0]["root"])
-    except (UsageError, KeyError):  # refused, or no folder
-        return False
-    return all(index.path(i) in used for i in range(len(index)))
-
-
 def findings_of_offers(report: Report, commands: Sequence[Command]) -> list[Finding]:
     """Return what to know before one of the `commands` for the data of a `report` is pasted."""
     found = []
-    if commands and commands[0].data != report.data:
-        sentence = f"Pretraining on {report.data} would read other pictures, too: its command names {commands[0].data}."
-        found.append(Finding("note", "options", sentence))
     if len(commands) > 1 and report.pixels.eight_bit and report.pixels.in_chans == 3:
         sentence = (
             "Published weights expect their own mean and deviation: leave these two out where --init names such "

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people_data import Data
 from PIL import Image
 from test_classification import make_config
 
@@ -197,6 +198,26 @@ def test_what_is_true_of_the_files_is_true_of_all_parts(repository, folder, opti
     own = f"val_dataloader.dataset.{name}={0 if name == 'ignore_index' else True}"
     cfg, _ = load_for(path, [f"train_dataloader.dataset.{option}", own], str(folder))
     assert str(cfg.val_dataloader.dataset[name]) == own.partition("=")[2]
+
+
+@pytest.mark.parametrize("config", ["linear_vit-t_shapes", "linear_vit-b_ade20k_40k"])  # which draws, and which reads
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        (("train/images", "train/masks"), ("val/images", "val/masks")),
+        (("pictures/train", "labels/train"), ("pictures/dev", "labels/dev")),
+        (("images/training", "annotations/training"), ("images/validation", "annotations/validation")),
+    ],
+)
+def test_masks_are_found_beside_images(repository, tmp_path, config, train, val):
+    data = Data(tmp_path)
+    for images, masks in (train, val):
+        data.masks(images, masks, *[[0, 1]] * 3, image_ending=".png", ending=".tif")
+    cfg, _ = load_for(repository / f"configs/segmentation/{config}.py", [], str(tmp_path))
+    for dataset, folders in ((cfg.train_dataloader.dataset, train), (cfg.val_dataloader.dataset, val)):
+        assert (dataset.root, dataset.images, dataset.annotations) == (str(tmp_path), *folders)
+        if folders[0] not in ("images/training", "images/validation"):  # those of the config, which says the rest
+            assert (dataset.image_suffix, dataset.annotation_suffix) == (".png", ".tif")
 
 
 def test_a_config_that_trains_nothing_takes_data(repository, folder):
