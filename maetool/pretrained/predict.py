@@ -141,8 +141,10 @@ def predict(trained: Trained, path: str | Path) -> Prediction:
         path: of the image.
 
     Raises:
-        UsageError: the file cannot be read.
+        UsageError: the file cannot be read, or it is a folder.
     """
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a folder: pass the image files in it, such as {Path(path) / '*.jpg'}.")
     return predictor_of(type(trained.model))(trained, Path(path))
 
 

@@ -137,6 +137,8 @@ def save_and_use(runner, cfg, folder, path):
     """Predict by a checkpoint, measure it on columns in another order, and refuse to resume with that."""
     checkpoint = str(folder / "work" / "epoch_12.pth")
     trained = load_trained(load_config(path, [f"model.num_targets={cfg.model.num_targets}"]), checkpoint)
+    with pytest.raises(UsageError, match=r"is a folder: pass the image files in it, such as .*\*\.jpg"):
+        predict(trained, folder)
     found = predict(trained, folder / "20.png").record["numbers"]
     rows = {row["path"]: row for row in csv.DictReader((folder / "predictions.csv").open())}
     row = predict(trained, folder / next(iter(rows)))
