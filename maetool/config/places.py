@@ -8,8 +8,8 @@ from typing import Any
 from maetool.data.sources.folds import fold_of
 from maetool.data.sources.kinds import has_classes, knows_labels, parts_at, source_for
 from maetool.data.sources.part_names import CONTENT, part_of, parts_among
-from maetool.data.sources.table import folds_of_table, parts_of_table
-from maetool.data.sources.table_columns import is_table
+from maetool.data.sources.tables.columns import is_table
+from maetool.data.sources.tables.table import folds_of_table, parts_of_table
 from maetool.data.sources.urls import is_url
 from maetool.errors import UsageError
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maetool.data.sources.table import TableSource
+from maetool.data.sources.tables.table import TableSource
 from maetool.errors import UsageError
 
 _logger = logging.getLogger("maetool")

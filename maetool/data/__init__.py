@@ -31,7 +31,7 @@ _PLACES = {
     "sources.paired": ("PairedSource",),
     "sources.remote": ("RemoteSource",),
     "sources.packed.shard_source": ("ShardSource",),
-    "sources.table": ("TableSource",),
+    "sources.tables.table": ("TableSource",),
     "sources.tabular": ("HuggingFaceSource", "TorchvisionSource"),
     "sources.packed.webdataset": ("WebDatasetSource",),
     "transforms.augment": ("AugmentingPreprocessor", "RandAugment"),

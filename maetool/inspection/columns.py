@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from maetool.data.sources.folds import fold_column_of, folds_in_column
 from maetool.data.sources.part_names import part_of, parts_in_column, split_column_of
-from maetool.data.sources.table import path_column_of
-from maetool.data.sources.table_columns import TABLE_ENDINGS, Columns, open_table
-from maetool.data.sources.table_labels import usual_column
-from maetool.data.sources.unknown import UnknownLabels, number_in, refuse_measurements
+from maetool.data.sources.tables.columns import TABLE_ENDINGS, Columns, open_table
+from maetool.data.sources.tables.labels import usual_column
+from maetool.data.sources.tables.table import path_column_of
+from maetool.data.sources.tables.unknown import UnknownLabels, number_in, refuse_measurements
 from maetool.errors import UsageError
 
 from .findings import Finding, plural, some

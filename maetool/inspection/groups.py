@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maetool.data.sources.part_names import parts_in_column, split_column_of
-from maetool.data.sources.table_columns import open_table
+from maetool.data.sources.tables.columns import open_table
 from maetool.errors import UsageError
 
 from .columns import look_at_table

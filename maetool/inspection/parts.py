@@ -11,8 +11,8 @@ from typing import Any
 from maetool.data.sources.base import Labels, Measurements, Source
 from maetool.data.sources.file_index import FileIndex, index_files
 from maetool.data.sources.packed.names import Names
-from maetool.data.sources.table import paths_in_table
-from maetool.data.sources.table_columns import open_table
+from maetool.data.sources.tables.columns import open_table
+from maetool.data.sources.tables.table import paths_in_table
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 

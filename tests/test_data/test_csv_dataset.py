@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from maetool.data import CsvDataset
 from maetool.data.datasets.labels import describe_balance, labels_of
-from maetool.data.sources.unknown import refuse_measurements
+from maetool.data.sources.tables.unknown import refuse_measurements
 from maetool.errors import UsageError
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from maetool.data import CsvDataset, SegmentationDataset
 from maetool.data.datasets import segmentation_files
-from maetool.data.sources import TableSource, table
+from maetool.data.sources import TableSource
+from maetool.data.sources.tables import table
 from maetool.errors import UsageError
 
 FORMS = {

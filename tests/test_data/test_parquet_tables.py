@@ -10,9 +10,10 @@ from PIL import Image
 
 from maetool.config.places import places
 from maetool.data import CsvDataset
-from maetool.data.sources import TableSource, extras, table_columns
+from maetool.data.sources import TableSource, extras
 from maetool.data.sources.kinds import open_source, source_for
-from maetool.data.sources.table_columns import open_table
+from maetool.data.sources.tables import columns
+from maetool.data.sources.tables.columns import open_table
 from maetool.errors import UsageError
 
 N = 10
@@ -162,6 +163,6 @@ def test_work_is_bounded(arrow, folder, monkeypatch):
     with pytest.raises(UsageError, match=r"its column `path` has more than the 2,147,483,648 bytes of text"):
         TableSource(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
-    monkeypatch.setattr(table_columns, "_MOST_ROWS", 4999)
+    monkeypatch.setattr(columns, "_MOST_ROWS", 4999)
     with pytest.raises(UsageError, match="it has 5,000 rows, more than the 4,999 that are read"):
         open_table(path)

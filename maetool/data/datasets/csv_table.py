@@ -1,7 +1,9 @@
 """Images whose labels are in a table, csv or Parquet."""
 
-from maetool.data.sources.table import TableSource
-from maetool.data.sources.table import read_table as read_table  # also the name that users of tables look for here
+from maetool.data.sources.tables.table import TableSource
+from maetool.data.sources.tables.table import (
+    read_table as read_table,  # also the name that users of tables look for here
+)
 from maetool.registry import DATASETS
 
 from .source_dataset import SourceDataset

@@ -9,7 +9,7 @@ from torch import Tensor
 from maetool.data.sources.base import Labels as Labels  # also the names that users of labels look for here
 from maetool.data.sources.base import labels_from_folders as labels_from_folders
 from maetool.data.sources.folder import refuse_empty_classes as refuse_empty_classes
-from maetool.data.sources.unknown import REGRESSION
+from maetool.data.sources.tables.unknown import REGRESSION
 from maetool.errors import UsageError
 
 _NAMED = 12  # classes that are counted by name in the log

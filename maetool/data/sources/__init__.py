@@ -13,7 +13,7 @@ _PLACES = {
     "part": ("PartSource",),
     "remote": ("RemoteSource",),
     "packed.shard_source": ("ShardSource",),
-    "table": ("TableSource",),
+    "tables.table": ("TableSource",),
     "tabular": ("HuggingFaceSource", "TorchvisionSource"),
     "packed.webdataset": ("WebDatasetSource",),
     "windows": ("WindowSource",),

@@ -17,7 +17,7 @@ from .packed.webdataset import is_webdataset
 from .part import parts_in
 from .part_names import CONTENT, parts_are_first
 from .remote_system import RemoteSystem
-from .table_columns import holds_images, is_table
+from .tables.columns import holds_images, is_table
 from .tabular import splits_of
 from .urls import is_url
 

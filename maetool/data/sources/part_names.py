@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from maetool.errors import UsageError
 
-from .table_columns import Columns
+from .tables.columns import Columns
 
 PARTS = {
     "train": ("train", "training", "trn", "trainset", "traindata"),

@@ -20,7 +20,7 @@ from .base import Labels, Source, groups_by_name
 from .extras import need
 from .made import bytes_of
 from .part_names import part_of
-from .unknown import refuse_measurements
+from .tables.unknown import refuse_measurements
 
 
 class _RowSource(Source):

@@ -7,8 +7,8 @@ import torch
 
 from maetool.errors import UsageError
 
-from .base import Measurements
-from .table_columns import Columns
+from ..base import Measurements
+from .columns import Columns
 from .unknown import UnknownLabels, number_in
 
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
-from .base import Labels, Measurements
-from .file_index import FileIndex
+from ..array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
+from ..base import Labels, Measurements
+from ..file_index import FileIndex
 
 _FORMAT = "table 2"
 _KINDS: dict[str, type[Labels] | type[Measurements]] = {"labels": Labels, "measurements": Measurements}

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from maetool.errors import UsageError
 from maetool.reading import MOST_BYTES, read_text
 
-from .extras import need
-from .urls import refuse_url
+from ..extras import need
+from ..urls import refuse_url
 
 _PARQUET = (".parquet", ".pq")
 TABLE_ENDINGS = (".csv", ".tsv", *_PARQUET)

@@ -10,8 +10,8 @@ import torch
 
 from maetool.errors import UsageError
 
-from .base import Labels
-from .table_columns import FORMS, Columns
+from ..base import Labels
+from .columns import FORMS, Columns
 from .unknown import REGRESSION, UnknownLabels, number_in, refuse_measurements
 
 _logger = logging.getLogger("maetool")

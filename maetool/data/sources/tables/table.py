@@ -16,17 +16,17 @@ from maetool.annotations import FromZero
 from maetool.errors import UsageError
 from maetool.registry import SOURCES
 
-from .base import Labels, Measurements, groups_by_name
-from .file_index import FileIndex
-from .folds import fold_column_of, folds_in_column, in_fold
+from ..base import Labels, Measurements, groups_by_name
+from ..file_index import FileIndex
+from ..folds import fold_column_of, folds_in_column, in_fold
+from ..packed.names import Names
+from ..part_names import check_part, parts_in_column, split_column_of
+from ..urls import refuse_url
+from .cache import TableContent, cached_table
+from .columns import FORMS, Columns, open_table
+from .labels import labels_of_table, tell_of_classes
 from .measurements import read_measurements
-from .packed.names import Names
-from .part_names import check_part, parts_in_column, split_column_of
-from .table_cache import TableContent, cached_table
-from .table_columns import FORMS, Columns, open_table
-from .table_labels import labels_of_table, tell_of_classes
 from .unknown import Policy, UnknownLabels
-from .urls import refuse_url
 
 _logger = logging.getLogger("maetool")
 _PATHS = ("path", "filename", "file_name", "filepath", "file_path", "image_path", "image", "file")

@@ -1,0 +1,1 @@
+"""Tables of image files: what is read of their columns."""
