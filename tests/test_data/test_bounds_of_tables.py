@@ -144,7 +144,7 @@ ODD = [
     (content(annotations={"image_id": [5]}), r"of `annotations` has the image_id \[5\]"),
     (content(annotations={"category_id": None}), "has the category_id something long"),
     (content(annotations={"bbox": [1, 2, 10**400, 4]}), "but it must be left, top, width and height in pixels"),
-    (content(annotations={"iscrowd": "no"}), "has the iscrowd 'no', but it must be 0 or 1"),
+    (content(annotations={"iscrowd": "perhaps"}), "has the iscrowd 'perhaps', but it must be 0 or 1"),
     (
         content(annotations={"area": {}}),
         "annotation 0 has the area something long, but it must be a number of pixels",
