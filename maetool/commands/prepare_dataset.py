@@ -35,7 +35,7 @@ def main() -> None:
     """Prepare each part of the data and report what was left out."""
     args = parse_args()
     # Imported here so that --help answers at once.
-    from maetool.config.places import part_folders
+    from maetool.config.layouts.places import part_folders
     from maetool.data.codecs.image_size import chosen_limit
     from maetool.data.prepare.join import join
     from maetool.data.prepare.prepare import REPORT, Recipe

@@ -14,12 +14,12 @@ from maetool.data.sources.urls import is_url
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS, find_part
 
-from .coco_places import coco_places
 from .complete import channels_of_inputs
 from .facts import CLASS_TASKS, TASKS, argument_of, loaders_of, takes, task_in
-from .mask_folders import find_masks
-from .places import all_images as all_images  # re-exported: callers ask here for what --data means
-from .places import places as places
+from .layouts.coco import coco_places
+from .layouts.masks import find_masks
+from .layouts.places import all_images as all_images  # re-exported: callers ask here for what --data means
+from .layouts.places import places as places
 from .replaced import FILES, check_known, check_reads_pictures, replaced, same_samples
 
 # What is true of all files of one data set, so that an option for training applies to validation.

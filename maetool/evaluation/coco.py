@@ -9,7 +9,7 @@ from faster_coco_eval import mask as runs
 from torch import Tensor
 
 from maetool._deprecated import moved
-from maetool.data.datasets.coco_masks import check_segmentation, encode_mask
+from maetool.data.datasets.objects.masks import check_segmentation, encode_mask
 from maetool.errors import UsageError
 
 Id = int | str

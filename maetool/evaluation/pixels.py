@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.dense import DenseDataset
-from maetool.data.datasets.mask_values import MaskValues
+from maetool.data.datasets.masks.values import MaskValues
 from maetool.errors import UsageError
 from maetool.protocols import ModelLike
 from maetool.registry import LOOPS, METRICS

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maetool.config.coco_places import coco_places, test_of_coco
-from maetool.config.mask_folders import MaskFolders, find_masks
-from maetool.config.object_places import object_parts
-from maetool.config.places import places, test_place
+from maetool.config.layouts.coco import coco_places, test_of_coco
+from maetool.config.layouts.masks import MaskFolders, find_masks
+from maetool.config.layouts.objects import object_parts
+from maetool.config.layouts.places import places, test_place
 from maetool.data.sources.kinds import has_classes, knows_labels, source_for
 from maetool.errors import UsageError
 from maetool.reading import read_file

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from maetool.config.mask_folders import MaskFolders
+from maetool.config.layouts.masks import MaskFolders
 from maetool.data.codecs.image_size import MAX_PIXELS, open_by_pillow
 from maetool.data.codecs.images import UnreadableImage, read_bytes
-from maetool.data.datasets.mask_values import LOOKED_AT, MaskValues
+from maetool.data.datasets.masks.values import LOOKED_AT, MaskValues
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes, read_index_png
 from maetool.data.datasets.subsets import evenly_spaced
 from maetool.errors import UsageError

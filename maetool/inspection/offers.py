@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from maetool.config.places import places
+from maetool.config.layouts.places import places
 from maetool.errors import UsageError
 
 from .findings import Finding

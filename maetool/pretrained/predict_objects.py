@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maetool.data.codecs.image_size import MAX_PIXELS
-from maetool.data.datasets.coco_masks import encode_mask
+from maetool.data.datasets.objects.masks import encode_mask
 from maetool.data.objects import Objects
 from maetool.data.transforms.boxes import FitObjects
 from maetool.data.transforms.sample import entries_of, plain

@@ -8,7 +8,7 @@ from damage import ODD_VALUES, text_damaged, value_damaged
 from PIL import Image
 
 from maetool.data import CocoDataset
-from maetool.data.datasets.coco_masks import encode_mask
+from maetool.data.datasets.objects.masks import encode_mask
 from maetool.evaluation.coco import CocoScores, to_coco
 
 SIZE = (40, 60)

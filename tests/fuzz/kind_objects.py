@@ -3,7 +3,7 @@
 from damage import text_damaged
 from PIL import Image
 
-from maetool.config.coco_places import coco_places
+from maetool.config.layouts.coco import coco_places
 from maetool.data.datasets.coco import CocoDataset
 
 BOXES, POLYGON = "1 0.3 0.3 0.4 0.4\n0 0.7 0.5 0.2 0.3\n", "0 0.2 0.2 0.8 0.2 0.8 0.8 0.2 0.8\n"

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from maetool.data import CocoDataset
-from maetool.data.datasets.coco_file import read_coco
-from maetool.data.datasets.coco_masks import MAX_OUTLINE, decode_mask
 from maetool.data.datasets.csv_table import read_table
+from maetool.data.datasets.objects.coco_file import read_coco
+from maetool.data.datasets.objects.masks import MAX_OUTLINE, decode_mask
 from maetool.data.sources.packed.shards import TABLE, ShardTable, ShardWriter
 from maetool.errors import UsageError
 from maetool.evaluation.coco import CocoScores
@@ -123,7 +123,7 @@ def test_masks_of_very_many_objects(folder):
 def test_an_annotation_with_id_0_is_found(kind):
     truth = content()
     entries = [{**each, "score": 1.0} for each in truth["annotations"]]
-    from maetool.data.datasets.coco_masks import encode_mask
+    from maetool.data.datasets.objects.masks import encode_mask
 
     for entry in entries:
         entry["segmentation"] = encode_mask(decode_mask(entry["segmentation"], (40, 60)))

@@ -9,8 +9,8 @@ from faster_coco_eval import mask as runs
 from PIL import Image
 
 from maetool.data import CocoDataset, ObjectShapesDataset
-from maetool.data.datasets.coco_file import read_coco, write_coco
-from maetool.data.datasets.coco_masks import decode_mask, encode_mask
+from maetool.data.datasets.objects.coco_file import read_coco, write_coco
+from maetool.data.datasets.objects.masks import decode_mask, encode_mask
 from maetool.errors import UsageError
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from maetool.config.coco_places import coco_places
+from maetool.config.layouts.coco import coco_places
 from maetool.data import CocoDataset
-from maetool.data.datasets import coco_cache
-from maetool.data.datasets.coco_cache import cached_coco
-from maetool.data.datasets.coco_file import read_coco
+from maetool.data.datasets.objects import cache as coco_cache
+from maetool.data.datasets.objects.cache import cached_coco
+from maetool.data.datasets.objects.coco_file import read_coco
 from maetool.errors import UsageError
 from maetool.evaluation.coco import CocoScores, to_coco
 

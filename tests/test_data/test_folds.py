@@ -3,8 +3,8 @@
 import pytest
 from PIL import Image
 
+from maetool.config.layouts.places import places
 from maetool.config.load import load_for
-from maetool.config.places import places
 from maetool.data import CsvDataset, ImageFolderDataset, SourceDataset
 from maetool.data.sources import FolderSource, MixtureSource, PairedSource, TableSource
 from maetool.data.sources.folds import fold_of, folds_in_column

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from maetool.config.coco_places import coco_places, test_of_coco
+from maetool.config.layouts.coco import coco_places, test_of_coco
 from maetool.config.load import load_for
 from maetool.data import CocoDataset
 from maetool.errors import UsageError

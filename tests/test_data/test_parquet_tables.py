@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from maetool.config.places import places
+from maetool.config.layouts.places import places
 from maetool.data import CsvDataset
 from maetool.data.sources import TableSource, extras
 from maetool.data.sources.kinds import open_source, source_for

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from maetool.commands import prepare_dataset, test
+from maetool.config.layouts.places import all_images, places
 from maetool.config.load import load_for
-from maetool.config.places import all_images, places
 from maetool.data.datasets import CsvDataset, ImageFolderDataset
 from maetool.data.datasets.subsets import Subset
 from maetool.data.sources.part_names import part_of, parts_among

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from servers import serving
 
+from maetool.config.layouts.places import places
 from maetool.config.load import load_config
-from maetool.config.places import places
 from maetool.config.user_data import all_images, use_data
 from maetool.data.sources import ArchiveSource, PartSource
 from maetool.data.sources.kinds import is_absent, parts_at, source_for

@@ -12,8 +12,8 @@ from PIL import Image
 from runs import EPOCHS, StopAt, assert_same, make_runner
 
 from maetool.config.checks import check_config
-from maetool.config.coco_places import coco_places
 from maetool.config.debug import shrink
+from maetool.config.layouts.coco import coco_places
 from maetool.config.load import complete_config, load_config
 from maetool.config.user_data import use_data
 from maetool.data import ObjectShapesDataset

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from people_data import picture
 
+from maetool.config.layouts.places import places
 from maetool.config.load import load_for
-from maetool.config.places import places
 from maetool.inspection.inspect import Effort, inspect_data
 from maetool.inspection.text import to_text
 

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from maetool.config.places import places
+from maetool.config.layouts.places import places
 from maetool.errors import UsageError
 from maetool.inspection.inspect import inspect_data
 from maetool.inspection.layout import find_layout

@@ -18,12 +18,12 @@ from maetool.data.sources.file_index import FileIndex
 from maetool.errors import UsageError
 from maetool.registry import DATASETS
 
-from .coco_cache import cached_coco
-from .coco_file import CocoFile, Id
-from .coco_masks import decode_mask
-from .coco_paths import listed_images, locate
 from .detection import ObjectDataset
 from .file_dataset import FileDataset
+from .objects.cache import cached_coco
+from .objects.coco_file import CocoFile, Id
+from .objects.masks import decode_mask
+from .objects.paths import listed_images, locate
 from .subsets import Subset
 
 

@@ -13,7 +13,7 @@ from maetool.data.objects import boxes_of as boxes_of
 from maetool.data.transforms.sample import KINDS, Sample, entries_of, objects_in
 
 from .base import ImageDataset
-from .coco_masks import encode_mask
+from .objects.masks import encode_mask
 
 
 class ObjectDataset(ImageDataset):

@@ -25,11 +25,11 @@ from maetool.registry import DATASETS
 
 from .dense import DenseDataset
 from .file_dataset import FileDataset
-from .mask_files import MaskFiles
-from .mask_files import read_index_png as read_index_png
-from .mask_palettes import Palettes
-from .mask_values import LOOKED_AT, MaskValues
-from .segmentation_files import HOW_TO_SET, Place, paired_files
+from .masks.files import MaskFiles
+from .masks.files import read_index_png as read_index_png
+from .masks.pairs import HOW_TO_SET, Place, paired_files
+from .masks.palettes import Palettes
+from .masks.values import LOOKED_AT, MaskValues
 from .subsets import Subset, evenly_spaced
 
 CLASSES_FILE = "classes.txt"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from maetool.data.datasets.coco_file import write_coco
+from maetool.data.datasets.objects.coco_file import write_coco
 from maetool.errors import UsageError
 
 from .object_shapes import ObjectShapesDataset

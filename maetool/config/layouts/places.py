@@ -13,8 +13,8 @@ from maetool.data.sources.tables.table import folds_of_table, parts_of_table
 from maetool.data.sources.urls import is_url
 from maetool.errors import UsageError
 
-from .mask_folders import find_masks
-from .place_remarks import folders_in, tell_of_alike, tell_of_others, tell_of_parts
+from .masks import find_masks
+from .remarks import folders_in, tell_of_alike, tell_of_others, tell_of_parts
 from .unlabelled import without_unreadable_labels
 
 _logger = logging.getLogger("maetool")

@@ -13,7 +13,7 @@ import yaml
 from maetool.errors import UsageError
 from maetool.reading import read_text
 
-from .object_folders import Entry, content_of, entry_of, image_entry, images_with_files, seen_size
+from .folders import Entry, content_of, entry_of, image_entry, images_with_files, seen_size
 
 _LISTS = ("classes.txt", "obj.names", "classes.names", "labels.names")
 _EXPECTED = "a number of a class, then 4 shares of a box or at least 3 corners of a polygon"

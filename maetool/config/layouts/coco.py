@@ -7,7 +7,7 @@ from typing import Any
 from maetool.data.sources.part_names import part_among, part_of
 from maetool.errors import UsageError
 
-from .object_places import object_lists, object_parts
+from .objects import object_lists, object_parts
 
 _NOT_THESE = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")  # what else COCO publishes
 _USUAL = "annotations.json"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .subsets import evenly_spaced
+from ..subsets import evenly_spaced
 
 _LOOKED_AT = 256  # outlines, evenly spaced
 _OFTEN = 0.1  # share of the objects from which on it is no slip

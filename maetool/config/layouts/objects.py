@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from maetool.data.datasets.yolo import read_yaml
+from maetool.data.datasets.objects.yolo import read_yaml
 from maetool.data.sources.part_names import part_of
 from maetool.errors import UsageError
 

@@ -12,7 +12,7 @@ from maetool.data.codecs.endings import IMAGE_EXTENSIONS, ending_of
 from maetool.data.sources.part_names import part_of
 from maetool.errors import UsageError
 
-from .place_remarks import folders_in
+from .remarks import folders_in
 
 _MASKS = {"annotation", "annotations", "mask", "masks", "label", "labels", "gt", "groundtruth", "truth", "seg", "segs"}
 _MASKS |= {"segmentation", "segmentations", "matte", "mattes", "target", "targets"}

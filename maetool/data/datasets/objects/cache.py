@@ -15,7 +15,7 @@ from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 
 from .coco_file import CocoFile, Ids, coco_file_of, read_coco
-from .object_folders import files_of
+from .folders import files_of
 from .voc import read_voc
 from .yolo import NO_LABELS, read_yolo
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from maetool.errors import UsageError
 from maetool.reading import read_text
 
-from .object_folders import Entry, content_of, entry_of, image_entry, images_with_files, seen_size
+from .folders import Entry, content_of, entry_of, image_entry, images_with_files, seen_size
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _LONGEST = 2**24  # characters of a file

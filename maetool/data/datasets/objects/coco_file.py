@@ -14,10 +14,10 @@ from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 from maetool.writing import write_picture, write_text
 
-from .coco_doubts import doubts_about
+from ..detection import ObjectDataset
 from .coco_json import load_coco, places_of, text_of
-from .coco_masks import why_not_drawn
-from .detection import ObjectDataset
+from .doubts import doubts_about
+from .masks import why_not_drawn
 
 Id = int | str
 

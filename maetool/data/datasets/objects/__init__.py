@@ -1,0 +1,1 @@
+"""Files of objects, of COCO, YOLO and Pascal VOC, as flat arrays."""
