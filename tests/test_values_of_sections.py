@@ -114,3 +114,17 @@ def test_sentences(repository, option, sentence):
     with pytest.raises(UsageError) as info:
         prepare_run(load_for(repository / CONFIG, [option])[0])
     assert sentence in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *((f"{part}_dataloader.batch_size", value) for part in ("train", "val") for value in (None, 0, "4")),
+        *(("train_cfg.val_interval", value) for value in (0, -1)),
+    ],
+)
+def test_numbers_that_would_count_nothing(repository, place, value):
+    cfg = load_config(repository / CONFIG)
+    put(cfg._cfg_dict, place.split("."), value)
+    with pytest.raises(UsageError, match=rf"{place.rpartition('.')[2]}.*{value!r}"):
+        prepare_run(cfg)

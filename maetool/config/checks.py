@@ -88,7 +88,9 @@ _MOST_WORKERS = 4096  # torch would start any number of processes, one after the
 # Requirements beyond the annotation, for top-level values, loaders and `randomness`.
 _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "base_lr": ("a number from 0", lambda value: value is None or (type(value) in (int, float) and value >= 0)),
-    **dict.fromkeys(("effective_batch_size", "batch_size", "base_batch_size"), ("a whole number above 0", _above_zero)),
+    **dict.fromkeys(("effective_batch_size", "base_batch_size"), ("a whole number above 0", _above_zero)),
+    # PyTorch's loader takes None, too, and then makes no batches.
+    "batch_size": ("a whole number above 0", lambda value: value is not None and _above_zero(value)),
     "num_workers": (
         f'"auto" or a whole number from 0 to {_MOST_WORKERS:,}',
         lambda value: value == "auto" or (_from_zero(value) and (value or 0) <= _MOST_WORKERS),

@@ -7,7 +7,7 @@ import torch
 from mmengine.hooks import DistSamplerSeedHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from maetool.annotations import FromZero
+from maetool.annotations import Count, FromZero
 from maetool.config.facts import has_classes
 from maetool.data.datasets.labels import describe, warning_of
 from maetool.engine.optim.wrapper import report_of
@@ -56,7 +56,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner: RunnerLike,
         dataloader: Any,
         max_epochs: FromZero | None = None,
-        val_interval: int | None = None,
+        val_interval: Count | None = None,
         val_at_start: bool = False,
         max_hours: float | None = None,
         max_iters: FromZero | None = None,
