@@ -245,7 +245,7 @@ def _check_loader(name: str, loader: Any) -> None:
     for key in LOADER_KEYS.keys() & loader.keys():
         check_value(f"{name}.{key}", loader[key], LOADER_KEYS[key])
     kinds = {"dataset": registry.DATASETS, "collate_fn": registry.FUNCTIONS}
-    kinds |= dict.fromkeys(("sampler", "batch_sampler"), registry.DATA_SAMPLERS)
+    kinds["sampler"] = registry.DATA_SAMPLERS
     for key, parts in kinds.items():
         _check_nested(f"{name}.{key}", loader.get(key), parts)
 

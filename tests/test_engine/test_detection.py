@@ -190,7 +190,7 @@ def test_data_of_the_users(repository, tmp_path):
     for part in ("train", "val"):
         (published / f"annotations/instances_{part}2017.json").touch()
     assert [place["root"] for place in coco_places(published)] == [f"{published}/{p}2017" for p in ("train", "val")]
-    with pytest.raises(UsageError, match=r"holds no COCO annotations: expected .*annotations\.json"):
+    with pytest.raises(UsageError, match=r"holds no annotations: expected .*annotations\.json"):
         coco_places(tmp_path)
 
 

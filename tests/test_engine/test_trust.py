@@ -322,7 +322,7 @@ def test_the_bound_lets_models_of_the_file_pass(tmp_path):
     "key", ["pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"]
 )
 def test_timm_fetches_no_weights_in_any_config(key, canary):
-    with pytest.raises(UsageError, match=f"TimmEncoder.options says {key}, .* --init"):
+    with pytest.raises(UsageError, match=f"TimmEncoder.options has {key}, .* --init"):
         tiny_model(encoder={**TIMM, "options": {key: True}})
     assert canary == []
 
