@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from maetool.data import CsvDataset, SegmentationDataset
-from maetool.data.datasets import segmentation_files
+from maetool.data.datasets.masks import pairs as segmentation_files
 from maetool.data.sources import TableSource
 from maetool.data.sources.tables import table
 from maetool.errors import UsageError
