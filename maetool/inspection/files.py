@@ -41,6 +41,7 @@ _REASONS = {
 _REASON_OF = {ending: reason for reason, endings in _REASONS.items() for ending in endings}
 _UNUSED = "an image outside of the parts in use"
 _HIDDEN = "a hidden file"
+_NO_ENDING = "without an ending"
 
 
 @dataclass
@@ -72,7 +73,7 @@ def count_files(root: Path, sources: Mapping[str, Source], truth: Collection[str
     for source in sources.values():
         for index in range(len(source)):
             path = source.path(index)
-            found.used[ending_of(source.relative(index)) or "none"] += path not in used
+            found.used[ending_of(source.relative(index)) or _NO_ENDING] += path not in used
             used.add(path)
     if root.is_dir():
         packed = not any(os.path.exists(path) for path in used)  # as in archives, whose files are in use
@@ -91,9 +92,9 @@ def _add_others(found: Files, root: str, used: Collection[str], truth: Collectio
             if path in used or (packed and ending not in IMAGE_EXTENSIONS):
                 continue
             if path in truth or path.startswith(below):
-                found.truth[ending or "none"] += 1
+                found.truth[ending or _NO_ENDING] += 1
             else:
-                found.passed_over[ending or "none", _reason(path, name, ending)] += 1
+                found.passed_over[ending or _NO_ENDING, _reason(path, name, ending)] += 1
 
 
 def _folders_below(root: str) -> Iterator[tuple[str, list[str], bool]]:

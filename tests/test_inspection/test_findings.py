@@ -53,7 +53,7 @@ def test_other_files(data):
     assert report.files.used == {".png": 7}  # as a training counts it, before it is opened
     assert "1 empty folder, the first is empty" in said(report)
     assert "1 of 7 images cannot be read" in said(report, "error")
-    assert report.files.passed_over == {("none", "a hidden file"): 1}
+    assert report.files.passed_over == {("without an ending", "a hidden file"): 1}
 
 
 def test_broken_images(data):

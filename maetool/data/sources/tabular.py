@@ -86,7 +86,7 @@ class HuggingFaceSource(_RowSource):
         group_column: str | None = None,
     ) -> None:
         need("datasets", "HuggingFaceSource")
-        self.root = str(name)
+        self.root, self.split = str(name), split
         rows = _loaded(str(name), split, config)
         kinds = {column: type(kind).__name__ for column, kind in rows.features.items()}
         self.image = _column(self.root, kinds, image, ("Image",), ("image", "img"))
@@ -97,6 +97,10 @@ class HuggingFaceSource(_RowSource):
             rows = rows.cast_column(self.image, datasets.Image(decode=False))  # the bytes, which are decoded here
         self.group_column = group_column
         self.all, self.rows = rows, rows.select_columns([self.image])
+
+    def path(self, index: int) -> str:
+        """Return what to call image `index` in a message: the set, the split and the row."""
+        return f"{self.root}[{self.split}][{index}]"
 
     def _image(self, index: int) -> Any:
         return self.rows[index][self.image]
