@@ -34,6 +34,27 @@ def _file_of(item):
     return item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def loss_curves_drawn_once():
+    """Draw the curve of runs that log the same names once; hundreds of runs end with it, a sixth of a second each."""
+    from maetool.engine.hooks import loss_curve
+    from maetool.writing import write_file
+
+    draw, drawn = loss_curve.draw_curves, {}
+
+    def draw_once(logs, path, metrics):
+        key = (*sorted(logs), None, *sorted(metrics))
+        if key not in drawn:
+            draw(logs, path, metrics)
+            drawn[key] = path.read_bytes()
+            return
+        write_file(path, lambda file: file.write(drawn[key]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss_curve, "draw_curves", draw_once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir():
     """Folder of the reference numbers."""
