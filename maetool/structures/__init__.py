@@ -2,7 +2,14 @@
 
 from .layout import Layout, tensors_of
 from .plan import MaskPlan
-from .several import join_plans, plan_of_counts, plan_of_stream, scores_without_padding, tokens_of_stream
+from .several import (
+    join_plans,
+    plan_of_counts,
+    plan_of_predicted,
+    plan_of_stream,
+    scores_without_padding,
+    tokens_of_stream,
+)
 from .stored import part_of_plan, plan_from_dict, plan_to_dict
 
 __all__ = [
@@ -12,6 +19,7 @@ __all__ = [
     "part_of_plan",
     "plan_from_dict",
     "plan_of_counts",
+    "plan_of_predicted",
     "plan_of_stream",
     "plan_to_dict",
     "scores_without_padding",

@@ -1,4 +1,4 @@
-"""Plans of samples that differ in their numbers, and plans of several streams."""
+"""Plans of samples that differ in their numbers, of several streams, and of what is predicted."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -163,6 +163,32 @@ def _in_stream(ids: Tensor, place: slice, own: Tensor) -> Tensor:
     spare = torch.argsort(taken, dim=1, stable=True)[:, : ids.shape[1]]  # patches that are not taken come first
     number = (~own).cumsum(dim=1) - 1  # which of the spare ones a padded column takes
     return torch.where(own, inside, spare.gather(1, number.clamp(min=0)))
+
+
+def plan_of_predicted(plan: MaskPlan) -> MaskPlan:
+    """Return the plan in which the patches to predict are the visible ones, in their order; all others are removed.
+
+    Predictions of weight 0 are padding there, see `keep_valid`, unless a sample has no others.
+
+    Raises:
+        UsageError: groups, of which a patch may be in several.
+    """
+    if plan.group is not None:
+        raise UsageError(
+            "The plan has groups that are predicted separately, so that its patches to predict are no single set: use "
+            "a masker without groups."
+        )
+    ids = plan.ids_predict
+    asked = torch.ones_like(ids, dtype=torch.bool) if plan.weight is None else plan.weight > 0
+    asked = asked | ~asked.any(dim=1, keepdim=True)
+    return replace(
+        plan,
+        ids_keep=ids,
+        ids_restore=_restore(ids, plan.layout.length),
+        mask=torch.ones_like(plan.mask).scatter(1, ids, ~asked),
+        blank=None,
+        keep_valid=None if plan.weight is None else asked,
+    )
 
 
 def tokens_of_stream(plan: MaskPlan, stream: str, tokens: Tensor, num_prefix_tokens: int = 0) -> Tensor:

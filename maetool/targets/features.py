@@ -11,15 +11,16 @@ from torch.nn import functional
 from maetool.annotations import Size
 from maetool.errors import UsageError
 from maetool.layers import find_layers
-from maetool.layers.average import check_momentum, copy_weights, momentum_at, move_average
+from maetool.layers.average import Schedule, check_momentum, copy_weights, momentum_at, move_average
 from maetool.ops.geometry import rank_of, to_size
 from maetool.ops.stats import check_normalisable, patch_stats
 from maetool.registry import ENCODERS, TARGETS
-from maetool.structures import MaskPlan
+from maetool.structures import MaskPlan, plan_of_predicted
 from maetool.teachers.frozen import TeacherImages, frozen_encoder, size_ratio
 from maetool.teachers.weights import load_encoder as load_encoder  # where users of 0.1 look for it
 
-Normalisation = Literal["token", "length", "none"]
+Normalisation = Literal["token", "layer", "length", "none"]
+Sees = Literal["all", "visible", "predicted"]
 
 
 class TokenFeatures(nn.Module):
@@ -30,8 +31,8 @@ class TokenFeatures(nn.Module):
     Args:
         width: P, of the tokens.
         num_prefix_tokens: of the teacher.
-        normalise: each token of each layer: "token", to mean 0 and deviation 1 (unbiased; dBOT, MaskDistill);
-            "length", to length 1 (DMAE); or "none".
+        normalise: each token of each layer: "token", to mean 0 and deviation 1 (unbiased; dBOT, MaskDistill); "layer",
+            by a layer norm without weights (I-JEPA); "length", to length 1 (DMAE); or "none".
         predict_prefix: give the features of the teacher's prefix too, which come first (dBOT).
 
     Attributes:
@@ -48,10 +49,10 @@ class TokenFeatures(nn.Module):
         super().__init__()
         if predict_prefix and not num_prefix_tokens:
             raise UsageError("predict_prefix is True, but the teacher has no class token: set it to False.")
-        if normalise not in ("token", "length", "none"):
-            raise UsageError(f'normalise is {normalise!r}, but must be "token", "length" or "none".')
-        if normalise == "token":
-            check_normalisable(width, 'normalise="token"', 'target.normalise="none"')
+        if normalise not in ("token", "layer", "length", "none"):
+            raise UsageError(f'normalise is {normalise!r}, but must be "token", "layer", "length" or "none".')
+        if normalise in ("token", "layer"):
+            check_normalisable(width, f'normalise="{normalise}"', 'target.normalise="none"')
         self.predicted_prefix = num_prefix_tokens if predict_prefix else 0
         self.num_prefix_tokens, self.normalise, self.out_dim = num_prefix_tokens, normalise, width
 
@@ -77,6 +78,8 @@ class TokenFeatures(nn.Module):
         if self.normalise == "token":
             mean, std = patch_stats(tokens)
             return (tokens - mean) / std
+        if self.normalise == "layer":
+            return functional.layer_norm(tokens, tokens.shape[-1:])
         return functional.normalize(tokens, dim=-1) if self.normalise == "length" else tokens
 
 
@@ -130,8 +133,8 @@ class TeacherTarget(TokenFeatures):
         layers: whose tokens are averaged, 0 being what enters the first block and -1 what leaves the last; None takes
             what the encoder returns, after its final norm.
         normalise, predict_prefix: see `TokenFeatures`.
-        sees: what the teacher is shown: "all", the whole image, or "visible", what the encoder sees too; its features
-            are then those of visible patches only (DMAE).
+        sees: what the teacher is shown: "all", the whole image; "visible", what the encoder sees too, and its features
+            are then those of visible patches only (DMAE); or "predicted", the patches to predict and no others (CAE).
 
     Raises:
         UsageError: an unknown choice, layers that there are not, or a teacher that cannot see so.
@@ -142,12 +145,14 @@ class TeacherTarget(TokenFeatures):
         teacher: Any,
         layers: Sequence[int] | None,
         normalise: Normalisation,
-        sees: Literal["all", "visible"] = "all",
+        sees: Sees = "all",
         predict_prefix: bool = False,
     ) -> None:
-        if sees not in ("all", "visible") or (sees == "visible" and getattr(teacher, "sees", "visible") != "visible"):
+        chooses = getattr(teacher, "sees", "visible") == "visible"
+        if sees not in ("all", "visible", "predicted") or (sees != "all" and not chooses):
             raise UsageError(
-                f'sees is {sees!r}, but must be "all", or "visible" with a teacher whose own `sees` is "visible".'
+                f'sees is {sees!r}, but must be "all", or with a teacher whose own `sees` is "visible" also "visible" or '
+                '"predicted".'
             )
         super().__init__(teacher.embed_dim, teacher.num_prefix_tokens, normalise, predict_prefix)
         if sees == "visible":
@@ -165,9 +170,10 @@ class TeacherTarget(TokenFeatures):
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
         """Return the float32 features (B, M, P) of images (B, C, H, W) at `plan.ids_predict`; see `TokenFeatures`."""
-        images, shown = self.prepare(images.float()), plan if self.sees == "visible" else None
+        images, shown = self.prepare(images.float()), None if self.sees == "all" else plan
+        shown = plan_of_predicted(plan) if self.sees == "predicted" else shown
         levels = [self.teacher(images, shown)] if self.layers is None else self.teacher(images, shown, self.layers)
-        return self.average(levels, plan, seen=shown is not None)
+        return self.average(levels, shown or plan, seen=shown is not None)
 
     @classmethod
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +224,7 @@ class FeatureTarget(TeacherTarget):
         made_by: str | None = None,
         layers: Sequence[int] | None = None,
         normalise: Normalisation = "token",
-        sees: Literal["all", "visible"] = "all",
+        sees: Sees = "all",
         resize: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -243,15 +249,17 @@ class MomentumFeatureTarget(TeacherTarget):
 
     It starts as a copy of the weights that training begins with, also those of `--init`, and moves after every
     optimiser step. The average travels in the checkpoint, and how fast it moves is a function of the progress, so that
-    a resumed run goes on exactly. Source: data2vec, section 3.2, and BYOL's schedule.
+    a resumed run goes on exactly. With `momentum=0.0, schedule="constant"` it is the encoder itself (CAE).
+    Source: data2vec, section 3.2, and BYOL's schedule.
 
     Args:
         encoder: the encoder that is trained; the model hands it over.
-        layers, normalise, predict_prefix: see `TeacherTarget`.
-        momentum: share of the average that stays in a step, at the beginning; it rises to 1 by half a cosine.
+        layers, normalise, predict_prefix, sees: see `TeacherTarget`.
+        momentum: share of the average that stays in a step, at the beginning.
+        schedule: how it rises to 1: by half a "cosine" (BYOL), "linear" (I-JEPA), or "constant", it does not.
 
     Raises:
-        UsageError: a momentum outside [0, 1], or see `TeacherTarget`.
+        UsageError: a momentum outside [0, 1], an unknown schedule, or see `TeacherTarget`.
     """
 
     def __init__(
@@ -261,10 +269,12 @@ class MomentumFeatureTarget(TeacherTarget):
         normalise: Normalisation = "token",
         momentum: float = 0.996,
         predict_prefix: bool = False,
+        schedule: Schedule = "cosine",
+        sees: Sees = "all",
     ) -> None:
-        check_momentum(momentum)
-        super().__init__(deepcopy(encoder), layers, normalise, predict_prefix=predict_prefix)
-        self.momentum = momentum
+        check_momentum(momentum, schedule)
+        super().__init__(deepcopy(encoder), layers, normalise, sees, predict_prefix)
+        self.momentum, self.schedule = momentum, schedule
 
     def start(self, model: nn.Module) -> None:
         """Copy the weights of `model.encoder`; called once, when the weights that training begins with are in."""
@@ -276,4 +286,4 @@ class MomentumFeatureTarget(TeacherTarget):
 
     def follow(self, encoder: nn.Module, progress: float) -> None:
         """Move the average towards the weights of `encoder`, `progress` of training in [0, 1] being over."""
-        move_average(self.teacher, encoder, momentum_at(progress, self.momentum))
+        move_average(self.teacher, encoder, momentum_at(progress, self.momentum, self.schedule))

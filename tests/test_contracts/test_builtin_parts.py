@@ -158,6 +158,7 @@ TARGET_OPTIONS = {  # what some targets cannot do without
         {"teacher": SMALL_ENCODER, "layers": [1, -1], "normalise": "length"},
         {"teacher": SMALL_ENCODER, "sees": "visible"},
     ],
+    "MomentumFeatureTarget": [{}, {"normalise": "layer", "sees": "predicted", "momentum": 0.0, "schedule": "constant"}],
     "StreamTarget": [
         {"targets": {"type": "PixelTarget"}},
         {"targets": {"type": "PixelTarget", "norm_pix_loss": False}, "norm_pix_loss": True},

@@ -43,6 +43,17 @@ def test_warm_up_starts_from_zero_and_the_cosine_ends_at_the_minimum():
     assert seen[40] == pytest.approx(0.1)
 
 
+def test_the_warm_up_may_start_from_another_rate_which_layer_decay_scales():
+    schedule = WarmupCosineLR(sgd(5e-4), 30, 10, start_lr=1e-4)
+    assert [schedule.at(epoch, 5e-4) for epoch in (0, 5, 10)] == pytest.approx([1e-4, 3e-4, 5e-4])
+    schedule = WarmupCosineLR(
+        torch.optim.SGD([{"params": [torch.zeros(1)], "lr": 5e-5, "lr_scale": 0.1}]), 30, 10, start_lr=1e-4
+    )
+    assert schedule.get_last_value() == pytest.approx([1e-5])
+    with pytest.raises(UsageError, match="start_lr is -1"):
+        WarmupCosineLR(sgd(1.0), 30, 10, start_lr=-1)
+
+
 def test_the_rate_only_changes_between_optimiser_steps():
     fine = rates(24, epochs=6, warmup_epochs=1, epoch_length=4)
     coarse = rates(24, epochs=6, warmup_epochs=1, epoch_length=4, accumulation=3)

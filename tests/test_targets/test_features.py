@@ -6,9 +6,10 @@ from torch import nn
 
 from maetool.encoders import VisionTransformer
 from maetool.errors import UsageError
+from maetool.ops.patches import patchify
 from maetool.ops.pos_embed import resize_pos_embed
 from maetool.registry import MODELS
-from maetool.structures import MaskPlan
+from maetool.structures import MaskPlan, plan_of_predicted
 from maetool.targets import FeatureTarget, MomentumFeatureTarget
 from maetool.targets.features import TeacherTarget
 from maetool.testing import tiny_batch, tiny_config, tiny_model
@@ -60,6 +61,8 @@ def test_normalisations_by_hand():
     torch.testing.assert_close(target(normalise="token")(images, plan).double(), token, atol=1e-5, rtol=0)
     length = raw / raw.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(target(normalise="length")(images, plan).double(), length, atol=1e-5, rtol=0)
+    layer = (raw - raw.mean(-1, keepdim=True)) / (raw.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(target(normalise="layer")(images, plan).double(), layer, atol=1e-5, rtol=0)
 
 
 def test_layers_are_normalised_and_averaged():
@@ -166,6 +169,35 @@ def test_the_average_follows_the_encoder_by_the_schedule():
         assert torch.allclose(teacher.teacher.cls_token, wanted, atol=1e-6)
     with pytest.raises(UsageError, match=r"momentum is 1\.5"):
         MomentumFeatureTarget(encoder, momentum=1.5)
+
+
+@pytest.mark.parametrize(("schedule", "stays"), [("linear", 0.75), ("constant", 0.5)])
+def test_the_average_may_rise_linearly_or_not_at_all(schedule, stays):
+    encoder = VisionTransformer(**SIZES)
+    teacher = MomentumFeatureTarget(encoder, momentum=0.5, schedule=schedule)
+    before = teacher.teacher.cls_token.clone()
+    encoder.cls_token.data += 1
+    teacher.follow(encoder, 0.5)
+    assert torch.allclose(teacher.teacher.cls_token, before + (1 - stays), atol=1e-6)
+
+
+def test_a_teacher_may_see_only_what_is_predicted():
+    images, plan = torch.randn(2, 3, 16, 32), plan_of()
+    own = target(sees="predicted", normalise="none")
+    alone = MaskPlan.from_scores((~plan.mask).float(), plan.ids_predict.shape[1], plan.layout)  # the complement
+    tokens = own.teacher(images, alone)[:, 1:]  # ascending, as the removed are
+    assert torch.allclose(own(images, plan), tokens, atol=1e-6)
+    pixels = images.clone().requires_grad_()
+    tokens = own.teacher(pixels, plan_of_predicted(plan))
+    tokens.sum().backward()
+    seen = patchify(pixels.grad, PATCH).abs().sum(dim=2) > 0
+    assert torch.equal(seen, plan.mask)
+    padded = MaskPlan.from_scores(torch.rand(2, 16), torch.tensor([4, 9]), plan.layout)
+    assert torch.allclose(
+        own(images, padded)[1, padded.weight[1] > 0],
+        own(images[1:], MaskPlan.from_mask(padded.mask[1:], plan.layout))[0],
+        atol=1e-5,
+    )
 
 
 def test_any_timm_model_with_its_own_weights_is_a_teacher(tmp_path):

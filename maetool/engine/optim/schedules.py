@@ -13,7 +13,7 @@ from maetool.registry import PARAM_SCHEDULERS
 
 
 class WarmupSchedule(_ParamScheduler):
-    """A schedule that begins with a linear warm-up from exactly 0, evaluated every iteration at the fractional epoch.
+    """A schedule that begins with a linear warm-up from `start_lr`, evaluated every iteration at the fractional epoch.
 
     A subclass writes `after_warmup`. The rates of a group with an `lr_scale`, as with layer decay, are those of a group
     without one times that scale.
@@ -28,6 +28,8 @@ class WarmupSchedule(_ParamScheduler):
     Raises:
         UsageError: a warm-up that is not shorter than training.
     """
+
+    start_lr = 0.0
 
     def __init__(
         self, optimizer: Any, epochs: float, warmup_epochs: float, epoch_length: int = 1, accumulation: int = 1
@@ -75,7 +77,7 @@ class WarmupSchedule(_ParamScheduler):
     def at(self, epoch: float, base: float) -> float:
         """Return the rate at a fractional epoch for the base rate `base`."""
         if epoch < self.warmup_epochs:
-            return base * epoch / self.warmup_epochs
+            return self.start_lr + (base - self.start_lr) * epoch / self.warmup_epochs
         return self.after_warmup(epoch, base)
 
     def after_warmup(self, epoch: float, base: float) -> float:
@@ -90,19 +92,20 @@ class WarmupSchedule(_ParamScheduler):
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosineLR(WarmupSchedule):
-    """Linear warm-up from exactly 0, then a half cosine.
+    """Linear warm-up from `start_lr`, by default exactly 0, then a half cosine.
 
-    `lr(e) = base * e / warmup` for `e < warmup`, else
+    `lr(e) = start + (base - start) * e / warmup` for `e < warmup`, else
     `min_lr + (base - min_lr) * 0.5 * (1 + cos(pi * (e - warmup) / (epochs - warmup)))`, with `base` the rate of each
-    parameter group. All of it, `min_lr` too, is scaled by the `lr_scale` of a group that has one, as with layer decay.
+    parameter group. All of it, `min_lr` and `start_lr` too, is scaled by the `lr_scale` of a group that has one, as with layer decay.
     Source: `util/lr_sched.py` of facebookresearch/mae.
 
     Args:
         optimizer, epochs, warmup_epochs, epoch_length, accumulation: see `WarmupSchedule`.
         min_lr: the rate at the end.
+        start_lr: the rate at the beginning (I-JEPA: a fifth of the highest).
 
     Raises:
-        UsageError: a warm-up that is not shorter than training.
+        UsageError: a warm-up that is not shorter than training, or a rate below 0.
     """
 
     def __init__(
@@ -113,8 +116,11 @@ class WarmupCosineLR(WarmupSchedule):
         epoch_length: int = 1,
         min_lr: float = 0.0,
         accumulation: int = 1,
+        start_lr: float = 0.0,
     ) -> None:
-        self.min_lr = min_lr
+        if start_lr < 0:
+            raise UsageError(f"start_lr is {start_lr!r}, but must be a rate of at least 0.")
+        self.min_lr, self.start_lr = min_lr, start_lr
         super().__init__(optimizer, epochs, warmup_epochs, epoch_length, accumulation)
 
     def after_warmup(self, epoch: float, base: float) -> float:
