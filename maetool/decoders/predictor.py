@@ -65,6 +65,9 @@ class PredictorDecoder(PlacedDecoder):
         num_groups: groups of equal size that every plan has, one after the other. None counts those of each plan,
             which waits for the device.
         attend_unweighted: mask tokens of weight 0 take part in the attention (VideoMAE V2).
+        query_noise: draw the mask tokens instead of learning one: normal numbers (D,) of this deviation through the map
+            that embeds the encoder's tokens, so that the places of the predictions are uncertain. In evaluation
+            they are all zero, and the mask token is the bias of the map. Source: StoP (amirbar/StoP, `src/deit.py`).
         grids, out_dims, stream_code, code_dim, coord_dim: see `TransformerDecoder`.
 
     Raises:
@@ -90,6 +93,7 @@ class PredictorDecoder(PlacedDecoder):
         qkv_bias: QkvBias = True,
         num_groups: Count | None = None,
         attend_unweighted: bool = False,
+        query_noise: Positive | None = None,
         grids: Mapping[str, Sequence[int]] | None = None,
         out_dims: Mapping[str, int] | None = None,
         stream_code: StreamCode = "none",
@@ -99,8 +103,9 @@ class PredictorDecoder(PlacedDecoder):
         super().__init__()
         self.embed_dim, self.num_prefix_tokens, self.head_dim = embed_dim, num_prefix_tokens, embed_dim // num_heads
         self.num_groups, self.attend_unweighted, self.pos_every_block = num_groups, attend_unweighted, pos_every_block
+        self.encoder_dim, self.query_noise = encoder_dim, query_noise
         self.embed = nn.Linear(encoder_dim, embed_dim, bias=embed_bias)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if query_noise is None else None
         self._add_places(pos_embed, grid, grids, stream_code, code_dim, coord_dim)
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, qkv_bias=qkv_bias)
         self.norm = LayerNorm(embed_dim)
@@ -131,7 +136,7 @@ class PredictorDecoder(PlacedDecoder):
         prefix = torch.arange(self.num_prefix_tokens, device=x.device).expand(len(latent), -1)
         seen = torch.cat([prefix, plan.ids_keep + self.num_prefix_tokens], dim=1)  # (B, T + V)
         ids = torch.cat([seen.repeat_interleave(asked.groups, dim=0), asked.ids], dim=1)  # (B * G, T + V + m)
-        x = torch.cat([x, self.mask_token.to(x.dtype).expand(*asked.ids.shape, -1)], dim=1)
+        x = torch.cat([x, self._mask_tokens(asked.ids, x)], dim=1)
         places, rope = self._places(plan), self._rope(plan, x.device)
         if places is not None:
             places = take_tokens(places.expand(len(latent), -1, -1).repeat_interleave(asked.groups, dim=0), ids)
@@ -142,6 +147,17 @@ class PredictorDecoder(PlacedDecoder):
         x = run_blocks_at(self.blocks, x, last, keep, None if rope is None else rope.take(ids), every)
         x = x.unflatten(0, (-1, asked.groups)).flatten(1, 2)  # (B, G * m, E)
         return self.norm(x if asked.order is None else take_tokens(x, asked.order))  # (B, M, E)
+
+    def _mask_tokens(self, ids: Tensor, like: Tensor) -> Tensor:
+        """Return a mask token for each of ids (B * G, m), (B * G, m, E), of the dtype of `like`."""
+        if self.mask_token is not None:
+            return self.mask_token.to(like.dtype).expand(*ids.shape, -1)
+        return call_linear(self.embed, self._noise(ids, like))
+
+    def _noise(self, ids: Tensor, like: Tensor) -> Tensor:
+        """Return what is embedded as mask tokens, (B * G, m, D): drawn in training, else zeros."""
+        zeros = like.new_zeros(*ids.shape, self.encoder_dim)
+        return zeros.normal_(std=self.query_noise) if self.training and self.query_noise else zeros
 
     def _keep(self, plan: MaskPlan, asked: _Queries, num_seen: int) -> Tensor | None:
         """Return which tokens (B * G, T + V + m) are no padding; None is all."""

@@ -151,8 +151,8 @@ class TeacherTarget(TokenFeatures):
         chooses = getattr(teacher, "sees", "visible") == "visible"
         if sees not in ("all", "visible", "predicted") or (sees != "all" and not chooses):
             raise UsageError(
-                f'sees is {sees!r}, but must be "all", or with a teacher whose own `sees` is "visible" also "visible" or '
-                '"predicted".'
+                f'sees is {sees!r}, but must be "all"; or "visible" or "predicted", with a teacher whose own `sees` is '
+                '"visible".'
             )
         super().__init__(teacher.embed_dim, teacher.num_prefix_tokens, normalise, predict_prefix)
         if sees == "visible":

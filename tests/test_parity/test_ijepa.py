@@ -5,39 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 from golden import close, load, load_all
+from ijepa_model import by_block, published, weights_of
 
-from maetool.decoders import PredictorDecoder
-from maetool.encoders import VisionTransformer
-from maetool.structures import Layout, MaskPlan
+from maetool.maskers import MultiBlockMasker
+from maetool.ops.random import KeyedRandom, sample_keys
+from maetool.structures import Layout
+from maetool.targets import MomentumFeatureTarget
 
 
 @pytest.fixture(params=[4, None])
 def case(request, data_dir):
-    golden, state = load(data_dir, "ijepa")
-    encoder = VisionTransformer(48, 8, 3, 48, 2, 3, class_token=False)
-    decoder = PredictorDecoder(48, 48, (6, 6), 0, 32, 2, 4, num_groups=request.param)
-    load_all(encoder, {n.removeprefix("encoder."): v for n, v in state.items() if n.startswith("encoder.")})
-    names = {"predictor_proj": "pred", "predictor_": ""}
-    own = {}
-    for name, value in state.items():
-        if name.startswith("predictor."):
-            new = name.removeprefix("predictor.")
-            for old, mine in names.items():
-                new = new.replace(old, mine)
-            own[new] = value
-    close(decoder.pos_embed, own["pos_embed"])
-    load_all(decoder, own)
-    return golden, encoder, decoder, plan_of(golden["context_ids"][0], golden["target_ids"])
-
-
-def plan_of(context, targets):
-    """Return the plan of contexts (B, V) and of blocks (blocks, B, m)."""
-    blocks, batch, number = targets.shape
-    mask = torch.ones(batch, 36, dtype=torch.bool).scatter(1, context, False)
-    order = torch.cat([context, torch.stack([one.nonzero()[:, 0] for one in mask])], dim=1)
-    group = torch.arange(blocks).repeat_interleave(number).expand(batch, -1)
-    predict = targets.transpose(0, 1).flatten(1)
-    return MaskPlan(Layout.of((6, 6)), context, predict, order.argsort(dim=1), mask, group=group).validate()
+    return published(data_dir, "ijepa", num_groups=request.param)
 
 
 def test_latent_prediction_and_loss(case):
@@ -45,7 +23,7 @@ def test_latent_prediction_and_loss(case):
     latent = encoder(golden["imgs"], plan)
     close(latent, golden["latent"])
     pred = decoder(latent, plan)
-    of_blocks = pred.unflatten(1, (4, -1)).transpose(0, 1).flatten(0, 1)  # block after block, images inside
+    of_blocks = by_block(pred, 4)
     close(of_blocks, golden["pred"])
     loss = torch.nn.functional.smooth_l1_loss(of_blocks, golden["target"])
     close(loss, golden["loss"])
@@ -61,3 +39,31 @@ def test_blocks_never_see_each_other(case):
     close(decoder(latent, plan)[:, :6], alone)
     together = decoder(latent, replace(plan, group=None))
     assert (together[:, :6] - alone).abs().max() > 1e-3
+
+
+def test_the_target_is_that_of_the_averaged_encoder(case):
+    golden, encoder, _, plan = case
+    target = MomentumFeatureTarget(encoder, normalise="layer", schedule="linear")
+    state = {name: value for name, value in golden.items() if name.startswith("state/target_encoder.")}
+    load_all(target.teacher, weights_of(state, "state/target_encoder."))
+    close(by_block(target(golden["imgs"], plan), 4), golden["target"])
+
+
+@pytest.mark.parametrize("grid", [(14, 14), (16, 16), (12, 20)])
+def test_blocks_have_the_published_sizes(grid, data_dir):
+    """The number for the size is drawn by another generator, so that distributions are compared."""
+    drawn = load(data_dir, "ijepa")[0][f"sizes/{grid[0]}x{grid[1]}"][:, :2]
+    keys = sample_keys(0, 0, torch.arange(2000))
+    plan = MultiBlockMasker(per="sample").plan(KeyedRandom(keys), Layout.of(grid))
+    cells = plan.ids_predict[:, plan.group[0] == 0]
+    rows = [own[counts] // grid[1] for own, counts in zip(cells, _counted(plan), strict=True)]
+    heights = [int(own.max() - own.min()) + 1 for own in rows]
+    sizes = [(height, len(own) // height) for height, own in zip(heights, rows, strict=True)]
+    assert {tuple(size) for size in drawn.tolist()} == set(sizes)
+    assert torch.allclose(torch.tensor(sizes).float().mean(dim=0), drawn.float().mean(dim=0), atol=0.25)
+
+
+def _counted(plan):
+    """Return which predictions of the first block are no padding, bool (B, m)."""
+    own = plan.weight[:, plan.group[0] == 0]
+    return own > 0

@@ -230,7 +230,7 @@ def test_a_teacher_may_see_what_the_encoder_sees():
         UsageError, match='FeatureTarget is for visible patches only, but is used for those that are "planned"'
     ):
         tiny_model(target=mimic["target"])
-    with pytest.raises(UsageError, match="a teacher whose own `sees`"):
+    with pytest.raises(UsageError, match="with a teacher whose own `sees`"):
         target(teacher={**TEACHER, "sees": "all"}, sees="visible")
 
 
