@@ -9,6 +9,8 @@ _PLACES = {
     "fusion": ("LayerFusionDecoder",),
     "linear": ("LinearDecoder",),
     "predictor": ("PredictorDecoder",),
+    "refining": ("RefiningDecoder",),
+    "regressor": ("RegressorDecoder",),
     "scaled": ("ScaledDecoder",),
     "transformer": ("TransformerDecoder",),
     "views": ("CrossViewDecoder",),

@@ -34,7 +34,7 @@ class TransformerDecoder(PlacedDecoder):
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over E.
-        pos_embed: "sincos", fixed; "learned"; "flat", "separable", "rotary" or "none", see
+        pos_embed: "sincos" or "sincos_rows", fixed; "learned"; "flat", "separable", "rotary" or "none", see
             `maetool.layers.positions.add_positions`; or "coords", of the layout's coordinates.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
         predict_prefix: predict the prefix too, whose predictions come first; the target must give it (dBOT).

@@ -37,8 +37,9 @@ class VisionTransformer(Trunk):
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over D.
         drop_path_rate: drop path of the last block; it rises linearly from 0.
-        pos_embed: "sincos", fixed; "learned"; "flat", fixed, of the flat index; "separable", learned apart for the
-            first axis and the others; "rotary"; or "none". See `maetool.layers.positions.add_positions`.
+        pos_embed: "sincos", fixed; "sincos_rows", the same with the row first (CAE); "learned"; "flat", fixed, of the
+            flat index; "separable", learned apart for the first axis and the others; "rotary"; or "none". See
+            `maetool.layers.positions.add_positions`.
         sees: "visible", removed patches are dropped (MAE); "all", a learned mask token takes their place before the
             position is added (BEiT, MaskFeat, SimMIM); or "blank", it takes the place of those that the plan leaves
             blank, and the others are dropped (MAGE).

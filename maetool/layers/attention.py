@@ -139,6 +139,7 @@ class CrossAttention(nn.Module):
         keep: Tensor | None = None,
         rope: Rope | None = None,
         memory_rope: Rope | None = None,
+        values: Tensor | None = None,
     ) -> Tensor:
         """Return what x (B, M, E) finds among memory (B, N, D), as (B, M, E).
 
@@ -148,11 +149,22 @@ class CrossAttention(nn.Module):
             keep: bool (B, N) or (B, M, N), False = the query does not see this token.
             rope: rotary positions of x.
             memory_rope: those of the memory.
+            values: (B, N, D), what the tokens of the memory say; None, the memory itself.
         """
         q = call_linear(self.q, x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, M, d)
-        k, v = call_linear(self.kv, memory).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        pairs = call_linear(self.kv, memory) if values is None else self._apart(memory, values)  # (B, N, 2 E)
+        k, v = pairs.unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         q, k = (q if rope is None else rope.turn(q)), (k if memory_rope is None else memory_rope.turn(k))
         return call_linear(self.proj, attend(q, k, v, keep).transpose(1, 2).flatten(2))
+
+    def _apart(self, memory: Tensor, values: Tensor) -> Tensor:
+        """Return keys of the memory and values of `values`, both (B, N, D), as (B, N, 2 E)."""
+        width = self.kv.out_features // 2
+        if not is_plain(self.kv, nn.Linear):
+            return torch.cat([self.kv(memory)[..., :width], self.kv(values)[..., width:]], dim=-1)
+        to_k, to_v = self.kv.weight.tensor_split([width])
+        k_bias, v_bias = (None, None) if self.kv.bias is None else self.kv.bias.tensor_split([width])
+        return torch.cat([linear(memory, to_k, k_bias), linear(values, to_v, v_bias)], dim=-1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:

@@ -12,8 +12,8 @@ from maetool.ops.pos_embed import flat_pos_embed, positions_on, sincos_pos_embed
 from maetool.ops.rotary import Rope, grid_coords, rotary
 from maetool.positions import keep_positions
 
-PosEmbed = Literal["sincos", "learned", "flat", "separable", "rotary", "none"]
-POSITIONS = ("sincos", "learned", "flat", "separable", "rotary", "none")
+PosEmbed = Literal["sincos", "sincos_rows", "learned", "flat", "separable", "rotary", "none"]
+POSITIONS = ("sincos", "sincos_rows", "learned", "flat", "separable", "rotary", "none")
 
 
 def add_positions(
@@ -22,7 +22,8 @@ def add_positions(
     """Give a part positions, which `positions_of` and `rope_of` return for any grid.
 
     - "sincos": a fixed table `pos_embed` of the coordinates, see `maetool.ops.pos_embed.sincos_pos_embed`;
-    - "learned": the same table, learned;
+    - "sincos_rows": the same table with the channels of the axes swapped, the row first (CAE);
+    - "learned": the table of "sincos", learned;
     - "flat": a fixed table of the flat index, see `flat_pos_embed` (VideoMAE);
     - "separable": learned tables of the first axis, `pos_embed_temporal`, and of the others, `pos_embed_spatial`, which
       are added, and `pos_embed_class` of the prefix (facebookresearch/mae_st);
@@ -50,9 +51,10 @@ def add_positions(
         _add_separable(part, width, part.grid, num_prefix_tokens)
     if kind in ("rotary", "none", "separable"):
         return
-    table = flat_pos_embed if kind == "flat" else sincos_pos_embed
-    cells: Any = prod(part.grid) if kind == "flat" else part.grid
-    values = table(width, cells, num_prefix_tokens)
+    if kind == "flat":
+        values = flat_pos_embed(width, prod(part.grid), num_prefix_tokens)
+    else:
+        values = sincos_pos_embed(width, part.grid, num_prefix_tokens, rows_first=kind == "sincos_rows")
     del part.pos_embed
     if frozen:
         part.pos_embed = nn.Parameter(values, requires_grad=kind == "learned")

@@ -4,7 +4,7 @@ from typing import Any
 
 from .clues import check_needs
 from .pairing import check_pairing, grids_of
-from .task import check_pair, check_place
+from .task import check_chain, check_pair, check_place
 
 
 def check_model(model: Any) -> None:
@@ -16,6 +16,7 @@ def check_model(model: Any) -> None:
     tasks = list(model.tasks.values())
     check_pair(model.target, model.head)
     check_place(model.decoder, model.target, model.at)
+    check_chain(model)
     check_pairing(model.encoder, model.decoders, model.masker)
     check_needs([model.masker, model.target], model.encoder, model.teacher, model.advisors)
     check_needs([task.target for task in tasks], model.encoder, model.teacher, model.advisors, later=True)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
+from maetool.annotations import Positive
 from maetool.errors import UsageError
 from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS, TEACHERS
 from maetool.structures import MaskPlan
@@ -40,6 +41,7 @@ class MaskedImageModel(ReconstructingModel):
         view: name of the view that is masked, where a batch is a mapping of views; None, it is not.
         context: name of another view, which the encoder sees whole for a decoder that takes a memory.
         masker_weight: of the loss of a masker that has one, where that of `head` has 1.
+        weight: of the loss of `head` beside those of `tasks`.
 
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
@@ -66,6 +68,7 @@ class MaskedImageModel(ReconstructingModel):
         view: str | None = None,
         context: str | None = None,
         masker_weight: float = 1.0,
+        weight: Positive = 1.0,
     ) -> None:
         encoder = ENCODERS.build(encoder)
         facts = facts_of(encoder)
@@ -81,7 +84,7 @@ class MaskedImageModel(ReconstructingModel):
         self.head = build_with(HEADS, head, {**facts, **widths_of(self.target)})
         self.advisors = nn.ModuleDict({name: MODELS.build(part) for name, part in (advisors or {}).items()})
         self.tasks = build_tasks(tasks or {}, {**facts, "main_decoder": self.decoder}, self.target)
-        self.at, self.view, self.context, self.masker_weight = at, view, context, masker_weight
+        self.at, self.view, self.context, self.masker_weight, self.weight = at, view, context, masker_weight, weight
         self.needs = needs_of(self)
         check_model(self)
         if hasattr(self.teacher, "attach"):

@@ -45,9 +45,10 @@ class ReconstructingModel(TrainableModel):
         return Views(self, images, data_samples or {}, None).plan(self.view)
 
     def decoders_of(self, view: str | None) -> dict[str, nn.Module]:
-        """Return the decoders that read a view, by the name of their task."""
+        """Return the decoders that read the encoder's tokens of a view, by the name of their task."""
         main = {"main": self.decoder} if view == self.view else {}
-        return {**main, **{name: task.decoder for name, task in self.tasks.items() if (task.view or self.view) == view}}
+        tasks = {name: task for name, task in self.tasks.items() if (task.view or self.view) == view}
+        return {**main, **{name: task.decoder for name, task in tasks.items() if task.reads == "encoder"}}
 
     def read(self, images: Any, plan: MaskPlan) -> list[Any]:
         """Return what each of `decoders` reads: the last tokens (B, T + V, D), or a list of those of some layers.
@@ -61,8 +62,8 @@ class ReconstructingModel(TrainableModel):
 
     @property
     def decoders(self) -> list[nn.Module]:
-        """The decoder, and those of the tasks."""
-        return [self.decoder, *(task.decoder for task in self.tasks.values())]
+        """The decoder, and those of the tasks that read the encoder's tokens."""
+        return [self.decoder, *(task.decoder for task in self.tasks.values() if task.reads == "encoder")]
 
     def val_step(self, data: Any) -> list[dict[str, Tensor]]:
         """Return what metrics see of a batch, for each image.

@@ -101,19 +101,21 @@ class Views:
         learns = hasattr(model.masker, "loss")
         asked = learns or any("errors" in getattr(task.target, "needs", ()) for task in model.tasks.values())
         errors = self._errors(pred, target, plan) if asked else None
-        parts = {name: self._task(name, target, errors) for name in model.tasks}
+        parts = {name: self._task(name, pred, target, errors) for name in model.tasks}
         if parts:
-            losses = weighted_sum({"main": losses, **parts}, {name: task.weight for name, task in model.tasks.items()})
+            weights = {"main": model.weight, **{name: task.weight for name, task in model.tasks.items()}}
+            losses = weighted_sum({"main": losses, **parts}, weights)
         if learns:
             own = model.masker.loss(plan, errors)
             losses = {**losses, "loss": losses["loss"] + model.masker_weight * own, "masker": own.detach()}
         return losses
 
-    def _task(self, name: str, target: Tensor, errors: Tensor | None) -> dict[str, Tensor]:
+    def _task(self, name: str, pred: Tensor, target: Tensor, errors: Tensor | None) -> dict[str, Tensor]:
         model, task = self._model, self._model.tasks[name]
         seen = self.seen(model.view if task.view is None else task.view)
         memory = self.memory(model.context if task.context is None else task.context)
-        return task(seen.latents[name], seen, target, memory, errors)
+        latent = pred if task.reads == "main" else seen.latents[name]
+        return task(latent, seen, target, memory, errors)
 
     def _errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         head = self._model.head

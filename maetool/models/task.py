@@ -14,6 +14,7 @@ from .build import build_decoder, build_with, facts_of_task, widths_of
 from .seen import Seen, decode
 
 At = Literal["planned", "visible", "all"]
+Reads = Literal["encoder", "main"]
 _TAKEN = ("main", "loss", "constant_predictor", "masked_fraction", "masker")
 
 
@@ -29,6 +30,8 @@ class PredictionTask(nn.Module):
         weight: of the loss in the sum of all.
         stream: of an encoder of several streams, the one that is predicted; None is all.
         view, context: as of `MaskedImageModel`; None takes the model's.
+        reads: what its decoder reads: the tokens of the "encoder", or what the model's "main" decoder predicted for the
+            same patches (CAE).
 
     Raises:
         UsageError: parts that contradict each other, a head for another kind of target, or a weight that is not
@@ -47,8 +50,11 @@ class PredictionTask(nn.Module):
         stream: str | None = None,
         view: str | None = None,
         context: str | None = None,
+        reads: Reads = "encoder",
     ) -> None:
         super().__init__()
+        if reads not in ("encoder", "main"):
+            raise UsageError(f'A task has reads={reads!r}, but it must be "encoder" or "main".')
         if at not in ("planned", "visible", "all") or not weight > 0:
             raise UsageError(
                 f'A task has at={at!r} and weight={weight!r}, but `at` must be "planned", "visible" or "all", and the '
@@ -57,8 +63,10 @@ class PredictionTask(nn.Module):
         if target is None and at != "planned":
             raise UsageError(f'A task at="{at}" has no target, but the model\'s own is for planned patches: add one.')
         facts = facts_of_task(facts, stream, view)
+        self.reads = reads
         self.target = None if target is None else build_with(TARGETS, target, facts)
-        self.decoder = build_decoder(decoder, facts, self.target or own)
+        read = facts if reads == "encoder" else {**facts, "encoder_dim": own.out_dim, "num_prefix_tokens": 0}
+        self.decoder = build_decoder(decoder, read, self.target or own)
         self.head = build_with(HEADS, head, {**facts, **widths_of(self.target or own)})
         self.at, self.weight, self.stream, self.view, self.context = at, weight, stream, view, context
         self._encoder = (facts["encoder"],)  # in a tuple, where it is not registered a second time
@@ -71,7 +79,8 @@ class PredictionTask(nn.Module):
         """Return the losses of the head.
 
         Args:
-            latent: what the decoder reads, tokens (B, T + V, D) or those of several layers.
+            latent: what the decoder reads, tokens (B, T + V, D) or those of several layers, or the main decoder's
+                predictions (B, M, P).
             seen: images, plan and clues of the view.
             own: what the model's own target gave, which a task without a target learns too.
             memory: (B, N, D), for a decoder that takes one.
@@ -120,14 +129,14 @@ def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Modu
     Raises:
         UsageError: a name that means something else in the logs, an unknown argument, or see `PredictionTask`.
     """
-    known = {"decoder", "target", "head", "at", "weight", "stream", "view", "context"}
+    known = {"decoder", "target", "head", "at", "weight", "stream", "view", "context", "reads"}
     for name, task in tasks.items():
         if name in _TAKEN:
             raise UsageError(f"A task is called {name!r}, but the logs use {', '.join(_TAKEN)} already: rename it.")
         if not {"decoder", "head"} <= set(task) <= known:
             raise UsageError(
                 f"The task {name} has {', '.join(task)}, but must have decoder and head, and may have target, at, "
-                "weight, stream, view and context."
+                "weight, stream, view, context and reads."
             )
     return nn.ModuleDict(
         {name: PredictionTask(**{"target": None, **task}, facts=facts, own=own) for name, task in tasks.items()}
@@ -157,6 +166,31 @@ def check_place(decoder: nn.Module, target: nn.Module, at: str) -> None:
             f"{type(decoder).__name__} predicts {reads} tokens of the prefix, but {type(target).__name__} gives "
             f"{gives}: set predict_prefix to the same value in both, and use a teacher with as many as the encoder."
         )
+
+
+def check_chain(model: Any) -> None:
+    """Check that tasks whose decoders read predictions of the main decoder are for the same patches.
+
+    Raises:
+        UsageError: they are for others, a decoder reads something else than what it gets, or the model's own loss has a
+            weight without any tasks.
+    """
+    if model.weight != 1 and not model.tasks:
+        raise UsageError(f"model.weight is {model.weight!r}, but there are no tasks to weigh against: leave it out.")
+    for name, task in model.tasks.items():
+        chained, reads = task.reads == "main", "predicted" in getattr(task.decoder, "reads", ("visible",))
+        if chained != reads:
+            takes, gets = ("predictions", "the encoder's tokens")[:: 1 if reads else -1]
+            raise UsageError(
+                f"{type(task.decoder).__name__} reads {takes}, but in the task {name} it gets {gets}: set reads="
+                f'"{"main" if reads else "encoder"}" there, or use another decoder.'
+            )
+        same = (task.at, task.view or model.view, task.stream) == (model.at, model.view, None)
+        if chained and (not same or getattr(model.decoder, "predicted_prefix", 0)):
+            raise UsageError(
+                f"The task {name} reads what the main decoder predicts, but is for other tokens: set its at="
+                f'"{model.at}" as the model\'s, no stream and no view of its own, and predict no prefix.'
+            )
 
 
 def check_pair(target: nn.Module, head: nn.Module) -> None:

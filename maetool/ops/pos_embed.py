@@ -11,7 +11,9 @@ from torch.nn import functional
 from maetool.errors import UsageError
 
 
-def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int = 0) -> Tensor:
+def sincos_pos_embed(
+    embed_dim: int, grid: Sequence[int], num_prefix_tokens: int = 0, rows_first: bool = False
+) -> Tensor:
     """Return the float32 table (1, T + L, D) of a grid, its prefix rows zero.
 
     The channels are shared by the axes, the last axis first: for (h, w), the first half encodes the column and the
@@ -23,6 +25,7 @@ def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int
         embed_dim: D.
         grid: cells along each axis.
         num_prefix_tokens: T, rows of zeros at the front.
+        rows_first: the axes share the channels in their own order, the row first (CAE).
 
     Raises:
         UsageError: `embed_dim` is odd, or too small for a pair of channels on each axis.
@@ -36,7 +39,7 @@ def sincos_pos_embed(embed_dim: int, grid: Sequence[int], num_prefix_tokens: int
     pairs, left = divmod(embed_dim // 2, rank)
     axes = np.meshgrid(*(np.arange(side, dtype=np.float64) for side in grid), indexing="ij")
     parts = []
-    for number, axis in enumerate(reversed(axes)):
+    for number, axis in enumerate(axes if rows_first else reversed(axes)):
         bands = pairs + (number < left)
         angle = axis.reshape(-1, 1) * (1.0 / 10000 ** (np.arange(bands, dtype=np.float64) / bands))
         parts += [np.sin(angle), np.cos(angle)]

@@ -48,6 +48,7 @@ def check_decoder(
         _require(level.grad is not None and level.grad.abs().sum() > 0, "the gradient reaches the encoder")
     few = replace(plan, ids_predict=plan.ids_predict[:, :2])
     number = _asked(few, stream).shape[1]
+    latent = latent[:, :2] if _continues(decoder) else latent
     _require(decoder(latent, few, **options).shape == (3, number, out_dim), "fewer patches can be asked for")
     _check_padding(decoder, layout, encoder_dim, prefix, stream)
     _check_form(decoder)
@@ -59,10 +60,16 @@ def _asked(plan: MaskPlan, stream: str | None) -> Tensor:
     return torch.ones_like(own.ids_predict, dtype=torch.bool) if own.weight is None else own.weight > 0
 
 
+def _continues(decoder: nn.Module) -> bool:
+    """Whether a decoder reads the predictions (B, M, D) of another one."""
+    return "predicted" in getattr(decoder, "reads", ("visible",))
+
+
 def _latent(decoder: nn.Module, plan: MaskPlan, encoder_dim: int, prefix: int) -> tuple[Any, list[Tensor]]:
     """Return what the decoder reads, tokens (B, T + N, D) or a list of those of its layers, and all of them."""
     generator = torch.Generator().manual_seed(0)
     seen = plan.num_keep if "visible" in getattr(decoder, "reads", ("visible",)) else plan.layout.length
+    prefix, seen = (0, plan.ids_predict.shape[1]) if _continues(decoder) else (prefix, seen)
     layers = getattr(decoder, "layers", None)
     levels = [
         torch.randn(3, prefix + seen, encoder_dim, generator=generator, requires_grad=True) for _ in layers or [None]

@@ -12,6 +12,8 @@ from maetool.decoders import (
     CrossViewDecoder,
     LinearDecoder,
     PredictorDecoder,
+    RefiningDecoder,
+    RegressorDecoder,
     TransformerDecoder,
     VisibleDecoder,
 )
@@ -38,6 +40,8 @@ def make(kind, grid, **options):
     torch.manual_seed(0)
     if kind in (LinearDecoder, VisibleDecoder):
         return kind(D, P)
+    if kind in (RefiningDecoder, RegressorDecoder):  # as wide as what they read
+        return kind(D, P, grid, depth=2, num_heads=2, **options)
     more = {"num_layers": 2} if kind is CrossAttentionDecoder else {}
     return kind(D, P, grid, **more, **SMALL, **options)
 
@@ -45,10 +49,44 @@ def make(kind, grid, **options):
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize(
     "kind",
-    [TransformerDecoder, PredictorDecoder, CrossViewDecoder, CrossAttentionDecoder, LinearDecoder, VisibleDecoder],
+    [
+        *(TransformerDecoder, PredictorDecoder, CrossViewDecoder, CrossAttentionDecoder, LinearDecoder, VisibleDecoder),
+        *(RegressorDecoder, RefiningDecoder),
+    ],
 )
 def test_every_rank(kind, rank):
     check_decoder(make(kind, GRIDS[rank]), D, P, GRIDS[rank])
+
+
+@pytest.mark.parametrize("pos_embed", ["sincos_rows", "learned", "flat", "separable", "rotary", "none"])
+def test_predictions_are_refined_among_themselves_and_without_padding(pos_embed):
+    decoder = shaken(make(RefiningDecoder, (3, 4), pos_embed=pos_embed))
+    scores = torch.rand(3, 12, generator=torch.Generator().manual_seed(0))
+    plan, pred = MaskPlan.from_scores(scores, torch.tensor([4, 8, 12]), (3, 4)), torch.randn(3, 8, D)
+    own = plan.weight[1] > 0
+    alone = MaskPlan.from_scores(scores[1:2], 8, (3, 4))
+    out = decoder(pred, plan)
+    assert torch.allclose(out[1:2, own], decoder(pred[1:2, own], alone), atol=1e-5)
+    assert out.isfinite().all()  # also of a sample that predicts nothing
+    larger = MaskPlan.from_scores(torch.rand(2, 30), 6, (5, 6))
+    assert decoder(torch.randn(2, 24, D), larger).shape == (2, 24, P)
+
+
+@pytest.mark.parametrize("pos_embed", ["sincos_rows", "learned", "flat", "separable"])
+def test_a_regressor_has_any_table_and_sees_the_other_queries(pos_embed):
+    decoder = shaken(make(RegressorDecoder, (3, 4), pos_embed=pos_embed))
+    check_decoder(decoder, D, P, (3, 4))
+    larger = MaskPlan.from_scores(torch.rand(2, 30), 6, (5, 6))
+    latent = torch.randn(2, 7, D)
+    few = replace(larger, ids_predict=larger.ids_predict[:, :3])
+    assert not torch.allclose(decoder(latent, few), decoder(latent, larger)[:, :3], atol=1e-3)
+    prefix = latent.clone()
+    prefix[:, 0] += 1  # which it does not read
+    assert torch.equal(decoder(prefix, larger), decoder(latent, larger))
+    with pytest.raises(UsageError, match="pos_embed is 'rotary', but RegressorDecoder adds"):
+        make(RegressorDecoder, (3, 4), pos_embed="rotary")
+    with pytest.raises(UsageError, match="the predictions are 12 wide, but the target has 10"):
+        make(RegressorDecoder, (3, 4), output=False)
 
 
 @pytest.mark.parametrize("kind", [TransformerDecoder, PredictorDecoder, CrossViewDecoder])

@@ -55,6 +55,56 @@ def test_a_task_at_visible_patches_is_about_them():
     assert torch.allclose(task(model.encoder(images, plan), seen, None)["loss"], wanted, rtol=1e-4)
 
 
+CHAINED = {
+    "reads": "main",
+    "decoder": {"type": "RefiningDecoder", "depth": 1, "num_heads": 2},
+    "target": PIXELS,
+    "head": {"type": "RegressionHead"},
+}
+REGRESSED = {
+    "decoder": {"type": "RegressorDecoder", "depth": 1, "num_heads": 2, "output": False},
+    "target": {"type": "MomentumFeatureTarget", "momentum": 0.0, "schedule": "constant", "sees": "predicted"},
+}
+
+
+def test_a_task_may_read_what_the_main_decoder_predicts():
+    torch.manual_seed(0)
+    model = MODELS.build({**tiny_config(**REGRESSED), "tasks": {"pixels": CHAINED}, "weight": 2.0})
+    batch = prepared(model)
+    plan = model.make_plan(**batch)
+    pred = model.decoder(model.encoder(batch["images"], plan), plan)
+    task = model.tasks["pixels"]
+    pixels = plan.take_predicted(patchify(batch["images"], (8, 4)))
+    losses = model(**batch, plan=plan)
+    assert torch.allclose(losses["pixels"], (task.decoder(pred, plan) - pixels).square().mean())
+    assert torch.allclose(losses["loss"], 2 * losses["main"] + losses["pixels"])
+    losses["loss"].backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert model.decoders == [model.decoder] == list(model.decoders_of(None).values())
+    assert len(model.val_step(tiny_batch())) == 4
+
+
+@pytest.mark.parametrize(
+    ("task", "weight", "words"),
+    [
+        ({**CHAINED, "reads": "decoder"}, 1.0, "reads='decoder', but it must be"),
+        ({**CHAINED, "at": "all"}, 1.0, 'task own reads what the main decoder predicts.*set its at="planned"'),
+        ({**CHAINED, "reads": "encoder"}, 1.0, "reads predictions, but in the task own it gets the encoder's tokens"),
+        (
+            {**MIMIC, "at": "planned", "decoder": {"type": "TransformerDecoder"}, "reads": "main"},
+            1.0,
+            'reads="encoder"',
+        ),
+        (CHAINED, 0.0, "weight is 0.0, but must be a number above 0"),
+        (None, 2.0, "model.weight is 2.0, but there are no tasks"),
+    ],
+)
+def test_chains_that_cannot_be_are_refused(task, weight, words):
+    with pytest.raises(UsageError, match=words) as info:
+        MODELS.build({**tiny_config(**REGRESSED), "tasks": {"own": task} if task else {}, "weight": weight})
+    assert "\n" not in str(info.value)
+
+
 def test_predicting_chooses_the_patches():
     plan = MaskPlan.from_scores(torch.rand(3, 16), 4, (2, 8), weight=torch.rand(3, 16))
     assert plan.predicting("planned") is plan

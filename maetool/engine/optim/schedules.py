@@ -96,8 +96,8 @@ class WarmupCosineLR(WarmupSchedule):
 
     `lr(e) = start + (base - start) * e / warmup` for `e < warmup`, else
     `min_lr + (base - min_lr) * 0.5 * (1 + cos(pi * (e - warmup) / (epochs - warmup)))`, with `base` the rate of each
-    parameter group. All of it, `min_lr` and `start_lr` too, is scaled by the `lr_scale` of a group that has one, as with
-    layer decay.
+    parameter group. All of it, `min_lr` and `start_lr` too, is scaled by the `lr_scale` of a group that has one, as
+    with layer decay.
     Source: `util/lr_sched.py` of facebookresearch/mae.
 
     Args:

@@ -1,0 +1,163 @@
+"""A decoder whose mask tokens ask the visible tokens and each other, and become tokens like the encoder's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from maetool.annotations import Count, Positive
+from maetool.errors import UsageError
+from maetool.layers import CrossAttention, LayerNorm, Mlp, call_linear, check_heads, init_as_mae
+from maetool.layers.block import LayerScale
+from maetool.layers.drop_path import DropPath
+from maetool.layers.positions import PosEmbed
+from maetool.ops.patches import take_tokens
+from maetool.registry import DECODERS
+from maetool.structures import MaskPlan
+
+from .places import PlacedDecoder, check_no_groups
+
+
+class RegressorBlock(nn.Module):
+    """Cross-attention over the visible tokens and the queries themselves, then a hidden layer.
+
+    Queries, keys and values have a norm each; positions are added to queries and keys only. The residual of the hidden
+    layer is its normalised input.
+
+    Args:
+        embed_dim: D.
+        num_heads: attention heads.
+        mlp_ratio: width of the hidden layer over D.
+        drop_path: share of the samples for which a branch is left out in training.
+        layer_scale: where the factors of the two branches' channels begin; None, there are none.
+    """
+
+    def __init__(
+        self, embed_dim: int, num_heads: int, mlp_ratio: float, drop_path: float, layer_scale: float | None
+    ) -> None:
+        super().__init__()
+        self.norm_q, self.norm_k, self.norm_v, self.norm2 = (LayerNorm(embed_dim) for _ in range(4))
+        self.cross_attn = CrossAttention(embed_dim, embed_dim, num_heads)
+        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
+        scales = [nn.Identity() if layer_scale is None else LayerScale(embed_dim, layer_scale) for _ in range(2)]
+        self.ls1, self.ls2 = scales
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor, seen: Tensor, places: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Return the queries x (B, M, D) after the block.
+
+        Args:
+            x: (B, M, D).
+            seen: tokens (B, V, D), asked beside x.
+            places: positions (B, V + M, D) of both.
+            keep: bool (B, V + M), False = padding.
+        """
+        memory = torch.cat([seen, x], dim=1)
+        queries, keys = self.norm_q(x + places[:, seen.shape[1] :]), self.norm_k(memory + places)
+        found = self.cross_attn(queries, keys, keep, values=self.norm_v(memory))
+        x = self.norm2(x + self.drop_path(self.ls1(found)))
+        return x + self.drop_path(self.ls2(self.mlp(x)))
+
+
+@DECODERS.register_module()
+class RegressorDecoder(PlacedDecoder):
+    """Mask tokens of the predicted patches ask the visible patches and each other, as wide as the encoder.
+
+    Without a map at the end it predicts tokens of the encoder's own kind, from which a task with `reads="main"` can
+    predict more. The prefix is not read. Source: CAE's latent contextual regressor (Atten4Vis/CAE,
+    `models/modeling_cae_helper.py`).
+
+    Args:
+        encoder_dim: D.
+        out_dim: P, numbers to predict for each patch.
+        grid: such as (h, w), or one number for a square: the grid that is trained on. Other grids work too.
+        num_prefix_tokens: T.
+        depth: number of blocks.
+        num_heads: attention heads of a block.
+        mlp_ratio: width of a block's hidden layer over D.
+        drop_path_rate: drop path of the last block; it rises linearly from 0.
+        layer_scale: where learned factors of the channels of each branch begin; None, there are none.
+        pos_embed: a table that is added, see `maetool.layers.positions.add_positions`.
+        output: end with a linear map to P; without it P must be D, and the normalised tokens are the predictions.
+
+    Raises:
+        UsageError: sizes that do not divide, positions that are no table, or another P than D without a map.
+    """
+
+    reads = ("visible", "blank")
+
+    def __init__(
+        self,
+        encoder_dim: int,
+        out_dim: int,
+        grid: int | Sequence[int],
+        num_prefix_tokens: int = 1,
+        depth: Count = 4,
+        num_heads: Count = 12,
+        mlp_ratio: Positive = 4.0,
+        drop_path_rate: float = 0.0,
+        layer_scale: float | None = None,
+        pos_embed: PosEmbed = "sincos",
+        output: bool = True,
+    ) -> None:
+        super().__init__()
+        check_heads(encoder_dim, num_heads)
+        if pos_embed in ("rotary", "none"):
+            raise UsageError(
+                f"pos_embed is {pos_embed!r}, but RegressorDecoder adds positions to its queries: take 'sincos', "
+                "'sincos_rows' or 'learned'."
+            )
+        if not output and out_dim != encoder_dim:
+            raise UsageError(
+                f"output is False, so that the predictions are {encoder_dim} wide, but the target has {out_dim}: set "
+                "output=True, or take the features of an encoder of the same width."
+            )
+        self.embed_dim, self.num_prefix_tokens, self.head_dim = encoder_dim, num_prefix_tokens, encoder_dim // num_heads
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, encoder_dim))
+        self._add_places(pos_embed, grid, None)
+        rates = [drop_path_rate * i / max(1, depth - 1) for i in range(depth)]
+        self.blocks = nn.ModuleList(
+            RegressorBlock(encoder_dim, num_heads, mlp_ratio, rate, layer_scale) for rate in rates
+        )
+        self.norm = LayerNorm(encoder_dim)
+        self.pred = nn.Linear(encoder_dim, out_dim) if output else nn.Identity()
+        init_as_mae(self)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {"depth": 2, "num_heads": 2}
+
+    def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
+        """Return predictions (B, M, P) at `plan.ids_predict`.
+
+        Args:
+            latent: tokens (B, T + V, D), prefix first.
+            plan: of the batch.
+
+        Raises:
+            UsageError: the plan has groups that are predicted separately.
+        """
+        check_no_groups(plan, self)
+        seen = latent[:, self.num_prefix_tokens :]
+        x = self.mask_token.to(latent.dtype).expand(*plan.ids_predict.shape, -1)
+        places = self._places(plan)
+        assert places is not None
+        ids = torch.cat([plan.ids_keep, plan.ids_predict], dim=1) + self.num_prefix_tokens
+        places = take_tokens(places.expand(len(latent), -1, -1), ids)  # (B, V + M, D)
+        keep = _kept(plan)
+        for block in self.blocks:
+            x = block(x, seen, places, keep)
+        return call_linear(self.pred, self.norm(x)) if isinstance(self.pred, nn.Linear) else self.norm(x)
+
+
+def _kept(plan: MaskPlan) -> Tensor | None:
+    """Return which visible tokens and queries are no padding, bool (B, V + M); None is all."""
+    if plan.keep_valid is None and plan.weight is None:
+        return None
+    asked = torch.ones_like(plan.ids_predict, dtype=torch.bool) if plan.weight is None else plan.weight > 0
+    if plan.keep_valid is None:
+        return pad(asked, (plan.num_keep, 0), value=True)
+    return torch.cat([plan.keep_valid, asked], dim=1)
