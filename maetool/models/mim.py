@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from maetool.annotations import Positive
 from maetool.errors import UsageError
 from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS, TEACHERS
 from maetool.structures import MaskPlan
@@ -32,16 +31,14 @@ class MaskedImageModel(ReconstructingModel):
     Args:
         masker, encoder, decoder, target, head: configs, or modules that are built already.
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
-        advisors: name to config or module, from images (B, C, H, W) to numbers (B, L), for maskers that look at more
-            than a grid; see `Masker.needs`.
+        advisors: name to config or module, from images (B, C, H, W) to numbers (B, L); see `Masker.needs`.
         tasks: name to what else is predicted, a decoder, a head and further arguments of `PredictionTask`.
         teacher: config or module; what it gives, maskers and targets name in their `needs`. See `Teacher`.
         corruption: config or module that changes the pixels which the encoder sees; see `Corruption`.
         at: which patches are predicted: those "planned", "visible" or "all".
         view: name of the view that is masked, where a batch is a mapping of views; None, it is not.
         context: name of another view, which the encoder sees whole for a decoder that takes a memory.
-        masker_weight: of the loss of a masker that has one, where that of `head` has 1.
-        weight: of the loss of `head` beside those of `tasks`.
+        masker_weight, weight: of the loss of a masker that has one, and of that of `head` beside those of `tasks`.
 
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
@@ -68,7 +65,7 @@ class MaskedImageModel(ReconstructingModel):
         view: str | None = None,
         context: str | None = None,
         masker_weight: float = 1.0,
-        weight: Positive = 1.0,
+        weight: float = 1.0,
     ) -> None:
         encoder = ENCODERS.build(encoder)
         facts = facts_of(encoder)

@@ -173,10 +173,10 @@ def check_chain(model: Any) -> None:
 
     Raises:
         UsageError: they are for others, a decoder reads something else than what it gets, or the model's own loss has a
-            weight without any tasks.
+            weight that is not positive, or has one without any tasks.
     """
-    if model.weight != 1 and not model.tasks:
-        raise UsageError(f"model.weight is {model.weight!r}, but there are no tasks to weigh against: leave it out.")
+    if not model.weight > 0 or (model.weight != 1 and not model.tasks):
+        raise UsageError(f"model.weight is {model.weight!r}, but must be positive, and is for models with tasks only.")
     for name, task in model.tasks.items():
         chained, reads = task.reads == "main", "predicted" in getattr(task.decoder, "reads", ("visible",))
         if chained != reads:

@@ -95,8 +95,8 @@ def test_a_task_may_read_what_the_main_decoder_predicts():
             1.0,
             'reads="encoder"',
         ),
-        (CHAINED, 0.0, "weight is 0.0, but must be a number above 0"),
-        (None, 2.0, "model.weight is 2.0, but there are no tasks"),
+        (CHAINED, 0.0, "model.weight is 0.0, but must be positive"),
+        (None, 2.0, "model.weight is 2.0, but must be positive, and is for models with tasks only"),
     ],
 )
 def test_chains_that_cannot_be_are_refused(task, weight, words):
