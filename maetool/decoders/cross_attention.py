@@ -17,10 +17,9 @@ from maetool.layers import (
     check_heads,
     find_layers,
     init_as_mae,
-    is_plain,
+    mix_layers,
     pre_norm,
 )
-from maetool.ops.cpu import autocast_dtype
 from maetool.ops.geometry import rank_of, to_size
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
 from maetool.positions import keep_positions
@@ -136,9 +135,4 @@ class CrossAttentionDecoder(nn.Module):
         Args:
             latent: the tokens (B, N, D) of each of `layers`.
         """
-        if not is_plain(self.mix, nn.Linear):
-            return self.mix(torch.stack(list(latent), dim=-1)).unbind(-1)
-        # One product for all blocks; layers come first, so that nothing is transposed.
-        dtype = autocast_dtype(latent[0]) or latent[0].dtype  # rounded before they are stacked: half the copy
-        stacked = torch.stack([tokens.to(dtype) for tokens in latent]).flatten(1)  # (k, B * N * D)
-        return (self.mix.weight.to(dtype) @ stacked).unflatten(1, latent[0].shape).unbind(0)
+        return mix_layers(self.mix, latent)

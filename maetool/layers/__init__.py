@@ -8,6 +8,7 @@ from .calls import call_gelu_linear, call_linear, call_norm_linear, is_plain
 from .drop_path import DropPath
 from .embed import PatchEmbed, embed_patches, words_of
 from .init import init_as_mae
+from .mixture import mix_layers
 from .mlp import Mlp
 from .norm import LayerNorm, LayerNorm2d, RMSNorm
 from .stack import find_layers, run_blocks, run_blocks_at
@@ -32,6 +33,7 @@ __all__ = [
     "find_layers",
     "init_as_mae",
     "is_plain",
+    "mix_layers",
     "pre_norm",
     "run_blocks",
     "run_blocks_at",

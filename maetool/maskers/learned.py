@@ -12,7 +12,7 @@ from maetool.annotations import Count
 from maetool.errors import UsageError
 from maetool.layers import Block, init_as_mae
 from maetool.ops.geometry import format_size, rank_of, to_size
-from maetool.ops.random import KeyedRandom
+from maetool.ops.random import KeyedRandom, weighted_order
 from maetool.registry import MASKERS
 from maetool.structures import Layout, MaskPlan
 
@@ -79,9 +79,7 @@ class AdaptiveMasker(Masker):
             )
         logits = self.logits(self.block(clues["tokens"] + self.pos_embed))[..., 0].float().nan_to_num()  # (B, L)
         log_probs = functional.log_softmax(logits, dim=1)
-        # The largest of log-probabilities with Gumbel noise are a draw without replacement (Gumbel top-k).
-        gumbel = -(-rng.order(layout.length).double().clamp(min=2**-25).log()).log()
-        scores = -(log_probs.detach() + gumbel)
+        scores = weighted_order(rng, log_probs.detach())
         plan = MaskPlan.from_scores(scores, self.num_keep(layout.grid), layout, self.num_predict(layout.grid), weight)
         # The published loss takes no probability for smaller than float32 tells from 0.
         return replace(plan, aux={"log_probs": log_probs.clamp(min=_LEAST)})

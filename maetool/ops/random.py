@@ -121,3 +121,16 @@ class KeyedRandom:
             return self.uniform(*shape)
         ranks = _shift(self.bits(length), 1).argsort(dim=1).argsort(dim=1)
         return (ranks.float() / length).view(-1, *shape)
+
+
+def weighted_order(rng: Any, log_weights: Tensor) -> Tensor:
+    """Return scores, float64 (B, L), whose ascending order is a draw without replacement (Gumbel top-k).
+
+    Among those that are left each is drawn next with a probability in proportion to its weight.
+
+    Args:
+        rng: random numbers of each of the B rows, a `KeyedRandom`.
+        log_weights: logarithms of the weights, (B, L).
+    """
+    gumbel = -(-rng.order(log_weights.shape[1]).double().clamp(min=2**-25).log()).log()
+    return -(log_weights + gumbel)
