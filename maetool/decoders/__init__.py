@@ -3,6 +3,7 @@
 from maetool._lazy import lazily
 
 _PLACES = {
+    "branch": ("BranchDecoder",),
     "class_bottleneck": ("ClassBottleneckDecoder",),
     "codebook": ("CodebookDecoder",),
     "cross_attention": ("CrossAttentionDecoder",),

@@ -83,12 +83,18 @@ class ClassBottleneckDecoder(nn.Module):
         # Modules of others are kept in tuples, where they are not registered a second time.
         self._encoder = (encoder,) if block == "beit" and hasattr(encoder, "shared_positions") else ()
         self._output = _shared_output(encoder_norm, main_decoder, out_dim) if share_output else ()
+        self._main = (main_decoder,) if share_output else ()
         if not share_output:
             self.norm, self.pred = LayerNorm(encoder_dim), nn.Linear(encoder_dim, out_dim)
         init_as_mae(self)
         if block == "beit":
             _init_as_beit(self, self.layers[0])
             self._check_positions(num_heads)
+
+    @property
+    def main_decoder(self) -> Any:
+        """The decoder whose map is shared, or None; a copy of this one uses the map of the copy of that one."""
+        return self._main[0] if self._main else None
 
     def _check_positions(self, num_heads: int) -> None:
         positions = self._positions()

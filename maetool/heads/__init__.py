@@ -5,6 +5,7 @@ from maetool._lazy import lazily
 _PLACES = {
     "classification": ("ClassificationHead",),
     "contrastive": ("ContrastiveHead",),
+    "ranking": ("RankingHead",),
     "regression": ("RegressionHead",),
     "segmentation": ("FCNHead", "LinearMapHead", "UPerHead"),
     "streams": ("StreamHead",),

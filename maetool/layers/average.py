@@ -11,30 +11,43 @@ from maetool.errors import UsageError
 Schedule = Literal["cosine", "linear", "constant"]
 
 
-def check_momentum(momentum: float, schedule: str = "cosine") -> None:
+def check_momentum(momentum: float, schedule: str = "cosine", final: float = 1.0, until: float = 1.0) -> None:
     """Check the arguments of `momentum_at`.
 
     Raises:
-        UsageError: a momentum outside [0, 1], or an unknown schedule.
+        UsageError: a momentum outside [0, 1], an unknown schedule, a `final` momentum below the first or above 1,
+            `until` outside (0, 1], or either with a constant momentum.
     """
     if not 0 <= momentum <= 1:
         raise UsageError(f"momentum is {momentum!r}, but must be from 0 (a copy) to 1 (never moves).")
     if schedule not in ("cosine", "linear", "constant"):
         raise UsageError(f'schedule is {schedule!r}, but must be "cosine", "linear" or "constant".')
+    if not momentum <= final <= 1 or not 0 < until <= 1:
+        raise UsageError(
+            f"The momentum ends at {final!r} when {until!r} of training is over, but must end from {momentum} to 1, "
+            "and when a share above 0 and at most 1 is over."
+        )
+    if schedule == "constant" and (final, until) != (1.0, 1.0):
+        raise UsageError('A "constant" momentum has no end: leave it out, or set schedule="linear" or "cosine".')
 
 
-def momentum_at(progress: float, momentum: float, schedule: Schedule = "cosine") -> float:
+def momentum_at(
+    progress: float, momentum: float, schedule: Schedule = "cosine", final: float = 1.0, until: float = 1.0
+) -> float:
     """Return the share of an average that stays in a step, `progress` of training in [0, 1] being over.
 
-    It rises from `momentum` to 1 by half a cosine (BYOL), linearly (I-JEPA), or stays constant.
+    It rises from `momentum` to `final` by half a cosine (BYOL), linearly (I-JEPA), or stays constant.
 
     Args:
         progress: the fraction of training that is over, in [0, 1].
         momentum: the share at the start, in [0, 1].
         schedule: "cosine", "linear" or "constant".
+        final: the share that it rises to, in [momentum, 1].
+        until: the fraction of training, in (0, 1], after which it stays at `final`.
     """
+    progress = min(progress / until, 1.0)
     rest = {"cosine": (1 + math.cos(math.pi * progress)) / 2, "linear": 1 - progress, "constant": 1.0}[schedule]
-    return 1 - (1 - momentum) * rest
+    return final - (final - momentum) * rest
 
 
 @torch.no_grad()

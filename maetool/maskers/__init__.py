@@ -6,6 +6,7 @@ _PLACES = {
     "base": ("Masker",),
     "color": ("ColorNoiseMasker",),
     "combined": ("GivenMasker", "MixedMasker", "ScheduledMasker"),
+    "hard": ("HardPatchMasker",),
     "learned": ("AdaptiveMasker", "ChangeMasker"),
     "predicting": ("AlsoVisibleMasker", "MultiBlockMasker"),
     "random": ("RandomMasker",),

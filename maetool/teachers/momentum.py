@@ -27,12 +27,15 @@ class MomentumTeacher(Teacher):
         encoder: the encoder that is trained; the model hands it over.
         layers: whose tokens are "features", see `Teacher`.
         momentum: share of the average that stays in a step, at the beginning.
-        schedule: how it rises to 1: by half a "cosine" (BYOL), "linear" (I-JEPA), or "constant", it does not.
+        schedule: how it rises: by half a "cosine" (BYOL), "linear" (I-JEPA), or "constant", it does not.
+        final_momentum: what it rises to.
+        until: share of training, in (0, 1], after which it has arrived there (HPM).
         predicts: name of a task of the model, or "main", whose decoder is averaged too: the teacher then also gives
             "losses" (B, L), the mean over P of what this decoder predicts for every patch of a whole batch (HPM).
 
     Raises:
-        UsageError: a momentum outside [0, 1], an unknown schedule or task, or layers that there are not.
+        UsageError: a momentum or an end of it outside [0, 1], an unknown schedule or task, or layers that there are
+            not.
     """
 
     def __init__(
@@ -42,10 +45,13 @@ class MomentumTeacher(Teacher):
         momentum: float = 0.996,
         schedule: Schedule = "cosine",
         predicts: str | None = None,
+        final_momentum: float = 1.0,
+        until: float = 1.0,
     ) -> None:
-        check_momentum(momentum, schedule)
+        check_momentum(momentum, schedule, final_momentum, until)
         super().__init__(deepcopy(encoder), layers)
         self.momentum, self.schedule, self.predicts = momentum, schedule, predicts
+        self.final_momentum, self.until = final_momentum, until
         if predicts is not None:
             self.gives = (*self.gives, "losses")
 
@@ -56,13 +62,20 @@ class MomentumTeacher(Teacher):
         return {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
 
     def attach(self, model: nn.Module) -> None:
-        """Copy the decoder that `predicts` names, once the model has it.
+        """Copy the decoder that `predicts` names, once the model has it, and what it shares with others.
 
         Raises:
             UsageError: the model has no such task.
         """
         if self.predicts is not None:
-            self.decoder = deepcopy(self._trained_decoder(model)).requires_grad_(False).eval()
+            decoder = self._trained_decoder(model)
+            # So that a copy that uses a module of the encoder, or of the model's decoder, uses that of the average.
+            trained = model.get_submodule("encoder").modules()
+            copies: dict[int, Any] = {id(one): own for one, own in zip(trained, self.encoder.modules(), strict=True)}
+            main: Any = getattr(decoder, "main_decoder", None)
+            if main is not None:
+                self.main_decoder = deepcopy(main, copies).requires_grad_(False).eval()
+            self.decoder = deepcopy(decoder, copies).requires_grad_(False).eval()
 
     def start(self, model: nn.Module) -> None:
         """Copy the weights of the model; called once, when the weights that training begins with are in."""
@@ -71,7 +84,7 @@ class MomentumTeacher(Teacher):
 
     def after_step(self, model: nn.Module, progress: float) -> None:
         """Follow the model; called after each optimiser step, `progress` of training in [0, 1] being over."""
-        stays = momentum_at(progress, self.momentum, self.schedule)
+        stays = momentum_at(progress, self.momentum, self.schedule, self.final_momentum, self.until)
         for average, trained in self._pairs(model):
             move_average(average, trained, stays)
 
@@ -91,6 +104,8 @@ class MomentumTeacher(Teacher):
 
     def _pairs(self, model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
         pairs = [(self.encoder, model.get_submodule("encoder"))]
+        if hasattr(self, "main_decoder"):
+            pairs.append((self.main_decoder, model.get_submodule("decoder")))
         return [*pairs, (self.decoder, self._trained_decoder(model))] if self.predicts is not None else pairs
 
     def _trained_decoder(self, model: nn.Module) -> nn.Module:

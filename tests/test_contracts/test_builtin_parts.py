@@ -40,6 +40,7 @@ CODES = {
     **{name: FACTS[name] for name in ("embed_dim", "num_heads", "depth")},
 }
 NEEDED = {
+    "BranchDecoder": {"depth": 1, "main_decoder": build_part(INNER, DECODERS, FACTS)},
     "CodebookDecoder": {"decoder": INNER, "encoder": build_part(CODES, ENCODERS), "facts": FACTS},
     "LayerFusionDecoder": {"layers": [0, 2], "decoder": INNER, "facts": FACTS},
     "SwinTransformer": {**SWIN, "embed_dim": 8},

@@ -76,6 +76,17 @@ def test_the_average_starts_as_the_model_and_follows_it(schedule, stays):
     assert torch.allclose(model.teacher.encoder.norm.weight, torch.tensor(3.0 + 2.0 * (1 - stays)))
 
 
+def test_a_momentum_may_arrive_early_and_below_1():
+    teacher = {"type": "MomentumTeacher", "momentum": 0.5, "schedule": "linear", "final_momentum": 0.75, "until": 0.5}
+    for progress, stays in ((0.25, 0.625), (0.5, 0.75), (0.9, 0.75)):
+        model = tiny_model(**{**SHARED, "teacher": teacher})
+        start_parts(model)
+        with torch.no_grad():
+            model.encoder.norm.weight.fill_(2.0)
+        parts_after_step(model, progress)
+        assert torch.allclose(model.teacher.encoder.norm.weight, torch.tensor(2.0 - stays))
+
+
 HARD = {
     "decoder": {"type": "TransformerDecoder", "embed_dim": 16, "depth": 1, "num_heads": 2},
     "target": {"type": "ErrorTarget"},
@@ -112,6 +123,25 @@ def test_a_decoder_that_predicts_the_errors_is_averaged_and_hides_what_is_hard()
     assert (predicted.masked_fill(~plan.mask, 9).amin(1) >= predicted.masked_fill(plan.mask, -9).amax(1)).all()
 
 
+def test_copies_of_decoders_use_what_is_copied_with_them():
+    """What a decoder uses of the encoder, or of the model's decoder, is the average's in its copy."""
+    fused = {"type": "LayerFusionDecoder", "layers": [1, 2], "decoder": HARD["decoder"]}
+    model = tiny_model(teacher={"type": "MomentumTeacher", "predicts": "main"}, decoder=fused)
+    assert model.teacher.decoder.encoder_norm is model.teacher.encoder.norm
+    branch = {**HARD, "decoder": {"type": "BranchDecoder", "depth": 1}, "head": {"type": "RankingHead"}}
+    parts = {"teacher": {"type": "MomentumTeacher", "predicts": "hard", "momentum": 0.5, "schedule": "constant"}}
+    model = tiny_model(**parts, masker={"type": "HardPatchMasker"}, tasks={"hard": branch})
+    start_parts(model)
+    assert model.teacher.decoder.main_decoder is model.teacher.main_decoder
+    with torch.no_grad():
+        model.teacher.main_decoder.embed.bias.fill_(1.0)
+        model.decoder.embed.bias.fill_(3.0)
+    parts_after_step(model, 0.5)
+    assert model.teacher.decoder.main_decoder.embed.bias.eq(2.0).all()
+    model(**prepared(model))["loss"].backward()
+    assert model.decoder.embed.weight.grad.abs().sum() > 0
+
+
 def test_a_frozen_teacher_sees_images_as_it_was_trained():
     encoder = {**tiny_config()["encoder"], "img_size": (32, 64), "patch_size": (16, 8)}
     stats = {"teacher_mean": (0.0,) * 3, "teacher_std": (255.0,) * 3}
@@ -140,6 +170,15 @@ def test_weights_of_the_teacher_travel():
         ({"masker": {"type": HardMasker}, "teacher": SHARED["teacher"]}, "a teacher that gives features, attention"),
         ({"teacher": {"type": "MomentumTeacher", "momentum": 1.5}}, "momentum is 1.5"),
         ({"teacher": {"type": "MomentumTeacher", "schedule": "step"}}, "schedule is 'step'"),
+        ({"teacher": {"type": "MomentumTeacher", "final_momentum": 0.9}}, "ends at 0.9 when 1.0 of training is over"),
+        (
+            {"teacher": {"type": "MomentumTeacher", "schedule": "constant", "until": 0.5}},
+            ".constant. momentum has no end",
+        ),
+        ({"decoder": {"type": "BranchDecoder"}}, "which is NoneType: use it in one of model.tasks"),
+        ({"tasks": {"hard": {**HARD, "decoder": {"type": "BranchDecoder", "num_heads": 3}}}}, "3 heads"),
+        ({"masker": {"type": "HardPatchMasker", "hard_share": (0.0, 1.5)}}, "hard_share is .0.0, 1.5."),
+        ({"masker": {"type": "HardPatchMasker"}}, "needs losses"),
         ({"teacher": {"type": "MomentumTeacher", "predicts": "hard"}}, "the model predicts main"),
         ({"teacher": {"type": "MomentumTeacher", "layers": [9]}}, "has the layers 0"),
         ({"target": {"type": "ErrorTarget"}}, "ErrorTarget needs errors"),
