@@ -3,6 +3,7 @@
 from maetool._lazy import lazily
 
 _PLACES = {
+    "alignment": ("AlignmentDecoder",),
     "branch": ("BranchDecoder",),
     "class_bottleneck": ("ClassBottleneckDecoder",),
     "codebook": ("CodebookDecoder",),

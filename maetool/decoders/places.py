@@ -158,3 +158,16 @@ def check_prefix(number: int, predict_prefix: bool) -> None:
     """
     if predict_prefix and not number:
         raise UsageError("predict_prefix is True, but the encoder has no class token to predict: set it to False.")
+
+
+def take_seen(tokens: Tensor, plan: MaskPlan, num_prefix_tokens: int, predicted_prefix: int) -> Tensor:
+    """Return the tokens to predict of what the encoder saw, the prefix first, (B, predicted_prefix + M, D).
+
+    Args:
+        tokens: (B, T + V, D), prefix first.
+        plan: of the batch; the patches to predict are visible.
+        num_prefix_tokens: T.
+        predicted_prefix: how many of the T prefix tokens are predicted.
+    """
+    patches = plan.take_seen(tokens[:, num_prefix_tokens:])  # (B, M, D)
+    return torch.cat([tokens[:, :predicted_prefix], patches], dim=1) if predicted_prefix else patches

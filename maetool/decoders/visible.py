@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from maetool.layers import call_linear, find_layers, init_as_mae
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
-from .places import check_prefix
+from .places import check_prefix, take_seen
 
 
 @DECODERS.register_module()
@@ -67,6 +66,4 @@ class VisibleDecoder(nn.Module):
             plan: of the batch.
         """
         tokens = latent if isinstance(latent, Tensor) else latent[0]
-        patches = plan.take_seen(tokens[:, self.num_prefix_tokens :])  # (B, M, D)
-        prefix = tokens[:, : self.predicted_prefix]
-        return call_linear(self.pred, torch.cat([prefix, patches], dim=1) if self.predicted_prefix else patches)
+        return call_linear(self.pred, take_seen(tokens, plan, self.num_prefix_tokens, self.predicted_prefix))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.ops.random import KeyedRandom
+from maetool.ops.random import KeyedRandom, weighted_order
 from maetool.registry import MASKERS
 from maetool.structures import Layout, MaskPlan
 
@@ -136,11 +136,14 @@ def _check(
 class AttentionMasker(VariableMasker):
     """Removes the patches that a teacher's class token attends to most, so that the task is harder.
 
-    Source: AttMask (gkakogeorgiou/attmask, `attmask.py`).
+    Or those that it attends to least. Source: AttMask (gkakogeorgiou/attmask, `attmask.py`); for "draw" MaskAlign
+    (OpenDriveLab/maskalign, `models_pretrain.py`), for "low" MR-MAE.
 
     Args:
-        ratios, unmasked, per: see `VariableMasker`; the ratio is rounded down.
-        choose: "high", the most attended; "low", the least; "hint", the most attended but for some of the very highest.
+        ratios, unmasked, per, round_up: see `VariableMasker`.
+        choose: "high", the most attended; "low", the least; "hint", the most attended but for some of the very highest;
+            "draw", what is left when the visible patches have been drawn one after the other, each with a probability
+            in proportion to the attention.
         hint: for "hint", the share of the patches, from the most attended on, of which a part as large as the ratio is
             shown again.
 
@@ -155,14 +158,15 @@ class AttentionMasker(VariableMasker):
         ratios: Sequence[float] = (0.1, 0.5),
         unmasked: float = 0.5,
         per: Literal["sample", "batch"] = "batch",
-        choose: Literal["high", "low", "hint"] = "hint",
+        choose: Literal["high", "low", "hint", "draw"] = "hint",
         hint: float = 0.1,
+        round_up: bool = False,
     ) -> None:
-        super().__init__(ratios, per=per, unmasked=unmasked)
-        if choose not in ("high", "low", "hint") or not 0 < hint <= ratios[0]:
+        super().__init__(ratios, per=per, unmasked=unmasked, round_up=round_up)
+        if choose not in ("high", "low", "hint", "draw") or not 0 < hint <= ratios[0]:
             raise UsageError(
-                f'choose is {choose!r} and hint {hint!r}, but must be "high", "low" or "hint", and above 0 and at most '
-                f"{ratios[0]}, the smallest ratio."
+                f'choose is {choose!r} and hint {hint!r}, but must be "high", "low", "hint" or "draw", and above 0 and '
+                f"at most {ratios[0]}, the smallest ratio."
             )
         self.choose, self.hint = choose, hint
 
@@ -171,6 +175,9 @@ class AttentionMasker(VariableMasker):
         length = layout.length
         attention = clues["attention"][:, :, 0, -length:].mean(dim=1)  # (B, L)
         ratio, removed = self.drawn(rng, length)
+        if self.choose == "draw":
+            scores = weighted_order(rng, attention.double().clamp(min=torch.finfo(torch.float32).tiny).log())
+            return self._planned(scores, removed, layout, weight)
         rank = attention.argsort(dim=1).argsort(dim=1)  # (B, L), the most attended have the highest
         if self.choose == "low":
             rank = length - 1 - rank
@@ -179,7 +186,15 @@ class AttentionMasker(VariableMasker):
             highest = rank >= length - int(self.hint * length + 1e-6)
             lot = torch.where(highest, rng.order(length), 2.0).argsort(dim=1).argsort(dim=1)
             rank, removed = torch.where(lot < shown[:, None], -1, rank), removed - shown
-        return MaskPlan.from_scores(rank.float(), length - removed, layout, removed, weight)
+        return self._planned(rank.float(), removed, layout, weight)
+
+    def _planned(self, scores: Tensor, removed: Tensor, layout: Layout, weight: Tensor | None) -> MaskPlan:
+        """Return the plan of scores (B, L), of which `removed` (B,) are removed and predicted."""
+        if self.low == self.high and not self.unmasked and self.choose != "hint":
+            # The same number of every sample, which is known without waiting for the device.
+            number = int(self.removed(torch.tensor(self.low, dtype=torch.float64), layout.length))
+            return MaskPlan.from_scores(scores, layout.length - number, layout, number, weight)
+        return MaskPlan.from_scores(scores, layout.length - removed, layout, removed, weight)
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **clues: Any) -> Tensor:
         """Refuse: the plan is not made of scores alone."""

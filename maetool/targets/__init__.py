@@ -4,13 +4,14 @@ from maetool._lazy import lazily
 
 _PLACES = {
     "errors": ("ErrorTarget",),
-    "features": ("FeatureTarget", "MomentumFeatureTarget", "TeacherFeatureTarget", "TeacherTarget"),
+    "features": ("FeatureTarget", "MomentumFeatureTarget", "TeacherTarget"),
     "hog": ("HOGTarget",),
     "ids": ("IdTarget",),
     "low_frequency": ("LowFrequencyTarget",),
     "picture": ("PictureTarget",),
     "pixel": ("PixelTarget",),
     "streams": ("StreamTarget",),
+    "token_features": ("TeacherFeatureTarget",),
     "tokens": ("TokenTarget",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

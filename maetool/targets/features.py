@@ -6,120 +6,20 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from maetool.annotations import Size
 from maetool.errors import UsageError
 from maetool.layers import find_layers
 from maetool.layers.average import Schedule, check_momentum, copy_weights, momentum_at, move_average
 from maetool.ops.geometry import rank_of, to_size
-from maetool.ops.stats import check_normalisable, patch_stats
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan, plan_of_predicted
 from maetool.teachers.frozen import TeacherImages, frozen_encoder, size_ratio
 from maetool.teachers.weights import load_encoder as load_encoder  # where users of 0.1 look for it
 
-Normalisation = Literal["token", "layer", "length", "none"]
+from .token_features import Normalisation, TokenFeatures
+
 Sees = Literal["all", "visible", "predicted"]
-
-
-class TokenFeatures(nn.Module):
-    """Base of the targets that are tokens of a teacher, of one layer or the average of several.
-
-    They are normalised in float32.
-
-    Args:
-        width: P, of the tokens.
-        num_prefix_tokens: of the teacher.
-        normalise: each token of each layer: "token", to mean 0 and deviation 1 (unbiased; dBOT, MaskDistill); "layer",
-            by a layer norm without weights (I-JEPA); "length", to length 1 (DMAE); or "none".
-        predict_prefix: give the features of the teacher's prefix too, which come first (dBOT).
-
-    Attributes:
-        predicted_prefix: tokens of the prefix that are given, T or 0.
-
-    Raises:
-        UsageError: an unknown choice, or no prefix to predict.
-    """
-
-    invertible = False
-    rounds_with_autocast = True
-
-    def __init__(self, width: int, num_prefix_tokens: int, normalise: Normalisation, predict_prefix: bool) -> None:
-        super().__init__()
-        if predict_prefix and not num_prefix_tokens:
-            raise UsageError("predict_prefix is True, but the teacher has no class token: set it to False.")
-        if normalise not in ("token", "layer", "length", "none"):
-            raise UsageError(f'normalise is {normalise!r}, but must be "token", "layer", "length" or "none".')
-        if normalise in ("token", "layer"):
-            check_normalisable(width, f'normalise="{normalise}"', 'target.normalise="none"')
-        self.predicted_prefix = num_prefix_tokens if predict_prefix else 0
-        self.num_prefix_tokens, self.normalise, self.out_dim = num_prefix_tokens, normalise, width
-
-    def average(self, levels: Sequence[Tensor], plan: MaskPlan, seen: bool = False) -> Tensor:
-        """Return the float32 mean over the layers of their normalised tokens at `plan.ids_predict`, (B, M, P).
-
-        Args:
-            levels: the tokens (B, T + L, P) of each layer.
-            plan: which patches.
-            seen: the tokens are those of the visible patches only, (B, T + V, P).
-
-        Returns:
-            With `predict_prefix` (B, T + M, P), those of the prefix first.
-        """
-        return torch.stack([self._normalised(self._chosen(x, plan, seen).float()) for x in levels]).mean(dim=0)
-
-    def _chosen(self, tokens: Tensor, plan: MaskPlan, seen: bool) -> Tensor:
-        take = plan.take_seen if seen else plan.take_predicted
-        patches = take(tokens[:, self.num_prefix_tokens :])
-        return torch.cat([tokens[:, : self.predicted_prefix], patches], dim=1) if self.predicted_prefix else patches
-
-    def _normalised(self, tokens: Tensor) -> Tensor:
-        if self.normalise == "token":
-            mean, std = patch_stats(tokens)
-            return (tokens - mean) / std
-        if self.normalise == "layer":
-            return functional.layer_norm(tokens, tokens.shape[-1:])
-        return functional.normalize(tokens, dim=-1) if self.normalise == "length" else tokens
-
-
-@TARGETS.register_module()
-class TeacherFeatureTarget(TokenFeatures):
-    """Features of the model's own teacher, `model.teacher`, which the masker may ask too: computed once a step.
-
-    Which layers they are of, the teacher says. A target whose teacher nobody else asks has its own: `FeatureTarget`,
-    `MomentumFeatureTarget`.
-
-    Args:
-        model_teacher: the model's teacher; the model hands it over.
-        normalise, predict_prefix: see `TokenFeatures`.
-
-    Raises:
-        UsageError: the model has no teacher, or see `TokenFeatures`.
-    """
-
-    needs = ("features",)
-
-    def __init__(
-        self, model_teacher: Any = None, normalise: Normalisation = "token", predict_prefix: bool = False
-    ) -> None:
-        if model_teacher is None:
-            raise UsageError(
-                "TeacherFeatureTarget takes the features of model.teacher, but the model has none: add one, such as "
-                'dict(type="MomentumTeacher").'
-            )
-        super().__init__(model_teacher.out_dim, model_teacher.num_prefix_tokens, normalise, predict_prefix)
-
-    @torch.no_grad()
-    def forward(self, images: Any, plan: MaskPlan, features: Sequence[Tensor]) -> Tensor:
-        """Return the float32 features (B, M, P) at `plan.ids_predict`, or (B, T + M, P); see `TokenFeatures`.
-
-        Args:
-            images: not read.
-            plan: of the batch.
-            features: the teacher's tokens (B, T + L, D) of each layer.
-        """
-        return self.average(features, plan)
 
 
 class TeacherTarget(TokenFeatures):

@@ -56,7 +56,9 @@ def _target_clues(target: nn.Module, plan: MaskPlan) -> dict[str, Any]:
     """Return random clues of what a target needs."""
     generator, batch = torch.Generator().manual_seed(0), len(plan.mask)
     prefix = getattr(target, "num_prefix_tokens", 0)
-    features = [torch.randn(batch, prefix + plan.layout.length, target.out_dim, generator=generator) for _ in range(2)]
+    width = getattr(target, "width", target.out_dim)  # narrower than the target, if that is of several layers
+    shape, number = (batch, prefix + plan.layout.length, width), target.out_dim // width
+    features = [torch.randn(shape, generator=generator) for _ in range(number if number > 1 else 2)]
     available = {"features": features, "errors": torch.rand(plan.ids_predict.shape, generator=generator)}
     return {name: available[name] for name in getattr(target, "needs", ()) if name in available}
 

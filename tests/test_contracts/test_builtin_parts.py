@@ -164,6 +164,7 @@ TARGET_OPTIONS = {  # what some targets cannot do without
         {"targets": {"type": "PixelTarget"}},
         {"targets": {"type": "PixelTarget", "norm_pix_loss": False}, "norm_pix_loss": True},
     ],
+    "TeacherFeatureTarget": [{}, {"combine": "concatenate", "normalise": "layer"}],
     "TokenTarget": [{"codebook": 7, "source": {"type": "HOGTarget"}}],
 }
 TARGET_CASES = [(name, i) for name in sorted(TARGETS.module_dict) for i in range(len(TARGET_OPTIONS.get(name, [{}])))]
@@ -176,7 +177,7 @@ def test_target(name, number):
     several, grid = name == "StreamTarget", (2, 6)
     encoder = build_part({"StreamTarget": STREAMS, "IdTarget": CODES}.get(name, SMALL_ENCODER), ENCODERS)
     images = torch.randint(160, (3, *grid)) if name == "IdTarget" else images
-    facts = {**FACTS, "encoder": encoder, "model_teacher": MomentumTeacher(encoder)}
+    facts = {**FACTS, "encoder": encoder, "model_teacher": MomentumTeacher(encoder, [1, 2])}
     target = build_part({"type": name, **TARGET_OPTIONS.get(name, [{}])[number]}, TARGETS, facts)
     check_target(target, images, {"near": grid, "far": grid} if several else grid)
 

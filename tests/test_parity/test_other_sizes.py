@@ -12,7 +12,15 @@ from torch.nn.functional import gelu
 
 from maetool.decoders import CrossViewDecoder
 from maetool.encoders import StreamTransformer, VisionTransformer
-from maetool.maskers import AdaptiveMasker, AttentionMasker, ChangeMasker, StreamMasker, TubeMasker, VariableMasker
+from maetool.maskers import (
+    AdaptiveMasker,
+    AttentionMasker,
+    ChangeMasker,
+    HardPatchMasker,
+    StreamMasker,
+    TubeMasker,
+    VariableMasker,
+)
 from maetool.ops.random import KeyedRandom, sample_keys
 from maetool.structures import Layout, MaskPlan
 from maetool.targets import PictureTarget
@@ -251,3 +259,46 @@ def test_what_a_teacher_attends_to(sides, choose, seed):
         highest, shown = int(length * hint), int(length * ratio * hint)
         top = order[sample][::-1][:removed].tolist()
         assert found <= set(top) and set(top) - found <= set(top[:highest]) and len(set(top) - found) == shown
+
+
+@SEEDS
+@pytest.mark.parametrize(("sides", "ratio"), [((3, 5), 0.7), ((2, 11), 0.4), ((7, 7), 0.85)])
+def test_draws_by_attention_are_of_the_number_that_is_left(sides, ratio, seed):
+    length = prod(sides)
+    attention = torch.rand(64, 3, length + 1, length + 1, generator=torch.Generator().manual_seed(seed)) * 0.1
+    attention[:, :, 0, 1::2] += 10.0  # the patches 0, 2, 4, ... are nearly always drawn first
+    masker = AttentionMasker((ratio, ratio), 0.0, choose="draw", round_up=True)
+    clues = {"attention": attention}
+    plan = masker(torch.zeros(64, 1, 1, 1), sides, keys=keys(64, seed), clues=clues)
+    kept = int(length * (1 - ratio) + 1e-9)
+    assert plan.num_keep == kept and plan.mask.sum(dim=1).eq(length - kept).all()
+    first = plan.ids_keep[:, : min(kept, (length + 1) // 2)]
+    assert (first % 2 == 0).float().mean() > 0.9
+    alone = masker(torch.zeros(1, 1, 1, 1), sides, keys=keys(64, seed)[5:6], clues={"attention": attention[5:6]})
+    assert alone.ids_keep[0].equal(plan.ids_keep[5])
+    other = masker(torch.zeros(64, 1, 1, 1), sides, keys=keys(64, seed + 9), clues=clues)
+    assert not other.ids_keep.equal(plan.ids_keep)
+
+
+# HPM
+
+
+@SEEDS
+@pytest.mark.parametrize(("sides", "ratio"), [((3, 5), 0.6), ((2, 11), 0.4), ((7, 7), 0.85)])
+def test_the_hardest_are_hidden_and_predicted_first(sides, ratio, seed):
+    length = prod(sides)
+    losses = torch.randn(8, length, generator=torch.Generator().manual_seed(seed))
+    order = losses.argsort(dim=1, descending=True)
+    removed = length - int(length * (1 - ratio) + 1e-9)
+    for first, last, progress in ((0.0, 0.5, 0.5), (0.2, 0.9, 1.0), (0.6, 0.1, 0.75)):
+        masker = HardPatchMasker(ratio, 0.75 * ratio, (first, last))
+        masker.progress = progress
+        plan = masker(torch.zeros(8, 1, 1, 1), sides, keys=keys(8, seed), clues={"losses": losses})
+        hard = int(removed * (first + (last - first) * progress) + 1e-6)
+        assert plan.mask.sum(dim=1).eq(removed).all() and plan.mask.gather(1, order[:, :hard]).all()
+        asked = torch.zeros_like(plan.mask).scatter(1, plan.ids_predict, True)
+        assert asked.gather(1, order[:, : min(hard, plan.ids_predict.shape[1])]).all()
+        again = masker(torch.zeros(8, 1, 1, 1), sides, keys=keys(8, seed + 9), clues={"losses": losses}).mask
+        assert hard == removed or not again.equal(plan.mask)
+        at_the_end = masker.eval()(torch.zeros(8, 1, 1, 1), sides, keys=keys(8), clues={"losses": losses}).mask
+        assert at_the_end.gather(1, order[:, : int(removed * last + 1e-6)]).all()
