@@ -101,9 +101,8 @@ class PlacedDecoder(nn.Module):
         """Return the rotary positions of all places, the prefix first; None where there are none."""
         if self.stream_positions is not None:
             rope = self.stream_positions.rope(plan.layout.grids, self.head_dim, device)
-        else:
-            rope = rope_of(self, plan.grid, self.head_dim, device)
-        return None if rope is None else rope.with_prefix(self.num_prefix_tokens)
+            return None if rope is None else rope.with_prefix(self.num_prefix_tokens)
+        return rope_of(self, plan.grid, self.head_dim, self.num_prefix_tokens, plan.mask, device)
 
     def _valid(self, plan: MaskPlan) -> Tensor | None:
         """Return which places, the prefix first, are no padding of the batch, bool (B, T + L); None is all."""

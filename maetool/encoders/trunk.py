@@ -10,7 +10,8 @@ from torch.nn.functional import pad
 from maetool.errors import UsageError
 from maetool.layers import run_blocks, transformer_blocks
 from maetool.layers.attention import QkvBias
-from maetool.layers.norm import NormKind, norm_of
+from maetool.layers.drop_path import DropPathRate
+from maetool.layers.norm import FinalNorm, NormKind, final_norm_of, norm_of
 from maetool.ops.rotary import Rope
 from maetool.structures import MaskPlan
 
@@ -47,19 +48,20 @@ class Trunk(nn.Module):
         depth: int,
         num_heads: int,
         mlp_ratio: float,
-        drop_path_rate: float,
+        drop_path_rate: DropPathRate,
         layer_scale: float | None,
         qkv_bias: QkvBias,
         qk_norm: bool,
         norm_layer: NormKind,
         pre_norm: bool,
-        final_norm: bool,
+        final_norm: FinalNorm,
+        bias: bool = True,
     ) -> None:
         self.embed_dim, self.num_layers, self.head_dim = embed_dim, depth, embed_dim // num_heads
-        options: Any = (drop_path_rate, layer_scale, qkv_bias, qk_norm, norm_layer)
+        options: Any = (drop_path_rate, layer_scale, qkv_bias, qk_norm, norm_layer, bias)
         self.norm_pre = norm_of(norm_layer)(embed_dim) if pre_norm else None
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, *options)
-        self.norm = norm_of(norm_layer)(embed_dim) if final_norm else nn.Identity()
+        self.norm = final_norm_of(norm_layer, embed_dim, final_norm)
         if self.sees != "visible":
             self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
 

@@ -8,11 +8,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from maetool.annotations import Count, FromZero, Positive, Size
+from maetool.errors import UsageError
 from maetool.layers import PatchEmbed, init_as_mae
 from maetool.layers.attention import QkvBias
-from maetool.layers.norm import NormKind
+from maetool.layers.drop_path import DropPathRate
+from maetool.layers.norm import FinalNorm, NormKind
 from maetool.layers.positions import PosEmbed, add_positions, positions_of, rope_of, tables_of, with_positions
+from maetool.layers.projection import projection_of
 from maetool.ops.geometry import grid_of, rank_of, to_size
+from maetool.ops.patches import with_prefix_ids
 from maetool.ops.rotary import Rope
 from maetool.registry import ENCODERS
 from maetool.structures import Layout, MaskPlan
@@ -36,21 +40,26 @@ class VisionTransformer(Trunk):
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over D.
-        drop_path_rate: drop path of the last block; it rises linearly from 0.
-        pos_embed: "sincos", fixed; "sincos_rows", the same with the row first (CAE); "learned"; "flat", fixed, of the
-            flat index; "separable", learned apart for the first axis and the others; "rotary"; or "none". See
+        drop_path_rate: drop path of the last block; it rises linearly from 0; or of the first and of the last one.
+        pos_embed: "sincos", fixed; "sincos_rows", the same with the row first (CAE), or "stretched" (Latent MIM);
+            "learned"; "flat", fixed, of the flat index; "separable", learned apart for the first axis and the others;
+            "rotary" or "rotary_box"; or "none". See
             `maetool.layers.positions.add_positions`.
         sees: "visible", removed patches are dropped (MAE); "all", a learned mask token takes their place before the
             position is added (BEiT, MaskFeat, SimMIM); or "blank", it takes the place of those that the plan leaves
             blank, and the others are dropped (MAGE).
         layer_scale: where learned factors of the channels of each branch begin; None, there are none.
-        final_norm: normalise the tokens of the last block; leave it out for decoders that read the blocks' raw tokens.
+        final_norm: normalise the tokens of the last block; "fixed", by a norm without weights; leave it out for
+            decoders that read the blocks' raw tokens.
         class_token: begin with a class token.
         num_registers: further learned tokens after it.
         qkv_bias: of queries, keys and values: True, False, or "qv", none of keys (BEiT, VideoMAE).
         qk_norm: normalise the queries and keys of each head.
-        norm_layer: "layer", or "rms", norms without mean and bias.
+        norm_layer: "layer", or "rms", norms without mean and bias; "rms_1e-5" adds 1e-5 to the mean square.
         pre_norm: normalise what enters the first block, as BERT and MAGE do.
+        bias: of the linear maps in the blocks; queries, keys and values have `qkv_bias`.
+        projection: widths of linear maps that follow the final norm, each with a layer norm after it and a GELU before
+            the next, and back to D; only where a plan hides something, so that features come without it (Latent MIM).
 
     Attributes:
         stride: pixels of a token along each axis; here the patch.
@@ -68,17 +77,19 @@ class VisionTransformer(Trunk):
         depth: Count = 12,
         num_heads: Count = 12,
         mlp_ratio: Positive = 4.0,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: DropPathRate = 0.0,
         pos_embed: PosEmbed = "sincos",
         sees: SeesBlank = "visible",
         layer_scale: float | None = None,
-        final_norm: bool = True,
+        final_norm: FinalNorm = True,
         class_token: bool = True,
         num_registers: FromZero = 0,
         qkv_bias: QkvBias = True,
         qk_norm: bool = False,
         norm_layer: NormKind = "layer",
         pre_norm: bool = False,
+        bias: bool = True,
+        projection: Sequence[Count] | None = None,
     ) -> None:
         super().__init__()
         rank = rank_of(patch_size, img_size)
@@ -90,9 +101,10 @@ class VisionTransformer(Trunk):
         self.patch_embed = PatchEmbed(self.patch_size, in_chans, embed_dim)
         self._add_prefix(embed_dim, class_token, num_registers)
         add_positions(self, pos_embed, embed_dim, self.grid, self.num_prefix_tokens, frozen=True)
-        options = (layer_scale, qkv_bias, qk_norm, norm_layer, pre_norm, final_norm)
+        options = (layer_scale, qkv_bias, qk_norm, norm_layer, pre_norm, final_norm, bias)
         self._add_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, *options)
-        rope_of(self, self.grid, self.head_dim)  # refuses heads that are too narrow
+        self._add_projection(projection)
+        self._rope(self.grid, None, None)  # refuses heads that are too narrow
         init_as_mae(self)
 
     def forward(
@@ -110,7 +122,7 @@ class VisionTransformer(Trunk):
                 places that are left blank, which only `sees="blank"` and "all" take.
         """
         x, keep, rope = self._embed(images, plan)
-        return self._run(x, layers, keep, rope)
+        return self._projected(self._run(x, layers, keep, rope), plan, layers)
 
     def _embed(self, images: Tensor, plan: MaskPlan | None) -> tuple[Tensor, Tensor | None, Rope | None]:
         """Return what enters the first block (B, T + V, D), which patches are no padding, and rotary positions."""
@@ -125,6 +137,20 @@ class VisionTransformer(Trunk):
         keep = None if plan is None or self.sees == "all" else plan.keep_valid
         return self._enter(x, prefix), keep, self._rope(grid, plan, images.device)
 
+    def _add_projection(self, widths: Sequence[int] | None) -> None:
+        self.pretraining_only = () if widths is None else ("projection",)
+        self.projection = None if widths is None else projection_of(self.embed_dim, widths)
+
+    def _projected(self, tokens: Any, plan: MaskPlan | None, layers: Sequence[int] | None) -> Any:
+        if self.projection is None or plan is None:
+            return tokens
+        if layers is not None:
+            raise UsageError(
+                f"A decoder reads the layers {list(layers)}, but the encoder has a projection after its last one: use "
+                "decoders without layers, or set encoder.projection=None."
+            )
+        return self.projection(tokens)
+
     def _see(self, images: Tensor, plan: MaskPlan, cells: Tensor | None) -> Tensor:
         """Return the tokens (B, V, D) of what enters, or (B, L, D), with their positions `cells` (1, L, D)."""
         # The removed patches are never embedded.
@@ -133,12 +159,11 @@ class VisionTransformer(Trunk):
             return with_positions(self, plan.restore(x, self.mask_token), cells)  # (B, L, D)
         return with_positions(self, x, None if cells is None else functional.embedding(plan.ids_keep, cells[0]))
 
-    def _rope(self, grid: tuple[int, ...], plan: MaskPlan | None, device: torch.device) -> Rope | None:
-        rope = rope_of(self, grid, self.head_dim, device)
-        if rope is None:
-            return None
-        rope = rope if plan is None or self.sees == "all" else rope.take(plan.ids_keep)
-        return rope.with_prefix(self.num_prefix_tokens)
+    def _rope(self, grid: tuple[int, ...], plan: MaskPlan | None, device: torch.device | None) -> Rope | None:
+        some = plan is not None and self.sees != "all"
+        hidden = plan.mask if plan is not None and some else None
+        rope = rope_of(self, grid, self.head_dim, self.num_prefix_tokens, hidden, device)
+        return rope.take(with_prefix_ids(plan.ids_keep, self.num_prefix_tokens)) if rope and plan and some else rope
 
     def tokens(self, images: Tensor) -> Tensor:
         """Return the embedding (B, L, D) of every patch of `images` (B, C, *size), before positions."""
@@ -173,7 +198,7 @@ class VisionTransformer(Trunk):
         Source: `util/lr_decay.py` of facebookresearch/mae.
         """
         before = {"cls_token", "reg_token", "mask_token", "patch_embed", "norm_pre", "pos_embed", *tables_of(self)}
-        return layer_in_blocks(name, sorted(before))
+        return layer_in_blocks(name, sorted(before), after=("norm", "projection"))
 
     def no_weight_decay(self) -> set[str]:
         """Return the parameters without weight decay, beside biases and norms.

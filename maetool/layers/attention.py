@@ -26,6 +26,7 @@ class Attention(nn.Module):
             VideoMAE).
         qk_norm: normalise the queries and keys of each head.
         norm_layer: of what kind the norms of `qk_norm` are.
+        bias: of the map that follows the attention.
     """
 
     def __init__(
@@ -35,11 +36,12 @@ class Attention(nn.Module):
         qkv_bias: QkvBias = True,
         qk_norm: bool = False,
         norm_layer: Callable[[int], nn.Module] = LayerNorm,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias is True)
-        self.proj = nn.Linear(embed_dim, embed_dim)
+        self.proj = nn.Linear(embed_dim, embed_dim, bias=bias)
         biases = [nn.Parameter(torch.zeros(embed_dim)) if qkv_bias == "qv" else None for _ in range(2)]
         self.q_bias, self.v_bias = biases
         head_dim = embed_dim // num_heads
@@ -123,14 +125,15 @@ class CrossAttention(nn.Module):
         embed_dim: E, of the queries.
         memory_dim: D, of the tokens that are asked.
         num_heads: heads, each of E / num_heads channels.
+        bias: of all maps.
     """
 
-    def __init__(self, embed_dim: int, memory_dim: int, num_heads: int) -> None:
+    def __init__(self, embed_dim: int, memory_dim: int, num_heads: int, bias: bool = True) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.q = nn.Linear(embed_dim, embed_dim)
-        self.kv = nn.Linear(memory_dim, 2 * embed_dim)
-        self.proj = nn.Linear(embed_dim, embed_dim)
+        self.q = nn.Linear(embed_dim, embed_dim, bias=bias)
+        self.kv = nn.Linear(memory_dim, 2 * embed_dim, bias=bias)
+        self.proj = nn.Linear(embed_dim, embed_dim, bias=bias)
 
     def forward(
         self,

@@ -12,7 +12,7 @@ from maetool.ops.rotary import Rope
 
 from .attention import Attention, QkvBias
 from .calls import is_plain
-from .drop_path import DropPath
+from .drop_path import DropPath, DropPathRate, drop_path_rates
 from .mlp import Mlp
 from .norm import NormKind, norm_of
 
@@ -46,7 +46,8 @@ class Block(nn.Module):
         drop_path: share of the samples for which a branch is left out in training.
         layer_scale: where the factors of the two branches' channels begin; None, there are none.
         qkv_bias, qk_norm: see `Attention`.
-        norm_layer: "layer", layer norm; or "rms", its form without mean and bias.
+        norm_layer: "layer", layer norm; or "rms", its form without mean and bias; see `norm_of`.
+        bias: of the linear maps, but for the one of `qkv_bias`.
     """
 
     def __init__(
@@ -59,14 +60,15 @@ class Block(nn.Module):
         qkv_bias: QkvBias = True,
         qk_norm: bool = False,
         norm_layer: NormKind = "layer",
+        bias: bool = True,
     ) -> None:
         super().__init__()
         norm = norm_of(norm_layer)
         scales = [nn.Identity() if layer_scale is None else LayerScale(embed_dim, layer_scale) for _ in range(2)]
         self.ls1, self.ls2 = scales
         self.norm1, self.norm2 = norm(embed_dim), norm(embed_dim)
-        self.attn = Attention(embed_dim, num_heads, qkv_bias, qk_norm, norm)
-        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
+        self.attn = Attention(embed_dim, num_heads, qkv_bias, qk_norm, norm, bias)
+        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio), bias)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(
@@ -131,18 +133,19 @@ def transformer_blocks(
     depth: int,
     num_heads: int,
     mlp_ratio: float = 4.0,
-    drop_path_rate: float = 0.0,
+    drop_path_rate: DropPathRate = 0.0,
     layer_scale: float | None = None,
     qkv_bias: QkvBias = True,
     qk_norm: bool = False,
     norm_layer: NormKind = "layer",
+    bias: bool = True,
 ) -> nn.ModuleList:
     """Return `depth` pre-norm ViT blocks, their drop path rising linearly from 0 to `drop_path_rate`; see `Block`.
 
     Args:
         embed_dim, depth, num_heads: width, number of blocks, and heads of each block.
-        drop_path_rate: the probability of the last block, in [0, 1).
-        mlp_ratio, layer_scale, qkv_bias, qk_norm, norm_layer: see `Block`.
+        drop_path_rate: the probability of the last block, in [0, 1); or those of the first and the last.
+        mlp_ratio, layer_scale, qkv_bias, qk_norm, norm_layer, bias: see `Block`.
 
     Raises:
         UsageError: `embed_dim` is not a multiple of `num_heads`, or a choice that there is not.
@@ -150,8 +153,8 @@ def transformer_blocks(
     check_heads(embed_dim, num_heads)
     if qkv_bias not in (True, False, "qv"):
         raise UsageError(f"qkv_bias is {qkv_bias!r}, but must be True, False or 'qv', of queries and values only.")
-    rates = [drop_path_rate * i / max(1, depth - 1) for i in range(depth)]
-    options = (layer_scale, qkv_bias, qk_norm, norm_layer)
+    rates = drop_path_rates(drop_path_rate, depth)
+    options = (layer_scale, qkv_bias, qk_norm, norm_layer, bias)
     return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, rate, *options) for rate in rates)
 
 

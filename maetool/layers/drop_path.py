@@ -1,11 +1,14 @@
 """Stochastic depth."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
+
+DropPathRate = float | Sequence[float]
 
 
 class DropPath(nn.Module):
@@ -38,6 +41,23 @@ class DropPath(nn.Module):
         if torch.compiler.is_compiling():
             return x * (torch.rand(shape, device=x.device) < self.keep).to(x.dtype).div(self.keep)
         return x * x.new_empty(shape).bernoulli_(1 - self.rate).div_(1 - self.rate)
+
+
+def drop_path_rates(rate: DropPathRate, depth: int) -> list[float]:
+    """Return the rate of each of `depth` blocks.
+
+    Args:
+        rate: of the last block, rising linearly from 0; or of the first and the last, such as (0.2, 0.2) for all alike.
+        depth: number of blocks.
+
+    Raises:
+        UsageError: neither a number nor two.
+    """
+    ends = (0.0, rate) if isinstance(rate, int | float) else tuple(rate)
+    if len(ends) != 2:
+        raise UsageError(f"drop_path_rate is {rate!r}, but must be the rate of the last block, or of first and last.")
+    first, last = ends
+    return [first + (last - first) * i / max(1, depth - 1) for i in range(depth)]
 
 
 def replace_drop_path(model: nn.Module, kind: type[nn.Module]) -> None:

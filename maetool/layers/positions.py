@@ -9,11 +9,14 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.pos_embed import flat_pos_embed, positions_on, sincos_pos_embed
-from maetool.ops.rotary import Rope, grid_coords, rotary
+from maetool.ops.rotary import Rope, boxed_coords, grid_coords, rotary
 from maetool.positions import keep_positions
 
-PosEmbed = Literal["sincos", "sincos_rows", "learned", "flat", "separable", "rotary", "none"]
-POSITIONS = ("sincos", "sincos_rows", "learned", "flat", "separable", "rotary", "none")
+PosEmbed = Literal[
+    "sincos", "sincos_rows", "stretched", "learned", "flat", "separable", "rotary", "rotary_box", "none"
+]
+POSITIONS = ("sincos", "sincos_rows", "stretched", "learned", "flat", "separable", "rotary", "rotary_box", "none")
+_HIGHEST, _LOWEST = 7.0, 7e-4  # frequencies of "rotary_box", in turns over the side of an image
 
 
 def add_positions(
@@ -23,11 +26,13 @@ def add_positions(
 
     - "sincos": a fixed table `pos_embed` of the coordinates, see `maetool.ops.pos_embed.sincos_pos_embed`;
     - "sincos_rows": the same table with the channels of the axes swapped, the row first (CAE);
+    - "stretched": the table of "sincos" with its last cell at n of n cells, and not at n - 1 (Latent MIM);
     - "learned": the table of "sincos", learned;
     - "flat": a fixed table of the flat index, see `flat_pos_embed` (VideoMAE);
     - "separable": learned tables of the first axis, `pos_embed_temporal`, and of the others, `pos_embed_spatial`, which
       are added, and `pos_embed_class` of the prefix (facebookresearch/mae_st);
     - "rotary": none that is added; queries and keys are turned;
+    - "rotary_box": the same by places in the unit square, where the prefix lies around what is visible (CAPI);
     - "none".
 
     On another grid tables are resized, and coordinates scaled: a cell keeps its place in the image.
@@ -49,12 +54,13 @@ def add_positions(
     part.register_parameter("pos_embed", None)
     if kind == "separable":
         _add_separable(part, width, part.grid, num_prefix_tokens)
-    if kind in ("rotary", "none", "separable"):
+    if kind in ("rotary", "rotary_box", "none", "separable"):
         return
     if kind == "flat":
         values = flat_pos_embed(width, prod(part.grid), num_prefix_tokens)
     else:
-        values = sincos_pos_embed(width, part.grid, num_prefix_tokens, rows_first=kind == "sincos_rows")
+        rows_first, stretched = kind == "sincos_rows", kind == "stretched"
+        values = sincos_pos_embed(width, part.grid, num_prefix_tokens, rows_first=rows_first, stretched=stretched)
     del part.pos_embed
     if frozen:
         part.pos_embed = nn.Parameter(values, requires_grad=kind == "learned")
@@ -106,18 +112,32 @@ def with_positions(part: nn.Module, x: Tensor, positions: Tensor | None) -> Tens
     return x.to(torch.promote_types(x.dtype, weight.dtype)) if weight.is_floating_point() else x
 
 
-def rope_of(part: Any, grid: tuple[int, ...], head_dim: int, device: torch.device | None = None) -> Rope | None:
-    """Return the rotary positions of all places of a grid; None where a part has none.
+def rope_of(
+    part: Any,
+    grid: tuple[int, ...],
+    head_dim: int,
+    num_prefix_tokens: int = 0,
+    hidden: Tensor | None = None,
+    device: torch.device | None = None,
+) -> Rope | None:
+    """Return the rotary positions of a prefix and of all places of a grid; None where a part has none.
 
     Args:
         part: see `add_positions`.
         grid: of the tokens.
         head_dim: channels of a head.
+        num_prefix_tokens: T; with "rotary" the prefix is not turned.
+        hidden: bool (B, L), True = not visible, for the box of "rotary_box"; None, everything is visible.
         device: of the tokens.
     """
-    if part.positions != "rotary":
+    if part.positions == "rotary":
+        return rotary(grid_coords(grid, part.grid, device), head_dim).with_prefix(num_prefix_tokens)
+    if part.positions != "rotary_box":
         return None
-    return rotary(grid_coords(grid, part.grid, device), head_dim)
+    coords = boxed_coords(grid, num_prefix_tokens, hidden, device)
+    steps = torch.linspace(0, 1, max(1, head_dim // 4), device=device)
+    frequencies = 2 * torch.pi * _HIGHEST * (_LOWEST / _HIGHEST) ** steps
+    return rotary(coords, head_dim, pairing="across", frequencies=frequencies)
 
 
 def tables_of(part: nn.Module) -> set[str]:

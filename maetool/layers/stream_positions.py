@@ -218,5 +218,7 @@ def _check(kind: Any, width: int, grids: Mapping[str, Any], code: str, code_dim:
             f"stream_code is {code!r} and code_dim is {code_dim}, but 'concat' needs the number of channels that hold "
             f"the code, from 2 to {width - 2}, and the others need none."
         )
+    if "rotary_box" in (kind.values() if isinstance(kind, Mapping) else (kind,)):
+        raise UsageError("pos_embed is 'rotary_box', which places one picture in a box: take 'rotary' for streams.")
     if isinstance(kind, Mapping) and set(kind) != set(grids):
         raise UsageError(f"pos_embed names {', '.join(kind)}, but the streams are {', '.join(grids)}: name each once.")

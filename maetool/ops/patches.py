@@ -114,6 +114,17 @@ def take_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
     return tokens.gather(1, ids[..., None].expand(-1, -1, tokens.shape[2]))
 
 
+def with_prefix_ids(ids: Tensor, num_prefix_tokens: int) -> Tensor:
+    """Return the ids (B, T + N) of a prefix, and of patches `ids` (B, N), among tokens (B, T + L, D).
+
+    Args:
+        ids: int64 (B, N), of patches.
+        num_prefix_tokens: T.
+    """
+    prefix = torch.arange(num_prefix_tokens, device=ids.device).expand(len(ids), -1)
+    return torch.cat([prefix, ids + num_prefix_tokens], dim=1)
+
+
 def _split(images: Tensor, grid: Sequence[int], patch_size: Sequence[int]) -> Tensor:
     """View images (B, C, H, W) as (B, C, h, ph, w, pw)."""
     pairs = (side for pair in zip(grid, patch_size, strict=True) for side in pair)

@@ -12,7 +12,11 @@ from maetool.errors import UsageError
 
 
 def sincos_pos_embed(
-    embed_dim: int, grid: Sequence[int], num_prefix_tokens: int = 0, rows_first: bool = False
+    embed_dim: int,
+    grid: Sequence[int],
+    num_prefix_tokens: int = 0,
+    rows_first: bool = False,
+    stretched: bool = False,
 ) -> Tensor:
     """Return the float32 table (1, T + L, D) of a grid, its prefix rows zero.
 
@@ -26,6 +30,7 @@ def sincos_pos_embed(
         grid: cells along each axis.
         num_prefix_tokens: T, rows of zeros at the front.
         rows_first: the axes share the channels in their own order, the row first (CAE).
+        stretched: the n cells of an axis lie from 0 to n, and not from 0 to n - 1 (Latent MIM).
 
     Raises:
         UsageError: `embed_dim` is odd, or too small for a pair of channels on each axis.
@@ -37,7 +42,8 @@ def sincos_pos_embed(
             f"least {2 * rank}: use {max(2 * rank, embed_dim + 1)}."
         )
     pairs, left = divmod(embed_dim // 2, rank)
-    axes = np.meshgrid(*(np.arange(side, dtype=np.float64) for side in grid), indexing="ij")
+    places = [np.arange(side) * (side / max(1, side - 1) if stretched else 1.0) for side in grid]
+    axes = np.meshgrid(*places, indexing="ij")
     parts = []
     for number, axis in enumerate(axes if rows_first else reversed(axes)):
         bands = pairs + (number < left)

@@ -84,6 +84,37 @@ def rotary(
     return Rope(angles.cos(), angles.sin(), rank if pairing == "axis" else 1)
 
 
+def boxed_coords(
+    grid: Sequence[int], num_prefix_tokens: int, hidden: Tensor | None = None, device: torch.device | None = None
+) -> Tensor:
+    """Return where a prefix and the cells of a picture lie in the unit square, float32 (B or 1, T + L, 2).
+
+    The cells of an axis lie from 0 to 1, both included. The prefix lies at equal steps on the edge of the box around
+    the cells that are visible: along the first column from the top, then along the last row, and so on.
+    Source: CAPI (facebookresearch/capi, `model.py`).
+
+    Args:
+        grid: (h, w).
+        num_prefix_tokens: T.
+        hidden: bool (B, L), True = this cell is not visible; None, all are.
+        device: where the result is made.
+
+    Raises:
+        UsageError: the grid is not one of pictures.
+    """
+    if len(grid) != 2:
+        raise UsageError(f"Positions in a box are for pictures, but the grid has {len(grid)} axes: use 'rotary'.")
+    axes = [torch.arange(side, device=device, dtype=torch.float32) / max(1, side - 1) for side in grid]
+    cells = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)[None]  # (1, L, 2)
+    low, high = cells.amin(dim=1, keepdim=True), cells.amax(dim=1, keepdim=True)
+    if hidden is not None:
+        low = cells.masked_fill(hidden[..., None], torch.inf).amin(dim=1, keepdim=True)  # (B, 1, 2)
+        high = cells.masked_fill(hidden[..., None], -torch.inf).amax(dim=1, keepdim=True)
+    step = torch.arange(num_prefix_tokens, device=device, dtype=torch.float32) * (4 / max(1, num_prefix_tokens))
+    around = torch.stack([1.5 - (step - 1.5).abs(), 1.5 - (step - 2.5).abs()], dim=-1).clamp(0, 1)  # (T, 2)
+    return torch.cat([low + around * (high - low), cells.expand(len(low), -1, -1)], dim=1)
+
+
 def grid_coords(grid: Sequence[int], own: Sequence[int], device: torch.device | None = None) -> Tensor:
     """Return where the cells of a grid lie in cells of the grid `own`, float32 (1, L, k).
 

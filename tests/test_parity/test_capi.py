@@ -1,39 +1,53 @@
-"""The numbers of facebookresearch/capi's encoder: blocks without biases, RMS norms, registers, rotary positions."""
+"""The numbers of facebookresearch/capi: its encoder, of visible patches and of all."""
 
+import pytest
 import torch
-from golden import close, load
-from torch import nn
+from golden import close, load, load_all
 
-from maetool.layers import Block, PatchEmbed, run_blocks
-from maetool.ops.rotary import rotary
+from maetool.encoders import VisionTransformer
+from maetool.ops.rotary import boxed_coords
+from maetool.structures import MaskPlan
 
 NAMES = {"residual1.norm": "norm1", "residual2.norm": "norm2", "residual2.fn": "mlp", "residual1.fn.proj": "attn.proj"}
 
 
-def block_of(state, number):
-    """Return a block with the published weights, its biases zero, and 1e-5 added to the variance by its norms."""
-    block = Block(48, 3, qkv_bias=False, norm_layer="rms")
-    block.norm1.eps = block.norm2.eps = 1e-5
-    own = {n.removeprefix(f"encoder.blocks.{number}."): v for n, v in state.items() if f"encoder.blocks.{number}." in n}
-    weights = {"attn.qkv.weight": torch.cat([own[f"residual1.fn.{kind}_proj.weight"] for kind in "qkv"])}
-    for old, new in NAMES.items():
-        weights |= {n.replace(old, new): v for n, v in own.items() if n.startswith(old)}
-    missing, unexpected = block.load_state_dict(weights, strict=False)
-    assert not unexpected and all(name.endswith("bias") for name in missing)
-    for name in missing:
-        nn.init.zeros_(block.get_parameter(name))
-    return block
+def encoder_state(state):
+    """Return the published encoder's weights by our names; the frequencies of its positions are fixed."""
+    weights = {f"patch_embed.proj.{kind}": state[f"patch_embed.{kind}"] for kind in ("weight", "bias")}
+    weights["reg_token"] = state["registers"]
+    for number in (0, 1):
+        place = f"encoder.blocks.{number}."
+        own = {name.removeprefix(place): value for name, value in state.items() if name.startswith(place)}
+        qkv = torch.cat([own[f"residual1.fn.{kind}_proj.weight"] for kind in "qkv"])
+        weights[f"blocks.{number}.attn.qkv.weight"] = qkv
+        for old, new in NAMES.items():
+            weights |= {f"blocks.{number}." + n.replace(old, new): v for n, v in own.items() if n.startswith(old)}
+    return weights
 
 
-def test_latent_of_visible_patches(data_dir):
+@pytest.fixture
+def capi(data_dir):
+    """The arrays, the publisher's weights, and the encoder with these."""
     golden, state = load(data_dir, "capi")
-    embed = PatchEmbed((8, 8), 3, 48)
-    embed.proj.load_state_dict({kind: state[f"patch_embed.{kind}"] for kind in ("weight", "bias")})
-    ids = torch.stack([(~mask).nonzero()[:, 0] for mask in golden["mask"]])
-    x = torch.cat([state["registers"].expand(3, -1, -1), embed(golden["imgs"], ids)], dim=1)
-    # Frequencies in turns over the side of the image, from 7 down to 7e-4.
-    frequencies = 2 * torch.pi * 7 * 1e-4 ** (torch.arange(4) / 3)
-    rope = rotary(golden["encoder_coords"], 16, pairing="across", frequencies=frequencies)
-    blocks = [block_of(state, number) for number in (0, 1)]
-    tokens = run_blocks(blocks, x, nn.RMSNorm(48, eps=1e-5, elementwise_affine=False), rope=rope)
-    close(tokens[:, 16:], golden["latent"])
+    options = {"pos_embed": "rotary_box", "class_token": False, "num_registers": 16, "final_norm": "fixed"}
+    options |= {"qkv_bias": False, "bias": False, "norm_layer": "rms_1e-5"}
+    encoder = VisionTransformer(48, 8, embed_dim=48, depth=2, num_heads=3, **options)
+    load_all(encoder, encoder_state(state))
+    return golden, state, encoder
+
+
+def plan_of(golden):
+    return MaskPlan.from_mask(golden["mask"], (6, 6))
+
+
+def test_places_of_registers_and_visible_patches(capi):
+    golden = capi[0]
+    coords = boxed_coords((6, 6), 16, golden["mask"])
+    ids = torch.cat([torch.arange(16).expand(3, -1), plan_of(golden).ids_keep + 16], dim=1)
+    close(coords.gather(1, ids[..., None].expand(-1, -1, 2)), golden["encoder_coords"])
+
+
+def test_latent_of_visible_patches_and_of_all(capi):
+    golden, _, encoder = capi
+    close(encoder(golden["imgs"], plan_of(golden))[:, 16:], golden["latent"])
+    close(encoder(golden["imgs"])[:, 16:], golden["teacher_latent"])
