@@ -8,6 +8,7 @@ _PLACES = {
     "ranking": ("RankingHead",),
     "regression": ("RegressionHead",),
     "segmentation": ("FCNHead", "LinearMapHead", "UPerHead"),
+    "soft_labels": ("SoftLabelHead",),
     "streams": ("StreamHead",),
     "weighted": ("weighted_sum",),
 }

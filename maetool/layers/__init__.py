@@ -11,6 +11,7 @@ from .init import init_as_mae
 from .mixture import mix_layers
 from .mlp import Mlp
 from .norm import LayerNorm, LayerNorm2d, RMSNorm
+from .prototypes import Prototypes
 from .stack import find_layers, run_blocks, run_blocks_at
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LayerScale",
     "Mlp",
     "PatchEmbed",
+    "Prototypes",
     "RMSNorm",
     "attend",
     "call_gelu_linear",

@@ -55,6 +55,8 @@ def check_head(head: nn.Module, out_dim: int = 12) -> None:
         perfect = 1e4 * nn.functional.one_hot(target, out_dim).float()
     else:
         target = perfect = torch.randn(*shape, out_dim, generator=generator)
+        if getattr(head, "takes_shares", False):  # softmax(perfect / temperature) is the target
+            perfect, target = target * head.temperature, target.softmax(dim=-1)
     least = float(head(perfect, target, plan)["loss"])
     _require(least == 0.0 or getattr(head, "contrasts", False), "a perfect prediction costs nothing")
     wrong = torch.randn(*shape, out_dim, generator=generator).requires_grad_()
