@@ -13,6 +13,7 @@ _PLACES = {
     "predictor": ("PredictorDecoder",),
     "refining": ("RefiningDecoder",),
     "regressor": ("RegressorDecoder",),
+    "queries": ("QueryDecoder",),
     "scaled": ("ScaledDecoder",),
     "transformer": ("TransformerDecoder",),
     "views": ("CrossViewDecoder",),

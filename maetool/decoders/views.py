@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from maetool.annotations import Count, FromZero
 from maetool.errors import UsageError
-from maetool.layers import Attention, CrossAttention, LayerNorm, Mlp, call_linear, check_heads, init_as_mae
+from maetool.layers import Attention, CrossAttention, DropPath, LayerNorm, Mlp, call_linear, check_heads, init_as_mae
+from maetool.layers.norm import NormKind, norm_of
 from maetool.layers.positions import PosEmbed, with_positions
 from maetool.ops.patches import take_tokens
 from maetool.ops.rotary import Rope
@@ -31,6 +32,10 @@ class ViewStep(nn.Module):
         post_norm: normalise the sum, not what enters the branch.
         memory_norm: normalise the memory.
         dropout: of what the branch adds.
+        memory_dim: width of the memory; None is E.
+        norm_layer: see `maetool.layers.norm.norm_of`.
+        bias: of the linear maps.
+        drop_path: share of the samples for which the branch is left out in training.
     """
 
     def __init__(
@@ -42,32 +47,47 @@ class ViewStep(nn.Module):
         post_norm: bool,
         memory_norm: bool,
         dropout: float,
+        memory_dim: int | None = None,
+        norm_layer: NormKind = "layer",
+        bias: bool = True,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        norm, memory_dim = norm_of(norm_layer), memory_dim or embed_dim
         self.kind, self.post_norm = kind, post_norm
-        self.norm = LayerNorm(embed_dim)
-        self.memory_norm = LayerNorm(embed_dim) if kind == "cross" and memory_norm else nn.Identity()
-        self.branch: Any = Mlp(embed_dim, hidden_dim)
+        self.norm = norm(embed_dim)
+        self.memory_norm = norm(memory_dim) if kind == "cross" and memory_norm else nn.Identity()
+        self.branch: Any = Mlp(embed_dim, hidden_dim, bias)
         if kind == "self":
-            self.branch = Attention(embed_dim, num_heads)
+            self.branch = Attention(embed_dim, num_heads, bias, bias=bias)
         elif kind == "cross":
-            self.branch = CrossAttention(embed_dim, embed_dim, num_heads)
-        self.drop = nn.Dropout(dropout)
+            self.branch = CrossAttention(embed_dim, memory_dim, num_heads, bias)
+        self.drop: nn.Module = DropPath(drop_path) if drop_path else nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, memory: Tensor, keep: Tensor | None = None, rope: Rope | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        keep: Tensor | None = None,
+        rope: Rope | None = None,
+        memory_keep: Tensor | None = None,
+        memory_rope: Rope | None = None,
+    ) -> Tensor:
         """Return x (B, N, E) after the branch.
 
         Args:
             x: (B, N, E).
-            memory: (B, K, E).
+            memory: (B, K, E), or as wide as `memory_dim`.
             keep: bool (B, N), False = padding among x.
-            rope: rotary positions of x and of the memory.
+            rope: rotary positions of x.
+            memory_keep: bool (B, K), False = padding among the memory.
+            memory_rope: rotary positions of the memory.
         """
         normed = x if self.post_norm else self.norm(x)
         if self.kind == "self":
             added = self.branch(normed, keep=keep, rope=rope)
         elif self.kind == "cross":
-            added = self.branch(normed, self.memory_norm(memory), None, rope, rope)
+            added = self.branch(normed, self.memory_norm(memory), memory_keep, rope, memory_rope)
         else:
             added = self.branch(normed)
         x = x + self.drop(added)
@@ -80,6 +100,7 @@ class ViewBlock(nn.Module):
     Args:
         steps: their kinds.
         embed_dim, num_heads, hidden_dim, post_norm, memory_norm, dropout: see `ViewStep`.
+        options: the further arguments of `ViewStep`.
     """
 
     def __init__(
@@ -91,23 +112,33 @@ class ViewBlock(nn.Module):
         post_norm: bool,
         memory_norm: bool,
         dropout: float,
+        **options: Any,
     ) -> None:
         super().__init__()
-        options = (embed_dim, num_heads, hidden_dim, post_norm, memory_norm, dropout)
-        self.steps = nn.ModuleList(ViewStep(step, *options) for step in steps)
+        own = (embed_dim, num_heads, hidden_dim, post_norm, memory_norm, dropout)
+        self.steps = nn.ModuleList(ViewStep(step, *own, **options) for step in steps)
 
-    def forward(self, x: Tensor, memory: Tensor, keep: Tensor | None = None, rope: Rope | None = None) -> Tensor:
+    def forward(self, x: Tensor, memory: Tensor, *context: Any) -> Tensor:
         """Return x after all steps, (B, N, E).
 
         Args:
             x: tokens (B, N, E).
-            memory: tokens (B, N', E) of the other view.
-            keep: which tokens of x are real, bool (B, N); None if all are.
-            rope: rotary positions of x and of the memory, which have the same places.
+            memory: tokens (B, K, E) that are asked.
+            context: what else `ViewStep` takes, in its order.
         """
         for step in self.steps:
-            x = step(x, memory, keep, rope)
+            x = step(x, memory, *context)
         return x
+
+
+def check_steps(steps: Sequence[str]) -> None:
+    """Check the steps of a block.
+
+    Raises:
+        UsageError: one that there is not, or none that asks the memory.
+    """
+    if "cross" not in steps or not set(steps) <= {"cross", "mlp", "self"}:
+        raise UsageError(f"steps is {list(steps)}, but must name 'cross', and may name 'mlp' and 'self', in any order.")
 
 
 @DECODERS.register_module()
@@ -163,10 +194,7 @@ class CrossViewDecoder(PlacedDecoder):
     ) -> None:
         super().__init__()
         check_heads(embed_dim, num_heads)
-        if "cross" not in steps or not set(steps) <= {"cross", "mlp", "self"}:
-            raise UsageError(
-                f"steps is {list(steps)}, but must name 'cross', and may name 'mlp' and 'self', in any order."
-            )
+        check_steps(steps)
         self.embed_dim, self.num_prefix_tokens, self.head_dim = embed_dim, num_prefix_tokens, embed_dim // num_heads
         self.memory_positions = memory_positions
         self.embed = nn.Linear(encoder_dim, embed_dim)
@@ -209,5 +237,5 @@ class CrossViewDecoder(PlacedDecoder):
         memory = memory + places if self.memory_positions and places is not None else memory
         keep = self._valid(plan)
         for block in self.blocks:
-            x = block(x, memory, keep, rope)
+            x = block(x, memory, keep, rope, None, rope)
         return self._predict(self.norm(take_tokens(x, plan.ids_predict + self.num_prefix_tokens)), plan)

@@ -1,9 +1,12 @@
 """The numbers of facebookresearch/capi: its encoder, of visible patches and of all."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from golden import close, load, load_all
 
+from maetool.decoders import QueryDecoder
 from maetool.encoders import VisionTransformer
 from maetool.ops.rotary import boxed_coords
 from maetool.structures import MaskPlan
@@ -51,3 +54,37 @@ def test_latent_of_visible_patches_and_of_all(capi):
     golden, _, encoder = capi
     close(encoder(golden["imgs"], plan_of(golden))[:, 16:], golden["latent"])
     close(encoder(golden["imgs"])[:, 16:], golden["teacher_latent"])
+
+
+@pytest.fixture
+def predictor(capi):
+    """The published predictor, and the student's head as its output."""
+    state = capi[1]
+    options = {"pos_embed": "rotary_box", "embed_memory": False, "norm_layer": "rms_1e-5", "bias": False}
+    sizes = {"num_prefix_tokens": 16, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    decoder = QueryDecoder(48, 14, (6, 6), **sizes, **options, final_norm="fixed", output="prototypes")
+    weights = {"mask_token": state["mask_token"][None]}
+    weights |= {"pred.length": state["head.last_layer.weight_g"], "pred.weight": state["head.last_layer.weight_v"]}
+    for number in (0, 1):
+        old, new = f"decoder.blocks.{number}.residual", f"blocks.{number}.steps."
+        weights |= {f"{new}{i}.norm.weight": state[f"{old}{i + 1}.norm.weight"] for i in (0, 1)}
+        weights |= {f"{new}1.branch.{kind}.weight": state[f"{old}2.fn.{kind}.weight"] for kind in ("fc1", "fc2")}
+        key, value = (state[f"{old}1.fn.{kind}_proj.weight"] for kind in "kv")
+        weights[f"{new}0.branch.kv.weight"] = torch.cat([key, value])
+        names = {"q": "q_proj", "proj": "proj"}
+        weights |= {f"{new}0.branch.{ours}.weight": state[f"{old}1.fn.{other}.weight"] for ours, other in names.items()}
+    load_all(decoder, weights)
+    return decoder
+
+
+def asked(golden):
+    """The plan, whose predictions are those that the publisher chose among the removed patches."""
+    predicted = (golden["predict_indices"] % 36).view(3, -1)
+    return replace(plan_of(golden), ids_predict=predicted)
+
+
+def test_predictions(capi, predictor):
+    golden, _, encoder = capi
+    latent, plan = encoder(golden["imgs"], plan_of(golden)), asked(golden)
+    close(predictor.decode(latent, plan).flatten(0, 1), golden["pred"])
+    close(predictor(latent, plan).flatten(0, 1), golden["logits"])
