@@ -197,7 +197,9 @@ def _parse(text: str, lists: bool) -> Any:
         values = [_parse(item, True) for item in items]
         return tuple(values) if text[0] == "(" else values
     items = _items(text) if lists and "," in text else None
-    return text if items is None else [_parse(item, True) for item in items]
+    if items is None or items == [text]:  # commas inside brackets separate nothing
+        return text
+    return [_parse(item, True) for item in items]
 
 
 def _literal(text: str) -> Any:

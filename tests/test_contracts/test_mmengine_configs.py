@@ -310,6 +310,7 @@ def test_names_of_hooks_near_mmengine_s_are_told(small, monkeypatch, name, count
         ("a,b", ["x"], list[str], ["a", "b"]),
         ("a,b", None, str | list[str], ["a", "b"]),
         ("[a,b]", None, object, ["a", "b"]),
+        ("[f(a, b), 2]", None, object, ["f(a, b)", 2]),
         ("[(1,2),(3,4)]", None, object, [(1, 2), (3, 4)]),
         ("(0.9, 0.95)", None, object, (0.9, 0.95)),
         ("{'a': [1, 2]}", None, object, {"a": [1, 2]}),
