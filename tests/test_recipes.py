@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from maetool.config.load import complete_config, load_config
+from maetool.ops.random import KeyedRandom
 
 #     config                     batch   rate    betas          clip  warm-up  least  epochs
 RECIPES = [
@@ -28,6 +29,7 @@ RECIPES = [
     ("localmim/vit-l_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 1e-6, 800),
     ("thorax/vit-s_800e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 0.0, 800),
     ("thorax/finetune_vit-s_75e", 1024, 1e-3, (0.9, 0.999), None, 5, 1e-5, 75),
+    ("deblurring/vit-b_12000e", 256, 1.5e-4, (0.9, 0.95), None, 40, 0.0, 12000),
     ("convmae/hybrid-b_1600e", 3072, 1.8e-3, (0.9, 0.95), None, 40, 0.0, 1600),
     ("satmae/vit-b-groups_200e", 4096, 1.6e-3, (0.9, 0.95), None, 20, 0.0, 200),
     ("cropmae/vit-s_400e", 2048, 8e-4, (0.9, 0.95), None, 20, 0.0, 400),
@@ -121,3 +123,16 @@ def test_upernet_on_ade20k(repository, arch, rate, decay, drop_path, world_size)
     scale, crop, flip, _ = cfg.train_dataloader.dataset.pipeline
     assert (scale.long_side, scale.short_side, scale.ratio) == (2048, 512, (0.5, 2.0))
     assert (crop.size, crop.max_share, flip.p) == ((512, 512), 0.75, 0.5)
+
+
+def test_deblurring_shows_the_encoder_what_opencv_blurs(repository):
+    import cv2
+
+    from maetool.registry import CORRUPTIONS
+
+    cfg = load_config(repository / "configs/deblurring/vit-b_12000e.py").model
+    assert (cfg.at, cfg.masker.mask_ratio, cfg.target.norm_pix_loss) == ("all", 0.75, False)
+    picture = torch.randint(0, 256, (40, 50), generator=torch.Generator().manual_seed(0)).float()
+    published = torch.from_numpy(cv2.GaussianBlur(picture.numpy(), (0, 0), 1.1, borderType=cv2.BORDER_REFLECT))
+    blurred = CORRUPTIONS.build(cfg.corruption)(picture[None, None], None, KeyedRandom(torch.tensor([3])))
+    assert (blurred[0, 0] - published).abs().max() < 0.5, "half a grey level"
