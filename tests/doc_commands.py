@@ -171,7 +171,7 @@ def path_of(config):
 
 def check_options(args):
     """Check every set of options of a tool's arguments against the config that they change."""
-    config = str(getattr(args, "config", None) or "")
+    config = str(getattr(args, "config", None) or next(iter(getattr(args, "configs", None) or []), ""))
     config = path_of(config if "::" in config or (ROOT / config).is_file() else DEFAULT)
     if getattr(args, "data", None):
         check_reads_pictures(load_config(config).model.get("encoder"))

@@ -14,6 +14,7 @@ _PLACES = {
     "on_features": ("FeatureEvaluator", "KnnEvaluator", "LinearProbeEvaluator"),
     "pixels": ("SegmentationEvaluator", "SegmentationValLoop"),
     "regression": ("RegressionEvaluator",),
+    "subspaces": ("SubspaceProbeEvaluator", "principal_subspaces"),
     "linear_probe": ("linear_probe_predict", "linear_probe_scores"),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

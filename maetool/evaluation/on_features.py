@@ -1,5 +1,6 @@
 """Evaluation of image features: classifiers that are fitted on labelled images and predict others."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -54,6 +55,44 @@ class FeatureEvaluator(BaseEvaluator):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `scores`.")
 
+    def collected(self, data: EvaluationData, features: Mapping[str, Features]) -> tuple[Any, Any] | None:
+        """Return the features and labels of the bank and of the images that are asked; None without labels.
+
+        Args:
+            data: images of the validation, and access to the bank.
+            features: functions of (model, images), by name.
+
+        Returns:
+            Two dicts with the features (N, D) by name and `label`, int64 (N,), the same number for the same class; or
+            None without labels if `optional`.
+
+        Raises:
+            UsageError: the images or the bank have no labels.
+        """
+        loader = data.bank if self.bank is None else self.bank
+        bank = None if loader is None else data.other(loader, _BANK)
+        known, classes = ([] if each is None else _classes_of(each.dataset) for each in (bank, data))
+        if bank is None or not known or not classes:
+            if self.optional:
+                return None
+            raise UsageError(
+                f"{self.title} needs labelled neighbours in val_cfg.bank_dataloader and labelled images in "
+                "val_dataloader: use a folder with train/ and val/, each with a folder for each class."
+            )
+        learned, asked = bank.features(features), data.features(features)
+        return learned, {**asked, "label": aligned(Labels(classes, asked["label"]), known)}
+
+    def accuracy(self, bank: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> float:
+        """Return how many queries get their class, in percent.
+
+        Args:
+            bank: (M, D), the features to fit on.
+            labels: their classes, int64 (M,).
+            query: (N, D).
+            truth: the classes of the queries, int64 (N,).
+        """
+        return (self.scores(bank, labels, query).argmax(dim=1) == truth).float().mean().item() * 100
+
     def accuracies(self, data: EvaluationData, features: dict[str, Features]) -> dict[str, float]:
         """Return the accuracy in percent with each of the features; empty without labels if `optional`.
 
@@ -64,20 +103,11 @@ class FeatureEvaluator(BaseEvaluator):
         Raises:
             UsageError: the images or the bank have no labels.
         """
-        loader = data.bank if self.bank is None else self.bank
-        bank = None if loader is None else data.other(loader, _BANK)
-        known, classes = ([] if each is None else _classes_of(each.dataset) for each in (bank, data))
-        if bank is None or not known or not classes:
-            if self.optional:
-                return {}
-            raise UsageError(
-                f"{self.title} needs labelled neighbours in val_cfg.bank_dataloader and labelled images in "
-                "val_dataloader: use a folder with train/ and val/, each with a folder for each class."
-            )
-        learned, asked = bank.features(features), data.features(features)
-        labels = aligned(Labels(classes, asked["label"]), known)
-        results = {name: self.scores(learned[name], learned["label"], asked[name]).argmax(dim=1) for name in features}
-        return {name: (predicted == labels).float().mean().item() * 100 for name, predicted in results.items()}
+        sets = self.collected(data, features)
+        if sets is None:
+            return {}
+        learned, asked = sets
+        return {n: self.accuracy(learned[n], learned["label"], asked[n], asked["label"]) for n in features}
 
 
 @METRICS.register_module()

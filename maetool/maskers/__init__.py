@@ -8,6 +8,7 @@ _PLACES = {
     "combined": ("GivenMasker", "MixedMasker", "ScheduledMasker"),
     "hard": ("HardPatchMasker",),
     "learned": ("AdaptiveMasker", "ChangeMasker"),
+    "none": ("NoMasker",),
     "predicting": ("AlsoVisibleMasker", "MultiBlockMasker"),
     "random": ("RandomMasker",),
     "reduced": ("StreamMasker", "TubeMasker"),

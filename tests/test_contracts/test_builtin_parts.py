@@ -73,6 +73,7 @@ def masker_config(name, ratio):
     plans = {  # whose ratio is not one number
         "AlsoVisibleMasker": {"masker": {"type": "RandomMasker", "mask_ratio": ratio}, "number": 1},
         "AttentionMasker": {"ratios": (ratio / 2, ratio), "per": "sample", "hint": 0.1},
+        "NoMasker": {},
         "MultiBlockMasker": {"per": "sample", "min_keep": 2},
         "VariableMasker": {"ratios": (ratio, 1.0), "drop_ratio": ratio},
     }

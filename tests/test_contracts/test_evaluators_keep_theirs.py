@@ -40,6 +40,7 @@ CASES = {  # model, samples
         lambda: MODELS.build({"type": "ImageRegressor", "num_targets": 1, **BASE}),
         lambda: MeasuredShapes(10, 32),
     ),
+    "SubspaceProbeEvaluator": (mim, lambda: ShapesDataset(16, 32)),
     "SegmentationEvaluator": (lambda: MODELS.build(PIXELS), lambda: ShapesSegmentation(5, 32)),
 }
 
