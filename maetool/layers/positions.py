@@ -12,9 +12,7 @@ from maetool.ops.pos_embed import flat_pos_embed, positions_on, sincos_pos_embed
 from maetool.ops.rotary import Rope, boxed_coords, grid_coords, rotary
 from maetool.positions import keep_positions
 
-PosEmbed = Literal[
-    "sincos", "sincos_rows", "stretched", "learned", "flat", "separable", "rotary", "rotary_box", "none"
-]
+PosEmbed = Literal["sincos", "sincos_rows", "stretched", "learned", "flat", "separable", "rotary", "rotary_box", "none"]
 POSITIONS = ("sincos", "sincos_rows", "stretched", "learned", "flat", "separable", "rotary", "rotary_box", "none")
 _HIGHEST, _LOWEST = 7.0, 7e-4  # frequencies of "rotary_box", in turns over the side of an image
 
