@@ -151,7 +151,7 @@ def test_timm_is_touched_by_few():
             for node in ast.walk(ast.parse(path.read_text()))
         )
     }
-    allowed = {"encoders/swin.py", "encoders/from_timm.py", "data/transforms/augment.py"}
+    allowed = {"encoders/swin.py", "encoders/from_timm.py", "data/transforms/augment.py", "data/transforms/batched.py"}
     allowed |= {"decoders/class_bottleneck.py"}  # whose blocks are BEiT's
     allowed |= {"ops/pos_embed.py"}  # relative positions of other windows
     assert users == allowed

@@ -61,6 +61,11 @@ class ClassificationHead(nn.Module):
 
     def _constant(self, target: Tensor, number: int) -> Tensor:
         spread = self.label_smoothing
-        shares = torch.bincount(target.flatten(), minlength=number).float() / target.numel()
+        tokens = target.flatten()
+        # bincount would read the largest token back from the device.
+        counts = torch.zeros(number, dtype=torch.int64, device=target.device).scatter_add_(
+            0, tokens, torch.ones_like(tokens)
+        )
+        shares = counts.float() / target.numel()
         logs = ((1 - spread) * shares + spread / number).clamp(min=1e-9).log()
         return -(1 - spread) * logs[target] - spread * logs.mean()

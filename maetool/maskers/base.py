@@ -11,7 +11,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import count_kept
 from maetool.ops.masking import to_grid
 from maetool.ops.random import KeyedRandom, mix
-from maetool.structures import Layout, MaskPlan, join_plans, scores_without_padding, tensors_of
+from maetool.structures import Bounds, Layout, MaskPlan, join_plans, scores_without_padding, tensors_of
 
 _MOST_IN_DEBUG = 0.9
 
@@ -84,7 +84,8 @@ class Masker(nn.Module):
         if weight is not None:
             weight = _over_streams(weight, layout, like.device, "weight")
         if given is not None:
-            return MaskPlan.from_mask(_over_streams(given, layout, like.device, "mask"), layout, weight)
+            mask = _over_streams(given, layout, like.device, "mask")
+            return MaskPlan.from_mask(mask, layout, weight)
         if keys is None:
             keys = torch.randint(2**62, (len(like),))
         asked = {name: self._clue(name, images, clues or {}) for name in self.needs}
@@ -128,17 +129,21 @@ class Masker(nn.Module):
             grid: patches along each axis.
 
         Returns:
-            `num_keep`, `num_predict` and, where places are left blank, `num_blank`: numbers, or int64 (B,).
+            `num_keep`, `num_predict` and, where places are left blank, `num_blank`: numbers, or int64 (B,); then also
+            `bounds`, which lets an accelerator go on without a wait, see `maetool.structures.Bounds`.
         """
         return {"num_keep": self.num_keep(grid), "num_predict": self.num_predict(grid)}
 
     def _without_padding(self, scores: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """Return scores (B, L) and counts of samples that differ in length."""
-        length = valid.sum(dim=1)
+        length, longest = valid.sum(dim=1), valid.shape[1]
         keep = (length * (1 - self.mask_ratio) + 1e-6).long().clamp(min=1)
         hidden = self.mask_ratio - (self.predict_ratio or self.mask_ratio)
         predict = length - keep - (length * hidden + 1e-6).long()
-        return scores_without_padding(scores, valid, keep), {"num_keep": keep, "num_predict": predict}
+        # Both numbers that are subtracted from the length may be rounded by almost 1.
+        most = max(1, int(longest * (1 - self.mask_ratio) + 1e-6)), int(longest * (self.mask_ratio - hidden)) + 2
+        counts = {"num_keep": keep, "num_predict": predict, "bounds": Bounds(1, most[0], min(longest, most[1]))}
+        return scores_without_padding(scores, valid, keep), counts
 
     def num_keep(self, grid: Sequence[int]) -> int:
         """Return how many patches of a grid stay visible.

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
+from functools import cache
+from math import prod, sqrt
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.ops import device
 from maetool.ops.geometry import format_size, to_size
 from maetool.ops.masking import rectangles
 from maetool.ops.random import KeyedRandom
 from maetool.registry import MASKERS
-from maetool.structures import Layout, MaskPlan, plan_of_counts
+from maetool.structures import Bounds, Layout, MaskPlan, plan_of_counts
 
 from .base import Masker
 
@@ -119,7 +121,8 @@ class MultiBlockMasker(Masker):
                 '"batch" or "sample".'
             )
         self.blocks, self.min_keep, self.per = blocks, min_keep, per
-        self.scale, self.aspect, self.context_scale = tuple(scale), tuple(aspect), tuple(context_scale)
+        self.scale, self.aspect = (scale[0], scale[1]), (aspect[0], aspect[1])
+        self.context_scale = context_scale[0], context_scale[1]
 
     def num_keep(self, grid: Sequence[int]) -> int:
         """Return about how many patches the context has; each sample has its own number.
@@ -144,7 +147,8 @@ class MultiBlockMasker(Masker):
         targets = self._placed(rng, sides, grid, self.blocks)  # bool (B, blocks, L)
         context = self._context(rng, _sides(share[:, 1], self.context_scale, (1.0, 1.0), grid), targets, grid)
         size = sides[0] * sides[1]  # (B,)
-        number = int(size.max())
+        exact = device.reading_is_free(size)  # elsewhere the largest that there is, because reading would wait
+        number = int(size.max()) if exact else _largest(self.scale, self.aspect, grid)
         ids = targets.int().argsort(dim=2, descending=True, stable=True)[:, :, :number]  # (B, blocks, m), ascending
         asked = torch.arange(number, device=ids.device) < size[:, None, None]
         ids, order = ids.sort(dim=2)
@@ -152,8 +156,9 @@ class MultiBlockMasker(Masker):
         own = torch.ones_like(asked, dtype=torch.float32) if weight is None else weight.gather(1, ids.flatten(1))
         group = torch.arange(self.blocks, device=ids.device)[:, None].expand_as(ids)
         counts: dict[str, int | Tensor] = {"keep": context.sum(dim=1), "predict": 1, "blank": 0}
-        plan = plan_of_counts((~context).float(), layout, counts)
-        ragged = weight is not None or not bool(asked.all())
+        bounds = Bounds(1, _largest(self.context_scale, (1.0, 1.0), grid), 1)
+        plan = plan_of_counts((~context).float(), layout, counts, bounds=bounds)
+        ragged = weight is not None or not exact or not bool(asked.all())
         return replace(
             plan,
             ids_predict=ids.flatten(1),
@@ -189,3 +194,16 @@ def _sides(
     ratio = aspect[0] + share.double() * (aspect[1] - aspect[0])
     height, width = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
     return height.clamp(1, max(1, grid[0] - 1)), width.clamp(1, max(1, grid[1] - 1))
+
+
+@cache
+def _largest(scale: tuple[float, float], aspect: tuple[float, float], grid: tuple[int, int]) -> int:
+    """Return the number of patches that no block of `_sides` exceeds."""
+    length, spread, most = prod(grid), scale[1] - scale[0], 1
+    for area in range(int(scale[0] * length), int(scale[1] * length) + 1):
+        shares = [(edge / length - scale[0]) / spread if spread else float(edge > area) for edge in (area, area + 1)]
+        low, high = (aspect[0] + min(max(share, 0.0), 1.0) * (aspect[1] - aspect[0]) for share in shares)
+        # A little more than the ratio at either end, for the rounding of the draw.
+        height, width = round(sqrt(area * high) + 1e-6), round(sqrt(area / low) + 1e-6)
+        most = max(most, min(max(height, 1), max(1, grid[0] - 1)) * min(max(width, 1), max(1, grid[1] - 1)))
+    return most

@@ -1,7 +1,7 @@
 """Maskers whose ratio is drawn."""
 
 from collections.abc import Sequence
-from math import prod
+from math import ceil, floor, prod
 from typing import Any, Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from maetool.errors import UsageError
 from maetool.ops.random import KeyedRandom, weighted_order
 from maetool.registry import MASKERS
-from maetool.structures import Layout, MaskPlan
+from maetool.structures import Bounds, Layout, MaskPlan
 
 from .base import Masker
 
@@ -52,6 +52,9 @@ class VariableMasker(Masker):
         super().__init__(min((low + high) / 2 if mean is None else mean, 0.999))
         self.low, self.high, self.mean, self.deviation = low, high, mean, deviation
         self.drop_ratio, self.per, self.unmasked, self.round_up = drop_ratio, per, unmasked, round_up
+        if mean is not None and deviation is not None:  # the distribution function at both ends of the range
+            ends = torch.tensor([low, high], dtype=torch.float64, device="cpu")
+            self._ends = tuple(torch.special.ndtr((ends - mean) / deviation).tolist())
 
     def num_keep(self, grid: Sequence[int]) -> int:
         """Return how many patches stay visible at the middle ratio, at least one."""
@@ -63,14 +66,15 @@ class VariableMasker(Masker):
         share = share[:1].expand_as(share) if self.per == "batch" else share
         if self.mean is None or self.deviation is None:
             return self.low + (self.high - self.low) * share
-        bounds = torch.tensor([self.low, self.high], dtype=torch.float64, device=share.device)
-        below, above = torch.special.ndtr((bounds - self.mean) / self.deviation)
+        below, above = self._ends
         ratio = self.mean + self.deviation * torch.special.ndtri(below + (above - below) * share)
         return ratio.clamp(self.low, self.high)
 
-    def removed(self, ratio: Tensor, length: int) -> Tensor:
-        """Return how many of `length` patches are removed at each ratio (B,), int64 (B,)."""
+    def removed(self, ratio: Any, length: int) -> Any:
+        """Return how many of `length` patches are removed at each ratio, int64 (B,) of (B,), or at one ratio."""
         number = ratio * length
+        if not isinstance(ratio, Tensor):
+            return ceil(number - 1e-6) if self.round_up else floor(number + 1e-6)
         return (number - 1e-6).ceil().long() if self.round_up else (number + 1e-6).floor().long()
 
     def drawn(self, rng: KeyedRandom, length: int) -> tuple[Tensor, Tensor]:
@@ -94,9 +98,15 @@ class VariableMasker(Masker):
         _, removed = self.drawn(rng, length)
         if self.drop_ratio is None:
             removed = removed.clamp(max=length - 1)
-            return {"num_keep": length - removed, "num_predict": removed}
-        dropped = int(self.removed(torch.tensor(self.drop_ratio, dtype=torch.float64), length))
-        return {"num_keep": length - removed, "num_predict": removed, "num_blank": removed - dropped}
+            return {"num_keep": length - removed, "num_predict": removed, "bounds": self.bounds(length)}
+        dropped = self.removed(self.drop_ratio, length)
+        bounds = Bounds(length - dropped, length - dropped, self.removed(self.high, length))
+        return {"num_keep": length - removed, "num_predict": removed, "num_blank": removed - dropped, "bounds": bounds}
+
+    def bounds(self, length: int) -> Bounds:
+        """Return between which numbers the visible and the predicted of `length` patches lie; see `Bounds`."""
+        least, most = 0 if self.unmasked else self.removed(self.low, length), self.removed(self.high, length)
+        return Bounds(max(1, length - most), length - min(least, length - 1), min(most, length - 1))
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
         """Return numbers in random order (B, L)."""
@@ -190,11 +200,14 @@ class AttentionMasker(VariableMasker):
 
     def _planned(self, scores: Tensor, removed: Tensor, layout: Layout, weight: Tensor | None) -> MaskPlan:
         """Return the plan of scores (B, L), of which `removed` (B,) are removed and predicted."""
-        if self.low == self.high and not self.unmasked and self.choose != "hint":
-            # The same number of every sample, which is known without waiting for the device.
-            number = int(self.removed(torch.tensor(self.low, dtype=torch.float64), layout.length))
-            return MaskPlan.from_scores(scores, layout.length - number, layout, number, weight)
-        return MaskPlan.from_scores(scores, layout.length - removed, layout, removed, weight)
+        length = layout.length
+        return MaskPlan.from_scores(scores, length - removed, layout, removed, weight, bounds=self.bounds(length))
+
+    def bounds(self, length: int) -> Bounds:
+        """Return the bounds of `VariableMasker`, with the most that "hint" shows again."""
+        bounds = super().bounds(length)
+        shown = int(self.hint * length * self.high + 1e-6) if self.choose == "hint" else 0
+        return bounds._replace(most=min(length, bounds.most + shown))
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **clues: Any) -> Tensor:
         """Refuse: the plan is not made of scores alone."""

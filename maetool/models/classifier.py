@@ -114,10 +114,10 @@ class ImageClassifier(PooledModel):
         if self.multi_label:
             target = target.float() * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
             loss = known_binary_cross_entropy(logits, target, self.class_weight, self.pos_weight)
-            return {"loss": loss, "constant_predictor": logits.new_tensor(math.log(2))}
+            return {"loss": loss, "constant_predictor": logits.new_full((), math.log(2))}
         weight = self.class_weight
         loss = functional.cross_entropy(logits, target, weight, label_smoothing=self.label_smoothing)
-        losses = {"loss": loss, "constant_predictor": logits.new_tensor(math.log(self.num_classes))}
+        losses = {"loss": loss, "constant_predictor": logits.new_full((), math.log(self.num_classes))}
         if target is label:
             losses["accuracy"] = (logits.argmax(dim=1) == label).float().mean() * 100
         return losses

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import nn
 
 from maetool.errors import UsageError
@@ -16,7 +15,7 @@ from .clues import Clues, needs_of
 from .fit import check_model
 from .pairing import facts_of, layout_of
 from .reconstruction import ReconstructingModel
-from .seen import Seen, Views, corrupted, decode, latents_of
+from .seen import Seen, Views, corrupted, decode, latents_of, masked_fraction
 from .task import At, build_tasks
 
 
@@ -124,7 +123,7 @@ class MaskedImageModel(ReconstructingModel):
         check_loss(losses, type(self.head).__name__)
         if self.tasks or hasattr(self.masker, "loss"):
             losses = views.with_others(losses, pred, target, plan)
-        return {**losses, "masked_fraction": torch.tensor(seen.plan.mask_ratio)}
+        return {**losses, "masked_fraction": masked_fraction(seen.plan)}
 
     def see(
         self, images: Any, samples: Mapping[str, Any], plan: MaskPlan | None = None, view: str | None = None

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from maetool.errors import UsageError
 from maetool.layers import Attention, LayerNorm, init_as_mae
+from maetool.ops.device import reading_is_free
 
 
 class FirstToken(nn.Module):
@@ -89,9 +90,18 @@ class FeatureNorm(nn.BatchNorm1d):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features (B, D), standardised over the batch, or in evaluation by the running statistics."""
-        if self.training and not features.isfinite().all():
-            return functional.batch_norm(features, None, None, training=True, eps=self.eps)
-        return super().forward(features)
+        if not self.training:
+            return super().forward(features)
+        finite = features.isfinite().all()
+        if reading_is_free(features):
+            if not finite:
+                return functional.batch_norm(features, None, None, training=True, eps=self.eps)
+            return super().forward(features)
+        before = [value.clone() for value in self.buffers()]
+        standardised = super().forward(features)
+        for value, old in zip(self.buffers(), before, strict=True):
+            value.copy_(torch.where(finite, value, old))
+        return standardised
 
 
 def pooling_of(name: str, encoder: Any, num_heads: int) -> nn.Module:

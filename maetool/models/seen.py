@@ -186,3 +186,14 @@ def corrupted(corruption: Any, images: Any, plan: MaskPlan, samples: Mapping[str
     like, keys = tensors_of(images)[0], samples.get("key")
     keys = torch.randint(2**62, (len(like),)) if keys is None else keys
     return corruption(images, plan, KeyedRandom(mix(keys.to(like.device), _CORRUPTION)))
+
+
+def masked_fraction(plan: MaskPlan) -> Tensor:
+    """Return the share of the patches that is removed, a scalar; it is not read back from the device.
+
+    Args:
+        plan: of the batch.
+    """
+    if plan.blank is None and plan.keep_valid is None:
+        return torch.tensor(plan.mask_ratio)
+    return plan.mask.float().mean()

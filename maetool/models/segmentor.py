@@ -171,7 +171,7 @@ class Segmentor(DownstreamModel):
             loss = loss + losses["auxiliary"]
         right = ((logits.argmax(dim=1) == target) & counts).sum() / counts.sum().clamp(min=1)
         total_weight = 1 + (self.auxiliary_weight if losses else 0)
-        constant = logits.new_tensor(total_weight * math.log(self.num_classes))
+        constant = logits.new_full((), total_weight * math.log(self.num_classes))
         return {"loss": loss, **losses, "constant_predictor": constant, "accuracy": right * 100}
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -125,6 +125,12 @@ def with_prefix_ids(ids: Tensor, num_prefix_tokens: int) -> Tensor:
     return torch.cat([prefix, ids + num_prefix_tokens], dim=1)
 
 
+def inverse_permutation(ids: Tensor) -> Tensor:
+    """Return the inverse of each permutation in `ids`, int64 (B, L): the position at which each index stands."""
+    ranks = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    return torch.empty_like(ids).scatter_(1, ids, ranks)
+
+
 def _split(images: Tensor, grid: Sequence[int], patch_size: Sequence[int]) -> Tensor:
     """View images (B, C, H, W) as (B, C, h, ph, w, pw)."""
     pairs = (side for pair in zip(grid, patch_size, strict=True) for side in pair)

@@ -1,6 +1,6 @@
 """What travels between the parts: where the tokens lie, and the plan of what is hidden and predicted."""
 
-from .layout import Layout, tensors_of
+from .layout import Bounds, Layout, tensors_of
 from .plan import MaskPlan
 from .several import (
     join_plans,
@@ -13,6 +13,7 @@ from .several import (
 from .stored import part_of_plan, plan_from_dict, plan_to_dict
 
 __all__ = [
+    "Bounds",
     "Layout",
     "MaskPlan",
     "join_plans",

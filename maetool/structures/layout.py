@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,22 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import format_size
 
 ONLY = "image"  # the name of the stream of a batch that is one tensor
+
+
+class Bounds(NamedTuple):
+    """Between which numbers those of the samples of a batch lie.
+
+    On an accelerator plans are padded to the bounds, so that no number is read back, for which a program would have to
+    wait, and so that shapes are the same in every step. On a CPU they are padded to the longest sample.
+
+    Attributes:
+        fewest, most: places of a sample that enter the encoder.
+        predicted: most patches of a sample that are predicted.
+    """
+
+    fewest: int
+    most: int
+    predicted: int
 
 
 @dataclass(frozen=True, eq=False)

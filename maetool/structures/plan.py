@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from maetool.errors import UsageError
-from maetool.ops.patches import take_tokens
+from maetool.ops.patches import inverse_permutation, take_tokens
 
-from .layout import Layout
+from .layout import Bounds, Layout
 
 Where = Layout | Mapping[str, Sequence[int]] | Sequence[int]
 
@@ -36,6 +36,8 @@ class MaskPlan:
         group: int64 (B, M), the group that each prediction belongs to: groups are predicted separately, and a patch may
             be in several. Or None, all belong together.
         aux: what a masker hands on to its own loss, such as log-probabilities (B, L).
+        sizes: name of a stream to its numbers of visible and of predicted patches, where all samples have the same; {}
+            if that is not known without reading tensors.
     """
 
     layout: Layout
@@ -48,6 +50,7 @@ class MaskPlan:
     keep_valid: Tensor | None = None
     group: Tensor | None = None
     aux: Mapping[str, Tensor] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layout", Layout.of(self.layout))
@@ -61,6 +64,7 @@ class MaskPlan:
         num_predict: int | Tensor | None = None,
         weight: Tensor | None = None,
         num_blank: int | Tensor = 0,
+        bounds: Bounds | None = None,
     ) -> "MaskPlan":
         """Keep the `num_keep` patches of smallest score and remove the others.
 
@@ -74,6 +78,7 @@ class MaskPlan:
             num_predict: M, the removed patches of largest score; by default all of the removed.
             weight: (B, L), weight of each patch in the loss.
             num_blank: of the removed patches, those of smallest score that enter the encoder as mask tokens.
+            bounds: of numbers that differ; see `Bounds`.
 
         Raises:
             UsageError: counts or shapes that do not fit together.
@@ -85,7 +90,7 @@ class MaskPlan:
         if any(isinstance(number, Tensor) for number in counts.values()):
             from .several import plan_of_counts  # here, because most plans need it not
 
-            return plan_of_counts(scores, layout, counts, weight)
+            return plan_of_counts(scores, layout, counts, weight, bounds)
         keep, predict, blank = map(int, counts.values())
         _check_counts(length, keep, predict, blank)
         ids_shuffle = torch.argsort(scores, dim=1, stable=True)  # (B, L)
@@ -188,11 +193,11 @@ class MaskPlan:
             raise UsageError(f'The patches to predict are {which!r}, but must be "planned", "visible" or "all".')
         everything = torch.arange(self.mask.shape[1], device=self.mask.device).expand(len(self.mask), -1)
         if which == "all":
-            return replace(self, ids_predict=everything, weight=None, group=None)
+            return replace(self, ids_predict=everything, weight=None, group=None, sizes={})
         ids, order = self.ids_keep.sort(dim=1)
         seen = self._seen()
         weight = None if seen is None else seen.gather(1, order).float()
-        return replace(self, ids_predict=ids, weight=weight, group=None)
+        return replace(self, ids_predict=ids, weight=weight, group=None, sizes={})
 
     def _seen(self) -> Tensor | None:
         """Return which of `ids_keep` are visible, bool (B, V); None is all."""
@@ -240,7 +245,7 @@ class MaskPlan:
         """Return the plan with `change` applied to each of its tensors, whose first axis is the batch."""
         changed = {name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
         aux = {name: change(value) for name, value in self.aux.items()}
-        return replace(self, **changed, aux=aux, layout=self.layout.mapped(change))
+        return replace(self, **changed, aux=aux, layout=self.layout.mapped(change), sizes={})
 
     def validate(self) -> "MaskPlan":
         """Return the plan itself if its parts agree.
@@ -271,12 +276,6 @@ class MaskPlan:
             if not holds:
                 raise ValueError(f"Not a valid mask plan: it is not true that {claim}.")
         return self
-
-
-def inverse_permutation(ids: Tensor) -> Tensor:
-    """Return the inverse of each permutation in `ids`, int64 (B, L): the position at which each index stands."""
-    ranks = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-    return torch.empty_like(ids).scatter_(1, ids, ranks)
 
 
 def _check_counts(length: int, num_keep: int, num_predict: int, num_blank: int) -> None:

@@ -7,14 +7,19 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
-from maetool.ops.patches import take_tokens
+from maetool.ops import device
+from maetool.ops.patches import inverse_permutation, take_tokens
 
-from .layout import Layout
-from .plan import MaskPlan, inverse_permutation
+from .layout import Bounds, Layout
+from .plan import MaskPlan
 
 
 def plan_of_counts(
-    scores: Tensor, layout: Layout, counts: Mapping[str, int | Tensor], weight: Tensor | None = None
+    scores: Tensor,
+    layout: Layout,
+    counts: Mapping[str, int | Tensor],
+    weight: Tensor | None = None,
+    bounds: Bounds | None = None,
 ) -> MaskPlan:
     """Return the plan of scores (B, L) whose counts may differ between samples; see `MaskPlan.from_scores`.
 
@@ -23,23 +28,19 @@ def plan_of_counts(
         layout: of the patches.
         counts: "keep", "predict" and "blank", each a number or int64 (B,).
         weight: (B, L).
+        bounds: of the numbers; None reads them back from the device.
 
     Raises:
-        UsageError: a sample of which nothing enters, or more predicted or blank patches than are removed.
+        UsageError: a sample of which nothing enters, or more predicted or blank patches than are removed; with bounds
+            that is not checked on accelerators.
     """
     length = layout.length
     keep, predict, blank = (_per_sample(counts[name], scores) for name in ("keep", "predict", "blank"))  # each (B, 1)
-    removed = length - keep
     entering = keep + blank
-    wrong = (entering < 1) | (keep < 0) | (removed < 0) | (predict < 0) | (predict > removed) | (blank < 0)
-    if bool((wrong | (blank > removed)).any()):
-        raise UsageError(
-            f"The samples of a batch keep {keep.flatten().tolist()}, predict {predict.flatten().tolist()} and leave "
-            f"blank {blank.flatten().tolist()} of {length} patches: let at least one enter, and predict at most those "
-            "removed."
-        )
+    if bounds is None or device.reading_is_free(scores):
+        bounds = _read_bounds(keep, predict, blank, length)
     # At least one, of weight 0 where no sample predicts any: such a batch has the loss 0.
-    numbers = int(entering.max()), max(1, int(predict.max()))
+    numbers = bounds.most, max(1, bounds.predicted)
     ids_shuffle = torch.argsort(scores, dim=1, stable=True)  # (B, L)
     ids_restore = inverse_permutation(ids_shuffle)
     place = torch.arange(length, device=scores.device)[None]  # (1, L)
@@ -55,12 +56,27 @@ def plan_of_counts(
         mask=ids_restore >= keep,
         weight=own,
         blank=valid & ~seen if isinstance(counts["blank"], Tensor) or counts["blank"] else None,
-        keep_valid=None if bool(valid.all()) else valid,
+        keep_valid=None if bounds.fewest == bounds.most else valid,
     )
 
 
+def _read_bounds(keep: Tensor, predict: Tensor, blank: Tensor, length: int) -> Bounds:
+    """Return the bounds of numbers (B, 1), which must make sense."""
+    removed, entering = length - keep, keep + blank
+    wrong = (entering < 1) | (keep < 0) | (removed < 0) | (predict < 0) | (predict > removed) | (blank < 0)
+    if bool((wrong | (blank > removed)).any()):
+        raise UsageError(
+            f"The samples of a batch keep {keep.flatten().tolist()}, predict {predict.flatten().tolist()} and leave "
+            f"blank {blank.flatten().tolist()} of {length} patches: let at least one enter, and predict at most those "
+            "removed."
+        )
+    return Bounds(int(entering.min()), int(entering.max()), int(predict.max()))
+
+
 def _per_sample(number: int | Tensor, scores: Tensor) -> Tensor:
-    return torch.as_tensor(number, device=scores.device).expand(len(scores))[:, None]
+    if not isinstance(number, Tensor):
+        return torch.full((len(scores), 1), number, dtype=torch.int64, device=scores.device)
+    return number.to(scores.device).expand(len(scores))[:, None]
 
 
 def join_plans(plans: Mapping[str, MaskPlan], layout: Layout) -> MaskPlan:
@@ -83,6 +99,11 @@ def join_plans(plans: Mapping[str, MaskPlan], layout: Layout) -> MaskPlan:
         weight=_joined([plan.weight for plan in parts], [plan.ids_predict for plan in parts], 1.0),
         blank=_joined([plan.blank for plan in parts], [plan.ids_keep for plan in parts], False),
         keep_valid=_joined([plan.keep_valid for plan in parts], [plan.ids_keep for plan in parts], True),
+        sizes=(
+            {name: (plans[name].num_keep, plans[name].ids_predict.shape[1]) for name in layout.grids}
+            if all(plan.keep_valid is None for plan in parts)
+            else {}
+        ),
     )
 
 
@@ -120,13 +141,15 @@ def plan_of_stream(plan: MaskPlan, stream: str) -> MaskPlan:
     if len(plan.layout.grids) == 1:
         return plan
     place = plan.layout.slices[stream]
-    keep, kept = _own(plan.ids_keep, place, plan.keep_valid)
-    predict, asked = _own(plan.ids_predict, place, None)
+    known = plan.sizes.get(stream, (None, None))
+    keep, kept = _own(plan.ids_keep, place, plan.keep_valid, known[0])
+    repeats = plan.group is not None  # a patch may be in several groups
+    predict, asked = _own(plan.ids_predict, place, None, known[1], repeats)
     ids_keep = _in_stream(plan.ids_keep.gather(1, keep), place, kept)
     ids_predict = _in_stream(plan.ids_predict.gather(1, predict), place, asked)
     weight = None if plan.weight is None else plan.weight.gather(1, predict)
     group = None if plan.group is None else plan.group.gather(1, predict)
-    if not bool(asked.all()):
+    if known[1] is None and _may_lack(asked):
         weight = asked.float() if weight is None else weight * asked
         order = (ids_predict if group is None else ids_predict + layout.length * group).argsort(dim=1)
         ids_predict, weight = ids_predict.gather(1, order), weight.gather(1, order)
@@ -140,17 +163,30 @@ def plan_of_stream(plan: MaskPlan, stream: str) -> MaskPlan:
         mask=plan.mask[:, place],
         weight=weight,
         blank=None if plan.blank is None else plan.blank.gather(1, keep) & kept,
-        keep_valid=None if bool(kept.all()) else kept,
+        keep_valid=kept if known[0] is None and _may_lack(kept) else None,
         group=group,
+        sizes={},
     )
 
 
-def _own(ids: Tensor, place: slice, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return which columns of ids (B, N) lie in a stream, (B, n) in their order, and which of these do, bool (B, n)."""
+def _may_lack(own: Tensor) -> bool:
+    """Return whether some of bool (B, n) are False; on an accelerator that is not read back, but taken for true."""
+    return not device.reading_is_free(own) or not bool(own.all())
+
+
+def _own(
+    ids: Tensor, place: slice, valid: Tensor | None, number: int | None, repeats: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return which columns of ids (B, N) lie in a stream, (B, n) in their order, and which of these do, bool (B, n).
+
+    `number` is n if it is known; otherwise it is read on a CPU, and on an accelerator as large as it may be.
+    """
     inside = (ids >= place.start) & (ids < place.stop)
     if valid is not None:
         inside = inside & valid
-    number = int(inside.sum(dim=1).max())
+    if number is None:
+        most = ids.shape[1] if repeats else min(ids.shape[1], place.stop - place.start)
+        number = int(inside.sum(dim=1).max()) if device.reading_is_free(ids) else most
     columns = torch.argsort(~inside, dim=1, stable=True, descending=False)[:, :number]
     return columns, inside.gather(1, columns)
 
@@ -162,7 +198,7 @@ def _in_stream(ids: Tensor, place: slice, own: Tensor) -> Tensor:
     taken = torch.zeros(len(ids), length, dtype=torch.int64, device=ids.device).scatter_add_(1, inside, own.long())
     spare = torch.argsort(taken, dim=1, stable=True)[:, : ids.shape[1]]  # patches that are not taken come first
     number = (~own).cumsum(dim=1) - 1  # which of the spare ones a padded column takes
-    return torch.where(own, inside, spare.gather(1, number.clamp(min=0)))
+    return torch.where(own, inside, spare.gather(1, number.clamp(0, spare.shape[1] - 1)))
 
 
 def plan_of_predicted(plan: MaskPlan) -> MaskPlan:
@@ -200,7 +236,8 @@ def tokens_of_stream(plan: MaskPlan, stream: str, tokens: Tensor, num_prefix_tok
         tokens: T prefix tokens, then those of `plan.ids_keep`.
         num_prefix_tokens: T.
     """
-    columns, _ = _own(plan.ids_keep, plan.layout.slices[stream], plan.keep_valid)
+    number, _ = plan.sizes.get(stream, (None, None))
+    columns, _ = _own(plan.ids_keep, plan.layout.slices[stream], plan.keep_valid, number)
     prefix = torch.arange(num_prefix_tokens, device=tokens.device).expand(len(columns), -1)
     return take_tokens(tokens, torch.cat([prefix, columns + num_prefix_tokens], dim=1))
 

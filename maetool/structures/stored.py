@@ -12,6 +12,7 @@ def plan_to_dict(plan: MaskPlan) -> dict[str, Any]:
     """Return a plan on the CPU as what a file can hold: tensors, tuples and dicts."""
     values = {one.name: getattr(plan.to("cpu"), one.name) for one in fields(plan)}
     layout = values.pop("layout")
+    values.pop("sizes")  # a function of the tensors
     return {**values, "aux": dict(plan.aux), "layout": {**vars(layout), "grids": dict(layout.grids)}}
 
 

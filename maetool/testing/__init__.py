@@ -8,6 +8,7 @@ from .masking import check_masker
 from .sources import check_source
 from .targets import check_corruption, check_target, check_teacher
 from .tiny import tiny_batch, tiny_config, tiny_model
+from .waits import check_no_waits
 
 __all__ = [
     "check_corruption",
@@ -16,6 +17,7 @@ __all__ = [
     "check_evaluator",
     "check_head",
     "check_masker",
+    "check_no_waits",
     "check_source",
     "check_stem",
     "check_target",

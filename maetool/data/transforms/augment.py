@@ -18,9 +18,11 @@ from torch.nn import functional
 from maetool.annotations import Count
 from maetool.data.keys import keyed_rng
 from maetool.errors import UsageError
+from maetool.ops import device
 from maetool.ops.random import mix
 from maetool.registry import MODELS, TRANSFORMS
 
+from . import batched
 from .preprocessor import IMAGENET_MEAN, IMAGENET_STD, ImagePreprocessor
 
 # Counters that make other keys of a sample's, so that what is drawn here has nothing to do with its crop.
@@ -87,7 +89,8 @@ class AugmentingPreprocessor(ImagePreprocessor):
     """An `ImagePreprocessor` that in training also erases a rectangle of some images and mixes pairs of images.
 
     Both are timm's, on normalised images as in `engine_finetune.py` of facebookresearch/mae. What is erased is a
-    function of the key of the sample; how a batch is mixed, of the key of its first sample.
+    function of the key of the sample; how a batch is mixed, of the key of its first sample. On an accelerator the
+    complete batch is erased at once, with the same distribution but other draws than on a CPU.
 
     Args:
         num_classes: K; the model's when it is left out.
@@ -142,6 +145,7 @@ class AugmentingPreprocessor(ImagePreprocessor):
             UsageError: an odd number of images cannot be mixed, or images of another number of channels or, in
                 training, of another rank.
         """
+        first = data.get("key")  # read here, because on an accelerator it would have to be copied back
         batch = super().forward(data, training)
         if not training:
             return batch
@@ -153,27 +157,34 @@ class AugmentingPreprocessor(ImagePreprocessor):
                 "use ImagePreprocessor for series and clips, views and streams."
             )
         if self._eraser:
-            self._erase(images, samples["key"])
+            images = self._erase(images, samples["key"])
         if self._mixer and "label" in samples:
-            shares = self._mix(images, samples["key"])  # (B, B)
+            images, shares = self._mix(images, samples["key"] if first is None else first)  # and (B, B)
             samples["target"] = _mixed(shares, self._dense(samples["label"]))
-        return batch
+        return {**batch, "images": images}
 
-    def _erase(self, images: Tensor, keys: Tensor) -> None:
+    def _erase(self, images: Tensor, keys: Tensor) -> Tensor:
+        if not device.reading_is_free(images):
+            return batched.erased(images, mix(keys, _ERASE), self._eraser.probability)
         with keyed_rng(0):  # puts the states back once, which takes longer than the seeding
             for image, key in zip(images, mix(keys, _ERASE).tolist(), strict=True):
                 random.seed(key)
                 torch.random.default_generator.manual_seed(key)
                 self._eraser(image)
+        return images
 
-    def _mix(self, images: Tensor, keys: Tensor) -> Tensor:
-        """Mix in place, and return how much of each image every image of the batch holds, float32 (B, B)."""
+    def _mix(self, images: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mixed images, and how much of each image every image of the batch holds, float32 (B, B)."""
         if len(images) % 2:
             raise UsageError(f"A batch of {len(images)} images cannot be mixed in pairs: use an even batch_size.")
         self._mixer.num_classes = len(images)
         with keyed_rng(int(mix(keys[:1], _MIX))):
+            if not device.reading_is_free(images):
+                mixed, own = batched.mixed(self._mixer, images)
+                once = torch.eye(len(images), device=images.device)
+                return mixed, once * own[:, None] + once.flip(0) * (1 - own[:, None])
             _, shares = self._mixer(images, torch.arange(len(images), device=images.device))
-        return shares
+        return images, shares
 
     def _dense(self, label: Tensor) -> Tensor:
         return label.float() if label.ndim == 2 else functional.one_hot(label, self.num_classes).float()
