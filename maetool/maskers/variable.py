@@ -200,8 +200,9 @@ class AttentionMasker(VariableMasker):
 
     def _planned(self, scores: Tensor, removed: Tensor, layout: Layout, weight: Tensor | None) -> MaskPlan:
         """Return the plan of scores (B, L), of which `removed` (B,) are removed and predicted."""
-        length = layout.length
-        return MaskPlan.from_scores(scores, length - removed, layout, removed, weight, bounds=self.bounds(length))
+        length, bounds = layout.length, self.bounds(layout.length)
+        number = bounds.predicted if bounds.fewest == bounds.most else removed
+        return MaskPlan.from_scores(scores, length - number, layout, number, weight, bounds=bounds)
 
     def bounds(self, length: int) -> Bounds:
         """Return the bounds of `VariableMasker`, with the most that "hint" shows again."""
