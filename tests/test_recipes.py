@@ -1,5 +1,7 @@
 """The full configs say what the published recipes say."""
 
+import math
+
 import pytest
 import torch
 
@@ -39,6 +41,7 @@ RECIPES = [
     ("videomae/vit-b_1600e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 8e-5, 1600),
     ("adamae/vit-b_800e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 8e-5, 800),
     ("everest/vit-b_3200e", 192, 7.5e-4, (0.9, 0.95), None, 40, 7.5e-6, 3200),
+    ("cae/vit-b_800e", 2048, 1.5e-3, (0.9, 0.999), 3.0, 20, 1e-5, 800),
     ("simmim/swin-b_100e", 2048, 8e-4, (0.9, 0.999), 5.0, 10, 4e-5, 100),
 ]
 
@@ -59,11 +62,37 @@ def test_recipe(repository, recipe, world_size):
     assert cfg.train_cfg.max_epochs == epochs
 
 
-@pytest.mark.parametrize(("name", "masked"), [("maskfeat", 78), ("maskdistill", 78), ("beitv2", 75), ("ccvit", 75)])
+@pytest.mark.parametrize(
+    ("name", "rate", "warmup", "least", "epochs"),
+    [("ijepa/vit-h_300e", 1e-3, 40, 1e-6, 300), ("stop/vit-b_600e", 8e-4, 15, 1e-4, 600)],
+)
+def test_predictors_warm_up_from_above_zero_and_their_weight_decay_rises(repository, name, rate, warmup, least, epochs):
+    from mmengine.optim import CosineAnnealingParamScheduler
+
+    cfg = load_config(repository / "configs" / f"{name}.py")
+    complete_config(cfg)
+    cosine, decay = cfg.param_scheduler
+    assert (cosine.start_lr, cosine.warmup_epochs, cosine.min_lr) == (2e-4, warmup, least)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate) and cfg.optim_wrapper.get("clip_grad") is None
+    assert cfg.train_cfg.max_epochs == epochs
+    optimizer = torch.optim.AdamW([torch.zeros(1)], lr=rate, weight_decay=cfg.optim_wrapper.optimizer.weight_decay)
+    shape = {name: value for name, value in decay.items() if name not in ("type", "convert_to_iter_based")}
+    assert decay.type == "CosineAnnealingParamScheduler" and decay.convert_to_iter_based
+    schedule = CosineAnnealingParamScheduler.build_iter_from_epoch(optimizer, epoch_length=2, end=2, **shape)
+    seen = []
+    for _ in range(4):
+        seen.append(optimizer.param_groups[0]["weight_decay"])
+        schedule.step()
+    assert seen == pytest.approx([0.22 - 0.18 * math.cos(math.pi * step / 4) for step in range(4)])
+
+
+@pytest.mark.parametrize(
+    ("name", "masked"), [("maskfeat", 78), ("maskdistill", 78), ("beitv2", 75), ("ccvit", 75), ("cae", 98)]
+)
 def test_blocks_remove_the_published_number_of_patches(repository, name, masked):
     from maetool.registry import MASKERS
 
-    cfg = load_config(repository / "configs" / name / "vit-b_300e.py")
+    cfg = load_config(repository / "configs" / name / f"vit-b_{'800' if name == 'cae' else '300'}e.py")
     assert 196 - MASKERS.build(cfg.model.masker).num_keep((14, 14)) == masked
 
 
