@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.structures import Layout
+from maetool.structures import Layout, MaskPlan
 
 LATER = ("errors",)  # what only tasks can ask for, because it is known after the main prediction
 
@@ -22,6 +22,9 @@ class Clues:
         teacher: gives what it names in `gives`, without gradient; or None.
         advisors: name to module from the batch to numbers (B, L), called without gradient.
         needs: what all parts together ask for, which the teacher gives in one pass.
+
+    Attributes:
+        learned: losses, scalars with gradient, of targets that learn.
     """
 
     def __init__(
@@ -36,10 +39,26 @@ class Clues:
         self._batch, self.layout, self._encoder = batch, layout, encoder
         self._teacher, self._advisors, self._needs = teacher, advisors or {}, needs
         self._known: dict[str, Any] = {"images": batch}
+        self.learned: list[Tensor] = []
 
     def of(self, part: Any) -> dict[str, Any]:
         """Return what a part names in its `needs`."""
         return {name: self[name] for name in getattr(part, "needs", ()) if name not in LATER}
+
+    def ask(self, target: Any, images: Any, plan: MaskPlan, **later: Any) -> Tensor:
+        """Return what a target gives, (B, M, P); what one that learns has to learn from is added to `learned`.
+
+        Args:
+            target: called, or if it has one its method `learn`.
+            images: (B, C, *size), or a mapping of streams.
+            plan: with the patches that are predicted.
+            later: clues that are known after the main prediction only.
+        """
+        if not hasattr(target, "learn"):
+            return target(images, plan, **self.of(target), **later)
+        value, loss = target.learn(images, plan, **self.of(target), **later)
+        self.learned.append(loss)
+        return value
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._known:

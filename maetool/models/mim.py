@@ -118,12 +118,12 @@ class MaskedImageModel(ReconstructingModel):
             return self.reconstruct(seen.images, pred, plan, statistics)
         if mode != "loss":
             raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
-        target = self.target(seen.images, plan, **seen.clues.of(self.target))  # (B, M, P)
+        target = seen.clues.ask(self.target, seen.images, plan)  # (B, M, P)
         losses = self.head(pred, target, plan)
         check_loss(losses, type(self.head).__name__)
         if self.tasks or hasattr(self.masker, "loss"):
             losses = views.with_others(losses, pred, target, plan)
-        return {**losses, "masked_fraction": masked_fraction(seen.plan)}
+        return {**views.with_learned(losses), "masked_fraction": masked_fraction(seen.plan)}
 
     def see(
         self, images: Any, samples: Mapping[str, Any], plan: MaskPlan | None = None, view: str | None = None

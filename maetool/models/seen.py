@@ -110,6 +110,14 @@ class Views:
             losses = {**losses, "loss": losses["loss"] + model.masker_weight * own, "masker": own.detach()}
         return losses
 
+    def with_learned(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return losses with the sum of those of targets that learn added to `loss`; without any, as they are."""
+        learned = [loss for seen in self._seen.values() for loss in seen.clues.learned]
+        if not learned:
+            return losses
+        own = torch.stack(learned).sum()
+        return {**losses, "loss": losses["loss"] + own, "target": own.detach()}
+
     def _task(self, name: str, pred: Tensor, target: Tensor, errors: Tensor | None) -> dict[str, Tensor]:
         model, task = self._model, self._model.tasks[name]
         seen = self.seen(model.view if task.view is None else task.view)

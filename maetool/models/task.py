@@ -15,7 +15,7 @@ from .seen import Seen, decode
 
 At = Literal["planned", "visible", "all"]
 Reads = Literal["encoder", "main"]
-_TAKEN = ("main", "loss", "constant_predictor", "masked_fraction", "masker")
+_TAKEN = ("main", "loss", "constant_predictor", "masked_fraction", "masker", "target")
 
 
 class PredictionTask(nn.Module):
@@ -94,9 +94,8 @@ class PredictionTask(nn.Module):
         else:
             pred = decode(self.decoder, latent, plan, memory)  # (B, M, P)
         if self.target is not None:
-            clues = seen.clues.of(self.target)
-            clues |= {"errors": errors} if "errors" in getattr(self.target, "needs", ()) else {}
-            own = self.target(images, plan, **clues)
+            later = {"errors": errors} if "errors" in getattr(self.target, "needs", ()) else {}
+            own = seen.clues.ask(self.target, images, plan, **later)
         losses = self.head(pred, own, plan)
         check_loss(losses, type(self.head).__name__)
         return losses

@@ -3,6 +3,7 @@
 from maetool._lazy import lazily
 
 _PLACES = {
+    "clusters": ("ClusterTarget",),
     "errors": ("ErrorTarget",),
     "features": ("FeatureTarget", "MomentumFeatureTarget", "TeacherTarget"),
     "hog": ("HOGTarget",),

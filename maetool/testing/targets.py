@@ -35,7 +35,9 @@ def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> No
     _require(not values.requires_grad, "the target has no gradient")
     few = target(images[1:], part_of_plan(plan, slice(1, None)), **_rows(clues))
     close = torch.allclose(values[1:].double(), few.double(), atol=1e-4)
-    _require(close, "the target of a sample does not depend on its batch")
+    _require(close or getattr(target, "of_batch", False), "the target of a sample does not depend on its batch")
+    if callable(getattr(target, "learn", None)):
+        _check_learning(target, values, target.learn(images, plan, **clues))
     flat = target(torch.full_like(images, 0.5), plan, **clues)  # of ids, all 0
     _require(flat.isfinite().all(), "the target of constant patches is finite")
     with torch.autocast("cpu", torch.bfloat16):
@@ -52,12 +54,23 @@ def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> No
     _check_form(target)
 
 
+def _check_learning(target: nn.Module, values: Tensor, learned: tuple[Tensor, Tensor]) -> None:
+    value, loss = learned
+    _require(torch.equal(value, values) and not value.requires_grad, "learn gives the same target, without gradient")
+    _require(loss.ndim == 0 and loss.dtype is torch.float32, "a target that learns has one number to learn from")
+    loss.backward()
+    idle = [name for name, p in target.named_parameters() if p.requires_grad and p.grad is None]
+    _require(not idle, f"every parameter has a gradient ({', '.join(idle)} have none)")
+    target.zero_grad()
+
+
 def _target_clues(target: nn.Module, plan: MaskPlan) -> dict[str, Any]:
     """Return random clues of what a target needs."""
     generator, batch = torch.Generator().manual_seed(0), len(plan.mask)
     prefix = getattr(target, "num_prefix_tokens", 0)
-    width = getattr(target, "width", target.out_dim)  # narrower than the target, if that is of several layers
-    shape, number = (batch, prefix + plan.layout.length, width), target.out_dim // width
+    width = getattr(target, "features_dim", getattr(target, "width", target.out_dim))  # of one layer
+    number = 1 if hasattr(target, "features_dim") else target.out_dim // width
+    shape = (batch, prefix + plan.layout.length, width)
     features = [torch.randn(shape, generator=generator) for _ in range(number if number > 1 else 2)]
     available = {"features": features, "errors": torch.rand(plan.ids_predict.shape, generator=generator)}
     return {name: available[name] for name in getattr(target, "needs", ()) if name in available}

@@ -1,4 +1,4 @@
-"""The numbers of facebookresearch/capi: its encoder, of visible patches and of all."""
+"""The numbers of facebookresearch/capi: latents, predictions, assignments, both losses and their gradients."""
 
 from dataclasses import replace
 
@@ -8,8 +8,13 @@ from golden import close, load, load_all
 
 from maetool.decoders import QueryDecoder
 from maetool.encoders import VisionTransformer
+from maetool.heads import SoftLabelHead
+from maetool.maskers import InverseBlockMasker
+from maetool.models import MaskedImageModel
 from maetool.ops.rotary import boxed_coords
 from maetool.structures import MaskPlan
+from maetool.targets import ClusterTarget
+from maetool.teachers import MomentumTeacher
 
 NAMES = {"residual1.norm": "norm1", "residual2.norm": "norm2", "residual2.fn": "mlp", "residual1.fn.proj": "attn.proj"}
 
@@ -88,3 +93,46 @@ def test_predictions(capi, predictor):
     latent, plan = encoder(golden["imgs"], plan_of(golden)), asked(golden)
     close(predictor.decode(latent, plan).flatten(0, 1), golden["pred"])
     close(predictor(latent, plan).flatten(0, 1), golden["logits"])
+
+
+@pytest.fixture
+def model(capi, predictor):
+    _, state, encoder = capi
+    teacher = MomentumTeacher(encoder)
+    target = ClusterTarget(teacher, clusters=14)
+    load_all(target, {f"clusters.{kind}": state[f"clustering.layer.{kind}"] for kind in ("weight", "bias")})
+    return MaskedImageModel(InverseBlockMasker(), encoder, predictor, target, SoftLabelHead(0.12), teacher=teacher)
+
+
+def test_assignments_of_each_place_and_of_all(capi, model):
+    golden, plan, target = capi[0], plan_of(capi[0]).predicting("all"), model.target
+    features = [torch.cat([torch.zeros(3, 16, 48), golden["teacher_latent"]], dim=1)]
+    for equal, name in (("place", ""), ("batch", "_over_all_positions")):
+        target.equal = equal
+        shares, loss = target.learn(golden["imgs"], plan, features)
+        close(shares, golden[f"assignments{name}"].transpose(0, 1))
+        close(loss, golden[f"clustering_loss{name}"])
+
+
+def test_losses_and_gradients(capi, model):
+    golden = capi[0]
+    losses = model(golden["imgs"], plan=asked(golden))
+    close(losses["target"], golden["clustering_loss"])
+    close(losses["loss"] - losses["target"], golden["student_loss"])
+    losses["loss"].backward()
+    names = {
+        "patch_embed.weight": "encoder.patch_embed.proj.weight",
+        "registers": "encoder.reg_token",
+        "mask_token": "decoder.mask_token",
+        "encoder.blocks.0.residual1.norm.weight": "encoder.blocks.0.norm1.weight",
+        "head.last_layer.weight_g": "decoder.pred.length",
+        "head.last_layer.weight_v": "decoder.pred.weight",
+        "clustering.layer.weight": "target.clusters.weight",
+        "clustering.layer.bias": "target.clusters.bias",
+    }
+    for name, ours in names.items():
+        close(model.get_parameter(ours).grad.view_as(golden[f"grad/{name}"]), golden[f"grad/{name}"])
+    queries = model.encoder.blocks[0].attn.qkv.weight.grad[:48]
+    close(queries, golden["grad/encoder.blocks.0.residual1.fn.q_proj.weight"])
+    keys = model.decoder.blocks[0].steps[0].branch.kv.weight.grad[:32]
+    close(keys, golden["grad/decoder.blocks.0.residual1.fn.k_proj.weight"])
