@@ -126,7 +126,7 @@ class InverseBlockMasker(Masker):
         return count_kept(prod(grid), self.mask_ratio, round_up=True)
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
-        """Return the place of each patch in its block, row by row, from -L on, and 0 to 1 outside, (B, L)."""
+        """Return the place of each patch in its block, row by row, from -L on, and 0 to 1 elsewhere, (B, L)."""
         h, w = to_size(grid, "grid")
         height, width = self._sides(rng.uniform(1)[:, 0], h, w)  # (B,)
         top, left = rng.uniform(2).unbind(1)
@@ -135,7 +135,7 @@ class InverseBlockMasker(Masker):
         row = (torch.arange(h, device=rng.device) - top[:, None]) % h  # (B, h), rolled
         column = (torch.arange(w, device=rng.device) - left[:, None]) % w  # (B, w)
         place = row[:, :, None] * width[:, None, None] + column[:, None, :]  # (B, h, w)
-        inside = (column < width[:, None])[:, None, :]
+        inside = (column < width[:, None])[:, None, :] & (place < self.num_keep((h, w)))
         return torch.where(inside, place - h * w, rng.order(h, w)).flatten(1)
 
     def _sides(self, draw: Tensor, h: int, w: int) -> tuple[Tensor, Tensor]:

@@ -111,12 +111,18 @@ class Views:
         return losses
 
     def with_learned(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return losses with the sum of those of targets that learn added to `loss`; without any, as they are."""
+        """Return losses with the sum of those of targets that learn added to `loss`; without any, as they are.
+
+        It is added to `constant_predictor` too, which is compared with `loss`.
+        """
         learned = [loss for seen in self._seen.values() for loss in seen.clues.learned]
         if not learned:
             return losses
         own = torch.stack(learned).sum()
-        return {**losses, "loss": losses["loss"] + own, "target": own.detach()}
+        sums = {"loss": losses["loss"] + own}
+        if "constant_predictor" in losses:
+            sums["constant_predictor"] = losses["constant_predictor"] + own.detach()
+        return {**losses, **sums, "target": own.detach()}
 
     def _task(self, name: str, pred: Tensor, target: Tensor, errors: Tensor | None) -> dict[str, Tensor]:
         model, task = self._model, self._model.tasks[name]

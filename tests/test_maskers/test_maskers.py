@@ -357,3 +357,11 @@ def test_bad_input(tmp_path):
         assert "\n" not in str(info.value)
     with pytest.raises(UsageError, match=r"weight has the shape \(2, 3\)"):
         plan_of(RandomMasker(), batch=2, weight=torch.ones(2, 3))
+
+
+def test_any_removed_patch_of_an_inverse_block_may_be_predicted():
+    """Also those that the last row of the block lost to the count of the visible ones."""
+    plan = plan_of(InverseBlockMasker(mask_ratio=0.65, predict_ratio=0.1, roll=False), batch=8192)
+    chosen = torch.zeros(8192, 196).scatter(1, plan.ids_predict, 1.0)
+    rates = chosen.sum(dim=0) / plan.mask.sum(dim=0)
+    assert (rates - 20 / 127).abs().max() < 0.04

@@ -102,11 +102,13 @@ class WarmupCosineLR(WarmupSchedule):
 
     Args:
         optimizer, epochs, warmup_epochs, epoch_length, accumulation: see `WarmupSchedule`.
-        min_lr: the rate at the end.
+        min_lr: the rate at the end of the half cosine.
         start_lr: the rate at the beginning (I-JEPA: a fifth of the highest).
+        cosine_share: how much of the half cosine is over at the end of training; below 1 it ends above `min_lr` (CAPI).
 
     Raises:
-        UsageError: a warm-up that is not shorter than training, or a rate below 0.
+        UsageError: a warm-up that is not shorter than training, a rate below 0, or a share that is not above 0 and at
+            most 1.
     """
 
     def __init__(
@@ -118,16 +120,19 @@ class WarmupCosineLR(WarmupSchedule):
         min_lr: float = 0.0,
         accumulation: int = 1,
         start_lr: float = 0.0,
+        cosine_share: float = 1.0,
     ) -> None:
         if start_lr < 0:
             raise UsageError(f"start_lr is {start_lr!r}, but must be a rate of at least 0.")
-        self.min_lr, self.start_lr = min_lr, start_lr
+        if not 0 < cosine_share <= 1:
+            raise UsageError(f"cosine_share is {cosine_share!r}, but must be above 0 and at most 1, the half cosine.")
+        self.min_lr, self.start_lr, self.cosine_share = min_lr, start_lr, cosine_share
         super().__init__(optimizer, epochs, warmup_epochs, epoch_length, accumulation)
 
     def after_warmup(self, epoch: float, base: float) -> float:
         """Return the rate at a fractional epoch after the warm-up."""
-        share = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
-        return self.min_lr + (base - self.min_lr) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+        share = min((epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs), 1.0) * self.cosine_share
+        return self.min_lr + (base - self.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 @PARAM_SCHEDULERS.register_module()
