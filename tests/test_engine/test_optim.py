@@ -54,6 +54,15 @@ def test_the_warm_up_may_start_from_another_rate_which_layer_decay_scales():
         WarmupCosineLR(sgd(1.0), 30, 10, start_lr=-1)
 
 
+def test_a_share_of_the_half_cosine():
+    schedule = WarmupCosineLR(sgd(1.0), 50, 10, min_lr=0.1, cosine_share=0.8)
+    longer = WarmupCosineLR(sgd(1.0), 60, 10, min_lr=0.1)
+    expected = [longer.at(epoch, 1.0) for epoch in (5, 10, 30, 50, 50)]
+    assert [schedule.at(epoch, 1.0) for epoch in (5, 10, 30, 50, 60)] == pytest.approx(expected)
+    with pytest.raises(UsageError, match=r"cosine_share is 1\.2, but must be above 0 and at most 1"):
+        WarmupCosineLR(sgd(1.0), 50, 10, cosine_share=1.2)
+
+
 def test_the_rate_only_changes_between_optimiser_steps():
     fine = rates(24, epochs=6, warmup_epochs=1, epoch_length=4)
     coarse = rates(24, epochs=6, warmup_epochs=1, epoch_length=4, accumulation=3)
