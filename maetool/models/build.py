@@ -7,7 +7,7 @@ from torch import nn
 
 from maetool.errors import UsageError
 from maetool.ops.stats import numbers_of_streams
-from maetool.registry import DECODERS, Registry, find_part, is_own
+from maetool.registry import DECODERS, MASKERS, Registry, check_arguments, find_part, is_own
 
 from .pairing import facts_of
 
@@ -52,6 +52,31 @@ def _is_own(part: Any, registry: Registry) -> bool:
 def build_optional(registry: Registry, part: Any, facts: Mapping[str, Any]) -> Any:
     """Build a part as `build_with(registry, part, facts)`; None stays None."""
     return None if part is None else build_with(registry, part, facts)
+
+
+def build_views(
+    views: Mapping[str, Any], facts: Mapping[str, Any]
+) -> tuple[nn.ModuleDict, tuple[str, ...], str | None]:
+    """Return the maskers of views that have their own, the views that are predicted from too, and that of the target.
+
+    Args:
+        views: name of a view to its options, see `MaskedImageModel`.
+        facts: of the encoder and the images.
+
+    Raises:
+        UsageError: an unknown option or use, or two views of the target.
+    """
+    uses: dict[str, list[str]] = {"predicted": [], "target": []}
+    for name, options in views.items():
+        check_arguments(f"The view {name}", options, ("masker", "use"))
+        if (use := options.get("use")) is not None:
+            if use not in uses:
+                raise UsageError(f'The view {name} has use={use!r}, but it must be "predicted" or "target".')
+            uses[use].append(name)
+    if len(uses["target"]) > 1:
+        raise UsageError(f"The views {' and '.join(uses['target'])} have use=\"target\", but one can have it.")
+    own = {name: build_with(MASKERS, one["masker"], facts) for name, one in views.items() if one.get("masker")}
+    return nn.ModuleDict(own), tuple(uses["predicted"]), next(iter(uses["target"]), None)
 
 
 def build_decoder(decoder: Any, facts: Mapping[str, Any], target: Any) -> Any:

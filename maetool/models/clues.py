@@ -77,7 +77,7 @@ class Clues:
 
 def needs_of(model: Any) -> set[str]:
     """Return what the masker and the targets of a model ask for."""
-    parts = [model.masker, model.target, *(task.target for task in model.tasks.values())]
+    parts = [model.masker, *model.maskers.values(), model.target, *(task.target for task in model.tasks.values())]
     return {name for part in parts for name in getattr(part, "needs", ())} - set(model.advisors)
 
 

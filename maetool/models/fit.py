@@ -4,7 +4,7 @@ from typing import Any
 
 from .clues import check_needs
 from .pairing import check_pairing, grids_of
-from .task import check_chain, check_pair, check_place
+from .task import check_chain, check_pair, check_place, check_views
 
 
 def check_model(model: Any) -> None:
@@ -17,8 +17,11 @@ def check_model(model: Any) -> None:
     check_pair(model.target, model.head)
     check_place(model.decoder, model.target, model.at)
     check_chain(model)
-    check_pairing(model.encoder, model.decoders, model.masker)
-    check_needs([model.masker, model.target], model.encoder, model.teacher, model.advisors)
+    check_views(model)
+    for masker in (model.masker, *model.maskers.values()):
+        check_pairing(model.encoder, model.decoders, masker)
+    check_needs([model.masker, *model.maskers.values(), model.target], model.encoder, model.teacher, model.advisors)
     check_needs([task.target for task in tasks], model.encoder, model.teacher, model.advisors, later=True)
-    for grid in grids_of(model.encoder).values():
-        model.masker.num_keep(grid)  # an impossible ratio is noticed now, not at the first step
+    for masker in (model.masker, *model.maskers.values()):
+        for grid in grids_of(model.encoder).values():
+            masker.num_keep(grid)  # an impossible ratio is noticed now, not at the first step

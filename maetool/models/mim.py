@@ -7,10 +7,10 @@ from torch import nn
 
 from maetool.errors import UsageError
 from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS, TEACHERS
-from maetool.structures import MaskPlan
+from maetool.structures import MaskPlan, plan_of_all, tensors_of
 
 from .base import check_loss
-from .build import Part, build_decoder, build_optional, build_with, facts_of_images, widths_of
+from .build import Part, build_decoder, build_optional, build_views, build_with, facts_of_images, widths_of
 from .clues import Clues, needs_of
 from .fit import check_model
 from .pairing import facts_of, layout_of
@@ -34,10 +34,13 @@ class MaskedImageModel(ReconstructingModel):
         tasks: name to what else is predicted, a decoder, a head and further arguments of `PredictionTask`.
         teacher: config or module; what it gives, maskers and targets name in their `needs`. See `Teacher`.
         corruption: config or module that changes the pixels which the encoder sees; see `Corruption`.
-        at: which patches are predicted: those "planned", "visible" or "all".
-        view: name of the view that is masked, where a batch is a mapping of views; None, it is not.
+        at: which patches are predicted: those "planned", "visible" or "all"; or the "image" as a whole.
+        view: name of the view that is masked, where a batch is a mapping of views; None, it is not. A view may have
+            several crops of each sample, (B, C, N, *size).
         context: name of another view, which the encoder sees whole for a decoder that takes a memory.
         masker_weight, weight: of the loss of a masker that has one, and of that of `head` beside those of `tasks`.
+        views: name of a view to what is special about it: `masker`, its own, or None, which hides nothing; and `use`, for
+            at="image": "predicted", the decoder predicts from it too, or "target", the target is of it.
 
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
@@ -46,7 +49,7 @@ class MaskedImageModel(ReconstructingModel):
     task = "pretraining"
     _parts = {"decoder": DECODERS, "target": TARGETS, "head": HEADS}
     part_registries: ClassVar[dict[str, Any]] = {"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS}
-    part_registries |= {"advisors": MODELS, "teacher": TEACHERS, "corruption": CORRUPTIONS, **_parts, "tasks": _parts}
+    part_registries |= {"advisors": MODELS, "teacher": TEACHERS, "corruption": CORRUPTIONS, **_parts, "tasks": _parts, "views": {"masker": MASKERS}}
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class MaskedImageModel(ReconstructingModel):
         context: str | None = None,
         masker_weight: float = 1.0,
         weight: float = 1.0,
+        views: Mapping[str, Any] | None = None,
     ) -> None:
         encoder = ENCODERS.build(encoder)
         facts = facts_of(encoder)
@@ -73,6 +77,8 @@ class MaskedImageModel(ReconstructingModel):
         self.teacher = build_optional(TEACHERS, teacher, facts)
         facts |= {"model_teacher": self.teacher}
         self.masker = build_with(MASKERS, masker, facts)
+        self.maskers, self.more_views, self.target_view = build_views(views or {}, facts)
+        self.whole_views = {name for name, one in (views or {}).items() if one.get("masker", ...) is None}
         self.encoder = encoder
         self.corruption = build_optional(CORRUPTIONS, corruption, facts)
         self.target = build_with(TARGETS, target, facts)
@@ -118,7 +124,7 @@ class MaskedImageModel(ReconstructingModel):
             return self.reconstruct(seen.images, pred, plan, statistics)
         if mode != "loss":
             raise UsageError(f'mode is {mode!r}, but must be "loss", "predict" or "tensor".')
-        target = seen.clues.ask(self.target, seen.images, plan)  # (B, M, P)
+        pred, target, plan = views.compared(pred, plan)  # each (B, M, P)
         losses = self.head(pred, target, plan)
         check_loss(losses, type(self.head).__name__)
         if self.tasks or hasattr(self.masker, "loss"):
@@ -126,7 +132,12 @@ class MaskedImageModel(ReconstructingModel):
         return {**views.with_learned(losses), "masked_fraction": masked_fraction(seen.plan)}
 
     def see(
-        self, images: Any, samples: Mapping[str, Any], plan: MaskPlan | None = None, view: str | None = None
+        self,
+        images: Any,
+        samples: Mapping[str, Any],
+        plan: MaskPlan | None = None,
+        view: str | None = None,
+        clues: Clues | None = None,
     ) -> Seen:
         """Return images, plan and clues of one view, and what each decoder reads of it.
 
@@ -135,14 +146,25 @@ class MaskedImageModel(ReconstructingModel):
             samples: what the batch holds beside images: `key`, `mask`, `weight`.
             plan: what is visible; None asks the masker.
             view: name of the view, which decides what decoders read it; None for the only one.
+            clues: of the view; None makes them.
         """
         layout = layout_of(self.encoder, images)  # where the tokens lie; no pixel is touched
-        clues = self.clues_of(images, layout)  # computed when somebody asks
-        plan = plan or self.hide(images, samples, clues)  # who is hidden, who is predicted
+        clues = clues or self.clues_of(images, layout)  # computed when somebody asks
+        plan = plan or self.hide(images, samples, clues, view)  # who is hidden, who is predicted
         shown = images if self.corruption is None else corrupted(self.corruption, images, plan, samples)
         return Seen(images, plan, clues, latents_of(self.encoder, shown, plan, self.decoders_of(view)))
 
-    def hide(self, images: Any, samples: Mapping[str, Any], clues: Clues) -> MaskPlan:
-        """Ask the masker what to hide in images, by `clues`; `samples` may have key, mask (1 = removed) and weight."""
+    def hide(self, images: Any, samples: Mapping[str, Any], clues: Clues, view: str | None = None) -> MaskPlan:
+        """Ask the masker of a view what to hide in its images.
+
+        Args:
+            images: (B, C, *size), normalised, or a mapping of streams.
+            samples: may have `mask` (1 = removed), `key` and `weight`.
+            clues: of the images.
+            view: name of the view; None for the only one.
+        """
+        if view in self.whole_views:
+            return plan_of_all(clues.layout, len(tensors_of(images)[0]), tensors_of(images)[0].device)
+        masker = self.masker if view is None or view not in self.maskers else self.maskers[view]
         given = (samples.get(name) for name in ("mask", "key", "weight"))
-        return self.masker(images, clues.layout, *given, clues.of(self.masker))
+        return masker(images, clues.layout, *given, clues.of(masker))

@@ -1,5 +1,6 @@
 """What others ask of a masked image model: its plans and tokens, what metrics see, predictions as pixels."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -25,6 +26,7 @@ class ReconstructingModel(TrainableModel):
     advisors: Any
     needs: set[str]
     view: str | None
+    more_views: Sequence[str]
 
     def clues_of(self, images: Any, layout: Layout) -> Clues:
         """Return what masker and targets may ask about a view.
@@ -46,9 +48,9 @@ class ReconstructingModel(TrainableModel):
 
     def decoders_of(self, view: str | None) -> dict[str, nn.Module]:
         """Return the decoders that read the encoder's tokens of a view, by the name of their task."""
-        main = {"main": self.decoder} if view == self.view else {}
-        tasks = {name: task for name, task in self.tasks.items() if (task.view or self.view) == view}
-        return {**main, **{name: task.decoder for name, task in tasks.items() if task.reads == "encoder"}}
+        tasks = {name: task for name, task in self.tasks.items() if task.reads == "encoder"}
+        readers = {"main": self, **tasks}.items()
+        return {name: one.decoder for name, one in readers if view in (one.view or self.view, *one.more_views)}
 
     def read(self, images: Any, plan: MaskPlan) -> list[Any]:
         """Return what each of `decoders` reads: the last tokens (B, T + V, D), or a list of those of some layers.

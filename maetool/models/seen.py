@@ -13,6 +13,7 @@ from maetool.ops.random import KeyedRandom, mix
 from maetool.structures import MaskPlan, tensors_of
 
 from .clues import Clues
+from .crops import compare_images, crops_in, joined_crops, of_crops
 from .pairing import layout_of
 
 _CORRUPTION = 1 << 40  # the keys of corruptions are others than those of masks and views
@@ -50,16 +51,22 @@ class Views:
     def __init__(self, model: Any, images: Any, samples: Mapping[str, Any], plan: MaskPlan | None) -> None:
         self._model, self._images, self._samples, self._plan = model, images, samples, plan
         self._seen: dict[str | None, Seen] = {}
+        self._clues: dict[str | None, Clues] = {}
         self._memory: dict[str, Tensor] = {}
 
     def images(self, view: str | None) -> Any:
-        """Return the images of a view.
+        """Return the images of a view: of several crops all in one batch (N * B, C, *size), crop after crop.
 
         Raises:
             UsageError: the batch has no such view.
         """
-        if view is None:
-            return self._images
+        return self._images if view is None else joined_crops(self._of(view), self._model.encoder)
+
+    def crops(self, view: str | None) -> int:
+        """Return N, how many crops of each sample a view has."""
+        return 1 if view is None else crops_in(self._of(view), self._model.encoder)
+
+    def _of(self, view: str) -> Any:
         if not isinstance(self._images, Mapping) or view not in self._images:
             has = ", ".join(self._images) if isinstance(self._images, Mapping) else "one tensor"
             raise UsageError(
@@ -68,18 +75,49 @@ class Views:
             )
         return self._images[view]
 
+    def clues(self, view: str | None) -> Clues:
+        """Return what maskers and targets may ask about a view."""
+        if view not in self._clues:
+            images = self.images(view)
+            self._clues[view] = self._model.clues_of(images, layout_of(self._model.encoder, images))
+        return self._clues[view]
+
     def seen(self, view: str | None) -> Seen:
         """Return a view after the encoder."""
         if view not in self._seen:
-            plan = self._plan if view == self._model.view else None
-            self._seen[view] = self._model.see(self.images(view), self._samples_of(view), plan, view)
+            plan, clues = self.plan(view), self.clues(view)
+            self._seen[view] = self._model.see(self.images(view), self._samples_of(view), plan, view, clues)
         return self._seen[view]
 
     def plan(self, view: str | None) -> MaskPlan:
-        """Return what the masker hides in a view, without encoding it."""
-        model, images = self._model, self.images(view)
-        clues = model.clues_of(images, layout_of(model.encoder, images))
-        return model.hide(images, self._samples_of(view), clues)
+        """Return what is hidden in a view, without encoding it."""
+        if view in self._seen:
+            return self._seen[view].plan
+        if view == self._model.view and self._plan is not None:
+            return self._plan
+        return self._model.hide(self.images(view), self._samples_of(view), self.clues(view), view)
+
+    def view_of(self, task: Any) -> str | None:
+        """Return the view that a task, or the model itself, predicts from."""
+        return self._model.view if task.view is None else task.view
+
+    def prediction(self, name: str, task: Any, view: str | None) -> Tensor:
+        """Return what the decoder of a task, or "main" for the model itself, makes of a view, (B, M, P)."""
+        seen = self.seen(view)
+        memory = self.memory(self._model.context if task.context is None else task.context)
+        return decode(task.decoder, seen.latents[name], seen.plan.predicting(task.at), memory)
+
+    def compared(self, pred: Tensor, plan: MaskPlan) -> tuple[Tensor, Tensor, MaskPlan]:
+        """Return what the model's own head compares: predictions, their targets, both (B, M, P), and their plan.
+
+        Args:
+            pred: (B, M, P), what the model's own decoder made of its own view.
+            plan: with the patches that these are of.
+        """
+        model = self._model
+        if model.at == "image":
+            return compare_images(self, "main", model, pred)
+        return pred, self.clues(model.view).ask(model.target, self.images(model.view), plan), plan
 
     def memory(self, context: str | None) -> Tensor | None:
         """Return the tokens (B, T + L, D) of the view `context`, of which nothing is hidden; None for None."""
@@ -115,7 +153,7 @@ class Views:
 
         It is added to `constant_predictor` too, which is compared with `loss`.
         """
-        learned = [loss for seen in self._seen.values() for loss in seen.clues.learned]
+        learned = [loss for clues in self._clues.values() for loss in clues.learned]
         if not learned:
             return losses
         own = torch.stack(learned).sum()
@@ -125,9 +163,11 @@ class Views:
         return {**losses, **sums, "target": own.detach()}
 
     def _task(self, name: str, pred: Tensor, target: Tensor, errors: Tensor | None) -> dict[str, Tensor]:
-        model, task = self._model, self._model.tasks[name]
-        seen = self.seen(model.view if task.view is None else task.view)
-        memory = self.memory(model.context if task.context is None else task.context)
+        task = self._model.tasks[name]
+        seen = self.seen(self.view_of(task))
+        if task.at == "image":
+            return task.losses(*compare_images(self, name, task, self.prediction(name, task, self.view_of(task))))
+        memory = self.memory(self._model.context if task.context is None else task.context)
         latent = pred if task.reads == "main" else seen.latents[name]
         return task(latent, seen, target, memory, errors)
 
@@ -152,7 +192,9 @@ class Views:
             of_views = view is not None and isinstance(value, Mapping) and set(value) <= set(self._images)
             entries[name] = value.get(view) if of_views else default.get(name)
         keys = self._samples.get("key")
-        return {**entries, "key": keys if keys is None or not number else mix(keys, number)}
+        entries["key"] = keys if keys is None or not number else mix(keys, number)
+        crops = self.crops(view)
+        return entries if crops == 1 else {entry: of_crops(entry, value, crops) for entry, value in entries.items()}
 
 
 def latents_of(encoder: Any, images: Any, plan: MaskPlan, decoders: Mapping[str, nn.Module]) -> dict[str, Any]:

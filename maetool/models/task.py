@@ -1,6 +1,6 @@
 """One thing that is predicted from the tokens: what a masked image model has one of, or several."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from .base import check_loss
 from .build import build_decoder, build_with, facts_of_task, widths_of
 from .seen import Seen, decode
 
-At = Literal["planned", "visible", "all"]
+At = Literal["planned", "visible", "all", "image"]
 Reads = Literal["encoder", "main"]
+_OPTIONS = ("at", "weight", "stream", "view", "context", "reads", "more_views", "target_view")
 _TAKEN = ("main", "loss", "constant_predictor", "masked_fraction", "masker", "target")
 
 
@@ -26,10 +27,14 @@ class PredictionTask(nn.Module):
         target: config or module; None takes what the model's own target gives.
         own: the model's own target.
         facts: what the encoder and the preprocessor say, for what the parts leave out; see `MaskedImageModel`.
-        at: the patches: "planned", those of the plan; "visible"; or "all". See `MaskPlan.predicting`.
+        at: the patches: "planned", those of the plan; "visible"; or "all"; or the "image" as a whole. See
+            `MaskPlan.predicting`.
         weight: of the loss in the sum of all.
         stream: of an encoder of several streams, the one that is predicted; None is all.
         view, context: as of `MaskedImageModel`; None takes the model's.
+        more_views, target_view: for at="image": further views that its decoder predicts from, and the view that its
+            target is of, for all crops; of a view that it predicts from, each crop learns the others. None, each crop
+            has its own target.
         reads: what its decoder reads: the tokens of the "encoder", or what the model's "main" decoder predicted for the
             same patches (CAE).
 
@@ -51,14 +56,16 @@ class PredictionTask(nn.Module):
         view: str | None = None,
         context: str | None = None,
         reads: Reads = "encoder",
+        more_views: Sequence[str] = (),
+        target_view: str | None = None,
     ) -> None:
         super().__init__()
         if reads not in ("encoder", "main"):
             raise UsageError(f'A task has reads={reads!r}, but it must be "encoder" or "main".')
-        if at not in ("planned", "visible", "all") or not weight > 0:
+        if at not in ("planned", "visible", "all", "image") or not weight > 0:
             raise UsageError(
-                f'A task has at={at!r} and weight={weight!r}, but `at` must be "planned", "visible" or "all", and the '
-                "weight positive."
+                f'A task has at={at!r} and weight={weight!r}, but `at` must be "planned", "visible", "all" or "image", '
+                "and the weight positive."
             )
         if target is None and at != "planned":
             raise UsageError(f'A task at="{at}" has no target, but the model\'s own is for planned patches: add one.')
@@ -69,9 +76,11 @@ class PredictionTask(nn.Module):
         self.decoder = build_decoder(decoder, read, self.target or own)
         self.head = build_with(HEADS, head, {**facts, **widths_of(self.target or own)})
         self.at, self.weight, self.stream, self.view, self.context = at, weight, stream, view, context
+        self.more_views, self.target_view = tuple(more_views), target_view
         self._encoder = (facts["encoder"],)  # in a tuple, where it is not registered a second time
         check_pair(self.target or own, self.head)
         check_place(self.decoder, self.target or own, at)
+        check_views(self)
 
     def forward(
         self, latent: Any, seen: Seen, own: Tensor, memory: Tensor | None = None, errors: Tensor | None = None
@@ -96,7 +105,11 @@ class PredictionTask(nn.Module):
         if self.target is not None:
             later = {"errors": errors} if "errors" in getattr(self.target, "needs", ()) else {}
             own = seen.clues.ask(self.target, images, plan, **later)
-        losses = self.head(pred, own, plan)
+        return self.losses(pred, own, plan)
+
+    def losses(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
+        """Return the losses of the head; see its `forward`."""
+        losses = self.head(pred, target, plan)
         check_loss(losses, type(self.head).__name__)
         return losses
 
@@ -128,14 +141,14 @@ def build_tasks(tasks: Mapping[str, Any], facts: Mapping[str, Any], own: nn.Modu
     Raises:
         UsageError: a name that means something else in the logs, an unknown argument, or see `PredictionTask`.
     """
-    known = {"decoder", "target", "head", "at", "weight", "stream", "view", "context", "reads"}
+    known = {"decoder", "target", "head", *_OPTIONS}
     for name, task in tasks.items():
         if name in _TAKEN:
             raise UsageError(f"A task is called {name!r}, but the logs use {', '.join(_TAKEN)} already: rename it.")
         if not {"decoder", "head"} <= set(task) <= known:
             raise UsageError(
                 f"The task {name} has {', '.join(task)}, but must have decoder and head, and may have target, at, "
-                "weight, stream, view, context and reads."
+                f"{', '.join(_OPTIONS[1:-1])} and {_OPTIONS[-1]}."
             )
     return nn.ModuleDict(
         {name: PredictionTask(**{"target": None, **task}, facts=facts, own=own) for name, task in tasks.items()}
@@ -153,17 +166,44 @@ def check_place(decoder: nn.Module, target: nn.Module, at: str) -> None:
         UsageError: one of them cannot.
     """
     for part in (decoder, target):
-        only = getattr(part, "predicts", at)
-        if only != at:
-            raise UsageError(
-                f'{type(part).__name__} is for {only} patches only, but is used for those that are "{at}": use it in '
-                f'one of model.tasks with at="{only}".'
-            )
+        only = getattr(part, "predicts", "planned" if at == "image" else at)
+        if at not in (only if isinstance(only, tuple) else (only,)):
+            raise UsageError(_misplaced(part, only, at))
     reads, gives = (getattr(part, "predicted_prefix", 0) for part in (decoder, target))
     if reads != gives:
         raise UsageError(
             f"{type(decoder).__name__} predicts {reads} tokens of the prefix, but {type(target).__name__} gives "
             f"{gives}: set predict_prefix to the same value in both, and use a teacher with as many as the encoder."
+        )
+
+
+def _misplaced(part: nn.Module, only: str, at: str) -> str:
+    if at == "image":
+        return f'{type(part).__name__} is for patches, but is used at="image": use ProjectionDecoder, for example.'
+    what = "the image as a whole" if only == "image" else f"{only} patches"
+    return (
+        f'{type(part).__name__} is for {what} only, but is used for those that are "{at}": use it in one of '
+        f'model.tasks with at="{only}".'
+    )
+
+
+def check_views(task: Any) -> None:
+    """Check that a task, or the model, names further views and the target's only where images are compared.
+
+    Args:
+        task: with `at`, `more_views` and `target_view`.
+
+    Raises:
+        UsageError: it does so elsewhere, or has further views without the view of the target.
+    """
+    if task.at != "image" and (task.more_views or task.target_view is not None):
+        raise UsageError(
+            f"more_views is {list(task.more_views)} and target_view {task.target_view!r}, but patches of different "
+            'crops do not lie at the same places: use at="image", or leave them out.'
+        )
+    if task.more_views and task.target_view is None:
+        raise UsageError(
+            f"more_views is {list(task.more_views)}, but there is no target_view that they learn from: name one."
         )
 
 

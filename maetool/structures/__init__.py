@@ -11,6 +11,7 @@ from .several import (
     tokens_of_stream,
 )
 from .stored import part_of_plan, plan_from_dict, plan_to_dict
+from .whole import plan_of_all
 
 __all__ = [
     "Bounds",
@@ -19,6 +20,7 @@ __all__ = [
     "join_plans",
     "part_of_plan",
     "plan_from_dict",
+    "plan_of_all",
     "plan_of_counts",
     "plan_of_predicted",
     "plan_of_stream",

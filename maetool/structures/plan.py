@@ -177,23 +177,24 @@ class MaskPlan:
         # Written once, and read once backwards: a gather from [tokens, fill] would copy all of it twice.
         return places.scatter(1, ids[..., None].expand(-1, -1, width), tokens)
 
-    def predicting(self, which: Literal["planned", "visible", "all"]) -> "MaskPlan":
+    def predicting(self, which: Literal["planned", "visible", "all", "image"]) -> "MaskPlan":
         """Return the plan with other patches to predict.
 
         Args:
-            which: "planned", what the plan says; "visible", the visible patches; "all", every patch. Any other
-                selection than the planned one has uniform weights and no groups.
+            which: "planned", what the plan says; "visible", the visible patches; "all", every patch; "image", one place
+                that stands for the image. Other selections than the planned one have uniform weights and no groups.
 
         Raises:
             UsageError: an unknown choice, or the visible patches of samples that differ in their number.
         """
         if which == "planned":
             return self
-        if which not in ("visible", "all"):
-            raise UsageError(f'The patches to predict are {which!r}, but must be "planned", "visible" or "all".')
+        if which not in ("visible", "all", "image"):
+            raise UsageError(f'The patches to predict are {which!r}, but must be "planned", "visible", "all" or "image".')
         everything = torch.arange(self.mask.shape[1], device=self.mask.device).expand(len(self.mask), -1)
-        if which == "all":
-            return replace(self, ids_predict=everything, weight=None, group=None, sizes={})
+        if which != "visible":
+            ids = everything[:, : 1 if which == "image" else None]
+            return replace(self, ids_predict=ids, weight=None, group=None, sizes={})
         ids, order = self.ids_keep.sort(dim=1)
         seen = self._seen()
         weight = None if seen is None else seen.gather(1, order).float()

@@ -142,7 +142,7 @@ def test_weighted_sum_by_hand():
         ),
         ({"main": MIMIC}, r"called 'main'"),
         ({"a": {**MIMIC, "weight": 0}}, r"weight=0"),
-        ({"a": {**MIMIC, "at": "hidden"}}, r"at='hidden'.*must be \"planned\", \"visible\" or \"all\""),
+        ({"a": {**MIMIC, "at": "hidden"}}, r"at='hidden'.*must be \"planned\", \"visible\", \"all\" or \"image\""),
         (
             {"a": {**MIMIC, "at": "planned"}},
             r"VisibleDecoder is for visible patches only, but is used for those that are",
