@@ -14,6 +14,7 @@ _PLACES = {
     "refining": ("RefiningDecoder",),
     "regressor": ("RegressorDecoder",),
     "queries": ("QueryDecoder",),
+    "projection": ("ProjectionDecoder",),
     "scaled": ("ScaledDecoder",),
     "transformer": ("TransformerDecoder",),
     "views": ("CrossViewDecoder",),

@@ -6,6 +6,7 @@ _PLACES = {
     "classification": ("ClassificationHead",),
     "contrastive": ("ContrastiveHead",),
     "ranking": ("RankingHead",),
+    "distillation": ("DistillationHead",),
     "regression": ("RegressionHead",),
     "segmentation": ("FCNHead", "LinearMapHead", "UPerHead"),
     "soft_labels": ("SoftLabelHead",),

@@ -11,6 +11,7 @@ _PLACES = {
     "low_frequency": ("LowFrequencyTarget",),
     "picture": ("PictureTarget",),
     "pixel": ("PixelTarget",),
+    "predictions": ("TeacherPredictionTarget",),
     "streams": ("StreamTarget",),
     "token_features": ("TeacherFeatureTarget",),
     "tokens": ("TokenTarget",),

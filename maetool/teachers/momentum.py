@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.layers.average import Schedule, check_momentum, copy_weights, momentum_at, move_average
 from maetool.registry import TEACHERS
-from maetool.structures import Layout, MaskPlan, tensors_of
+from maetool.structures import Layout, MaskPlan, plan_of_all, tensors_of
 
 from .base import Teacher
 
@@ -52,6 +51,8 @@ class MomentumTeacher(Teacher):
         super().__init__(deepcopy(encoder), layers)
         self.momentum, self.schedule, self.predicts = momentum, schedule, predicts
         self.final_momentum, self.until = final_momentum, until
+        self.decoders = nn.ModuleDict()  # by name of their task, those that targets ask for
+        self._asked: list[str] = []
         if predicts is not None:
             self.gives = (*self.gives, "losses")
 
@@ -61,17 +62,42 @@ class MomentumTeacher(Teacher):
         layers = arguments["layers"]
         return {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
 
+    def average_decoder(self, name: str) -> None:
+        """Average the decoder of a task, or of "main", too, so that `predictions` has it; asked before `attach`."""
+        self._asked = sorted({*self._asked, name})
+
+    def predictions(self, name: str, latent: Any, plan: MaskPlan) -> Tensor:
+        """Return what an averaged decoder predicts; see `average_decoder`.
+
+        Args:
+            name: of its task, or "main".
+            latent: what it reads, tokens (B, T + V, D) of the averaged encoder.
+            plan: of the batch.
+        """
+        return self.decoders[name](latent, plan)
+
+    def train(self, mode: bool = True) -> "MomentumTeacher":
+        """Return self in evaluation mode, but for the batch norms of averaged decoders: these have no other statistics
+        while the model trains (MSN).
+        """
+        super().train(False)
+        for module in self.decoders.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train(mode)
+        return self
+
     def attach(self, model: nn.Module) -> None:
-        """Copy the decoder that `predicts` names, once the model has it, and what it shares with others.
+        """Copy the decoders that `predicts` and targets name, once the model has them, and what they share with others.
 
         Raises:
             UsageError: the model has no such task.
         """
+        # So that a copy that uses a module of the encoder, or of the model's decoder, uses that of the average.
+        encoder = model.get_submodule("encoder").modules()
+        copies: dict[int, Any] = {id(one): own for one, own in zip(encoder, self.encoder.modules(), strict=True)}
+        self.decoders = deepcopy(self._trained_decoders(model), dict(copies)).requires_grad_(False).eval()
         if self.predicts is not None:
-            decoder = self._trained_decoder(model)
-            # So that a copy that uses a module of the encoder, or of the model's decoder, uses that of the average.
-            trained = model.get_submodule("encoder").modules()
-            copies: dict[int, Any] = {id(one): own for one, own in zip(trained, self.encoder.modules(), strict=True)}
+            decoder = self._trained_decoder(model, self.predicts)
             main: Any = getattr(decoder, "main_decoder", None)
             if main is not None:
                 self.main_decoder = deepcopy(main, copies).requires_grad_(False).eval()
@@ -96,23 +122,28 @@ class MomentumTeacher(Teacher):
             layout: where its tokens lie.
         """
         like = tensors_of(batch)[0]
-        ids = torch.arange(layout.length, device=like.device).expand(len(like), -1)
-        plan = MaskPlan(layout, ids, ids, ids, torch.zeros_like(ids, dtype=torch.bool))
+        plan = plan_of_all(layout, len(like), like.device)
         numbers = getattr(self.decoder, "layers", None)
         latent = self.encoder(batch) if not numbers else self.encoder(batch, None, numbers)
         return self.decoder(latent, plan).float().mean(dim=-1)  # (B, L)
 
     def _pairs(self, model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-        pairs = [(self.encoder, model.get_submodule("encoder"))]
+        pairs: list[tuple[nn.Module, nn.Module]] = [(self.encoder, model.get_submodule("encoder"))]
+        pairs.append((self.decoders, self._trained_decoders(model)))
         if hasattr(self, "main_decoder"):
             pairs.append((self.main_decoder, model.get_submodule("decoder")))
-        return [*pairs, (self.decoder, self._trained_decoder(model))] if self.predicts is not None else pairs
+        if self.predicts is not None:
+            pairs.append((self.decoder, self._trained_decoder(model, self.predicts)))
+        return pairs
 
-    def _trained_decoder(self, model: nn.Module) -> nn.Module:
+    def _trained_decoders(self, model: nn.Module) -> nn.ModuleDict:
+        return nn.ModuleDict({name: self._trained_decoder(model, name) for name in self._asked})
+
+    def _trained_decoder(self, model: nn.Module, name: str) -> nn.Module:
         tasks = {"main": "decoder", **{name: f"tasks.{name}.decoder" for name in getattr(model, "tasks", {})}}
-        if self.predicts not in tasks:
+        if name not in tasks:
             raise UsageError(
-                f"MomentumTeacher got predicts={self.predicts!r}, but the model predicts {', '.join(tasks)}: name one "
-                "of these."
+                f"MomentumTeacher is to average the decoder of {name!r}, but the model predicts {', '.join(tasks)}: name "
+                "one of these."
             )
-        return model.get_submodule(tasks[self.predicts])
+        return model.get_submodule(tasks[name])
