@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from maetool.annotations import Count
 from maetool.errors import UsageError
 from maetool.layers.projector import Projector
+from maetool.layers.prototypes import Lengths
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -24,7 +25,7 @@ class ProjectionDecoder(nn.Module):
         num_prefix_tokens: T.
         of: what is projected: the "image", or the "patches".
         pool: the image is its "class" token, or the "mean" of its visible patches.
-        hidden_dim, depth, norm, bottleneck: see `maetool.layers.projector.Projector`.
+        hidden_dim, depth, norm, bottleneck, lengths: see `maetool.layers.projector.Projector`.
         share: use the projector of the model's own decoder, which must be one of these, instead of another one.
         main_decoder: the model's own decoder; the model hands it over.
 
@@ -48,6 +49,7 @@ class ProjectionDecoder(nn.Module):
         depth: Count = 3,
         norm: Literal["none", "batch"] = "none",
         bottleneck: Count | None = None,
+        lengths: Lengths = "unit",
         share: bool = False,
         main_decoder: Any = None,
     ) -> None:
@@ -62,7 +64,7 @@ class ProjectionDecoder(nn.Module):
         if of == "patches":
             self.reads = ("all",)
         self.pool, self.num_prefix_tokens = pool, num_prefix_tokens
-        own = (encoder_dim, out_dim, hidden_dim, depth, norm, bottleneck)
+        own = (encoder_dim, out_dim, hidden_dim, depth, norm, bottleneck, lengths)
         self.projector = main_decoder.projector if share else Projector(*own)
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:

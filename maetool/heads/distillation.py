@@ -21,9 +21,10 @@ from .soft_labels import SoftLabelHead
 class DistillationHead(nn.Module):
     """The cross entropy with the shares of the classes that a teacher's logits say.
 
-    The classes have no names, so that all images could get the same one. Against this collapse help a low temperature of
-    the target together with a centre that is subtracted (DINO, iBOT), equal numbers of images for each class (Sinkhorn),
-    and a loss that spreads the mean prediction over the classes (MSN). Computed in float32 whatever the autocast.
+    The classes have no names, so that all images could get the same one. Against this collapse help a low temperature
+    of the target together with a centre that is subtracted (DINO, iBOT), equal numbers of images for each class
+    (Sinkhorn), and a loss that spreads the mean prediction over the classes (MSN). Computed in float32 whatever the
+    autocast.
     Source: facebookresearch/msn, `src/losses.py`; gkakogeorgiou/attmask, `main_attmask.py`.
 
     Args:
@@ -64,8 +65,8 @@ class DistillationHead(nn.Module):
         super().__init__()
         if not 0 <= warmup <= 1 or not 0 <= (centre or 0.0) < 1 or not mean_entropy >= 0:
             raise UsageError(
-                f"warmup is {warmup!r}, centre {centre!r} and mean_entropy {mean_entropy!r}, but must be from 0 to 1, from 0 "
-                "to below 1 or None, and at least 0."
+                f"warmup is {warmup!r}, centre {centre!r} and mean_entropy {mean_entropy!r}, but must be from 0 to 1, "
+                "from 0 to below 1 or None, and at least 0."
             )
         self.labels = SoftLabelHead(temperature)
         self.end, self.begin, self.warmup = target_temperature, start_temperature or target_temperature, warmup
@@ -78,7 +79,7 @@ class DistillationHead(nn.Module):
             nn.init.uniform_(self.prototypes.weight, -(out_dim**-0.5), out_dim**-0.5)
 
     def after_step(self, model: nn.Module, progress: float) -> None:
-        """Move the target's temperature; called after each optimiser step, `progress` of training in [0, 1] being over."""
+        """Move the target's temperature; called after each optimiser step, `progress` of training being over."""
         share = min(1.0, progress / self.warmup) if self.warmup else 1.0
         self.target_temperature.fill_(self.begin + (self.end - self.begin) * share)
 

@@ -81,12 +81,10 @@ def _pairs(views: Any, view: str, pred: Tensor, other: str, target: Tensor) -> l
     numbers = views.crops(view), views.crops(other)
     if view == other and numbers[0] == 1:
         raise UsageError(
-            f"The crops of the view {view!r} are compared with each other, but it has one: let the dataset give several, "
-            "(channels, crops, *size), or name another target_view."
+            f"The crops of the view {view!r} are compared with each other, but it has one: let the dataset give "
+            "several, (channels, crops, *size), or name another target_view."
         )
     if numbers[1] == 1:
         return [(pred, target.repeat(numbers[0], 1, 1))]
     preds, targets = (values.chunk(number) for values, number in zip((pred, target), numbers, strict=True))
-    return [
-        (preds[i], targets[k]) for k in range(numbers[1]) for i in range(numbers[0]) if view != other or i != k
-    ]
+    return [(preds[i], targets[k]) for k in range(numbers[1]) for i in range(numbers[0]) if view != other or i != k]

@@ -190,7 +190,7 @@ class MaskPlan:
         if which == "planned":
             return self
         if which not in ("visible", "all", "image"):
-            raise UsageError(f'The patches to predict are {which!r}, but must be "planned", "visible", "all" or "image".')
+            raise UsageError(f'{which!r} cannot be predicted, but must be "planned", "visible", "all" or "image".')
         everything = torch.arange(self.mask.shape[1], device=self.mask.device).expand(len(self.mask), -1)
         if which != "visible":
             ids = everything[:, : 1 if which == "image" else None]

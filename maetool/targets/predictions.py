@@ -42,9 +42,8 @@ class TeacherPredictionTarget(nn.Module):
         super().__init__()
         if not callable(getattr(model_teacher, "average_decoder", None)):
             raise UsageError(
-                "TeacherPredictionTarget takes what model.teacher predicts, but "
-                f"{'the model has none' if model_teacher is None else f'{type(model_teacher).__name__} predicts nothing'}"
-                ': use model.teacher=dict(type="MomentumTeacher").'
+                "TeacherPredictionTarget takes what model.teacher predicts, but there is none, or one that averages no "
+                'decoder: use model.teacher=dict(type="MomentumTeacher").'
             )
         if sees not in ("all", "visible"):
             raise UsageError(f'sees is {sees!r}, but must be "all" or "visible".')

@@ -111,7 +111,7 @@ def test_predicting_chooses_the_patches():
     visible = plan.predicting("visible").validate()
     assert torch.equal(visible.ids_predict, plan.ids_keep.sort(dim=1).values)
     assert plan.predicting("all").validate().ids_predict.tolist() == [list(range(16))] * 3
-    with pytest.raises(UsageError, match="'hidden', but must be"):
+    with pytest.raises(UsageError, match="'hidden' cannot be predicted"):
         plan.predicting("hidden")
 
 

@@ -14,6 +14,7 @@ _PLACES = {
     "maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomScale"),
     "preprocessor": ("ImagePreprocessor",),
     "sample": ("PhotoTransform", "SampleTransform"),
+    "several": ("SeveralViews",),
     "views": ("GlobalToLocalViews", "SplitChannels", "TwoCrops", "TwoFrames"),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)
