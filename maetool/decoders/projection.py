@@ -37,6 +37,7 @@ class ProjectionDecoder(nn.Module):
     """
 
     reads = ("visible", "all", "blank")
+    predicts: str | tuple[str, ...] = "image"
 
     def __init__(
         self,
@@ -60,9 +61,8 @@ class ProjectionDecoder(nn.Module):
             raise UsageError('The encoder has no class token to project: use pool="mean".')
         if share and not isinstance(getattr(main_decoder, "projector", None), nn.Module):
             raise UsageError("share is True, but the model's own decoder has no projector: use a ProjectionDecoder.")
-        self.predicts = "image" if of == "image" else ("planned", "visible", "all")
         if of == "patches":
-            self.reads = ("all",)
+            self.reads, self.predicts = ("all",), ("planned", "visible", "all")
         self.pool, self.num_prefix_tokens = pool, num_prefix_tokens
         own = (encoder_dim, out_dim, hidden_dim, depth, norm, bottleneck, lengths)
         self.projector = main_decoder.projector if share else Projector(*own)

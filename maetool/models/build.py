@@ -74,7 +74,7 @@ def build_views(
                 raise UsageError(f'The view {name} has use={use!r}, but it must be "predicted" or "target".')
             uses[use].append(name)
     if len(uses["target"]) > 1:
-        raise UsageError(f"The views {' and '.join(uses['target'])} have use=\"target\", but one can have it.")
+        raise UsageError(f'The views {" and ".join(uses["target"])} have use="target", but one can have it.')
     own = {name: build_with(MASKERS, one["masker"], facts) for name, one in views.items() if one.get("masker")}
     return nn.ModuleDict(own), tuple(uses["predicted"]), next(iter(uses["target"]), None)
 

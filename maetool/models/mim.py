@@ -39,8 +39,9 @@ class MaskedImageModel(ReconstructingModel):
             several crops of each sample, (B, C, N, *size).
         context: name of another view, which the encoder sees whole for a decoder that takes a memory.
         masker_weight, weight: of the loss of a masker that has one, and of that of `head` beside those of `tasks`.
-        views: name of a view to what is special about it: `masker`, its own, or None, which hides nothing; and `use`, for
-            at="image": "predicted", the decoder predicts from it too, or "target", the target is of it.
+        views: name of a view to what is special about it: `masker`, its own, or None, which hides nothing; and `use` by
+            a model at="image": "predicted", the decoder predicts from it too, or "target", the target is of it, for all
+            crops; where it is predicted from as well, each crop learns the others.
 
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
@@ -49,7 +50,14 @@ class MaskedImageModel(ReconstructingModel):
     task = "pretraining"
     _parts = {"decoder": DECODERS, "target": TARGETS, "head": HEADS}
     part_registries: ClassVar[dict[str, Any]] = {"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS}
-    part_registries |= {"advisors": MODELS, "teacher": TEACHERS, "corruption": CORRUPTIONS, **_parts, "tasks": _parts, "views": {"masker": MASKERS}}
+    part_registries |= {
+        "advisors": MODELS,
+        "teacher": TEACHERS,
+        "corruption": CORRUPTIONS,
+        **_parts,
+        "tasks": _parts,
+        "views": {"masker": MASKERS},
+    }
 
     def __init__(
         self,

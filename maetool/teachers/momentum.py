@@ -77,9 +77,7 @@ class MomentumTeacher(Teacher):
         return self.decoders[name](latent, plan)
 
     def train(self, mode: bool = True) -> "MomentumTeacher":
-        """Return self in evaluation mode, but for the batch norms of averaged decoders: these have no other statistics
-        while the model trains (MSN).
-        """
+        """Return self in evaluation mode; batch norms of averaged decoders normalise by the batch in training (MSN)."""
         super().train(False)
         for module in self.decoders.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -87,7 +85,7 @@ class MomentumTeacher(Teacher):
         return self
 
     def attach(self, model: nn.Module) -> None:
-        """Copy the decoders that `predicts` and targets name, once the model has them, and what they share with others.
+        """Copy the decoders that `predicts` and targets name, once the model has them, and what they share.
 
         Raises:
             UsageError: the model has no such task.
@@ -143,7 +141,7 @@ class MomentumTeacher(Teacher):
         tasks = {"main": "decoder", **{name: f"tasks.{name}.decoder" for name in getattr(model, "tasks", {})}}
         if name not in tasks:
             raise UsageError(
-                f"MomentumTeacher is to average the decoder of {name!r}, but the model predicts {', '.join(tasks)}: name "
-                "one of these."
+                f"MomentumTeacher is to average the decoder of {name!r}, but the model predicts {', '.join(tasks)}: "
+                "name one of these."
             )
         return model.get_submodule(tasks[name])

@@ -66,7 +66,9 @@ def test_a_view_that_nobody_asks_changes_nothing():
 VISIBLE = sorted(
     name
     for name, part in DECODERS.parts().items()
-    if "visible" in getattr(part, "reads", ("visible",)) and name not in ("CodebookDecoder", "VisibleDecoder")
+    if "visible" in getattr(part, "reads", ("visible",))
+    and getattr(part, "predicts", "planned") == "planned"
+    and name != "CodebookDecoder"
 )
 
 

@@ -20,9 +20,7 @@ model = dict(
     head=_head,
     at="image",
     view="global",
-    more_views=["local"],
-    target_view="global",
-    maskers=dict(local=None),
+    views={"global": dict(use="target"), "local": dict(masker=None, use="predicted")},
     tasks=dict(
         patches=dict(
             decoder=dict(type="ProjectionDecoder", of="patches", share=True),

@@ -3,7 +3,6 @@ model = dict(
     type="MaskedImageModel",
     data_preprocessor=dict(type="ImagePreprocessor"),  # ImageNet mean and standard deviation
     masker=dict(type="RandomMasker", mask_ratio=0.15),  # of the view "anchor"
-    maskers=dict(focal=None, target=None),
     encoder=dict(pos_embed="learned"),
     decoder=dict(type="ProjectionDecoder", hidden_dim=2048, depth=3, norm="batch"),
     teacher=dict(type="MomentumTeacher", momentum=0.996, schedule="linear"),
@@ -18,6 +17,5 @@ model = dict(
     ),
     at="image",
     view="anchor",
-    more_views=["focal"],
-    target_view="target",
+    views=dict(focal=dict(masker=None, use="predicted"), target=dict(masker=None, use="target")),
 )

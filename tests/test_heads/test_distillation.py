@@ -1,0 +1,101 @@
+"""Soft labels of a teacher's logits: temperatures, centre, prototypes, mean entropy."""
+
+import math
+
+import pytest
+import torch
+from ranks import leave
+from torch import multiprocessing
+from torch.nn import functional
+
+from maetool.errors import UsageError
+from maetool.heads import DistillationHead
+from maetool.structures import MaskPlan
+
+
+def case(batch=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    plan = MaskPlan.from_scores(torch.rand(batch, 16, generator=generator), 4, (4, 4))
+    return torch.randn(batch, 12, 8, generator=generator), torch.randn(batch, 12, 8, generator=generator), plan
+
+
+def test_the_target_is_sharper_than_the_prediction():
+    pred, target, plan = case()
+    expected = -((target / 0.04).softmax(-1) * (pred / 0.1).log_softmax(-1)).sum(-1).mean()
+    torch.testing.assert_close(DistillationHead(8)(pred, target, plan)["loss"], expected)
+
+
+def test_the_centre_follows_the_targets_in_training_alone():
+    pred, target, plan = case()
+    head = DistillationHead(8, centre=0.9)
+    head.eval()(pred, target, plan)
+    assert head.target_centre.eq(0).all()
+    head.train()(pred, target, plan)
+    torch.testing.assert_close(head.target_centre, 0.1 * target.mean(dim=(0, 1)))
+    expected = -(((target - head.target_centre) / 0.04).softmax(-1) * (pred / 0.1).log_softmax(-1)).sum(-1)
+    torch.testing.assert_close(head.errors(pred, target, plan), expected)
+    before = head.target_centre.clone()
+    head(pred, target * torch.nan, plan)
+    assert head.target_centre.equal(before)  # the step is left out, and the centre would stay broken for good
+
+
+def test_padding_does_not_move_the_centre():
+    pred, target, _ = case()
+    plan = MaskPlan.from_scores(torch.rand(4, 16), torch.tensor([4, 8, 10, 5]), (4, 4))
+    head = DistillationHead(8, centre=0.5)
+    head(pred, target.masked_fill(plan.weight[..., None] == 0, 1e4), plan)
+    torch.testing.assert_close(head.target_centre, 0.5 * target[plan.weight > 0].mean(dim=0))
+
+
+def test_the_temperature_of_the_target_warms_up():
+    head = DistillationHead(8, target_temperature=0.07, start_temperature=0.04, warmup=0.5)
+    seen = []
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        head.after_step(torch.nn.Module(), progress)
+        seen.append(round(head.target_temperature.item(), 4))
+    assert seen == [0.04, 0.055, 0.07, 0.07] and "target_temperature" in head.state_dict()
+
+
+def test_one_class_for_all_images_costs_the_logarithm_of_their_number():
+    pred, target, plan = case()
+    head = DistillationHead(8, mean_entropy=2.0)
+    one = functional.one_hot(torch.zeros(4, 12, dtype=torch.int64), 8).float() * 9
+    losses = head(one, target, plan)
+    torch.testing.assert_close(losses["mean_entropy"], torch.tensor(math.log(8)), atol=1e-4, rtol=0)
+    plain = DistillationHead(8)(one, target, plan)["loss"]
+    torch.testing.assert_close(losses["loss"], plain + 2 * losses["mean_entropy"])
+
+
+def test_prototypes_are_not_decayed_and_learn_by_the_prediction_alone():
+    pred, target, plan = case()
+    head = DistillationHead(8, prototypes=5)
+    target.requires_grad_()
+    head(pred, target, plan)["loss"].backward()
+    assert target.grad is None and head.prototypes.weight.grad.abs().sum() > 0
+    assert head.no_weight_decay() == {"prototypes.weight"} and DistillationHead(8).no_weight_decay() == set()
+
+
+def test_shares_out_of_range_are_refused():
+    with pytest.raises(UsageError, match=r"centre 1\.0"):
+        DistillationHead(8, centre=1.0)
+
+
+def _rank(rank, folder, centres, gradients):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    pred, target, _ = case()
+    part = slice(2 * rank, 2 * rank + 2)
+    pred = pred[part].requires_grad_()
+    head = DistillationHead(8, centre=0.9, sinkhorn=3, mean_entropy=1.0)
+    head(pred, target[part], MaskPlan.from_scores(torch.rand(2, 16), 4, (4, 4)))["loss"].backward()
+    centres[rank], gradients[part] = head.target_centre, pred.grad
+    leave()
+
+
+def test_all_processes_share_centre_balance_and_mean(tmp_path):
+    centres, gradients = torch.zeros(2, 8).share_memory_(), torch.zeros(4, 12, 8).share_memory_()
+    multiprocessing.spawn(_rank, (str(tmp_path), centres, gradients), nprocs=2)
+    pred, target, plan = case()
+    head = DistillationHead(8, centre=0.9, sinkhorn=3, mean_entropy=1.0)
+    head(pred.requires_grad_(), target, plan)["loss"].backward()
+    torch.testing.assert_close(centres, head.target_centre.expand(2, -1))
+    torch.testing.assert_close(gradients / 2, pred.grad)  # each process takes the mean over its own half
