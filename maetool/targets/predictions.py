@@ -49,6 +49,7 @@ class TeacherPredictionTarget(nn.Module):
             raise UsageError(f'sees is {sees!r}, but must be "all" or "visible".')
         model_teacher.average_decoder(of)
         self.out_dim, self.of, self.sees = out_dim, of, sees
+        self.num_prefix_tokens = model_teacher.num_prefix_tokens
         self.needs = ("features",) if sees == "all" else ()
         self._teacher = (model_teacher,)  # in a tuple, where it is not registered a second time
 

@@ -127,7 +127,8 @@ class MomentumTeacher(Teacher):
 
     def _pairs(self, model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
         pairs: list[tuple[nn.Module, nn.Module]] = [(self.encoder, model.get_submodule("encoder"))]
-        pairs.append((self.decoders, self._trained_decoders(model)))
+        if self._asked:
+            pairs.append((self.decoders, self._trained_decoders(model)))
         if hasattr(self, "main_decoder"):
             pairs.append((self.main_decoder, model.get_submodule("decoder")))
         if self.predicts is not None:

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
+from maetool.decoders import ProjectionDecoder
 from maetool.models.pairing import layout_of
 from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, STEMS, TARGETS, TEACHERS, build_part
 from maetool.teachers import MomentumTeacher
@@ -166,6 +168,7 @@ TARGET_OPTIONS = {  # what some targets cannot do without
         {"targets": {"type": "PixelTarget", "norm_pix_loss": False}, "norm_pix_loss": True},
     ],
     "TeacherFeatureTarget": [{}, {"combine": "concatenate", "normalise": "layer"}],
+    "TeacherPredictionTarget": [{"out_dim": 24}],
     "TokenTarget": [{"codebook": 7, "source": {"type": "HOGTarget"}}],
 }
 TARGET_CASES = [(name, i) for name in sorted(TARGETS.module_dict) for i in range(len(TARGET_OPTIONS.get(name, [{}])))]
@@ -180,6 +183,9 @@ def test_target(name, number):
     images = torch.randint(160, (3, *grid)) if name == "IdTarget" else images
     facts = {**FACTS, "encoder": encoder, "model_teacher": MomentumTeacher(encoder, [1, 2])}
     target = build_part({"type": name, **TARGET_OPTIONS.get(name, [{}])[number]}, TARGETS, facts)
+    facts["model_teacher"].attach(
+        nn.ModuleDict({"encoder": encoder, "decoder": ProjectionDecoder(24, 24, of="patches")})
+    )
     check_target(target, images, {"near": grid, "far": grid} if several else grid)
 
 
