@@ -31,6 +31,7 @@ RECIPES = [
     ("localmim/vit-l_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 1e-6, 800),
     ("thorax/vit-s_800e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 0.0, 800),
     ("thorax/finetune_vit-s_75e", 1024, 1e-3, (0.9, 0.999), None, 5, 1e-5, 75),
+    ("mixedae/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
     ("deblurring/vit-b_12000e", 256, 1.5e-4, (0.9, 0.95), None, 40, 0.0, 12000),
     ("convmae/hybrid-b_1600e", 3072, 1.8e-3, (0.9, 0.95), None, 40, 0.0, 1600),
     ("satmae/vit-b-groups_200e", 4096, 1.6e-3, (0.9, 0.95), None, 20, 0.0, 200),

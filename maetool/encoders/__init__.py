@@ -5,6 +5,7 @@ from maetool._lazy import lazily
 _PLACES = {
     "from_timm": ("TimmEncoder",),
     "hybrid": ("HybridTransformer",),
+    "mixed": ("MixedTransformer",),
     "streams": ("StreamTransformer",),
     "swin": ("SwinTransformer",),
     "vit": ("VisionTransformer",),

@@ -1,7 +1,7 @@
 """What follows the embedding in encoders of plain transformer blocks: prefix tokens, blocks, norm."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class Trunk(nn.Module):
         num_layers: blocks, whose tokens a decoder can read.
     """
 
-    can_see = ("visible", "all", "blank")
+    can_see: ClassVar[tuple[str, ...]] = ("visible", "all", "blank")
     sees: Literal["visible", "all", "blank"]
     cls_token: Tensor | None
     reg_token: Tensor | None

@@ -11,6 +11,7 @@ _PLACES = {
     "segmentation": ("FCNHead", "LinearMapHead", "UPerHead"),
     "soft_labels": ("SoftLabelHead",),
     "streams": ("StreamHead",),
+    "supervised_contrastive": ("SupervisedContrastiveHead",),
     "weighted": ("weighted_sum",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

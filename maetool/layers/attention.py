@@ -14,6 +14,28 @@ from .calls import call_linear, call_norm_linear, is_plain
 from .norm import LayerNorm
 
 QkvBias = bool | Literal["qv"]
+# Which tokens a query sees: bool (B, N) or (B, M, N), or a function of queries and keys that returns (B, heads, M, N).
+Keep = Tensor | Callable[[Tensor, Tensor], Tensor]
+
+
+class NearestKeys:
+    """Lets each query see only the keys with which it has the largest products, in each head; for `keep`.
+
+    Source: the homologous attention of MixedAE (Chen et al., 2023).
+
+    Args:
+        number: of keys; of fewer, all are seen.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    @torch.no_grad()
+    def __call__(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return bool (B, h, M, N), True where a query of q (B, h, M, d) sees a key of k (B, h, N, d)."""
+        products = q @ k.transpose(2, 3)  # (B, h, M, N)
+        nearest = products.topk(min(self.number, k.shape[2]), dim=-1).indices
+        return torch.zeros_like(products, dtype=torch.bool).scatter(3, nearest, True)
 
 
 class Attention(nn.Module):
@@ -52,7 +74,7 @@ class Attention(nn.Module):
         x: Tensor,
         queries: Tensor | None = None,
         norm: nn.Module | None = None,
-        keep: Tensor | None = None,
+        keep: Keep | None = None,
         rope: Rope | None = None,
         queries_rope: Rope | None = None,
     ) -> Tensor:
@@ -62,7 +84,7 @@ class Attention(nn.Module):
             x: (B, N, D).
             queries: (B, M, D); None, x asks itself.
             norm: what x passes first, where it asks itself.
-            keep: bool (B, N) or (B, M, N), False = the query does not see this token.
+            keep: bool (B, N) or (B, M, N), False = the query does not see this token; or what finds it, see `Keep`.
             rope: rotary positions of x.
             queries_rope: those of the queries; by default of x.
         """
@@ -74,19 +96,19 @@ class Attention(nn.Module):
         q, k, v = self._placed(q, k, v, rope, queries_rope)
         return call_linear(self.proj, attend(q, k, v, keep).transpose(1, 2).flatten(2))
 
-    def probabilities(self, x: Tensor, keep: Tensor | None = None, rope: Rope | None = None) -> Tensor:
+    def probabilities(self, x: Tensor, keep: Keep | None = None, rope: Rope | None = None) -> Tensor:
         """Return how much each token attends to each, (B, heads, N, N), queries in rows.
 
         Args:
             x: (B, N, D).
-            keep: bool (B, N) or (B, N, N), False = the query does not see this token.
+            keep: as in `forward`.
             rope: rotary positions of x.
         """
         q, k, v = self._heads(call_linear(self.qkv, x), 3)
         q, k, _ = self._placed(q, k, v, rope, None)
         scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
         if keep is not None:
-            scores = scores.masked_fill(~_for_heads(keep), float("-inf"))
+            scores = scores.masked_fill(~_for_heads(keep, q, k), float("-inf"))
         return scores.float().softmax(dim=-1)
 
     def _placed(
@@ -170,18 +192,21 @@ class CrossAttention(nn.Module):
         return torch.cat([linear(memory, to_k, k_bias), linear(values, to_v, v_bias)], dim=-1)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, keep: Keep | None = None) -> Tensor:
     """Return the attention (B, h, M, e) of queries (B, h, M, d) over keys (B, h, N, d) and values (B, h, N, e).
 
     Args:
         q, k, v: queries, keys and values.
-        keep: bool (B, N) or (B, M, N), False = hidden from the query; each query must see something.
+        keep: bool (B, N) or (B, M, N), False = hidden from the query; each query must see something. Or a function of
+            q and k that returns it for each head, (B, h, M, N), such as `NearestKeys`.
     """
     if keep is None:
         return attention(q, k, v)
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=_for_heads(keep))
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=_for_heads(keep, q, k))
 
 
-def _for_heads(keep: Tensor) -> Tensor:
-    """Return bool (B, N) or (B, M, N) as (B, 1, 1, N) or (B, 1, M, N)."""
+def _for_heads(keep: Keep, q: Tensor, k: Tensor) -> Tensor:
+    """Return bool (B, N) or (B, M, N) as (B, 1, 1, N) or (B, 1, M, N), and what a function gives."""
+    if not isinstance(keep, Tensor):
+        return keep(q, k)
     return keep[:, None, None] if keep.ndim == 2 else keep[:, None]

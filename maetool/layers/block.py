@@ -10,7 +10,7 @@ from maetool.ops import cpu
 from maetool.ops.patches import take_tokens
 from maetool.ops.rotary import Rope
 
-from .attention import Attention, QkvBias
+from .attention import Attention, Keep, QkvBias
 from .calls import is_plain
 from .drop_path import DropPath, DropPathRate, drop_path_rates
 from .mlp import Mlp
@@ -72,7 +72,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(
-        self, x: Tensor, ids: Tensor | None = None, keep: Tensor | None = None, rope: Rope | None = None
+        self, x: Tensor, ids: Tensor | None = None, keep: Keep | None = None, rope: Rope | None = None
     ) -> Tensor:
         """Return tokens (B, N, D) of x (B, N, D), or only those at `ids` (B, M) as (B, M, D): equal values, less work.
 
@@ -81,7 +81,7 @@ class Block(nn.Module):
         Args:
             x: (B, N, D).
             ids: of the tokens to return.
-            keep: bool (B, N) or (B, N, N), False = this token does not see that one.
+            keep: bool (B, N) or (B, N, N), False = this token does not see that one; or what finds it, see `Keep`.
             rope: rotary positions of x.
         """
         if ids is not None:
@@ -93,7 +93,7 @@ class Block(nn.Module):
         x = x + self.drop_path(self.ls1(attended))
         return x + self.drop_path(self.ls2(pre_norm(self.norm2, self.mlp, x)))
 
-    def probabilities(self, x: Tensor, keep: Tensor | None = None, rope: Rope | None = None) -> Tensor:
+    def probabilities(self, x: Tensor, keep: Keep | None = None, rope: Rope | None = None) -> Tensor:
         """Return how much each token attends to each, (B, heads, N, N), queries in rows.
 
         Args:
@@ -103,13 +103,13 @@ class Block(nn.Module):
         """
         return self.attn.probabilities(self.norm1(x), keep, rope)
 
-    def _attend_from(self, x: Tensor, ids: Tensor, keep: Tensor | None, rope: Rope | None) -> Tensor:
+    def _attend_from(self, x: Tensor, ids: Tensor, keep: Keep | None, rope: Rope | None) -> Tensor:
         context: dict[str, Any] = {}
         if keep is not None or rope is not None:
             context = {"keep": keep, "rope": rope}
         if not isinstance(self.attn, Attention):
             return take_tokens(self.attn(x, **context), ids)  # what replaces it may know nothing of queries
-        if keep is not None and keep.ndim == 3:
+        if isinstance(keep, Tensor) and keep.ndim == 3:
             context["keep"] = keep.gather(1, ids[..., None].expand(-1, -1, keep.shape[2]))
         if rope is not None:
             context["queries_rope"] = rope.take(ids)

@@ -9,13 +9,15 @@ from maetool.errors import UsageError
 from maetool.ops.patches import take_tokens
 from maetool.ops.rotary import Rope
 
+from .attention import Keep
+
 
 def run_blocks(
     blocks: Sequence[Callable[..., Tensor]] | nn.ModuleList,
     x: Tensor,
     norm: nn.Module,
     layers: Sequence[int] | None = None,
-    keep: Tensor | None = None,
+    keep: Keep | None = None,
     rope: Rope | None = None,
     positions: Tensor | None = None,
 ) -> Tensor | list[Tensor]:
@@ -28,7 +30,8 @@ def run_blocks(
         x: (B, N, D).
         norm: what the last tokens pass; not those of `layers`.
         layers: which ones; may repeat.
-        keep: bool (B, N), False = padding, which no token sees; or (B, N, N). Every block gets it if it is there.
+        keep: bool (B, N), False = padding, which no token sees; or (B, N, N); or what finds it, see
+            `maetool.layers.attention.Keep`. Every block gets it if it is there.
         rope: rotary positions; so with these.
         positions: (B, N, D), what is added before each block.
     """
@@ -50,7 +53,7 @@ def run_blocks_at(
     blocks: nn.ModuleList,
     x: Tensor,
     ids: Tensor,
-    keep: Tensor | None = None,
+    keep: Keep | None = None,
     rope: Rope | None = None,
     positions: Tensor | None = None,
 ) -> Tensor:
@@ -72,7 +75,7 @@ def run_blocks_at(
 
 def _with_context(
     blocks: Sequence[Callable[..., Tensor]] | nn.ModuleList,
-    keep: Tensor | None,
+    keep: Keep | None,
     rope: Rope | None,
     positions: Tensor | None,
 ) -> Sequence[Callable[..., Tensor]]:

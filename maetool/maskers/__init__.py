@@ -6,6 +6,7 @@ _PLACES = {
     "base": ("Masker",),
     "color": ("ColorNoiseMasker",),
     "combined": ("GivenMasker", "MixedMasker", "ScheduledMasker"),
+    "groups": ("GroupMasker",),
     "hard": ("HardPatchMasker",),
     "learned": ("AdaptiveMasker", "ChangeMasker"),
     "none": ("NoMasker",),

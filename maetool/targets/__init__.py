@@ -12,6 +12,7 @@ _PLACES = {
     "picture": ("PictureTarget",),
     "pixel": ("PixelTarget",),
     "predictions": ("TeacherPredictionTarget",),
+    "samples": ("SampleTarget",),
     "streams": ("StreamTarget",),
     "token_features": ("TeacherFeatureTarget",),
     "tokens": ("TokenTarget",),

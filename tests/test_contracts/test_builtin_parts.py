@@ -76,6 +76,7 @@ def masker_config(name, ratio):
         "AlsoVisibleMasker": {"masker": {"type": "RandomMasker", "mask_ratio": ratio}, "number": 1},
         "AttentionMasker": {"ratios": (ratio / 2, ratio), "per": "sample", "hint": 0.1},
         "NoMasker": {},
+        "GroupMasker": {"images": round(1 / (1 - ratio)) if ratio > 0.5 else 2},
         "MultiBlockMasker": {"per": "sample", "min_keep": 2},
         "VariableMasker": {"ratios": (ratio, 1.0), "drop_ratio": ratio},
     }

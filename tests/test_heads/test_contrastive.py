@@ -1,5 +1,7 @@
 """Patches told apart."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from ranks import leave
@@ -7,7 +9,7 @@ from torch import multiprocessing
 from torch.nn import functional
 
 from maetool.errors import UsageError
-from maetool.heads import ContrastiveHead
+from maetool.heads import ContrastiveHead, SupervisedContrastiveHead
 from maetool.structures import MaskPlan
 
 
@@ -69,3 +71,27 @@ def test_patches_of_all_processes_are_compared(tmp_path):
     loss.backward()
     torch.testing.assert_close(losses.mean(), loss.detach())
     torch.testing.assert_close(gradients / 2, pred.grad)  # each process takes the mean over its own half
+
+
+@pytest.mark.parametrize("images", [None, 2])
+def test_labels_that_are_equal_attract(images):
+    generator = torch.Generator().manual_seed(0)
+    pred, labels = torch.randn(3, 4, 5, generator=generator), torch.randint(3, (3, 4), generator=generator)
+    weight = torch.ones(3, 4)
+    weight[1, 2:] = 0
+    plan = replace(MaskPlan.from_scores(torch.rand(3, 16), 12, (4, 4)), weight=weight)
+    unit = functional.normalize(pred, dim=-1).flatten(0, 1)
+    group = torch.arange(12) // (4 * images) if images else torch.zeros(12)
+    expected = []
+    for i in range(12):
+        others = [j for j in range(12) if j != i and group[j] == group[i] and weight.flatten()[j] > 0]
+        logs = torch.stack([unit[i] @ unit[j] / 0.25 for j in others]).log_softmax(dim=0)
+        same = [n for n, j in enumerate(others) if labels.flatten()[j] == labels.flatten()[i]]
+        expected.append(-logs[same].mean() if same else torch.tensor(0.0))
+    head = SupervisedContrastiveHead(0.25, images)
+    torch.testing.assert_close(head.errors(pred, labels, plan), torch.stack(expected).view(3, 4))
+    own = torch.arange(3)[:, None].expand(3, 4)
+    alike = head(torch.ones(3, 4, 5), own, plan)
+    torch.testing.assert_close(alike["loss"], alike["constant_predictor"])
+    apart = head(functional.one_hot(own, 5).float(), own, plan)
+    assert apart["loss"] < alike["loss"]
