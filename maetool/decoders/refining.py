@@ -8,6 +8,7 @@ from torch import Tensor
 from maetool.annotations import Count, FromZero, Positive
 from maetool.layers import LayerNorm, init_as_mae, run_blocks, transformer_blocks
 from maetool.layers.attention import QkvBias
+from maetool.layers.drop_path import DropPathRate
 from maetool.layers.positions import PosEmbed, with_positions
 from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
@@ -29,7 +30,7 @@ class RefiningDecoder(PlacedDecoder):
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over D.
-        drop_path_rate: drop path of the last block; it rises linearly from 0.
+        drop_path_rate: drop path of the last block, rising linearly from 0; or of the first and the last.
         layer_scale: where learned factors of the channels of each branch begin; None, there are none.
         qkv_bias: of queries, keys and values: True, False, or "qv", none of keys.
         pos_embed: see `TransformerDecoder`.
@@ -49,7 +50,7 @@ class RefiningDecoder(PlacedDecoder):
         depth: FromZero = 4,
         num_heads: Count = 12,
         mlp_ratio: Positive = 4.0,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: DropPathRate = 0.0,
         layer_scale: float | None = None,
         qkv_bias: QkvBias = True,
         pos_embed: PosEmbed = "sincos",

@@ -11,7 +11,7 @@ from maetool.annotations import Count, Positive
 from maetool.errors import UsageError
 from maetool.layers import CrossAttention, LayerNorm, Mlp, call_linear, check_heads, init_as_mae
 from maetool.layers.block import LayerScale
-from maetool.layers.drop_path import DropPath
+from maetool.layers.drop_path import DropPath, DropPathRate, drop_path_rates
 from maetool.layers.positions import PosEmbed
 from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
@@ -77,7 +77,7 @@ class RegressorDecoder(PlacedDecoder):
         depth: number of blocks.
         num_heads: attention heads of a block.
         mlp_ratio: width of a block's hidden layer over D.
-        drop_path_rate: drop path of the last block; it rises linearly from 0.
+        drop_path_rate: drop path of the last block, rising linearly from 0; or of the first and the last.
         layer_scale: where learned factors of the channels of each branch begin; None, there are none.
         pos_embed: a table that is added, see `maetool.layers.positions.add_positions`.
         output: end with a linear map to P; without it P must be D, and the normalised tokens are the predictions.
@@ -97,7 +97,7 @@ class RegressorDecoder(PlacedDecoder):
         depth: Count = 4,
         num_heads: Count = 12,
         mlp_ratio: Positive = 4.0,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: DropPathRate = 0.0,
         layer_scale: float | None = None,
         pos_embed: PosEmbed = "sincos",
         output: bool = True,
@@ -117,9 +117,9 @@ class RegressorDecoder(PlacedDecoder):
         self.embed_dim, self.num_prefix_tokens, self.head_dim = encoder_dim, num_prefix_tokens, encoder_dim // num_heads
         self.mask_token = nn.Parameter(torch.zeros(1, 1, encoder_dim))
         self._add_places(pos_embed, grid, None)
-        rates = [drop_path_rate * i / max(1, depth - 1) for i in range(depth)]
         self.blocks = nn.ModuleList(
-            RegressorBlock(encoder_dim, num_heads, mlp_ratio, rate, layer_scale) for rate in rates
+            RegressorBlock(encoder_dim, num_heads, mlp_ratio, rate, layer_scale)
+            for rate in drop_path_rates(drop_path_rate, depth)
         )
         self.norm = LayerNorm(encoder_dim)
         self.pred = nn.Linear(encoder_dim, out_dim) if output else nn.Identity()
