@@ -7,6 +7,7 @@ import torch
 from golden import close, load, load_all
 from ijepa_model import by_block, published, weights_of
 
+from maetool import load_encoder
 from maetool.maskers import MultiBlockMasker
 from maetool.ops.random import KeyedRandom, sample_keys
 from maetool.structures import Layout
@@ -47,6 +48,23 @@ def test_the_target_is_that_of_the_averaged_encoder(case):
     state = {name: value for name, value in golden.items() if name.startswith("state/target_encoder.")}
     load_all(target.teacher, weights_of(state, "state/target_encoder."))
     close(by_block(target(golden["imgs"], plan), 4), golden["target"])
+
+
+def test_the_port_to_transformers_loads(data_dir, tmp_path):
+    golden, state = load(data_dir, "ijepa_transformers")
+    torch.save(state, tmp_path / "ijepa.pth")
+    encoder = load_encoder(str(tmp_path / "ijepa.pth"), num_heads=3).encoder
+    assert encoder.num_prefix_tokens == 0
+    close(encoder(golden["imgs"]), golden["latent"])
+    close(encoder(golden["imgs"], None, [1])[0], golden["after_block_0"])
+
+
+def test_the_published_target_encoder_loads_once_it_is_saved_alone(data_dir, tmp_path):
+    golden, state = load(data_dir, "ijepa")
+    own = {f"module.{name}": value for name, value in weights_of(state, "target_encoder.").items()}
+    torch.save(own, tmp_path / "target.pth")
+    tokens = load_encoder(str(tmp_path / "target.pth"), num_heads=3)(golden["imgs"])
+    close(tokens, golden["target_full"])
 
 
 @pytest.mark.parametrize("grid", [(14, 14), (16, 16), (12, 20)])
