@@ -10,9 +10,11 @@ import argparse
 import ast
 import importlib
 import re
+import runpy
 import shlex
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 from doc_pages import ROOT
@@ -28,6 +30,8 @@ DEFAULT = "configs/mae/vit-b_800e.py"  # what a placeholder stands for where opt
 
 def tool_module(path):
     name = Path(path).stem
+    if Path(path).parts[0] == "examples":
+        return SimpleNamespace(**runpy.run_path(str(ROOT / path)))
     return importlib.import_module("benchmarks.command" if name == "benchmark" else f"maetool.commands.{name}")
 
 
