@@ -30,7 +30,7 @@ model = dict(
         teacher_std=(68.501, 66.632, 70.323),
     ),
     decoder=dict(begin_as=_layers),
-    head=dict(part_weights=[2 / 5] * 5),  # the published loss is twice PyTorch's
+    head=dict(weights=[2 / 5] * 5),  # the published loss is twice PyTorch's
 )
 effective_batch_size = 1024
 param_scheduler = [dict(type="WarmupCosineLR", warmup_epochs=20, min_lr=1e-5)]

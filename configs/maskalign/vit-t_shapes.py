@@ -25,5 +25,5 @@ model = dict(
         layers=_layers,
     ),
     decoder=dict(begin_as=_layers),
-    head=dict(part_weights=[2 / 3] * 3),
+    head=dict(weights=[2 / 3] * 3),
 )

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, check_heads, init_as_mae, run_blocks_at, transformer_blocks
+from maetool.layers.positions import with_positions
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
+from .places import check_no_groups
 from .transformer import TransformerDecoder
 
 
@@ -75,8 +77,13 @@ class BranchDecoder(nn.Module):
         Args:
             latent: tokens (B, T + V, D), prefix first.
             plan: of the batch.
+
+        Raises:
+            UsageError: the plan asks for groups that are predicted separately.
         """
+        check_no_groups(plan, self)
         main = self.main_decoder
-        x, context = main.enter(latent, plan)  # (B, T + L, E)
-        x = run_blocks_at(self.blocks, x, plan.ids_predict + main.num_prefix_tokens, *context)
+        x = with_positions(main, main._restored(latent, plan), main._places(plan))  # (B, T + L, E)
+        ids = plan.ids_predict + main.num_prefix_tokens
+        x = run_blocks_at(self.blocks, x, ids, main._valid(plan), main._rope(plan, x.device))  # (B, M, E)
         return call_linear(self.pred, self.norm(x))

@@ -12,7 +12,6 @@ from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, init_as_mae, run_blocks_at, transformer_blocks
 from maetool.layers.positions import with_positions
 from maetool.layers.stream_positions import StreamCode, StreamPosEmbed
-from maetool.ops.rotary import Rope
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -120,25 +119,13 @@ class TransformerDecoder(PlacedDecoder):
         Raises:
             UsageError: the plan asks for groups that are predicted separately.
         """
-        x, context = self.enter(latent, plan)
+        check_no_groups(plan, self)
+        x = with_positions(self, self._restored(latent, plan), self._places(plan))  # (B, T + L, E)
         ids = ids + self.num_prefix_tokens
         if prefix:
             ids = torch.cat([torch.arange(prefix, device=x.device).expand(len(x), -1), ids], dim=1)
-        return self.norm(run_blocks_at(self.blocks, x, ids, *context))  # (B, prefix + M, E)
-
-    def enter(self, latent: Tensor, plan: MaskPlan) -> tuple[Tensor, tuple[Tensor | None, Rope | None]]:
-        """Return what enters the blocks: tokens of all places (B, T + L, E), and `keep` and `rope` of `run_blocks`.
-
-        Args:
-            latent: tokens (B, T + V, D), prefix first.
-            plan: of the batch.
-
-        Raises:
-            UsageError: the plan asks for groups that are predicted separately.
-        """
-        check_no_groups(plan, self)
-        x = with_positions(self, self._restored(latent, plan), self._places(plan))
-        return x, (self._valid(plan), self._rope(plan, x.device))
+        x = run_blocks_at(self.blocks, x, ids, self._valid(plan), self._rope(plan, x.device))
+        return self.norm(x)  # (B, prefix + M, E)
 
     def _restored(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return tokens (B, T + V, D) in the width E and in their places, with what fills the others, (B, T + L, E)."""

@@ -5,6 +5,7 @@ from maetool._lazy import lazily
 _PLACES = {
     "classification": ("ClassificationHead",),
     "contrastive": ("ContrastiveHead",),
+    "parts": ("PartsHead",),
     "ranking": ("RankingHead",),
     "distillation": ("DistillationHead",),
     "regression": ("RegressionHead",),

@@ -6,7 +6,7 @@ from golden import close, load, load_all
 
 from maetool.decoders import AlignmentDecoder
 from maetool.encoders import VisionTransformer
-from maetool.heads import RegressionHead
+from maetool.heads import PartsHead
 from maetool.maskers import AttentionMasker
 from maetool.models import MaskedImageModel
 from maetool.ops.random import sample_keys
@@ -34,7 +34,7 @@ def maskalign(golden, state, levels):
     decoder = AlignmentDecoder(36, width, 4, levels, predict_prefix=True)
     close(decoder.mix.weight, golden["distill_weights_at_init"][[level - 1 for level in levels]])
     target = TeacherFeatureTarget(teacher, "layer", predict_prefix=True, combine="concatenate")
-    head = RegressionHead("smooth_l1", part_weights=[2 / len(levels)] * len(levels), out_dim=width)
+    head = PartsHead(width, [2 / len(levels)] * len(levels), "smooth_l1")
     masker = AttentionMasker((0.7, 0.7), 0.0, choose="draw", round_up=True)
     model = MaskedImageModel(masker, encoder, decoder, target, head, teacher=teacher, at="visible")
     own = {f"encoder.{n}": v for n, v in state.items() if not n.startswith(("distill_", "norm."))}

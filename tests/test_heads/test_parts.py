@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maetool.errors import UsageError
-from maetool.heads import RegressionHead
+from maetool.heads import PartsHead, RegressionHead
 from maetool.structures import MaskPlan
 
 
@@ -13,7 +13,7 @@ def test_parts_of_a_target_have_weights(options):
     generator = torch.Generator().manual_seed(0)
     plan = MaskPlan.from_scores(torch.rand(2, 6), 2, (2, 3))
     pred, target = torch.randn(2, 2, 4, 12, generator=generator)
-    errors = RegressionHead(**options, part_weights=(0.5, 0.0, 2.0), out_dim=12).errors(pred, target, plan)
+    errors = PartsHead(12, (0.5, 0.0, 2.0), **options).errors(pred, target, plan)
     plain = RegressionHead(**options)
     parts = [plain.errors(pred[..., i : i + 4], target[..., i : i + 4], plan) for i in (0, 4, 8)]
     torch.testing.assert_close(errors, 0.5 * parts[0] + 2.0 * parts[2])
@@ -21,5 +21,7 @@ def test_parts_of_a_target_have_weights(options):
 
 @pytest.mark.parametrize("weights", [(), (0.0, 0.0), (1.0, -1.0), (1.0,) * 5])
 def test_weights_that_make_no_sense(weights):
-    with pytest.raises(UsageError, match="must be weights of at least 0 of equal parts of the 12 numbers"):
-        RegressionHead(part_weights=weights, out_dim=12)
+    with pytest.raises(
+        UsageError, match=r"must be at least 0, not all 0, and of equal parts of the target.s 12 numbers"
+    ):
+        PartsHead(12, weights)
