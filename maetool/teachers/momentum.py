@@ -90,16 +90,16 @@ class MomentumTeacher(Teacher):
         Raises:
             UsageError: the model has no such task.
         """
+        names = [*self._asked, *([] if self.predicts is None else [self.predicts])]
+        if any(getattr(self._trained_decoder(model, name), "main_decoder", None) is not None for name in names):
+            self.average_decoder("main")
         # So that a copy that uses a module of the encoder, or of the model's decoder, uses that of the average.
-        encoder = model.get_submodule("encoder").modules()
-        copies: dict[int, Any] = {id(one): own for one, own in zip(encoder, self.encoder.modules(), strict=True)}
+        copies = _copies(model.get_submodule("encoder"), self.encoder)
         self.decoders = deepcopy(self._trained_decoders(model), dict(copies)).requires_grad_(False).eval()
         if self.predicts is not None:
-            decoder = self._trained_decoder(model, self.predicts)
-            main: Any = getattr(decoder, "main_decoder", None)
-            if main is not None:
-                self.main_decoder = deepcopy(main, copies).requires_grad_(False).eval()
-            self.decoder = deepcopy(decoder, copies).requires_grad_(False).eval()
+            if "main" in self.decoders and self.predicts != "main":
+                copies |= _copies(model.get_submodule("decoder"), self.decoders["main"])
+            self.decoder = deepcopy(self._trained_decoder(model, self.predicts), copies).requires_grad_(False).eval()
 
     def start(self, model: nn.Module) -> None:
         """Copy the weights of the model; called once, when the weights that training begins with are in."""
@@ -129,8 +129,6 @@ class MomentumTeacher(Teacher):
         pairs: list[tuple[nn.Module, nn.Module]] = [(self.encoder, model.get_submodule("encoder"))]
         if self._asked:
             pairs.append((self.decoders, self._trained_decoders(model)))
-        if hasattr(self, "main_decoder"):
-            pairs.append((self.main_decoder, model.get_submodule("decoder")))
         if self.predicts is not None:
             pairs.append((self.decoder, self._trained_decoder(model, self.predicts)))
         return pairs
@@ -146,3 +144,8 @@ class MomentumTeacher(Teacher):
                 "name one of these."
             )
         return model.get_submodule(tasks[name])
+
+
+def _copies(trained: nn.Module, average: nn.Module) -> dict[int, Any]:
+    """Return the modules of an average by the ids of those that they are copies of, as `deepcopy` takes them."""
+    return {id(one): own for one, own in zip(trained.modules(), average.modules(), strict=True)}

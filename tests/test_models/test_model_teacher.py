@@ -132,9 +132,9 @@ def test_copies_of_decoders_use_what_is_copied_with_them():
     parts = {"teacher": {"type": "MomentumTeacher", "predicts": "hard", "momentum": 0.5, "schedule": "constant"}}
     model = tiny_model(**parts, masker={"type": "HardPatchMasker"}, tasks={"hard": branch})
     start_parts(model)
-    assert model.teacher.decoder.main_decoder is model.teacher.main_decoder
+    assert model.teacher.decoder.main_decoder is model.teacher.decoders["main"]
     with torch.no_grad():
-        model.teacher.main_decoder.embed.bias.fill_(1.0)
+        model.teacher.decoders["main"].embed.bias.fill_(1.0)
         model.decoder.embed.bias.fill_(3.0)
     parts_after_step(model, 0.5)
     assert model.teacher.decoder.main_decoder.embed.bias.eq(2.0).all()
