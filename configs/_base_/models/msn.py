@@ -5,7 +5,12 @@ model = dict(
     masker=dict(type="RandomMasker", mask_ratio=0.15),  # of the view "anchor"
     encoder=dict(pos_embed="learned"),
     decoder=dict(type="ProjectionDecoder", hidden_dim=2048, depth=3, norm="batch"),
-    teacher=dict(type="MomentumTeacher", momentum=0.996, schedule="linear"),
+    teacher=dict(
+        type="MomentumTeacher",
+        momentum=0.996,
+        schedule="linear",
+        final_momentum=0.9992,  # 1 after 1.25 times the epochs
+    ),
     target=dict(type="TeacherPredictionTarget", out_dim=256),
     head=dict(
         type="DistillationHead",
