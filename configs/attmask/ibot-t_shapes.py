@@ -12,20 +12,23 @@ _base_ = [
     "../_base_/runtime/no_pictures.py",
 ]
 
-_colour = dict(
-    type="torchvision.transforms.v2.ColorJitter",
-    brightness=0.4,
-    contrast=0.4,
-    saturation=0.2,
-    hue=0.1,
-)
-_large = [dict(type="RandomResizedCrop", scale=(0.4, 1.0)), _colour]
-_small = [dict(type="RandomResizedCrop", scale=(0.1, 0.4)), _colour]
+_colour = [
+    dict(
+        type="torchvision.transforms.v2.ColorJitter",
+        brightness=0.6,
+        contrast=0.6,
+        saturation=0.6,
+        hue=0.5,
+    ),
+    dict(type="torchvision.transforms.v2.RandomGrayscale", p=0.3),
+]
+_large = [dict(type="RandomResizedCrop", scale=(0.4, 1.0)), *_colour]
+_small = [dict(type="RandomResizedCrop", scale=(0.1, 0.4)), *_colour]
 _views = {
     "type": "SeveralViews",
     "views": {
         "global": dict(pipeline=_large, crops=2),
-        "local": dict(pipeline=_small, crops=4, size=16),
+        "local": dict(pipeline=_small, crops=2, size=16),
     },
 }
 _small_projector = dict(hidden_dim=256, bottleneck=64)
@@ -38,7 +41,8 @@ model = dict(
     target=dict(out_dim=256),
     tasks=dict(patches=dict(target=dict(out_dim=256))),
 )
-train_dataloader = dict(dataset=dict(img_size=48, num_samples=8000, pipeline=[_views]))
+train_dataloader = dict(dataset=dict(img_size=48, num_samples=6400, pipeline=[_views]))
 val_dataloader = dict(dataset=dict(img_size=48, pipeline=[_views]))
 val_cfg = dict(evaluators=dict(knn=dict(dataloader=_base_.val_dataloader)))  # of pictures, not of views
 train_cfg = dict(max_epochs=4)
+base_lr = 2e-3

@@ -12,23 +12,24 @@ _base_ = [
     "../_base_/runtime/no_pictures.py",
 ]
 
-_large = [
-    dict(type="RandomResizedCrop", scale=(0.4, 1.0)),
+_colour = [
     dict(
         type="torchvision.transforms.v2.ColorJitter",
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.1,
+        brightness=0.6,
+        contrast=0.6,
+        saturation=0.6,
+        hue=0.5,
     ),
+    dict(type="torchvision.transforms.v2.RandomGrayscale", p=0.3),
 ]
-_small = [dict(type="RandomResizedCrop", scale=(0.1, 0.4)), *_large[1:]]
+_large = [dict(type="RandomResizedCrop", scale=(0.4, 1.0)), *_colour]
+_small = [dict(type="RandomResizedCrop", scale=(0.1, 0.4)), *_colour]
 _views = dict(
     type="SeveralViews",
     views=dict(
         target=dict(pipeline=_large),
         anchor=dict(pipeline=_large),
-        focal=dict(pipeline=_small, crops=4, size=16),
+        focal=dict(pipeline=_small, crops=2, size=16),
     ),
 )
 
@@ -40,7 +41,8 @@ model = dict(
     target=dict(out_dim=64),
     head=dict(prototypes=64),
 )
-train_dataloader = dict(dataset=dict(img_size=48, num_samples=8000, pipeline=[_views]))
+train_dataloader = dict(dataset=dict(img_size=48, num_samples=6400, pipeline=[_views]))
 val_dataloader = dict(dataset=dict(img_size=48, pipeline=[_views]))
 val_cfg = dict(evaluators=dict(knn=dict(dataloader=_base_.val_dataloader)))  # of pictures, not of views
 train_cfg = dict(max_epochs=4)
+base_lr = 2e-3

@@ -36,7 +36,7 @@ class ProjectionDecoder(nn.Module):
         UsageError: an unknown choice, no class token to project, or no projector to share.
     """
 
-    reads = ("visible", "all", "blank")
+    reads: tuple[str, ...] = ("visible", "all", "blank")
     predicts: str | tuple[str, ...] = "image"
 
     def __init__(

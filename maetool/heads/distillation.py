@@ -49,6 +49,8 @@ class DistillationHead(nn.Module):
 
     takes_tokens = False
     contrasts = True
+    target_temperature: Tensor
+    target_centre: Tensor
 
     def __init__(
         self,
@@ -79,7 +81,12 @@ class DistillationHead(nn.Module):
             nn.init.uniform_(self.prototypes.weight, -(out_dim**-0.5), out_dim**-0.5)
 
     def after_step(self, model: nn.Module, progress: float) -> None:
-        """Move the target's temperature; called after each optimiser step, `progress` of training being over."""
+        """Move the target's temperature; called after each optimiser step.
+
+        Args:
+            model: not read.
+            progress: share of training that is over, in [0, 1].
+        """
         share = min(1.0, progress / self.warmup) if self.warmup else 1.0
         self.target_temperature.fill_(self.begin + (self.end - self.begin) * share)
 
@@ -101,7 +108,7 @@ class DistillationHead(nn.Module):
         logits, aim = self._logits(pred), self._logits(target).detach()
         losses = self.labels(logits, self._shares(aim), plan)
         if self.training and self.centre is not None:
-            self._move_centre(aim, plan)
+            self._move_centre(aim, plan, self.centre)
         if not self.mean_entropy:
             return losses
         spread = self._spread(logits, plan)
@@ -125,9 +132,9 @@ class DistillationHead(nn.Module):
         return sinkhorn(logs.flatten(0, 1), self.iterations).view_as(logs)
 
     @torch.no_grad()
-    def _move_centre(self, logits: Tensor, plan: MaskPlan) -> None:
+    def _move_centre(self, logits: Tensor, plan: MaskPlan, stays: float) -> None:
         mean = _over_processes(_mean(logits, plan))
-        moved = torch.lerp(mean, self.target_centre, self.centre)
+        moved = torch.lerp(mean, self.target_centre, stays)
         self.target_centre.copy_(torch.where(mean.isfinite().all(), moved, self.target_centre))
 
     def _spread(self, logits: Tensor, plan: MaskPlan) -> Tensor:

@@ -56,8 +56,8 @@ def build_optional(registry: Registry, part: Any, facts: Mapping[str, Any]) -> A
 
 def build_views(
     views: Mapping[str, Any], facts: Mapping[str, Any]
-) -> tuple[nn.ModuleDict, tuple[str, ...], str | None]:
-    """Return the maskers of views that have their own, the views that are predicted from too, and that of the target.
+) -> tuple[nn.ModuleDict, set[str], tuple[str, ...], str | None]:
+    """Return the maskers of views, views of which nothing is hidden, those predicted from too, and that of the target.
 
     Args:
         views: name of a view to its options, see `MaskedImageModel`.
@@ -76,7 +76,8 @@ def build_views(
     if len(uses["target"]) > 1:
         raise UsageError(f'The views {" and ".join(uses["target"])} have use="target", but one can have it.')
     own = {name: build_with(MASKERS, one["masker"], facts) for name, one in views.items() if one.get("masker")}
-    return nn.ModuleDict(own), tuple(uses["predicted"]), next(iter(uses["target"]), None)
+    whole = {name for name, one in views.items() if one.get("masker", ...) is None}
+    return nn.ModuleDict(own), whole, tuple(uses["predicted"]), next(iter(uses["target"]), None)
 
 
 def build_decoder(decoder: Any, facts: Mapping[str, Any], target: Any) -> Any:

@@ -7,11 +7,11 @@ from torch import nn
 
 from maetool.errors import UsageError
 from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, HEADS, MASKERS, MODELS, TARGETS, TEACHERS
-from maetool.structures import MaskPlan, plan_of_all, tensors_of
+from maetool.structures import MaskPlan
 
 from .base import check_loss
 from .build import Part, build_decoder, build_optional, build_views, build_with, facts_of_images, widths_of
-from .clues import Clues, needs_of
+from .clues import needs_of
 from .fit import check_model
 from .pairing import facts_of, layout_of
 from .reconstruction import ReconstructingModel
@@ -35,13 +35,11 @@ class MaskedImageModel(ReconstructingModel):
         teacher: config or module; what it gives, maskers and targets name in their `needs`. See `Teacher`.
         corruption: config or module that changes the pixels which the encoder sees; see `Corruption`.
         at: which patches are predicted: those "planned", "visible" or "all"; or the "image" as a whole.
-        view: name of the view that is masked, where a batch is a mapping of views; None, it is not. A view may have
-            several crops of each sample, (B, C, N, *size).
+        view: name of the view that is masked, where a batch is a mapping of views, perhaps of crops (B, C, N, *size).
         context: name of another view, which the encoder sees whole for a decoder that takes a memory.
         masker_weight, weight: of the loss of a masker that has one, and of that of `head` beside those of `tasks`.
-        views: name of a view to what is special about it: `masker`, its own, or None, which hides nothing; and `use` by
-            a model at="image": "predicted", the decoder predicts from it too, or "target", the target is of it, for all
-            crops; where it is predicted from as well, each crop learns the others.
+        views: name of a view to `masker`, its own, or None, which hides nothing, and for at="image" its `use`: it is
+            "predicted" from as `view` is, or the "target" of all crops; where it is both, each crop learns the others.
 
     Raises:
         UsageError: parts that contradict each other, or a mask ratio that the grid cannot give.
@@ -50,14 +48,8 @@ class MaskedImageModel(ReconstructingModel):
     task = "pretraining"
     _parts = {"decoder": DECODERS, "target": TARGETS, "head": HEADS}
     part_registries: ClassVar[dict[str, Any]] = {"masker": MASKERS, "encoder": ENCODERS, "data_preprocessor": MODELS}
-    part_registries |= {
-        "advisors": MODELS,
-        "teacher": TEACHERS,
-        "corruption": CORRUPTIONS,
-        **_parts,
-        "tasks": _parts,
-        "views": {"masker": MASKERS},
-    }
+    part_registries |= {"advisors": MODELS, "teacher": TEACHERS, "corruption": CORRUPTIONS, **_parts}
+    part_registries |= {"tasks": _parts, "views": {"masker": MASKERS}}
 
     def __init__(
         self,
@@ -85,8 +77,7 @@ class MaskedImageModel(ReconstructingModel):
         self.teacher = build_optional(TEACHERS, teacher, facts)
         facts |= {"model_teacher": self.teacher}
         self.masker = build_with(MASKERS, masker, facts)
-        self.maskers, self.more_views, self.target_view = build_views(views or {}, facts)
-        self.whole_views = {name for name, one in (views or {}).items() if one.get("masker", ...) is None}
+        self.maskers, self.whole_views, self.more_views, self.target_view = build_views(views or {}, facts)
         self.encoder = encoder
         self.corruption = build_optional(CORRUPTIONS, corruption, facts)
         self.target = build_with(TARGETS, target, facts)
@@ -140,12 +131,7 @@ class MaskedImageModel(ReconstructingModel):
         return {**views.with_learned(losses), "masked_fraction": masked_fraction(seen.plan)}
 
     def see(
-        self,
-        images: Any,
-        samples: Mapping[str, Any],
-        plan: MaskPlan | None = None,
-        view: str | None = None,
-        clues: Clues | None = None,
+        self, images: Any, samples: Mapping[str, Any], plan: Any = None, view: str | None = None, clues: Any = None
     ) -> Seen:
         """Return images, plan and clues of one view, and what each decoder reads of it.
 
@@ -161,18 +147,3 @@ class MaskedImageModel(ReconstructingModel):
         plan = plan or self.hide(images, samples, clues, view)  # who is hidden, who is predicted
         shown = images if self.corruption is None else corrupted(self.corruption, images, plan, samples)
         return Seen(images, plan, clues, latents_of(self.encoder, shown, plan, self.decoders_of(view)))
-
-    def hide(self, images: Any, samples: Mapping[str, Any], clues: Clues, view: str | None = None) -> MaskPlan:
-        """Ask the masker of a view what to hide in its images.
-
-        Args:
-            images: (B, C, *size), normalised, or a mapping of streams.
-            samples: may have `mask` (1 = removed), `key` and `weight`.
-            clues: of the images.
-            view: name of the view; None for the only one.
-        """
-        if view in self.whole_views:
-            return plan_of_all(clues.layout, len(tensors_of(images)[0]), tensors_of(images)[0].device)
-        masker = self.masker if view is None or view not in self.maskers else self.maskers[view]
-        given = (samples.get(name) for name in ("mask", "key", "weight"))
-        return masker(images, clues.layout, *given, clues.of(masker))

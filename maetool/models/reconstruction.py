@@ -1,6 +1,6 @@
 """What others ask of a masked image model: its plans and tokens, what metrics see, predictions as pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from maetool.errors import UsageError
 from maetool.ops.patches import patchify, unpatchify
-from maetool.structures import Layout, MaskPlan
+from maetool.structures import Layout, MaskPlan, plan_of_all, tensors_of
 
 from .base import TrainableModel
 from .clues import Clues
@@ -24,6 +24,9 @@ class ReconstructingModel(TrainableModel):
     tasks: Any
     teacher: Any
     advisors: Any
+    masker: Any
+    maskers: nn.ModuleDict
+    whole_views: set[str]
     needs: set[str]
     view: str | None
     more_views: Sequence[str]
@@ -45,6 +48,21 @@ class ReconstructingModel(TrainableModel):
             data_samples: may hold `key` int64 (B,), `mask` (1 = removed) and `weight`.
         """
         return Views(self, images, data_samples or {}, None).plan(self.view)
+
+    def hide(self, images: Any, samples: Mapping[str, Any], clues: Clues, view: str | None = None) -> MaskPlan:
+        """Ask the masker of a view what to hide in its images.
+
+        Args:
+            images: (B, C, *size), normalised, or a mapping of streams.
+            samples: may have `mask` (1 = removed), `key` and `weight`.
+            clues: of the images.
+            view: name of the view; None for the only one.
+        """
+        if view in self.whole_views:
+            return plan_of_all(clues.layout, len(tensors_of(images)[0]), tensors_of(images)[0].device)
+        masker = self.masker if view is None or view not in self.maskers else self.maskers[view]
+        given = (samples.get(name) for name in ("mask", "key", "weight"))
+        return masker(images, clues.layout, *given, clues.of(masker))
 
     def decoders_of(self, view: str | None) -> dict[str, nn.Module]:
         """Return the decoders that read the encoder's tokens of a view, by the name of their task."""

@@ -102,7 +102,13 @@ class Views:
         return self._model.view if task.view is None else task.view
 
     def prediction(self, name: str, task: Any, view: str | None) -> Tensor:
-        """Return what the decoder of a task, or "main" for the model itself, makes of a view, (B, M, P)."""
+        """Return what the decoder of a task makes of a view, (B, M, P).
+
+        Args:
+            name: of the task, or "main".
+            task: the task, or the model itself.
+            view: name of the view.
+        """
         seen = self.seen(view)
         memory = self.memory(self._model.context if task.context is None else task.context)
         return decode(task.decoder, seen.latents[name], seen.plan.predicting(task.at), memory)

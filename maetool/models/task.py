@@ -108,7 +108,12 @@ class PredictionTask(nn.Module):
         return self.losses(pred, own, plan)
 
     def losses(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        """Return the losses of the head; see its `forward`."""
+        """Return the losses of the head.
+
+        Args:
+            pred, target: (B, M, P), see its `forward`.
+            plan: with the patches that these are of.
+        """
         losses = self.head(pred, target, plan)
         check_loss(losses, type(self.head).__name__)
         return losses

@@ -63,7 +63,11 @@ class MomentumTeacher(Teacher):
         return {} if layers is None else {"layers": [min(layer, 2) for layer in layers]}
 
     def average_decoder(self, name: str) -> None:
-        """Average the decoder of a task, or of "main", too, so that `predictions` has it; asked before `attach`."""
+        """Average a decoder too, so that `predictions` has it; to be called before `attach`.
+
+        Args:
+            name: of its task, or "main".
+        """
         self._asked = sorted({*self._asked, name})
 
     def predictions(self, name: str, latent: Any, plan: MaskPlan) -> Tensor:

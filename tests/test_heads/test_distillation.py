@@ -57,7 +57,7 @@ def test_the_temperature_of_the_target_warms_up():
 
 
 def test_one_class_for_all_images_costs_the_logarithm_of_their_number():
-    pred, target, plan = case()
+    _, target, plan = case()
     head = DistillationHead(8, mean_entropy=2.0)
     one = functional.one_hot(torch.zeros(4, 12, dtype=torch.int64), 8).float() * 9
     losses = head(one, target, plan)
