@@ -16,6 +16,7 @@ _PLACES = {
     "queries": ("QueryDecoder",),
     "projection": ("ProjectionDecoder",),
     "scaled": ("ScaledDecoder",),
+    "tokens": ("TokensDecoder",),
     "transformer": ("TransformerDecoder",),
     "views": ("CrossViewDecoder",),
     "visible": ("VisibleDecoder",),

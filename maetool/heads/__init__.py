@@ -10,6 +10,7 @@ _PLACES = {
     "distillation": ("DistillationHead",),
     "regression": ("RegressionHead",),
     "segmentation": ("FCNHead", "LinearMapHead", "UPerHead"),
+    "similarity": ("SimilarityHead",),
     "soft_labels": ("SoftLabelHead",),
     "streams": ("StreamHead",),
     "supervised_contrastive": ("SupervisedContrastiveHead",),

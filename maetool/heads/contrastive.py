@@ -25,6 +25,8 @@ class ContrastiveHead(nn.Module):
         temperature: of the softmax; the cosines are divided by it.
         within: the patches that a prediction is compared with: those of its "image", or those of the "batch", of all
             processes.
+        standardise: bring each number of the predictions to mean 0 and deviation 1 over the patches of an image first,
+            so that what all patches share does not count (Latent MIM).
         projection: map predictions to so many numbers, and targets by a second map, before they are compared; None
             compares them as they are.
 
@@ -44,11 +46,12 @@ class ContrastiveHead(nn.Module):
         temperature: Positive = 0.2,
         within: Literal["image", "batch"] = "image",
         projection: Count | None = None,
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         if within not in ("image", "batch"):
             raise UsageError(f'within is {within!r}, but must be "image" or "batch".')
-        self.temperature, self.within = temperature, within
+        self.temperature, self.within, self.standardise = temperature, within, standardise
         self.project_pred: nn.Module = nn.Linear(out_dim, projection) if projection else nn.Identity()
         self.project_target: nn.Module = nn.Linear(out_dim, projection) if projection else nn.Identity()
 
@@ -76,7 +79,8 @@ class ContrastiveHead(nn.Module):
     def _compared(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> tuple[Tensor, Tensor]:
         """Return the logits (B, M, N) of N patches for each prediction, and the number of its own, int64 (B, M)."""
         with torch.autocast(pred.device.type, enabled=False):
-            queries = functional.normalize(self.project_pred(pred.float()), dim=-1)
+            queries = self.project_pred(pred.float())
+            queries = functional.normalize(_standardised(queries, plan) if self.standardise else queries, dim=-1)
             keys = functional.normalize(self.project_target(target.float()), dim=-1)  # (B, M, P)
         batch, number = pred.shape[:2]
         labels = torch.arange(number, device=pred.device).expand(batch, -1)
@@ -89,6 +93,15 @@ class ContrastiveHead(nn.Module):
         labels = labels + first + number * torch.arange(batch, device=pred.device)[:, None]
         logits = queries @ keys.T / self.temperature  # (B, M, N)
         return logits.masked_fill(~(counts | _own(labels, len(keys))), -torch.inf), labels
+
+
+def _standardised(tokens: Tensor, plan: MaskPlan) -> Tensor:
+    """Return tokens (B, M, P) less their mean over those of an image that count, over their deviation (unbiased)."""
+    counts = torch.ones_like(tokens[..., :1]) if plan.weight is None else (plan.weight > 0)[..., None].to(tokens.dtype)
+    number = counts.sum(dim=1, keepdim=True)
+    centred = tokens - (tokens * counts).sum(dim=1, keepdim=True) / number.clamp(min=1)
+    variance = (centred.square() * counts).sum(dim=1, keepdim=True) / (number - 1).clamp(min=1)
+    return centred / (variance.clamp(min=1e-12).sqrt() + 1e-4)
 
 
 def _own(labels: Tensor, number: int) -> Tensor:

@@ -16,6 +16,7 @@ _PLACES = {
     "streams": ("StreamTarget",),
     "token_features": ("TeacherFeatureTarget",),
     "tokens": ("TokenTarget",),
+    "zero": ("ZeroTarget",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)
 __getattr__ = lazily(__name__, _PLACES)

@@ -11,6 +11,7 @@ _PLACES = {
         *("SingleDrawCrop", "size_of", "range_of"),
     ),
     "flips": ("FlipObjects", "RandomFlip", "RandomHorizontalFlip"),
+    "gaps": ("GappedPatches",),
     "maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomScale"),
     "preprocessor": ("ImagePreprocessor",),
     "sample": ("PhotoTransform", "SampleTransform"),
