@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, check_heads, init_as_mae, run_blocks_at, transformer_blocks
-from maetool.layers.positions import with_positions
+from maetool.layers.positions import ROTARY, with_positions
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -56,7 +56,7 @@ class BranchDecoder(nn.Module):
         width, head_dim = main_decoder.embed_dim, main_decoder.head_dim
         num_heads = num_heads or width // head_dim
         check_heads(width, num_heads)
-        if main_decoder.positions == "rotary" and width // num_heads != head_dim:
+        if main_decoder.positions in ROTARY and width // num_heads != head_dim:
             raise UsageError(
                 f"num_heads is {num_heads}, but the rotary positions of the model's decoder are of {width // head_dim} "
                 "heads: leave it out."

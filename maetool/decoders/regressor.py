@@ -12,7 +12,7 @@ from maetool.errors import UsageError
 from maetool.layers import CrossAttention, LayerNorm, Mlp, call_linear, check_heads, init_as_mae
 from maetool.layers.block import LayerScale
 from maetool.layers.drop_path import DropPath, DropPathRate, drop_path_rates
-from maetool.layers.positions import PosEmbed
+from maetool.layers.positions import ROTARY, PosEmbed
 from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -104,7 +104,7 @@ class RegressorDecoder(PlacedDecoder):
     ) -> None:
         super().__init__()
         check_heads(encoder_dim, num_heads)
-        if pos_embed in ("rotary", "none"):
+        if pos_embed in (*ROTARY, "none"):
             raise UsageError(
                 f"pos_embed is {pos_embed!r}, but RegressorDecoder adds positions to its queries: take 'sincos', "
                 "'sincos_rows' or 'learned'."

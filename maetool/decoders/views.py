@@ -10,7 +10,7 @@ from maetool.annotations import Count, FromZero
 from maetool.errors import UsageError
 from maetool.layers import Attention, CrossAttention, DropPath, LayerNorm, Mlp, call_linear, check_heads, init_as_mae
 from maetool.layers.norm import NormKind, norm_of
-from maetool.layers.positions import PosEmbed, with_positions
+from maetool.layers.positions import ROTARY, PosEmbed, with_positions
 from maetool.ops.patches import take_tokens
 from maetool.ops.rotary import Rope
 from maetool.registry import DECODERS
@@ -195,6 +195,11 @@ class CrossViewDecoder(PlacedDecoder):
         super().__init__()
         check_heads(embed_dim, num_heads)
         check_steps(steps)
+        if pos_embed == "rotary_box":
+            raise UsageError(
+                "pos_embed is 'rotary_box', which places the prefix by what is visible of one view, but two views "
+                "share the positions: take 'rotary'."
+            )
         self.embed_dim, self.num_prefix_tokens, self.head_dim = embed_dim, num_prefix_tokens, embed_dim // num_heads
         self.memory_positions = memory_positions
         self.embed = nn.Linear(encoder_dim, embed_dim)
@@ -225,7 +230,7 @@ class CrossViewDecoder(PlacedDecoder):
         """
         check_no_groups(plan, self)
         length = self.num_prefix_tokens + plan.layout.length
-        if memory.shape[1] != length and (self.memory_positions or self.positions == "rotary"):
+        if memory.shape[1] != length and (self.memory_positions or self.positions in ROTARY):
             raise UsageError(
                 f"The other view has {memory.shape[1]} tokens, but the masked one {length}, and both have the same "
                 "positions here: give views of one size."

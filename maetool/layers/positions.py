@@ -14,6 +14,7 @@ from maetool.positions import keep_positions
 
 PosEmbed = Literal["sincos", "sincos_rows", "stretched", "learned", "flat", "separable", "rotary", "rotary_box", "none"]
 POSITIONS = ("sincos", "sincos_rows", "stretched", "learned", "flat", "separable", "rotary", "rotary_box", "none")
+ROTARY = ("rotary", "rotary_box")  # which turn queries and keys, so that nothing is added
 _HIGHEST, _LOWEST = 7.0, 7e-4  # frequencies of "rotary_box", in turns over the side of an image
 
 
@@ -52,7 +53,7 @@ def add_positions(
     part.register_parameter("pos_embed", None)
     if kind == "separable":
         _add_separable(part, width, part.grid, num_prefix_tokens)
-    if kind in ("rotary", "rotary_box", "none", "separable"):
+    if kind in (*ROTARY, "none", "separable"):
         return
     if kind == "flat":
         values = flat_pos_embed(width, prod(part.grid), num_prefix_tokens)

@@ -10,7 +10,7 @@ from maetool.errors import UsageError
 from maetool.ops.pos_embed import sincos_pos_embed
 from maetool.ops.rotary import Rope, grid_coords, rotary
 
-from .positions import PosEmbed, add_positions, positions_of
+from .positions import ROTARY, PosEmbed, add_positions, positions_of
 
 StreamCode = Literal["none", "concat", "learned"]
 StreamPosEmbed = PosEmbed | Literal["coords"]
@@ -118,7 +118,7 @@ class StreamPositions(nn.Module):
             if code == "learned":
                 self.codes[name] = nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02)
         tables: dict[str, Any] = dict(self.tables.items())
-        _check_ranks({name: table.grid for name, table in tables.items() if table.positions == "rotary"})
+        _check_ranks({name: table.grid for name, table in tables.items() if table.positions in ROTARY})
         prefix = torch.zeros(1, num_prefix_tokens, width)
         if code == "concat" and num_prefix_tokens:
             prefix[..., width - code_dim :] = codes[-1]
@@ -157,10 +157,10 @@ class StreamPositions(nn.Module):
             UsageError: heads too narrow for so many axes.
         """
         tables: Any = {name: self.tables[self._checked_name(name)] for name in grids}
-        turned = [name for name, table in tables.items() if table.positions == "rotary"]
+        turned = [name for name, table in tables.items() if table.positions in ROTARY]
         if not turned:
             return None
-        trained: Any = [table.grid for table in self.tables.values() if table.positions == "rotary"]
+        trained: Any = [table.grid for table in self.tables.values() if table.positions in ROTARY]
         own = tuple(map(max, zip(*trained, strict=True)))
         ropes = {name: rotary(grid_coords(grids[name], own, device), head_dim) for name in turned}
         like = ropes[turned[0]]

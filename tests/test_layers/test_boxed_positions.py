@@ -1,5 +1,7 @@
 """Positions of CAPI and Latent MIM on other grids than those of the published numbers."""
 
+from inspect import signature
+
 import pytest
 import torch
 
@@ -7,8 +9,10 @@ from maetool.decoders import TransformerDecoder
 from maetool.encoders import StreamTransformer, VisionTransformer
 from maetool.errors import UsageError
 from maetool.layers.drop_path import drop_path_rates
+from maetool.layers.positions import ROTARY
 from maetool.ops.pos_embed import sincos_pos_embed
 from maetool.ops.rotary import boxed_coords
+from maetool.registry import DECODERS, build_part
 from maetool.structures import MaskPlan
 
 
@@ -73,3 +77,27 @@ def test_an_encoder_without_biases_and_with_a_projection():
     assert encoder.pretraining_only == ("projection",) and encoder.layer_of("projection.0.weight") == -1
     with pytest.raises(UsageError, match="the encoder has a projection after its last one"):
         encoder(images, plan, [1])
+
+
+DECODERS.import_from_location()
+PLACED = [name for name, part in sorted(DECODERS.module_dict.items()) if "pos_embed" in signature(part).parameters]
+
+
+@pytest.mark.parametrize("kind", ROTARY)
+@pytest.mark.parametrize("name", PLACED)
+def test_each_decoder_takes_a_kind_of_rotary_positions_or_refuses_it(name, kind):
+    """Where it is taken, what is predicted depends on the place, although nothing is added."""
+    facts = {"encoder_dim": 16, "out_dim": 5, "grid": (3, 4), "num_prefix_tokens": 2, "num_heads": 2, "depth": 1}
+    facts |= {"embed_dim": 16} if "embed_dim" in signature(DECODERS.module_dict[name]).parameters else {}
+    if name == "RegressorDecoder" or (name, kind) == ("CrossViewDecoder", "rotary_box"):
+        with pytest.raises(UsageError, match=f"pos_embed is '{kind}'"):
+            build_part({"type": name, "pos_embed": kind}, DECODERS, facts)
+        return
+    torch.manual_seed(0)
+    decoder = build_part({"type": name, "pos_embed": kind}, DECODERS, facts).eval()
+    plan = MaskPlan.from_scores(torch.rand(1, 12), 4, (3, 4))
+    width = plan.ids_predict.shape[1] if "predicted" in decoder.reads else 2 + 4
+    latent, memory = torch.randn(1, width, 16), torch.randn(1, 2 + 12, 16)
+    options = {"memory": memory} if getattr(decoder, "takes_memory", False) else {}
+    pred = decoder(latent, plan, **options)
+    assert pred.isfinite().all() and not torch.allclose(pred[:, :1], pred[:, 1:], atol=1e-4)
