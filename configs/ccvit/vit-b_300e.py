@@ -5,8 +5,8 @@ Command: python tools/train.py configs/ccvit/vit-b_300e.py [--data FOLDER], afte
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 84.3 % top-1 fine-tuned, 51.6 mIoU on ADE20K (published abstract); quoted, not run by us.
 Deviations from Cakeyan/CCViT_Public: those that all recipes share (docs/methods/README.md); k-means looks at 64 patches
-    for each centroid; the tokens are those of the same crop; timm's initialisation, which is not cut at 0.02; the
-    tables of relative positions and the mask token are decayed.
+    for each centroid; timm's initialisation, which is not cut at 0.02; the tables of relative positions and the mask
+    token are decayed.
 """
 
 _base_ = [
