@@ -15,7 +15,7 @@ from .clues import needs_of
 from .fit import check_model
 from .pairing import facts_of, layout_of
 from .reconstruction import ReconstructingModel
-from .seen import Seen, Views, corrupted, decode, latents_of, masked_fraction
+from .seen import Seen, Views, decode, latents_of, masked_fraction
 from .task import At, build_tasks
 
 
@@ -145,5 +145,5 @@ class MaskedImageModel(ReconstructingModel):
         layout = layout_of(self.encoder, images)  # where the tokens lie; no pixel is touched
         clues = clues or self.clues_of(images, layout)  # computed when somebody asks
         plan = plan or self.hide(images, samples, clues, view)  # who is hidden, who is predicted
-        shown = images if self.corruption is None else corrupted(self.corruption, images, plan, samples)
+        shown = self.shown(images, plan, samples)
         return Seen(images, plan, clues, latents_of(self.encoder, shown, plan, self.decoders_of(view)))

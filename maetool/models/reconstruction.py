@@ -12,7 +12,7 @@ from maetool.structures import Layout, MaskPlan, plan_of_all, tensors_of
 
 from .base import TrainableModel
 from .clues import Clues
-from .seen import Views, decode, latents_of
+from .seen import Views, corrupted, decode, latents_of
 
 
 class ReconstructingModel(TrainableModel):
@@ -27,6 +27,7 @@ class ReconstructingModel(TrainableModel):
     masker: Any
     maskers: nn.ModuleDict
     whole_views: set[str]
+    corruption: Any
     needs: set[str]
     view: str | None
     more_views: Sequence[str]
@@ -63,6 +64,16 @@ class ReconstructingModel(TrainableModel):
         masker = self.masker if view is None or view not in self.maskers else self.maskers[view]
         given = (samples.get(name) for name in ("mask", "key", "weight"))
         return masker(images, clues.layout, *given, clues.of(masker))
+
+    def shown(self, images: Any, plan: MaskPlan, samples: Mapping[str, Any]) -> Any:
+        """Return what the encoder sees: the images of one view, or what the corruption makes of them.
+
+        Args:
+            images: (B, C, *size), normalised, or a mapping of streams.
+            plan: of the batch.
+            samples: may hold `key`, int64 (B,), which repeats the draw.
+        """
+        return images if self.corruption is None else corrupted(self.corruption, images, plan, samples)
 
     def decoders_of(self, view: str | None) -> dict[str, nn.Module]:
         """Return the decoders that read the encoder's tokens of a view, by the name of their task."""

@@ -1,6 +1,7 @@
 """The reconstruction panel: original, masked, predicted, predicted pasted with visible."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -77,16 +78,17 @@ def reconstruction_panel(model: ModelLike, batch: dict[str, Any], statistics: St
     data = model.data_preprocessor(batch)
     result = model(data["images"], data["data_samples"], mode="predict", statistics=statistics)
     model.train(training)
-    named = () if getattr(model, "view", None) is None else (model.view,)
-    predicted = model.data_preprocessor.denormalise(result["reconstruction"], *named).cpu()
-    original, pasted = (displayable(_frame(images, 2), stored) for images in (stored.float(), predicted))
-    plan = result["plan"].to("cpu")
-    hidden = _frame(plan.mask_at(stored.shape[2:]), 1)[..., None]  # (B, H, W, 1)
+    plan = result["plan"]
+    pictures = (stored.float(), _shown(model, data, plan, stored), _stored(model, result["reconstruction"]))
+    original, shown, predicted = (displayable(_frame(images, 2), stored) for images in pictures)
+    asked = torch.zeros_like(plan.mask).scatter(1, plan.ids_predict, True)
+    hidden, asked = (_pixels(cells.cpu(), plan.to("cpu"), stored) for cells in (plan.mask, asked))
+    masked = torch.where(hidden, _GREY, shown)
     columns = {
         "original": original,
-        f"masked, {plan.mask_ratio:.0%} hidden": torch.where(hidden, _GREY, original),
-        "predicted": torch.where(hidden, pasted, _GREY),
-        "predicted and visible": torch.where(hidden, pasted, original),
+        f"masked, {plan.mask_ratio:.0%} hidden": masked,
+        "predicted": torch.where(asked, predicted, _GREY),
+        "predicted and visible": torch.where(asked, predicted, masked),
     }
     kind = statistics if getattr(model.target, "norm_pix_loss", False) else "none"
     return _draw(columns, _CAPTIONS[kind])
@@ -107,6 +109,25 @@ def drawn_inputs(model: ModelLike, inputs: Any) -> Tensor:
             f"{kind}: in training leave them out, custom_hooks = dict(pictures=None) with maetool's runtime."
         )
     return shown
+
+
+def _shown(model: Any, data: Mapping[str, Any], plan: Any, stored: Tensor) -> Tensor:
+    """Return the images (B, C, *size) that the encoder saw, in stored units."""
+    if getattr(model, "corruption", None) is None:
+        return stored.float()
+    images = data["images"] if getattr(model, "view", None) is None else data["images"][model.view]
+    return _stored(model, model.shown(images, plan, data["data_samples"]))
+
+
+def _stored(model: ModelLike, images: Tensor) -> Tensor:
+    """Return normalised images in stored units, on the CPU."""
+    named = () if getattr(model, "view", None) is None else (model.view,)
+    return model.data_preprocessor.denormalise(images, *named).cpu()
+
+
+def _pixels(cells: Tensor, plan: Any, stored: Tensor) -> Tensor:
+    """Return bool (B, H, W, 1), of the middle frame, of the patches that `cells` (B, L) marks."""
+    return _frame(replace(plan, mask=cells).mask_at(stored.shape[2:]), 1)[..., None]
 
 
 def _frame(clip: Tensor, axis: int) -> Tensor:

@@ -43,6 +43,30 @@ def test_panel_shows_what_it_says():
     assert not np.array_equal(predicted[hidden], original[hidden])
 
 
+def test_panel_shows_what_the_encoder_sees_and_what_is_predicted():
+    model = tiny_model(target={"norm_pix_loss": False}, corruption={"type": "NoiseCorruption", "sigma": (0.5, 0.5)})
+    batch = tiny_batch()
+    batch["inputs"][:] = 90
+    original, masked, _, pasted = (columns(reconstruction_panel(model, batch))[:, c, ::8, ::8] for c in range(4))
+    hidden = model.make_plan(torch.zeros(4, 3, 16, 32), batch).mask_at((16, 32)).numpy()
+    assert (original == 90).all()
+    assert masked[~hidden].std() == pytest.approx(0.5 * 57, rel=0.1), "noise in stored units"
+    assert (masked[hidden] == 127).all()
+    assert np.array_equal(pasted[~hidden], masked[~hidden])
+
+
+@pytest.mark.parametrize(("at", "ratio", "shown"), [("all", 0.75, 1.0), ("planned", 0.25, 0.25)])
+def test_panel_shows_all_predictions_and_nothing_in_place_of_others(at, ratio, shown):
+    model = tiny_model(target={"norm_pix_loss": False}, masker={"predict_ratio": ratio})
+    model.at = at
+    batch = tiny_batch()
+    batch["inputs"][:] = 90
+    _, masked, predicted, pasted = (columns(reconstruction_panel(model, batch))[:, c, ::8, ::8] for c in range(4))
+    given = (predicted != 127).any(axis=-1)
+    assert given.mean() == pytest.approx(shown, abs=0.02)
+    assert np.array_equal(pasted[~given], masked[~given])
+
+
 def test_panel_leaves_the_model_as_it_was():
     model = tiny_model().train()
     reconstruction_panel(model, tiny_batch())
