@@ -169,6 +169,7 @@ class BuildingRunner(Runner):
         """Register the hooks of the config, and those that the model's parts require."""
         defaults = (default_hooks or {}).items()
         defaults = {name: hook for name, hook in defaults if hook is not None or name in _MMENGINES_HOOKS}
+        defaults = {"runtime_info": {"type": "ScalarsHook"}, **defaults}
         super().register_hooks(defaults, custom_hooks)
         savers = [hook for hook in self.hooks if isinstance(hook, CheckpointHook)]
         for hook in savers:

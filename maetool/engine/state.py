@@ -35,6 +35,7 @@ def training_state(runner: RunnerLike, epoch: int, iteration: int) -> dict[str, 
         epoch: completed epochs.
         iteration: completed iterations.
     """
+    runner.call_hook("read_pending")
     state = {
         "meta": {**_facts(runner), "epoch": epoch, "iter": iteration},
         "state_dict": runner.full_state_dict(),

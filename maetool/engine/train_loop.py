@@ -203,7 +203,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
         outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
-        outputs = {} if report_of(runner.optim_wrapper).fault else outputs
+        report = report_of(runner.optim_wrapper)
+        outputs = {} if report.fault and not report.deferred else outputs  # deferred, `Scalars` leaves them out
         runner.call_hook("after_train_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
         self._iter += 1
 

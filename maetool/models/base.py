@@ -95,7 +95,7 @@ def start_parts(model: nn.Module, filled: Collection[str] = ()) -> list[str]:
     return started
 
 
-def parts_after_step(model: Any, progress: float) -> None:
+def parts_after_step(model: Any, progress: float, skipped: Tensor | None = None) -> None:
     """Call `after_step(model, progress)` of every part that has it, or else its `follow(encoder, progress)`.
 
     The runner calls this after each optimiser step that was made: not while gradients are accumulated, and not after a
@@ -104,13 +104,19 @@ def parts_after_step(model: Any, progress: float) -> None:
     Args:
         model: any module; its parts are the modules inside of it.
         progress: share of training that is over, 0 to 1.
+        skipped: bool (), on the device, True if the optimiser left the step out: the tensors of the parts then stay as
+            they are, without anybody reading it. None: the step was made.
     """
     with torch.no_grad():
         for _, part in _parts_with(model, *_FOLLOWING):
+            held = [] if skipped is None else [*part.parameters(), *part.buffers()]
+            before = [value.clone() for value in held]
             if callable(getattr(part, "after_step", None)):
                 part.after_step(model, progress)
             else:
                 part.follow(model.encoder, progress)
+            for value, old in zip(held, before, strict=True):
+                value.copy_(torch.where(skipped, old, value))  # type: ignore[arg-type]
 
 
 def has_following_parts(model: nn.Module) -> bool:

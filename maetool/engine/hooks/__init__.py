@@ -14,6 +14,7 @@ _PLACES = {
     "overlays": ("OverlayHook",),
     "progress": ("ProgressHook",),
     "reconstruction": ("ReconstructionHook",),
+    "scalars": ("ScalarsHook",),
     "teacher": ("TeacherHook",),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)

@@ -1,6 +1,7 @@
 """Handles optimiser steps whose loss or gradient is not finite."""
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -9,8 +10,10 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from maetool.engine.optim.steps import first_of, settle
 from maetool.engine.optim.wrapper import name_of, report_of
 from maetool.errors import UsageError
+from maetool.maskers import Masker
 from maetool.metadata.provenance import versions
 from maetool.parallel.sharding import is_sharded
 from maetool.protocols import MaskedModelLike, ModelLike, RunnerLike
@@ -40,6 +43,22 @@ class NonFiniteHook(Hook):
         self.max_in_a_row, self.max_files = max_in_a_row, max_files
         self._suspect: dict[str, Any] = {}
         self._file = "none written"
+        self._unreported: deque[tuple[int, int, Any]] = deque()  # iteration, epoch and batch of each, oldest first
+
+    def before_train(self, runner: RunnerLike) -> None:
+        """Ask the optimiser wrapper for its reports; one that reads late reports before it makes the next step."""
+        self._unreported.clear()
+        first = first_of(runner.optim_wrapper)
+        if hasattr(first, "on_report"):
+            first.on_report = lambda _: self._handle(runner)
+
+    def before_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None) -> None:
+        """Keep the batch until it is known to be finite."""
+        self._unreported.append((runner.iter, runner.epoch, data_batch))
+
+    def read_pending(self, runner: RunnerLike) -> None:
+        """Let the optimiser wrapper of `runner` report on all that it did."""
+        settle(runner.optim_wrapper)
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Remember the first batch that was not finite; once its step is skipped, write it to a file.
@@ -50,12 +69,23 @@ class NonFiniteHook(Hook):
         step = report_of(runner.optim_wrapper)
         if not step.guard:
             _check_loss(runner, outputs or {})
-        if step.fault and not self._suspect:  # of an accumulated step, the first broken batch
-            self._suspect = describe_step(runner, data_batch)
-        if step.skipping:
-            self._report(runner, data_batch)
+        if not step.deferred:
+            self._handle(runner)
 
-    def _report(self, runner: RunnerLike, data_batch: Any) -> None:
+    def after_train(self, runner: RunnerLike) -> None:
+        """Handle the last iteration."""
+        self.read_pending(runner)
+
+    def _handle(self, runner: RunnerLike) -> None:
+        """Handle the report on the oldest iteration without one; the weights are those before its step, if skipped."""
+        iteration, epoch, batch = self._unreported.popleft()
+        step = report_of(runner.optim_wrapper)
+        if step.fault and not self._suspect:  # of an accumulated step, the first broken batch
+            self._suspect = describe_step(runner, batch, iteration, epoch)
+        if step.skipping:
+            self._report(runner, batch, iteration)
+
+    def _report(self, runner: RunnerLike, data_batch: Any, iteration: int) -> None:
         wrapper, suspect = report_of(runner.optim_wrapper), self._suspect
         self._suspect = {}
         if wrapper.skipped <= self.max_files:
@@ -64,10 +94,10 @@ class NonFiniteHook(Hook):
             if is_sharded(runner.bare_model):
                 held["plan"] = _plan_of(runner.bare_model, suspect.get("batch", data_batch))
             if suspect:
-                self._file = self._write(runner, {**suspect, **held})
+                self._file = self._write(runner, {**suspect, **held}, iteration)
         fault = suspect["meta"]["fault"] if suspect else "seen by another process"
         runner.logger.warning(  # formatted here: MMEngine's logger shows warnings of the same template only once
-            f"Step of iteration {runner.iter + 1} skipped: {fault}. Skipped so far: {wrapper.skipped}. "
+            f"Step of iteration {iteration + 1} skipped: {fault}. Skipped so far: {wrapper.skipped}. "
             f"To repeat it: maetool repeat_step {self._file}"
         )
         if wrapper.skipped_in_a_row >= self.max_in_a_row:
@@ -78,8 +108,8 @@ class NonFiniteHook(Hook):
                 f"values. To repeat the step, run `maetool repeat_step {self._file}`."
             )
 
-    def _write(self, runner: RunnerLike, step: dict[str, Any]) -> str:
-        path = Path(runner.work_dir) / "broken_steps" / f"iter_{runner.iter + 1}_process_{runner.rank}.pth"
+    def _write(self, runner: RunnerLike, step: dict[str, Any], iteration: int) -> str:
+        path = Path(runner.work_dir) / "broken_steps" / f"iter_{iteration + 1}_process_{runner.rank}.pth"
         try:
             write_checkpoint(step, path)
         except UsageError as error:
@@ -88,7 +118,9 @@ class NonFiniteHook(Hook):
         return str(path)
 
 
-def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any]:
+def describe_step(
+    runner: RunnerLike, batch: Mapping[str, Any], iteration: int | None = None, epoch: int | None = None
+) -> dict[str, Any]:
     """Return everything that `maetool.engine.repeat` needs to repeat the step of a batch, except the weights.
 
     Where these are sharded the plan is missing too: all processes make it together, while one alone may see a fault.
@@ -96,14 +128,16 @@ def describe_step(runner: RunnerLike, batch: Mapping[str, Any]) -> dict[str, Any
     Args:
         runner: that trains.
         batch: as the loader gave it.
+        iteration, epoch: of the step, counted from 0; by default the present ones.
     """
     step = report_of(runner.optim_wrapper)
-    meta: dict[str, Any] = {"iter": runner.iter + 1, "epoch": runner.epoch, "seed": runner.seed, "process": runner.rank}
+    place = runner.iter if iteration is None else iteration, runner.epoch if epoch is None else epoch
+    meta: dict[str, Any] = {"iter": place[0] + 1, "epoch": place[1], "seed": runner.seed, "process": runner.rank}
     meta |= {"fault": step.fault, "dtype": name_of(step.dtype), "versions": versions()}
     return {
         "meta": {**meta, **runner.config_facts},
         "batch": _tensors_in(batch),
-        "plan": None if is_sharded(runner.bare_model) else _plan_of(runner.bare_model, batch),
+        "plan": None if is_sharded(runner.bare_model) else _plan_at(runner, batch, place[0]),
     }
 
 
@@ -113,6 +147,19 @@ def _tensors_in(batch: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in kept.items() if isinstance(value, Tensor) or (isinstance(value, dict) and value)
     }
+
+
+def _plan_at(runner: RunnerLike, batch: Mapping[str, Any], iteration: int) -> dict[str, Any] | None:
+    """Return the plan of an iteration, which a masker's schedule may have left behind."""
+    maskers = [module for module in runner.bare_model.modules() if isinstance(module, Masker)]
+    progress = [masker.progress for masker in maskers]
+    try:
+        for masker in maskers if iteration != runner.iter else ():
+            masker.progress = iteration / runner.max_iters
+        return _plan_of(runner.bare_model, batch)
+    finally:
+        for masker, own in zip(maskers, progress, strict=True):
+            masker.progress = own
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ class LogHook(LoggerHook):
         """Report, marked so that the terminal shows the progress bar instead."""
         due = runner.iter == 0 or self.is_last_train_iter(runner)
         if due or self.every_n_train_iters(runner, self.interval):
+            runner.call_hook("read_pending")  # what `ScalarsHook` and the optimiser have not read yet
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             runner.logger.info(line, extra={"shown_by_progress_bar": True})
             self._store(runner, tag, runner.iter + 1)

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from torch.optim import Optimizer
 
 from maetool.models import has_following_parts, parts_after_step
+from maetool.ops.device import reading_is_free
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 
@@ -42,10 +44,15 @@ class TeacherHook(Hook):
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Call `after_step` of the parts, if an optimiser made a step in this iteration."""
-        made = any(found_inf is None or not bool(found_inf) for found_inf in self._steps)
-        self._steps = []
-        if made:
-            parts_after_step(runner.bare_model, runner.iter / runner.max_iters)
+        steps, self._steps = self._steps, []
+        if not steps:
+            return
+        skipped = None if any(found_inf is None for found_inf in steps) else torch.stack(steps).min() > 0
+        if skipped is not None and reading_is_free(skipped):
+            if bool(skipped):
+                return
+            skipped = None
+        parts_after_step(runner.bare_model, runner.iter / runner.max_iters, skipped)
 
     def after_train(self, runner: RunnerLike) -> None:
         """Unregister from the optimisers."""

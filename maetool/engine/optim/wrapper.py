@@ -1,7 +1,7 @@
 """The optimiser wrapper: mixed precision on any device, clipping, accumulation, and a guard against broken steps."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -16,6 +16,8 @@ from maetool.annotations import Count
 from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
 from maetool.registry import OPTIM_WRAPPERS, find_part
+
+from .steps import Later, Outcome, can_skip, fuse, settle, update_together, waits_at_reads
 
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -32,6 +34,7 @@ class StepReport(NamedTuple):
         skipping: whether the step was skipped; the same in all processes.
         skipped, skipped_in_a_row: number of skipped steps in total, and since the last good one.
         dtype: precision of the forward pass.
+        deferred: whether `fault` and what follows are those of the iteration before, because this one is not read yet.
     """
 
     guard: bool = False
@@ -40,6 +43,7 @@ class StepReport(NamedTuple):
     skipped: int = 0
     skipped_in_a_row: int = 0
     dtype: torch.dtype = torch.float32
+    deferred: bool = False
 
 
 def report_of(wrapper: Any) -> StepReport:
@@ -61,6 +65,7 @@ def _report_of_several(reports: Sequence[StepReport]) -> StepReport:
         skipped=max(report.skipped for report in reports),
         skipped_in_a_row=max(report.skipped_in_a_row for report in reports),
         dtype=reports[0].dtype,
+        deferred=reports[0].deferred,
     )
 
 
@@ -87,6 +92,9 @@ class AutocastOptimWrapper(OptimWrapper):
         accumulative_counts: iterations per optimiser step.
         clip_grad: None, or dict(max_norm=1.0): clip gradients to this L2 norm.
         guard: skip steps whose loss or gradient is not finite.
+        deferred: do not wait for the device to know whether a step was finite: the optimiser leaves it out there, and
+            it is reported one iteration later. None: on accelerators, where the optimiser can, which PyTorch's AdamW,
+            Adam and SGD can if the loss is not scaled and the model is not sharded.
 
     Attributes:
         fault: what was not finite in this iteration of this process; None if all values were.
@@ -106,6 +114,7 @@ class AutocastOptimWrapper(OptimWrapper):
         accumulative_counts: Count = 1,
         clip_grad: dict[str, Any] | None = None,
         guard: bool = True,
+        deferred: bool | None = None,
     ) -> None:
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.dtype, self.guard, self.max_norm = choose_dtype(dtype), guard, _max_norm(clip_grad)
@@ -114,7 +123,9 @@ class AutocastOptimWrapper(OptimWrapper):
         self.fault: str | None = None
         self.skipping, self.skipped, self.skipped_in_a_row = False, 0, 0
         self.prefix = ""  # of the logged norm; names the optimiser where there are several
-        self._norm_value = math.nan
+        self._deferred = deferred
+        self._later: Later | None = None
+        self.on_report: Callable[[Outcome], None] | None = None  # called once an iteration is read late
         self._spoilt = False  # the gradients accumulated so far are not all finite
 
     @property
@@ -139,11 +150,49 @@ class AutocastOptimWrapper(OptimWrapper):
         self.loss_scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
-    def _step(self, norm: Tensor | None) -> None:
+    @property
+    def deferred(self) -> bool:
+        """Whether the report is on the iteration before."""
+        return self._later is not None
+
+    def later(self, wrappers: Sequence["AutocastOptimWrapper"]) -> Later | None:
+        """Return what makes the steps of all `wrappers` without reading anything; None if these must read.
+
+        Raises:
+            UsageError: `deferred=True`, but an optimiser cannot leave a step out by itself.
+        """
+        if self._later is None and self.guard and self._deferred is not False:
+            able = not self.loss_scaler.is_enabled() and all(can_skip(one.optimizer) for one in wrappers)
+            if self._deferred and not able:
+                raise UsageError(
+                    "optim_wrapper.deferred=True needs an optimiser that can leave out a step by itself: PyTorch's "
+                    "AdamW, Adam or SGD on one device, without fused=False, a scaled loss (float16) or fsdp=True."
+                )
+            if able and (self._deferred or waits_at_reads(self.parameters)):
+                later = Later(wrappers)
+                for one in wrappers:
+                    one._later = later
+                    fuse(one.optimizer)
+        return self._later
+
+    def _report(self, fault: str | None, due: bool, skipping: bool, norm: float) -> None:
+        """Note what an iteration gave; `norm` is that of the gradients, NaN if it was not needed."""
+        self.fault, self.skipping = fault, skipping
+        self._spoilt = self._spoilt or fault is not None
+        if due:
+            self._count()
+            if not skipping and math.isfinite(norm):
+                self.message_hub.update_scalar(f"train/{self.prefix}grad_norm", norm)
+
+    def _step(self, norm: Tensor | None, found_inf: Tensor | None = None) -> None:
+        """Make the step; if there is `found_inf`, a float on the device, the optimiser skips it where that is 1."""
         if self.max_norm:
             clip_grads_with_norm_(self.parameters, self.max_norm, norm)
-        if math.isfinite(self._norm_value):
-            self.message_hub.update_scalar(f"train/{self.prefix}grad_norm", self._norm_value)
+        if found_inf is not None:
+            self.optimizer.grad_scale, self.optimizer.found_inf = None, found_inf
+            self.optimizer.step()
+            del self.optimizer.grad_scale, self.optimizer.found_inf
+            return
         if self.loss_scaler.is_enabled() and all(p.grad is None for p in self.parameters):
             return  # a loss scaler takes no optimiser without gradients, such as one of several that learned nothing
         self.loss_scaler.step(self.optimizer)
@@ -170,6 +219,7 @@ class AutocastOptimWrapper(OptimWrapper):
         During gradient accumulation it includes the gradients accumulated so far, averaged over all processes, which
         must then call it together. Sharded tensors stay sharded; see `maetool.engine.optim.full_state`.
         """
+        settle(self)
         state = {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
         state["guard"] = {"skipped": self.skipped, "in_a_row": self.skipped_in_a_row, "spoilt": self._spoilt}
         if not self.should_update():
@@ -187,53 +237,10 @@ class AutocastOptimWrapper(OptimWrapper):
         if gradients := state.pop("gradients", None):
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 parameter.grad = None if gradient is None else gradient.to(parameter.device)
+        for saved, own in zip(state.get("param_groups", ()), self.optimizer.param_groups, strict=False):
+            saved.update({name: own[name] for name in ("fused", "foreach") if name in own})  # of the present device
         super().load_state_dict(state)
-
-
-def update_together(wrappers: Sequence[AutocastOptimWrapper], loss: Tensor) -> None:
-    """Accumulate the gradients of a loss for one or several optimisers; when the step is due, all make it, or none.
-
-    Args:
-        wrappers: of parameters that differ, with the same loss scaler, guard and number of accumulated iterations.
-        loss: scalar, the sum of what the optimisers lower.
-    """
-    first, scaler = wrappers[0], wrappers[0].loss_scaler
-    first.backward(first.scale_loss(loss))
-    for other in wrappers[1:]:
-        other._inner_count = first._inner_count
-    due = first.should_update()
-    if due and scaler.is_enabled():
-        for one in wrappers:
-            scaler.unscale_(one.optimizer)
-    norms = [one._norm() if first.guard or (due and one.max_norm) else None for one in wrappers]
-    fault = _find_fault(wrappers, loss, norms) if first.guard else None
-    spoilt = first._spoilt or fault is not None
-    skipping = due and first._any_process(spoilt)
-    for one, norm in zip(wrappers, norms, strict=True):
-        one.fault, one._spoilt, one.skipping = fault, spoilt, skipping
-        if due:
-            one._count()
-            if not skipping:
-                one._step(norm)
-    if due:
-        if scaler.is_enabled():
-            scaler.update()  # after a step that was skipped, it resets the record that the gradients were unscaled
-        for one in wrappers:
-            one.zero_grad()
-
-
-def _find_fault(wrappers: Sequence[AutocastOptimWrapper], loss: Tensor, norms: Sequence[Any]) -> str | None:
-    values = torch.stack([loss.detach().float(), *(norm.float() for norm in norms)])
-    loss_value, *norm_values = values.tolist()  # one transfer, so one wait for the device
-    for one, value in zip(wrappers, norm_values, strict=True):
-        one._norm_value = value
-    if not math.isfinite(loss_value):
-        return f"the loss is {loss_value}"
-    scaler = wrappers[0].loss_scaler
-    if scaler.is_enabled() and scaler.get_scale() >= 1:
-        return None
-    broken = [value for value in norm_values if not math.isfinite(value)]
-    return f"the gradient norm is {broken[0]}" if broken else None
+        self._later = None  # what was pending is of another run; a fused optimiser is made of the loaded one
 
 
 def _max_norm(clip_grad: dict[str, float] | None) -> float | None:

@@ -1,0 +1,182 @@
+"""Steps whose outcome is read one iteration later, as on accelerators: the same weights, files and sentences."""
+
+import math
+from contextlib import nullcontext
+from copy import deepcopy
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from runs import assert_same, final_state
+from test_guard import run
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from maetool.engine.hooks.scalars import _read
+from maetool.engine.optim.by_part import AutocastOptimWrapperDict
+from maetool.engine.optim.steps import Outcome, can_skip, settle
+from maetool.engine.optim.wrapper import AutocastOptimWrapper
+from maetool.engine.repeat import RepeatedStep
+from maetool.errors import UsageError
+from maetool.models import parts_after_step
+from maetool.ops import device
+from maetool.testing import tiny_model
+from maetool.testing.waits import WaitCounter
+
+FUSED = ["optim_wrapper.optimizer.fused=True", "default_hooks.checkpoint.every_n_iters=0"]
+LATE = [*FUSED, "optim_wrapper.deferred=True", "default_hooks.runtime_info={'type': 'ScalarsHook', 'read_every': 4}"]
+
+
+def wrapper_of(deferred, accumulative_counts=1, kind=torch.optim.AdamW, **options):
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = kind([weight], lr=0.1, fused=True, **options)
+    wrapper = AutocastOptimWrapper(
+        optimizer, "float32", accumulative_counts, clip_grad={"max_norm": 1.0}, deferred=deferred
+    )
+    wrapper.initialize_count_status(nn.Identity(), 0, 12)
+    return wrapper, weight
+
+
+def train(wrapper, weight, factors):
+    """Return the reports on the iterations, in their order."""
+    reports = []
+
+    def note(*_):
+        reports.append((wrapper.fault, wrapper.skipping, wrapper.skipped, wrapper.skipped_in_a_row))
+
+    wrapper.on_report = note
+    for factor in factors:
+        wrapper.update_params((weight * torch.tensor([3.0, 4.0]) * factor).sum())
+        if not wrapper.deferred:
+            note()
+    settle(wrapper)
+    return reports
+
+
+FACTORS = [1.0, math.inf, math.nan, 2.0, 1.0, 0.5, math.inf, 1.0, 1.0, 1.0, 1.0, -math.inf]
+
+
+@pytest.mark.parametrize("counts", [1, 2, 3])
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_late_steps_are_those_that_wait(counts, kind):
+    (wrapper, weight), (late, other) = wrapper_of(False, counts, kind), wrapper_of(True, counts, kind)
+    assert train(wrapper, weight, FACTORS) == train(late, other, FACTORS)
+    assert torch.equal(weight, other) and not wrapper.deferred and late.deferred and wrapper.skipped >= 3
+    assert_same(wrapper.state_dict(), late.state_dict())
+
+
+@pytest.mark.parametrize("place", [1, 4, 7])
+def test_a_resume_in_the_midst_of_accumulation(place):
+    (late, weight), (again, other) = wrapper_of(True, 3), wrapper_of(True, 3)
+    train(late, weight, FACTORS[:place])
+    state = deepcopy(late.state_dict())
+    with torch.no_grad():
+        other.copy_(weight)
+    again.load_state_dict(state)
+    again.initialize_count_status(nn.Identity(), place, 12)
+    train(again, other, FACTORS[place:])
+    train(late, weight, FACTORS[place:])
+    assert torch.equal(weight, other) and late.skipped == again.skipped > 0
+
+
+def test_several_optimizers_skip_together():
+    pairs = [wrapper_of(True, kind=kind) for kind in (torch.optim.AdamW, torch.optim.SGD)]
+    together = AutocastOptimWrapperDict({"one": pairs[0][0], "other": pairs[1][0]})
+    before = [weight.detach().clone() for _, weight in pairs]
+    together.update_params((pairs[0][1] * math.inf).sum() + pairs[1][1].sum())
+    assert all(torch.equal(weight, old) for (_, weight), old in zip(pairs, before, strict=True))
+    settle(together)
+    assert all(wrapper.skipped == 1 and "the loss is" in wrapper.fault for wrapper, _ in pairs)
+    together.update_params(pairs[0][1].sum() + pairs[1][1].sum())
+    assert not any(torch.equal(weight, old) for (_, weight), old in zip(pairs, before, strict=True))
+
+
+@pytest.mark.parametrize("deferred", [True, False])
+def test_nothing_is_read_before_the_optimiser(monkeypatch, deferred):
+    """Fake tensors have no numbers to read; what is read of the iteration before is on its way since then."""
+    monkeypatch.setattr(Outcome, "read", lambda self: [1.0, 1.0, 0.0])
+    with FakeTensorMode(), WaitCounter() as counter:
+        wrapper, weight = wrapper_of(deferred)
+        with nullcontext() if deferred else pytest.raises(DataDependentOutputException):
+            for _ in range(3):
+                wrapper.update_params((weight * 2).sum())
+    assert len(counter.waits) == (not deferred)
+
+
+def test_what_cannot_be_late():
+    plain = torch.optim.AdamW([nn.Parameter(torch.ones(2))], fused=False)
+    assert not can_skip(plain) and not can_skip(torch.optim.Adagrad([nn.Parameter(torch.ones(2))]))
+    wrapper = AutocastOptimWrapper(plain, "float32", deferred=True)
+    with pytest.raises(UsageError, match=r"optim_wrapper\.deferred=True needs an optimiser that can leave out a step"):
+        wrapper.update_params(wrapper.parameters[0].sum())
+    automatic = AutocastOptimWrapper(torch.optim.AdamW([nn.Parameter(torch.ones(2))]), "float32")
+    automatic.update_params(automatic.parameters[0].sum())
+    assert not automatic.deferred  # on a CPU reading waits for nobody
+    assert automatic.optimizer.param_groups[0]["fused"] is None
+
+
+def test_an_accelerator_is_late_by_itself(monkeypatch):
+    monkeypatch.setattr(device, "reading_is_free", lambda x: False)
+    wrapper = AutocastOptimWrapper(torch.optim.AdamW([nn.Parameter(torch.ones(2))]), "float32")
+    wrapper.update_params(wrapper.parameters[0].sum())
+    assert wrapper.deferred and wrapper.optimizer.param_groups[0]["fused"] is True
+
+
+def test_a_run_of_another_device_goes_on():
+    """Its optimiser was not fused, and its step counts lay on the CPU."""
+    first, weight = torch.optim.AdamW([nn.Parameter(torch.ones(2))]), None
+    before = AutocastOptimWrapper(first, "float32")
+    for _ in range(2):
+        before.update_params((before.parameters[0] ** 2).sum())
+    wrapper, weight = wrapper_of(True)
+    wrapper.update_params(weight.sum())
+    wrapper.load_state_dict(before.state_dict())
+    wrapper.update_params(weight.sum())
+    assert wrapper.optimizer.state[weight]["step"] == 3 and wrapper.optimizer.param_groups[0]["fused"] is True
+
+
+@pytest.mark.parametrize("skipped", [True, False])
+def test_a_teacher_follows_no_skipped_step(skipped):
+    model = tiny_model(teacher={"type": "MomentumTeacher", "momentum": 0.5})
+    model.start()
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.add_(1.0)
+    before = [value.clone() for value in model.teacher.parameters()]
+    parts_after_step(model, 0.5, torch.tensor(skipped))
+    assert all(torch.equal(*pair) == skipped for pair in zip(model.teacher.parameters(), before, strict=True))
+
+
+def test_runs_are_the_same_and_tell_the_same(repository, tmp_path):
+    spoilt = (2, 5, 6)
+    _, weights = run(repository, tmp_path / "waits", *spoilt, options=FUSED)
+    runner, late = run(repository, tmp_path / "late", *spoilt, options=LATE)
+    assert runner.optim_wrapper.deferred and runner.optim_wrapper.skipped == 3
+    assert all(torch.equal(*pair) for pair in zip(weights, late, strict=True))
+    folders = [tmp_path / name for name in ("waits", "late")]
+    assert_same(*(final_state(folder) for folder in folders))
+    files, logs = [], []
+    for folder in folders:
+        files.append({path.name: path for path in (folder / "broken_steps").iterdir()})
+        text = next(folder.glob("*/*.log")).read_text()
+        logs.append([line.split("skipped: ")[1].split(". To")[0] for line in text.splitlines() if "skipped: " in line])
+    assert logs[0] == logs[1] and len(logs[0]) == 3 and files[0].keys() == files[1].keys()
+    steps = [RepeatedStep(str(each["iter_5_process_0.pth"])) for each in files]
+    assert_same(*(step.model.state_dict() for step in steps))
+    assert_same(*(step.plan for step in steps))
+    for name in ("train/loss", "train/grad_norm"):
+        values, _ = runner.message_hub.get_scalar(name).data
+        assert len(values) == 9 and all(map(math.isfinite, values))
+
+
+def test_a_late_run_ends_after_too_many(repository, tmp_path):
+    options = [*LATE, "custom_hooks.3.max_in_a_row=3"]
+    with pytest.raises(UsageError, match=r"3 steps in a row .*smaller\s+base_lr.*maetool repeat_step .*iter_8_"):
+        run(repository, tmp_path, 6, 7, 8, 9, options=options)
+
+
+def test_scalars_of_several_iterations_are_read_at_once(monkeypatch):
+    monkeypatch.setattr("maetool.engine.hooks.scalars.reading_is_free", lambda x: False)
+    several = [{"loss": torch.tensor(1.5), "share": 0.25}, {"loss": torch.tensor([2.0, 3.0])}]
+    assert _read(several) == [{"loss": 1.5, "share": 0.25}, {"loss": 2.5}]
+    assert MessageHub.get_current_instance() is not None
