@@ -25,7 +25,7 @@ for name in names:
     importlib.import_module(name)
 from maetool.engine.stopping import StopRequest
 with StopRequest() as request:
-    assert request.reason(torch.device("cpu")) == ""
+    assert request.reason() == ""
 print(len(names))
 """
 

@@ -3,17 +3,19 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import get_world_size
+from torch import distributed
 
 from maetool._deprecated import moved
 from maetool.cli import STARTED
 from maetool.compat import STOP_SIGNALS, signals_held, wake_main_thread
 from maetool.errors import UsageError
+from maetool.parallel.groups import host_group
 
 _BUDGET = 255
 _END = object()
@@ -41,6 +43,10 @@ class StopRequest:
     Args:
         max_hours: wall-clock budget from the start of the program; None for none.
 
+    Attributes:
+        votes: whether the processes agree on a stop before the next batch; otherwise a process waits for its batch
+            whatever is requested, because the others go on.
+
     Raises:
         UsageError: a budget that is not positive.
     """
@@ -50,6 +56,7 @@ class StopRequest:
             raise UsageError(f"max_hours is {max_hours}, but must be a number of hours above 0, such as 0.5.")
         self.max_hours = max_hours
         self.stepped = False  # the budget applies only after the first step, so that every run makes progress
+        self.votes = True
         self._signal = 0
         self._waiting = self._timed_out = self._woken = False
         self._loading: dict[int, Any] = {}  # a loader's id to its iterator
@@ -83,27 +90,33 @@ class StopRequest:
             self._woken = False  # the next one is a scheduler's
         else:
             self._signal = number
-        if self._waiting and self._pending():
+        if self._waiting and self.votes and self._pending():
             self._waiting = False
             raise _WaitEndedError
 
-    def batches(self, dataloader: Any, number: int | None = None) -> Iterator[Any]:
+    def batches(
+        self, dataloader: Any, number: int | None = None, votes: Callable[[], bool] | None = None
+    ) -> Iterator[Any]:
         """Yield up to `number` batches, and None if a stop is requested before the next one is available.
 
         Args:
             dataloader: the loader, which may hang.
             number: how many batches are needed; None for all.
+            votes: says before each batch whether a stop may come before it, see the attribute; None, always.
         """
         key = id(dataloader)
+        self.votes = votes is None or votes()
         self._loading[key] = getattr(dataloader, "_iterator", None)  # of persistent workers
         loading = self._loading[key] = self._wait(_start_loading, dataloader) or self._loading[key]
         for _ in count() if number is None else range(number):
+            self.votes = votes is None or votes()
             batch = self._wait(next, loading, _END)
             if batch is _END:
                 return
             yield batch
+        self.votes = True
 
-    def full_pass(self, dataloader: Any, device: torch.device) -> Iterator[Any]:
+    def full_pass(self, dataloader: Any) -> Iterator[Any]:
         """Yield all batches of a loader, whose number may differ between processes.
 
         At the end, which comes early if a stop is requested, the processes agree whether to stop. All processes must
@@ -111,7 +124,6 @@ class StopRequest:
 
         Args:
             dataloader: the loader, which may hang.
-            device: see `reason`.
 
         Raises:
             PassEndedError: a stop was requested; raised in all processes.
@@ -120,14 +132,14 @@ class StopRequest:
             if batch is None:
                 break
             yield batch
-        if reason := self.reason(device):
+        if reason := self.reason():
             raise PassEndedError(reason)
 
     def _wait(self, function: Any, *arguments: Any) -> Any:
         """Return the result of a function; None if a stop is requested before it returns."""
         try:
             self._waiting = True
-            result = None if self._pending() else function(*arguments)
+            result = None if self.votes and self._pending() else function(*arguments)
             self._waiting = False
         except _WaitEndedError:
             return None
@@ -150,16 +162,15 @@ class StopRequest:
     def _pending(self) -> int:
         return self._signal or (_BUDGET if self.stepped and self._over_time() else 0)
 
-    def reason(self, device: torch.device) -> str:
+    def reason(self) -> str:
         """Return why to stop, empty without a request; the same in all processes, which must call it together.
 
-        Args:
-            device: a device on which the processes can exchange a number.
+        The processes exchange a number of their CPUs, so that nobody waits for an accelerator.
         """
         request = self._pending()
         if get_world_size() > 1:
-            number = torch.tensor(request, device=device)
-            all_reduce(number, "max")
+            number = torch.tensor(request)
+            distributed.all_reduce(number, distributed.ReduceOp.MAX, group=host_group())
             request = int(number)
         if request == _BUDGET:
             return f"the budget of {self.max_hours} hours is used up"

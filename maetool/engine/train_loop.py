@@ -1,9 +1,9 @@
 """Training loops."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.hooks import DistSamplerSeedHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
@@ -17,7 +17,9 @@ from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS
 
 from .balance import balance
+from .epochs import EndlessBatches, enter
 from .saving import save_on_stop
+from .sending import Sender
 from .state import step_seed
 from .stopping import StopRequest
 from .validation_in_training import validate
@@ -43,6 +45,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         val_interval: epochs between validations, or iterations with `max_iters`; None is 1 epoch, or 1,000 iterations.
         val_at_start: also validate before the first step, to measure the untrained encoder.
         max_hours: wall-clock budget from the start of the program; None for none.
+        vote_every: iterations after which several processes agree whether a stop is requested; in between a process
+            that is asked to stop still waits for its batch.
         max_iters: iterations of the run; the last epoch may be cut short.
         val_begin: the first epoch, or iteration, after which to validate.
         dynamic_intervals: pairs of an epoch, or iteration, and the `val_interval` from there on, see MMEngine.
@@ -62,6 +66,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         max_iters: FromZero | None = None,
         val_begin: int = 1,
         dynamic_intervals: list[tuple[int, int]] | None = None,
+        vote_every: Count = 1,
     ) -> None:
         check_runner(type(self).__name__, runner)
         _check_length(max_epochs, max_iters)
@@ -70,7 +75,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         super().__init__(runner, dataloader, max_epochs or 0, val_begin, val_interval, dynamic_intervals)
         if max_iters is not None:
             self._max_iters, self._max_epochs = max_iters, -(-max_iters // len(self.dataloader))
-        self.val_at_start = val_at_start
+        self.val_at_start, self.vote_every = val_at_start, vote_every
         self.stop = StopRequest(max_hours)
         self.owes_validation = False  # whether the validation after the last iteration was interrupted
 
@@ -85,6 +90,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             runner.logger.info(describe(self.dataloader.dataset))
             if warning := warning_of(self.dataloader.dataset, runner.bare_model):
                 runner.logger.warning(warning)
+        self._send = Sender(next(runner.model.parameters()).device)
         with self.stop:
             runner.call_hook("before_train")
             if (self.val_at_start and self._iter == 0) or (self.by_epoch and self.owes_validation):
@@ -166,8 +172,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 return
         self.runner.model.train()
         end = length if self.by_epoch else min(length, start + self._max_iters - self._iter)
-        for batch_idx, data_batch in enumerate(self.stop.batches(self.dataloader, end - start), start):
-            if self._stops():
+        for batch_idx, data_batch in enumerate(self.stop.batches(self.dataloader, end - start, self._votes), start):
+            if self.stop.votes and self._stops():
                 return
             self.run_iter(batch_idx, data_batch)
             self.stop.stepped = True
@@ -184,9 +190,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook("after_train_epoch")
         self._epoch += self.by_epoch or self._iter == (self._epoch + 1) * length
 
+    def _votes(self) -> bool:
+        return get_world_size() == 1 or self._iter % self.vote_every == 0
+
     def _stops(self) -> bool:
         """Return whether a stop is requested, after saving the run; all processes must call it together."""
-        reason = self.stop.reason(next(self.runner.model.parameters()).device)
+        reason = self.stop.reason()
         if reason:
             self._save_and_stop(reason)
         return bool(reason)
@@ -202,7 +211,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         # Makes draws from the global generator (drop path, dropout) a function of iteration and process.
         torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        outputs = runner.model.train_step(self._send(data_batch), optim_wrapper=runner.optim_wrapper)
         report = report_of(runner.optim_wrapper)
         outputs = {} if report.fault and not report.deferred else outputs  # deferred, `Scalars` leaves them out
         runner.call_hook("after_train_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
@@ -219,54 +228,6 @@ def _check_length(max_epochs: int | None, max_iters: int | None) -> None:
     for name, value in (("max_epochs", max_epochs), ("max_iters", max_iters)):
         if value is not None and (type(value) is not int or value < 0):
             raise UsageError(f"train_cfg.{name} is {value!r}, but must be a whole number from 0.")
-
-
-def enter(dataloader: Any, epoch: int, start: int) -> None:
-    """Make the next pass over `dataloader` begin at batch `start` of `epoch`, both counted from 0.
-
-    Raises:
-        UsageError: the loader was built elsewhere, with a sampler that does not support this.
-    """
-    sampler, batch = dataloader.sampler, dataloader.batch_size
-    if not hasattr(sampler, "set_position"):
-        raise UsageError(
-            f"The loader's {type(sampler).__name__} cannot begin inside an epoch: give the loader as a config, or wrap "
-            "its sampler in maetool.data.KeyedOrder."
-        )
-    if getattr(sampler, "endless", False):
-        sampler.set_position(0, (epoch * len(dataloader) + start) * batch)
-    else:
-        sampler.set_position(epoch, start * batch)
-
-
-class EndlessBatches:
-    """An iterator over the batches of successive epochs, from any iteration; used by `IterBasedTrainLoop`.
-
-    MMEngine's own iterator waits two seconds between epochs, and restarts the epoch numbers after a resume.
-
-    Args:
-        dataloader: a loader whose sampler has `set_position`.
-    """
-
-    def __init__(self, dataloader: Any) -> None:
-        self.dataloader, self.iteration = dataloader, 0
-        self._batches: Iterator[Any] = iter(())
-
-    def __iter__(self) -> "EndlessBatches":
-        return self
-
-    def __next__(self) -> Any:
-        batch = next(self._batches, None)
-        if batch is None:
-            enter(self.dataloader, *divmod(self.iteration, len(self.dataloader)))
-            self._batches = iter(self.dataloader)
-            batch = next(self._batches)
-        self.iteration += 1
-        return batch
-
-    def skip_iter(self, num_iters: int) -> None:
-        """Skip `num_iters` iterations without reading their images."""
-        self.iteration += num_iters
 
 
 def renew_epochs(loop: Any) -> None:

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-import torch
 from mmengine.hooks import EMAHook
 
 from maetool.evaluation.loop import ValLoop
@@ -26,7 +24,7 @@ def validate(runner: RunnerLike, stop: StopRequest) -> str:
     """
     loop, model, training = runner.val_loop, runner.model, runner.model.training
     try:
-        with _watched(loop, stop, next(model.parameters()).device):
+        with _watched(loop, stop):
             loop.run()
     except PassEndedError as ended:
         model.train(training)
@@ -40,11 +38,11 @@ def validate(runner: RunnerLike, stop: StopRequest) -> str:
 
 
 @contextmanager
-def _watched(loop: Any, stop: StopRequest, device: torch.device) -> Iterator[None]:
+def _watched(loop: Any, stop: StopRequest) -> Iterator[None]:
     """End the passes of a loop over its data when a stop is requested."""
     name = "read" if isinstance(loop, ValLoop) else "dataloader"
     before = getattr(loop, name)
-    read = partial(stop.full_pass, device=device)
+    read = stop.full_pass
     setattr(loop, name, read if name == "read" else _WatchedLoader(before, read))
     try:
         yield

@@ -232,3 +232,21 @@ def test_ctrl_c_in_an_import_does_not_abort(repository, tmp_path):
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
     )
     assert (result.returncode, result.stderr.strip()) == (130, "Stopped in time.")
+
+
+def test_between_votes_a_process_waits_for_its_batch():
+    """Processes that go on need it: only before a vote may a request come first."""
+    waited = []
+
+    class Slow:
+        def __iter__(self):
+            for number in range(6):
+                if number == 1:
+                    signal.raise_signal(signal.SIGUSR1)
+                waited.append(number)
+                yield number
+
+    with StopRequest() as stop:
+        seen = [(batch, stop.votes) for batch in stop.batches(Slow(), 6, lambda: len(waited) % 4 == 0)]
+    assert seen == [(0, True), (1, False), (2, False), (3, False), (None, True), (None, True)]
+    assert stop.reason() == "asked to by SIGUSR1"

@@ -204,8 +204,8 @@ def make_passes(rank, port, folder):
     seen, stop = [], StopRequest()
     with stop:
         try:
-            seen += stop.full_pass([0] * (rank + 1), torch.device("cpu"))
-            for batch in stop.full_pass(HangsOnce([1] * 3, 2 if rank == 0 else 9), torch.device("cpu")):
+            seen += stop.full_pass([0] * (rank + 1))
+            for batch in stop.full_pass(HangsOnce([1] * 3, 2 if rank == 0 else 9)):
                 seen.append(batch)
             seen.append("a third pass")
         except PassEndedError as ended:
