@@ -171,6 +171,17 @@ BEIT = {"type": "TimmEncoder", "name": "beit_base_patch16_224", "img_size": 32, 
 READ_OUTSIDE = [  # models that compute with weights of a block, or of the whole model, beside `forward`
     {"encoder": {**BEIT, "embed_dim": 24, "depth": 2, "num_heads": 3}},
     {"teacher": {"type": "MomentumTeacher"}, "masker": {"type": "AttentionMasker", "unmasked": 0.0}},
+    {
+        "teacher": {"type": "MomentumTeacher", "predicts": "hard"},
+        "masker": {"type": "HardPatchMasker", "hard_share": (0.5, 0.5)},
+        "tasks": {
+            "hard": {
+                "decoder": {"type": "BranchDecoder", "depth": 1},
+                "target": {"type": "ErrorTarget", "standardise": False},
+                "head": {"type": "RankingHead"},
+            }
+        },
+    },
 ]
 
 
