@@ -35,7 +35,7 @@ class BranchDecoder(nn.Module):
     """
 
     reads = ("visible", "blank")
-    debug_arguments: ClassVar = {"depth": 2, "num_heads": None}
+    debug_arguments: ClassVar = {"depth": 1, "num_heads": None, "mlp_ratio": 2.0}
 
     def __init__(
         self,
