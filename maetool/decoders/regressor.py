@@ -17,7 +17,7 @@ from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
-from .places import PlacedDecoder, check_no_groups
+from .places import PlacedDecoder, check_no_groups, check_prefix
 
 
 class RegressorBlock(nn.Module):
@@ -81,9 +81,16 @@ class RegressorDecoder(PlacedDecoder):
         layer_scale: where learned factors of the channels of each branch begin; None, there are none.
         pos_embed: a table that is added, see `maetool.layers.positions.add_positions`.
         output: end with a linear map to P; without it P must be D, and the normalised tokens are the predictions.
+        visible: a visible patch that is to be predicted too is not asked for: its own token goes through norm and map
+            (CAE v2).
+        predict_prefix: predict the prefix too, whose predictions come first; the target must give it (CAE v2).
+
+    Attributes:
+        predicted_prefix: tokens of the prefix that are predicted, T or 0.
 
     Raises:
-        UsageError: sizes that do not divide, positions that are no table, or another P than D without a map.
+        UsageError: sizes that do not divide, positions that are no table, another P than D without a map, or no prefix
+            to predict.
     """
 
     reads = ("visible", "blank")
@@ -101,9 +108,13 @@ class RegressorDecoder(PlacedDecoder):
         layer_scale: float | None = None,
         pos_embed: PosEmbed = "sincos",
         output: bool = True,
+        visible: bool = False,
+        predict_prefix: bool = False,
     ) -> None:
         super().__init__()
         check_heads(encoder_dim, num_heads)
+        check_prefix(num_prefix_tokens, predict_prefix)
+        self.visible, self.predicted_prefix = visible, num_prefix_tokens if predict_prefix else 0
         if pos_embed in (*ROTARY, "none"):
             raise UsageError(
                 f"pos_embed is {pos_embed!r}, but RegressorDecoder adds positions to its queries: take 'sincos', "
@@ -131,7 +142,7 @@ class RegressorDecoder(PlacedDecoder):
         return {"depth": 2, "num_heads": 2}
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
-        """Return predictions (B, M, P) at `plan.ids_predict`.
+        """Return predictions (B, M, P) at `plan.ids_predict`; with `predict_prefix` (B, T + M, P).
 
         Args:
             latent: tokens (B, T + V, D), prefix first.
@@ -142,22 +153,33 @@ class RegressorDecoder(PlacedDecoder):
         """
         check_no_groups(plan, self)
         seen = latent[:, self.num_prefix_tokens :]
-        x = self.mask_token.to(latent.dtype).expand(*plan.ids_predict.shape, -1)
+        own = ~plan.mask.gather(1, plan.ids_predict) if self.visible else None  # (B, M)
+        x = self._regress(seen, plan, own)
+        if own is not None:
+            order = plan.ids_restore.gather(1, plan.ids_predict).clamp(max=plan.num_keep - 1)
+            x = torch.where(own[..., None], take_tokens(seen, order), x)
+        x = self.norm(torch.cat([latent[:, : self.predicted_prefix], x], dim=1) if self.predicted_prefix else x)
+        return call_linear(self.pred, x) if isinstance(self.pred, nn.Linear) else x
+
+    def _regress(self, seen: Tensor, plan: MaskPlan, own: Tensor | None) -> Tensor:
+        """Return tokens (B, M, D) for the patches to predict, of which no other query sees those that are `own`."""
+        x = self.mask_token.to(seen.dtype).expand(*plan.ids_predict.shape, -1)
         places = self._places(plan)
         assert places is not None
         ids = torch.cat([plan.ids_keep, plan.ids_predict], dim=1) + self.num_prefix_tokens
-        places = take_tokens(places.expand(len(latent), -1, -1), ids)  # (B, V + M, D)
-        keep = _kept(plan)
+        places = take_tokens(places.expand(len(seen), -1, -1), ids)  # (B, V + M, D)
+        keep = _kept(plan, own)
         for block in self.blocks:
             x = block(x, seen, places, keep)
-        return call_linear(self.pred, self.norm(x)) if isinstance(self.pred, nn.Linear) else self.norm(x)
+        return x
 
 
-def _kept(plan: MaskPlan) -> Tensor | None:
-    """Return which visible tokens and queries are no padding, bool (B, V + M); None is all."""
-    if plan.keep_valid is None and plan.weight is None:
+def _kept(plan: MaskPlan, own: Tensor | None) -> Tensor | None:
+    """Return which visible tokens and queries may be seen, bool (B, V + M): no padding, and not `own`; None is all."""
+    if plan.keep_valid is None and plan.weight is None and own is None:
         return None
     asked = torch.ones_like(plan.ids_predict, dtype=torch.bool) if plan.weight is None else plan.weight > 0
+    asked = asked if own is None else asked & ~own
     if plan.keep_valid is None:
         return pad(asked, (plan.num_keep, 0), value=True)
     return torch.cat([plan.keep_valid, asked], dim=1)

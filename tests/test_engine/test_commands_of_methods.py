@@ -26,6 +26,7 @@ FRAMES, NONE = "TwoFrames takes frames", "the data is a tensor of 3 axes"
 METHODS = {
     "adamae/vit-t-two-optimizers_moving-shapes": (None, PICTURES, PICTURES),
     "attmask/vit-t_shapes": (None, None, None),
+    "cae/vit-t_shapes": ("cannot be turned back", "cannot be turned back", None),
     "cropmae/vit-t_shapes": (None, None, None),
     "everest/vit-t_moving-shapes": (None, PICTURES, PICTURES),
     "mage/vit-t_shapes": (NONE, NONE, IDS),

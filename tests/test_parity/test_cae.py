@@ -100,3 +100,23 @@ def test_the_bias_of_keys_does_nothing(case):
     for block in regressor.blocks:
         block.cross_attn.kv.bias.data[:48] += torch.randn(48)
     close(regressor(latent, plan), before)
+
+
+def test_version_2_predicts_prefix_visible_and_removed_patches(data_dir):
+    golden, _ = load(data_dir, "cae")
+    state = {name.removeprefix("v2/state/"): value for name, value in golden.items() if name.startswith("v2/state/")}
+    options = {"layer_scale": 0.1, "pos_embed": "sincos_rows"}
+    encoder = VisionTransformer(32, 8, 3, 48, 2, 3, qkv_bias="qv", **options)
+    decoder = RegressorDecoder(48, 20, (4, 4), 1, 2, 3, visible=True, predict_prefix=True, **options)
+    load_all(encoder, part_of(state, "encoder."))
+    own = {name: value for name, value in regressor_state(state).items() if not name.startswith("norm.")}
+    load_all(decoder, {**own, **part_of(state, "decoder.")})
+    removed = MaskPlan.from_mask(golden["mask"], (4, 4))
+    plan = removed.predicting("all")
+    pred = decoder(encoder(golden["imgs"], plan), plan)
+    order = torch.cat([removed.ids_keep, removed.ids_predict], dim=1) + 1
+    order = torch.cat([torch.zeros_like(order[:, :1]), order], dim=1)[..., None].expand(-1, -1, 20)
+    close(torch.nn.functional.normalize(pred, dim=-1).gather(1, order), golden["v2/pred"])
+    teacher = golden["v2/teacher"]
+    close(torch.nn.functional.normalize(teacher, dim=-1).gather(1, order), golden["v2/target"])
+    close(RegressionHead("cosine")(pred, teacher, plan)["loss"], golden["v2/loss"])
