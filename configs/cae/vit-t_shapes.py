@@ -23,4 +23,4 @@ model = dict(
         )
     ),
 )
-train_cfg = dict(max_epochs=4)
+train_cfg = dict(max_epochs=2)

@@ -4,8 +4,7 @@ Command: python tools/train.py configs/ijepa/vit-h_300e.py [--data FOLDER]
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 79.3 % top-1 by a linear probe (Assran et al., table 1); quoted, not run by us.
 Deviations from facebookresearch/ijepa: contexts of a batch are padded to the longest instead of cut to the shortest;
-    MAE's initialisation instead of truncated normal numbers, what ends a branch being smaller with its depth; and those
-    that all recipes share (docs/methods/README.md).
+    and those that all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

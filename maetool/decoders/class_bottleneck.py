@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
-from maetool.layers import Block, LayerNorm, call_linear, check_heads, find_layers, init_as_mae, run_blocks_at
+from maetool.layers import (
+    Block,
+    LayerNorm,
+    call_linear,
+    check_heads,
+    find_layers,
+    init_as_beit,
+    init_as_mae,
+    run_blocks_at,
+)
 from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -88,7 +97,7 @@ class ClassBottleneckDecoder(nn.Module):
             self.norm, self.pred = LayerNorm(encoder_dim), nn.Linear(encoder_dim, out_dim)
         init_as_mae(self)
         if block == "beit":
-            _init_as_beit(self, self.layers[0])
+            init_as_beit(self, self.layers[0] + 1)
             self._check_positions(num_heads)
 
     @property
@@ -140,17 +149,6 @@ def _rates(last: float, early: int, num_layers: int, depth: int) -> list[float]:
 def _beit_block(dim: int, num_heads: int, mlp_ratio: float, drop_path: float, layer_scale: float | None) -> nn.Module:
     options: dict[str, Any] = {"qkv_bias": True, "init_values": layer_scale, "norm_layer": LayerNorm}
     return BeitBlock(dim, num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path, **options)
-
-
-def _init_as_beit(decoder: ClassBottleneckDecoder, early: int) -> None:
-    """Initialise as BEiT: linear maps normal with deviation 0.02, what ends a branch smaller with its depth."""
-    for part in decoder.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.trunc_normal_(part.weight, std=0.02)
-    with torch.no_grad():
-        for number, block in enumerate(decoder.blocks, start=early + 1):
-            block.get_parameter("attn.proj.weight").div_((2 * number) ** 0.5)
-            block.get_parameter("mlp.fc2.weight").div_((2 * number) ** 0.5)
 
 
 def _shared_output(norm: nn.Module | None, main_decoder: Any, out_dim: int) -> tuple[nn.Module, nn.Module]:

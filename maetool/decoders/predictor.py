@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
-from maetool.layers import LayerNorm, call_linear, init_as_mae, run_blocks_at, transformer_blocks
+from maetool.layers import Init, LayerNorm, call_linear, initialise, run_blocks_at, transformer_blocks
 from maetool.layers.attention import QkvBias
 from maetool.layers.positions import with_positions
 from maetool.layers.stream_positions import StreamCode, StreamPosEmbed
@@ -69,6 +69,7 @@ class PredictorDecoder(PlacedDecoder):
             that embeds the encoder's tokens, so that the places of the predictions are uncertain. In evaluation
             they are all zero, and the mask token is the bias of the map. Source: StoP (amirbar/StoP, `src/deit.py`).
         grids, out_dims, stream_code, code_dim, coord_dim: see `TransformerDecoder`.
+        init: see `VisionTransformer`.
 
     Raises:
         UsageError: sizes that do not divide, or a choice that there is not.
@@ -99,6 +100,7 @@ class PredictorDecoder(PlacedDecoder):
         stream_code: StreamCode = "none",
         code_dim: FromZero = 0,
         coord_dim: FromZero = 0,
+        init: Init = "mae",
     ) -> None:
         super().__init__()
         self.embed_dim, self.num_prefix_tokens, self.head_dim = embed_dim, num_prefix_tokens, embed_dim // num_heads
@@ -110,7 +112,7 @@ class PredictorDecoder(PlacedDecoder):
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, qkv_bias=qkv_bias)
         self.norm = LayerNorm(embed_dim)
         self._add_output(out_dim, out_dims)
-        init_as_mae(self)
+        initialise(self, init)
 
     @classmethod
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:

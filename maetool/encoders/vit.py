@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from maetool.annotations import Count, FromZero, Positive, Size
 from maetool.errors import UsageError
-from maetool.layers import PatchEmbed, init_as_mae
+from maetool.layers import Init, PatchEmbed, initialise
 from maetool.layers.attention import QkvBias
 from maetool.layers.drop_path import DropPathRate
 from maetool.layers.norm import FinalNorm, NormKind
@@ -60,6 +60,7 @@ class VisionTransformer(Trunk):
         bias: of the linear maps in the blocks; queries, keys and values have `qkv_bias`.
         projection: widths of linear maps that follow the final norm, each with a layer norm after it and a GELU before
             the next, and back to D; only where a plan hides something, so that features come without it (Latent MIM).
+        init: how weights begin: as those of "mae", or of "beit" (I-JEPA too); see `maetool.layers.initialise`.
 
     Attributes:
         stride: pixels of a token along each axis; here the patch.
@@ -90,6 +91,7 @@ class VisionTransformer(Trunk):
         pre_norm: bool = False,
         bias: bool = True,
         projection: Sequence[Count] | None = None,
+        init: Init = "mae",
     ) -> None:
         super().__init__()
         rank = rank_of(patch_size, img_size)
@@ -105,7 +107,7 @@ class VisionTransformer(Trunk):
         self._add_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, *options)
         self._add_projection(projection)
         self._rope(self.grid, None, None)  # refuses heads that are too narrow
-        init_as_mae(self)
+        initialise(self, init)
 
     def forward(
         self, images: Tensor, plan: MaskPlan | None = None, layers: Sequence[int] | None = None

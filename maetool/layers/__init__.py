@@ -7,7 +7,7 @@ from .block import Block, LayerScale, check_heads, pre_norm, transformer_blocks
 from .calls import call_gelu_linear, call_linear, call_norm_linear, is_plain
 from .drop_path import DropPath
 from .embed import PatchEmbed, embed_patches, words_of
-from .init import init_as_mae
+from .init import Init, init_as_beit, init_as_mae, initialise
 from .mixture import mix_layers
 from .mlp import Mlp
 from .norm import LayerNorm, LayerNorm2d, RMSNorm
@@ -19,6 +19,7 @@ __all__ = [
     "Block",
     "CrossAttention",
     "DropPath",
+    "Init",
     "LayerNorm",
     "LayerNorm2d",
     "LayerScale",
@@ -33,7 +34,9 @@ __all__ = [
     "check_heads",
     "embed_patches",
     "find_layers",
+    "init_as_beit",
     "init_as_mae",
+    "initialise",
     "is_plain",
     "mix_layers",
     "pre_norm",
