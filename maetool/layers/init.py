@@ -61,7 +61,7 @@ def init_as_beit(module: nn.Module, first: int = 1) -> None:
         first: number of its first block.
     """
     for part in module.modules():
-        linear = part.proj if isinstance(part, PatchEmbed) else part
+        linear: Any = part.proj if isinstance(part, PatchEmbed) else part
         if isinstance(linear, nn.Linear) or linear is not part:
             nn.init.trunc_normal_(linear.weight, std=0.02)
             if linear.bias is not None:
