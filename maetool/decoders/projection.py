@@ -30,14 +30,14 @@ class ProjectionDecoder(nn.Module):
         main_decoder: the model's own decoder; the model hands it over.
 
     Attributes:
-        predicts: "image", or the choices of patches.
+        predicts: "image"; None, of patches, any of them.
 
     Raises:
         UsageError: an unknown choice, no class token to project, or no projector to share.
     """
 
     reads: tuple[str, ...] = ("visible", "all", "blank")
-    predicts: str | tuple[str, ...] = "image"
+    predicts: str | None = "image"
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ProjectionDecoder(nn.Module):
         if share and not isinstance(getattr(main_decoder, "projector", None), nn.Module):
             raise UsageError("share is True, but the model's own decoder has no projector: use a ProjectionDecoder.")
         if of == "patches":
-            self.reads, self.predicts = ("all",), ("planned", "visible", "all")
+            self.reads, self.predicts = ("all",), None
         self.pool, self.num_prefix_tokens = pool, num_prefix_tokens
         own = (encoder_dim, out_dim, hidden_dim, depth, norm, bottleneck, lengths)
         self.projector = main_decoder.projector if share else Projector(*own)

@@ -171,8 +171,9 @@ def check_place(decoder: nn.Module, target: nn.Module, at: str) -> None:
         UsageError: one of them cannot.
     """
     for part in (decoder, target):
-        only = getattr(part, "predicts", "planned" if at == "image" else at)
-        if at not in (only if isinstance(only, tuple) else (only,)):
+        of_images = at == "image" and getattr(part, "of_images", False)
+        only = getattr(part, "predicts", None) or ("planned" if at == "image" else at)
+        if only != at and not of_images:
             raise UsageError(_misplaced(part, only, at))
     reads, gives = (getattr(part, "predicted_prefix", 0) for part in (decoder, target))
     if reads != gives:

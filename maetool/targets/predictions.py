@@ -24,13 +24,16 @@ class TeacherPredictionTarget(nn.Module):
         sees: what the teacher is shown: "all", the whole image, or "visible", what the plan leaves visible.
         model_teacher: the model's teacher; the model hands it over.
 
+    Attributes:
+        of_images: True, it may be for images too.
+
     Raises:
         UsageError: the model has no teacher that averages decoders, or an unknown choice.
     """
 
     invertible = False
     rounds_with_autocast = True
-    predicts = ("planned", "visible", "all", "image")
+    of_images = True
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ def check_decoder(
     scores = torch.rand(3, layout.length, generator=torch.Generator().manual_seed(1))
     plan = MaskPlan.from_scores(scores, max(1, layout.length // 4), layout)
     latent, levels = _latent(decoder, plan, encoder_dim, prefix)
-    plan = plan.predicting(getattr(decoder, "predicts", "planned"))
+    plan = plan.predicting(getattr(decoder, "predicts", None) or "planned")
     options = _memory(decoder, layout, encoder_dim, prefix)
     pred = decoder(latent, plan, **options)
     _require(pred.shape == (3, _asked(plan, stream).shape[1], out_dim), "the prediction has the shape (B, M, P)")
@@ -90,7 +90,10 @@ def _check_padding(decoder: nn.Module, layout: Layout, encoder_dim: int, prefix:
 
     Each sample's own predictions are those of the sample alone, and their gradient reaches none of the padding.
     """
-    if "visible" not in getattr(decoder, "reads", ("visible",)) or getattr(decoder, "predicts", "planned") != "planned":
+    if (
+        "visible" not in getattr(decoder, "reads", ("visible",))
+        or (getattr(decoder, "predicts", None) or "planned") != "planned"
+    ):
         return
     decoder = decoder.eval()
     counts = torch.tensor([1, max(2, layout.length // 3), 2])

@@ -21,8 +21,7 @@ def check_target(target: nn.Module, images: Tensor, grid: tuple[int, int]) -> No
         images: (B, C, *size), normalised, or what the target takes in their place.
         grid: patches along each axis.
     """
-    predicts: Any = getattr(target, "predicts", "planned")
-    plan = _plan(grid, len(images)).predicting(predicts if isinstance(predicts, str) else predicts[0])
+    plan = _plan(grid, len(images)).predicting(getattr(target, "predicts", "planned"))
     images = images.clone().requires_grad_(images.is_floating_point())  # ids are not
     clues = _target_clues(target, plan)
     values = target(images, plan, **clues)

@@ -19,7 +19,9 @@ from test_builtin_parts import (
     masker_config,
     parts,
 )
+from torch import nn
 
+from maetool.decoders import ProjectionDecoder
 from maetool.maskers.predicting import _largest, _sides
 from maetool.models import ImageClassifier, Segmentor
 from maetool.models.pairing import layout_of
@@ -84,12 +86,14 @@ def test_decoder(name):
 def test_target(name, number):
     encoder = build_part({"StreamTarget": STREAMS, "IdTarget": CODES}.get(name, SMALL_ENCODER), ENCODERS)
     images = torch.randint(160, (3, *GRID)) if name == "IdTarget" else torch.randn(3, 5, 16, 24)
-    facts = {**FACTS, "encoder": encoder, "model_teacher": MomentumTeacher(encoder)}
+    teacher = MomentumTeacher(encoder)
+    facts = {**FACTS, "encoder": encoder, "model_teacher": teacher}
     target = build_part({"type": name, **TARGET_OPTIONS.get(name, [{}])[number]}, TARGETS, facts)
+    teacher.attach(nn.ModuleDict({"encoder": encoder, "decoder": ProjectionDecoder(24, 24, of="patches")}))
     grid = {"near": GRID, "far": GRID} if name == "StreamTarget" else GRID
     plan = plan_of(grid).predicting(getattr(target, "predicts", "planned"))
     clues = _target_clues(target, plan)
-    check_no_waits(lambda part, x, plan, clues, _: part(x, plan, **clues), target, images, plan, clues, encoder)
+    check_no_waits(lambda part, x, plan, clues, *_: part(x, plan, **clues), target, images, plan, clues, encoder, teacher)
 
 
 @pytest.mark.parametrize("name", parts(HEADS))
