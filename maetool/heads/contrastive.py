@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maetool.annotations import Count, Positive
+from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
@@ -29,16 +29,18 @@ class ContrastiveHead(nn.Module):
             so that what all patches share does not count (Latent MIM).
         projection: map predictions to so many numbers, and targets by a second map, before they are compared; None
             compares them as they are.
+        memory: number of targets of earlier batches that a prediction is compared with too (MoCo); for "batch" only.
 
     Attributes:
         contrasts: True: a perfect prediction costs something too, as much as other targets are alike.
 
     Raises:
-        UsageError: an unknown choice.
+        UsageError: an unknown choice, or a memory where predictions are compared within an image.
     """
 
     takes_tokens = False
     contrasts = True
+    bank: Tensor
 
     def __init__(
         self,
@@ -47,10 +49,14 @@ class ContrastiveHead(nn.Module):
         within: Literal["image", "batch"] = "image",
         projection: Count | None = None,
         standardise: bool = False,
+        memory: FromZero = 0,
     ) -> None:
         super().__init__()
-        if within not in ("image", "batch"):
-            raise UsageError(f'within is {within!r}, but must be "image" or "batch".')
+        if within not in ("image", "batch") or (memory and within == "image"):
+            raise UsageError(f'within is {within!r}, but must be "image" or "batch", and for a memory "batch".')
+        self.memory = memory
+        if memory:  # random directions until there are targets
+            self.register_buffer("bank", functional.normalize(torch.randn(memory, projection or out_dim), dim=-1))
         self.temperature, self.within, self.standardise = temperature, within, standardise
         self.project_pred: nn.Module = nn.Linear(out_dim, projection) if projection else nn.Identity()
         self.project_target: nn.Module = nn.Linear(out_dim, projection) if projection else nn.Identity()
@@ -66,7 +72,9 @@ class ContrastiveHead(nn.Module):
         Returns:
             `loss`, and without gradient `patch_accuracy`, the share of the patches whose own target is the nearest.
         """
-        logits, labels = self._compared(pred, target, plan)
+        logits, labels, keys = self._compared(pred, target, plan)
+        if self.training and self.memory:
+            self._remember(keys)
         with torch.no_grad():
             nearest = logits.argmax(dim=-1) if logits.numel() else labels
             right = plan.average((nearest == labels).float())
@@ -74,10 +82,18 @@ class ContrastiveHead(nn.Module):
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         """Return the cross entropy of each patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""
-        return _cross_entropy(*self._compared(pred, target, plan))
+        return _cross_entropy(*self._compared(pred, target, plan)[:2])
 
-    def _compared(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> tuple[Tensor, Tensor]:
-        """Return the logits (B, M, N) of N patches for each prediction, and the number of its own, int64 (B, M)."""
+    @torch.no_grad()
+    def _remember(self, keys: Tensor) -> None:
+        bank = torch.cat([keys.to(self.bank.dtype), self.bank])[: self.memory]
+        self.bank.copy_(torch.where(keys.isfinite().all(), bank, self.bank))
+
+    def _compared(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits of N patches for each prediction, the number of its own, and the targets compared with.
+
+        They are (B, M, N), int64 (B, M) and (N, P), or (B, M, P) within an image.
+        """
         with torch.autocast(pred.device.type, enabled=False):
             queries = self.project_pred(pred.float())
             queries = functional.normalize(_standardised(queries, plan) if self.standardise else queries, dim=-1)
@@ -88,11 +104,14 @@ class ContrastiveHead(nn.Module):
         counts = counts if plan.weight is None else plan.weight > 0  # padding is no patch to be told from
         if self.within == "image":
             logits = queries @ keys.transpose(1, 2) / self.temperature
-            return logits.masked_fill(~(counts[:, None] | _own(labels, number)), -torch.inf), labels
+            return logits.masked_fill(~(counts[:, None] | _own(labels, number)), -torch.inf), labels, keys
         keys, counts, first = _gathered(keys.flatten(0, 1), counts.flatten())
         labels = labels + first + number * torch.arange(batch, device=pred.device)[:, None]
         logits = queries @ keys.T / self.temperature  # (B, M, N)
-        return logits.masked_fill(~(counts | _own(labels, len(keys))), -torch.inf), labels
+        logits = logits.masked_fill(~(counts | _own(labels, len(keys))), -torch.inf)
+        if self.memory:
+            logits = torch.cat([logits, queries @ self.bank.clone().T / self.temperature], dim=-1)
+        return logits, labels, keys
 
 
 def _standardised(tokens: Tensor, plan: MaskPlan) -> Tensor:

@@ -93,7 +93,8 @@ def test_target(name, number):
     grid = {"near": GRID, "far": GRID} if name == "StreamTarget" else GRID
     plan = plan_of(grid).predicting(getattr(target, "predicts", "planned"))
     clues = _target_clues(target, plan)
-    check_no_waits(lambda part, x, plan, clues, *_: part(x, plan, **clues), target, images, plan, clues, encoder, teacher)
+    held = (encoder, teacher)
+    check_no_waits(lambda part, x, plan, clues, *_: part(x, plan, **clues), target, images, plan, clues, *held)
 
 
 @pytest.mark.parametrize("name", parts(HEADS))

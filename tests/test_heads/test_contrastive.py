@@ -95,3 +95,19 @@ def test_labels_that_are_equal_attract(images):
     torch.testing.assert_close(alike["loss"], alike["constant_predictor"])
     apart = head(functional.one_hot(own, 5).float(), own, plan)
     assert apart["loss"] < alike["loss"]
+
+
+def test_a_memory_keeps_the_latest_targets_of_training():
+    pred, target, plan = case()
+    head = ContrastiveHead(8, within="batch", memory=60)
+    start = head.bank.clone()
+    queries, keys = functional.normalize(pred, dim=-1).flatten(0, 1), functional.normalize(target, dim=-1).flatten(0, 1)
+    expected = functional.cross_entropy(queries @ torch.cat([keys, start]).T / 0.2, torch.arange(48))
+    torch.testing.assert_close(head.eval()(pred, target, plan)["loss"], expected)
+    assert head.bank.equal(start)
+    head.train()(pred.requires_grad_(), target, plan)["loss"].backward()
+    torch.testing.assert_close(head.bank, torch.cat([keys, start])[:60])
+    head(pred, target * torch.nan, plan)
+    assert head.bank.isfinite().all() and "bank" in head.state_dict()
+    with pytest.raises(UsageError, match='for a memory "batch"'):
+        ContrastiveHead(8, memory=4)

@@ -1,0 +1,44 @@
+"""MACRL, a tiny ViT on crops of drawn shapes; 75 % of the strongly changed view are hidden, half of the other.
+
+Command: python tools/train.py configs/macrl/vit-t_shapes.py
+Hardware: two CPU cores, a few minutes. Results: docs/methods/macrl.md.
+"""
+
+_base_ = [
+    "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/models/macrl.py",
+    "../_base_/datasets/shapes.py",
+    "../_base_/schedules/shapes.py",
+    "../_base_/runtime/default.py",
+]
+
+_crop = dict(type="RandomResizedCrop", scale=(0.4, 1.0))
+_colour = [
+    dict(
+        type="torchvision.transforms.v2.ColorJitter",
+        brightness=0.6,
+        contrast=0.6,
+        saturation=0.6,
+        hue=0.5,
+    ),
+    dict(type="torchvision.transforms.v2.RandomGrayscale", p=0.3),
+]
+_views = dict(
+    type="SeveralViews",
+    views=dict(strong=dict(pipeline=[_crop, *_colour]), weak=dict(pipeline=[_crop])),
+)
+_small = dict(embed_dim=96, depth=1, num_heads=4)
+
+model = dict(
+    encoder=_base_.encoder,
+    decoder=_small,
+    tasks=dict(
+        weak=dict(decoder=_small),
+        contrast=dict(decoder=dict(hidden_dim=256), target=dict(out_dim=64), head=dict(memory=1024)),
+    ),
+)
+base_lr = 2e-3
+train_dataloader = dict(dataset=dict(img_size=48, num_samples=6400, pipeline=[_views]))
+val_dataloader = dict(dataset=dict(img_size=48, pipeline=[_views]))
+val_cfg = dict(evaluators=dict(knn=dict(dataloader=_base_.val_dataloader)))  # of pictures, not of views
+train_cfg = dict(max_epochs=4)
