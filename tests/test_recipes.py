@@ -169,3 +169,25 @@ def test_deblurring_shows_the_encoder_what_opencv_blurs(repository):
     published = torch.from_numpy(cv2.GaussianBlur(picture.numpy(), (0, 0), 1.1, borderType=cv2.BORDER_REFLECT))
     blurred = CORRUPTIONS.build(cfg.corruption)(picture[None, None], None, KeyedRandom(torch.tensor([3])))
     assert (blurred[0, 0] - published).abs().max() < 0.5, "half a grey level"
+
+
+def test_msn_and_ibot_as_published(repository):
+    """Schedules of MSN are for 1.25 times its epochs; views of both have their published sizes and numbers."""
+    for name, batch, rate, epochs, crops in (
+        ("msn/vit-s_800e", 1024, 1e-3, 800, (224, 1)),
+        ("attmask/ibot-s_100e", 240, 4.6875e-4, 100, (224, 2)),
+    ):
+        cfg = load_config(repository / f"configs/{name}.py")
+        complete_config(cfg)
+        wrapper, (cosine, decay) = cfg.optim_wrapper, cfg.param_scheduler
+        assert cfg.train_dataloader.batch_size * wrapper.accumulative_counts == batch
+        assert wrapper.optimizer.lr == pytest.approx(rate) and wrapper.clip_grad.max_norm == 3.0
+        assert (wrapper.optimizer.weight_decay, decay.eta_min_ratio, cosine.min_lr) == (0.04, 10.0, 1e-6)
+        assert cfg.train_cfg.max_epochs == epochs
+        views = cfg.train_dataloader.dataset.pipeline[0]
+        large, small = views["views"][cfg.model.view], list(views["views"].values())[-1]
+        assert (views.size[0], large.get("crops", 1)) == crops and (small.size, small.crops) == (96, 10)
+    msn = load_config(repository / "configs/msn/vit-s_800e.py")
+    assert msn.param_scheduler[0].cosine_share == pytest.approx((800 - 15) / (1000 - 15))
+    assert msn.model.teacher.final_momentum == pytest.approx(0.996 + 0.004 / 1.25)
+    assert msn.model.head.target_temperature == pytest.approx(0.1 * 0.25)
