@@ -191,3 +191,14 @@ def test_msn_and_ibot_as_published(repository):
     assert msn.param_scheduler[0].cosine_share == pytest.approx((800 - 15) / (1000 - 15))
     assert msn.model.teacher.final_momentum == pytest.approx(0.996 + 0.004 / 1.25)
     assert msn.model.head.target_temperature == pytest.approx(0.1 * 0.25)
+
+
+def test_deblurring_is_fine_tuned_and_tested_on_blurred_images(repository):
+    cfg = load_config(repository / "configs/deblurring/finetune_vit-b_100e.py")
+    complete_config(cfg, 8)
+    pipelines = [loader.dataset.pipeline for loader in (cfg.train_dataloader, cfg.val_dataloader)]
+    assert [pipeline[-1]["sigma"] for pipeline in pipelines] == [1.1, 1.1]
+    assert [len(pipeline) for pipeline in pipelines] == [4, 2], "after the usual transforms"
+    wrapper = cfg.optim_wrapper
+    assert (wrapper.optimizer.lr, wrapper.optimizer.weight_decay) == (1e-4, 0.01)
+    assert 8 * cfg.train_dataloader.batch_size * wrapper.accumulative_counts == 256
