@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maetool.ops.random import KeyedRandom
 from maetool.registry import MASKERS
-from maetool.structures import Layout, MaskPlan
+from maetool.structures import Layout, MaskPlan, plan_of_all
 
 from .base import Masker
 
@@ -33,12 +33,7 @@ class NoMasker(Masker):
 
     def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
         """Return the plan: all patches are visible, in raster order, and predicted."""
-        ids = torch.arange(layout.length, device=rng.device).expand(len(rng), -1)
-        mask = torch.zeros_like(ids, dtype=torch.bool)
-        if layout.valid is not None:  # padding is neither visible nor predicted
-            mask = ~layout.valid
-            weight = layout.valid * (1.0 if weight is None else weight)
-        return MaskPlan(layout, ids, ids, ids, mask, weight, keep_valid=layout.valid)
+        return plan_of_all(layout, len(rng), rng.device, weight)
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
         """Return the places in raster order (B, L)."""

@@ -13,6 +13,7 @@ from maetool.maskers import (
     ChangeMasker,
     MixedMasker,
     MultiBlockMasker,
+    NoMasker,
     StreamMasker,
     TubeMasker,
     VariableMasker,
@@ -220,3 +221,15 @@ def test_a_layout_with_padding():
         plan = masker(torch.zeros(3, 3, 1, 1), Layout({"points": (40,)}, valid=valid)).validate()
         assert (~plan.mask & ~valid).sum() == 0 and (~plan.mask).sum(dim=1).tolist() == [10, 5, 2]
         assert plan.weight.sum(dim=1).tolist() == [30, 15, 6]
+
+
+def test_padding_is_neither_visible_nor_predicted_where_nothing_is_hidden():
+    valid = torch.tensor([[True] * 4, [True, True, False, False]])
+    layout = Layout({"points": (4,)}, valid=valid)
+    plan = NoMasker()(
+        torch.zeros(2, 1), layout, keys=torch.arange(2), weight=torch.tensor([[2.0, 1, 1, 1]] * 2)
+    ).validate()
+    assert torch.equal(plan.mask, ~valid)
+    assert torch.equal(plan.keep_valid, valid)
+    assert plan.weight.tolist() == [[2, 1, 1, 1], [2, 1, 0, 0]]
+    assert plan_of(NoMasker(), (2, 2), 2).weight is None
