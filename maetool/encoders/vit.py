@@ -214,4 +214,5 @@ class VisionTransformer(Trunk):
     @classmethod
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the small form for `--debug`."""
-        return small_vit(arguments)
+        widths = arguments.get("projection")
+        return small_vit(arguments) | ({"projection": [32] * len(widths)} if widths else {})
