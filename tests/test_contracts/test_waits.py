@@ -78,8 +78,8 @@ def test_decoder(name):
     latent, _ = _latent(decoder, plan, 24, 1)
     memory = _memory(decoder, Layout.of(GRID), 24, 1)
     asked = plan.predicting(getattr(decoder, "predicts", "planned"))
-    encoder = NEEDED.get(name, {}).get("encoder")  # which the decoder uses without owning it
-    check_no_waits(lambda part, x, plan, more, _: part(x, plan, **more), decoder, latent, asked, memory, encoder)
+    used = [part for part in NEEDED.get(name, {}).values() if isinstance(part, nn.Module)]  # without owning them
+    check_no_waits(lambda part, x, plan, more, _: part(x, plan, **more), decoder, latent, asked, memory, used)
 
 
 @pytest.mark.parametrize(("name", "number"), TARGET_CASES)
@@ -91,7 +91,8 @@ def test_target(name, number):
     target = build_part({"type": name, **TARGET_OPTIONS.get(name, [{}])[number]}, TARGETS, facts)
     teacher.attach(nn.ModuleDict({"encoder": encoder, "decoder": ProjectionDecoder(24, 24, of="patches")}))
     grid = {"near": GRID, "far": GRID} if name == "StreamTarget" else GRID
-    plan = plan_of(grid).predicting(getattr(target, "predicts", "planned"))
+    at = getattr(target, "predicts", "planned")
+    plan = plan_of(grid).predicting(at if isinstance(at, str) else at[0])
     clues = _target_clues(target, plan)
     held = (encoder, teacher)
     check_no_waits(lambda part, x, plan, clues, *_: part(x, plan, **clues), target, images, plan, clues, *held)
