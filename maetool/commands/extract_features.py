@@ -32,6 +32,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--config", help="config of the encoder, if the checkpoint does not describe it")
     parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--workers", type=not_negative, help="loader processes (default: number of cores)")
+    parser.add_argument(
+        "--amp",
+        choices=["auto", "bfloat16", "float16", "float32"],
+        default="auto",
+        help="precision of the encoder (default: auto, bfloat16 on accelerators and float32 on CPUs)",
+    )
     add_max_pixels(parser)
     add_parts(parser)
     add_exif(parser)
@@ -43,6 +49,7 @@ def main() -> None:
     args = parse_args()
     from maetool.config.load import load_config
     from maetool.division import Part
+    from maetool.parallel.groups import group_of_torchrun
     from maetool.pretrained.extract import build_whole, check_out
     from maetool.pretrained.frozen import load_frozen
     from maetool.pretrained.reading import reading_of
@@ -51,10 +58,23 @@ def main() -> None:
     out = check_out(args.out)
     model = load_frozen(args.checkpoint, load_config(args.config) if args.config else None)
     dataset = build_whole(model, args.data, args.max_pixels, reading_of(args.checkpoint, args.exif))
-    if part or args.join:
-        _divided(args, part, out, model, dataset)
-    else:
-        _write(out, _extract(args, model, dataset), dataset)
+    with group_of_torchrun() as first:
+        if part or args.join:
+            _check_alone()
+            _divided(args, part, out, model, dataset)
+            return
+        outputs = _extract(args, model, dataset)
+        if first:
+            _write(out, outputs, dataset)
+
+
+def _check_alone() -> None:
+    from mmengine.dist import get_world_size
+
+    from maetool.errors import UsageError
+
+    if get_world_size() > 1:
+        raise UsageError("Processes of torchrun share the images already: leave out --part and --join.")
 
 
 def _divided(
@@ -92,7 +112,8 @@ def _extract(
     from maetool.pretrained.frozen import features_of
 
     features = {"features": features_of(model, args.pool)}
-    return extract(model, dataset, features, batch_size=args.batch_size, workers=args.workers, images=images)
+    options = {"batch_size": args.batch_size, "workers": args.workers, "images": images, "precision": args.amp}
+    return extract(model, dataset, features, **options)
 
 
 def _write(out: Path, outputs: "Mapping[str, Tensor]", dataset: "NamedImages") -> None:

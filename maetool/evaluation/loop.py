@@ -20,6 +20,7 @@ from .counted import CountedBatches
 from .earlier import evaluators_of
 from .evaluator import build_evaluator, compute, plain_value
 from .on_features import FeatureEvaluator
+from .precision import Precision, evaluated_in
 from .prefixes import build_evaluators, folder_of, full_names, must_wait
 
 
@@ -44,6 +45,7 @@ class ValLoop(BaseLoop):
         evaluators: evaluators by name, each a `BaseEvaluator` or its config, in the order of measuring; an entry that
             is None is left out.
         bank_dataloader: loader or config of labelled bank images, for all evaluators without their own.
+        precision: of the model's forward passes: "auto", bfloat16 on accelerators and float32 on CPUs; or one of these.
 
     Attributes:
         batches: the batches of the validation data, which can be read several times.
@@ -63,9 +65,11 @@ class ValLoop(BaseLoop):
         evaluator: Any = None,
         evaluators: Mapping[str, Any] | None = None,
         bank_dataloader: Any = None,
+        precision: Precision = "auto",
     ) -> None:
         check_runner(type(self).__name__, runner)
         super().__init__(runner, dataloader)
+        self.precision = precision
         self.evaluator = build_evaluator(evaluator)
         self.evaluator.dataset_meta = getattr(self.dataloader.dataset, "metainfo", None)
         self.evaluators = build_evaluators(evaluators or {})
@@ -100,7 +104,7 @@ class ValLoop(BaseLoop):
         hook(f"before_{stage}_epoch")
         training = model.training
         model.eval()
-        with gathered(self.runner.bare_model):
+        with gathered(self.runner.bare_model), evaluated_in(self.runner.bare_model, self.precision):
             metrics = self._with_evaluator(self.measure())
         self.report_broken()
         model.train(training)

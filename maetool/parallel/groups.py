@@ -1,9 +1,32 @@
 """Groups of processes beside the one that training uses."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import torch
 from torch import distributed
+
+
+@contextmanager
+def group_of_torchrun() -> Iterator[bool]:
+    """Join the processes that torchrun started with this one, if it did, each with a device of its own.
+
+    They exchange results by their CPUs. Yields whether this process is the first one, or alone.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        yield not distributed.is_initialized() or distributed.get_rank() == 0
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("gloo")
+    try:
+        yield distributed.get_rank() == 0
+        distributed.barrier()  # a process that leaves early would end the job of the others
+    finally:
+        distributed.destroy_process_group()
 
 
 def host_group() -> Any:

@@ -10,6 +10,7 @@ from typing import IO, Any, cast
 import numpy as np
 import torch
 from mmengine.device import get_device
+from mmengine.dist import is_main_process
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -20,6 +21,7 @@ from maetool.data import KeyedSampler, collate_samples
 from maetool.data.workers import ignore_signals_in_workers
 from maetool.errors import UsageError
 from maetool.evaluation import Features, collect_features
+from maetool.evaluation.precision import Precision, evaluated_in
 from maetool.protocols import ModelLike, NamedImages
 from maetool.registry import DATASETS
 from maetool.weights.checksums import CHECKSUM, UNSEALED, sealed
@@ -74,8 +76,11 @@ def extract(
     batch_size: int = 64,
     workers: int | None = None,
     images: range | None = None,
+    precision: Precision = "auto",
 ) -> dict[str, Tensor]:
     """Run `collect_features` on a dataset, on the best available device and with a progress bar.
+
+    Several processes share the images; all of them return all features.
 
     Args:
         model: the result of `load_frozen`.
@@ -85,6 +90,7 @@ def extract(
         batch_size: images per batch.
         workers: number of loader workers; by default the number of cores.
         images: the indices of those to read, by default all; without any, there is only an empty `index`.
+        precision: see `maetool.evaluation.precision.evaluated_in`.
 
     Raises:
         UsageError: no image can be read.
@@ -98,13 +104,15 @@ def extract(
     loader: DataLoader[Any] = DataLoader(
         cast(Dataset[Any], dataset),
         batch_size,
-        sampler=_First(sampler, len(images)),
+        sampler=_First(sampler, len(range(sampler.rank, len(images), sampler.world_size))),
         num_workers=workers,
         collate_fn=collate_samples,
         worker_init_fn=ignore_signals_in_workers(),
     )
-    model = model.to(get_device()).eval()
-    return collect_features(model, tqdm(loader, desc=title or None, unit="batch", dynamic_ncols=True), features)
+    model, first = model.to(get_device()).eval(), is_main_process()
+    with evaluated_in(model, precision):
+        bar = tqdm(loader, desc=title or None, unit="batch", dynamic_ncols=True, disable=not first)
+        return collect_features(model, bar, features)
 
 
 class _First:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from warm import run_job
 
 from maetool.commands import extract_features
 from maetool.config.load import complete_config, load_config
@@ -183,3 +184,16 @@ def test_the_command(monkeypatch, checkpoints, images, tmp_path, capsys):
     assert "21 images" in told and "1 unreadable" in told
     assert (tmp_path / "out.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz", "whole.npz"]
+
+
+def test_two_processes_of_torchrun_write_what_one_does(repository, checkpoints, images, models, data, tmp_path):
+    one = extract(models["a"], data, {"features": features_of(models["a"])}, batch_size=4, workers=0)
+    out = tmp_path / "features.npz"
+    command = ["-m", "maetool", "extract_features", checkpoints / "a.pth", "--data", images, "--out", out]
+    results = run_job([*command, "--batch-size", "4", "--workers", "0"], repository)
+    assert [result.returncode for result in results] == [0, 0], results
+    assert [str(out) in result.stdout for result in results] == [True, False]  # the first writes
+    with np.load(out) as several:
+        assert len(several["path"]) == len(one["index"]) == 21
+        assert np.array_equal(several["label"], one["label"])
+        np.testing.assert_allclose(several["features"], one["features"], atol=1e-5)
