@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from maetool.annotations import Count, Positive, Size
 from maetool.errors import UsageError
@@ -20,6 +21,7 @@ from maetool.layers import (
     run_blocks,
 )
 from maetool.ops.cpu import attention
+from maetool.ops.device import reading_is_free
 from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.pos_embed import positions_on, relative_positions, sincos_pos_embed
 from maetool.ops.windows import from_windows, to_windows
@@ -58,9 +60,9 @@ class MapAttention(Attention):
         return call_linear(self.proj, attention(q, k, v).transpose(1, 2).flatten(2)).unflatten(1, size)
 
     def _placed(self, q: Tensor, k: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return queries and keys (B, heads, N, d + h + w) whose products are the scores with their positions.
+        """Return queries and keys (B, heads, N, E) whose products are the scores with their positions.
 
-        A query gets its products with the relative positions of all rows and columns, a key a 1 at its own: so the
+        E is d + h + w, and on accelerators the next multiple of 8, which their kernels of attention want. A query gets its products with the relative positions of all rows and columns, a key a 1 at its own: so the
         scores of N x N pairs are never stored, and any kernel of attention will do.
         """
         (height, width), scale = size, q.shape[3] ** -0.5
@@ -75,6 +77,8 @@ class MapAttention(Attention):
         column_of = torch.eye(width, dtype=k.dtype, device=k.device).repeat(height, 1)  # (N, w)
         own = torch.cat([row_of, column_of], dim=1).expand(*k.shape[:2], -1, -1)
         q, k = torch.cat([q * scale, to_rows, to_columns], dim=3), torch.cat([k, own], dim=3)
+        if not reading_is_free(q):
+            q, k = (functional.pad(x, (0, -x.shape[3] % 8)) for x in (q, k))
         return q * q.shape[3] ** 0.5, k  # attention divides by the root of the width
 
 

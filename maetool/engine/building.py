@@ -25,6 +25,7 @@ from maetool.engine.optim.schedules import fit_to_loop
 from maetool.errors import UsageError
 from maetool.evaluation.evaluator import build_evaluator
 from maetool.parallel.blocks import checkpoint_blocks, checkpointing_of, compile_blocks
+from maetool.parallel.groups import ddp_options
 from maetool.parallel.sharding import is_sharded, shard
 from maetool.pretrained.initial import check_classes
 from maetool.registry import LOOPS, MODELS, as_usage_error
@@ -105,7 +106,9 @@ class BuildingRunner(Runner):
         with warnings.catch_warnings():  # MMEngine's argument broadcast_buffers, which torch has renamed
             warnings.simplefilter("ignore", FutureWarning)
             if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
-                return MMDistributedDataParallel(module=model, broadcast_buffers=False)
+                return MMDistributedDataParallel(module=model, **ddp_options(self.cfg))
+            if self.distributed and model_wrapper_cfg is None:
+                model_wrapper_cfg = {"type": "MMDistributedDataParallel", **ddp_options(self.cfg)}
             with as_usage_error(f"model_wrapper_cfg {_shown(model_wrapper_cfg)}"):
                 return super().wrap_model(model_wrapper_cfg, model)
 

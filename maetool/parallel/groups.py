@@ -42,3 +42,17 @@ def _host_group(world: Any) -> Any:
     if distributed.get_backend(world) == "gloo":
         return None
     return distributed.new_group(backend="gloo", timeout=distributed.distributed_c10d._get_default_timeout("gloo"))
+
+
+def ddp_options(cfg: Any) -> dict[str, Any]:
+    """Return the options of DDP: gradients are views of its buckets, and their order is learned once.
+
+    The graph of a step is the same in all steps, unless the config says otherwise, or accumulates without an exchange.
+
+    Args:
+        cfg: of the run.
+    """
+    unused = bool(cfg.get("find_unused_parameters", False))
+    accumulates = cfg.get("optim_wrapper", {}).get("accumulative_counts", 1) > 1
+    options = {"broadcast_buffers": False, "gradient_as_bucket_view": True, "find_unused_parameters": unused}
+    return {**options, "static_graph": not unused and not accumulates}
