@@ -62,8 +62,9 @@ class MapAttention(Attention):
     def _placed(self, q: Tensor, k: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return queries and keys (B, heads, N, E) whose products are the scores with their positions.
 
-        E is d + h + w, and on accelerators the next multiple of 8, which their kernels of attention want. A query gets its products with the relative positions of all rows and columns, a key a 1 at its own: so the
-        scores of N x N pairs are never stored, and any kernel of attention will do.
+        E is d + h + w, and on accelerators the next multiple of 8, which their kernels of attention want. A query gets
+        its products with the relative positions of all rows and columns, a key a 1 at its own: so the scores of N x N
+        pairs are never stored, and any kernel of attention will do.
         """
         (height, width), scale = size, q.shape[3] ** -0.5
         rows, columns = (
