@@ -39,9 +39,9 @@ class ErrorTarget(nn.Module):
         Args:
             images: not read.
             plan: of the batch.
-            errors: (B, M), of the main prediction.
+            errors: (B, M), of the main prediction, or (B, T + M), of which those of the prefix are left out.
         """
-        errors = errors.float()
+        errors = errors[:, errors.shape[1] - plan.ids_predict.shape[1] :].float()
         if self.standardise:
             var, mean = torch.var_mean(errors, dim=1, keepdim=True)
             errors = (errors - mean) / (var + 1e-6).sqrt()

@@ -93,6 +93,7 @@ MASKER_GRIDS = {
     "AlsoVisibleMasker": ((14, 14), (4, 3, 5)),
     "ChangeMasker": ((14, 14), (4, 3, 5)),
     "GridMasker": ((4, 4), (7, 5), (3, 4, 5), (40,)),
+    "HardPatchMasker": ((14, 14), (7, 5), (3, 4, 5), {"a": (4, 4), "b": (3, 2, 4)}),
     "MultiBlockMasker": ((14, 14), (7, 9)),
     "RandomMasker": ((4, 4), (7, 5), (3, 4, 5), (40,), {"a": (4, 4), "b": (3, 2, 4)}),
     "StreamMasker": ((7, 5), {"a": (4, 4), "b": (3, 2, 4)}),

@@ -142,6 +142,21 @@ def test_copies_of_decoders_use_what_is_copied_with_them():
     assert model.decoder.embed.weight.grad.abs().sum() > 0
 
 
+def test_errors_of_the_prefix_are_no_errors_of_patches():
+    model = tiny_model(
+        teacher={"type": "MomentumTeacher"},
+        decoder={"predict_prefix": True},
+        target={"type": "TeacherFeatureTarget", "predict_prefix": True},
+        tasks={"hard": {**HARD, "decoder": {"type": "BranchDecoder", "depth": 1}}},
+    )
+    batch = prepared(model)
+    plan = model.make_plan(**batch)
+    losses = torch.rand(4, 1 + plan.ids_predict.shape[1])
+    target = model.tasks["hard"].target(batch["images"], plan, losses)[..., 0]
+    assert target.argsort(dim=1).equal(losses[:, 1:].argsort(dim=1))
+    model(**batch)["loss"].backward()
+
+
 def test_a_frozen_teacher_sees_images_as_it_was_trained():
     encoder = {**tiny_config()["encoder"], "img_size": (32, 64), "patch_size": (16, 8)}
     stats = {"teacher_mean": (0.0,) * 3, "teacher_std": (255.0,) * 3}
