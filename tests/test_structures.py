@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maetool.errors import UsageError
-from maetool.structures import MaskPlan
+from maetool.structures import MaskPlan, plan_of_predicted
 
 GRIDS = [((6, 6), 9), ((2, 18), 9), ((14, 14), 49), ((3, 4, 5), 15), ((10,), 3)]
 
@@ -89,3 +89,16 @@ def test_validate_notices_every_lie():
     for claim, change in lies.items():
         with pytest.raises(ValueError, match=claim):
             replace(plan, **change).validate()
+
+
+def test_what_is_predicted_may_be_what_is_visible():
+    plan = MaskPlan.from_scores(torch.rand(3, 12), torch.tensor([4, 12, 1]), (3, 4))
+    shown = plan_of_predicted(plan).validate()
+    asked = plan.weight > 0
+    assert torch.equal(~shown.mask[[0, 2]], plan.mask[[0, 2]])
+    assert torch.equal(shown.keep_valid[[0, 2]], asked[[0, 2]]) and shown.keep_valid[1].all()  # none asked: all stay
+    few = MaskPlan.from_scores(torch.rand(2, 12), 4, (3, 4), num_predict=2)
+    assert plan_of_predicted(few).validate().keep_valid is None
+    groups = replace(plan, group=torch.zeros_like(plan.ids_predict))
+    with pytest.raises(UsageError, match="has groups that are predicted separately.*no single set"):
+        plan_of_predicted(groups)
