@@ -18,12 +18,12 @@ _colour = [
         brightness=0.6,
         contrast=0.6,
         saturation=0.6,
-        hue=0.5,
+        hue=0.3,
     ),
     dict(type="torchvision.transforms.v2.RandomGrayscale", p=0.3),
 ]
-_large = [dict(type="RandomResizedCrop", scale=(0.4, 1.0)), *_colour]
-_small = [dict(type="RandomResizedCrop", scale=(0.1, 0.4)), *_colour]
+_large = [dict(type="RandomResizedCrop", scale=(0.5, 1.0)), *_colour]
+_small = [dict(type="RandomResizedCrop", scale=(0.2, 0.5)), *_colour]
 _views = {
     "type": "SeveralViews",
     "views": {
@@ -31,7 +31,7 @@ _views = {
         "local": dict(pipeline=_small, crops=2, size=16),
     },
 }
-_small_projector = dict(hidden_dim=256, bottleneck=64)
+_small_projector = dict(hidden_dim=256, bottleneck=64, pool="mean")  # which kNN looks at
 
 model = dict(
     encoder=dict(**_base_.encoder, drop_path_rate=0.0),
@@ -41,8 +41,7 @@ model = dict(
     target=dict(out_dim=256),
     tasks=dict(patches=dict(target=dict(out_dim=256))),
 )
-train_dataloader = dict(dataset=dict(img_size=48, num_samples=6400, pipeline=[_views]))
+train_dataloader = dict(dataset=dict(img_size=48, num_samples=4000, pipeline=[_views]))
 val_dataloader = dict(dataset=dict(img_size=48, pipeline=[_views]))
 val_cfg = dict(evaluators=dict(knn=dict(dataloader=_base_.val_dataloader)))  # of pictures, not of views
 train_cfg = dict(max_epochs=4)
-base_lr = 2e-3

@@ -12,14 +12,14 @@ _base_ = [
     "../_base_/runtime/default.py",
 ]
 
-_crop = dict(type="RandomResizedCrop", scale=(0.4, 1.0))
+_crop = dict(type="RandomResizedCrop", scale=(0.5, 1.0))
 _colour = [
     dict(
         type="torchvision.transforms.v2.ColorJitter",
         brightness=0.6,
         contrast=0.6,
         saturation=0.6,
-        hue=0.5,
+        hue=0.3,
     ),
     dict(type="torchvision.transforms.v2.RandomGrayscale", p=0.3),
 ]
@@ -34,11 +34,10 @@ model = dict(
     decoder=_small,
     tasks=dict(
         weak=dict(decoder=_small),
-        contrast=dict(decoder=dict(hidden_dim=256), target=dict(out_dim=64), head=dict(memory=1024)),
+        contrast=dict(decoder=dict(hidden_dim=256, pool="mean"), target=dict(out_dim=64), head=dict(memory=1024)),
     ),
 )
-base_lr = 2e-3
-train_dataloader = dict(dataset=dict(img_size=48, num_samples=6400, pipeline=[_views]))
+train_dataloader = dict(dataset=dict(img_size=48, num_samples=4000, pipeline=[_views]))
 val_dataloader = dict(dataset=dict(img_size=48, pipeline=[_views]))
 val_cfg = dict(evaluators=dict(knn=dict(dataloader=_base_.val_dataloader)))  # of pictures, not of views
 train_cfg = dict(max_epochs=4)

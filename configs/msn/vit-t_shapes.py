@@ -18,12 +18,12 @@ _colour = [
         brightness=0.6,
         contrast=0.6,
         saturation=0.6,
-        hue=0.5,
+        hue=0.3,
     ),
     dict(type="torchvision.transforms.v2.RandomGrayscale", p=0.3),
 ]
-_large = [dict(type="RandomResizedCrop", scale=(0.4, 1.0)), *_colour]
-_small = [dict(type="RandomResizedCrop", scale=(0.1, 0.4)), *_colour]
+_large = [dict(type="RandomResizedCrop", scale=(0.5, 1.0)), *_colour]
+_small = [dict(type="RandomResizedCrop", scale=(0.2, 0.5)), *_colour]
 _views = dict(
     type="SeveralViews",
     views=dict(
@@ -36,13 +36,12 @@ _views = dict(
 model = dict(
     encoder=_base_.encoder,
     masker=dict(mask_ratio=0.125),
-    decoder=dict(hidden_dim=256),
+    decoder=dict(hidden_dim=256, pool="mean"),  # which kNN looks at
     teacher=dict(momentum=0.99),
     target=dict(out_dim=64),
     head=dict(prototypes=64),
 )
-train_dataloader = dict(dataset=dict(img_size=48, num_samples=6400, pipeline=[_views]))
+train_dataloader = dict(dataset=dict(img_size=48, num_samples=4000, pipeline=[_views]))
 val_dataloader = dict(dataset=dict(img_size=48, pipeline=[_views]))
 val_cfg = dict(evaluators=dict(knn=dict(dataloader=_base_.val_dataloader)))  # of pictures, not of views
 train_cfg = dict(max_epochs=4)
-base_lr = 2e-3
