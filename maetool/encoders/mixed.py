@@ -24,7 +24,7 @@ class MixedTransformer(VisionTransformer):
     As many images in a row of a batch are one sequence, each with its prefix and a learned code of its number. A query
     attends only to as many keys as an image has tokens, those nearest to it in each head, so that tokens have to find
     their own image ("homologous attention"). `GroupMasker` hides so that the images of a group fill one grid. Each
-    image gets its own tokens back. Where a plan keeps more than that share, and without a plan, it is a plain ViT.
+    image gets its own tokens back. Where nothing is hidden, and without a plan, it is a plain ViT.
     Source: MixedAE (Chen et al., 2023).
 
     Args:
@@ -76,16 +76,25 @@ class MixedTransformer(VisionTransformer):
         """Return tokens (B, T + V, D) of each image; arguments as in `VisionTransformer.forward`.
 
         Raises:
-            UsageError: see there, or samples that keep different numbers of patches.
+            UsageError: see there, or samples that keep different numbers of patches, or more than their share.
         """
-        if plan is None or self.images * plan.num_keep > plan.layout.length:
+        if plan is None or plan.num_keep == plan.layout.length:
             return super().forward(images, plan, layers)
         check_plan(plan, self.grid_of(images), ())
+        self._check_share(plan)
         x, _, _ = self._embed(images, plan)  # (B, T + V, D)
         groups = [self._run_group(group, layers) for group in in_groups(x, self.images)]
         if layers is None:
             return torch.cat([tokens for (tokens,) in groups])
         return [torch.cat(level) for level in zip(*groups, strict=True)]
+
+    def _check_share(self, plan: MaskPlan) -> None:
+        share = plan.layout.length // self.images
+        if plan.num_keep > share:
+            raise UsageError(
+                f"{self.images} images share a sequence, so that each may keep {share} of {plan.layout.length} "
+                f"patches, but {plan.num_keep} are kept: use the masker GroupMasker, images={self.images}."
+            )
 
     def _run_group(self, x: Tensor, layers: Sequence[int] | None) -> list[Tensor]:
         """Return the tokens (G * n, S, D) of some layers, or the last ones, of G groups of n images x (G, n, S, D)."""

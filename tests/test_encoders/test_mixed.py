@@ -6,7 +6,7 @@ import torch
 from maetool.encoders import MixedTransformer, VisionTransformer
 from maetool.errors import UsageError
 from maetool.layers.attention import NearestKeys
-from maetool.maskers import GroupMasker, RandomMasker
+from maetool.maskers import GroupMasker, NoMasker, RandomMasker
 from maetool.ops.groups import in_groups
 from maetool.ops.random import sample_keys
 
@@ -88,9 +88,15 @@ def test_images_meet_within_their_group_alone():
 def test_an_image_by_itself_is_seen_by_a_plain_vit():
     encoder, plain = mixed(), VisionTransformer(**SIZES).eval()
     plain.load_state_dict({name: value for name, value in encoder.state_dict().items() if name != "segment_embed"})
-    pictures, plan = images_and_plan(4, masker=RandomMasker(0.5))  # three halves do not fit into one grid
+    pictures, plan = images_and_plan(4, masker=NoMasker())
     assert torch.equal(encoder(pictures), plain(pictures))
-    assert torch.equal(encoder(pictures, plan), plain(pictures, plan))
+    torch.testing.assert_close(encoder(pictures, plan), plain(pictures))
+
+
+def test_images_that_keep_more_than_their_share_are_refused():
+    pictures, plan = images_and_plan(4, masker=RandomMasker(0.5))  # three halves do not fit into one grid
+    with pytest.raises(UsageError, match=r"each may keep 4 of 12 patches, but 6 are kept: use the masker GroupMasker"):
+        mixed()(pictures, plan)
 
 
 def test_nearest_keys():
