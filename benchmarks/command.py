@@ -39,7 +39,12 @@ def parse_args() -> argparse.Namespace:
     train.add_argument("--data", metavar="FOLDER", help="train on these images")
     add_cfg_options(train, "options")
     train.add_argument("--steps", type=positive, default=20, help="timed steps per round")
-    for command in commands.choices.values():
+    gpu = commands.add_parser("gpu", help="checks and speed on a GPU, as one markdown file; see benchmarks/gpu.sh")
+    gpu.add_argument("--small", action="store_true", help="a small model, also on a CPU")
+    gpu.add_argument("--minutes", type=float, default=9.0, help="no measurement begins later (default: 9)")
+    gpu.add_argument("--out", metavar="FILE", help="write the report")
+    gpu.add_argument("--json", metavar="FILE", help="write the figures")
+    for command in [each for name, each in commands.choices.items() if name != "gpu"]:
         command.add_argument("--rounds", type=positive, default=7)
         command.add_argument("--json", metavar="FILE", help="write the seconds of every round")
     return parser.parse_args()
@@ -64,12 +69,16 @@ def _add_step(commands: Any) -> None:
 def main() -> None:
     """Measure, print a table, write JSON."""
     options = vars(parse_args())
-    command, file = options.pop("command"), options.pop("json")
+    command, file, out = options.pop("command"), options.pop("json"), options.pop("out", None)
     from maetool.writing import check_file, write_text
 
     if file:
         check_file(file, "--json")
+    if out:
+        check_file(out, "--out")
     report, figures = import_module(f"benchmarks.{command}").run(**options)
     print(report)
+    if out:
+        write_text(out, report)
     if file:
         write_text(file, json.dumps(figures, indent=2) + "\n")

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Checks and measures maetool on one GPU, from a checkout, without internet, in under ten minutes:
+#     sh benchmarks/gpu.sh [FILE]
+# FILE, by default gpu.md, gets a table of checks and one of speed. Other libraries are measured if they are installed.
+set -eu
+file=$(realpath -m "${1:-gpu.md}")
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python}
+export CUBLAS_WORKSPACE_CONFIG=:4096:8 # for kernels that repeat to the bit
+"$python" tools/benchmark.py gpu --out "$file"
