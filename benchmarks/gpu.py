@@ -159,7 +159,8 @@ def _measured(case: dict[str, Any], small: bool) -> dict[str, Any]:
         return {"note": f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"}
     finally:
         gc.collect()
-        torch.compiler.reset()
+        if case["how"] != "eager":
+            torch.compiler.reset()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -195,11 +196,17 @@ def _built(case: dict[str, Any], path: Any) -> tuple[nn.Module, Callable[[Tensor
     if case["how"] != "eager":
         for block in [module for module in model.modules() if isinstance(module, Block)]:
             block.compile(dynamic=False, mode=mode)
-    return model, lambda images: model(images)["loss"]
+    if mode is None:
+        return model, lambda images: model(images)["loss"]
+
+    def loss_of(images: Tensor) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()
+        return model(images)["loss"]
+
+    return model, loss_of
 
 
 def _step(loss_of: Callable[[Tensor], Tensor], images: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    torch.compiler.cudagraph_mark_step_begin()
     with torch.autocast(images.device.type, torch.bfloat16):
         loss = loss_of(images)
     loss.backward()
