@@ -81,15 +81,16 @@ class Masker(nn.Module):
             UsageError: the ratio leaves no patch visible, a given mask or weight does not fit, or a clue is missing.
         """
         layout, like = Layout.of(grid), tensors_of(images)[0]
-        if weight is not None:
-            weight = _over_streams(weight, layout, like.device, "weight")
+        weight = None if weight is None else _over_streams(weight, layout, "weight")
         if given is not None:
-            mask = _over_streams(given, layout, like.device, "mask")
-            return MaskPlan.from_mask(mask, layout, weight)
+            mask = _over_streams(given, layout, "mask")  # where it lies: its counts are read there, on a host for free
+            own = None if weight is None else weight.to(mask.device)
+            return MaskPlan.from_mask(mask, layout, own).to(like.device)
+        weight = None if weight is None else weight.to(like.device, non_blocking=True)
         if keys is None:
             keys = torch.randint(2**62, (len(like),))
         asked = {name: self._clue(name, images, clues or {}) for name in self.needs}
-        return self.plan(KeyedRandom(keys.to(like.device)), layout, weight, **asked)
+        return self.plan(KeyedRandom(keys.to(like.device, non_blocking=True)), layout, weight, **asked)
 
     def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
         """Return the plan of a batch of `len(rng)` samples: of several streams, each has a plan of its own.
@@ -183,18 +184,18 @@ class Masker(nn.Module):
         return clues[name]
 
 
-def _over_streams(values: Any, layout: Layout, device: torch.device, name: str) -> Tensor:
+def _over_streams(values: Any, layout: Layout, name: str) -> Tensor:
     """Return a mask or a weight of all streams, float (B, L), in the shapes that `Masker.forward` takes."""
     pool: Any = "any" if name == "mask" else "mean"
     if not isinstance(values, Mapping):
         grid = layout.grid if len(layout.grids) == 1 else (layout.length,)
-        return to_grid(values.to(device).float(), grid, name, pool).flatten(1)
+        return to_grid(values.float(), grid, name, pool).flatten(1)
     if set(values) != set(layout.grids):
         raise UsageError(
             f"The {name} is given for {', '.join(values)}, but the streams are {', '.join(layout.grids)}: give one for "
             "each."
         )
-    parts = [to_grid(values[one].to(device).float(), grid, name, pool) for one, grid in layout.grids.items()]
+    parts = [to_grid(values[one].float(), grid, name, pool) for one, grid in layout.grids.items()]
     return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 

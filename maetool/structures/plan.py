@@ -240,7 +240,8 @@ class MaskPlan:
 
     def to(self, device: torch.device | str) -> "MaskPlan":
         """Return the plan on another device."""
-        return self.mapped(lambda value: value.to(device))
+        moved = self.mapped(lambda value: value.to(device, non_blocking=value.device.type == "cpu"))
+        return replace(moved, sizes=self.sizes)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "MaskPlan":
         """Return the plan with `change` applied to each of its tensors, whose first axis is the batch."""

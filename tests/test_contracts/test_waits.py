@@ -21,7 +21,9 @@ from test_builtin_parts import (
 )
 from torch import nn
 
+from maetool.data import ImagePreprocessor
 from maetool.decoders import ProjectionDecoder
+from maetool.maskers import GivenMasker
 from maetool.maskers.predicting import _largest, _sides
 from maetool.models import ImageClassifier, Segmentor
 from maetool.models.pairing import layout_of
@@ -158,6 +160,18 @@ def test_augmentation_on_an_accelerator():
         part._normalised("image", part.cast_data(data)["inputs"], True)
 
     assert not waits_of(prepare, classifier.data_preprocessor)
+
+
+@pytest.mark.parametrize("weight", [None, torch.ones(3, 12)])
+def test_masks_that_are_given_stay_on_the_host(weight):
+    """Their numbers are read there; tensors on "meta" have none, so that reading is an error."""
+    part, mask = ImagePreprocessor(), torch.arange(12).expand(3, -1) % 2 == 0
+    part._device = torch.device("meta")
+    samples = part({"inputs": torch.zeros(3, 3, 8, 24), "mask": mask, "weight": weight, "key": KEYS})["data_samples"]
+    assert samples["mask"].device.type == "cpu" and samples["key"].device.type == "meta"
+    images = torch.zeros(3, 3, 8, 24, device="meta")
+    plan = GivenMasker()(images, GRID, samples["mask"], weight=samples["weight"])
+    assert plan.num_keep == 6 and {t.device.type for t in vars(plan).values() if torch.is_tensor(t)} == {"meta"}
 
 
 def test_waits_are_seen():
