@@ -63,7 +63,7 @@ class TokenFeatures(nn.Module):
         return torch.stack(self.of_layers(levels, plan, seen)).mean(dim=0)
 
     def of_layers(self, levels: Sequence[Tensor], plan: MaskPlan, seen: bool = False) -> list[Tensor]:
-        """Return the float32 normalised tokens (B, M, P) of each layer; arguments as those of `average`."""
+        """Return the float32 normalised tokens (B, M, P) of each layer; see `average`: `levels`, `plan` and `seen`."""
         return [self._normalised(self._chosen(x, plan, seen).float()) for x in levels]
 
     def _chosen(self, tokens: Tensor, plan: MaskPlan, seen: bool) -> Tensor:
