@@ -100,5 +100,5 @@ def test_what_is_predicted_may_be_what_is_visible():
     few = MaskPlan.from_scores(torch.rand(2, 12), 4, (3, 4), num_predict=2)
     assert plan_of_predicted(few).validate().keep_valid is None
     groups = replace(plan, group=torch.zeros_like(plan.ids_predict))
-    with pytest.raises(UsageError, match="has groups that are predicted separately.*no single set"):
+    with pytest.raises(UsageError, match=r"has groups that are predicted separately.*no single set"):
         plan_of_predicted(groups)

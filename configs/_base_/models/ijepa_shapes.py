@@ -1,4 +1,4 @@
-# I-JEPA for the few steps of the drawn shapes: a small predictor, MAE's initialisation, and an average that moves faster.
+# I-JEPA for the few steps of the drawn shapes: a small predictor, the weights of MAE, an average that moves faster.
 _base_ = "ijepa.py"
 
 model = dict(
