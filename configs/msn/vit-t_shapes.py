@@ -15,15 +15,14 @@ _base_ = [
 _colour = [
     dict(
         type="torchvision.transforms.v2.ColorJitter",
-        brightness=0.6,
-        contrast=0.6,
-        saturation=0.6,
-        hue=0.3,
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.4,
+        hue=0.1,
     ),
-    dict(type="torchvision.transforms.v2.RandomGrayscale", p=0.3),
 ]
-_large = [dict(type="RandomResizedCrop", scale=(0.5, 1.0)), *_colour]
-_small = [dict(type="RandomResizedCrop", scale=(0.2, 0.5)), *_colour]
+_large = [dict(type="RandomResizedCrop", scale=(0.4, 1.0)), *_colour]
+_small = [dict(type="RandomResizedCrop", scale=(0.1, 0.4)), *_colour]
 _views = dict(
     type="SeveralViews",
     views=dict(

@@ -49,6 +49,19 @@ def test_a_run_on_views_resumes_exactly(repository, tmp_path):
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
 
 
+@pytest.mark.parametrize("name", ["attmask/ibot-t_shapes", "macrl/vit-t_shapes"])
+def test_a_run_on_crops_resumes_exactly(repository, tmp_path, name):
+    """With what moves beside the weights: the centre and the temperature of targets, and the memory of a contrast."""
+    settings = {"config": f"configs/{name}.py", "options": ["val_cfg=None", "val_dataloader=None"]}
+    make_runner(repository, tmp_path / "unbroken", **settings).train()
+    stopped_run(repository, tmp_path / "broken", **settings)
+    make_runner(repository, tmp_path / "broken", resume=True, **settings).train()
+    state = final_state(tmp_path / "unbroken")
+    assert_same(state, final_state(tmp_path / "broken"))
+    moving = ("target_centre", "target_temperature") if "ibot" in name else ("bank",)
+    assert all(any(entry.endswith(one) for entry in state[0]) for one in moving)
+
+
 def test_a_step_on_views_can_be_repeated(repository, tmp_path, monkeypatch, capsys):
     settings = {"options": [*OPTIONS, "val_dataloader=None"], "sections": sections(repository)}
     runner = make_runner(repository, tmp_path, **settings)
