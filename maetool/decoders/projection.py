@@ -1,5 +1,6 @@
 """Projections of tokens as decoder."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -66,6 +67,11 @@ class ProjectionDecoder(nn.Module):
         self.pool, self.num_prefix_tokens = pool, num_prefix_tokens
         own = (encoder_dim, out_dim, hidden_dim, depth, norm, bottleneck, lengths)
         self.projector = main_decoder.projector if share else Projector(*own)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {name: 16 for name in ("hidden_dim", "bottleneck") if arguments[name] is not None}
 
     def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
         """Return the projections (B, 1, P) of images, or those of patches (B, M, P) at `plan.ids_predict`.

@@ -1,6 +1,7 @@
 """Telling patches apart."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -60,6 +61,11 @@ class ContrastiveHead(nn.Module):
         self.temperature, self.within, self.standardise = temperature, within, standardise
         self.project_pred: nn.Module = nn.Linear(out_dim, projection) if projection else nn.Identity()
         self.project_target: nn.Module = nn.Linear(out_dim, projection) if projection else nn.Identity()
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {"memory": 16} if arguments["memory"] else {}
 
     def forward(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
         """Return scalar losses.

@@ -1,6 +1,8 @@
 """Classification where a teacher's logits, made sharp and kept from collapsing, are the shares of the classes."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -79,6 +81,11 @@ class DistillationHead(nn.Module):
             self.register_buffer("target_centre", torch.zeros(prototypes or out_dim))
         if self.prototypes is not None:
             nn.init.uniform_(self.prototypes.weight, -(out_dim**-0.5), out_dim**-0.5)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`."""
+        return {} if arguments["prototypes"] is None else {"prototypes": 16}
 
     def after_step(self, model: nn.Module, progress: float) -> None:
         """Move the target's temperature; called after each optimiser step.

@@ -1,6 +1,6 @@
 """What the average of the model itself predicts."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class TeacherPredictionTarget(nn.Module):
         UsageError: the model has no teacher that averages decoders, or an unknown choice.
     """
 
+    debug_arguments: ClassVar = {"out_dim": 16}
     invertible = False
     rounds_with_autocast = True
     of_images = True
