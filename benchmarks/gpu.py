@@ -17,8 +17,8 @@ from maetool.config.paths import find_config
 from maetool.engine.optim.param_groups import decay_groups
 from maetool.engine.optim.steps import settle
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
-from maetool.engine.peaks import present_peak
 from maetool.layers import Block
+from maetool.ops.peaks import present_peak
 from maetool.testing import tiny_batch, tiny_model
 
 from . import peers

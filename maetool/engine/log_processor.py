@@ -11,6 +11,7 @@ from mmengine.runner import LogProcessor
 from maetool import compat
 from maetool.annotations import Count
 from maetool.engine.optim.wrapper import report_of
+from maetool.ops.peaks import present_peak
 from maetool.protocols import RunnerLike
 from maetool.registry import LOG_PROCESSORS
 
@@ -23,12 +24,16 @@ class PretrainLogProcessor(LogProcessor):
 
     Args:
         window_size: iterations that the loss and the times are averaged over.
+
+    Attributes:
+        operations: of a training step for one sample, for the share of a known device's peak; None, not counted.
     """
 
     def __init__(self, window_size: Count = 50) -> None:
         averaged = "loss|constant_predictor|time|grad_norm|masked_fraction|accuracy"
         averaged += "|objectness|boxes|classes|masks"  # parts of a detector's loss
         super().__init__(window_size=window_size, mean_pattern=f".*({averaged}).*")
+        self.operations: float | None = None
 
     def get_log_after_iter(self, runner: RunnerLike, batch_idx: int, mode: str) -> tuple[dict[str, Any], str]:
         """Return the values for the JSON log and the line."""
@@ -36,7 +41,7 @@ class PretrainLogProcessor(LogProcessor):
         if mode != "train":
             return tag, plain
         _trim(runner.message_hub.log_scalars)
-        _add_speed(tag, runner)
+        _add_speed(tag, runner, self.operations)
         tag["peak_memory_gb"] = peak_memory()
         tag["skipped_steps"] = report_of(runner.optim_wrapper).skipped
         line = (
@@ -48,17 +53,20 @@ class PretrainLogProcessor(LogProcessor):
         return tag, line
 
 
-def _add_speed(tag: dict[str, Any], runner: RunnerLike) -> None:
+def _add_speed(tag: dict[str, Any], runner: RunnerLike, operations: float | None) -> None:
     if "time" in tag:  # a config may leave out IterTimerHook
         images = runner.train_dataloader.batch_size * runner.world_size
         tag["images_per_second"] = images / max(tag["time"], 1e-9)
         tag["waiting_share"] = tag["data_time"] / max(tag["time"], 1e-9)
+        if operations and (peak := present_peak()):
+            tag["share_of_peak"] = tag["images_per_second"] / runner.world_size * operations / peak
 
 
 def _speed(tag: dict[str, Any]) -> str:
     if "time" not in tag:
         return ""
-    return f" | {tag['images_per_second']:,.0f} images/s, {tag['waiting_share']:.0%} waiting for data"
+    share = f" ({tag['share_of_peak']:.0%} of the device's peak)" if "share_of_peak" in tag else ""
+    return f" | {tag['images_per_second']:,.0f} images/s{share}, {tag['waiting_share']:.0%} waiting for data"
 
 
 def _time_left(runner: RunnerLike) -> str:

@@ -211,6 +211,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         # Makes draws from the global generator (drop path, dropout) a function of iteration and process.
         torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
+        if torch.cuda.is_available() and runner.cfg.get("compile"):
+            torch.compiler.cudagraph_mark_step_begin()  # outputs of the graphs of the step before may be overwritten
         outputs = runner.model.train_step(self._send(data_batch), optim_wrapper=runner.optim_wrapper)
         report = report_of(runner.optim_wrapper)
         outputs = {} if report.fault and not report.deferred else outputs  # deferred, `Scalars` leaves them out

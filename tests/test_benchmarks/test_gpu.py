@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import gpu
-from maetool.engine.peaks import peak_of
+from maetool.ops.peaks import peak_of
 
 
 @pytest.mark.parametrize(

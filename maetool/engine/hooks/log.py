@@ -7,6 +7,8 @@ from mmengine.hooks import LoggerHook
 
 from maetool._deprecated import moved
 from maetool.evaluation.names import is_constant, say_metric
+from maetool.models.operations import operations_per_sample
+from maetool.ops.peaks import present_peak
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 
@@ -23,10 +25,14 @@ class LogHook(LoggerHook):
 
     def __init__(self, interval: int = 50) -> None:
         super().__init__(interval=interval, log_metric_by_epoch=False)
+        self._counted = False
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report, marked so that the terminal shows the progress bar instead."""
         due = runner.iter == 0 or self.is_last_train_iter(runner)
+        if not self._counted and present_peak() and hasattr(runner.log_processor, "operations"):
+            runner.log_processor.operations = operations_per_sample(runner.bare_model, data_batch)
+        self._counted = True
         if due or self.every_n_train_iters(runner, self.interval):
             runner.call_hook("read_pending")  # what `ScalarsHook` and the optimiser have not read yet
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
