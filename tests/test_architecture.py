@@ -63,7 +63,7 @@ FLOORS = {
     "data.drawn": {*DENSE, "data.datasets"},
     "data.prepare": {*DATA, "data.codecs", "data.sources", "division"},
     "visualization": {"data.keys", "errors", "ops", "protocols", "reading", "writing"},
-    "engine.optim": {"annotations", "errors", "compat", "ops", "parallel", "registry"},
+    "engine.optim": {"annotations", "errors", "compat", "ops", "parallel", "registry", "structures"},
     "config": {*ABOVE, "engine.optim", "data.codecs", "data.datasets", "data.sources"},
     "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "visualization"},
     "pretrained": {

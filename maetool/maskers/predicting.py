@@ -16,6 +16,7 @@ from maetool.ops.masking import rectangles
 from maetool.ops.random import KeyedRandom
 from maetool.registry import MASKERS
 from maetool.structures import Bounds, Layout, MaskPlan, plan_of_counts
+from maetool.structures.over_processes import may_lack
 
 from .base import Masker
 
@@ -158,7 +159,7 @@ class MultiBlockMasker(Masker):
         counts: dict[str, int | Tensor] = {"keep": context.sum(dim=1), "predict": 1, "blank": 0}
         bounds = Bounds(1, _largest(self.context_scale, (1.0, 1.0), grid), 1)
         plan = plan_of_counts((~context).float(), layout, counts, bounds=bounds)
-        ragged = weight is not None or not exact or not bool(asked.all())
+        ragged = weight is not None or may_lack(asked, together=True)
         return replace(
             plan,
             ids_predict=ids.flatten(1),

@@ -12,6 +12,7 @@ from maetool.errors import UsageError
 from maetool.ops.patches import inverse_permutation, take_tokens
 
 from .layout import Bounds, Layout
+from .over_processes import total_of
 
 Where = Layout | Mapping[str, Sequence[int]] | Sequence[int]
 
@@ -214,7 +215,7 @@ class MaskPlan:
         if self.weight is None:
             return errors.mean() if errors.numel() else errors.sum()
         weight = pad(self.weight, (errors.shape[1] - self.weight.shape[1], 0), value=1.0)  # (B, T + M)
-        return (errors * weight).sum() / weight.sum().clamp(min=1e-6)
+        return (errors * weight).sum() / total_of(weight).clamp(min=1e-6)
 
     def scatter(self, pred: Tensor, into: Tensor) -> Tensor:
         """Return a copy of `into` (B, L, P) in which the predicted places hold `pred` (B, M, P)."""
@@ -240,8 +241,7 @@ class MaskPlan:
 
     def to(self, device: torch.device | str) -> "MaskPlan":
         """Return the plan on another device."""
-        moved = self.mapped(lambda value: value.to(device, non_blocking=value.device.type == "cpu"))
-        return replace(moved, sizes=self.sizes)
+        return replace(self.mapped(lambda x: x.to(device, non_blocking=x.is_cpu)), sizes=self.sizes)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "MaskPlan":
         """Return the plan with `change` applied to each of its tensors, whose first axis is the batch."""

@@ -11,6 +11,7 @@ from maetool.ops import device
 from maetool.ops.patches import inverse_permutation, take_tokens
 
 from .layout import Bounds, Layout
+from .over_processes import may_lack
 from .plan import MaskPlan
 
 
@@ -149,7 +150,7 @@ def plan_of_stream(plan: MaskPlan, stream: str) -> MaskPlan:
     ids_predict = _in_stream(plan.ids_predict.gather(1, predict), place, asked)
     weight = None if plan.weight is None else plan.weight.gather(1, predict)
     group = None if plan.group is None else plan.group.gather(1, predict)
-    if known[1] is None and _may_lack(asked):
+    if known[1] is None and may_lack(asked, together=True):
         weight = asked.float() if weight is None else weight * asked
         order = (ids_predict if group is None else ids_predict + layout.length * group).argsort(dim=1)
         ids_predict, weight = ids_predict.gather(1, order), weight.gather(1, order)
@@ -163,15 +164,10 @@ def plan_of_stream(plan: MaskPlan, stream: str) -> MaskPlan:
         mask=plan.mask[:, place],
         weight=weight,
         blank=None if plan.blank is None else plan.blank.gather(1, keep) & kept,
-        keep_valid=kept if known[0] is None and _may_lack(kept) else None,
+        keep_valid=kept if known[0] is None and may_lack(kept) else None,
         group=group,
         sizes={},
     )
-
-
-def _may_lack(own: Tensor) -> bool:
-    """Return whether some of bool (B, n) are False; on an accelerator that is not read back, but taken for true."""
-    return not device.reading_is_free(own) or not bool(own.all())
 
 
 def _own(

@@ -16,6 +16,7 @@ from maetool.annotations import Count
 from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
 from maetool.registry import OPTIM_WRAPPERS, find_part
+from maetool.structures.over_processes import averaged_over_processes
 
 from .steps import Later, Outcome, can_skip, fuse, settle, update_together, waits_at_reads
 
@@ -138,7 +139,8 @@ class AutocastOptimWrapper(OptimWrapper):
         """Run the forward pass in mixed precision, without synchronising gradients between optimiser steps."""
         device = next(model.parameters()).device.type
         enabled = self.dtype is not torch.float32
-        with super().optim_context(model), torch.autocast(device, self.dtype, enabled=enabled):
+        mixed = torch.autocast(device, self.dtype, enabled=enabled)
+        with super().optim_context(model), mixed, averaged_over_processes():
             yield
 
     def update_params(self, loss: Tensor, step_kwargs: Any = None, zero_kwargs: Any = None) -> None:
