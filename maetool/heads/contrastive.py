@@ -24,8 +24,8 @@ class ContrastiveHead(nn.Module):
     Args:
         out_dim: P, of predictions and targets.
         temperature: of the softmax; the cosines are divided by it.
-        within: the patches that a prediction is compared with: those of its "image", or those of the "batch", of all
-            processes.
+        within: the patches that a prediction is compared with: those of its "image", or those of the "batch", in
+            training of all processes.
         standardise: bring each number of the predictions to mean 0 and deviation 1 over the patches of an image first,
             so that what all patches share does not count (Latent MIM).
         projection: map predictions to so many numbers, and targets by a second map, before they are compared; None
@@ -111,7 +111,9 @@ class ContrastiveHead(nn.Module):
         if self.within == "image":
             logits = queries @ keys.transpose(1, 2) / self.temperature
             return logits.masked_fill(~(counts[:, None] | _own(labels, number)), -torch.inf), labels, keys
-        keys, counts, first = _gathered(keys.flatten(0, 1), counts.flatten())
+        keys, counts, first = keys.flatten(0, 1), counts.flatten(), 0
+        if self.training:  # in validation the processes have different numbers of batches
+            keys, counts, first = _gathered(keys, counts)
         labels = labels + first + number * torch.arange(batch, device=pred.device)[:, None]
         logits = queries @ keys.T / self.temperature  # (B, M, N)
         logits = logits.masked_fill(~(counts | _own(labels, len(keys))), -torch.inf)

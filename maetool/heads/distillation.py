@@ -136,7 +136,7 @@ class DistillationHead(nn.Module):
         logs = (logits / self.target_temperature).log_softmax(dim=-1)
         if not self.iterations or not logs.numel():
             return logs.exp()
-        return sinkhorn(logs.flatten(0, 1), self.iterations).view_as(logs)
+        return sinkhorn(logs.flatten(0, 1), self.iterations, together=self.training).view_as(logs)
 
     @torch.no_grad()
     def _move_centre(self, logits: Tensor, plan: MaskPlan, stays: float) -> None:
@@ -146,7 +146,8 @@ class DistillationHead(nn.Module):
 
     def _spread(self, logits: Tensor, plan: MaskPlan) -> Tensor:
         """Return log K less the entropy of the mean prediction."""
-        mean = _over_processes(_mean(functional.softmax(logits / self.labels.temperature, dim=-1), plan))
+        mean = _mean(functional.softmax(logits / self.labels.temperature, dim=-1), plan)
+        mean = _over_processes(mean) if self.training else mean  # in validation they have different numbers of batches
         return math.log(len(mean)) + torch.xlogy(mean, mean).sum()
 
 

@@ -8,7 +8,7 @@ _TOP = 50.0  # the largest exponent, so that even small ones are far from what f
 
 
 @torch.no_grad()
-def sinkhorn(scores: Tensor, iterations: int = 3, eps: float = 1e-8) -> Tensor:
+def sinkhorn(scores: Tensor, iterations: int = 3, eps: float = 1e-8, together: bool = True) -> Tensor:
     """Return soft assignments of samples to clusters, such that each cluster gets about as much as every other.
 
     Each iteration divides by the sums over the samples, of all processes, and then by the sums over the clusters.
@@ -22,20 +22,23 @@ def sinkhorn(scores: Tensor, iterations: int = 3, eps: float = 1e-8) -> Tensor:
             places of an image.
         iterations: number of iterations; 0 is the softmax over the samples.
         eps: added to the sums.
+        together: count the samples of all processes. In validation these may have different numbers of batches, and
+            would wait for each other forever: each then has to count its own.
 
     Returns:
         float32 (..., N, K), each row with the sum 1.
     """
-    top = _over_processes(scores.float().amax(dim=-2, keepdim=True), dist.ReduceOp.MAX)
+    several = together and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    top = _reduced(scores.float().amax(dim=-2, keepdim=True), dist.ReduceOp.MAX, several)
     shares = torch.exp(scores.float() - top.clamp(min=torch.finfo(torch.float32).min) + _TOP)
     for _ in range(iterations):
-        shares = shares / (_over_processes(shares.sum(dim=-2, keepdim=True), dist.ReduceOp.SUM) + eps)
+        shares = shares / (_reduced(shares.sum(dim=-2, keepdim=True), dist.ReduceOp.SUM, several) + eps)
         shares = shares / (shares.sum(dim=-1, keepdim=True) + eps)
     return shares
 
 
-def _over_processes(values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
-    """Return values (..., 1, K) reduced over all processes, if there are several."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+def _reduced(values: Tensor, operation: dist.ReduceOp.RedOpType, several: bool) -> Tensor:
+    """Return values (..., 1, K) reduced over all processes, if they are `several`."""
+    if several:
         dist.all_reduce(values, operation)
     return values

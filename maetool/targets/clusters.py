@@ -20,7 +20,8 @@ class ClusterTarget(nn.Module):
 
     The similarities of all patches to all clusters become assignments that use the clusters equally, and these are what
     the similarities learn. No gradient leaves the target, so that the clusters may have an optimiser of their own; see
-    `OptimizersByPartConstructor`. Source: CAPI (facebookresearch/capi, `model.py`).
+    `OptimizersByPartConstructor`. In training the images of all processes count, in evaluation those of each by itself.
+    Source: CAPI (facebookresearch/capi, `model.py`).
 
     Args:
         model_teacher: the model's teacher; the model hands it over.
@@ -97,5 +98,5 @@ class ClusterTarget(nn.Module):
         """Return the assignments (B, L, K), without gradient."""
         scores = similarities.detach().float() / self.temperature
         if self.equal == "batch":
-            return sinkhorn(scores.flatten(0, 1), self.iterations).view_as(scores)
-        return sinkhorn(scores.transpose(0, 1), self.iterations).transpose(0, 1)
+            return sinkhorn(scores.flatten(0, 1), self.iterations, together=self.training).view_as(scores)
+        return sinkhorn(scores.transpose(0, 1), self.iterations, together=self.training).transpose(0, 1)
