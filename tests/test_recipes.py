@@ -19,6 +19,7 @@ RECIPES = [
     ("dbot/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), 3.0, 40, 0.0, 800),
     ("mrmae/vit-b_400e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 400),
     ("mrmae/vit-b-attention_400e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 400),
+    ("latentmim/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 6e-4, 800),
     ("maskalign/vit-b_200e", 1024, 6e-4, (0.9, 0.95), None, 20, 1e-5, 200),
     ("hpm/vit-b_800e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 0.0, 800),
     ("beitv2/vit-b_300e", 2048, 1.5e-3, (0.9, 0.98), 3.0, 10, 1e-5, 300),
@@ -88,6 +89,38 @@ def test_predictors_warm_up_from_above_zero_and_their_weight_decay_rises(reposit
         seen.append(optimizer.param_groups[0]["weight_decay"])
         schedule.step()
     assert seen == pytest.approx([0.22 - 0.18 * math.cos(math.pi * step / 4) for step in range(4)])
+
+
+def test_capi_has_two_optimisers_and_slower_groups(repository):
+    from mmengine.registry import DefaultScope
+
+    from maetool.registry import MASKERS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+
+    cfg = load_config(repository / "configs/capi/vit-l_6400e.py")
+    complete_config(cfg)
+    for schedule in (*cfg.param_scheduler.main, *cfg.param_scheduler.clusters):
+        assert (schedule.warmup_epochs, schedule.cosine_share, schedule.min_lr) == (640, 0.8, 0.0)
+    masker = MASKERS.build(cfg.model.masker)
+    assert masker.num_keep((16, 16)) == 256 - 166 and masker.num_predict((16, 16)) == 8
+    cfg.model.encoder.update(embed_dim=32, depth=1, num_heads=2)
+    cfg.model.decoder.update(embed_dim=32, depth=1, num_heads=2)
+    cfg.model.target.clusters = 4
+    model, constructor = MODELS.build(cfg.model), cfg.optim_wrapper.pop("constructor")
+    with DefaultScope.overwrite_default_scope("maetool"):
+        build = OPTIM_WRAPPER_CONSTRUCTORS.build({"type": constructor, "optim_wrapper_cfg": cfg.optim_wrapper})
+        optimizers = build(model)
+    assert cfg.model.teacher.momentum == 0.999 and cfg.model.head.temperature == 0.12
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = [
+        (names[id(p)], g["lr"], g["weight_decay"])
+        for g in optimizers["main"].optimizer.param_groups
+        for p in g["params"]
+    ]
+    for name, rate, decay in groups:
+        assert rate == pytest.approx(2e-4 if "patch_embed" in name else 1e-3), name
+        assert decay == pytest.approx(0.01 if "norm" in name else 0.1), name
+    (clusters,) = optimizers["clusters"].optimizer.param_groups[:1]
+    assert (clusters["lr"], clusters["betas"], clusters["weight_decay"]) == (5e-4, (0.9, 0.95), 0.01)
 
 
 @pytest.mark.parametrize(
