@@ -41,6 +41,8 @@ RECIPES = [
     ("satmae/vit-b-groups_200e", 4096, 1.6e-3, (0.9, 0.95), None, 20, 0.0, 200),
     ("cropmae/vit-s_400e", 2048, 8e-4, (0.9, 0.95), None, 20, 0.0, 400),
     ("siammae/vit-s_400e", 2048, 8e-4, (0.9, 0.95), None, 20, 0.0, 400),
+    ("croco/vit-b_400e", 256, 1.5e-4, (0.9, 0.95), None, 40, 0.0, 400),
+    ("croco/vit-l-rotary_400e", 256, 1.5e-4, (0.9, 0.95), None, 40, 0.0, 400),
     ("mage/vit-b_1600e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 1600),
     ("videomae/vit-b_800e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 8e-5, 800),
     ("videomae/vit-b_1600e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 8e-5, 1600),
@@ -133,12 +135,25 @@ def test_blocks_remove_the_published_number_of_patches(repository, name, masked)
     assert 196 - MASKERS.build(cfg.model.masker).num_keep((14, 14)) == masked
 
 
-@pytest.mark.parametrize(("name", "visible"), [("cropmae", 2), ("siammae", 9)])
+@pytest.mark.parametrize(
+    ("name", "visible"), [("cropmae/vit-s_400e", 2), ("siammae/vit-s_400e", 9), ("croco/vit-b_400e", 20)]
+)
 def test_views_keep_the_published_number_of_patches(repository, name, visible):
     from maetool.registry import MASKERS
 
-    cfg = load_config(repository / "configs" / name / "vit-s_400e.py")
+    cfg = load_config(repository / f"configs/{name}.py")
     assert MASKERS.build(cfg.model.masker).num_keep((14, 14)) == visible
+
+
+def test_croco_trains_on_the_first_half_of_a_longer_cosine_and_on_pairs_of_pictures(repository):
+    cfg = load_config(repository / "configs/croco/vit-b_400e.py")
+    complete_config(cfg)
+    longer = {**cfg.param_scheduler[0], "type": "WarmupCosineLR"}
+    share = longer["cosine_share"]
+    assert (400 - 40) / share + 40 == pytest.approx(800)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        assert loader.dataset.in_chans == 6, "not the encoder's 3"
+        assert loader.dataset.pipeline[1]["size"] == (224, 224)
 
 
 def test_satmae_scales_bands_between_two_deviations_below_and_above_their_means(repository):

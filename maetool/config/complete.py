@@ -108,7 +108,7 @@ def _complete_datasets(cfg: Config, source: Any, parts: registry.Registry) -> No
             _fill_size(name, dataset, sizes[-2:])
         if len(sizes) == 3:
             _fill(f"{name}.dataset", dataset, registry.DATASETS, "frames", sizes[0])
-        if in_chans is not None:
+        if in_chans is not None and not _splits_channels(dataset):
             _fill(f"{name}.dataset", dataset, registry.DATASETS, "in_chans", in_chans)
         if finds_objects:
             masks = argument_of(cfg.model, registry.MODELS, "with_masks")
@@ -161,6 +161,13 @@ def _sized_transforms(dataset: Any) -> list[Any]:
     """Return the configs of those transforms of a dataset that take a size."""
     pipeline = dataset.get("pipeline") if _has_transforms(dataset) else ()
     return [t for t in pipeline or () if isinstance(t, Mapping) and takes(t, registry.TRANSFORMS, "size")]
+
+
+def _splits_channels(dataset: Any) -> bool:
+    """Return whether a transform of a dataset gives the encoder some of the channels at a time."""
+    pipeline = dataset.get("pipeline") if _has_transforms(dataset) else ()
+    parts = [find_part(each.get("type"), registry.TRANSFORMS) for each in pipeline or () if isinstance(each, Mapping)]
+    return any(getattr(part, "splits_channels", False) for part in parts)
 
 
 def _has_transforms(dataset: Any) -> bool:

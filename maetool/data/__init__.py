@@ -17,6 +17,7 @@ _PLACES = {
     "drawn.measured_shapes": ("MeasuredShapes",),
     "drawn.moving_shapes": ("MovingShapesDataset",),
     "drawn.object_shapes": ("ObjectShapesDataset",),
+    "drawn.scene_pairs": ("ScenePairsDataset",),
     "drawn.shapes": ("ShapesDataset",),
     "drawn.shapes_segmentation": ("ShapesSegmentation",),
     "keys": ("SampleKey",),

@@ -67,6 +67,25 @@ def test_pairs_by_table(tmp_path):
     assert source.labels().values.tolist() == [0, 1, 0]
 
 
+def test_files_of_one_folder_are_paired_by_their_endings(tmp_path):
+    pictures = {f"{i}_{n}.png": picture for n in "21" for i, picture in zip("abc", colours().values(), strict=True)}
+    folder = folder_of(tmp_path / "views", {**pictures, "notes.png": pictures["a_1.png"]})
+    source = PairedSource([folder], [3, 3], endings=("_1", "_2"))
+    assert [source.relative(index) for index in range(len(source))] == ["a_1.png", "b_1.png", "c_1.png"]
+    both = decode_image(source.read(1)[1], 6).permute(1, 2, 0).numpy()
+    assert np.array_equal(both, np.concatenate([pictures["b_1.png"], pictures["b_2.png"]], -1))
+    turned = decode_image(PairedSource([folder, folder], [3, 3], endings=("_2", "_1")).read(1)[1], 6)
+    assert np.array_equal(turned[:3].permute(1, 2, 0).numpy(), both[..., 3:])
+    for endings, match, sentence in (
+        (("_1", "_1"), "stem", "an ending of its own"),
+        (("_1", "_2"), "order", "an ending of its own"),
+        (("_1", "_3"), "stem", "ends in '_3': correct endings"),
+        (("_1", "s"), "stem", "have no partner"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            PairedSource([folder], [3, 3], match, endings)
+
+
 def test_what_is_wrong_with_pairs_is_said(tmp_path):
     one, two = folder_of(tmp_path / "a", colours(3)), folder_of(tmp_path / "b", colours(2))
     for sources in ([one, two], [two, one]):

@@ -16,6 +16,8 @@ from maetool.data.transforms import (
     TwoCrops,
     TwoFrames,
 )
+from maetool.data.transforms.build import build_transform
+from maetool.data.transforms.views import in_each_view
 from maetool.errors import UsageError
 
 HEIGHT, WIDTH, SIZE = 60, 90, 12
@@ -191,3 +193,21 @@ def test_a_dataset_may_load_streams_itself():
             return {"inputs": {"rgb": self.inputs, "depth": self.inputs[:1].float()}}
 
     assert {name: x.shape[0] for name, x in Both()[0]["inputs"].items()} == {"rgb": 3, "depth": 1}
+
+
+def test_groups_of_channels_may_be_views_that_are_cropped_apart():
+    image = torch.arange(2 * 20 * 20).reshape(2, 20, 20)
+    pipeline = [
+        {"type": "SplitChannels", "groups": {"first": [0], "second": [1]}, "views": True},
+        {"type": "torchvision.transforms.v2.RandomCrop", "size": 8},
+    ]
+    corners = []
+    for key in range(20):
+        views = image
+        torch.manual_seed(key)
+        for transform in map(build_transform, pipeline):
+            views = in_each_view(transform, views) if isinstance(views, dict) else transform(views)
+        assert list(views) == ["first", "second"] and all(view.shape == (1, 8, 8) for view in views.values())
+        corners.append([int(view[0, 0, 0]) % 400 for view in views.values()])
+    first, second = np.array(corners).T
+    assert len(set(first)) > 10 and (first != second).sum() > 15

@@ -151,11 +151,16 @@ def test_croco(data_dir, kind, pos_embed, depth):
     close(memory, golden[f"{kind}/latent2"])
     pred = decoder(latent, plan, memory)
     close(pred, plan.take_predicted(golden[f"{kind}/pred"]))
-    target = plan.take_predicted(golden["target"])
-    target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
-    loss = (pred - target).square().mean()
+    model = MaskedImageModel(
+        **{"masker": {"type": "RandomMasker"}, "encoder": encoder, "decoder": decoder},
+        **{"target": {"type": "PixelTarget"}, "head": {"type": "RegressionHead"}, "view": "first", "context": "second"},
+    )
+    loss = model({"first": golden["view1"], "second": golden["view2"]}, plan=plan)["loss"]
     close(loss, golden[f"{kind}/loss"])
     loss.backward()
-    gradients = {n: p.grad for n, p in [*encoder.named_parameters(), *decoder.named_parameters()] if p.grad is not None}
-    close(gradients["patch_embed.proj.weight"], golden[f"{kind}/grad/patch_embed.proj.weight"])
-    close(gradients["mask_token"], golden[f"{kind}/grad/mask_token"])
+    found = gradients(model)
+    close(found["encoder.patch_embed.proj.weight"], golden[f"{kind}/grad/patch_embed.proj.weight"])
+    for name, value in (("mask_token", "mask_token"), ("embed.weight", "decoder_embed.weight")):
+        close(found[f"decoder.{name}"], golden[f"{kind}/grad/{value}"])
+    close(found["decoder.pred.bias"], golden[f"{kind}/grad/prediction_head.bias"])
+    close(found["decoder.blocks.0.steps.1.memory_norm.weight"], golden[f"{kind}/grad/dec_blocks.0.norm_y.weight"])

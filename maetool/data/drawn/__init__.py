@@ -7,6 +7,7 @@ _PLACES = {
     "measured_shapes": ("MeasuredShapes",),
     "moving_shapes": ("MovingShapesDataset",),
     "object_shapes": ("ObjectShapesDataset",),
+    "scene_pairs": ("ScenePairsDataset",),
     "shapes": ("ShapesDataset",),
     "shapes_segmentation": ("ShapesSegmentation",),
 }

@@ -249,14 +249,16 @@ def _paint_object(image: Array, thing: Object, u: Array, v: Array, light: Array)
     image += thing.cover[..., None] * (shaded - image)
 
 
-def draw_ground(label: int, size: tuple[int, int], rng: Generator) -> tuple[Array, Array]:
-    """Return a lit texture, float32 RGB (H, W, 3), and the way to its light (2,); arguments as in `draw_image`."""
-    u, v = positions(size)
+def draw_ground(label: int, size: tuple[int, int], rng: Generator, moved: Array | None = None) -> tuple[Array, Array]:
+    """Return a lit texture, float32 RGB (H, W, 3), and the way to its light (2,); arguments as in `draw_image`.
+
+    By `moved` (2,), columns and rows in short sides, it is displaced.
+    """
+    u, v = positions(size) if moved is None else (at - way for at, way in zip(positions(size), moved, strict=True))
     angle = rng.uniform(0, TURN)
     light = np.array([math.cos(angle), math.sin(angle)])
     image = _paint_background(label, u, v, rng)
-    image *= glow(u, v, light, rng)[..., None]
-    return image, light
+    return image * glow(u, v, light, rng)[..., None], light
 
 
 def paint(ground: Array, objects: Sequence[Object], light: Array) -> Array:

@@ -34,18 +34,26 @@ class PairedSource(Source):
         channels: how many channels the images of each have; the dataset's `in_chans` is their sum.
         match: "stem" pairs files of the same path without its ending; "order" pairs the first with the first, and
             so on, for tables that list the files of one sample in one row each.
+        endings: what follows the name that the files of a sample share, for each of `channels`, such as ("_1", "_2") of
+            `scene_1.jpeg` and `scene_2.jpeg`; other files are passed over. One source may then hold all of them.
 
     Raises:
-        UsageError: fewer than two sources, other numbers of channels, or a file without partners.
+        UsageError: fewer than two sources, other numbers of channels or endings, or a file without partners.
     """
 
     part_registries: ClassVar = {"sources": SOURCES}
 
     def __init__(
-        self, sources: Sequence[Mapping[str, Any] | Source], channels: Sequence[int], match: str = "stem"
+        self,
+        sources: Sequence[Mapping[str, Any] | Source],
+        channels: Sequence[int],
+        match: str = "stem",
+        endings: Sequence[str] | None = None,
     ) -> None:
         self.sources = [SOURCES.build(source) for source in sources]
         self.channels = list(channels)
+        if endings and len(self.sources) == 1:
+            self.sources *= len(endings)
         if len(self.sources) < 2 or len(self.channels) != len(self.sources) or min(self.channels) < 1:
             raise UsageError(
                 f"PairedSource got {len(self.sources)} sources and channels={self.channels}: give two or more sources, "
@@ -53,8 +61,13 @@ class PairedSource(Source):
             )
         if match not in _MATCHES:
             raise UsageError(f"match is {match!r}, but must be one of {', '.join(_MATCHES)}.")
+        if endings and (match == "order" or len(endings) != len(self.sources) or len({*endings}) < len(endings)):
+            raise UsageError(
+                f"PairedSource got endings={endings!r} and match={match!r}: give each of its {len(self.sources)} "
+                'sources an ending of its own, and match="stem".'
+            )
         self.root = self.sources[0].root
-        self._places = _by_stem(self.sources) if match == "stem" else _by_order(self.sources)
+        self._places = _by_stem(self.sources, endings) if match == "stem" else _by_order(self.sources)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -159,8 +172,9 @@ def pairing_hint(files: Source) -> str:
     )
 
 
-def _by_stem(sources: Sequence[Source]) -> np.ndarray:
-    places = [_stems_of(source) for source in sources]
+def _by_stem(sources: Sequence[Source], endings: Sequence[str] | None) -> np.ndarray:
+    endings = endings or [""] * len(sources)
+    places = [_stems_of(source, ending) for source, ending in zip(sources, endings, strict=True)]
     for source, stems in zip(sources, places, strict=True):
         for other, partners in zip(sources, places, strict=True):
             lonely = [stem for stem in stems if stem not in partners]
@@ -172,13 +186,19 @@ def _by_stem(sources: Sequence[Source]) -> np.ndarray:
     return np.array([[stems[stem] for stems in places] for stem in places[0]], np.int64)
 
 
-def _stems_of(source: Source) -> dict[str, int]:
+def _stems_of(source: Source, ending: str) -> dict[str, int]:
+    """Return the names of the files whose stem ends in `ending`, without it, to their numbers."""
     stems: dict[str, int] = {}
     for index in range(len(source)):
         name = source.relative(index)
         part = _PART.search(name)
-        stem = posixpath.splitext(name[: part.start()] if part else name)[0] + (part[0] if part else "")
+        stem = posixpath.splitext(name[: part.start()] if part else name)[0]
+        if not stem.endswith(ending):
+            continue
+        stem = stem.removesuffix(ending) + (part[0] if part else "")
         if stems.setdefault(stem, index) != index:
             first = source.path(stems[stem])
             raise UsageError(f"{first} and {source.path(index)} have one name: keep one of them.")
+    if not stems:
+        raise UsageError(f"No file in {source.root} has a name that ends in {ending!r}: correct endings.")
     return stems
