@@ -1,6 +1,6 @@
 """CroCo v2, ViT-L/16 with rotary positions and a decoder as large as a ViT-B, on pairs of views of a scene.
 
-Command: as that of configs/croco/vit-b_400e.py.
+Command: python tools/train.py configs/croco/vit-l-rotary_400e.py, with options as those of vit-b_400e.py
 Hardware: any; the effective batch of 256 is accumulated. Hours: not measured by us.
 Expect: no number that we know of without a decoder for flow or stereo on top.
 Deviations from naver/croco: those that all recipes share (docs/methods/README.md); schedule and augmentation are those

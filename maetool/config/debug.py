@@ -11,7 +11,7 @@ from maetool.data.datasets.base import DEBUG_SAMPLES
 from maetool.data.sources.kinds import is_absent
 from maetool.registry import DATASETS, ENCODERS, MODELS, SOURCES, as_usage_error, find_part
 
-from .facts import classes_of, loaders_of, parts_inside, schedulers_in, task_in
+from .facts import classes_of, loaders_of, parts_inside, schedulers_in, takes, task_in
 from .user_data import set_classes, set_targets
 
 _ITERS, _EPOCHS = 2, 2
@@ -110,8 +110,8 @@ def _places(part: Mapping[Any, Any]) -> Iterator[Any]:
     for cls in classes_of(part.get("type")):
         yield part.get(getattr(cls, "files_in", None))
         inside = [part.get(name) for name, parts in parts_inside(cls).items() if parts is SOURCES]
-        for source in inside:
-            yield from _places(source) if isinstance(source, Mapping) else ()
+        for source in mappings(inside):
+            yield from _places(source)
 
 
 def _shrink_loader(name: str, loader: Any, drawn: str) -> list[str]:
@@ -123,5 +123,7 @@ def _shrink_loader(name: str, loader: Any, drawn: str) -> list[str]:
     if not missing:
         return []
     loader.dataset = {"type": drawn, "pipeline": dataset.get("pipeline", [])}
+    if "in_chans" in dataset and takes(loader.dataset, DATASETS, "in_chans"):
+        loader.dataset["in_chans"] = dataset.in_chans
     _shrink_part(loader.dataset, {})
     return [f"DEBUG: {name}: {missing[0]} does not exist, so drawn shapes replace it."]
