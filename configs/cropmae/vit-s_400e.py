@@ -3,8 +3,8 @@
 Command: python tools/train.py configs/cropmae/vit-s_400e.py [--data FOLDER]
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
 Expect: 60.1 J&F on DAVIS, 33.2 mIoU on VIP, 43.5 PCK@0.1 on JHMDB by propagated labels (alexandre-eymael/CropMAE);
-    quoted, not run by us.
-Deviations from alexandre-eymael/CropMAE: those that all recipes share (docs/methods/README.md).
+    quoted, not run by us. Pretrained on frames of Kinetics-400: 58.6, 33.7 and 42.9.
+Deviations from alexandre-eymael/CropMAE: those that all recipes share (docs/methods/README.md); crops are bicubic.
 """
 
 _base_ = [

@@ -2,8 +2,7 @@
 
 Command: python tools/train.py configs/siammae/vit-s_400e.py
 Hardware: any; the effective batch of 2048 is accumulated. Hours: not measured by us.
-Expect: 58.6 J&F on DAVIS, 33.7 mIoU on VIP, 42.9 PCK@0.1 on JHMDB by propagated labels, pretrained on Kinetics-400
-    (alexandre-eymael/CropMAE, which reports it beside its own); quoted, not run by us.
+Expect: no published number of these 400 epochs that we know of.
 Deviations from alexandre-eymael/CropMAE: those that all recipes share (docs/methods/README.md).
 maetool reads no video files yet: replace the drawn clips by a dataset that gives clips (C, T, H, W).
 """

@@ -50,7 +50,9 @@ def _pipeline(dataset: Mapping[str, Any], use: str) -> list[Any]:
     special = [each for each in dataset.get("pipeline") or () if _gives(each)]
     if any(takes(each, TRANSFORMS, "size") for each in special):
         return special
-    size = {"size": dataset["img_size"]} if special and "img_size" in dataset else {}  # which no encoder of ids says
+    makes = {find_part(each["type"], TRANSFORMS).gives for each in special}
+    # Which the encoder says, but for ids or several streams; views are as large as what it reads.
+    size = {"size": dataset["img_size"]} if makes - {"views"} and "img_size" in dataset else {}
     if use == "train":
         return [{"type": "RandomResizedCrop", **size}, {"type": "RandomHorizontalFlip"}, *special]
     return [{"type": "ResizeCenterCrop", **size}, *special]

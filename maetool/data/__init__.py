@@ -49,7 +49,7 @@ _PLACES = {
     "transforms.maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomScale"),
     "transforms.preprocessor": ("ImagePreprocessor",),
     "transforms.sample": ("SampleTransform",),
-    "transforms.views": ("GlobalToLocalViews", "SplitChannels", "TwoCrops", "TwoFrames"),
+    "transforms.views": ("GlobalToLocalViews", "SplitChannels", "SplitViews", "TwoCrops", "TwoFrames"),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)
 __getattr__ = lazily(__name__, _PLACES)

@@ -69,7 +69,7 @@ def test_groups_become_streams_that_are_normalised_by_their_own_numbers():
 
 @pytest.mark.parametrize("groups", [{}, {"a": []}, {"a": [-1]}, {"a": [0.5]}])
 def test_streams_without_channels_are_refused(groups):
-    with pytest.raises(UsageError, match="give each stream a list of channels"):
+    with pytest.raises(UsageError, match="give each name a list of channels"):
         SplitChannels(groups)
 
 

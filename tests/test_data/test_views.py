@@ -198,7 +198,7 @@ def test_a_dataset_may_load_streams_itself():
 def test_groups_of_channels_may_be_views_that_are_cropped_apart():
     image = torch.arange(2 * 20 * 20).reshape(2, 20, 20)
     pipeline = [
-        {"type": "SplitChannels", "groups": {"first": [0], "second": [1]}, "views": True},
+        {"type": "SplitViews", "groups": {"first": [0], "second": [1]}},
         {"type": "torchvision.transforms.v2.RandomCrop", "size": 8},
     ]
     corners = []

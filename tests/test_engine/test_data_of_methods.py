@@ -85,6 +85,14 @@ def test_two_frames_of_a_picture_are_refused(repository, folder):
         DATASETS.build(cfg.train_dataloader.dataset)[0]
 
 
+def test_a_picture_is_no_pair_of_views(repository, folder):
+    cfg, _ = load_for(repository / "configs/croco/vit-t_scene-pairs.py", data=str(folder))
+    prepare_config(cfg)
+    assert cfg.train_dataloader.dataset.pipeline[0]["size"] == (32, 32)
+    with pytest.raises(UsageError, match="SplitViews takes channel 5, counted from 0, but the image has 3"):
+        DATASETS.build(cfg.train_dataloader.dataset)[0]
+
+
 def test_a_classifier_on_groups_of_bands_trains_on_arrays(repository, tmp_path):
     """The channels are those of the only stem, and no reconstructions are drawn."""
     for number in range(16):

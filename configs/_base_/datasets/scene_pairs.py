@@ -1,7 +1,7 @@
 # Pairs of pictures of a scene, NAME_1.jpeg and NAME_2.jpeg in one folder: source.sources.0.root says which.
 _source = dict(type="PairedSource", channels=[3, 3], endings=["_1", "_2"])
 _dataset = dict(type="SourceDataset", in_chans=6)
-_views = dict(type="SplitChannels", groups=dict(first=[0, 1, 2], second=[3, 4, 5]), views=True)
+_views = dict(type="SplitViews", groups=dict(first=[0, 1, 2], second=[3, 4, 5]))
 
 train_dataloader = dict(
     # Changes no result:

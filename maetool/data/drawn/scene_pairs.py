@@ -24,7 +24,7 @@ class ScenePairsDataset(DrawnDataset):
         num_samples: number of pairs N.
         img_size: side, or (height, width), in pixels; at least 16.
         seed: another seed is another set of pairs, for example for validation; also seeds the augmentation.
-        pipeline: transforms, as a rule `SplitChannels` with `views` first; see `ImageDataset`.
+        pipeline: transforms, as a rule `SplitViews` first; see `ImageDataset`.
         cache: keep the drawn pairs in memory (N x 6 x H x W bytes), each worker its own; what `load` returns is the
             same either way.
         labels_fraction, labels_per_class, part: which of the pairs are used, see `Subset`, drawn with `seed`.

@@ -16,7 +16,7 @@ _PLACES = {
     "preprocessor": ("ImagePreprocessor",),
     "sample": ("PhotoTransform", "SampleTransform"),
     "several": ("SeveralViews",),
-    "views": ("GlobalToLocalViews", "SplitChannels", "TwoCrops", "TwoFrames"),
+    "views": ("GlobalToLocalViews", "SplitChannels", "SplitViews", "TwoCrops", "TwoFrames"),
 }
 __all__ = sorted(name for names in _PLACES.values() for name in names)
 __getattr__ = lazily(__name__, _PLACES)

@@ -178,13 +178,10 @@ class TwoFrames:
 class SplitChannels:
     """Streams of the channels of an image: groups of bands, or pictures that lie on each other, as colour and depth.
 
-    It is the last transform of a pipeline, so that crops and flips have hit all channels alike. With `views` the groups
-    are pictures of one scene that need not lie on each other, such as those of CroCo: transforms that follow draw for
-    each of them alone.
+    It is the last transform of a pipeline, so that crops and flips have hit all channels alike.
 
     Args:
         groups: name of a stream to the numbers of its channels, from 0 on. A channel may be in several or in none.
-        views: the groups are views, not streams.
 
     Raises:
         UsageError: no groups, or channels that are no numbers from 0 on.
@@ -192,14 +189,15 @@ class SplitChannels:
 
     gives = "streams"
     splits_channels = True  # so that the encoder does not say how many channels a sample has
+    made: ClassVar[type[dict[str, Tensor]]] = dict
     draws_by_torch_alone = True
 
-    def __init__(self, groups: Mapping[str, Sequence[int]], views: bool = False) -> None:
-        self.made: type[dict[str, Tensor]] = Views if views else dict
+    def __init__(self, groups: Mapping[str, Sequence[int]]) -> None:
         self.groups = {name: list(channels) for name, channels in groups.items()}
         numbers = [channel for channels in self.groups.values() for channel in channels]
         if not all(self.groups.values()) or not numbers or any(type(n) is not int or n < 0 for n in numbers):
-            raise UsageError(f"SplitChannels got groups={groups!r}: give each stream a list of channels, from 0 on.")
+            owner = type(self).__name__
+            raise UsageError(f"{owner} got groups={groups!r}: give each name a list of channels, from 0 on.")
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
         """Return the streams or views, each (its channels, *size).
@@ -210,6 +208,18 @@ class SplitChannels:
         most = max(max(channels) for channels in self.groups.values())
         if most >= len(image):
             raise UsageError(
-                f"SplitChannels takes channel {most}, counted from 0, but the image has {len(image)}: correct groups."
+                f"{type(self).__name__} takes channel {most}, counted from 0, but the image has {len(image)}: correct "
+                "groups."
             )
         return self.made({name: image[channels] for name, channels in self.groups.items()})
+
+
+@TRANSFORMS.register_module()
+class SplitViews(SplitChannels):
+    """Views of the channels of a sample: pictures of one scene that need not lie on each other, as of CroCo.
+
+    Transforms that follow draw for each view alone. The arguments are those of `SplitChannels`.
+    """
+
+    gives = "views"
+    made = Views
