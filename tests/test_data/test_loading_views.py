@@ -4,13 +4,24 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from maetool.data import BandsDataset, KeyedSampler, MovingShapesDataset, ShapesDataset, collate, collate_samples
+from maetool.data import (
+    BandsDataset,
+    KeyedSampler,
+    MovingShapesDataset,
+    ScenePairsDataset,
+    ShapesDataset,
+    collate,
+    collate_samples,
+)
 from maetool.data.drawn.bands import GROUPS
 
 CROP = [{"type": "RandomResizedCrop", "size": 32}, {"type": "RandomHorizontalFlip"}]
+SPLIT = {"type": "SplitViews", "groups": {"first": [0, 1, 2], "second": [3, 4, 5]}}
+RANDOM_CROP = {"type": "torchvision.transforms.v2.RandomCrop", "size": 32}
 DATASETS = {
     "views": lambda: ShapesDataset(32, 48, pipeline=[{"type": "GlobalToLocalViews", "size": 64}]),
     "frames": lambda: MovingShapesDataset(32, 40, 4, pipeline=[*CROP, {"type": "TwoFrames", "gap": (1, 3)}]),
+    "pairs": lambda: ScenePairsDataset(32, 40, pipeline=[SPLIT, RANDOM_CROP]),
     "clips": lambda: MovingShapesDataset(32, 40, 4, pipeline=CROP),
     "streams": lambda: BandsDataset(32, 32, pipeline=[*CROP, {"type": "SplitChannels", "groups": GROUPS}]),
     "codes": lambda: ShapesDataset(32, 48, pipeline=[*CROP, {"type": "ColourCodes"}]),
