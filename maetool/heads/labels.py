@@ -75,3 +75,42 @@ def weights_for(name: str, value: Sequence[float] | str | None, num_classes: int
             f'{name} is {value!r}, but must be {num_classes} numbers above 0, one for each class, "balanced" or None.'
         )
     return torch.tensor(value, dtype=torch.float32)
+
+
+def constant_loss(shares: Tensor, class_weight: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
+    """Return the cross entropy, a scalar, of the best prediction that is the same for all images.
+
+    Without weights and smoothing it is the entropy of the shares.
+
+    Args:
+        shares: of the images of each class, (K,), with the sum 1.
+        class_weight: (K,), as in `torch.nn.functional.cross_entropy`.
+        label_smoothing: as there.
+    """
+    weight = torch.ones_like(shares) if class_weight is None else class_weight.to(shares)
+    target = weight * ((1 - label_smoothing) * shares + label_smoothing / len(shares))
+    return -torch.xlogy(target, target / target.sum()).sum() / (weight * shares).sum()
+
+
+def constant_binary_loss(
+    positive: Tensor,
+    negative: Tensor,
+    class_weight: Tensor | None = None,
+    pos_weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Return `known_binary_cross_entropy`, a scalar, of the best probabilities that are the same for all images.
+
+    Args:
+        positive: images that have the label, (K,).
+        negative: images that lack it, (K,).
+        class_weight: (K,), how much each class counts in the mean.
+        pos_weight: (K,), how much a positive label counts beside a negative one.
+        label_smoothing: moves labels towards 0.5, from 0 to below 1.
+    """
+    known = (positive + negative).double()
+    target = (1 - label_smoothing) * positive / known.clamp(min=1) + label_smoothing / 2
+    yes, no = target if pos_weight is None else target * pos_weight, 1 - target
+    losses = -torch.xlogy(yes, yes / (yes + no)) - torch.xlogy(no, no / (yes + no))
+    counts = known if class_weight is None else known * class_weight
+    return (losses * counts).sum() / counts.sum()

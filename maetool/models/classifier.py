@@ -4,11 +4,19 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from maetool.errors import UsageError
-from maetool.heads.labels import balanced_pos_weights, balanced_weights, known_binary_cross_entropy, weights_for
+from maetool.heads.labels import (
+    balanced_pos_weights,
+    balanced_weights,
+    constant_binary_loss,
+    constant_loss,
+    known_binary_cross_entropy,
+    weights_for,
+)
 from maetool.registry import ENCODERS, MODELS
 
 from .build import Part
@@ -77,6 +85,8 @@ class ImageClassifier(PooledModel):
         self._balanced = [n for n, v in (("class_weight", class_weight), ("pos_weight", pos_weight)) if v == "balanced"]
         self.register_buffer("class_weight", weights_for("class_weight", class_weight, num_classes), persistent=False)
         self.register_buffer("pos_weight", weights_for("pos_weight", pos_weight, num_classes), persistent=False)
+        constant = torch.tensor(math.log(2 if multi_label else num_classes))  # until the training counts the labels
+        self.register_buffer("constant_loss", constant, persistent=False)
 
     def forward(
         self,
@@ -90,9 +100,10 @@ class ImageClassifier(PooledModel):
             images: (B, C, H, W), normalised.
             data_samples: what else the batch holds: `label`, int64 (B,), or float32 (B, K) of zeros and ones, or NaN,
                 with `multi_label`; `target`, float32 (B, K), replaces it where labels were mixed.
-            mode: "loss" gives a dict of scalars: `loss`, `constant_predictor`, the loss of giving every class the same
-                probability, and `accuracy` in percent where each image has one label and none were mixed; "predict"
-                the logits (B, K), float32; "tensor" the pooled features (B, D).
+            mode: "loss" gives a dict of scalars: `loss`, `constant_predictor`, the loss of the best probabilities that
+                are the same for all images (the shares of the classes once `learn_balance` has seen the labels, and
+                even ones before), and `accuracy` in percent where each image has one label and none were mixed;
+                "predict" the logits (B, K), float32; "tensor" the pooled features (B, D).
 
         Raises:
             UsageError: an unknown mode, no labels or labels of another kind, or images that do not fit the encoder.
@@ -114,16 +125,16 @@ class ImageClassifier(PooledModel):
         if self.multi_label:
             target = target.float() * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
             loss = known_binary_cross_entropy(logits, target, self.class_weight, self.pos_weight)
-            return {"loss": loss, "constant_predictor": logits.new_full((), math.log(2))}
+            return {"loss": loss, "constant_predictor": self.constant_loss.clone()}
         weight = self.class_weight
         loss = functional.cross_entropy(logits, target, weight, label_smoothing=self.label_smoothing)
-        losses = {"loss": loss, "constant_predictor": logits.new_full((), math.log(self.num_classes))}
+        losses = {"loss": loss, "constant_predictor": self.constant_loss.clone()}
         if target is label:
             losses["accuracy"] = (logits.argmax(dim=1) == label).float().mean() * 100
         return losses
 
     def learn_balance(self, labels: Tensor) -> str:
-        """Set the weights that are "balanced" from the labels of the training data; the training calls it first.
+        """Set the loss of the constant predictor and the weights that are "balanced"; the training calls it first.
 
         Args:
             labels: int64 (N,), or float32 (N, K) of zeros and ones, or NaN.
@@ -135,9 +146,17 @@ class ImageClassifier(PooledModel):
         new = {"class_weight": balanced_weights(positive), "pos_weight": balanced_pos_weights(positive, negative)}
         for name in self._balanced:
             getattr(self, name).copy_(new[name])
+        if len(labels):
+            self.constant_loss.copy_(self._constant(positive.cpu(), negative.cpu()))
         return "; ".join(
             f"balanced {name} from {new[name].min():.3g} to {new[name].max():.3g}" for name in self._balanced
         )
+
+    def _constant(self, positive: Tensor, negative: Tensor) -> Tensor:
+        weight, spread = _cpu(self.class_weight), self.label_smoothing
+        if self.multi_label:
+            return constant_binary_loss(positive, negative, weight, _cpu(self.pos_weight), spread)
+        return constant_loss(positive.double() / positive.sum(), weight, spread)
 
     def _check_label(self, label: Tensor | None, batch_size: int) -> None:
         if label is None:
@@ -148,6 +167,10 @@ class ImageClassifier(PooledModel):
                 f"The labels of the batch have the shape {tuple(label.shape)}, but with model.multi_label="
                 f"{self.multi_label} and {self.num_classes} classes it must be {expected}: set both to match the data."
             )
+
+
+def _cpu(weight: Tensor | None) -> Tensor | None:
+    return None if weight is None else weight.cpu()
 
 
 def _counts(labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -80,6 +80,50 @@ def test_losses():
     assert losses["accuracy"].item() == 100 * (logits.argmax(dim=1) == label).float().mean()
 
 
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0], "balanced"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_constant_predictor_knows_the_shares_of_the_classes(weight, smoothing):
+    """The loss of constant logits cannot be lower on the labels of the training data."""
+    label = torch.tensor([0] * 31 + [1] * 69)
+    model = classifier(num_classes=2, class_weight=weight, label_smoothing=smoothing).eval()
+    model.learn_balance(label)
+    constant = model(images(), {"label": torch.tensor([0, 1, 1, 1])})["constant_predictor"].item()
+    ratios = [torch.tensor([0.0, step / 100]).expand(100, 2) for step in range(-300, 300)]
+    best = min(model._losses(logits, {"label": label})["loss"].item() for logits in ratios)
+    assert constant == pytest.approx(best, abs=1e-4)
+    if weight is None and not smoothing:
+        assert constant == pytest.approx(-(0.31 * math.log(0.31) + 0.69 * math.log(0.69)))
+
+
+@pytest.mark.parametrize(
+    "weights", [{}, {"class_weight": [1.0, 3.0]}, {"pos_weight": "balanced"}, {"pos_weight": [2, 5]}]
+)
+def test_constant_predictor_of_several_labels(weights):
+    label = torch.tensor([[1.0, 0.0]] * 3 + [[0.0, 0.0]] * 5 + [[math.nan, 1.0]] * 2)
+    model = classifier(num_classes=2, multi_label=True, label_smoothing=0.1, **weights).eval()
+    model.learn_balance(label)
+    constant = model(images(), {"label": label[:4]})["constant_predictor"].item()
+    logits = torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = model._losses(logits.expand(10, 2), {"label": label})["loss"]
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert constant == pytest.approx(loss().item(), abs=1e-5)
+
+
+def test_constant_predictor_of_a_class_without_images():
+    model = classifier(num_classes=3).eval()
+    model.learn_balance(torch.tensor([0, 0, 1, 1]))
+    assert model(images(), {"label": torch.tensor([0, 1, 1, 2])})["constant_predictor"].item() == pytest.approx(
+        math.log(2)
+    )
+
+
 def test_several_labels():
     model = classifier(multi_label=True, label_smoothing=0.1).eval()
     label = torch.tensor([[1.0, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 0]])
