@@ -52,6 +52,7 @@ def main() -> None:
     args = parse_args()
     # Imported here so that --help answers at once.
     from maetool.config.load import load_config, load_for
+    from maetool.config.overlap import tell_of_overlap
     from maetool.engine import launch
     from maetool.engine.run_lock import only_run_in
     from maetool.engine.summary import summarise
@@ -65,7 +66,7 @@ def main() -> None:
     if args.debug and not any(option.startswith("work_dir=") for option in args.cfg_options):
         cfg.work_dir += "_debug"
     check_folder(cfg.work_dir, "--work-dir")
-    sentences += filter(None, [launch.drop_missing_validation(cfg)])
+    sentences += filter(None, [launch.drop_missing_validation(cfg), tell_of_overlap(cfg)])
     with only_run_in(cfg.work_dir, cfg.get("launcher") or "none"):
         if not cfg.get("resume") and not args.debug:
             launch.refuse_to_overwrite(cfg.work_dir)

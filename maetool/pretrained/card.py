@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from maetool.config.facts import argument_of, optimizers_in
+from maetool.config.overlap import validates_on_training
 from maetool.evaluation.names import is_constant, name_evaluators, say_metric
 from maetool.metadata.stored_config import read_config
 from maetool.ops.geometry import format_size, rank_of
@@ -56,7 +57,7 @@ def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -
         "## What it is": [*_table(_encoder_rows(exported))],
         "## How to load it": _loading(exported["meta"]["encoder"], name),
         "## What it was trained on, and how": [*_table(_recipe_rows(config, run))],
-        "## Numbers": _numbers(run, Path(exported["meta"]["source"])),
+        "## Numbers": _numbers(run, Path(exported["meta"]["source"]), config),
         "## Limits": _limits(config),
         "## Licence": _licence(exported["meta"], config),
     }
@@ -153,7 +154,7 @@ def _recipe_rows(config: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[
         yield "made on", str(run["time"])
 
 
-def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
+def _numbers(run: Mapping[str, Any], source: Path, config: Mapping[str, Any]) -> list[str]:
     last = (
         run["iter"] if type(run.get("iter")) is int else -1
     )  # without `iter`, a log in the same folder is not of this checkpoint
@@ -165,7 +166,8 @@ def _numbers(run: Mapping[str, Any], source: Path) -> list[str]:
     numbers = [f"- {say_metric(name, value)}" for name, value in logged.items() if not is_constant(name)]
     if not numbers:
         return ["The log of the run was not beside the checkpoint, so no numbers are known."]
-    return ["As the run last measured them, on its validation images:", "", *numbers]
+    seen = ", which the model was also trained on" if validates_on_training(config) else ""
+    return [f"As the run last measured them, on its validation images{seen}:", "", *numbers]
 
 
 def _limits(config: Mapping[str, Any]) -> list[str]:

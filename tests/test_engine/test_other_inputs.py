@@ -194,3 +194,16 @@ def test_the_card_says_that_data_was_drawn(dataset, drawn):
     run = {"cfg": f"train_dataloader = dict(dataset=dict(type='{dataset}'))"}
     card = model_card({"meta": meta, "state_dict": {}}, run, "x.pth")
     assert ("trained on drawn pictures only" in card) == drawn
+
+
+@pytest.mark.parametrize(("part", "seen"), [("root='d'", True), ("root='d', part='val'", True), ("root='e'", False)])
+def test_the_card_says_that_validation_saw_the_training_images(tmp_path, part, seen):
+    meta = {"encoder": {"type": "VisionTransformer", **SIZES}, "source": str(tmp_path / "x.pth")}
+    meta["images"] = dict.fromkeys(("mean", "in_chans", "img_size", "patch_size"))
+    (tmp_path / "start" / "vis_data").mkdir(parents=True)
+    (tmp_path / "start" / "vis_data" / "scalars.json").write_text('{"step": 1, "val/loss": 0.5}\n')
+    loaders = [
+        f"{name}_dataloader = dict(dataset=dict({place}))\n" for name, place in (("train", "root='d'"), ("val", part))
+    ]
+    card = model_card({"meta": meta, "state_dict": {}}, {"cfg": "".join(loaders), "iter": 1}, "x.pth")
+    assert "on its validation images" in card and ("was also trained on" in card) == seen

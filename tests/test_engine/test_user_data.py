@@ -11,6 +11,7 @@ from test_classification import make_config
 
 from maetool.config.debug import shrink
 from maetool.config.load import load_config, load_for
+from maetool.config.overlap import tell_of_overlap
 from maetool.config.user_data import use_data
 from maetool.engine.launch import build_runner
 from maetool.errors import UsageError
@@ -223,3 +224,21 @@ def test_masks_are_found_beside_images(repository, tmp_path, config, train, val)
 def test_a_config_that_trains_nothing_takes_data(repository, folder):
     cfg, _ = load_for(repository / "configs/knn/vit-t_shapes.py", [], str(folder / "split"))
     assert cfg.model.num_classes == 2 and str(cfg.val_cfg.bank_dataloader.dataset.root).endswith("train")
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "seen"),
+    [
+        ("mae/vit-t_shapes", "all/a", True),  # no part for validation
+        ("mae/vit-t_shapes", "train", True),
+        ("mae/vit-t_shapes", "all", False),  # its tables name two parts
+        ("mae/vit-t_shapes", "split", False),
+        ("mae/vit-t_shapes", "labels.csv", False),  # a fifth is held out
+        ("finetune/vit-t_shapes", "all", False),
+        ("finetune/vit-t_shapes", None, False),  # drawn
+        ("mae/vit-b_800e", None, False),
+    ],
+)
+def test_validation_on_training_images_is_said(repository, folder, config, data, seen):
+    cfg, _ = load_for(repository / f"configs/{config}.py", data=data and str(folder / data))
+    assert (tell_of_overlap(cfg) is not None) == seen
