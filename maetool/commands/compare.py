@@ -10,9 +10,15 @@ One config under several changes:
 With --labels, accuracy over the number of labels, here of a pretrained encoder and of a random one:
     maetool compare maetool::finetune/vit-t_shapes.py --out work_dirs/worth --run scratch \
     --run "pretrained init_from=CHECKPOINT" --labels "0.1 train_cfg.max_epochs=50" 1
+
+With --sweep, a metric over the values of one option, and with --data on your own images:
+    maetool compare maetool::mae/vit-t_shapes.py --out work_dirs/ratios --data FOLDER \
+    --sweep model.masker.mask_ratio=0.25,0.5,0.75,0.9
 """
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from maetool.arguments import positive
 
@@ -33,6 +39,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--labels", nargs="+", metavar='"SHARE KEY=VALUE ..."', help="repeat every run on these shares of the labels"
     )
+    parser.add_argument(
+        "--sweep", metavar="KEY=NUMBER,NUMBER,...", help="repeat every run with these values of an option"
+    )
+    parser.add_argument("--data", metavar="FOLDER", help="images for all runs, as for training")
     parser.add_argument("--seeds", type=positive, default=3, help="number of seeds per row (default: %(default)s)")
     parser.add_argument(
         "--out", required=True, help="folder of the runs; with the same folder again, interrupted runs continue"
@@ -47,35 +57,59 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train missing runs, then write table.md, comparison.png and labels.png.
+    """Train missing runs, then write table.md and the pictures.
 
     Raises:
-        UsageError: a row failed; the table gives the reasons.
+        UsageError: --labels and --sweep at once, or a row failed; the table gives the reasons.
     """
     args = parse_args()
     from maetool.config.load import parse_runs
-    from maetool.engine.sweep import collect, label_curves, over_labels, rows_of, run_all, to_markdown
+    from maetool.engine.sweep import collect, over_labels, over_values, rows_of, run_all, to_markdown
     from maetool.errors import UsageError
-    from maetool.visualization.classification import draw_label_curves
-    from maetool.visualization.comparison import draw
     from maetool.writing import check_folder, write_text
 
+    if args.labels and args.sweep:
+        raise UsageError("--labels and --sweep are two axes: give one of them, and options of the other with --run.")
     out = check_folder(args.out, "--out")
-    rows = rows_of(args.configs, parse_runs(args.run), args.common)
-    shares = over_labels(rows, parse_runs(args.labels)) if args.labels else {"": rows}
-    planned = {name: row for share in shares.values() for name, row in share.items()}
+    rows = rows_of(args.configs, parse_runs(args.run), args.common, args.data)
+    axis = ""
+    along: dict[Any, Any] = {"": rows}
+    if args.labels:
+        along = over_labels(rows, parse_runs(args.labels))
+    if args.sweep:
+        axis, along = over_values(rows, args.sweep)
+    planned = {name: row for each in along.values() for name, row in each.items()}
     failed = run_all(planned, args.seeds, out, args.jobs)
     results = collect(out, list(planned))
     table = to_markdown(results, failed)
     write_text(out / "table.md", table)
-    written = ["table.md"] + ["comparison.png"] * draw(results, out / "comparison.png")
-    metric, curves = label_curves(rows, shares, out) if args.labels else ("", {})
-    if curves:
-        draw_label_curves(curves, metric, out / "labels.png")
-        written.append("labels.png")
+    written = ["table.md", *_draw(out, results), *_draw_axis(out, rows, along, axis, bool(args.labels))]
     print(f"\n{table}\nWrote {' and '.join(written)} to {out}.")
     if failed:
         raise UsageError(
             f"{len(failed)} of {len(planned)} rows failed ({', '.join(failed)}): the table gives the reasons; run the "
             "same command again to retry them."
         )
+
+
+def _draw(out: Path, results: Any) -> list[str]:
+    """Draw all rows, and return the names of the pictures."""
+    from maetool.visualization.comparison import draw
+
+    return ["comparison.png"] * draw(results, out / "comparison.png")
+
+
+def _draw_axis(out: Path, rows: Any, along: Any, axis: str, labels: bool) -> list[str]:
+    """Draw a metric along the axis of labels or of a sweep, and return the names of the pictures."""
+    from maetool.engine.sweep import label_curves, value_curves
+    from maetool.visualization.classification import draw_label_curves, draw_sweep
+
+    if labels:
+        metric, counted = label_curves(rows, along, out)
+        if counted:
+            draw_label_curves(counted, metric, out / "labels.png")
+        return ["labels.png"] if counted else []
+    metric, curves, untrained = value_curves(rows, along, out) if axis else ("", {}, [])
+    if curves:
+        draw_sweep(curves, metric, axis, out / "sweep.png", untrained)
+    return ["sweep.png"] if curves else []

@@ -18,17 +18,19 @@ from maetool.errors import UsageError
 from .launch import build_runner, drop_missing_validation, need_training
 
 
-def what_hinders(runs: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
+def what_hinders(runs: Mapping[str, tuple[str, Sequence[str], str | None]]) -> dict[str, str]:
     """Build everything that each training needs, and return the names of those that fail, with the reason.
 
     A separate process builds them, so that all memory, also on a GPU, is freed afterwards.
 
     Args:
-        runs: name to config and options.
+        runs: name to config, options and data, the value of `--data` or None.
     """
     reasons: dict[str, str] = {}
     with ProcessPoolExecutor(1, start_of_helpers()) as pool:
-        waiting = {name: pool.submit(_hindrance, config, list(options)) for name, (config, options) in runs.items()}
+        waiting = {
+            name: pool.submit(_hindrance, config, list(options), data) for name, (config, options, data) in runs.items()
+        }
         for name, answer in waiting.items():
             try:
                 reasons[name] = answer.result()
@@ -37,12 +39,12 @@ def what_hinders(runs: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def _hindrance(config: str, options: Sequence[str]) -> str:
+def _hindrance(config: str, options: Sequence[str], data: str | None) -> str:
     """Return why a training cannot begin, empty if it can."""
     torch.set_num_threads(1)  # a forked process must not start OpenMP threads
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         try:
-            cfg, _ = load_for(config, options, flags={"work_dir": folder})
+            cfg, _ = load_for(config, options, data, {"work_dir": folder})
             cfg.work_dir = folder
             drop_missing_validation(cfg)
             runner = build_runner(need_training(cfg))

@@ -14,14 +14,14 @@ from tqdm import tqdm
 from maetool._deprecated import moved
 from maetool.cli import USAGE_EXIT
 from maetool.compat import usable_cores
-from maetool.config.load import complete_config, load_config, takes
+from maetool.config.load import takes
 from maetool.config.paths import find_config
-from maetool.engine.launch import build_dataset
 from maetool.errors import UsageError
 from maetool.evaluation.names import name_evaluators
 from maetool.registry import LOOPS
 
 from .rehearsal import what_hinders
+from .sweep_axes import Row, label_curves, over_labels, over_values, value_curves
 from .sweep_results import METRICS, RESULT, collect, read_result, to_markdown, write_result
 
 __all__ = [
@@ -31,19 +31,13 @@ __all__ = [
     "collect",
     "label_curves",
     "over_labels",
+    "over_values",
     "read_result",
     "rows_of",
     "run_all",
     "to_markdown",
+    "value_curves",
 ]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A config and options, trained once with each seed."""
-
-    config: str
-    options: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -56,13 +50,19 @@ class Run:
     folder: Path
 
 
-def rows_of(configs: Sequence[str], runs: Mapping[str, Sequence[str]], common: Sequence[str] = ()) -> dict[str, Row]:
+def rows_of(
+    configs: Sequence[str],
+    runs: Mapping[str, Sequence[str]],
+    common: Sequence[str] = (),
+    data: str | None = None,
+) -> dict[str, Row]:
     """Return the rows by name: a run's own name, preceded by the config's name if there are several configs.
 
     Args:
         configs: paths or names; a config's name is that of its folder and file, such as "maskfeat_vit-t_shapes".
         runs: options by name; if empty, each config is trained unchanged.
         common: options of all rows.
+        data: images to train and validate on in place of the configs' own, as `--data` of `maetool train`.
 
     Raises:
         UsageError: two rows of the same name, or a config that does not exist.
@@ -77,7 +77,7 @@ def rows_of(configs: Sequence[str], runs: Mapping[str, Sequence[str]], common: S
                 raise UsageError(
                     f"Two rows would be called {name}: list each config once, and use different folder names."
                 )
-            rows[name] = Row(config, [*common, *options])
+            rows[name] = Row(config, [*common, *options], data)
     return rows
 
 
@@ -98,7 +98,7 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
             cannot begin, a damaged result, no seed or no job.
     """
     for row in rows.values():
-        load_config(row.config, row.options)
+        row.load()
     for name, value in (("seeds", seeds), ("jobs", jobs)):
         if value < 1:
             raise UsageError(f"--{name} is {value}, but must be at least 1.")
@@ -133,16 +133,16 @@ def _refuse_hindered(waiting: Sequence[Run], rows: int) -> None:
     Raises:
         UsageError: the training of a row cannot begin.
     """
-    first: dict[str, tuple[str, list[str]]] = {}
+    first: dict[str, tuple[str, list[str], str | None]] = {}
     for run in waiting:
-        first.setdefault(run.name, (run.row.config, _options(run)))
+        first.setdefault(run.name, (run.row.config, _options(run), run.row.data))
     if hindered := what_hinders(first):
         reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in hindered.items())
         raise UsageError(f"{len(hindered)} of {rows} rows cannot be trained, so none was: {reasons}.")
 
 
 def _options(run: Run) -> list[str]:
-    loop = load_config(run.row.config, run.row.options).get("val_cfg") or {}
+    loop = run.row.load().get("val_cfg") or {}
     return [f"randomness.seed={run.seed}", *_probe(loop), *run.row.options]
 
 
@@ -159,67 +159,21 @@ def _probe(loop: Mapping[str, Any]) -> list[str]:
 def _train(run: Run, jobs: int) -> tuple[int, str]:
     """Train, write `result.json`, and return the exit code and, after a failure, the last line of output."""
     command = [sys.executable, "-m", "maetool", "train", run.row.config, "--work-dir", str(run.folder), "--resume"]
+    command += ["--data", run.row.data] if run.row.data else []
     command += ["--cfg-options", *_options(run)]
-    threads = str(max(1, usable_cores() // jobs))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=_environment(jobs))
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
         return done.returncode, last.removeprefix("error: ")
-    name_evaluators(load_config(run.row.config, run.row.options).get("val_cfg"))
+    name_evaluators(run.row.load().get("val_cfg"))
     write_result(run.folder, run.row.options)
     return 0, ""
 
 
-def over_labels(rows: Mapping[str, Row], shares: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Row]]:
-    """Return, by share of the labels, the rows by name; each name contains row and share.
-
-    Args:
-        rows: rows by name.
-        shares: additional options by share of the labels, such as "0.01".
-
-    Raises:
-        UsageError: a share is not a number above 0 and up to 1.
-    """
-    for share in shares:
-        if not share.replace(".", "", 1).isdecimal() or not 0 < float(share) <= 1:
-            raise UsageError(f"--labels got the share {share}: give a number above 0 and up to 1, such as 0.01.")
-    return {
-        share: {
-            f"{name}_{share}": Row(
-                row.config, [f"train_dataloader.dataset.labels_fraction={share}", *row.options, *more]
-            )
-            for name, row in rows.items()
-        }
-        for share, more in shares.items()
-    }
-
-
-def label_curves(
-    rows: Mapping[str, Row], shares: Mapping[str, Mapping[str, Row]], out: Path
-) -> tuple[str, dict[str, dict[int, list[float]]]]:
-    """Return the first metric that was measured, and by row {number of labels: values of the seeds}.
-
-    Args:
-        rows: rows by name.
-        shares: the result of `over_labels`.
-        out: folder of all runs.
-    """
-    curves: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for planned in shares.values():
-        results = collect(out, list(planned))
-        for name, (full, row) in zip(rows, planned.items(), strict=True):
-            number = _count_images(row)
-            for title, values in results[full].items():
-                if values:
-                    curves.setdefault(title, {}).setdefault(name, {})[number] = values
-    return next(((title, curves[title]) for title in (*METRICS, *curves) if title in curves), ("", {}))
-
-
-def _count_images(row: Row) -> int:
-    cfg = load_config(row.config, row.options)
-    complete_config(cfg)
-    return len(build_dataset(cfg, "train_dataloader"))
+def _environment(jobs: int) -> dict[str, str]:
+    """Return the environment of a training: its share of the cores, unless the user has set the number of threads."""
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, usable_cores() // jobs))
+    return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **os.environ}
 
 
 __getattr__ = moved(__name__, {"draw": "maetool.visualization.comparison.draw"}, "0.3.0")

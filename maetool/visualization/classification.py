@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +70,27 @@ def draw_label_curves(curves: Mapping[str, Mapping[int, Sequence[float]]], metri
         metric: name of the metric.
         path: the file.
     """
+    draw_sweep(curves, metric, "labelled images", path, logarithmic=True)
+
+
+def draw_sweep(
+    curves: Mapping[str, Mapping[Any, Sequence[float]]],
+    metric: str,
+    axis: str,
+    path: Path,
+    untrained: Sequence[float] = (),
+    logarithmic: bool = False,
+) -> None:
+    """Draw a metric over numbers as a PNG: a line through the means, and a dot for each seed.
+
+    Args:
+        curves: {number: values of the seeds} by name.
+        metric: name of the metric.
+        axis: name of the numbers.
+        path: the file.
+        untrained: values of untrained encoders, of which the mean is a dashed line.
+        logarithmic: whether equal ratios of the numbers, all above 0, are equally far apart.
+    """
     figure = new_figure(6.5, 4.5)
     axes = figure.add_subplot()
     for colour, (name, points) in enumerate(curves.items()):
@@ -76,11 +98,14 @@ def draw_label_curves(curves: Mapping[str, Mapping[int, Sequence[float]]], metri
         axes.plot(numbers, [np.mean(points[n]) for n in numbers], "-", color=f"C{colour}", label=name)
         dots = [(n, value) for n in numbers for value in points[n]]
         axes.plot(*zip(*dots, strict=True), "o", color=f"C{colour}", alpha=0.6, markersize=4)
+    if untrained:
+        axes.axhline(float(np.mean(untrained)), color="0.5", linestyle="--", label="untrained")
     numbers = sorted({n for points in curves.values() for n in points})
-    axes.set_xscale("log")
-    axes.set_xticks(numbers, [f"{n:,}" for n in numbers])
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.set_xticks(numbers, [f"{n:,}" if n >= 1000 else f"{n:g}" for n in numbers])
     axes.minorticks_off()
-    axes.set(xlabel="labelled images", ylabel=metric)
+    axes.set(xlabel=axis, ylabel=metric)
     axes.grid(alpha=0.3)
     axes.legend()
     save_figure(figure, path)

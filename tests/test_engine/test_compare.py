@@ -1,18 +1,33 @@
 """tools/compare.py: trains what is missing, goes on where it stopped, tells what came out."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 from warm import run_warm
 
-from maetool.engine.sweep import METRICS, Row, collect, label_curves, over_labels, rows_of, run_all, to_markdown
+from maetool.compat import usable_cores
+from maetool.engine.sweep import (
+    METRICS,
+    Row,
+    collect,
+    label_curves,
+    over_labels,
+    over_values,
+    rows_of,
+    run_all,
+    to_markdown,
+    value_curves,
+)
 from maetool.errors import UsageError
+from maetool.visualization.classification import draw_sweep
 from maetool.visualization.comparison import draw
 from maetool.visualization.curves import read_logs
 
 CLASSIFIER = {"top-1 %", "mean average precision %", "mean IoU %", "box AP %", "mask AP %"}
+SUBSPACES = {f"{untrained}{title} %" for untrained in ("", "untrained ") for title in ("top subspace", "rest")}
 
 COMMON = ["train_dataloader.dataset.num_samples=128", "train_cfg.max_epochs=2", "train_cfg.val_interval=2"]
 COMMON += ["val_dataloader.dataset.num_samples=40", "val_cfg.bank_dataloader.dataset.num_samples=40"]
@@ -38,7 +53,7 @@ def test_compare_goes_on_where_it_stopped(repository, tmp_path):
     assert "| grid | 1 |" in (tmp_path / "table.md").read_text()
     found = collect(tmp_path, ["random", "grid"])
     for metrics in found.values():
-        assert {title for title, values in metrics.items() if values} == set(METRICS) - CLASSIFIER
+        assert {title for title, values in metrics.items() if values} == set(METRICS) - CLASSIFIER - SUBSPACES
         assert all(len(values) == 1 for values in metrics.values() if values)
     logs = read_logs(tmp_path / "grid" / "seed_0")
     assert found["grid"]["untrained kNN %"] == [logs["val/knn"][0]]
@@ -186,3 +201,52 @@ def test_accuracy_over_the_number_of_labels(repository, tmp_path):
 def test_a_share_of_labels_that_is_none(share):
     with pytest.raises(UsageError, match=f"--labels got the share {share}: give a number above 0"):
         over_labels({"a": Row(MAE)}, {share: []})
+
+
+def test_a_sweep_over_numbers(monkeypatch, repository, tmp_path):
+    monkeypatch.chdir(repository)
+    rows = rows_of([MAE], {"a": [], "b": ["model.decoder.depth=1"]}, ["train_cfg.max_epochs=2"])
+    key, planned = over_values(rows, "model.masker.mask_ratio=0.75, 0.5,1e-1")
+    assert key == "model.masker.mask_ratio" and list(planned) == [0.1, 0.5, 0.75]
+    options = ["train_cfg.max_epochs=2", "model.decoder.depth=1", "model.masker.mask_ratio=0.5"]
+    assert planned[0.5]["b_mask_ratio_0.5"] == Row(MAE, options)
+    for value, knn in (("0.5", 60.0), ("0.75", 70.0)):
+        (tmp_path / f"a_mask_ratio_{value}/seed_0").mkdir(parents=True)
+        numbers = {"options": [], "kNN %": knn, "untrained kNN %": 16.0}
+        (tmp_path / f"a_mask_ratio_{value}/seed_0/result.json").write_text(json.dumps(numbers))
+    metric, curves, untrained = value_curves(rows, planned, tmp_path)
+    assert (metric, curves, untrained) == ("kNN %", {"a": {0.5: [60.0], 0.75: [70.0]}}, [16.0, 16.0])
+    draw_sweep(curves, metric, key, tmp_path / "sweep.png", untrained)
+    assert Image.open(tmp_path / "sweep.png").size[0] > 300
+
+
+@pytest.mark.parametrize("sweep", ["a.b", "a.b=", "=1,2", "a.b=1", "a.b=1,1.0", "a.b=x,y", "a.b=1,,2"])
+def test_a_sweep_that_is_none(sweep):
+    with pytest.raises(UsageError, match=r"--sweep got .* two or more different numbers"):
+        over_values({"a": Row(MAE)}, sweep)
+
+
+def test_all_rows_are_trained_on_the_users_data(monkeypatch, repository, tmp_path):
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in "ab":
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.fromarray(np.full((20, 20, 3), number, np.uint8)).save(tmp_path / "mine" / name / f"{number}.png")
+    finetune = "configs/finetune/vit-t_shapes.py"
+    rows = rows_of([finetune], {"a": []}, data=str(tmp_path / "mine"))
+    assert rows["a"].load().train_dataloader.dataset.root == str(tmp_path / "mine")
+    assert over_labels(rows, {"0.5": []})["0.5"]["a_0.5"].data == str(tmp_path / "mine")
+    commands, hindered = [], []
+    monkeypatch.setattr("maetool.engine.sweep.what_hinders", lambda runs: hindered.extend(runs.values()) or {})
+    monkeypatch.setattr("maetool.engine.sweep.write_result", lambda *_: None)
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(subprocess, "run", lambda command, **more: commands.append((command, more["env"])) or done)
+    for threads in ("1", ""):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads) if threads else monkeypatch.delenv("OMP_NUM_THREADS")
+        run_all(rows, 1, tmp_path / "out")
+    assert hindered[0][2] == str(tmp_path / "mine")
+    command, environment = commands[0]
+    assert command[command.index("--data") + 1] == str(tmp_path / "mine")
+    assert environment["OMP_NUM_THREADS"] == "1"  # as the user says
+    assert commands[1][1]["OMP_NUM_THREADS"] == str(usable_cores())
