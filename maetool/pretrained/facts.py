@@ -1,7 +1,6 @@
-"""Facts about an encoder beside its weights: a checkpoint's metadata, and Hugging Face's files in its folder."""
+"""Facts about an encoder beside its weights, in a checkpoint's metadata."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,57 +8,16 @@ from typing import Any
 from mmengine import ConfigDict
 from torch import Tensor
 
-from maetool.annotations import describe, fits
 from maetool.config.facts import argument_of
 from maetool.config.trust import trusted
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import read_section
 from maetool.ops.geometry import grid_of, rank_of, to_size
-from maetool.reading import read_file
 from maetool.registry import ENCODERS
 
+from .beside import facts_beside
+
 _KERNEL = "encoder.patch_embed.proj.weight"
-_MOST_BYTES = 2**24  # of the files beside a checkpoint, which normally have some kilobytes
-_KINDS: dict[str, Any] = {
-    "num_heads": int,
-    "img_size": int | Sequence[int],
-    "mean": Sequence[float],
-    "std": Sequence[float],
-}
-
-
-def facts_beside(path: Path) -> dict[str, Any]:
-    """Read the facts in Hugging Face's files beside a checkpoint.
-
-    Args:
-        path: of the checkpoint, or of its folder.
-
-    Returns:
-        Those of `num_heads`, `img_size`, and `mean` and `std` on a scale of 0 to 255 that the files name.
-
-    Raises:
-        UsageError: a fact of a wrong type.
-    """
-    folder = path if path.is_dir() else path.parent
-    config, images = (_read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
-    facts = {"num_heads": config.get("num_attention_heads"), "img_size": config.get("image_size")}
-    facts |= {name: images.get(f"image_{name}") for name in ("mean", "std")}
-    for name, hint in _KINDS.items():
-        if facts[name] and not fits(facts[name], hint):
-            raise UsageError(
-                f"config.json or preprocessor_config.json in {folder} says that {name} is {str(facts[name])[:80]}, but "
-                f"it must be {describe(hint)}: correct it, or pass a config with --config."
-            )
-    facts |= {name: [255 * value for value in facts[name] or ()] for name in ("mean", "std")}
-    return {name: value for name, value in facts.items() if value}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_file(path, _MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def section_in(meta: Any) -> ConfigDict | None:

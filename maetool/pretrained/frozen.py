@@ -22,7 +22,8 @@ from maetool.registry import ENCODERS, MODELS, Registry
 from maetool.weights.formats.architecture import describe_encoder
 from maetool.weights.read import local_file, read_checkpoint, weights_of
 
-from .facts import facts_beside, recorded_grid, section_in
+from .beside import check_functions, facts_beside
+from .facts import recorded_grid, section_in
 from .initial import load_initial
 from .model import encoder_shape
 
@@ -144,6 +145,7 @@ def section_of(
     if section is None:
         file = local_file(path)
         beside, grid = facts_beside(file), recorded_grid(state, weights, file)
+        check_functions(beside, file)
         encoder = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
         images = {name: beside[name] for name in ("mean", "std") if name in beside}
         description: dict[str, Any] = {"encoder": encoder}

@@ -69,6 +69,53 @@ def test_of_hugging_face_as_it_lies_on_the_hub(tmp_path, encoder, images):
     torch.testing.assert_close(found.normalise(raw), torch.full((1, 3, 32, 32), 2.0))
 
 
+def folder_of(tmp_path, encoder, config, images=None):
+    save_file(FORMATS["transformers"].from_ours(ours(encoder)), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 3, **config}))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images or {}))
+    return tmp_path
+
+
+def test_statistics_of_timms_folder(tmp_path, encoder):
+    weights = {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.25] * 3}
+    timms = {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": weights}
+    loaded = maetool.load_encoder(folder_of(tmp_path, encoder, timms | {"model_args": {"num_heads": 3}}))
+    raw = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
+    torch.testing.assert_close(loaded.normalise(raw), torch.full((1, 3, 32, 32), 2.0))
+
+
+@pytest.mark.parametrize(
+    ("images", "white"),
+    [
+        ({"do_normalize": False}, 1.0),
+        ({"do_rescale": False, "image_mean": [5.0] * 3, "image_std": [125.0] * 3}, 2.0),
+        ({"rescale_factor": 1 / 127.5, "image_mean": [1.0] * 3, "image_std": [1.0] * 3}, 1.0),
+    ],
+)
+def test_images_are_scaled_as_the_folder_says(tmp_path, encoder, images, white):
+    raw = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
+    normalised = maetool.load_encoder(folder_of(tmp_path, encoder, {}, images)).normalise(raw)
+    torch.testing.assert_close(normalised, torch.full((1, 3, 32, 32), white))
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"hidden_act": "relu"}, "the activation 'relu' instead of 'gelu'"),
+        ({"hidden_act": "quick_gelu"}, "the activation 'quick_gelu'"),
+        ({"layer_norm_eps": 1e-2}, "an epsilon of 0.01 instead of 1e-6"),
+    ],
+)
+def test_functions_that_weights_do_not_show_are_refused(tmp_path, encoder, config, reason):
+    with pytest.raises(UsageError, match=reason):
+        maetool.load_encoder(folder_of(tmp_path, encoder, config))
+
+
+def test_usual_functions_of_a_folder_are_taken(tmp_path, encoder, images):
+    loaded = maetool.load_encoder(folder_of(tmp_path, encoder, {"hidden_act": "gelu", "layer_norm_eps": 1e-12}))
+    assert torch.equal(loaded(images), encoder(images))
+
+
 def test_of_a_config(repository):
     model = tiny_config()
     found = maetool.load_encoder(Config({"model": model}))

@@ -1,0 +1,118 @@
+"""What the files of Hugging Face and timm beside a checkpoint say about its encoder and its images."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maetool.annotations import describe, fits
+from maetool.errors import UsageError
+from maetool.reading import read_file
+
+CONFIG, IMAGES = "config.json", "preprocessor_config.json"
+_MOST_BYTES = 2**24  # of a file, which normally has some kilobytes
+_KINDS: dict[str, Any] = {
+    "num_heads": int,
+    "img_size": int | Sequence[int],
+    "mean": Sequence[float],
+    "std": Sequence[float],
+    "activation": str,
+    "epsilon": float,
+    "scale": float,
+}
+_GELU = ("gelu", "gelu_python")  # by the error function; other names are of approximations and of other functions
+_LARGEST_EPSILON = 1e-5  # from 1e-12, transformers' own, it differs from 1e-6 by less than the rounding of bfloat16
+
+
+def facts_beside(path: Path) -> dict[str, Any]:
+    """Read the facts in the files of Hugging Face or timm beside a checkpoint.
+
+    Args:
+        path: of the checkpoint, or of its folder.
+
+    Returns:
+        Those of `num_heads`, `img_size`, `activation`, `epsilon`, and `mean` and `std` of stored values, 0 to 255, that
+        the files name.
+
+    Raises:
+        UsageError: a fact of a wrong type.
+    """
+    folder = path if path.is_dir() else path.parent
+    config, images = (_read_json(folder / name) for name in (CONFIG, IMAGES))
+    facts = _of_timm(config) if "pretrained_cfg" in config or "architecture" in config else _of_hugging_face(config)
+    facts |= _of_images(images)
+    for name, hint in _KINDS.items():
+        if facts.get(name) not in (None, []) and not fits(facts[name], hint):
+            raise UsageError(
+                f"{CONFIG} or {IMAGES} in {folder} says that {name} is {str(facts[name])[:80]}, but "
+                f"it must be {describe(hint)}: correct it, or pass a config with --config."
+            )
+    scale = facts.pop("scale", None) or 1 / 255
+    facts |= {name: [value / scale for value in facts.get(name) or ()] for name in ("mean", "std")}
+    return {name: value for name, value in facts.items() if value not in (None, [])}
+
+
+def _of_hugging_face(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "num_heads": config.get("num_attention_heads"),
+        "img_size": config.get("image_size"),
+        "activation": config.get("hidden_act"),
+        "epsilon": config.get("layer_norm_eps"),
+    }
+
+
+def _of_timm(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts in timm's config.json: of the weights, and the arguments other than the architecture's own."""
+    weights, arguments = (
+        section if isinstance(section, Mapping) else {}
+        for section in (config.get("pretrained_cfg", config), config.get("model_args"))
+    )
+    size = weights.get("input_size")  # C, H, W
+    return {
+        "num_heads": arguments.get("num_heads"),
+        "img_size": arguments.get("img_size") or (size[1:] if isinstance(size, list) else size),
+        "mean": weights.get("mean"),
+        "std": weights.get("std"),
+        "activation": arguments.get("act_layer"),
+    }
+
+
+def _of_images(images: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts in preprocessor_config.json, by which stored values are scaled and then normalised."""
+    names = {"mean": "image_mean", "std": "image_std", "scale": "rescale_factor"}
+    facts = {name: images[there] for name, there in names.items() if images.get(there) is not None}
+    if images.get("do_normalize") is False:
+        facts |= {"mean": [0.0] * 3, "std": [1.0] * 3}
+    return facts | ({"scale": 1.0} if images.get("do_rescale") is False else {})
+
+
+def check_functions(facts: Mapping[str, Any], path: Path) -> None:
+    """Check what weights do not show and a ViT of maetool always has: the exact GELU, and an epsilon of 1e-6.
+
+    Args:
+        facts: the result of `facts_beside`.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        UsageError: another activation, or an epsilon that makes a difference.
+    """
+    activation, epsilon = facts.get("activation"), facts.get("epsilon")
+    differs = {
+        f"the activation {activation!r} instead of 'gelu'": activation is not None and activation not in _GELU,
+        f"norms with an epsilon of {epsilon} instead of 1e-6": epsilon is not None
+        and not 0 <= epsilon <= _LARGEST_EPSILON,
+    }
+    if any(differs.values()):
+        found = " and ".join(name for name, is_other in differs.items() if is_other)
+        raise UsageError(
+            f"{CONFIG} beside {path.name} describes {found}, which maetool's VisionTransformer does not have: pass a "
+            "config of an encoder that has it (--config), such as one with TimmEncoder and timm's name."
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(read_file(path, _MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
