@@ -1,7 +1,6 @@
 """Reads weight files without executing code, and checks them against the model."""
 
 import argparse
-import json
 import pickle
 import re
 import zipfile
@@ -10,43 +9,43 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.weights.formats.table import to_ours
 
 from .addresses import local_file as local_file
-from .checksums import CHECKSUM, checksum_of, differs
+from .folders import file_of, is_index, read_shards
 from .inert import load_with_objects
 from .numbers import as_table, check_numbers
+from .stored import read_safetensors
+from .stored import safetensors_metadata as safetensors_metadata
 from .unwrap import say, unwrap
 
-# Suffixes of weight files.
-_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _MAGIC = b"\x8a\nl\xfc\x9cF"  # torch's old format begins with this number, pickled
 # Bounds of a loaded checkpoint: a multiple of its bytes plus a constant, one part per byte plus a constant, a depth.
 _TIMES, _MORE_BYTES, _MORE_PARTS, _DEEPEST = 8, 2**26, 2**20, 100
 _SHOWN = 5  # names in a message
-_METADATA = "maetool"  # key of maetool's JSON in the metadata of a safetensors file
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Read a checkpoint after checking its checksums, without executing code in it.
 
     Args:
-        path: a file of torch or safetensors, a folder with one such file, as Hugging Face writes it, or an address,
-            see `maetool.weights.addresses.local_file`.
+        path: a file of torch or safetensors, the index of weights in shards, a folder with one of these, as Hugging
+            Face writes it (`maetool.weights.folders`), or an address, see `maetool.weights.addresses.local_file`.
         map_location: device for the tensors of a file of torch.
 
     Raises:
         UsageError: the file is missing or damaged, contains more than tensors and plain containers, unpacks to much
             more than its size, contains no weights, or its `meta` is not a mapping.
     """
-    path = _file_of(local_file(path))
+    path = file_of(local_file(path))
+    if is_index(path):
+        return read_shards(path, lambda shard: read_checkpoint(shard, map_location))
     try:
         if path.suffix == ".safetensors":
-            return _read_safetensors(path)
+            return read_safetensors(path)
         check_archive(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in published checkpoints
             state = _load(path, map_location)
@@ -93,34 +92,6 @@ def _has_tensors(value: Any, depth: int) -> bool:
         return True
     inner = value.values() if isinstance(value, Mapping) and depth < _DEEPEST else ()
     return any(_has_tensors(item, depth + 1) for item in inner)
-
-
-def _file_of(path: Path) -> Path:
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS and file.is_file())
-        if len(files) == 1:
-            return files[0]
-        names = ", ".join(file.name for file in files) or "none"
-        raise UsageError(f"The folder {path} must hold one file of weights, but holds {names}: pass the path of one.")
-    if not path.is_file():
-        raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth or .safetensors file.")
-    return path
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    facts = metadata.get(_METADATA, "{}")
-    if differs(metadata.get(CHECKSUM), weights, facts):
-        raise ValueError("the checksum does not match")
-    return {"meta": json.loads(facts), "state_dict": weights}
-
-
-def safetensors_metadata(meta: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the metadata of a safetensors file: `meta` as JSON, and the checksum of it and of the `weights`."""
-    facts = json.dumps(meta)
-    return {"format": "pt", _METADATA: facts, CHECKSUM: checksum_of(weights, facts)}
 
 
 def check_archive(path: Path) -> None:
