@@ -19,6 +19,8 @@ def plain(text):
 def test_papers_can_be_found():
     urls = [paper["url"] for paper in PAPERS]
     assert len(set(urls)) == len(urls)
+    text = (ROOT / "CITATION.cff").read_text()
+    assert text.count("    url: ") == len(urls), "an entry that lost its first line hides the one before it"
     assert all(re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{5}", url) for url in urls)
 
 

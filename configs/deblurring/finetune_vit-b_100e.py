@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/deblurring/finetune_vit-b_100e.py --init CHECKPOINT --data FOLDER
 Hardware: any; the effective batch of 256 is accumulated. Hours: not measured by us.
-Expect: nothing is quoted for ViT-B; see docs/methods/deblurring.md.
+Expect: no number of ViT-B is published; see docs/methods/deblurring.md.
 Deviations from openmedlab/DeblurringMIM: those that all recipes share (docs/methods/README.md); 100 epochs, where it
     stops when 200 epochs brought nothing; the crop is blurred instead of the stored image; biases and norms do not
     decay.

@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/deblurring/vit-b_12000e.py --data FOLDER
 Hardware: any; the effective batch of 256 is accumulated. Hours: not measured by us.
-Expect: nothing is quoted for ViT-B; see docs/methods/deblurring.md.
+Expect: no number of ViT-B is published; see docs/methods/deblurring.md.
 Deviations from openmedlab/DeblurringMIM: those that all recipes share (docs/methods/README.md); the crop is blurred
     instead of the stored image.
 """

@@ -3,8 +3,8 @@
 Command: python tools/train.py configs/macrl/vit-b_400e.py [--data FOLDER]
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: nothing that we could compare; the paper trains on CIFAR, Tiny-ImageNet and parts of ImageNet.
-Deviations: no public code was found, and the recipe is MAE's with MoCo's memory and temperature; see
-    docs/methods/macrl.md.
+Deviations: those that all recipes share (docs/methods/README.md); no public code was found, and the recipe is
+    MAE's with MoCo's memory and temperature, see docs/methods/macrl.md.
 """
 
 _base_ = [

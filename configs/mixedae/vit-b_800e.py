@@ -3,7 +3,8 @@
 Command: python tools/train.py configs/mixedae/vit-b_800e.py [--data FOLDER]
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us.
 Expect: 83.5 % top-1 fine-tuned on ImageNet-1K (Chen et al., as ColorMAE's tables quote it); quoted, not run by us.
-Deviations: there is no public code of the authors, see docs/methods/mixedae.md; rates and batch are MAE's.
+Deviations: those that all recipes share (docs/methods/README.md); there is no public code of the authors, see
+    docs/methods/mixedae.md; rates and batch are MAE's.
 """
 
 _base_ = [

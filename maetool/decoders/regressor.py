@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from maetool.annotations import Count, Positive
+from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import CrossAttention, LayerNorm, Mlp, call_linear, check_heads, init_as_mae
 from maetool.layers.block import LayerScale
@@ -101,7 +101,7 @@ class RegressorDecoder(PlacedDecoder):
         out_dim: int,
         grid: int | Sequence[int],
         num_prefix_tokens: int = 1,
-        depth: Count = 4,
+        depth: FromZero = 4,
         num_heads: Count = 12,
         mlp_ratio: Positive = 4.0,
         drop_path_rate: DropPathRate = 0.0,
@@ -159,7 +159,7 @@ class RegressorDecoder(PlacedDecoder):
             order = plan.ids_restore.gather(1, plan.ids_predict).clamp(max=plan.num_keep - 1)
             x = torch.where(own[..., None], take_tokens(seen, order), x)
         x = self.norm(torch.cat([latent[:, : self.predicted_prefix], x], dim=1) if self.predicted_prefix else x)
-        return call_linear(self.pred, x) if isinstance(self.pred, nn.Linear) else x
+        return x if isinstance(self.pred, nn.Identity) else call_linear(self.pred, x)
 
     def _regress(self, seen: Tensor, plan: MaskPlan, own: Tensor | None) -> Tensor:
         """Return tokens (B, M, D) for the patches to predict, of which no other query sees those that are `own`."""

@@ -152,7 +152,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, embed_dim: int, memory_dim: int, num_heads: int, bias: bool = True) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.embed_dim, self.num_heads = embed_dim, num_heads
         self.q = nn.Linear(embed_dim, embed_dim, bias=bias)
         self.kv = nn.Linear(memory_dim, 2 * embed_dim, bias=bias)
         self.proj = nn.Linear(embed_dim, embed_dim, bias=bias)
@@ -184,7 +184,7 @@ class CrossAttention(nn.Module):
 
     def _apart(self, memory: Tensor, values: Tensor) -> Tensor:
         """Return keys of the memory and values of `values`, both (B, N, D), as (B, N, 2 E)."""
-        width = self.kv.out_features // 2
+        width = self.embed_dim
         if not is_plain(self.kv, nn.Linear):
             return torch.cat([self.kv(memory)[..., :width], self.kv(values)[..., width:]], dim=-1)
         to_k, to_v = self.kv.weight.tensor_split([width])

@@ -109,14 +109,15 @@ def parts_after_step(model: Any, progress: float, skipped: Tensor | None = None)
     """
     with torch.no_grad():
         for _, part in _parts_with(model, *_FOLLOWING):
-            held = [] if skipped is None else [*part.parameters(), *part.buffers()]
+            held = () if skipped is None else (*part.parameters(), *part.buffers())
             before = [value.clone() for value in held]
             if callable(getattr(part, "after_step", None)):
                 part.after_step(model, progress)
             else:
                 part.follow(model.encoder, progress)
-            for value, old in zip(held, before, strict=True):
-                value.copy_(torch.where(skipped, old, value))  # type: ignore[arg-type]
+            if skipped is not None:
+                for value, old in zip(held, before, strict=True):
+                    value.copy_(torch.where(skipped, old, value))
 
 
 def has_following_parts(model: nn.Module) -> bool:

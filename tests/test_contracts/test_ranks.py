@@ -5,7 +5,9 @@ from math import prod
 import pytest
 import torch
 from test_builtin_parts import CODES, FACTS, INNER, NEEDED, STREAMS, TARGET_CASES, TARGET_OPTIONS, masker_config, parts
+from torch import nn
 
+from maetool.decoders import ProjectionDecoder
 from maetool.errors import UsageError
 from maetool.models.pairing import layout_of
 from maetool.registry import CORRUPTIONS, DECODERS, ENCODERS, MASKERS, STEMS, TARGETS, TEACHERS, build_part
@@ -78,6 +80,7 @@ def test_decoder(name, rank):
     more = {
         "CodebookDecoder": {"decoder": INNER, "encoder": build_part(codes(rank), ENCODERS), "facts": facts},
         "LayerFusionDecoder": {"layers": [0, 2], "decoder": INNER, "facts": facts},
+        "BranchDecoder": {"depth": 1, "main_decoder": build_part(INNER, DECODERS, facts)},
     }
     config = {**facts, **more.get(name, {})}
     check(
@@ -107,9 +110,16 @@ def test_target(name, number, rank):
     streams, grid = {**STREAMS, "stems": {"bands": stem}}, GRIDS[rank]
     encoder = build_part({"StreamTarget": streams, "IdTarget": codes(rank)}.get(name, vit(rank)), ENCODERS)
     images = torch.randint(20, (3, *grid)) if name == "IdTarget" else torch.randn(3, 5, *SIZES[rank])
-    facts = {**facts_of(rank), "encoder": encoder, "model_teacher": MomentumTeacher(encoder)}
+    facts = {**facts_of(rank), "encoder": encoder, "model_teacher": MomentumTeacher(encoder, [1, 2])}
     grid = {"near": grid, "far": grid} if name == "StreamTarget" else grid
-    check(name, rank, lambda: check_target(build_part({"type": name, **options}, TARGETS, facts), images, grid))
+
+    def run():
+        target = build_part({"type": name, **options}, TARGETS, facts)
+        decoder = ProjectionDecoder(24, 24, of="patches")  # whose average a target may ask for
+        facts["model_teacher"].attach(nn.ModuleDict({"encoder": encoder, "decoder": decoder}))
+        check_target(target, images, grid)
+
+    check(name, rank, run)
 
 
 @RANKS

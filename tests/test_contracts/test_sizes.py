@@ -56,6 +56,7 @@ def run(registry, part):
     if registry is TARGETS:
         return part(images, plan).float()
     seen = plan.num_keep if "visible" in part.reads else 16
+    seen = plan.ids_predict.shape[1] - 1 if "predicted" in part.reads else seen  # has no prefix
     tokens = [torch.randn(2, 1 + seen, 16) for _ in getattr(part, "layers", None) or [None]]
     memory = {"memory": torch.randn(2, 17, 16)} if getattr(part, "takes_memory", False) else {}
     return part(tokens if getattr(part, "layers", None) else tokens[0], plan, **memory)

@@ -169,7 +169,7 @@ def test_a_rank_that_does_not_fit_is_told():
     assert VisionTransformer(16, (2, 8, 8), **SMALL).grid == (8, 2, 2)
     with pytest.raises(UsageError, match="on 2 axes need heads of at least 4 channels, but they have 2"):
         encoder_of(pos_embed="rotary", num_heads=12)
-    with pytest.raises(UsageError, match="pos_embed is 'sine', but must be one of 'sincos', 'learned', 'flat'"):
+    with pytest.raises(UsageError, match="pos_embed is 'sine', but must be one of 'sincos', 'sincos_rows', "):
         encoder_of(pos_embed="sine")
 
 

@@ -36,6 +36,7 @@ NEEDED = {
         {"stems": {"image": {"type": "PatchStem", "img_size": (16, 24), "patch_size": (8, 4)}}, "pre_norm": True}
     ],
     "PredictorDecoder": [{"qkv_bias": "qv"}],
+    "BranchDecoder": [{"depth": 1, "main_decoder": build_part(INNER, DECODERS, {**SIZES, **FACTS})}],
     "CrossViewDecoder": [{}, {"post_norm": True, "memory_norm": True, "pos_embed": "rotary"}],
     "ScaledDecoder": [{"scale": scale} for scale in (0.5, 1, 2, 4)],
     "ClassBottleneckDecoder": [{"num_heads": 2, "early_layer": 1}],
@@ -74,6 +75,7 @@ def inputs_of(part):
         return images.requires_grad_(), plan_of(part.grid)
     plan = plan_of(FACTS["grid"])
     tokens = plan.num_keep if "visible" in part.reads else prod(plan.grid)
+    tokens = plan.ids_predict.shape[1] - 1 if "predicted" in part.reads else tokens  # has no prefix
     layers = getattr(part, "layers", None)
     levels = [torch.randn(3, 1 + tokens, 24, generator=generator).requires_grad_() for _ in layers or [None]]
     memory = [torch.randn(3, 13, 24, generator=generator)] if getattr(part, "takes_memory", False) else []
@@ -84,7 +86,8 @@ def run(part, *inputs):
     """Return the output of a part, and the gradients of its inputs and parameters."""
     first = inputs[0]
     leaves = [*([first] if isinstance(first, torch.Tensor) else first)]
-    leaves += [parameter for parameter in part.parameters() if parameter.requires_grad]
+    own = [(name, parameter) for name, parameter in part.named_parameters() if parameter.requires_grad]
+    leaves += [parameter for name, parameter in own if not name.endswith("norm_k.bias")]  # adds alike to all scores
     out = part(*inputs)
     weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(3))
     return [out, *torch.autograd.grad((out.float() * weight).sum(), leaves, allow_unused=True)]

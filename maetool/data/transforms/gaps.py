@@ -1,10 +1,9 @@
 """Patches with gaps between them."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
+from maetool.annotations import Size
 from maetool.errors import UsageError
 from maetool.registry import TRANSFORMS
 
@@ -30,7 +29,7 @@ class GappedPatches:
 
     draws_by_torch_alone = True
 
-    def __init__(self, patch_size: int | Sequence[int], size: int | Sequence[int]) -> None:
+    def __init__(self, patch_size: Size, size: Size) -> None:
         self.patch_size, self.size = size_of(patch_size), size_of(size)
         if any(side % patch for side, patch in zip(self.size, self.patch_size, strict=True)):
             raise UsageError(f"size is {size!r}, which does not divide into patches of {patch_size!r} pixels.")

@@ -205,7 +205,7 @@ def fuse(optimizer: torch.optim.Optimizer) -> None:
             step = optimizer.state.get(parameter, {}).get("step")
             if step is not None:
                 optimizer.state[parameter]["step"] = torch.as_tensor(step, dtype=torch.float32).to(parameter.device)
-    optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
+    vars(optimizer)["_step_supports_amp_scaling"] = True
 
 
 def waits_at_reads(parameters: Sequence[Tensor]) -> bool:
