@@ -17,7 +17,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a checkpoint of pretraining, of a classifier or of an exported encoder")
     parser.add_argument("--data", metavar="FOLDER", required=True, help="your labelled images")
-    parser.add_argument("--untrained", action="store_true", help="also measure the encoder with random weights")
+    untrained = "also measure the encoder with random weights (default: yes)"
+    parser.add_argument("--untrained", action=argparse.BooleanOptionalAction, default=True, help=untrained)
+    labels = "fit on so many images, and on all of them (default: all)"
+    parser.add_argument("--labels", type=number_or_all, nargs="+", default=[None], metavar="N|all", help=labels)
+    draws = "how often the images are drawn, for the spread (default: %(default)s)"
+    parser.add_argument("--draws", type=positive, default=10, help=draws)
+    parser.add_argument("--targets", nargs="+", default=[], metavar="COLUMN", help="columns of numbers to predict")
     parser.add_argument("--limit", type=positive, help="use at most this many images of each part, evenly spaced")
     parser.add_argument("--k", type=positive, default=20, help="number of neighbours (default: %(default)s)")
     parser.add_argument("--pool", choices=["mean", "cls"], help="features, see `maetool extract_features`")
@@ -32,6 +38,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def number_or_all(text: str) -> int | None:
+    """Return the number of labels in `text`, or None for "all"."""
+    return None if text == "all" else positive(text)
+
+
 def main() -> None:
     """Extract the features of both parts, measure, print a table."""
     args = parse_args()
@@ -39,7 +50,7 @@ def main() -> None:
     from maetool.config.user_data import places
     from maetool.ops.geometry import to_size
     from maetool.pretrained.frozen import load_frozen
-    from maetool.pretrained.quick_eval import QuickEvaluation, to_text
+    from maetool.pretrained.quick_eval import UNTRAINED, QuickEvaluation, judged_by, to_text, with_spreads
     from maetool.pretrained.reading import reading_of
     from maetool.writing import check_file, write_text
 
@@ -48,13 +59,19 @@ def main() -> None:
     cfg = load_config(args.config) if args.config else None
     models = {"": load_frozen(args.checkpoint, cfg)}
     if args.untrained:
-        models["untrained, "] = load_frozen(args.checkpoint, cfg, trained=False)
+        models[UNTRAINED] = load_frozen(args.checkpoint, cfg, trained=False)
     chosen = {"limit": args.limit, "max_pixels": args.max_pixels}
+    chosen["targets"] = args.targets
     chosen = {name: value for name, value in chosen.items() if value} | reading_of(args.checkpoint, args.exif)
     train, val = ({**place, **chosen} for place in places(args.data, True))
     sizes = [to_size(side, "--img-size") for side in args.img_size]
-    evaluation = QuickEvaluation(train, val, args.pool, args.k, args.batch_size, args.workers, sizes)
+    labels = list(dict.fromkeys(args.labels))
+    evaluation = QuickEvaluation(
+        train, val, args.pool, args.k, args.batch_size, args.workers, sizes, labels, args.draws
+    )
     results = evaluation.run(models)
-    print(f"\n{evaluation.describe()}\n\n{to_text(results)}")
+    print(f"\n{evaluation.describe()}\n\n{to_text(results, evaluation.spreads)}\n")
+    print(f"The linear probe of the features, by {judged_by(results)}:")
+    print("\n".join(evaluation.verdicts()))
     if args.json:
-        write_text(args.json, json.dumps(results, indent=2) + "\n")
+        write_text(args.json, json.dumps(with_spreads(results, evaluation.spreads), indent=2) + "\n")

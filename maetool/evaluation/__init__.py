@@ -5,7 +5,7 @@ from maetool._lazy import lazily
 _PLACES = {
     "base": ("BaseEvaluator", "EvaluationData"),
     "classes": ("ClassificationEvaluator", "ClassificationValLoop"),
-    "features": ("Features", "collect_features", "pixel_features", "token_features"),
+    "features": ("Features", "collect_features", "hog_features", "pixel_features", "token_features"),
     "knn": ("knn_accuracy", "knn_predict", "knn_scores"),
     "loop": ("KnnValLoop", "PretrainValLoop", "ValLoop"),
     "losses": ("LossEvaluator",),

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .metrics import Predictions, summarise
+from .metrics import Predictions, average_precisions, summarise
 from .on_features import KnnEvaluator, LinearProbeEvaluator
 
-_REPORTED = ("top1", "mean_class_accuracy", "mean_average_precision", "mean_auroc")
+_REPORTED = ("top1", "mean_class_accuracy", "mean_auroc", "mean_average_precision", "macro_f1")
 
 
 def evaluate_features(
@@ -24,7 +25,7 @@ def evaluate_features(
     """
     evaluators = {"kNN": KnnEvaluator(k=k), "linear probe": LinearProbeEvaluator()}
     scores = {title: each.scores(bank[name], bank["label"], query[name]) for title, each in evaluators.items()}
-    return {title: _metrics(values, query, classes) for title, values in scores.items()}
+    return {title: class_metrics(values, query, classes) for title, values in scores.items()}
 
 
 def evaluate_guess(bank: Mapping[str, Tensor], query: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, float]:
@@ -37,13 +38,24 @@ def evaluate_guess(bank: Mapping[str, Tensor], query: Mapping[str, Tensor], clas
     """
     labels = bank["label"]
     shares = labels.nanmean(dim=0) if labels.ndim == 2 else labels.bincount(minlength=len(classes)) / len(labels)
-    return _metrics(shares.expand(len(query["label"]), -1), query, classes)
+    return class_metrics(shares.expand(len(query["label"]), -1), query, classes)
 
 
-def _metrics(scores: Tensor, query: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, float]:
-    # The last classes may have no image in the bank.
+def class_metrics(scores: Tensor, query: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, float]:
+    """Return the metrics in percent of scores.
+
+    Args:
+        scores: (N, K), or with fewer columns where the last classes have no image in the bank.
+        query: `label` and `index` of the images.
+        classes: names of the K classes.
+    """
     filled = torch.cat(
         [scores, scores.new_full((len(scores), len(classes) - scores.shape[1]), scores.min().item())], dim=1
     )
-    metrics = summarise(Predictions(filled, query["label"], list(classes), query["index"]))
-    return {name: value for name, value in metrics.items() if name in _REPORTED}
+    predictions = Predictions(filled, query["label"], list(classes), query["index"])
+    metrics = summarise(predictions)
+    if "mean_auroc" in metrics:  # of one class alone there is no precision either
+        precisions = average_precisions(predictions)
+        known = precisions[~np.isnan(precisions)]
+        metrics["mean_average_precision"] = float(known.mean()) * 100 if len(known) else float("nan")
+    return {name: metrics[name] for name in _REPORTED if name in metrics}

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from maetool.data.datasets.broken_files import own_samples
 from maetool.errors import UsageError
+from maetool.ops.hog import gradients, orientation_histograms
 from maetool.protocols import ModelLike
 
 Features = Callable[[ModelLike, Any], Tensor]
@@ -56,6 +57,21 @@ def pixel_features(model: ModelLike, images: Any) -> Tensor:
 
 
 @torch.no_grad()
+def hog_features(model: ModelLike, images: Tensor) -> Tensor:
+    """Return histograms of oriented gradients of images (B, C, H, W), in about 8 x 8 cells, (B, C * 9 * cells).
+
+    They are the baseline of what was known before networks learned features.
+
+    Args:
+        model: not used.
+        images: the images; rows and columns beyond the last full cell are left out.
+    """
+    cell = [max(1, side // 8) for side in images.shape[2:]]
+    height, width = (side // each * each for side, each in zip(images.shape[2:], cell, strict=True))
+    padded = functional.pad(images.float()[..., :height, :width], (1, 1, 1, 1), mode="replicate")
+    return orientation_histograms(*gradients(padded), padded.new_ones(()), 9, cell).flatten(1)
+
+
 def collect_features(model: ModelLike, loader: Iterable[Any], features: Mapping[str, Features]) -> dict[str, Tensor]:
     """Return the features of all samples of a loader, of all processes, on the CPU, in the order of the dataset.
 

@@ -8,7 +8,7 @@ from maetool.config.user_data import places
 from maetool.data import ShapesDataset
 from maetool.errors import UsageError
 from maetool.pretrained.frozen import FrozenEncoder
-from maetool.pretrained.quick_eval import QuickEvaluation, to_text
+from maetool.pretrained.quick_eval import UNTRAINED, QuickEvaluation, judged_by, to_text, with_spreads
 from maetool.testing import tiny_model
 
 
@@ -63,7 +63,7 @@ def test_several_labels(folder, model):
     found, _ = evaluate(folder / "labels.csv", model)
     assert found["linear probe"]["mean_average_precision"] > 75
     assert found["guess from the shares of the classes"]["mean_auroc"] == pytest.approx(50)
-    assert list(found["kNN"]) == ["mean_average_precision", "mean_auroc"]
+    assert list(found["kNN"]) == ["mean_auroc", "mean_average_precision", "macro_f1"]
 
 
 def test_classes_are_matched_by_name(folder, model):
@@ -111,3 +111,33 @@ def test_at_other_sizes_what_was_learned_at_the_encoders(folder, model):
     for title in ("kNN", "linear probe"):
         assert found[f"{title} at 16x32"] == found[title]
         assert found[f"{title} at 24x48"]["top1"] > 50
+
+
+def test_few_labels_beside_all_baselines(folder, model):
+    evaluation = QuickEvaluation(*places(folder, True), batch_size=16, workers=0, labels=[6, None], draws=3)
+    found = evaluation.run({"": model, UNTRAINED: model})
+    titles = ["linear probe", "linear probe on pixels", "linear probe on HOG", "untrained, linear probe"]
+    assert {f"{title}{number}" for title in titles for number in ("", ", 6 labels")} <= found.keys()
+    assert found["linear probe"]["mean_auroc"] >= found["linear probe, 6 labels"]["mean_auroc"]
+    few, every = evaluation.verdicts()
+    assert few.startswith("With 6 labels: ") and every.startswith("With all labels: ")
+    for sentence in (few, every):
+        assert "not clearly better than the untrained encoder (+0.0 points, spread 0.0); " in sentence
+        assert " than raw pixels" in sentence and " than HOG" in sentence
+    assert " +-" in to_text(found, evaluation.spreads) and judged_by(found) == "mean AUROC"
+    assert with_spreads(found, evaluation.spreads)["kNN, 6 labels"]["top1_spread"] >= 0
+    assert evaluate(folder, model)[0]["linear probe"] == found["linear probe"]
+    with pytest.raises(UsageError, match="draws is 1, but must be at least 2"):
+        evaluate(folder, model, draws=1)
+
+
+def test_numbers_to_predict(folder, model):
+    images = sorted(folder.rglob("*.png"))
+    lines = [f"{path.relative_to(folder)},{path.match('red/*') * 10 + 5}.5" for path in images]
+    (folder / "numbers.csv").write_text("\n".join(["path,size", *lines]) + "\n")
+    train, val = ({**place, "targets": ["size"]} for place in places(folder / "numbers.csv", True))
+    evaluation = QuickEvaluation(train, val, batch_size=16, workers=0, labels=[20, None], draws=2)
+    found = evaluation.run({"": model})
+    assert found["guess of the mean"]["r2"] <= 0 < 0.8 < found["linear probe"]["r2"]
+    assert "%" not in to_text(found, evaluation.spreads) and judged_by(found) == "R2"
+    assert "48 images with numbers" in evaluation.describe()

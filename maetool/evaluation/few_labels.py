@@ -1,0 +1,233 @@
+"""What features are worth with few labels: metrics of several draws of the labelled images, and their spread."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maetool.errors import UsageError
+
+from .feature_scores import class_metrics
+from .knn import knn_scores
+from .linear_probe import linear_probe_scores
+from .regression import errors_of
+
+HEADLINES = ("mean_auroc", "mean_class_accuracy", "r2")  # the first that was measured decides a comparison
+_CLEAR = 2.0  # spreads
+Arrays = Mapping[str, Tensor]
+Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class Task(Protocol):
+    """What is predicted from features.
+
+    Attributes:
+        predictors: functions of (bank (M, D), labels, query (N, D)) that return predictions, by title.
+    """
+
+    predictors: Mapping[str, Predictor]
+
+    def metrics(self, predicted: Tensor, query: Arrays) -> dict[str, float]:
+        """Return the metrics of predictions.
+
+        Args:
+            predicted: (N, K), what a predictor returned.
+            query: `label` and `index` of the N images.
+        """
+        ...
+
+    def guess(self, bank: Arrays) -> Tensor:
+        """Return the best prediction (K,) that is the same for all images.
+
+        Args:
+            bank: `label` of the images to fit on.
+        """
+        ...
+
+
+class ClassTask:
+    """Classes: kNN and logistic regression; metrics in percent.
+
+    Args:
+        classes: names of the K classes.
+        k: number of neighbours.
+    """
+
+    def __init__(self, classes: Sequence[str], k: int = 20) -> None:
+        self.classes = list(classes)
+        self.predictors: Mapping[str, Predictor] = {
+            "kNN": lambda bank, labels, query: knn_scores(bank, labels, query, k),
+            "linear probe": linear_probe_scores,
+        }
+
+    def metrics(self, predicted: Tensor, query: Arrays) -> dict[str, float]:
+        """Return the metrics of scores.
+
+        Args:
+            predicted: (N, K).
+            query: `label` and `index` of the N images.
+        """
+        return class_metrics(predicted, query, self.classes)
+
+    def guess(self, bank: Arrays) -> Tensor:
+        """Return the shares of the classes (K,).
+
+        Args:
+            bank: `label` of the images to fit on.
+        """
+        labels = bank["label"]
+        if labels.ndim == 2:
+            return labels.nanmean(dim=0)
+        return labels.bincount(minlength=len(self.classes)) / len(labels)
+
+
+class NumberTask:
+    """Numbers: the mean of the nearest neighbours, and ridge regression with the penalty that leave-one-out chooses.
+
+    The metrics are `r2`, `mae` and `rmse`, means over the numbers of an image.
+
+    Args:
+        k: number of neighbours.
+    """
+
+    def __init__(self, k: int = 20) -> None:
+        self.predictors: Mapping[str, Predictor] = {
+            "kNN": lambda bank, labels, query: knn_scores(bank, labels.float(), query, k),
+            "linear probe": _ridge,
+        }
+
+    def metrics(self, predicted: Tensor, query: Arrays) -> dict[str, float]:
+        """Return the errors of predictions.
+
+        Args:
+            predicted: (N, K).
+            query: `label` and `index` of the N images.
+        """
+        true, told = query["label"].double().numpy(), predicted.double().numpy()
+        each = [errors_of(true[:, i], told[:, i]) for i in range(true.shape[1])]
+        return {name: float(np.mean([errors[name] for errors in each])) for name in ("r2", "mae", "rmse")}
+
+    def guess(self, bank: Arrays) -> Tensor:
+        """Return the means (K,).
+
+        Args:
+            bank: `label` of the images to fit on.
+        """
+        return bank["label"].nanmean(dim=0)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The metrics of one way to predict.
+
+    Attributes:
+        values: means over the draws, of all images to predict.
+        draws: of each draw, of as many of these images, drawn with replacement.
+    """
+
+    values: dict[str, float]
+    draws: list[dict[str, float]]
+
+    def spread(self, name: str) -> float:
+        """Return the standard deviation of the metric `name` over the draws, an estimate of its standard error."""
+        return _deviation([draw.get(name, np.nan) for draw in self.draws])
+
+
+def judge(
+    task: Task, bank: Arrays, query: Arrays, name: str, labels: int | None = None, draws: int = 10
+) -> dict[str, Judgement]:
+    """Fit each predictor of a task on draws of the labelled images, and return what it is worth, by its title.
+
+    The draws depend on nothing but their number, so that features are compared on the same images.
+
+    Args:
+        task: what is predicted.
+        bank, query: results of `collect_features` on the images to fit on and those to predict.
+        name: of the features.
+        labels: how many images to fit on in each draw; None for all.
+        draws: number of draws, at least 2; of all labels there is one fit, and the images to predict are drawn.
+    """
+    judged: dict[str, Judgement] = {}
+    for title, predictor in task.predictors.items():
+        values, drawn, predicted = [], [], torch.zeros(0)
+        for number in range(draws):
+            generator = torch.Generator().manual_seed(number)
+            if labels is not None or not number:
+                chosen = draw_labels(bank["label"], labels, generator)
+                predicted = predictor(bank[name][chosen], bank["label"][chosen], query[name])
+                values.append(task.metrics(predicted, query))
+            again = torch.randint(len(predicted), (len(predicted),), generator=torch.Generator().manual_seed(number))
+            asked = {key: query[key][again] for key in ("label", "index")}
+            drawn.append(task.metrics(predicted[again], asked))
+        means = {key: float(np.mean([each.get(key, np.nan) for each in values])) for key in values[0]}
+        judged[title] = Judgement(means, drawn)
+    return judged
+
+
+def draw_labels(labels: Tensor, number: int | None, generator: torch.Generator) -> Tensor:
+    """Return the indices of images to fit on: one of each class, and the others at random.
+
+    Args:
+        labels: int64 (M,), or float (M, K) for several labels or numbers, of which any are drawn.
+        number: how many, at most M; None for all.
+        generator: of the random numbers.
+
+    Raises:
+        UsageError: fewer than there are classes, or fewer than 2.
+    """
+    if number is None:
+        return torch.arange(len(labels))
+    order = torch.randperm(len(labels), generator=generator)
+    first = [int((labels[order] == label).nonzero()[0]) for label in labels.unique()] if labels.ndim == 1 else []
+    if number < max(2, len(first)):
+        raise UsageError(f"--labels got {number}, but must be at least {max(2, len(first))}, one for each class.")
+    if number > len(labels):
+        raise UsageError(f"--labels got {number}, but there are {len(labels)} images to fit on: use fewer, or `all`.")
+    rest = torch.ones(len(order), dtype=torch.bool)
+    rest[first] = False
+    return torch.cat([order[first], order[rest]])[:number]
+
+
+def verdict(own: Judgement, other: Judgement, called: str) -> str:
+    """Return a sentence that says whether one way to predict is better than another, beyond the spread.
+
+    Args:
+        own: what is judged.
+        other: what it is compared with, on the same draws.
+        called: name of the other.
+    """
+    name = next((name for name in HEADLINES if np.isfinite(own.values.get(name, np.nan))), None)
+    if name is None:
+        return f"nothing to compare with {called}, because all images to predict are alike"
+    gain = own.values[name] - other.values[name]
+    pairs = zip(own.draws, other.draws, strict=True)
+    spread = _deviation([a.get(name, np.nan) - b.get(name, np.nan) for a, b in pairs])
+    size, noise = (f"{value:.2f}" if name == "r2" else f"{value:.1f}" for value in (abs(gain), spread))
+    points = "" if name == "r2" else " points"
+    if abs(gain) > _CLEAR * spread:
+        return f"{'better' if gain > 0 else 'worse'} than {called} by {size}{points}, spread {noise}"
+    return f"not clearly better than {called} ({'+' if gain >= 0 else '-'}{size}{points}, spread {noise})"
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation of the values that are defined; nan of fewer than two."""
+    known = np.asarray(values)[np.isfinite(values)]
+    return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+
+
+def _ridge(bank: Tensor, labels: Tensor, query: Tensor) -> Tensor:
+    """Return the predictions (N, K) of ridge regression on standardised features."""
+    from sklearn.linear_model import RidgeCV
+
+    mean, std = bank.double().mean(dim=0), bank.double().std(dim=0)
+    std = std.clamp(min=0.01 * std.mean().item() + 1e-9)  # a feature that hardly varies here may vary in the query
+    known_images, asked = ((each.double() - mean) / std for each in (bank, query))
+    columns = []
+    for column in labels.double().numpy().T:
+        known = ~np.isnan(column)
+        ridge = RidgeCV(np.logspace(-2, 5, 15)).fit(known_images.numpy()[known], column[known])
+        columns.append(ridge.predict(asked.numpy()))
+    return torch.from_numpy(np.stack(columns, axis=1))

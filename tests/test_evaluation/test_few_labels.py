@@ -1,0 +1,109 @@
+"""What features are worth with few labels: draws, spreads and sentences."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics
+
+from maetool.errors import UsageError
+from maetool.evaluation import hog_features
+from maetool.evaluation.few_labels import ClassTask, Judgement, NumberTask, draw_labels, judge, verdict
+from maetool.evaluation.linear_probe import linear_probe_scores
+
+
+def sets(number=200, several=False):
+    """Return features of which `good` tells the label and `bad` does not."""
+    generator = torch.Generator().manual_seed(3)
+    label = torch.arange(number) % 3
+    good = 2 * torch.nn.functional.one_hot(label, 3) + torch.randn(number, 3, generator=generator)
+    bad = torch.randn(number, 3, generator=generator)
+    label = torch.nn.functional.one_hot(label, 3).float() if several else label
+    arrays = {"good": good, "bad": bad, "label": label, "index": torch.arange(number)}
+    half = number // 2
+    return ({name: each[:half] for name, each in arrays.items()}, {name: each[half:] for name, each in arrays.items()})
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_metrics_are_those_of_scikit_learn(several):
+    bank, query = sets(several=several)
+    values = judge(ClassTask("abc"), bank, query, "good", draws=2)["linear probe"].values
+    logits = linear_probe_scores(bank["good"], bank["label"], query["good"])
+    scores = (logits.sigmoid() if several else logits.softmax(dim=1)).numpy()
+    truth = query["label"].numpy() if several else np.eye(3)[query["label"].numpy()]
+    assert values["mean_auroc"] == pytest.approx(metrics.roc_auc_score(truth, scores) * 100)
+    assert values["mean_average_precision"] == pytest.approx(metrics.average_precision_score(truth, scores) * 100)
+    decided = scores > 0.5 if several else np.eye(3)[scores.argmax(axis=1)]
+    assert values["macro_f1"] == pytest.approx(metrics.f1_score(truth, decided, average="macro") * 100)
+    if not several:
+        told = scores.argmax(axis=1)
+        expected = metrics.balanced_accuracy_score(query["label"], told) * 100
+        assert values["mean_class_accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("labels", [12, None])
+@pytest.mark.parametrize("several", [False, True])
+def test_draws_tell_what_is_better(labels, several):
+    bank, query = sets(several=several)
+    good, bad = (judge(ClassTask("abc"), bank, query, name, labels, 6)["linear probe"] for name in ("good", "bad"))
+    assert verdict(good, bad, "noise").startswith("better than noise by ")
+    assert verdict(bad, good, "the good").startswith("worse than the good by ")
+    assert verdict(good, good, "itself") == "not clearly better than itself (+0.0 points, spread 0.0)"
+    assert len(good.draws) == 6 and 0.3 < good.spread("mean_auroc") < 10
+    again = judge(ClassTask("abc"), bank, query, "good", labels, 6)["linear probe"]
+    assert again == good  # a verdict does not change from run to run
+
+
+def test_a_small_gain_is_not_clear():
+    own = Judgement({"mean_auroc": 71.0}, [{"mean_auroc": 71.0 + noise} for noise in (-1, 0, 1)])
+    other = Judgement({"mean_auroc": 70.0}, [{"mean_auroc": 70.0}] * 3)
+    assert verdict(own, other, "the untrained encoder") == (
+        "not clearly better than the untrained encoder (+1.0 points, spread 1.0)"
+    )
+    own.values["mean_auroc"] = 73.4
+    assert verdict(own, other, "x") == "better than x by 3.4 points, spread 1.0"
+
+
+def test_images_of_one_class_cannot_be_compared():
+    nothing = Judgement({"r2": math.nan}, [{"r2": math.nan}] * 2)
+    assert verdict(nothing, nothing, "x").startswith("nothing to compare with x")
+
+
+def test_every_draw_has_every_class_and_no_image_twice():
+    labels = torch.tensor([0] * 50 + [1] * 2 + [2] * 30)
+    drawn = [draw_labels(labels, 5, torch.Generator().manual_seed(seed)).tolist() for seed in range(20)]
+    assert all(len(set(each)) == 5 and set(labels[each].tolist()) == {0, 1, 2} for each in drawn)
+    assert len({tuple(sorted(each)) for each in drawn}) > 15
+    assert sorted(draw_labels(labels, 82, torch.Generator()).tolist()) == list(range(82))
+    assert draw_labels(labels, None, torch.Generator()).tolist() == list(range(82))
+    for number, sentence in ((2, "must be at least 3, one for each class"), (83, "there are 82 images to fit on")):
+        with pytest.raises(UsageError, match=sentence):
+            draw_labels(labels, number, torch.Generator())
+
+
+@pytest.mark.parametrize("labels", [30, None])
+def test_numbers(labels):
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(120, 4, generator=generator)
+    numbers = torch.stack([features[:, 0] * 3 + 5, features[:, 1] - features[:, 2]], dim=1)
+    numbers[3, 1] = math.nan  # unknown
+    arrays = {"f": features, "noise": torch.randn(120, 4, generator=generator), "label": numbers}
+    arrays["index"] = torch.arange(120)
+    bank, query = {k: v[:80] for k, v in arrays.items()}, {k: v[80:] for k, v in arrays.items()}
+    task = NumberTask(k=5)
+    told, noise = (judge(task, bank, query, name, labels) for name in ("f", "noise"))
+    assert told["linear probe"].values["r2"] > 0.99 > told["kNN"].values["r2"] > 0.3
+    guess = task.metrics(task.guess(bank).expand(40, 2), query)
+    assert -0.2 < guess["r2"] <= 0 and guess["rmse"] > guess["mae"] > 0.5
+    assert verdict(told["linear probe"], noise["linear probe"], "noise").startswith("better than noise by ")
+
+
+def test_hog_sees_orientation_and_no_brightness():
+    stripes = (torch.arange(32) // 2 % 2).float().expand(1, 3, 32, 32)
+    features = hog_features(None, torch.cat([stripes, stripes * 5 + 2, stripes.transpose(2, 3)]))
+    assert features.shape == (3, 3 * 9 * 64)
+    torch.testing.assert_close(features[0], features[1])
+    assert (features[0] - features[2]).norm() > 1
+    assert hog_features(None, torch.rand(2, 1, 21, 50)).shape == (2, 9 * 10 * 8)
+    assert hog_features(None, torch.rand(2, 1, 5, 3)).shape == (2, 9 * 5 * 3)
