@@ -72,3 +72,17 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     what = "do only part I of N, from 0, as one of N machines: 0/16 to 15/16; run again, it goes on"
     group.add_argument("--part", metavar="I/N", help=what)
     group.add_argument("--join", action="store_true", help="check and join the parts, with their other arguments")
+
+
+def add_pick(parser: argparse.ArgumentParser) -> None:
+    """Add `--key` and `--prefix`, None by default, which pick one of several models in a checkpoint.
+
+    Args:
+        parser: the command's parser.
+    """
+    parser.add_argument(
+        "--key", metavar="KEYS", help="where CHECKPOINT holds the weights, such as teacher or model_ema"
+    )
+    parser.add_argument(
+        "--prefix", metavar="NAMES", help="what the weights' names begin with, such as student.backbone."
+    )

@@ -2,7 +2,7 @@
 
 import argparse
 
-from maetool.arguments import positive
+from maetool.arguments import add_pick, positive
 from maetool.weights.formats.table import FORMATS
 
 INTERRUPTED = "Stopped; nothing was written."
@@ -21,6 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="a file of torch or safetensors, or a folder with one, of any format")
     parser.add_argument("--to", required=True, metavar="FORMAT", help="one of the formats above")
     parser.add_argument("--out", required=True, metavar="FILE", help=".pth or .safetensors")
+    add_pick(parser)
     parser.add_argument("--config", help="config of the encoder, if the checkpoint does not describe it")
     parser.add_argument("--num-heads", type=positive, help="attention heads, if the checkpoint does not record them")
     return parser.parse_args()
@@ -35,6 +36,6 @@ def main() -> None:
 
     out = check_file(args.out, "--out")
     section = load_config(args.config).model if args.config else None
-    conversion = convert(args.checkpoint, args.to, args.num_heads, section)
+    conversion = convert(args.checkpoint, args.to, args.num_heads, section, args.key, args.prefix)
     write_conversion(conversion, args.to, out)
     print(f"{args.out}: {conversion}")

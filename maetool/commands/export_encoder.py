@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from maetool.arguments import positive
+from maetool.arguments import add_pick, positive
 
 INTERRUPTED = "Stopped; nothing was written."
 
@@ -19,6 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a checkpoint of any format, see docs/checkpoints.md")
     parser.add_argument("--out", required=True, help="for example encoder.pth, encoder.safetensors or encoder.onnx")
+    add_pick(parser)
     parser.add_argument("--config", help="config of the encoder, if the checkpoint does not describe it")
     parser.add_argument("--num-heads", type=positive, help="attention heads, if the checkpoint does not record them")
     parser.add_argument(
@@ -40,17 +41,19 @@ def main() -> None:
     from maetool.pretrained.card import write_card
     from maetool.pretrained.encoder import load_encoder
     from maetool.pretrained.export import check_out, describe, encoder_of
+    from maetool.weights.pick import pick
     from maetool.weights.read import read_checkpoint
 
     out = check_out(args.out)
     _check_flags(args, out)
     section = load_config(args.config).model if args.config else None
-    state = read_checkpoint(args.checkpoint)
+    state = pick(read_checkpoint(args.checkpoint), args.checkpoint, args.key, args.prefix)
     img_size = args.img_size[0] if args.img_size and len(args.img_size) == 1 else args.img_size
     exported = encoder_of(state, args.checkpoint, args.num_heads, section, img_size)
     encoder = None
     if not args.logits and (img_size or out.suffix == ".onnx"):
-        encoder = load_encoder(args.checkpoint, args.config, args.num_heads, img_size)
+        picked = {"key": args.key, "prefix": args.prefix}
+        encoder = load_encoder(args.checkpoint, args.config, args.num_heads, img_size, **picked)
         exported |= {"state_dict": encoder.encoder.state_dict(), "meta": exported["meta"] | describe(encoder.section)}
     if out.suffix == ".onnx":
         print(_write_graph(args, out, encoder, exported["meta"]))

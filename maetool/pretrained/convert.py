@@ -8,6 +8,7 @@ from maetool.errors import UsageError
 from maetool.metadata.provenance import versions
 from maetool.weights.complete import named
 from maetool.weights.formats.table import FORMATS, left_out, recognise
+from maetool.weights.pick import pick
 from maetool.weights.read import named_weights, read_checkpoint, weights_of
 
 from .export import describe, write_weights
@@ -37,7 +38,14 @@ class Conversion:
         return f"{self.tensors} tensors of {self.source} converted{'; ' if lost else ', none left out'}{lost}."
 
 
-def convert(path: str | Path, to: str, num_heads: int | None = None, section: Any = None) -> Conversion:
+def convert(
+    path: str | Path,
+    to: str,
+    num_heads: int | None = None,
+    section: Any = None,
+    key: str | None = None,
+    prefix: str | None = None,
+) -> Conversion:
     """Convert a checkpoint of any known format to another one.
 
     Args:
@@ -45,6 +53,7 @@ def convert(path: str | Path, to: str, num_heads: int | None = None, section: An
         to: a name of `maetool.weights.formats.table.FORMATS`, or "maetool".
         num_heads: attention heads of the encoder, which weights do not determine.
         section: `encoder` and `data_preprocessor` of a config; None reads them from the checkpoint.
+        key, prefix: which of several models, see `maetool.weights.pick.pick`.
 
     Raises:
         UsageError: an unknown format, a file without a known format or with two models, an encoder that the other
@@ -52,7 +61,7 @@ def convert(path: str | Path, to: str, num_heads: int | None = None, section: An
     """
     if to not in (OURS, *FORMATS):
         raise UsageError(f"There is no format {to!r}: choose {OURS}, {', '.join(FORMATS)}.")
-    state = read_checkpoint(path)
+    state = pick(read_checkpoint(path), path, key, prefix)
     source = recognise(named_weights(state, path), str(path)) or OURS
     weights = weights_of(state, path)
     meta = {name: value for name, value in (state.get("meta") or {}).items() if name in ("cfg", "epoch", "versions")}

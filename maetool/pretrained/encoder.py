@@ -12,6 +12,7 @@ from maetool.config.load import load_config, takes, with_names
 from maetool.config.paths import names_config
 from maetool.errors import UsageError
 from maetool.registry import ENCODERS, MODELS
+from maetool.weights.pick import pick
 from maetool.weights.read import read_checkpoint, weights_of
 
 from .facts import requested_grid
@@ -29,6 +30,8 @@ def load_encoder(
     in_chans: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    key: str | None = None,
+    prefix: str | None = None,
 ) -> FrozenEncoder:
     """Load an encoder that turns normalised images (B, C, H, W) into tokens (B, T + L, D).
 
@@ -46,23 +49,27 @@ def load_encoder(
         in_chans: another number of channels; the kernel is adapted (`maetool.ops.kernel.adapt_channels`).
         mean: means of the channels, instead of the checkpoint's; in the units of the stored values.
         std: standard deviations of the channels, likewise.
+        key: keys that lead to the weights in a checkpoint of several models, such as "teacher" or "model_ema".
+        prefix: what the names of the weights begin with there, such as "student.backbone."
 
     Raises:
         UsageError: a file that cannot be read, has no known format, or holds an encoder other than the config's.
     """
     path, cfg = _path_and_config(source, config)
+    state = None if path is None else pick(read_checkpoint(path), path, key, prefix)
     if cfg is None:
-        assert path is not None, "there is a checkpoint or a config"
-        section, stored = _described(path, num_heads, img_size, patch_size)
+        assert path is not None and state is not None, "there is a checkpoint or a config"
+        section = _described(state, path, num_heads, img_size, patch_size)
     else:
-        section, stored = cfg.model, None
+        section = cfg.model
     section = ConfigDict({name: deepcopy(section[name]) for name in _PARTS if name in section})
     arguments = {"num_heads": num_heads, "img_size": img_size, "patch_size": patch_size, "in_chans": in_chans}
     section.encoder.update({name: value for name, value in arguments.items() if value is not None})
     section.setdefault("data_preprocessor", {"type": "ImagePreprocessor"})
     _normalise_with(section.data_preprocessor, {"mean": mean, "std": std})
     asked = {"channels": in_chans, "patch_size": patch_size}
-    return build_frozen(section, path, [name for name, value in asked.items() if value is not None], stored)
+    adapt = [name for name, value in asked.items() if value is not None]
+    return build_frozen(section, path, adapt, state, is_stored=cfg is None)
 
 
 def _path_and_config(source: str | Path | Config, config: str | Path | None) -> tuple[str | Path | None, Config | None]:
@@ -83,15 +90,14 @@ def _path_and_config(source: str | Path | Config, config: str | Path | None) -> 
 
 
 def _described(
-    path: str | Path, num_heads: int | None, img_size: Any, patch_size: Any
-) -> tuple[ConfigDict, dict[str, Any]]:
-    """Return the encoder's description in a checkpoint, and its complete content."""
-    state = read_checkpoint(path)
+    state: Mapping[str, Any], path: str | Path, num_heads: int | None, img_size: Any, patch_size: Any
+) -> ConfigDict:
+    """Return the encoder's description in a checkpoint."""
     weights = weights_of(state, path)
     section = section_of(state, weights, path, num_heads, requested_grid(weights, img_size, patch_size))
     if "encoder.norm.weight" not in weights and takes(section.encoder, ENCODERS, "final_norm"):
         section.encoder.final_norm = False  # a classifier that normalises after pooling has no norm here
-    return section, state
+    return section
 
 
 def _normalise_with(preprocessor: Any, statistics: Mapping[str, Any]) -> None:

@@ -84,14 +84,15 @@ def load_frozen(path: str | Path, cfg: Config | None = None, trained: bool = Tru
         check_as_trained(model, state.get("meta"), path)
         load_weights(model, weights, path)
         return model.requires_grad_(False).eval()
-    return build_frozen(section, path if trained else None, stored=None if cfg is not None else state)
+    return build_frozen(section, path if trained else None, state=state, is_stored=cfg is None)
 
 
 def build_frozen(
     section: Mapping[str, Any],
     path: str | Path | None = None,
     adapt: Collection[str] = (),
-    stored: Mapping[str, Any] | None = None,
+    state: Mapping[str, Any] | None = None,
+    is_stored: bool = False,
 ) -> FrozenEncoder:
     """Build the encoder of a config section, load the weights of a checkpoint, and log what was loaded.
 
@@ -99,13 +100,13 @@ def build_frozen(
         section: `encoder` and `data_preprocessor`.
         path: the checkpoint; None leaves the weights random, the same at every call.
         adapt: see `load_initial`.
-        stored: the content of the checkpoint that describes the encoder, which is not trusted; None if the section is
-            from the user's config.
+        state: the content of the checkpoint; None reads it.
+        is_stored: whether the section is from the checkpoint, which is not trusted, and not from the user's config.
     """
     build: Callable[..., Any] = Registry.build
-    if stored is not None:
+    if is_stored and state is not None:
         source = path or "The checkpoint"
-        weights = weights_of(stored, source)
+        weights = weights_of(state, source)
         build = lambda registry, part, **facts: build_trusted(part, registry, weights, source, **facts)  # noqa: E731
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -114,7 +115,7 @@ def build_frozen(
     preprocessor = build(MODELS, preprocessor, default_args=channels_of(encoder))
     model = FrozenEncoder(encoder, preprocessor, section)
     if path is not None:
-        report = load_initial(model, path, adapt=adapt, state=stored)
+        report = load_initial(model, path, adapt=adapt, state=state)
         print_log(f"{path}: {report}", logger="current")
     return model
 

@@ -64,7 +64,7 @@ def _inside(path: Path) -> str:
 
 
 def is_index(path: Path) -> bool:
-    """Return whether a file is the index of weights in shards."""
+    """Return whether the file `path` is the index of weights in shards."""
     return path.name.endswith(_INDEX)
 
 

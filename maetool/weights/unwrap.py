@@ -81,15 +81,15 @@ def unwrap(state: State, source: Any) -> dict[str, Tensor]:
     Raises:
         UsageError: it contains no weights, or those of several models.
     """
-    place, of_runner = _place(state, source), "meta" in state
-    content = _at(state, place)
-    weights = {name: value for name, value in content.items() if _is_weight(name, value)}
+    place, of_runner = place_of(state, source), "meta" in state
+    content = at(state, place)
+    weights = {name: value for name, value in content.items() if is_weight(name, value)}
     if lost := [name for name, value in content.items() if isinstance(value, Inert) and "." in str(name)]:
         raise UsageError(
             f"{source} holds {len(lost)} weights as objects of other classes than torch's tensors ({lost[0]}): save "
             "them as plain tensors, or as safetensors."
         )
-    beside = [] if of_runner else [_counted(state, each) for each in _sets(state, ()) if each != place]
+    beside = [] if of_runner else [_counted(state, each) for each in sets_in(state) if each != place]
     if len(place) > 1 or beside:
         left_out = f"; left out: {', '.join(beside)}" if beside else ""
         say(f"{source}: the weights are those in {'.'.join(place) or 'the file itself'}{left_out}.")
@@ -97,11 +97,19 @@ def unwrap(state: State, source: Any) -> dict[str, Tensor]:
     return weights if of_runner else _without_prefix(weights, source)
 
 
-def _place(state: State, source: Any) -> tuple[str, ...]:
-    """Return the keys that lead to the weights; no keys if the file is the state dict."""
+def place_of(state: State, source: Any) -> tuple[str, ...]:
+    """Return the keys that lead to the weights of a checkpoint; no keys if it is the state dict.
+
+    Args:
+        state: the content of the checkpoint.
+        source: its file, for messages.
+
+    Raises:
+        UsageError: there are none, or several sets without an indication which one to use.
+    """
     if "meta" in state and _holds_tensors(state.get("state_dict")):
         return ("state_dict",)  # whatever a runner stores beside its model's
-    sets = list(_sets(state, ()))
+    sets = list(sets_in(state))
     known = [place for place in sets if place and place[-1] in _PLACES]
     # What holds such a place holds counters beside it.
     inner = [place for place in known if not any(other[: len(place)] == place != other for other in known)]
@@ -109,41 +117,49 @@ def _place(state: State, source: Any) -> tuple[str, ...]:
     if not places:
         raise UsageError(f"{source} holds no weights (found {', '.join(map(str, state))}): pass a model's checkpoint.")
     if len(places) > 1 and "meta" not in state:
-        keys = "".join(f'["{key}"]' for key in places[0])
+        keys, joined = "".join(f'["{key}"]' for key in places[0]), ".".join(places[0])
         raise UsageError(
             f"{source} holds weights in {' and in '.join('.'.join(place) for place in places)}, so the choice is "
-            f"ambiguous: save the set that you want alone, torch.save(torch.load(PATH){keys}, NEW_PATH)."
+            f'ambiguous: pick one with load_encoder(key="{joined}") or convert_checkpoint --key {joined}, or save it '
+            f"alone, torch.save(torch.load(PATH){keys}, NEW_PATH)."
         )
     return places[0]
 
 
-def _sets(state: State, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the keys that lead to each mapping with tensors."""
+def sets_in(state: State, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the keys that lead to each mapping with tensors; those of optimisers and the like are passed over.
+
+    Args:
+        state: the content of a checkpoint, or of a part of it.
+        place: the keys that lead to that part.
+    """
     if _holds_tensors(state):
         yield place
     for key, value in state.items():
         inside = isinstance(key, str) and isinstance(value, Mapping) and len(place) < _DEEPEST
         if inside and not _NO_WEIGHTS.fullmatch(key):
-            yield from _sets(value, (*place, key))
+            yield from sets_in(value, (*place, key))
 
 
 def _counted(state: State, place: Sequence[str]) -> str:
-    number = sum(_is_weight(name, value) for name, value in _at(state, place).items())
+    number = sum(is_weight(name, value) for name, value in at(state, place).items())
     return f"{'.'.join(place) or 'the file itself'} ({number} tensors)"
 
 
-def _at(state: State, place: Sequence[str]) -> State:
+def at(state: State, place: Sequence[str]) -> State:
+    """Return the part of `state`, the content of a checkpoint, that the keys of `place` lead to."""
     for key in place:
         state = state[key]
     return state
 
 
-def _is_weight(name: Any, value: Any) -> bool:
+def is_weight(name: Any, value: Any) -> bool:
+    """Return whether `value` is a tensor of a model, and not a counter, by its `name`, beside an average of weights."""
     return isinstance(name, str) and isinstance(value, Tensor) and (name not in _COUNTERS or value.ndim > 0)
 
 
 def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(_is_weight(name, item) for name, item in value.items())
+    return isinstance(value, Mapping) and any(is_weight(name, item) for name, item in value.items())
 
 
 def _without_inserted(weights: Weights, source: Any, of_runner: bool) -> Weights:
@@ -198,9 +214,10 @@ def _without_prefix(weights: Weights, source: Any) -> Weights:
 def _two_models(prefixes: Sequence[str], source: Any) -> UsageError:
     first = prefixes[0]
     return UsageError(
-        f"{source} holds encoders under {' and under '.join(prefixes)}, so the choice is ambiguous: save the one that "
-        f'you want alone, with x as the dictionary of the weights: torch.save({{name.removeprefix("{first}"): value '
-        f'for name, value in x.items() if name.startswith("{first}")}}, NEW_PATH).'
+        f"{source} holds encoders under {' and under '.join(prefixes)}, so the choice is ambiguous: pick one with "
+        f'load_encoder(prefix="{first}") or convert_checkpoint --prefix {first}, or save it alone, with x as the '
+        f'dictionary of the weights: torch.save({{name.removeprefix("{first}"): value for name, value in x.items() '
+        f'if name.startswith("{first}")}}, NEW_PATH).'
     )
 
 
