@@ -147,7 +147,9 @@ def check_arguments(owner: str, names: Iterable[str], taken: Collection[str]) ->
     """
     for name in names:
         if name not in taken:
-            raise UsageError(f"{owner} has no argument `{name}`{_near(name, taken)}; it takes {', '.join(taken)}.")
+            near = _near(name, taken)
+            swapped = "; `_delete_=True` beside `type` leaves out what a base config sets for another part" * (not near)
+            raise UsageError(f"{owner} has no argument `{name}`{near}; it takes {', '.join(taken)}{swapped}.")
 
 
 def find_part(name: Any, registry: engine.Registry) -> Any:

@@ -62,6 +62,11 @@ def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
         (["param_scheduler.0.warmup_epochs=10"], r"warm-up takes 10 epochs of 10"),
         (["trian_cfg.max_epochs=3"], r"no `trian_cfg.max_epochs`; near names: train_cfg"),
         (["batch_size=8"], r"no `batch_size`; near names: train_dataloader.batch_size, val_dataloader.batch_size"),
+        (["lr=1e-3"], r"no `lr`; near names: base_lr"),
+        (
+            ["model.target.type=HOGTarget"],
+            r"no argument `norm_pix_loss`; it takes .*; `_delete_=True` beside `type` leaves",
+        ),
         (["masker.mask_ratio=0.5"], r"near names: model.masker.mask_ratio\.$"),
         (["train_dataloader.batchsize=8"], r"train_dataloader has no argument `batchsize` .did you mean `batch_size`"),
         (["train_dataloader.batch_size=0"], r"train_dataloader.batch_size is 0, but must be a whole number above 0"),

@@ -80,7 +80,7 @@ def test_of_a_prediction(call, checkpoint, folder, tmp_path):
     arguments = [CONFIG, checkpoint, image, "--out", out, "--cfg-options", *SMALL, "--max-pixels"]
     with pytest.raises(UsageError, match=r"more than max_pixels=1,599 allows.*\(--max-pixels of a tool\)"):
         call("predict", *arguments, 1599)
-    assert "Wrote 1 picture(s)" in call("predict", *arguments, 1600)
+    assert "Wrote 1 picture and predictions.json" in call("predict", *arguments, 1600)
 
 
 def test_of_the_validation_data_holds_for_a_prediction(repository, checkpoint, folder):

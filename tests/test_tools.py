@@ -147,7 +147,7 @@ def test_shapes_on_disk_are_segmented_and_told(repository, tmp_path):
     told = tool(
         repository, "tools/predict.py", run / "linear_vit-t_shapes.py", run / "epoch_2.pth", *images, "--out", tmp_path
     )
-    assert "Wrote 2 picture(s)" in fine(told)
+    assert "Wrote 2 pictures and predictions.json to" in fine(told)
     entries = json.loads((tmp_path / "predictions.json").read_text())
     assert [entry["image"] for entry in entries] == list(map(str, images))
     assert np.asarray(Image.open(tmp_path / "000_000000_classes.png")).shape == (24, 40)

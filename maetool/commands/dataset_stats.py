@@ -40,7 +40,7 @@ def main() -> None:
         check_file(args.broken, "--broken")
     files = open_source(args.data)
     indices = evenly_spaced(len(files), args.limit).tolist()
-    with tqdm(total=len(indices), unit="image", dynamic_ncols=True) as bar:
+    with tqdm(total=len(indices), unit="image", desc="images", dynamic_ncols=True, disable=None) as bar:
         workers, max_pixels = args.workers or usable_cores(), chosen_limit(args.max_pixels)
         statistics = measure(files, indices, args.in_chans, workers, bar.update, max_pixels)
     print(to_text(statistics, len(files)))

@@ -82,5 +82,5 @@ def _prepare(
     images = len(Job.of(source, target, recipe).images_of(part or Part(0, 1)))
     if not images:
         print(f"Part {part} has no images of {source}: there are fewer shards than parts; see --images-per-shard.")
-    with tqdm(total=images, unit="image", dynamic_ncols=True, desc=title) as bar:
+    with tqdm(total=images, unit="image", dynamic_ncols=True, desc=title, disable=None) as bar:
         return prepare(source, target, recipe, workers or usable_cores(), bar.update, max_pixels, part)

@@ -22,9 +22,10 @@ def main() -> None:
     """Print every value of a config with the place that sets it.
 
     Raises:
-        UsageError: there is nothing below --only.
+        UsageError: there is nothing below --only, or, after the values, what training would refuse.
     """
     args = parse_args()
+    from maetool.config.checks import check_config
     from maetool.config.load import load_for
     from maetool.config.origin import trace
     from maetool.errors import UsageError
@@ -32,13 +33,16 @@ def main() -> None:
     values = [row for row in trace(args.config, args.cfg_options, args.data) if _below(row[0], args.only)]
     if not values:
         raise UsageError(f"The config has no value below `{args.only}`: choose another --only, or leave it out.")
+    cfg = load_for(args.config, args.cfg_options, args.data)[0]
     if args.text:
-        print(load_for(args.config, args.cfg_options, args.data)[0].pretty_text)
+        print(cfg.pretty_text)
+        check_config(cfg)
         return
     rows = [(f"{name} = {value!r}", origin) for name, value, origin in values]
     width = min(70, max(len(left) for left, _ in rows))
     for left, origin in rows:
         print(f"{left:{width}}  # {origin}")
+    check_config(cfg)
 
 
 def _below(name: str, prefix: str) -> bool:

@@ -31,7 +31,8 @@ def near_names(name: str, cfg: Config, known: Collection[str]) -> str:
     first, *rest = name.split(".")
     places = {key[: key.index(first) + 1] for key in flatten(cfg) if first in key and key[0] in known}
     deeper = [name_of((*place, *rest)) for place in sorted(places, key=lambda place: (len(place), name_of(place)))]
-    near = deeper or difflib.get_close_matches(first, known)
+    parts = [key for key in sorted(known, key=len) if first in key.split("_")]  # lr in base_lr
+    near = deeper or difflib.get_close_matches(first, known) or parts
     return ", ".join(near[:_SHOWN]) or "none"
 
 

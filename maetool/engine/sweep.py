@@ -120,11 +120,15 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
             failed[run.name] = f"seed {run.seed} failed: {problem}"
             bar.write(f"{run.name}: {failed[run.name]}", file=sys.stderr)
 
-    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(planned), initial=len(planned) - len(waiting)) as bar:
+    with ThreadPoolExecutor(jobs) as pool, _bar(len(planned), len(waiting)) as bar:
         for run, _ in zip(waiting, pool.map(train, waiting), strict=True):
             bar.set_postfix_str(f"{run.name}, seed {run.seed}")
             bar.update()
     return failed
+
+
+def _bar(planned: int, waiting: int) -> tqdm:
+    return tqdm(total=planned, initial=planned - waiting, unit="run", dynamic_ncols=True, disable=None)
 
 
 def _refuse_hindered(waiting: Sequence[Run], rows: int) -> None:

@@ -13,6 +13,8 @@ from maetool.data.sources.base import Source
 
 from .pixels import Broken, Look, look_at, usual_channels
 
+_STACK = 16  # channels of an array, from which a stack of pictures is likelier than bands
+
 
 @dataclass
 class Statistics:
@@ -150,11 +152,28 @@ def _hints(found: Statistics) -> list[str]:
     hints = []
     if set(found.channels) == {1} and found.in_chans == 3:
         hints.append("All images are grey: --in-chans 1 gives the options for one channel.")
+    if stack := stack_in(found):
+        hints.append(stack)
     flat = flat_channels(found)
     if flat:
         names = ", ".join(map(str, flat))
         hints.append(f"Channel {names} has one value everywhere: leave it out, or give it the deviation 1.")
     return hints
+
+
+def stack_in(found: Statistics) -> str | None:
+    """Return a sentence that asks whether the channels of arrays are pictures of their own, or None.
+
+    Args:
+        found: what `measure` returned.
+    """
+    most = max(found.channels)
+    if not found.arrays or most < _STACK:
+        return None
+    return (
+        f"There are arrays of {most} channels: if they are {most} pictures, slices or frames and not bands, read them "
+        "one by one by FrameSource, or write a file for each."
+    )
 
 
 def flat_channels(found: Statistics) -> list[int]:

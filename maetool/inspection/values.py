@@ -1,9 +1,8 @@
 """What the pixels of a data set say about how to read it."""
 
 from .findings import Finding, plural, some
-from .statistics import Statistics, flat_channels
+from .statistics import Statistics, flat_channels, stack_in
 
-_STACK = 16  # channels of an array, from which a stack of pictures is likelier than bands
 _DARK = 0.25  # of the range of 8 bits
 _LONG = 4  # times longer than wide
 _TINY = 32  # pixels
@@ -60,14 +59,8 @@ def _of_channels(found: Statistics) -> Finding | None:
 
 
 def _of_stacks(found: Statistics) -> Finding | None:
-    most = max(found.channels)
-    if not found.arrays or most < _STACK:
-        return None
-    sentence = (
-        f"There are arrays of {most} channels: if they are {most} pictures, slices or frames and not bands, read them "
-        "one by one by FrameSource, or write a file for each."
-    )
-    return Finding("warning", "pixels", sentence)
+    sentence = stack_in(found)
+    return Finding("warning", "pixels", sentence) if sentence else None
 
 
 def _of_range(found: Statistics) -> Finding | None:

@@ -111,7 +111,7 @@ def extract(
     )
     model, first = model.to(get_device()).eval(), is_main_process()
     with evaluated_in(model, precision):
-        bar = tqdm(loader, desc=title or None, unit="batch", dynamic_ncols=True, disable=not first)
+        bar = tqdm(loader, desc=title or "images", unit="batch", dynamic_ncols=True, disable=None if first else True)
         return collect_features(model, bar, features)
 
 

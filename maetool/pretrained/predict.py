@@ -1,7 +1,7 @@
 """Predictions of a trained model for image files: a picture of each, and a JSON record."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from maetool.annotations import fits
 from maetool.config.facts import task_of
 from maetool.data.codecs.image_size import MAX_PIXELS, chosen_limit
+from maetool.data.sources.file_index import index_files
 from maetool.data.transforms.build import build_transform
 from maetool.data.transforms.sample import as_sample, moved_with, plain
 from maetool.errors import UsageError
@@ -146,6 +147,37 @@ def predict(trained: Trained, path: str | Path) -> Prediction:
     if Path(path).is_dir():
         raise UsageError(f"{path} is a folder: pass the image files in it, such as {Path(path) / '*.jpg'}.")
     return predictor_of(type(trained.model))(trained, Path(path))
+
+
+def images_at(places: Sequence[str]) -> Iterator[str]:
+    """Yield the paths of images: files as they are, and of folders all images inside.
+
+    Args:
+        places: files and folders.
+
+    Raises:
+        UsageError: a folder without images.
+    """
+    for place in places:
+        if Path(place).is_dir():
+            files = index_files(place)
+            yield from map(files.path, range(len(files)))
+        else:
+            yield place
+
+
+def table_of(records: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Return a table of the most likely class or of the numbers of each image, with a header; else an empty one.
+
+    Args:
+        records: `Prediction.record` of each image.
+    """
+    if records and "numbers" in records[0]:
+        return [["path", *records[0]["numbers"]], *([each["image"], *each["numbers"].values()] for each in records)]
+    if not all(each.get("classes") and "probability" in each["classes"][0] for each in records) or not records:
+        return []
+    rows = [[each["image"], each["classes"][0]["class"], each["classes"][0]["probability"]] for each in records]
+    return [["path", "class", "probability"], *rows]
 
 
 def _read(trained: Trained, path: Path) -> Tensor:

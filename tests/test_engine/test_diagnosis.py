@@ -14,6 +14,7 @@ from maetool.inspection.pixels import channels_of
 from maetool.inspection.statistics import measure, to_text
 from maetool.installation import trials as doctor
 from maetool.installation.packages import FAILS, OK, Finding
+from maetool.pretrained.predict import images_at, table_of
 
 
 @pytest.fixture
@@ -187,3 +188,28 @@ def test_the_doctor_ends_with_what_fails(tool, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "examine", lambda *_: [Finding(OK, "a thing", "there")])
     code, out, _ = tool("doctor")
     assert (code, out.splitlines()[-1]) == (0, "All requirements of maetool work on this machine.")
+
+
+def test_print_config_ends_in_what_training_would_refuse(tool):
+    code, out, err = tool("print_config", "configs/mae/vit-t_shapes.py", "--cfg-options", "model.mask_ratio=0.5")
+    assert code == 2 and "model.masker.mask_ratio" in out and "MaskedImageModel has no argument `mask_ratio`" in err
+
+
+def test_a_stack_of_pictures_is_asked_about(tmp_path):
+    for name, channels in (("stack", 40), ("bands", 12)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "a.npy", np.random.default_rng(0).integers(0, 255, (channels, 8, 8)).astype(np.uint8))
+    texts = {
+        name: to_text(measure(index_files(tmp_path / name), range(1), workers=0), 1) for name in ("stack", "bands")
+    }
+    assert "if they are 40 pictures, slices or frames" in texts["stack"] and "FrameSource" not in texts["bands"]
+
+
+def test_predictions_of_folders_are_a_table(pictures):
+    folder, _ = pictures
+    places = [str(folder / "0.png"), str(folder)]
+    assert list(images_at(places)) == [places[0], *(str(path) for path in sorted(folder.iterdir()))]
+    classes = [{"image": "a.png", "classes": [{"class": "x", "probability": 0.9}, {"class": "y", "probability": 0.1}]}]
+    assert table_of(classes) == [["path", "class", "probability"], ["a.png", "x", 0.9]]
+    assert table_of([{"image": "a.png", "numbers": {"age": 3.0}}]) == [["path", "age"], ["a.png", 3.0]]
+    assert table_of([{"image": "a.png", "classes": [{"class": "x", "share": 0.9}]}]) == table_of([]) == []

@@ -13,7 +13,7 @@ from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 from maetool.reading import read_text
 
-HOW_TO_SET = "pass --data FOLDER, or --cfg-options train_dataloader.dataset.root=FOLDER"
+HOW_TO_SET = "pass another one with --data, or set train_dataloader.dataset.root in the config"
 _FORMAT = "segmentation 1"
 _States = dict[bytes, tuple[int, int]]
 
