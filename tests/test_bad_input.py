@@ -65,7 +65,7 @@ def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
         (["lr=1e-3"], r"no `lr`; near names: base_lr"),
         (
             ["model.target.type=HOGTarget"],
-            r"no argument `norm_pix_loss`; it takes .*; `_delete_=True` beside `type` leaves",
+            r"no argument `norm_pix_loss`; .*; `_delete_=True` beside `type`",
         ),
         (["masker.mask_ratio=0.5"], r"near names: model.masker.mask_ratio\.$"),
         (["train_dataloader.batchsize=8"], r"train_dataloader has no argument `batchsize` .did you mean `batch_size`"),

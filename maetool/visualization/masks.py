@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from maetool.ops.random import sample_keys
 
-from .pictures import new_figure, save_figure
+from .pictures import hidden_colour, new_figure, save_figure
 from .reconstruction import displayable
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _pictures(images: Tensor, rank: int) -> Tensor:
 def _overlay(image: Tensor, mask: Tensor) -> np.ndarray:
     cells = mask.float()[None, None]
     hidden = nn.functional.interpolate(cells, size=tuple(image.shape[:2]), mode="nearest")[0, 0].bool()
-    return torch.where(hidden[..., None], 127, image).to(torch.uint8).numpy()
+    return torch.where(hidden[..., None], hidden_colour(image), image).to(torch.uint8).numpy()
 
 
 class ModelMasks(nn.Module):

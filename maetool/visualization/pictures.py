@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from PIL import ImageFont
+from torch import Tensor
 
 from maetool.errors import UsageError
 from maetool.writing import check_file, write_file, write_picture
@@ -24,6 +26,16 @@ def caption_font(size: int) -> ImageFont.FreeTypeFont:
     import matplotlib
 
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+
+
+def hidden_colour(pictures: Tensor) -> Tensor:
+    """Return the colour of hidden patches, uint8 (3,): grey, or blue where the pictures are grey themselves.
+
+    Args:
+        pictures: uint8 (..., 3).
+    """
+    grey = bool((pictures == pictures[..., :1]).all())
+    return torch.tensor([72, 104, 160] if grey else [127] * 3, dtype=torch.uint8)
 
 
 def check_picture(path: str | Path, option: str, figure: bool = False) -> Path:

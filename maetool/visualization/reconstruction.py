@@ -15,12 +15,12 @@ from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 from maetool.protocols import MapDataset, ModelLike
 
-from .pictures import caption_font
+from .pictures import caption_font, hidden_colour
 from .pictures import save_picture as save_picture  # re-exported: 0.1 had it here
 
 Statistics = Literal["true", "visible"]
 
-_GREY, _GAP, _MIN_SIDE, _LINE = 127, 6, 128, 20
+_GAP, _MIN_SIDE, _LINE = 6, 128, 20
 _CAPTIONS = {
     "true": "Predicted patches are normalised; each shows the mean and deviation of the original patch.",
     "visible": "Predicted patches are normalised; all show the mean and deviation of the visible patches.",
@@ -83,11 +83,12 @@ def reconstruction_panel(model: ModelLike, batch: dict[str, Any], statistics: St
     original, shown, predicted = (displayable(_frame(images, 2), stored) for images in pictures)
     asked = torch.zeros_like(plan.mask).scatter(1, plan.ids_predict, True)
     hidden, asked = (_pixels(cells.cpu(), plan.to("cpu"), stored) for cells in (plan.mask, asked))
-    masked = torch.where(hidden, _GREY, shown)
+    blank = hidden_colour(original)
+    masked = torch.where(hidden, blank, shown)
     columns = {
         "original": original,
         f"masked, {plan.mask_ratio:.0%} hidden": masked,
-        "predicted": torch.where(asked, predicted, _GREY),
+        "predicted": torch.where(asked, predicted, blank),
         "predicted and visible": torch.where(asked, predicted, masked),
     }
     kind = statistics if getattr(model.target, "norm_pix_loss", False) else "none"

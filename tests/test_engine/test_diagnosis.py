@@ -198,9 +198,9 @@ def test_print_config_ends_in_what_training_would_refuse(tool):
 def test_a_stack_of_pictures_is_asked_about(tmp_path):
     for name, channels in (("stack", 40), ("bands", 12)):
         (tmp_path / name).mkdir()
-        np.save(tmp_path / name / "a.npy", np.random.default_rng(0).integers(0, 255, (channels, 8, 8)).astype(np.uint8))
+        np.save(tmp_path / name / "a.npy", np.arange(channels * 3000).reshape(channels, 60, 50).astype(np.uint8))
     texts = {
-        name: to_text(measure(index_files(tmp_path / name), range(1), workers=0), 1) for name in ("stack", "bands")
+        name: to_text(measure(index_files(tmp_path / name), range(1), workers=1), 1) for name in ("stack", "bands")
     }
     assert "if they are 40 pictures, slices or frames" in texts["stack"] and "FrameSource" not in texts["bands"]
 

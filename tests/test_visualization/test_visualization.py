@@ -14,7 +14,9 @@ from maetool.ops.random import sample_keys
 from maetool.testing import tiny_batch, tiny_model
 from maetool.visualization.boxes import draw_objects
 from maetool.visualization.curves import draw_curves, read_logs
+from maetool.visualization.masks import _overlay
 from maetool.visualization.overlays import side_by_side, with_legend
+from maetool.visualization.pictures import hidden_colour
 from maetool.visualization.reconstruction import _CAPTIONS, _draw, first_samples, reconstruction_panel, save_picture
 
 
@@ -51,7 +53,7 @@ def test_panel_shows_what_the_encoder_sees_and_what_is_predicted():
     hidden = model.make_plan(torch.zeros(4, 3, 16, 32), batch).mask_at((16, 32)).numpy()
     assert (original == 90).all()
     assert masked[~hidden].std() == pytest.approx(0.5 * 57, rel=0.1), "noise in stored units"
-    assert (masked[hidden] == 127).all()
+    assert (masked[hidden] == hidden_colour(torch.zeros(3)).numpy()).all()  # the images are grey
     assert np.array_equal(pasted[~hidden], masked[~hidden])
 
 
@@ -62,7 +64,7 @@ def test_panel_shows_all_predictions_and_nothing_in_place_of_others(at, ratio, s
     batch = tiny_batch()
     batch["inputs"][:] = 90
     _, masked, predicted, pasted = (columns(reconstruction_panel(model, batch))[:, c, ::8, ::8] for c in range(4))
-    given = (predicted != 127).any(axis=-1)
+    given = (predicted != hidden_colour(torch.zeros(3)).numpy()).any(axis=-1)
     assert given.mean() == pytest.approx(shown, abs=0.02)
     assert np.array_equal(pasted[~given], masked[~given])
 
@@ -91,7 +93,7 @@ def test_other_channels_and_units(in_chans):
     cells = columns(reconstruction_panel(model, batch))
     assert cells[:, 0].min() < 10
     assert cells[:, 0].max() > 245
-    assert (cells[..., 0] == cells[..., 1]).all() == (in_chans < 3)
+    assert (cells[:, 0, ..., 0] == cells[:, 0, ..., 1]).all() == (in_chans < 3)
 
 
 def test_a_target_without_pixels_is_refused():
@@ -203,3 +205,13 @@ def test_the_words_at_an_object_stand_apart():
     drawn = draw_objects(torch.full((3, 300, 320), 255, dtype=torch.uint8), one, [WORDS])
     black = np.where((drawn < 80).all(-1, keepdims=True), drawn, 255)  # of the letters
     assert sum(gap >= 4 for gap in gaps(black, slice(42, 54))) == 2
+
+
+@pytest.mark.parametrize("coloured", [True, False])
+def test_hidden_patches_are_no_grey_that_a_picture_may_have(coloured):
+    picture = torch.full((4, 4, 3), 127, dtype=torch.uint8)
+    picture[3, 3, 2] = 200 if coloured else 127
+    mask = torch.tensor([[1, 0], [0, 0]])
+    red, green, blue = _overlay(picture, mask)[0, 0].tolist()
+    assert (red == green == blue == 127) if coloured else blue > red + 50
+    assert (_overlay(picture, mask)[0, 3] == 127).all()

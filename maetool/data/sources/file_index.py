@@ -35,7 +35,7 @@ LIST_EXTENSIONS = (".txt", ".lst", ".list")
 
 _logger = logging.getLogger("maetool")
 _FORMAT = f"2 {' '.join(IMAGE_EXTENSIONS)}"
-_HOW_TO_SET = "pass another one with --data, or set train_dataloader.dataset.root in the config"
+_HOW_TO_SET = "pass images with --data FOLDER, or set train_dataloader.dataset.root in the config"
 
 
 @dataclass(frozen=True)

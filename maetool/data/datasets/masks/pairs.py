@@ -13,7 +13,7 @@ from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 from maetool.reading import read_text
 
-HOW_TO_SET = "pass another one with --data, or set train_dataloader.dataset.root in the config"
+HOW_TO_SET = "pass images with --data FOLDER, or set train_dataloader.dataset.root in the config"
 _FORMAT = "segmentation 1"
 _States = dict[bytes, tuple[int, int]]
 
