@@ -191,6 +191,8 @@ class MaetoolRunner(BuildingRunner):
             )
             self.call_hook("after_load_checkpoint", checkpoint={"state_dict": self.full_state_dict()})
             self.logger.info("The model starts from %s. %s", path, report)
+            if report.remark:
+                self.logger.warning(report.remark)
             self._has_loaded = True
             return
         start_parts(self.bare_model)

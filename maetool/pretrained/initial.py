@@ -20,6 +20,7 @@ from maetool.weights.formats.table import FORMATS
 from maetool.weights.read import read_checkpoint, weights_of
 
 from .facts import recorded_grid
+from .normalisation import other_normalisation
 
 _ENCODER = "encoder."
 _KERNEL = "encoder.patch_embed.proj.weight"
@@ -40,6 +41,7 @@ class LoadReport:
         unused: in the checkpoint only.
         started: tensors of parts that are initialised from the loaded weights, such as an EMA teacher.
         share: share of the encoder's numbers that were loaded, 0 to 1.
+        remark: a warning about the images, empty if they are normalised as in the training of the checkpoint.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -50,6 +52,7 @@ class LoadReport:
     unused: list[str] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     share: float = 0.0
+    remark: str = ""
 
     def start(self, names: Sequence[str]) -> None:
         """Record the names of tensors that a part of the model initialised from the loaded weights."""
@@ -128,6 +131,7 @@ def load_initial(
         check_complete(missing, report.unused, weights, own, path, remedy)
     load_weights_into(model, {name: value for name, value in chosen.items() if value is not own[name]})
     report.start(start_parts(model, chosen))
+    report.remark = other_normalisation(model, state.get("meta"), path)
     return report
 
 

@@ -221,3 +221,21 @@ def test_the_text_of_a_config_is_read_and_never_run(tmp_path):
     for stranger in (f"model = dict(a=open({str(target)!r}, 'w'))", f"open({str(target)!r}, 'w')", "model = (", ""):
         assert read_section({"cfg": stranger}, "model") is None
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "warned"),
+    [
+        ("", False),  # ImageNet's, as here
+        ("mean=[100.0, 110, 120], std=[50, 50.5, 60]", True),
+        ("mean=[123.6, 116.3, 103.5], std=[58.4, 57.1, 57.4]", False),  # the same but for rounding
+        ("mean=[100.0], std=[50]", False),  # other channels, which the shapes tell
+    ],
+)
+def test_images_that_were_normalised_otherwise_are_told(tmp_path, pretrained, there, warned):
+    cfg = CFG.rstrip()[:-1] + f", data_preprocessor=dict(type='ImagePreprocessor', {there}))\n"
+    path = saved(tmp_path, pretrained.state_dict(), cfg=cfg)
+    remark = load_initial(tiny_model(), path).remark
+    assert bool(remark) == warned
+    if warned:
+        assert "model.data_preprocessor.mean=[100,110,120] model.data_preprocessor.std=[50,50.5,60]" in remark
