@@ -7,7 +7,7 @@ from .pictures import new_figure, save_figure
 
 
 def draw(results: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bool:
-    """Draw the accuracies of each run, one dot per seed, as a PNG.
+    """Draw the accuracies of each run, one dot per seed, and the mean of untrained encoders as a line, as a PNG.
 
     Args:
         results: run, to title of a metric, to its value for each seed.
@@ -24,8 +24,12 @@ def draw(results: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bo
     axes = figure.add_subplot()
     for number, title in enumerate(titles):
         shift = 0.16 * (number - (len(titles) - 1) / 2)
+        if title.startswith("untrained "):  # the same encoder in every row, but for seeds and sizes
+            values = [v for metrics in results.values() for v in metrics[title]]
+            axes.axhline(sum(values) / len(values), linestyle="--", color=f"C{number}", label=title, alpha=0.7)
+            continue
         points = [(i + shift, v) for i, metrics in enumerate(results.values()) for v in metrics[title]]
-        axes.plot(*zip(*points, strict=True), "o", label=title, alpha=0.7)
+        axes.plot(*zip(*points, strict=True), "o", color=f"C{number}", label=title, alpha=0.7)
     axes.set_xticks(range(len(results)), list(results), rotation=30, ha="right")
     axes.set(ylabel="accuracy (%)")
     axes.grid(alpha=0.3)

@@ -250,3 +250,14 @@ def test_all_rows_are_trained_on_the_users_data(monkeypatch, repository, tmp_pat
     assert command[command.index("--data") + 1] == str(tmp_path / "mine")
     assert environment["OMP_NUM_THREADS"] == "1"  # as the user says
     assert commands[1][1]["OMP_NUM_THREADS"] == str(usable_cores())
+
+
+def test_untrained_encoders_are_one_line(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr("maetool.visualization.comparison.save_figure", lambda figure, path: figures.append(figure))
+    results = {
+        name: {"kNN %": [knn], "untrained kNN %": [first]} for name, knn, first in (("a", 50, 10), ("b", 60, 20))
+    }
+    assert draw(results, tmp_path / "x.png")
+    dots, line = figures[0].axes[0].lines
+    assert list(dots.get_ydata()) == [50, 60] and set(line.get_ydata()) == {15} and line.get_linestyle() == "--"
