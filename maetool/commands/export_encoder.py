@@ -1,7 +1,7 @@
-"""Export the encoder of a checkpoint as .pth, .safetensors or .onnx.
+"""Export the encoder of a checkpoint as .pth, .safetensors or .onnx, or as a folder.
 
 A .pth or .safetensors file has timm's names; an .onnx file has the graph, of a complete
-classifier or segmentor with --logits. Mean, deviation, sizes, recipe and versions
+classifier or segmentor with --logits; a folder is what --to opens. Mean, deviation, sizes, recipe and versions
 are stored with the weights, and a model card is written beside the file, as .md.
 """
 
@@ -19,6 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a checkpoint of any format, see docs/checkpoints.md")
     parser.add_argument("--out", required=True, help="for example encoder.pth, encoder.safetensors or encoder.onnx")
+    parser.add_argument("--to", choices=("timm", "transformers"), help="write a folder, --out, that this opens")
     add_pick(parser)
     parser.add_argument("--config", help="config of the encoder, if the checkpoint does not describe it")
     parser.add_argument("--num-heads", type=positive, help="attention heads, if the checkpoint does not record them")
@@ -38,31 +39,31 @@ def main() -> None:
     """Export."""
     args = parse_args()
     from maetool.config.load import load_config
-    from maetool.pretrained.card import write_card
+    from maetool.pretrained.card import card_of, write_card
     from maetool.pretrained.encoder import load_encoder
     from maetool.pretrained.export import check_out, describe, encoder_of
     from maetool.weights.pick import pick
     from maetool.weights.read import read_checkpoint
 
-    out = check_out(args.out)
+    out = check_out(args.out, args.to)
     _check_flags(args, out)
     section = load_config(args.config).model if args.config else None
     state = pick(read_checkpoint(args.checkpoint), args.checkpoint, args.key, args.prefix)
     img_size = args.img_size[0] if args.img_size and len(args.img_size) == 1 else args.img_size
     exported = encoder_of(state, args.checkpoint, args.num_heads, section, img_size)
     encoder = None
-    if not args.logits and (img_size or out.suffix == ".onnx"):
+    if not args.logits and (img_size or args.to or out.suffix == ".onnx"):
         picked = {"key": args.key, "prefix": args.prefix}
         encoder = load_encoder(args.checkpoint, args.config, args.num_heads, img_size, **picked)
         exported |= {"state_dict": encoder.encoder.state_dict(), "meta": exported["meta"] | describe(encoder.section)}
-    if out.suffix == ".onnx":
+    if args.to:
+        print(_write_folder(args, out, encoder, exported["meta"]))
+    elif out.suffix == ".onnx":
         print(_write_graph(args, out, encoder, exported["meta"]))
     else:
         print(_write_weights(args, out, exported))
     card = write_card(exported, state.get("meta") or {}, out)
-    print(
-        f"{card}: its model card." if card else f"{out.with_suffix('.md')} already exists, so no model card is written."
-    )
+    print(f"{card}: its model card." if card else f"{card_of(out)} already exists, so no model card is written.")
 
 
 def _check_flags(args: argparse.Namespace, out: Path) -> None:
@@ -72,6 +73,13 @@ def _check_flags(args: argparse.Namespace, out: Path) -> None:
         raise UsageError(f"--logits and --dynamic are for .onnx, but --out is {out}: name a file that ends in .onnx.")
     if args.logits and args.img_size:
         raise UsageError("--img-size is for encoders: with --logits, --dynamic lets the size of the images change.")
+
+
+def _write_folder(args: argparse.Namespace, out: Path, encoder: Any, meta: dict[str, Any]) -> str:
+    from maetool.pretrained.folder import OPENED, write_folder
+
+    compared = write_folder(encoder, meta, args.to, out, args.half)
+    return f"{out}: opened by {OPENED[args.to].format(out)}; {compared}."
 
 
 def _write_graph(args: argparse.Namespace, out: Path, encoder: Any, meta: dict[str, Any]) -> str:

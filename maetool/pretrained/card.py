@@ -25,7 +25,7 @@ def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -
     Args:
         exported: the result of `encoder_of`.
         run: `meta` of the checkpoint that it was exported from.
-        out: the encoder's file; the card of encoder.pth is encoder.md.
+        out: the encoder's file; the card of encoder.pth is encoder.md, that of a folder is its README.md.
 
     Returns:
         None if the card exists, which is then kept, because people edit their cards.
@@ -33,11 +33,16 @@ def write_card(exported: Mapping[str, Any], run: Mapping[str, Any], out: Path) -
     Raises:
         UsageError: the disk is full or the folder cannot be written.
     """
-    path = out.with_suffix(".md")
+    path = card_of(out)
     if path.exists():
         return None
     write_text(path, model_card(exported, run, out.name))
     return path
+
+
+def card_of(out: Path) -> Path:
+    """Return the path of the card of an exported file or folder, `out`."""
+    return out / "README.md" if out.is_dir() else out.with_suffix(".md")
 
 
 def model_card(exported: Mapping[str, Any], run: Mapping[str, Any], name: str) -> str:

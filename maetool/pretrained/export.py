@@ -93,17 +93,24 @@ def describe(section: ConfigDict) -> dict[str, Any]:
     return {"encoder": encoder.to_dict(), "data_preprocessor": preprocessor.to_dict(), "images": images}
 
 
-def check_out(out: str) -> Path:
-    """Return the path of an exported file, after checking its suffix.
+def check_out(out: str, to: str | None = None) -> Path:
+    """Return the path of an exported file or folder, after checking its name.
 
     Args:
         out: the value of --out.
+        to: the value of --to; with one, it is a folder.
 
     Raises:
-        UsageError: an unknown suffix.
+        UsageError: an unknown suffix, or a folder that is a file.
     """
-    if Path(out).suffix not in (".pth", ".safetensors", ".onnx"):
-        raise UsageError(f"--out is {out}, but must end in .pth, .safetensors or .onnx.")
+    is_file = Path(out).suffix in (".pth", ".safetensors", ".onnx")
+    if to is not None:
+        if is_file or Path(out).is_file():
+            raise UsageError(f"--to {to} writes a folder of several files, but --out is {out}: name a folder.")
+        check_file(str(Path(out, "config.json")), "--out")
+        return Path(out)
+    if not is_file:
+        raise UsageError(f"--out is {out}, but must end in .pth, .safetensors or .onnx; a folder needs --to.")
     return check_file(out, "--out")
 
 

@@ -1,0 +1,208 @@
+"""Writes an encoder as a folder that timm or transformers open: weights, config.json, and how images are prepared."""
+
+import json
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from maetool.config.facts import argument_of
+from maetool.errors import UsageError
+from maetool.ops.geometry import rank_of
+from maetool.registry import ENCODERS
+from maetool.weights.formats.table import FORMATS
+from maetool.weights.read import safetensors_metadata
+from maetool.weights.write import to_plain
+from maetool.writing import write_file
+
+from .beside import CONFIG, IMAGES
+from .frozen import FrozenEncoder
+
+WEIGHTS = "model.safetensors"
+_SIZES = ("img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio")
+# Arguments of VisionTransformer that do not change what a trained encoder computes.
+_ALIKE = {"type", "sees", "drop_path_rate", "init", "projection"}
+_TABLES = ("sincos", "sincos_rows", "stretched", "learned", "flat")  # all are stored as one table
+# Arguments that may have other values than their defaults.
+_TIMM = {"layer_scale", "final_norm", "class_token", "num_registers", "qkv_bias", "qk_norm"}
+_TOLERANCES = {False: 1e-4, True: 0.1}  # of tokens, by whether the weights are halves
+
+
+def write_folder(model: FrozenEncoder, meta: Mapping[str, Any], to: str, folder: Path, half: bool = False) -> str:
+    """Write an encoder as a folder of the hub, after comparing the tokens of what opens it with the encoder's.
+
+    Args:
+        model: the encoder and its preprocessor.
+        meta: facts to store in the weights' file; `images` holds mean, deviation and sizes.
+        to: "timm", for `timm.create_model("local-dir:FOLDER", pretrained=True)`; or "transformers", for
+            `ViTModel.from_pretrained("FOLDER", add_pooling_layer=False)`.
+        folder: it is created; files of the same names are replaced.
+        half: weights of float16.
+
+    Returns:
+        How it was compared, as a sentence.
+
+    Raises:
+        UsageError: there is no model of this project that computes the same, or the folder cannot be written.
+    """
+    describe, compute = _PROJECTS[to]
+    encoder: Any = model.encoder
+    weights = {name: value.detach().cpu() for name, value in encoder.state_dict().items() if name != "mask_token"}
+    weights = {name: value.half() if half else value.contiguous() for name, value in weights.items()}
+    config, renamed = describe(meta, weights)
+    content = {
+        WEIGHTS: save(renamed, safetensors_metadata(to_plain(dict(meta)), renamed)),
+        CONFIG: _json(config),
+        IMAGES: _json(_images(meta["images"])),
+    }
+    with TemporaryDirectory() as place:
+        for name, data in content.items():
+            write_file(Path(place, name), data, durable=False)
+        difference = _difference(model, compute, place, to)
+    if difference is not None and not difference <= _TOLERANCES[half]:
+        raise UsageError(
+            f"The model of {to} that opens the folder computes other tokens, by {difference:.2g}: nothing was written. "
+            "Export the encoder as .safetensors, without --to."
+        )
+    for name, data in content.items():
+        write_file(folder / name, data)
+    return f"not compared, without {to}" if difference is None else f"largest difference in {to} {difference:.1e}"
+
+
+def _difference(model: FrozenEncoder, compute: Callable[[str, Tensor], Tensor], folder: str, to: str) -> float | None:
+    if not find_spec(to):
+        return None
+    assert model.image_shape is not None, "encoders of several streams have no folder"
+    images = torch.randn(2, *model.image_shape, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            return float((compute(folder, images) - model(images)).abs().max())
+    except Exception as error:  # both projects raise anything
+        reason = next(iter(str(error).strip().splitlines()), "")[:200]
+        raise UsageError(
+            f"{to} cannot open this encoder ({type(error).__name__}: {reason}): export it as .safetensors, without "
+            "--to."
+        ) from error
+
+
+def _compute_in_timm(folder: str, images: Tensor) -> Tensor:
+    import timm
+
+    vit: Any = timm.create_model(f"local-dir:{folder}", pretrained=True)  # strict
+    return vit.eval().forward_features(images)
+
+
+def _compute_in_transformers(folder: str, images: Tensor) -> Tensor:
+    transformers: Any = import_module("transformers")  # which maetool does not depend on
+    vit = transformers.ViTModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32)
+    return vit.eval()(images).last_hidden_state
+
+
+def _for_timm(meta: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return timm's config.json, and the weights under timm's names."""
+    encoder, images = meta["encoder"], meta["images"]
+    if encoder["type"] == "TimmEncoder":
+        given = {name: encoder[name] for name in _SIZES if encoder.get(name) is not None}
+        name, arguments = encoder["name"], {**given, "global_pool": "", **(encoder.get("options") or {})}
+    else:
+        facts = _plain(encoder, _TIMM, "timm")
+        name, arguments = "vit_base_patch16_224", {size: facts[size] for size in _SIZES}
+        arguments |= {key: facts[key] for key in ("class_token", "qkv_bias", "qk_norm", "final_norm")}
+        arguments |= {"reg_tokens": facts["num_registers"], "init_values": facts["layer_scale"], "fc_norm": False}
+        arguments["global_pool"] = "token" if facts["class_token"] else "avg"
+    pretrained = {
+        "input_size": [images["in_chans"], *images["img_size"]],
+        "fixed_input_size": True,
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "mean": [value / 255 for value in images["mean"]],
+        "std": [value / 255 for value in images["std"]],
+        "num_classes": 0,
+        "first_conv": "patch_embed.proj",
+        "classifier": "head",
+    }
+    width = next(value.shape[-1] for key, value in weights.items() if key.endswith("norm1.weight"))
+    config = {"architecture": name, "num_classes": 0, "num_features": width, "model_args": arguments}
+    return {**config, "pretrained_cfg": pretrained}, weights
+
+
+def _for_transformers(meta: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the config.json of a `ViTModel`, and the weights under its names, without the prefix of larger models."""
+    facts = _plain(meta["encoder"], {"qkv_bias"}, "transformers")
+    renamed = FORMATS["transformers"].from_ours({f"encoder.{name}": value for name, value in weights.items()})
+    images = meta["images"]
+    config = {
+        "model_type": "vit",
+        "architectures": ["ViTModel"],
+        "hidden_size": facts["embed_dim"],
+        "num_hidden_layers": facts["depth"],
+        "num_attention_heads": facts["num_heads"],
+        "intermediate_size": int(facts["embed_dim"] * facts["mlp_ratio"]),
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-6,
+        "image_size": list(images["img_size"]),
+        "patch_size": list(images["patch_size"]),
+        "num_channels": images["in_chans"],
+        "qkv_bias": facts["qkv_bias"],
+    }
+    return config, {name.removeprefix("vit."): value.contiguous() for name, value in renamed.items()}
+
+
+def _plain(encoder: Mapping[str, Any], may_differ: set[str], to: str) -> dict[str, Any]:
+    """Return the arguments of a `VisionTransformer` of pictures, of which those in `may_differ` have any plain value.
+
+    Raises:
+        UsageError: it is another encoder, or has what the other project's ViT lacks.
+    """
+    names = {*_SIZES, *_TIMM, *encoder}
+    facts = {name: argument_of(encoder, ENCODERS, name) for name in names}
+    usual = {name: argument_of({"type": encoder["type"]}, ENCODERS, name) for name in names}
+    free = {*_SIZES, *_ALIKE, *may_differ}
+    other = [name for name in facts if name not in free and facts[name] != usual[name] and name != "pos_embed"]
+    other += ["pos_embed"] * (facts.get("pos_embed", "sincos") not in _TABLES)
+    other += ["qkv_bias"] * (facts["qkv_bias"] not in (True, False))
+    other += ["final_norm"] * (facts["final_norm"] not in (True, False))
+    is_vit = encoder["type"] == "VisionTransformer" and rank_of(facts["img_size"], facts["patch_size"]) == 2
+    if other or not is_vit:
+        what = f"{encoder['type']} with another {', '.join(sorted(set(other)))}" if is_vit else encoder["type"]
+        raise UsageError(
+            f"The ViT of {to} cannot be a {what}: export the encoder as .safetensors, without --to"
+            f"{', or --to timm, which can hold more' if to == 'transformers' else ''}."
+        )
+    return facts
+
+
+def _images(images: Mapping[str, Any]) -> dict[str, Any]:
+    """Return preprocessor_config.json of transformers."""
+    height, width = images["img_size"]
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": height, "width": width},
+        "resample": 3,  # bicubic
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [value / 255 for value in images["mean"]],
+        "image_std": [value / 255 for value in images["std"]],
+    }
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=2).encode()
+
+
+_PROJECTS: dict[str, tuple[Callable[..., Any], Callable[[str, Tensor], Tensor]]] = {
+    "timm": (_for_timm, _compute_in_timm),
+    "transformers": (_for_transformers, _compute_in_transformers),
+}
+OPENED = {
+    "timm": 'timm.create_model("local-dir:{}", pretrained=True)',
+    "transformers": 'ViTModel.from_pretrained("{}", add_pooling_layer=False)',
+}
