@@ -19,7 +19,10 @@ _KINDS: dict[str, Any] = {
     "activation": str,
     "epsilon": float,
     "scale": float,
+    "timm": Mapping[str, Any],
 }
+_OWN = ("patch_size", "in_chans", "embed_dim", "depth", "num_heads")  # arguments of a TimmEncoder
+_WITHOUT = ("img_size", "num_classes", "global_pool", "fc_norm")
 _GELU = ("gelu", "gelu_python")  # by the error function; other names are of approximations and of other functions
 _LARGEST_EPSILON = 1e-5  # from 1e-12, transformers' own, it differs from 1e-6 by less than the rounding of bfloat16
 
@@ -31,8 +34,8 @@ def facts_beside(path: Path) -> dict[str, Any]:
         path: of the checkpoint, or of its folder.
 
     Returns:
-        Those of `num_heads`, `img_size`, `activation`, `epsilon`, and `mean` and `std` of stored values, 0 to 255, that
-        the files name.
+        Those of `num_heads`, `img_size`, `activation`, `epsilon`, `mean` and `std` of stored values, 0 to 255, and
+        `timm`, arguments of a `TimmEncoder`, that the files name.
 
     Raises:
         UsageError: a fact of a wrong type.
@@ -74,7 +77,15 @@ def _of_timm(config: Mapping[str, Any]) -> dict[str, Any]:
         "mean": weights.get("mean"),
         "std": weights.get("std"),
         "activation": arguments.get("act_layer"),
+        "timm": {"name": config.get("architecture"), **_of_encoder(arguments)},
     }
+
+
+def _of_encoder(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return timm's arguments as those of a `TimmEncoder`, which has its own head and size."""
+    own = {name: arguments[name] for name in _OWN if arguments.get(name) is not None}
+    options = {name: value for name, value in arguments.items() if name not in {*_OWN, *_WITHOUT}}
+    return {**own, **({"options": options} if options else {})}
 
 
 def _of_images(images: Mapping[str, Any]) -> dict[str, Any]:

@@ -146,8 +146,7 @@ def section_of(
     if section is None:
         file = local_file(path)
         beside, grid = facts_beside(file), recorded_grid(state, weights, file)
-        check_functions(beside, file)
-        encoder = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
+        encoder = _encoder_of(weights, path, beside, num_heads, grid, requested)
         images = {name: beside[name] for name in ("mean", "std") if name in beside}
         description: dict[str, Any] = {"encoder": encoder}
         description["data_preprocessor"] = {"type": "ImagePreprocessor", **images}
@@ -157,6 +156,25 @@ def section_of(
         if section.get(name):
             check_stored(section[name], registry, path)
     return section
+
+
+def _encoder_of(
+    weights: Mapping[str, Tensor],
+    path: str | Path,
+    beside: Mapping[str, Any],
+    num_heads: int | None,
+    grid: Sequence[int] | None,
+    requested: Sequence[int] | None,
+) -> dict[str, Any]:
+    """Return the config of an encoder: the ViT that its weights describe, else the model that timm's file names."""
+    try:
+        check_functions(beside, Path(path))
+        return describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
+    except UsageError:
+        model = beside.get("timm") or {}
+        if not isinstance(model.get("name"), str):
+            raise
+        return {"type": "TimmEncoder", "img_size": beside.get("img_size", 224), **model}
 
 
 def features_of(model: ModelLike, pool: str | None = None) -> Features:
