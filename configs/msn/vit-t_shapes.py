@@ -1,4 +1,4 @@
-"""MSN, a tiny ViT on crops of drawn shapes; an eighth of the patches of the anchor is hidden.
+"""MSN, a tiny ViT on crops of grey drawn shapes; an eighth of the patches of the anchor is hidden.
 
 Command: python tools/train.py configs/msn/vit-t_shapes.py
 Hardware: two CPU cores, a few minutes. Results: docs/methods/msn.md.
@@ -7,22 +7,14 @@ Hardware: two CPU cores, a few minutes. Results: docs/methods/msn.md.
 _base_ = [
     "../_base_/encoders/vit-t_shapes.py",
     "../_base_/models/msn.py",
-    "../_base_/datasets/shapes.py",
+    "../_base_/datasets/grey_shapes.py",
     "../_base_/schedules/shapes.py",
     "../_base_/runtime/no_pictures.py",
 ]
 
-_colour = [
-    dict(
-        type="torchvision.transforms.v2.ColorJitter",
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.1,
-    ),
-]
-_large = [dict(type="RandomResizedCrop", scale=(0.4, 1.0)), *_colour]
-_small = [dict(type="RandomResizedCrop", scale=(0.1, 0.4)), *_colour]
+_light = [_base_.grey, dict(type="torchvision.transforms.v2.ColorJitter", brightness=0.4, contrast=0.4)]
+_large = [dict(type="RandomResizedCrop", scale=(0.4, 1.0)), *_light]
+_small = [dict(type="RandomResizedCrop", scale=(0.1, 0.4)), *_light]
 _views = dict(
     type="SeveralViews",
     views=dict(
@@ -40,7 +32,7 @@ model = dict(
     target=dict(out_dim=64),
     head=dict(prototypes=64),
 )
-train_dataloader = dict(dataset=dict(img_size=48, num_samples=4000, pipeline=[_views]))
+train_dataloader = dict(dataset=dict(img_size=48, num_samples=8000, pipeline=[_views]))
 val_dataloader = dict(dataset=dict(img_size=48, pipeline=[_views]))
 val_cfg = dict(evaluators=dict(knn=dict(dataloader=_base_.val_dataloader)))  # of pictures, not of views
 train_cfg = dict(max_epochs=4)
