@@ -16,7 +16,7 @@ from maetool.pretrained.initial import load_initial
 from maetool.teachers.weights import load_encoder as load_teacher
 from maetool.testing import tiny_model
 from maetool.weights.formats.architecture import describe_encoder
-from maetool.weights.formats.key_map import split_qkv
+from maetool.weights.formats.key_map import fuse_qkv, split_qkv
 from maetool.weights.formats.openmmlab import to_mmpretrain
 from maetool.weights.formats.plain import as_plain
 from maetool.weights.formats.transformers import to_transformers
@@ -219,3 +219,12 @@ def test_an_encoder_of_timm_keeps_its_names(tmp_path):
 def test_heads_follow_from_the_norms_of_queries():
     weights = ours(drawn(qk_norm=True, num_heads=4))
     assert describe_encoder(as_plain(weights), "x.pth")["num_heads"] == 4
+
+
+def test_no_bias_of_keys_is_one_of_zero():
+    state = {f"encoder.blocks.0.attn.{which}.weight": torch.ones(4, 4) for which in "qkv"}
+    state |= {f"encoder.blocks.0.attn.{which}.bias": torch.ones(4) for which in "qv"}
+    assert fuse_qkv(state)["encoder.blocks.0.attn.qkv.bias"].tolist() == [1.0] * 4 + [0.0] * 4 + [1.0] * 4
+    other = {"encoder.blocks.1.attn.k.bias": torch.ones(4)}  # so one is lost
+    with pytest.raises(UsageError, match="without the keys and values"):
+        fuse_qkv(state | other)

@@ -87,16 +87,21 @@ def _renamed(name: str, rules: list[tuple[re.Pattern[str], str]]) -> str | None:
 def fuse_qkv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a state dict in which `attn.q`, `attn.k` and `attn.v` are fused into `attn.qkv`, as in maetool and timm.
 
+    Where no block has a bias of keys, as in transformers' BEiT, it is zero.
+
     Raises:
         UsageError: one of the three is missing.
     """
     fused = {}
+    without_keys = not any(name.endswith(".attn.k.bias") for name in state)
     for name, value in state.items():
         match = re.fullmatch(r"(.+\.attn\.)([qkv])(\.\w+)", name)
         if not match:
             fused[name] = value
         elif match[2] == "q":
             parts = [state.get(f"{match[1]}{which}{match[3]}") for which in "qkv"]
+            if without_keys and match[3] == ".bias":
+                parts[1] = torch.zeros_like(value)
             present = [part for part in parts if part is not None]
             if len(present) < len(parts):
                 raise UsageError(
