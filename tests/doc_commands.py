@@ -181,7 +181,9 @@ def check_options(args):
         check_reads_pictures(load_config(config).model.get("encoder"))
     sets = [getattr(args, "cfg_options", None) or getattr(args, "options", None) or []]
     runs = parse_runs(getattr(args, "run", None) or [])
-    shares = parse_runs((hasattr(args, "run") and getattr(args, "labels", None)) or [])  # `quick_eval --labels` has numbers
+    shares = parse_runs(
+        (hasattr(args, "run") and getattr(args, "labels", None)) or []
+    )  # `quick_eval --labels` has numbers
     sets += [[*(getattr(args, "common", None) or []), *options] for options in [*runs.values(), *shares.values()]]
     for options in filter(None, sets):
         check_config(load_config(config, options))

@@ -25,9 +25,12 @@ def _shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
-def _wrapped(number: int) -> int:
-    # As int64 wraps around. A tensor of one number would have to be copied to the device, for which a program waits.
-    return (number + 2**63) % 2**64 - 2**63
+def _step(counter: int) -> int:
+    # (counter + 1) * _GAMMA as int64 wraps around. A tensor of one number would have to be copied to the device, for
+    # which a program waits.
+    if not -(2**63) <= counter < 2**63:
+        raise OverflowError(f"{counter} does not fit into 64 bits")
+    return ((counter + 1) * _GAMMA + 2**63) % 2**64 - 2**63
 
 
 def _is_integer(value: Any) -> bool:
@@ -38,7 +41,7 @@ def _is_integer(value: Any) -> bool:
 
 def mix(key: Tensor, counter: Tensor | int) -> Tensor:
     """Return new int64 keys, one for each `counter` of each `key`; the two broadcast."""
-    x = key + ((counter + 1) * _GAMMA if isinstance(counter, Tensor) else _wrapped((int(counter) + 1) * _GAMMA))
+    x = key + ((counter + 1) * _GAMMA if isinstance(counter, Tensor) else _step(int(counter)))
     # In place, because on large batches the allocations cost more than the arithmetic.
     x = x.bitwise_xor_(_shift(x, 30)).mul_(_MIX1)
     x = x.bitwise_xor_(_shift(x, 27)).mul_(_MIX2)
