@@ -95,7 +95,7 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
 
     Raises:
         UsageError: before training: a config that cannot be read, an option that does not fit, a row whose training
-            cannot begin, a damaged result, no seed or no job.
+            cannot begin, a finished run of other options or data, a damaged result, no seed or no job.
     """
     for row in rows.values():
         row.load()
@@ -106,7 +106,7 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
     waiting = [run for run in planned if not (run.folder / RESULT).is_file()]
     for run in planned:
         if run not in waiting:
-            read_result(run.folder / RESULT)
+            _refuse_other(run, read_result(run.folder / RESULT))
     _refuse_hindered(waiting, len(rows))
     out.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
@@ -125,6 +125,18 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
             bar.set_postfix_str(f"{run.name}, seed {run.seed}")
             bar.update()
     return failed
+
+
+def _refuse_other(run: Run, result: Mapping[str, Any]) -> None:
+    """Refuse the result of a run whose row has changed since, and which would be kept as if it had not."""
+    now = {"options": list(run.row.options), "data": run.row.data}
+    then = {"options": result.get("options", now["options"]), "data": result.get("data")}
+    changed = [f"{name} {then[name]}, now {now[name]}" for name in now if then[name] != now[name]]
+    if changed:
+        raise UsageError(
+            f"{run.folder} holds a finished run of other settings ({'; '.join(changed)}): choose another --out or "
+            "another name for the row, or delete the folder."
+        )
 
 
 def _bar(planned: int, waiting: int) -> tqdm:
@@ -170,7 +182,7 @@ def _train(run: Run, jobs: int) -> tuple[int, str]:
         last = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
         return done.returncode, last.removeprefix("error: ")
     name_evaluators(run.row.load().get("val_cfg"))
-    write_result(run.folder, run.row.options)
+    write_result(run.folder, run.row.options, run.row.data)
     return 0, ""
 
 

@@ -15,7 +15,7 @@ from maetool.writing import write_file
 
 SPEED = "images/s"
 RESULT = "result.json"
-_NO_METRICS = ("options", CHECKSUM)
+_NO_METRICS = ("options", "data", CHECKSUM)
 _CLEAR = 3.0  # points; two standard errors of an accuracy on 1,000 images
 _UNTRAINED = "untrained "
 
@@ -36,18 +36,19 @@ def columns_of(metrics: Mapping[str, MetricName]) -> dict[str, str]:
 METRICS = columns_of(headlines(METRIC_NAMES))
 
 
-def write_result(folder: Path, options: Sequence[str]) -> None:
+def write_result(folder: Path, options: Sequence[str], data: str | None = None) -> None:
     """Write `result.json` of a finished run: the last measurements in its logs, and the options of its row.
 
     Args:
         folder: of the run.
         options: of its row, each `key=value`.
+        data: images in place of the config's own.
     """
     logs = read_logs(folder)
     columns = columns_of(headlines(name.removeprefix("val/") for name in logs if name.startswith("val/")))
     result = {title: _result(title, logs[name]) for title, name in columns.items() if name in logs}
     result = {title: value for title, value in result.items() if value is not None}
-    write_file(folder / RESULT, sealed_json({"options": list(options), **result}))
+    write_file(folder / RESULT, sealed_json({"options": list(options), "data": data, **result}))
 
 
 def _result(title: str, values: Mapping[int, float]) -> float | None:

@@ -155,7 +155,7 @@ def test_table_and_plot(tmp_path):
     for seed, knn in ((0, 50.0), (1, 60.0)):
         folder = tmp_path / "a" / f"seed_{seed}"
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps({"options": [], "kNN %": knn, "images/s": 1000.4}))
+        (folder / "result.json").write_text(json.dumps({"kNN %": knn, "images/s": 1000.4}))
     found = collect(tmp_path, ["a", "b"])
     text = to_markdown(found)
     assert "| a | 2 | 55.0 (50.0 to 60.0) |" in text
@@ -169,7 +169,7 @@ def finished(out, name, **seeds):
     for seed, top1 in seeds.items():
         folder = out / name / seed
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps({"options": [], "top-1 %": top1}))
+        (folder / "result.json").write_text(json.dumps({"top-1 %": top1}))
 
 
 def test_accuracy_over_the_number_of_labels(repository, tmp_path):
@@ -203,6 +203,21 @@ def test_a_share_of_labels_that_is_none(share):
         over_labels({"a": Row(MAE)}, {share: []})
 
 
+@pytest.mark.parametrize(
+    ("stored", "named"),
+    [
+        ({"options": ["train_cfg.max_epochs=1"]}, "options .'train_cfg.max_epochs=1'., now .'train_cfg.max_epochs=2'."),
+        ({"options": ["train_cfg.max_epochs=2"], "data": "photos"}, "data photos, now None"),
+    ],
+)
+def test_a_finished_run_of_a_row_that_changed_is_not_kept(monkeypatch, repository, tmp_path, stored, named):
+    monkeypatch.chdir(repository)
+    (tmp_path / "a/seed_0").mkdir(parents=True)
+    (tmp_path / "a/seed_0/result.json").write_text(json.dumps({**stored, "kNN %": 60.0}))
+    with pytest.raises(UsageError, match=rf"a finished run of other settings \({named}\)"):
+        run_all({"a": Row(MAE, ["train_cfg.max_epochs=2"])}, 1, tmp_path)
+
+
 def test_a_sweep_over_numbers(monkeypatch, repository, tmp_path):
     monkeypatch.chdir(repository)
     rows = rows_of([MAE], {"a": [], "b": ["model.decoder.depth=1"]}, ["train_cfg.max_epochs=2"])
@@ -212,7 +227,7 @@ def test_a_sweep_over_numbers(monkeypatch, repository, tmp_path):
     assert planned[0.5]["b_mask_ratio_0.5"] == Row(MAE, options)
     for value, knn in (("0.5", 60.0), ("0.75", 70.0)):
         (tmp_path / f"a_mask_ratio_{value}/seed_0").mkdir(parents=True)
-        numbers = {"options": [], "kNN %": knn, "untrained kNN %": 16.0}
+        numbers = {"kNN %": knn, "untrained kNN %": 16.0}
         (tmp_path / f"a_mask_ratio_{value}/seed_0/result.json").write_text(json.dumps(numbers))
     metric, curves, untrained = value_curves(rows, planned, tmp_path)
     assert (metric, curves, untrained) == ("kNN %", {"a": {0.5: [60.0], 0.75: [70.0]}}, [16.0, 16.0])
