@@ -1,4 +1,4 @@
-"""Export the encoder of a checkpoint as .pth, .safetensors or .onnx, or as a folder.
+"""Export a checkpoint's encoder as .pth, .safetensors, .onnx or a folder.
 
 A .pth or .safetensors file has timm's names; an .onnx file has the graph, of a complete
 classifier or segmentor with --logits; a folder is what --to opens. Mean, deviation, sizes, recipe and versions

@@ -57,7 +57,7 @@ def register():
 
 
 def test_no_argument_of_a_part_is_named_where_configs_are_shrunk():
-    """But for transforms that drawn pictures keep, the encoder of the model, and classes and targets in `metainfo`."""
+    """But for transforms and channels that drawn pictures keep, the encoder of the model, and classes and targets in `metainfo`."""
     names = set()
     for parts in vars(registry).values():
         if isinstance(parts, registry.Registry) and parts is not registry.LOOPS:
@@ -66,7 +66,7 @@ def test_no_argument_of_a_part_is_named_where_configs_are_shrunk():
     words = {node.value for node in ast.walk(ast.parse(inspect.getsource(debug))) if isinstance(node, ast.Constant)}
     words |= {node.attr for node in ast.walk(ast.parse(inspect.getsource(debug))) if isinstance(node, ast.Attribute)}
     assert {"depth", "codebook", "num_samples", "warmup_epochs"} <= names
-    assert words & names <= {"pipeline", "encoder", "dataset", "type", "model", "classes", "targets"}
+    assert words & names <= {"pipeline", "in_chans", "encoder", "dataset", "type", "model", "classes", "targets"}
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(ENCODERS.parts()) if name not in NEEDY])

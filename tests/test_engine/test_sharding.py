@@ -206,7 +206,8 @@ def a_fault_of_one_process_is_described_by_all(rank):
     runner.full_state_dict = lambda everywhere: full_weights(model, everywhere)
     written = []
     hook = NonFiniteHook()
-    hook._write = lambda runner, step: written.append(step) or "a file"
+    hook._write = lambda runner, step, iteration: written.append(step) or "a file"
+    hook.before_train_iter(runner, 0, tiny_batch())
     hook.after_train_iter(runner, 0, tiny_batch())
     assert len(written) == rank
     assert all(step["plan"] is not None for step in written)

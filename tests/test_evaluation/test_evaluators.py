@@ -280,7 +280,7 @@ def test_a_metric_of_a_plugin_from_the_config_to_the_end(repository, tmp_path):
         summarise(work_dir).split()
     )
     assert list(measured(read_logs(work_dir))) == ["val/feature_scale"], "the curves draw it"
-    assert _numbers({"iter": 4}, work_dir / "epoch_1.pth")[-1] == f"- length of the features {values[4]:.4f}"
+    assert _numbers({"iter": 4}, work_dir / "epoch_1.pth", {})[-1] == f"- length of the features {values[4]:.4f}"
     write_result(work_dir, [])
     table = to_markdown(collect(tmp_path, ["row"]))
     assert "| length of the features | untrained length of the features |" in table

@@ -91,9 +91,10 @@ def test_of_a_clip_the_middle_frame_is_drawn():
     assert 0 < hidden.mean() < 1
     original, masked, predicted, pasted = (panel[26 : 26 + 128 : 8, 6 + c * 134 :][:, :128:8] for c in range(4))
     assert (original == 120).all()
-    assert np.array_equal(masked, np.where(hidden, 127, 120)[..., None].repeat(3, -1))
-    assert np.array_equal(predicted, np.where(hidden, 0, 127)[..., None].repeat(3, -1))
-    assert np.array_equal(pasted, np.where(hidden, 0, 120)[..., None].repeat(3, -1))
+    blue, hidden = np.array([72, 104, 160]), hidden[..., None]  # the clip is grey
+    assert np.array_equal(masked, np.where(hidden, blue, 120))
+    assert np.array_equal(predicted, np.where(hidden, 0, blue))
+    assert np.array_equal(pasted, np.where(hidden, 0, 120).repeat(3, -1))
 
 
 def test_the_own_view_is_drawn(model):
