@@ -57,7 +57,7 @@ def register():
 
 
 def test_no_argument_of_a_part_is_named_where_configs_are_shrunk():
-    """But for transforms and channels that drawn pictures keep, the encoder of the model, and classes and targets in `metainfo`."""
+    """But for what drawn pictures keep, the encoder of the model, and classes and targets in `metainfo`."""
     names = set()
     for parts in vars(registry).values():
         if isinstance(parts, registry.Registry) and parts is not registry.LOOPS:

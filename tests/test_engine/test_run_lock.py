@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from warm import run_warm
 
 from maetool import compat
 from maetool.cli import USAGE_EXIT
@@ -28,25 +29,27 @@ with only_run_in(sys.argv[1]):
 """
 
 
-def train(repository, work_dir, *more):
-    command = [sys.executable, "tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", str(work_dir), *more]
-    command += ["--cfg-options", "val_dataloader=None"]
+def train(work_dir, *more):
+    command = ["tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", str(work_dir), *more]
+    return [*command, "--cfg-options", "val_dataloader=None"]
+
+
+def start_training(repository, work_dir):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=repository, env=environment, **pipes)
+    return subprocess.Popen([sys.executable, *train(work_dir)], cwd=repository, env=environment, **pipes)
 
 
 def test_a_second_run_is_refused_until_the_first_is_killed(repository, tmp_path):
-    first = train(repository, tmp_path)
+    first = start_training(repository, tmp_path)
     while "step 1/" not in first.stdout.readline():
         assert first.poll() is None, first.stderr.read()[-2000:]
     config = (tmp_path / "vit-t_shapes.py").stat().st_mtime_ns
     for more in ([], ["--resume"]):
-        second = train(repository, tmp_path, *more)
-        _, stderr = second.communicate(timeout=60)
+        second = run_warm(train(tmp_path, *more), repository)
         assert second.returncode == USAGE_EXIT
-        assert f"is in use by another run: process {first.pid} on {socket.gethostname()}, since" in stderr
-        assert "Traceback" not in stderr
+        assert f"is in use by another run: process {first.pid} on {socket.gethostname()}, since" in second.stderr
+        assert "Traceback" not in second.stderr
     assert (tmp_path / "vit-t_shapes.py").stat().st_mtime_ns == config  # nothing of the first was touched
     first.kill()
     first.communicate()

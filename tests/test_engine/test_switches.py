@@ -38,7 +38,11 @@ def train(clip=False, accumulate=False, recompute=False, compiled=False, dtype="
     return dict(model.state_dict()), losses["loss"]
 
 
-@pytest.mark.parametrize("switches", list(itertools.product([False, True], repeat=4)), ids=str)
+# Half of all, among which every three switches still meet in every combination.
+HALF = [switches for switches in itertools.product([False, True], repeat=4) if sum(switches) % 2]
+
+
+@pytest.mark.parametrize("switches", HALF, ids=str)
 def test_every_combination_equals_the_plain_path(switches):
     clip, accumulate, recompute, compiled = switches
     plain, _ = train(clip=clip)  # clipping changes the result; the others must not
