@@ -72,6 +72,11 @@ class DistillationHead(nn.Module):
                 f"warmup is {warmup!r}, centre {centre!r} and mean_entropy {mean_entropy!r}, but must be from 0 to 1, "
                 "from 0 to below 1 or None, and at least 0."
             )
+        if (prototypes or out_dim) < 2:
+            raise UsageError(
+                f"DistillationHead compares shares of {prototypes or out_dim} class, which are all alike: make "
+                f"{'prototypes' if prototypes else 'the out_dim of the target'} at least 2."
+            )
         self.labels = SoftLabelHead(temperature)
         self.end, self.begin, self.warmup = target_temperature, start_temperature or target_temperature, warmup
         self.centre, self.iterations, self.mean_entropy = centre, sinkhorn, mean_entropy

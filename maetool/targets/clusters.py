@@ -37,7 +37,7 @@ class ClusterTarget(nn.Module):
         features_dim: D, of the teacher's tokens.
 
     Raises:
-        UsageError: the model has no teacher, or an unknown choice.
+        UsageError: the model has no teacher, an unknown choice, or a single cluster.
     """
 
     needs = ("features",)
@@ -63,6 +63,10 @@ class ClusterTarget(nn.Module):
             )
         if equal not in ("place", "batch"):
             raise UsageError(f'equal is {equal!r}, but must be "place" or "batch".')
+        if clusters < 2:
+            raise UsageError(
+                f"clusters is {clusters}, but with one all is alike: make it at least 2."
+            )
         self.num_prefix_tokens, self.out_dim = model_teacher.num_prefix_tokens, clusters
         self.features_dim = model_teacher.out_dim
         self.temperature, self.learning_temperature = temperature, learning_temperature

@@ -75,6 +75,12 @@ def test_prototypes_are_not_decayed_and_learn_by_the_prediction_alone():
     assert head.no_weight_decay() == {"prototypes.weight"} and DistillationHead(8).no_weight_decay() == set()
 
 
+@pytest.mark.parametrize("sizes", [{"out_dim": 1}, {"out_dim": 8, "prototypes": 1}])
+def test_one_class_is_refused(sizes):
+    with pytest.raises(UsageError, match="shares of 1 class"):
+        DistillationHead(**sizes)
+
+
 def test_shares_out_of_range_are_refused():
     with pytest.raises(UsageError, match=r"centre 1\.0"):
         DistillationHead(8, centre=1.0)

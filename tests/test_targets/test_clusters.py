@@ -108,3 +108,8 @@ def test_the_contract_of_targets_that_learn(options, message):
         return
     with pytest.raises(AssertionError, match=message):
         check_target(Learning(**options), images, (2, 4))
+
+
+def test_one_cluster_is_refused():
+    with pytest.raises(UsageError, match="clusters is 1, but with one"):
+        ClusterTarget(tiny_model(teacher={"type": "MomentumTeacher"}).teacher, clusters=1)
