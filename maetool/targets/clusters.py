@@ -64,9 +64,7 @@ class ClusterTarget(nn.Module):
         if equal not in ("place", "batch"):
             raise UsageError(f'equal is {equal!r}, but must be "place" or "batch".')
         if clusters < 2:
-            raise UsageError(
-                f"clusters is {clusters}, but with one all is alike: make it at least 2."
-            )
+            raise UsageError(f"clusters is {clusters}, but with one all is alike: make it at least 2.")
         self.num_prefix_tokens, self.out_dim = model_teacher.num_prefix_tokens, clusters
         self.features_dim = model_teacher.out_dim
         self.temperature, self.learning_temperature = temperature, learning_temperature
