@@ -15,7 +15,15 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-IMPORTED = ["torch", "torchvision", "cv2", "mmengine.runner", "matplotlib.figure", "maetool.engine.launch"]
+# What a run of MAE imports, as `maetool.engine.launch` imports a part only when a config names it.
+IMPORTED = [
+    *("torch", "torchvision", "cv2", "mmcv", "mmengine.runner", "torch.utils.flop_counter", "tqdm.auto"),
+    *("matplotlib.figure", "matplotlib.backends.backend_agg", "maetool.engine.launch", "maetool.commands.train"),
+    *("maetool.models.mim", "maetool.maskers.random", "maetool.encoders.vit", "maetool.decoders.transformer"),
+    *("maetool.targets.pixel", "maetool.heads.regression", "maetool.data.drawn.shapes", "maetool.data.collate"),
+    *("maetool.evaluation.losses", "maetool.engine.hooks.log", "maetool.engine.log_processor"),
+    *("maetool.data.transforms.preprocessor", "maetool.visualization.curves", "maetool.engine.summary"),
+]
 KILLED_AFTER = 300  # seconds
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from torch.nn import functional
+from warm import run_job
 
 from maetool.config.load import change_config, load_config
 from maetool.engine import launch
@@ -99,11 +99,8 @@ def test_metrics_in_training_are_those_by_hand(trained):
 
 def test_every_image_counts_once_in_two_processes(repository, trained, tmp_path):
     """21 pictures: the processes have 11 and 10, in batches of 4, which divides neither."""
-    arguments = [str(repository), str(tmp_path), str(Path(trained.work_dir) / "epoch_2.pth")]
-    command = [sys.executable, "-m", "maetool.engine.processes", "--standalone", "--nproc-per-node", "2", __file__]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-    result = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment, timeout=200)
-    assert result.returncode == 0, result.stderr[-2000:]
+    results = run_job([__file__, repository, tmp_path, Path(trained.work_dir) / "epoch_2.pth"], repository)
+    assert [result.returncode for result in results] == [0, 0], results[0].stderr[-2000:]
     for process in range(2):
         found = json.loads((tmp_path / f"{process}.json").read_text())
         assert found.pop("index") == list(range(21))

@@ -1,13 +1,12 @@
 """Evaluators: several in one validation, with data, cadence, prefixes and reports of their own."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
+from warm import run_job
 
 from maetool.errors import UsageError
 from maetool.evaluation import BaseEvaluator, MetricName
@@ -330,12 +329,8 @@ def test_a_loop_by_itself_is_found_by_its_name():
 def test_every_image_counts_once_in_two_processes(repository, tmp_path):
     """20 images in batches of 4: the processes have 10 each, and agree with one that has them all."""
     expected = all_of_a_classifier(repository, tmp_path / "one").val()
-    command = [sys.executable, "-m", "maetool.engine.processes", "--standalone", "--nproc-per-node", "2", __file__]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-    result = subprocess.run(
-        [*command, str(repository), str(tmp_path)], capture_output=True, text=True, env=environment, timeout=200
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
+    results = run_job([__file__, repository, tmp_path], repository)
+    assert [result.returncode for result in results] == [0, 0], results[0].stderr[-2000:]
     for rank in range(2):
         assert json.loads((tmp_path / f"{rank}.json").read_text()) == pytest.approx(expected, abs=1e-4)
 
