@@ -54,7 +54,7 @@ def run_warm(arguments, cwd, timeout=KILLED_AFTER, **variables):
     environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("stdout", "stderr")]
-        child = context.Process(target=_run, args=(words, str(cwd), environment, *map(str, files)))
+        child = context.Process(target=run_here, args=(words, str(cwd), environment, *map(str, files)))
         child.start()
         child.join(timeout)
         if child.exitcode is None:
@@ -64,7 +64,8 @@ def run_warm(arguments, cwd, timeout=KILLED_AFTER, **variables):
         return subprocess.CompletedProcess(words, child.exitcode, *(file.read_text() for file in files))
 
 
-def _run(words, cwd, environment, stdout, stderr):
+def run_here(words, cwd, environment, stdout, stderr):
+    """Run the words as `run_warm` does, in this process, which ends with them; stdout and stderr are files."""
     for number, path in ((1, stdout), (2, stderr)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(cwd)
