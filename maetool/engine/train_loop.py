@@ -15,9 +15,11 @@ from maetool.errors import UsageError
 from maetool.evaluation.loop import KnnValLoop, PretrainValLoop, ValLoop, check_runner
 from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS
+from maetool.structures.logged import logged_values
 
 from .balance import balance
 from .epochs import EndlessBatches, enter
+from .hooks.scalars import needs_logged_values
 from .saving import save_on_stop
 from .sending import Sender
 from .state import step_seed
@@ -213,7 +215,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
         if torch.cuda.is_available() and runner.cfg.get("compile"):
             torch.compiler.cudagraph_mark_step_begin()  # outputs of the graphs of the step before may be overwritten
-        outputs = runner.model.train_step(self._send(data_batch), optim_wrapper=runner.optim_wrapper)
+        with logged_values(needs_logged_values(runner)):
+            outputs = runner.model.train_step(self._send(data_batch), optim_wrapper=runner.optim_wrapper)
         report = report_of(runner.optim_wrapper)
         outputs = {} if report.fault and not report.deferred else outputs  # deferred, `Scalars` leaves them out
         runner.call_hook("after_train_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)

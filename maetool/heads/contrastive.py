@@ -12,6 +12,7 @@ from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
+from maetool.structures.logged import only_logged
 
 
 @HEADS.register_module()
@@ -81,10 +82,8 @@ class ContrastiveHead(nn.Module):
         logits, labels, keys = self._compared(pred, target, plan)
         if self.training and self.memory:
             self._remember(keys)
-        with torch.no_grad():
-            nearest = logits.argmax(dim=-1) if logits.numel() else labels
-            right = plan.average((nearest == labels).float())
-        return {"loss": plan.average(_cross_entropy(logits, labels)), "patch_accuracy": right}
+        logged = only_logged(lambda: {"patch_accuracy": plan.average(_own_is_nearest(logits, labels))})
+        return {"loss": plan.average(_cross_entropy(logits, labels)), **logged}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         """Return the cross entropy of each patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""
@@ -134,6 +133,11 @@ def _standardised(tokens: Tensor, plan: MaskPlan) -> Tensor:
 def _own(labels: Tensor, number: int) -> Tensor:
     """Return where each row's own patch is, bool (B, M, number)."""
     return labels[..., None] == torch.arange(number, device=labels.device)
+
+
+def _own_is_nearest(logits: Tensor, labels: Tensor) -> Tensor:
+    nearest = logits.argmax(dim=-1) if logits.numel() else labels
+    return (nearest == labels).float()
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn import functional
 from maetool.errors import UsageError
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
+from maetool.structures.logged import only_logged
 
 _LOSSES = {"l1": functional.l1_loss, "l2": functional.mse_loss, "smooth_l1": functional.smooth_l1_loss}
 
@@ -62,10 +63,12 @@ class RegressionHead(nn.Module):
             `loss`, and without gradient `constant_predictor`: the same error of the mean target, the best constant
             prediction under "l2", which a model must beat.
         """
-        constant = target.float().mean(dim=(0, 1), keepdim=True)
-        with torch.no_grad():
-            reference = plan.average(self.errors(constant.expand_as(target), target, plan))
-        return {"loss": plan.average(self.errors(pred, target, plan)), "constant_predictor": reference}
+
+        def logged() -> dict[str, Tensor]:
+            constant = target.float().mean(dim=(0, 1), keepdim=True).expand_as(target)
+            return {"constant_predictor": plan.average(self.errors(constant, target, plan))}
+
+        return {"loss": plan.average(self.errors(pred, target, plan)), **only_logged(logged)}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         """Return the error of each predicted patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""

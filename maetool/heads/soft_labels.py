@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from maetool.annotations import Positive
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
+from maetool.structures.logged import only_logged
 
 
 @HEADS.register_module()
@@ -42,16 +43,19 @@ class SoftLabelHead(nn.Module):
             `loss`, and without gradient `constant_predictor`: the same loss of the best constant logits, those of the
             mean shares of the batch, and `target_entropy`, in nats, what a perfect prediction costs.
         """
-        loss = plan.average(self.errors(pred, target, plan))
-        with torch.no_grad():
-            target = target.float()
-            mean = target.flatten(0, -2).mean(dim=0)
-            constant = plan.average(-(target * mean.clamp(min=1e-9).log()).sum(dim=-1))
-            entropy = plan.average(-torch.xlogy(target, target).sum(dim=-1))
-        return {"loss": loss, "constant_predictor": constant, "target_entropy": entropy}
+        logged = only_logged(lambda: _references(target.float(), plan))
+        return {"loss": plan.average(self.errors(pred, target, plan)), **logged}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         """Return the cross entropy of each patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""
         with torch.autocast(pred.device.type, enabled=False):
             logs = (pred.float() / self.temperature).log_softmax(dim=-1)
             return -(target.float() * logs).sum(dim=-1)
+
+
+def _references(target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
+    mean = target.flatten(0, -2).mean(dim=0)
+    return {
+        "constant_predictor": plan.average(-(target * mean.clamp(min=1e-9).log()).sum(dim=-1)),
+        "target_entropy": plan.average(-torch.xlogy(target, target).sum(dim=-1)),
+    }

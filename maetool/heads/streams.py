@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from maetool.errors import UsageError
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
+from maetool.structures.logged import only_logged
 
 
 @HEADS.register_module()
@@ -46,9 +47,10 @@ class StreamHead(nn.Module):
         Returns:
             `loss`, and without gradient `constant_predictor`, that of the mean target of each stream.
         """
-        with torch.no_grad():
-            constant = plan.average(self.errors(self._constant(target, plan), target, plan))
-        return {"loss": plan.average(self.errors(pred, target, plan)), "constant_predictor": constant}
+        logged = only_logged(
+            lambda: {"constant_predictor": plan.average(self.errors(self._constant(target, plan), target, plan))}
+        )
+        return {"loss": plan.average(self.errors(pred, target, plan)), **logged}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         """Return the error of each predicted patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""

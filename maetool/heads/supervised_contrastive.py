@@ -8,6 +8,7 @@ from maetool.annotations import Count, Positive
 from maetool.ops.groups import in_groups
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
+from maetool.structures.logged import only_logged
 
 
 @HEADS.register_module()
@@ -46,9 +47,10 @@ class SupervisedContrastiveHead(nn.Module):
         Returns:
             `loss`, and without gradient `constant_predictor`, the loss of predictions that are all alike.
         """
-        with torch.no_grad():
-            constant = plan.average(self.errors(torch.zeros_like(pred[..., :1]), target, plan))
-        return {"loss": plan.average(self.errors(pred, target, plan)), "constant_predictor": constant}
+        logged = only_logged(
+            lambda: {"constant_predictor": plan.average(self.errors(torch.zeros_like(pred[..., :1]), target, plan))}
+        )
+        return {"loss": plan.average(self.errors(pred, target, plan)), **logged}
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         """Return the loss of each prediction, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""

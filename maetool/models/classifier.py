@@ -18,6 +18,7 @@ from maetool.heads.labels import (
     weights_for,
 )
 from maetool.registry import ENCODERS, MODELS
+from maetool.structures.logged import only_logged
 
 from .build import Part
 from .pairing import channels_of
@@ -130,7 +131,7 @@ class ImageClassifier(PooledModel):
         loss = functional.cross_entropy(logits, target, weight, label_smoothing=self.label_smoothing)
         losses = {"loss": loss, "constant_predictor": self.constant_loss.clone()}
         if target is label:
-            losses["accuracy"] = (logits.argmax(dim=1) == label).float().mean() * 100
+            losses |= only_logged(lambda: {"accuracy": (logits.argmax(dim=1) == label).float().mean() * 100})
         return losses
 
     def learn_balance(self, labels: Tensor) -> str:

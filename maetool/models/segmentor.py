@@ -15,6 +15,7 @@ from maetool.errors import UsageError
 from maetool.heads.segmentation import resize_map
 from maetool.ops.geometry import to_size
 from maetool.registry import ENCODERS, MODELS
+from maetool.structures.logged import only_logged
 
 from .build import Part
 from .downstream import DownstreamModel
@@ -169,10 +170,14 @@ class Segmentor(DownstreamModel):
             more = self._at_pixels(self.auxiliary_head(maps), images.shape[2:])
             losses["auxiliary"] = self.auxiliary_weight * self._cross_entropy(more, target)
             loss = loss + losses["auxiliary"]
-        right = ((logits.argmax(dim=1) == target) & counts).sum() / counts.sum().clamp(min=1)
         total_weight = 1 + (self.auxiliary_weight if losses else 0)
-        constant = logits.new_full((), total_weight * math.log(self.num_classes))
-        return {"loss": loss, **losses, "constant_predictor": constant, "accuracy": right * 100}
+        logged = only_logged(
+            lambda: {
+                "constant_predictor": logits.new_full((), total_weight * math.log(self.num_classes)),
+                "accuracy": ((logits.argmax(dim=1) == target) & counts).sum() / counts.sum().clamp(min=1) * 100,
+            }
+        )
+        return {"loss": loss, **losses, **logged}
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
         weight, counts = self.class_weight, target != self.ignore_index

@@ -3,16 +3,19 @@
 import math
 from contextlib import nullcontext
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
 from runs import assert_same, final_state
 from test_guard import run
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from maetool.engine.hooks.scalars import _read
+from maetool.engine.hooks import LogHook, ScalarsHook
+from maetool.engine.hooks.scalars import _read, needs_logged_values
 from maetool.engine.optim.by_part import AutocastOptimWrapperDict
 from maetool.engine.optim.steps import Outcome, can_skip, settle
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
@@ -180,3 +183,53 @@ def test_scalars_of_several_iterations_are_read_at_once(monkeypatch):
     several = [{"loss": torch.tensor(1.5), "share": 0.25}, {"loss": torch.tensor([2.0, 3.0])}]
     assert _read(several) == [{"loss": 1.5, "share": 0.25}, {"loss": 2.5}]
     assert MessageHub.get_current_instance() is not None
+
+
+LOGGED = ["default_hooks.logger.interval=5", "default_hooks.checkpoint.every_n_iters=0"]
+
+
+def test_logged_numbers_of_reports_alone_are_those_of_every_step(repository, tmp_path):
+    hook = "default_hooks.runtime_info={'type': 'ScalarsHook', 'logged_only': '%s'}"
+    runs = {
+        choice: run(repository, tmp_path / choice, 7, options=[*LOGGED, hook % choice])
+        for choice in ("always", "reports")
+    }
+    assert_same(*(weights for _, weights in runs.values()))
+    histories = [runner.message_hub.log_scalars for runner, _ in runs.values()]
+    assert_same(*([list(each.data[0]) for each in (h["train/loss"], h["train/grad_norm"])] for h in histories))
+    (full, ones), (few, counts) = (history["train/constant_predictor"].data for history in histories)
+    assert ones.tolist() == [1] * 11  # without the broken one, which is the seventh
+    assert counts.tolist() == [1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1]
+    assert few[counts > 0].tolist() == full[counts > 0].tolist()
+    assert histories[1]["train/constant_predictor"].mean(2) == full[-1]  # as a report over two iterations has it
+
+
+def test_a_resume_between_two_reports_keeps_their_places(repository, tmp_path):
+    options = ["default_hooks.logger.interval=5"]
+    options += ["default_hooks.runtime_info={'type': 'ScalarsHook', 'logged_only': 'reports'}"]
+    run(repository, tmp_path, stop=7, options=options)
+    runner, _ = run(repository, tmp_path, resume=True, options=options)
+    counts = runner.message_hub.get_scalar("train/constant_predictor").data[1]
+    assert counts.nonzero()[0].tolist() == [0, 4, 9, 11]
+
+
+@pytest.mark.parametrize("choice", [None, "always", "reports"])
+def test_accelerators_compute_logged_numbers_for_reports(choice, monkeypatch):
+    log, other = LogHook(interval=4), LoggerHook(interval=4)
+
+    def needed(free, *hooks):
+        monkeypatch.setattr("maetool.engine.hooks.scalars.reading_is_free", lambda x: free)
+        runners = [
+            SimpleNamespace(
+                hooks=[ScalarsHook(logged_only=choice), *hooks], iter=i, max_iters=10, model=nn.Linear(1, 1)
+            )
+            for i in range(10)
+        ]
+        return [runner.iter for runner in runners if needs_logged_values(runner)]
+
+    of_reports = [0, 3, 7, 9]
+    assert needed(False, log) == (list(range(10)) if choice == "always" else of_reports)
+    assert needed(True, log) == (of_reports if choice == "reports" else list(range(10)))
+    assert needed(False, log, other) == list(range(10))  # nobody knows when a hook of others reports
+    with pytest.raises(UsageError, match="logged_only is 'never', but must be"):
+        ScalarsHook(logged_only="never")

@@ -29,15 +29,19 @@ class LogHook(LoggerHook):
 
     def after_train_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report, marked so that the terminal shows the progress bar instead."""
-        due = runner.iter == 0 or self.is_last_train_iter(runner)
         if not self._counted and present_peak() and hasattr(runner.log_processor, "operations"):
             runner.log_processor.operations = operations_per_sample(runner.bare_model, data_batch)
         self._counted = True
-        if due or self.every_n_train_iters(runner, self.interval):
+        if self.reports_at(runner):
             runner.call_hook("read_pending")  # what `ScalarsHook` and the optimiser have not read yet
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             runner.logger.info(line, extra={"shown_by_progress_bar": True})
             self._store(runner, tag, runner.iter + 1)
+
+    def reports_at(self, runner: RunnerLike) -> bool:
+        """Return whether the iteration of `runner` that is in progress is reported at its end."""
+        at_an_end = runner.iter == 0 or self.is_last_train_iter(runner)
+        return at_an_end or self.every_n_train_iters(runner, self.interval)
 
     def after_val_iter(self, runner: RunnerLike, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report nothing: a validation is reported at its end."""

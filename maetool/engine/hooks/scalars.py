@@ -1,16 +1,20 @@
 """Losses and other scalars of a step go to the logs, read from the device together and not at every step."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from mmengine.hooks import RuntimeInfoHook
+from mmengine.hooks import LoggerHook, RuntimeInfoHook
+from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
 from maetool.annotations import Count
 from maetool.engine.optim.steps import Outcome, pending_of, settle
+from maetool.errors import UsageError
 from maetool.ops.device import reading_is_free
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
+
+from .log import LogHook
 
 _EVERY = 10
 
@@ -25,10 +29,20 @@ class ScalarsHook(RuntimeInfoHook):
     Args:
         read_every: iterations between two reads; None is 1 on a CPU and 10 on accelerators, where each read waits for
             the device.
+        logged_only: when numbers are computed that nothing but logs reads, such as `constant_predictor` and accuracies:
+            "always", so that a report has their mean over its iterations; "reports", only in the iteration of a report,
+            which has their value there; None, "always" on a CPU and "reports" on accelerators.
+
+    Raises:
+        UsageError: an unknown choice.
     """
 
-    def __init__(self, read_every: Count | None = None) -> None:
-        self.read_every = read_every
+    def __init__(
+        self, read_every: Count | None = None, logged_only: Literal["always", "reports"] | None = None
+    ) -> None:
+        if logged_only not in ("always", "reports", None):
+            raise UsageError(f'ScalarsHook\'s logged_only is {logged_only!r}, but must be "always", "reports" or None.')
+        self.read_every, self.logged_only = read_every, logged_only
         self._unread: list[tuple[Outcome | None, dict[str, Any]]] = []
 
     def after_train_iter(
@@ -47,6 +61,7 @@ class ScalarsHook(RuntimeInfoHook):
         fine = [values for outcome, values in self._unread if outcome is None or outcome.fault is None]
         self._unread = []
         for values in _read(fine):
+            _fill_gaps(runner.message_hub.log_scalars, values)
             super().after_train_iter(runner, 0, None, values)
 
     def before_val(self, runner: RunnerLike) -> None:
@@ -58,6 +73,28 @@ class ScalarsHook(RuntimeInfoHook):
         """Read at the end of training."""
         self.read_pending(runner)
         super().after_train(runner)
+
+
+def needs_logged_values(runner: RunnerLike) -> bool:
+    """Return whether the numbers that are only logged are needed in the iteration of `runner` that begins."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, ScalarsHook)), None)
+    if hook is None or hook.logged_only == "always":
+        return True
+    if hook.logged_only is None and reading_is_free(next(runner.model.parameters())):
+        return True
+    loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+    return any(not isinstance(hook, LogHook) or hook.reports_at(runner) for hook in loggers)
+
+
+def _fill_gaps(histories: dict[str, HistoryBuffer], values: dict[str, Any]) -> None:
+    """Note iterations in which a value was not computed as such, so that all histories have the same places."""
+    if "train/loss" not in histories:
+        return
+    length = len(histories["train/loss"].data[0])
+    for name in values:
+        history = histories.setdefault(f"train/{name}", HistoryBuffer())
+        for _ in range(length - len(history.data[0])):
+            history.update(0.0, 0)  # counts in no mean
 
 
 def _is_free(values: dict[str, Any]) -> bool:
