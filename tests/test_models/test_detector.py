@@ -4,10 +4,11 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from maetool.data import FitObjects, ObjectShapesDataset
+from maetool.data import FitObjects, ImagePreprocessor, ObjectShapesDataset
 from maetool.data.datasets.detection import collate_objects
 from maetool.errors import UsageError
 from maetool.models import ObjectDetector
+from maetool.testing.waits import WaitCounter
 
 ENCODER = {
     "type": "WindowedTransformer",
@@ -147,3 +148,15 @@ def test_what_is_wrong_is_named():
         ObjectDetector(ENCODER, num_classes=0)
     with pytest.raises(UsageError, match="a detector needs square ones of 4, 8, 16"):
         ObjectDetector({**ENCODER, "patch_size": 12, "img_size": 48}, num_classes=3)
+
+
+def test_of_a_detector_only_torchvision_waits():
+    """Its numbers of proposals and of samples depend on values. Tensors on "meta" have none that could be read."""
+    images, samples = batch_of()
+    part = ImagePreprocessor()
+    part._device = torch.device("meta")
+    sent = part({"inputs": torch.zeros(3, 3, 8, 24), **{name: samples[name] for name in ("content", "original_size")}})
+    assert {value.device.type for value in sent["data_samples"].values()} == {"cpu"}
+    with WaitCounter() as counter:
+        detector()(images, samples)
+    assert counter.waits and all("torchvision" in wait for wait in counter.waits)

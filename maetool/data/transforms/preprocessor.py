@@ -14,7 +14,7 @@ from maetool.registry import MODELS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-_ON_HOST = ("mask", "weight")
+_ON_HOST = ("mask", "weight", "content", "original_size")  # what is read: nobody waits for a device there
 ONLY = "image"  # what images are called that come as one tensor
 
 
@@ -78,7 +78,6 @@ class ImagePreprocessor(BaseDataPreprocessor):
         Raises:
             UsageError: images of another number of channels, a name without means, or images that are not stacked.
         """
-        # Numbers of given masks are read: where they are, on the host, nobody waits for that.
         data = {name: value if name in _ON_HOST else self.cast_data(value) for name, value in data.items()}
         inputs = data["inputs"]
         if isinstance(inputs, Mapping) and inputs:
