@@ -65,7 +65,7 @@ FLOORS = {
     "visualization": {"data.keys", "errors", "ops", "protocols", "reading", "writing"},
     "engine.optim": {"annotations", "errors", "compat", "ops", "parallel", "registry", "structures"},
     "config": {*ABOVE, "engine.optim", "data.codecs", "data.datasets", "data.sources"},
-    "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "visualization"},
+    "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "structures", "visualization"},
     "pretrained": {
         *{*ABOVE, *LOADING, "data", "data.sources", "data.transforms", "weights.formats", "division"},
         *{"models", "config", "parallel", "evaluation", "visualization"},

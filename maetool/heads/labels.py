@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from maetool.errors import UsageError
+from maetool.structures.over_processes import total_of
 
 
 def known_binary_cross_entropy(
@@ -25,7 +26,7 @@ def known_binary_cross_entropy(
         counts = counts * class_weight.to(logits.dtype)
     target = target.nan_to_num(0.0).to(logits.dtype)
     losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none", pos_weight=pos_weight)
-    return (losses * counts).sum() / counts.sum().clamp(min=torch.finfo(logits.dtype).tiny)
+    return (losses * counts).sum() / total_of(counts).clamp(min=torch.finfo(logits.dtype).tiny)
 
 
 def balanced_weights(counts: Tensor) -> Tensor:

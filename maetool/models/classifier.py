@@ -19,6 +19,7 @@ from maetool.heads.labels import (
 )
 from maetool.registry import ENCODERS, MODELS
 from maetool.structures.logged import only_logged
+from maetool.structures.over_processes import total_of
 
 from .build import Part
 from .pairing import channels_of
@@ -127,12 +128,17 @@ class ImageClassifier(PooledModel):
             target = target.float() * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
             loss = known_binary_cross_entropy(logits, target, self.class_weight, self.pos_weight)
             return {"loss": loss, "constant_predictor": self.constant_loss.clone()}
-        weight = self.class_weight
-        loss = functional.cross_entropy(logits, target, weight, label_smoothing=self.label_smoothing)
+        loss = self._cross_entropy(logits, target)
         losses = {"loss": loss, "constant_predictor": self.constant_loss.clone()}
         if target is label:
             losses |= only_logged(lambda: {"accuracy": (logits.argmax(dim=1) == label).float().mean() * 100})
         return losses
+
+    def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
+        weight, by_class = self.class_weight, self.class_weight is not None and not target.is_floating_point()
+        options: dict[str, Any] = {"label_smoothing": self.label_smoothing, "reduction": "sum" if by_class else "mean"}
+        loss = functional.cross_entropy(logits, target, weight, **options)
+        return loss / total_of(weight[target]) if by_class else loss
 
     def learn_balance(self, labels: Tensor) -> str:
         """Set the loss of the constant predictor and the weights that are "balanced"; the training calls it first.

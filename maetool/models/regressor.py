@@ -9,6 +9,7 @@ from torch.nn import functional
 from maetool.errors import UsageError
 from maetool.registry import ENCODERS, MODELS
 from maetool.structures.logged import only_logged
+from maetool.structures.over_processes import total_of
 
 from .build import Part
 from .pairing import channels_of
@@ -118,7 +119,7 @@ class ImageRegressor(PooledModel):
         else:
             function = functional.l1_loss if self.loss == "l1" else functional.mse_loss
             losses = function(predicted, target, reduction="none")
-        return (losses * known).sum() / known.sum().clamp(min=1)
+        return (losses * known).sum() / total_of(known).clamp(min=1)
 
     def _targets(self, label: Tensor | None, batch_size: int) -> Tensor:
         if label is None:

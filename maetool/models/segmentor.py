@@ -16,6 +16,7 @@ from maetool.heads.segmentation import resize_map
 from maetool.ops.geometry import to_size
 from maetool.registry import ENCODERS, MODELS
 from maetool.structures.logged import only_logged
+from maetool.structures.over_processes import total_of
 
 from .build import Part
 from .downstream import DownstreamModel
@@ -184,7 +185,7 @@ class Segmentor(DownstreamModel):
         total = functional.cross_entropy(logits, target, weight, ignore_index=self.ignore_index, reduction="sum")
         if weight is not None:
             counts = weight[target.where(counts, 0)] * counts
-        return total / counts.sum().clamp(min=_NO_PIXEL)
+        return total / total_of(counts).clamp(min=_NO_PIXEL)
 
     def _check_target(self, target: Tensor | None, images: Tensor) -> None:
         expected = (len(images), *images.shape[2:])

@@ -1,4 +1,4 @@
-"""Means over the patches of all processes, where these have different numbers of them."""
+"""Weighted means over the patches of all processes and of all batches, where these have different numbers of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from torch import Tensor, distributed
 from maetool.ops import device
 
 _shared = False
+_totals: list[Tensor] | None = None
 
 
 @contextmanager
@@ -25,13 +26,29 @@ def averaged_over_processes() -> Iterator[None]:
         _shared = before
 
 
+@contextmanager
+def recorded_totals() -> Iterator[list[Tensor]]:
+    """Give a list that gets the sum of the weights of each weighted mean that is computed meanwhile.
+
+    The mean of a set is that of its batches, weighted by these.
+    """
+    global _totals
+    before, _totals = _totals, []
+    try:
+        yield _totals
+    finally:
+        _totals = before
+
+
 def total_of(weights: Tensor) -> Tensor:
-    """Return the sum of weights, or its mean over the processes if they average together.
+    """Return the sum of weights, by which a weighted mean divides; its mean over processes that average together.
 
     Args:
-        weights: of the patches of this process.
+        weights: of the patches, pixels or labels of this process.
     """
     total = weights.sum()
+    if _totals is not None:
+        _totals.append(total.detach())
     if not _shared:
         return total
     total = total.detach().clone()
