@@ -10,6 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from maetool.annotations import Count, FromZero
 from maetool.config.facts import has_classes
 from maetool.data.datasets.labels import describe, warning_of
+from maetool.engine.optim.casts import drop_casts, keeping_casts
 from maetool.engine.optim.wrapper import report_of
 from maetool.errors import UsageError
 from maetool.evaluation.loop import KnnValLoop, PretrainValLoop, ValLoop, check_runner
@@ -93,7 +94,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             if warning := warning_of(self.dataloader.dataset, runner.bare_model):
                 runner.logger.warning(warning)
         self._send = Sender(next(runner.model.parameters()).device)
-        with self.stop:
+        with self.stop, keeping_casts(runner.optim_wrapper):
             runner.call_hook("before_train")
             if (self.val_at_start and self._iter == 0) or (self.by_epoch and self.owes_validation):
                 self._run_validation()
@@ -122,6 +123,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _run_validation(self) -> None:
         """Validate; if a stop is requested meanwhile, the run is saved with this validation pending."""
         runner = self.runner
+        drop_casts(runner.optim_wrapper)
         if self.owes_validation:
             runner.logger.info("The validation after iteration %d, which a stop interrupted, starts again.", self._iter)
         reason = validate(runner, self.stop) if runner.val_loop is not None else ""

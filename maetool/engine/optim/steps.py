@@ -135,6 +135,8 @@ def update_together(wrappers: Sequence["AutocastOptimWrapper"], loss: Tensor) ->
     for other in wrappers[1:]:
         other._inner_count = first._inner_count
     due = first.should_update()
+    if due and first.casts is not None:
+        first.casts.drop()
     if due and scaler.is_enabled():
         for one in wrappers:
             scaler.unscale_(one.optimizer)

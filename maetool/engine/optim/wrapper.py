@@ -15,9 +15,11 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from maetool.annotations import Count
 from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
+from maetool.parallel.sharding import is_sharded
 from maetool.registry import OPTIM_WRAPPERS, find_part
 from maetool.structures.over_processes import averaged_over_processes
 
+from .casts import CastWeights
 from .steps import Later, Outcome, can_skip, fuse, settle, update_together, waits_at_reads
 
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
@@ -128,6 +130,7 @@ class AutocastOptimWrapper(OptimWrapper):
         self._later: Later | None = None
         self.on_report: Callable[[Outcome], None] | None = None  # called once an iteration is read late
         self._spoilt = False  # the gradients accumulated so far are not all finite
+        self.casts: CastWeights | None = None  # those of a training loop
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -140,6 +143,8 @@ class AutocastOptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         enabled = self.dtype is not torch.float32
         mixed = torch.autocast(device, self.dtype, enabled=enabled)
+        if self.casts is not None and enabled and self._accumulative_counts > 1 and not is_sharded(model):
+            self.casts.keep(model)
         with super().optim_context(model), mixed, averaged_over_processes():
             yield
 
