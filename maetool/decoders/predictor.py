@@ -14,10 +14,13 @@ from maetool.layers.attention import QkvBias
 from maetool.layers.positions import with_positions
 from maetool.layers.stream_positions import StreamCode, StreamPosEmbed
 from maetool.ops.patches import take_tokens
+from maetool.ops.random import KeyedRandom, mix
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
 from .places import PlacedDecoder, small_code
+
+_NOISE = 1 << 42  # the keys of mask tokens are others than those of masks, corruptions and crops
 
 
 class _Queries(NamedTuple):
@@ -66,8 +69,10 @@ class PredictorDecoder(PlacedDecoder):
             which waits for the device.
         attend_unweighted: mask tokens of weight 0 take part in the attention (VideoMAE V2).
         query_noise: draw the mask tokens instead of learning one: normal numbers (D,) of this deviation through the map
-            that embeds the encoder's tokens, so that the places of the predictions are uncertain. In evaluation
-            they are all zero, and the mask token is the bias of the map. Source: StoP (amirbar/StoP, `src/deit.py`).
+            that embeds the encoder's tokens, so that the places of the predictions are uncertain. Each is a function
+            of the sample's key, of its group and of its place; without keys in the plan these come from torch's
+            generator. In evaluation they are all zero, and the mask token is the bias of the map. Source: StoP
+            (amirbar/StoP, `src/deit.py`).
         grids, out_dims, stream_code, code_dim, coord_dim: see `TransformerDecoder`.
         init: see `VisionTransformer`.
 
@@ -138,7 +143,7 @@ class PredictorDecoder(PlacedDecoder):
         prefix = torch.arange(self.num_prefix_tokens, device=x.device).expand(len(latent), -1)
         seen = torch.cat([prefix, plan.ids_keep + self.num_prefix_tokens], dim=1)  # (B, T + V)
         ids = torch.cat([seen.repeat_interleave(asked.groups, dim=0), asked.ids], dim=1)  # (B * G, T + V + m)
-        x = torch.cat([x, self._mask_tokens(asked.ids, x)], dim=1)
+        x = torch.cat([x, self._mask_tokens(asked, x, plan.keys)], dim=1)
         places, rope = self._places(plan), self._rope(plan, x.device)
         if places is not None:
             places = take_tokens(places.expand(len(latent), -1, -1).repeat_interleave(asked.groups, dim=0), ids)
@@ -150,16 +155,21 @@ class PredictorDecoder(PlacedDecoder):
         x = x.unflatten(0, (-1, asked.groups)).flatten(1, 2)  # (B, G * m, E)
         return self.norm(x if asked.order is None else take_tokens(x, asked.order))  # (B, M, E)
 
-    def _mask_tokens(self, ids: Tensor, like: Tensor) -> Tensor:
-        """Return a mask token for each of ids (B * G, m), (B * G, m, E), of the dtype of `like`."""
+    def _mask_tokens(self, asked: _Queries, like: Tensor, keys: Tensor | None) -> Tensor:
+        """Return a mask token for each of `asked.ids`, (B * G, m, E), of the dtype of `like`."""
         if self.mask_token is not None:
-            return self.mask_token.to(like.dtype).expand(*ids.shape, -1)
-        return call_linear(self.embed, self._noise(ids, like))
+            return self.mask_token.to(like.dtype).expand(*asked.ids.shape, -1)
+        return call_linear(self.embed, self._noise(asked, like, keys))
 
-    def _noise(self, ids: Tensor, like: Tensor) -> Tensor:
+    def _noise(self, asked: _Queries, like: Tensor, keys: Tensor | None) -> Tensor:
         """Return what is embedded as mask tokens, (B * G, m, D): drawn in training, else zeros."""
-        zeros = like.new_zeros(*ids.shape, self.encoder_dim)
-        return zeros.normal_(std=self.query_noise) if self.training and self.query_noise else zeros
+        if not self.training or not self.query_noise:
+            return like.new_zeros(*asked.ids.shape, self.encoder_dim)
+        keys = torch.randint(2**62, (len(like) // asked.groups,)) if keys is None else keys
+        keys = mix(keys.to(like.device)[:, None], _NOISE + torch.arange(asked.groups, device=like.device))  # (B, G)
+        each = mix(keys.flatten()[:, None], asked.ids)  # (B * G, m), whatever else is in the row
+        noise = KeyedRandom(each.flatten()).normal(self.encoder_dim).unflatten(0, each.shape)
+        return (self.query_noise * noise).to(like.dtype)
 
     def _keep(self, plan: MaskPlan, asked: _Queries, num_seen: int) -> Tensor | None:
         """Return which tokens (B * G, T + V + m) are no padding; None is all."""

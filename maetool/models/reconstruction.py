@@ -1,6 +1,7 @@
 """What others ask of a masked image model: its plans and tokens, what metrics see, predictions as pixels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -51,7 +52,7 @@ class ReconstructingModel(TrainableModel):
         return Views(self, images, data_samples or {}, None).plan(self.view)
 
     def hide(self, images: Any, samples: Mapping[str, Any], clues: Clues, view: str | None = None) -> MaskPlan:
-        """Ask the masker of a view what to hide in its images.
+        """Ask the masker of a view what to hide in its images; the plan has the keys of the samples.
 
         Args:
             images: (B, C, *size), normalised, or a mapping of streams.
@@ -63,7 +64,8 @@ class ReconstructingModel(TrainableModel):
             return plan_of_all(clues.layout, len(tensors_of(images)[0]), tensors_of(images)[0].device)
         masker = self.masker if view is None or view not in self.maskers else self.maskers[view]
         given = (samples.get(name) for name in ("mask", "key", "weight"))
-        return masker(images, clues.layout, *given, clues.of(masker))
+        plan = masker(images, clues.layout, *given, clues.of(masker))
+        return plan if samples.get("key") is None else replace(plan, keys=samples["key"])
 
     def shown(self, images: Any, plan: MaskPlan, samples: Mapping[str, Any]) -> Any:
         """Return what the encoder sees: the images of one view, or what the corruption makes of them.

@@ -31,14 +31,14 @@ class MaskPlan:
         ids_restore: int64 (B, L), where each patch stands in the sequence "those of `ids_keep`, then the others".
         mask: bool (B, L), True (1) = removed: the encoder does not see it. False (0) = visible.
         weight: float (B, M), the weight of each predicted patch in the loss, or None for equal weights.
-        blank: bool (B, V), True = a removed patch of which only the place enters the encoder, as a mask token; or None,
-            none does.
+        blank: bool (B, V), True = a removed patch whose place alone enters the encoder, as a mask token. Or None.
         keep_valid: bool (B, V), False = padding, where samples keep different numbers of patches; or None, they do not.
         group: int64 (B, M), the group that each prediction belongs to: groups are predicted separately, and a patch may
             be in several. Or None, all belong together.
         aux: what a masker hands on to its own loss, such as log-probabilities (B, L).
         sizes: name of a stream to its numbers of visible and of predicted patches, where all samples have the same; {}
             if that is not known without reading tensors.
+        keys: int64 (B,), on any device, the keys of the samples, from which parts that follow the masker draw. Or None.
     """
 
     layout: Layout
@@ -52,6 +52,7 @@ class MaskPlan:
     group: Tensor | None = None
     aux: Mapping[str, Tensor] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    keys: Tensor | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layout", Layout.of(self.layout))
@@ -260,14 +261,13 @@ class MaskPlan:
         seen = self._seen()
         kept = torch.ones_like(self.ids_keep, dtype=torch.bool) if seen is None else seen
         visible = torch.zeros_like(self.mask).scatter(1, self.ids_keep, kept)
+        first = self.ids_restore.gather(1, self.ids_keep)
         groups = self.group if self.group is not None else torch.zeros_like(self.ids_predict)
         steps, same = self.ids_predict.diff(dim=1), groups.diff(dim=1) == 0
         checks = {
             "ids_restore is a permutation of the patches": torch.equal(self.ids_restore.sort(1).values, everything),
             "mask and ids_keep say the same": torch.equal(~self.mask, visible),
-            "ids_restore puts ids_keep first": torch.equal(
-                self.ids_restore.gather(1, self.ids_keep), everything[:, : self.num_keep]
-            ),
+            "ids_restore puts ids_keep first": torch.equal(first, everything[:, : self.num_keep]),
             "ids_predict ascends without repeats": bool(((steps > 0) | ~same).all()),
             "groups come one after another": bool((groups.diff(dim=1) >= 0).all()),
             "ids_predict lies on the grid": bool(((self.ids_predict >= 0) & (self.ids_predict < length)).all()),
