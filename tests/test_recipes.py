@@ -21,7 +21,9 @@ RECIPES = [
     ("mrmae/vit-b-attention_400e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 400),
     ("latentmim/vit-b_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 6e-4, 800),
     ("maskalign/vit-b_200e", 1024, 6e-4, (0.9, 0.95), None, 20, 1e-5, 200),
+    ("maskalign/vit-l_200e", 1024, 6e-4, (0.9, 0.95), None, 20, 1e-5, 200),
     ("hpm/vit-b_800e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 0.0, 800),
+    ("hpm/vit-l_800e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 0.0, 800),
     ("beitv2/vit-b_300e", 2048, 1.5e-3, (0.9, 0.98), 3.0, 10, 1e-5, 300),
     ("ccvit/vit-b_300e", 2048, 1.5e-3, (0.9, 0.98), 3.0, 10, 1e-5, 300),
     ("crossmae/vit-s_800e", 4096, 2.4e-3, (0.9, 0.95), None, 40, 0.0, 800),
@@ -50,6 +52,7 @@ RECIPES = [
     ("adamae/vit-b_800e", 2048, 1.2e-3, (0.9, 0.95), None, 40, 8e-5, 800),
     ("everest/vit-b_3200e", 192, 7.5e-4, (0.9, 0.95), None, 40, 7.5e-6, 3200),
     ("cae/vit-b_800e", 2048, 1.5e-3, (0.9, 0.999), 3.0, 20, 1e-5, 800),
+    ("cae/vit-l_1600e", 2048, 1.5e-3, (0.9, 0.999), 3.0, 40, 1e-5, 1600),
     ("simmim/swin-b_100e", 2048, 8e-4, (0.9, 0.999), 5.0, 10, 4e-5, 100),
 ]
 
@@ -72,7 +75,14 @@ def test_recipe(repository, recipe, world_size):
 
 @pytest.mark.parametrize(
     ("name", "rate", "warmup", "least", "epochs"),
-    [("ijepa/vit-h_300e", 1e-3, 40, 1e-6, 300), ("stop/vit-b_600e", 8e-4, 15, 1e-4, 600)],
+    [
+        ("ijepa/vit-b_600e", 1e-3, 40, 1e-6, 600),
+        ("ijepa/vit-l_600e", 1e-3, 40, 1e-6, 600),
+        ("ijepa/vit-h_300e", 1e-3, 40, 1e-6, 300),
+        ("ijepa/vit-h-448_300e", 1e-3, 40, 1e-6, 300),
+        ("stop/vit-b_600e", 8e-4, 15, 1e-4, 600),
+        ("stop/vit-l_600e", 8e-4, 15, 1e-4, 600),
+    ],
 )
 def test_predictors_warm_up_from_above_zero_and_their_weight_decay_rises(repository, name, rate, warmup, least, epochs):
     from mmengine.optim import CosineAnnealingParamScheduler
@@ -92,6 +102,27 @@ def test_predictors_warm_up_from_above_zero_and_their_weight_decay_rises(reposit
         seen.append(optimizer.param_groups[0]["weight_decay"])
         schedule.step()
     assert seen == pytest.approx([0.22 - 0.18 * math.cos(math.pi * step / 4) for step in range(4)])
+
+
+def test_rate_and_weight_decay_of_stops_largest_stay_after_250_epochs(repository):
+    from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+
+    cfg = load_config(repository / "configs/stop/vit-h_300e.py")
+    complete_config(cfg)
+    cfg.param_scheduler[0].accumulation = 1
+    optimizer = torch.optim.AdamW([torch.zeros(1)], lr=1e-3, weight_decay=cfg.optim_wrapper.optimizer.weight_decay)
+    with DefaultScope.overwrite_default_scope("maetool"):
+        shared = {"optimizer": optimizer, "epoch_length": 1}
+        schedules = [PARAM_SCHEDULERS.build({**each, **shared}) for each in cfg.param_scheduler]
+    seen = []
+    for _ in range(300):
+        seen.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["weight_decay"]))
+        for schedule in schedules:
+            schedule.step()
+    turned = math.cos(math.pi * 205 / 260), math.cos(math.pi * 245 / 300)
+    assert seen[245] == pytest.approx((1e-6 + (1e-3 - 1e-6) * (1 + turned[0]) / 2, 0.4 - 0.36 * (1 + turned[1]) / 2))
+    assert seen[251] == seen[275] == seen[299] != seen[245]
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1e-3) and cfg.model.decoder.query_noise == 0.2
 
 
 def test_capi_has_two_optimisers_and_slower_groups(repository):
