@@ -80,8 +80,8 @@ def fit_positions(
     """Return weights whose tables of positions are what the parts that they are from compute on the model's grids.
 
     Args:
-        model: whose parts say their `grid`, with `relative_windows` how they cut a grid into windows, and with
-            `in_stream` that it is the grid of one stream of several.
+        model: whose parts say their `grid`, with `relative_windows` how they cut it, or their `embed_grid`, into
+            windows, and with `in_stream` that it is the grid of one stream of several.
         own: its state dict, with whole tensors.
         weights: of a file, under our names.
         recorded: the grid of the patches that the file is for, where it says one.
@@ -131,7 +131,7 @@ def _fit_windows(fitted: FittedWeights, model: nn.Module, own: Weights, recorded
         if not hasattr(part, "relative_windows"):
             continue
         before = part.relative_windows(recorded) if recorded else {}
-        for name, window in part.relative_windows(part.grid).items():
+        for name, window in part.relative_windows(getattr(part, "embed_grid", part.grid)).items():
             full_name = f"{path}.{name}" if path else name
             if full_name in own and full_name in fitted.weights and fitted.weights[full_name].ndim == 2:
                 _fit_window(fitted, full_name, window, len(own[full_name]) - count_offsets(window), before.get(name))

@@ -1,7 +1,7 @@
 """A small decoder on one layer of the encoder, for targets that are finer or coarser than patches."""
 
 from collections.abc import Mapping, Sequence
-from math import log2
+from math import log2, prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -11,9 +11,9 @@ from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import LayerNorm, call_linear, find_layers, init_as_mae
 from maetool.ops.geometry import format_size, to_size
-from maetool.ops.patches import take_tokens, unravel
+from maetool.ops.patches import cell_ids, take_tokens, unravel
 from maetool.registry import DECODERS
-from maetool.structures import MaskPlan
+from maetool.structures import MaskPlan, plan_of_cells
 
 from .transformer import TransformerDecoder
 
@@ -59,8 +59,9 @@ class ScaledDecoder(TransformerDecoder):
 
     A layer has a norm of its own; the last layer's is the encoder's, which is trained by this. At a scale of 2 or 4 a
     patch is predicted in 2 x 2 or 4 x 4 cells; at 1/2, 2 x 2 patches share a prediction, that of their mean token.
-    The numbers of a patch are ordered number, row, column, as those of `HOGTarget`.
-    Source: LocalMIM, section 3.3 (Haoqing-Wang/LocalMIM, `ViT/models_mim.py`).
+    Where a layer of a hierarchical encoder has several tokens for a patch, the decoder works on their finer grid, and
+    `scale` counts from it. The numbers of a patch are ordered number, row, column, as those of `HOGTarget`.
+    Source: LocalMIM, section 3.3 (Haoqing-Wang/LocalMIM, `ViT/models_mim.py`, and `Swin/models_mim.py`).
 
     Args:
         encoder_dim: D.
@@ -68,7 +69,7 @@ class ScaledDecoder(TransformerDecoder):
         grid: (h, w), or one number, the grid that is trained on. Other grids work too.
         num_layers: blocks of the encoder.
         layer: the layer that is read, 0 being what enters the encoder's first block.
-        scale: cells along an axis of the grid over patches there.
+        scale: cells along an axis of the grid over tokens there.
         num_prefix_tokens: T; the prefix takes part in the attention.
         embed_dim: E.
         depth: number of blocks.
@@ -77,12 +78,15 @@ class ScaledDecoder(TransformerDecoder):
         shared_bias: where a cell is split into four, one bias for all, as published; by default one for each, as in the
             checkpoints of maetool 0.1.0.
         encoder_norm: the encoder's final norm; by default one of its own.
+        layer_dims, layer_cells: of a hierarchical encoder, the width of each layer and its tokens of a patch along each
+            axis; by default D and one.
 
     Raises:
         UsageError: sizes that do not divide, a layer that there is not, or an unknown scale.
     """
 
     layers: Sequence[int] = ()
+    reads_cells = True
 
     def __init__(
         self,
@@ -99,22 +103,30 @@ class ScaledDecoder(TransformerDecoder):
         mlp_ratio: Positive = 4.0,
         shared_bias: bool = False,
         encoder_norm: nn.Module | None = None,
+        layer_dims: Sequence[int] | None = None,
+        layer_cells: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        _check_scale(scale, out_dim, to_size(grid, "grid"))
-        super().__init__(encoder_dim, out_dim, grid, num_prefix_tokens, embed_dim, depth, num_heads, mlp_ratio)
-        self.layers, self.scale = find_layers([layer], num_layers), scale
+        (number,) = layers = find_layers([layer], num_layers)
+        width = layer_dims[number] if layer_dims else encoder_dim
+        cells = tuple(layer_cells[number]) if layer_cells else (1, 1)
+        finer = [side * own for side, own in zip(to_size(grid, "grid"), cells, strict=True)]
+        _check_scale(scale, out_dim, finer, cells)
+        super().__init__(width, out_dim, finer, num_prefix_tokens, embed_dim, depth, num_heads, mlp_ratio)
+        self.layers, self.scale, self.cells = layers, scale, cells
         shared = None if self.layers != [num_layers] else encoder_norm
         # In a tuple, where it is not registered a second time.
         self._shared: tuple[nn.Module, ...] = () if shared is None else (shared,)
         if shared is None:
-            self.layer_norm = LayerNorm(encoder_dim)
-        self.pred = _head(embed_dim, out_dim, scale, shared_bias)
+            self.layer_norm = LayerNorm(width)
+        self.pred = _head(embed_dim, out_dim // _cells(scale, cells), scale, shared_bias)
         init_as_mae(self)
 
     @classmethod
     def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the small form for `--debug`."""
-        return {**super().debug_arguments(arguments), "layer": min(arguments["layer"], 2)}
+        # The small form of a hierarchical encoder keeps its stages, and that of others has two blocks.
+        layers = len(arguments.get("encoder", {}).get("depths", (1, 1)))
+        return {**super().debug_arguments(arguments), "layer": min(arguments["layer"], layers)}
 
     @property
     def encoder_norm(self) -> nn.Module:
@@ -125,32 +137,44 @@ class ScaledDecoder(TransformerDecoder):
         """Return predictions (B, M, P) at `plan.ids_predict`.
 
         Args:
-            latent: a list of one, the tokens (B, T + V, D) of the layer that it reads.
+            latent: a list of one, the tokens (B, T + V, D) of the layer that it reads, or (B, V * cells, width).
             plan: of the batch.
 
         Raises:
             UsageError: a scale of 1/2 on a grid with an odd side.
         """
-        _check_even(self.scale, plan.grid)
+        finer = plan_of_cells(plan, self.cells)
+        _check_even(self.scale, finer.grid)
         x = self.encoder_norm(latent[0])
-        if self.scale >= 1:
-            x = self.decode(x, plan, plan.ids_predict)  # (B, M, E)
-            return call_linear(self.pred, x[:, :, None, None]).flatten(2, 3).transpose(2, 3).flatten(2)  # (B, M, P)
+        if self.scale == 0.5 and prod(self.cells) == 1:
+            return self._of_several(x, plan)
+        x = self.decode(x, finer, cell_ids(plan.ids_predict, plan.grid, self.cells))
+        x = x.unflatten(1, (-1, *self.cells))  # (B, M, rows, columns, E)
+        x = x if self.scale >= 1 else x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).mean(dim=(3, 5))
+        return call_linear(self.pred, x).flatten(2, 3).transpose(2, 3).flatten(2)  # (B, M, P)
+
+    def _of_several(self, x: Tensor, plan: MaskPlan) -> Tensor:
+        """Return predictions (B, M, P) that 2 x 2 patches share, of normalised tokens (B, T + V, D)."""
         everywhere = torch.arange(plan.mask.shape[1], device=x.device).expand(len(x), -1)
         x = self.decode(x, plan, everywhere).unflatten(1, plan.grid)  # (B, h, w, E)
         coarse = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean(dim=(2, 4)).flatten(1, 2)  # (B, L / 4, E)
         row, column = unravel(plan.ids_predict, plan.grid)
-        return call_linear(self.pred, take_tokens(coarse, row // 2 * (plan.grid[1] // 2) + column // 2))  # (B, M, P)
+        return call_linear(self.pred, take_tokens(coarse, row // 2 * (plan.grid[1] // 2) + column // 2))
 
 
-def _check_scale(scale: float, out_dim: int, grid: Sequence[int]) -> None:
+def _cells(scale: float, cells: Sequence[int]) -> int:
+    """Return how many cells of a patch are predicted, at a scale of tokens of which it has `cells` along each axis."""
+    return prod(max(1, round(own * scale)) for own in cells)
+
+
+def _check_scale(scale: float, out_dim: int, grid: Sequence[int], cells: Sequence[int]) -> None:
     if scale not in (0.5, 1, 2, 4):
         raise UsageError(f"scale is {scale!r}, but must be 0.5, 1, 2 or 4.")
     _check_even(scale, grid)
-    if scale > 1 and out_dim % scale**2:
+    if out_dim % (number := _cells(scale, cells)):
         raise UsageError(
-            f"A scale of {scale} makes {scale**2} cells of a patch, but the target has {out_dim} numbers: "
-            f"use one with {scale**2} equal cells, such as HOGTarget with cell_size a {scale}th of the patch."
+            f"A scale of {scale} makes {number} cells of a patch, but the target has {out_dim} numbers: use one with "
+            f"{number} equal cells, such as HOGTarget with cell_size a {round(cells[0] * scale)}th of the patch."
         )
 
 
@@ -170,4 +194,4 @@ def _head(dim: int, out_dim: int, scale: float, shared_bias: bool) -> nn.Module:
         width = dim // 2**number
         steps += [LayerNorm(width), nn.GELU()] if number else []
         steps += [_Finer(width, shared_bias)]
-    return _Steps(*steps, nn.Linear(dim // int(scale), out_dim // int(scale) ** 2))
+    return _Steps(*steps, nn.Linear(dim // int(scale), out_dim))

@@ -12,7 +12,7 @@ from .mixture import mix_layers
 from .mlp import Mlp
 from .norm import LayerNorm, LayerNorm2d, RMSNorm
 from .prototypes import Prototypes
-from .stack import find_layers, run_blocks, run_blocks_at
+from .stack import find_even_layers, find_layers, run_blocks, run_blocks_at
 
 __all__ = [
     "Attention",
@@ -33,6 +33,7 @@ __all__ = [
     "call_norm_linear",
     "check_heads",
     "embed_patches",
+    "find_even_layers",
     "find_layers",
     "init_as_beit",
     "init_as_mae",

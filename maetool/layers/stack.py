@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -109,3 +111,28 @@ def find_layers(layers: Sequence[int], num_layers: int) -> list[int]:
             f"block) to {num_layers} (-1, what leaves the last): name some of them."
         )
     return [layer % (num_layers + 1) for layer in layers]
+
+
+def find_even_layers(encoder: Any, layers: Sequence[int], reader: str) -> list[int]:
+    """Return the numbers of `layers` as `find_layers` does, for what takes one token of the encoder's width a patch.
+
+    Args:
+        encoder: hierarchical ones have `layer_dims`, the width of each layer, and `layer_cells`, its tokens of a patch
+            along each axis.
+        layers: which ones.
+        reader: name of the class that reads them, for the message.
+
+    Raises:
+        UsageError: layers that there are not, or one of another width or with several tokens for a patch.
+    """
+    numbers = find_layers(layers, getattr(encoder, "num_layers", 0))
+    dims = getattr(encoder, "layer_dims", ())
+    tokens = [prod(cells) for cells in getattr(encoder, "layer_cells", ())]
+    even = [i for i, pair in enumerate(zip(dims, tokens, strict=True)) if pair == (encoder.embed_dim, 1)]
+    if uneven := [number for number in numbers if dims and number not in even]:
+        raise UsageError(
+            f"{reader} takes one token of {encoder.embed_dim} numbers for each patch, but layer {uneven[0]} of "
+            f"{type(encoder).__name__} has {tokens[uneven[0]]} of {dims[uneven[0]]} numbers: name only such layers as "
+            f"{', '.join(map(str, even))}."
+        )
+    return numbers

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from maetool.errors import UsageError
+from maetool.layers import find_even_layers
 from maetool.ops.geometry import format_size, rank_of, to_size
 from maetool.registry import DECODERS, ENCODERS
 from maetool.structures import Layout
@@ -33,6 +34,8 @@ def facts_of(encoder: Any, stream: str | None = None) -> dict[str, Any]:
         "encoder_dim": encoder.embed_dim,
         "num_prefix_tokens": encoder.num_prefix_tokens,
         "num_layers": getattr(encoder, "num_layers", 0),
+        "layer_dims": getattr(encoder, "layer_dims", None),
+        "layer_cells": getattr(encoder, "layer_cells", None),
         "encoder_norm": getattr(encoder, "norm", None),
     }
     streams = getattr(encoder, "streams", None)
@@ -95,6 +98,8 @@ def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any) -> None:
                 f"{decoder_name} cannot read {encoder_name}, which sees {sees}{_strides(encoder)}: use the decoder "
                 f"{_decoders(encoder)}, or an encoder that fits {decoder_name}, {_encoders(decoder)}."
             )
+        if (layers := getattr(decoder, "layers", None)) and not getattr(decoder, "reads_cells", False):
+            find_even_layers(encoder, layers, type(decoder).__name__)
     raw = [d for d in decoders if getattr(d, "layers", None) and getattr(d, "encoder_norm", None) is not norm]
     if len(raw) == len(decoders) and _learns(norm):
         raise UsageError(

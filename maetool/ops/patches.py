@@ -109,6 +109,23 @@ def unravel(ids: Tensor, grid: Sequence[int]) -> list[Tensor]:
     return [ids, *reversed(axes)]
 
 
+def cell_ids(ids: Tensor, grid: Sequence[int], cells: Sequence[int]) -> Tensor:
+    """Return the flat indices, on a grid of cells, of the cells of patches: (B, N * prod(cells)).
+
+    Those of a patch come one after another, in C order.
+
+    Args:
+        ids: int64 (B, N), of the patches.
+        grid: patches along each axis.
+        cells: cells of a patch along each axis.
+    """
+    index = ids.new_zeros(())
+    for axis, (place, side, number) in enumerate(zip(unravel(ids, grid), grid, cells, strict=True)):
+        own = torch.arange(number, device=ids.device).view(-1, *[1] * (len(grid) - 1 - axis))
+        index = index * (side * number) + place.view(*ids.shape, *[1] * len(grid)) * number + own
+    return index.flatten(1)  # from (B, N, *cells)
+
+
 def take_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
     """Return the tokens `ids` (B, N) of (B, L, D) as (B, N, D)."""
     return tokens.gather(1, ids[..., None].expand(-1, -1, tokens.shape[2]))

@@ -1,5 +1,6 @@
 """What travels between the parts: where the tokens lie, and the plan of what is hidden and predicted."""
 
+from .cells import plan_of_cells
 from .layout import Bounds, Layout, tensors_of
 from .plan import MaskPlan
 from .several import (
@@ -21,6 +22,7 @@ __all__ = [
     "part_of_plan",
     "plan_from_dict",
     "plan_of_all",
+    "plan_of_cells",
     "plan_of_counts",
     "plan_of_predicted",
     "plan_of_stream",

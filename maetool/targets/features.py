@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maetool.annotations import Size
 from maetool.errors import UsageError
-from maetool.layers import find_layers
+from maetool.layers import find_even_layers
 from maetool.layers.average import Schedule, check_momentum, copy_weights, momentum_at, move_average
 from maetool.ops.geometry import rank_of, to_size
 from maetool.registry import ENCODERS, TARGETS
@@ -37,7 +37,8 @@ class TeacherTarget(TokenFeatures):
             are then those of visible patches only (DMAE); or "predicted", the patches to predict and no others (CAE).
 
     Raises:
-        UsageError: an unknown choice, layers that there are not, or a teacher that cannot see so.
+        UsageError: an unknown choice, layers that there are not or that differ in their width or number of tokens, or
+            a teacher that cannot see so.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class TeacherTarget(TokenFeatures):
         if sees == "visible":
             self.predicts = "visible"
         self.teacher = teacher.requires_grad_(False).eval()
-        self.layers = None if layers is None else find_layers(layers, getattr(teacher, "num_layers", 0))
+        self.layers = None if layers is None else find_even_layers(teacher, layers, type(self).__name__)
         self.sees = sees
 
     def train(self, mode: bool = True) -> "TeacherTarget":

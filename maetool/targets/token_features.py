@@ -63,7 +63,17 @@ class TokenFeatures(nn.Module):
         return torch.stack(self.of_layers(levels, plan, seen)).mean(dim=0)
 
     def of_layers(self, levels: Sequence[Tensor], plan: MaskPlan, seen: bool = False) -> list[Tensor]:
-        """Return the float32 normalised tokens (B, M, P) of each layer; see `average`: `levels`, `plan` and `seen`."""
+        """Return the float32 normalised tokens (B, M, P) of each layer; see `average`: `levels`, `plan` and `seen`.
+
+        Raises:
+            UsageError: layers that differ in their width or number of tokens.
+        """
+        if len({x.shape for x in levels}) > 1:
+            shapes = " and ".join(f"{x.shape[1]} tokens of {x.shape[2]} numbers" for x in levels)
+            raise UsageError(
+                f"{type(self).__name__} takes layers that are alike, but the teacher gives {shapes}: name layers of "
+                "equal width that have one token for each patch."
+            )
         return [self._normalised(self._chosen(x, plan, seen).float()) for x in levels]
 
     def _chosen(self, tokens: Tensor, plan: MaskPlan, seen: bool) -> Tensor:

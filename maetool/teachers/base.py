@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
-from maetool.layers import find_layers
+from maetool.layers import find_even_layers
 from maetool.structures import Layout
 
 
@@ -22,6 +22,9 @@ class Teacher(nn.Module):
         layers: whose tokens are "features", 0 being what enters the first block and -1 what leaves the last; None
             takes what the encoder returns, after its final norm.
 
+    Raises:
+        UsageError: layers that there are not, or that differ in their width or number of tokens.
+
     Attributes:
         gives: the clues that parts can name in their `needs`: "features", a list of tokens (B, T + L, D), one of each
             layer; "attention" (B, heads, T + L, T + L), of the last block, queries in rows, each summing to 1.
@@ -32,7 +35,7 @@ class Teacher(nn.Module):
     def __init__(self, encoder: Any, layers: Sequence[int] | None = None) -> None:
         super().__init__()
         self.encoder = encoder.requires_grad_(False).eval()
-        self.layers = None if layers is None else find_layers(layers, getattr(encoder, "num_layers", 0))
+        self.layers = None if layers is None else find_even_layers(encoder, layers, type(self).__name__)
 
     @property
     def out_dim(self) -> int:
