@@ -30,6 +30,8 @@ from .watched import attention_in
 _PLAIN = (VisionTransformer, Beit, Eva)
 _MODULES = {"timm.models.deit", *(cls.__module__ for cls in _PLAIN)}
 _FETCHING = ("checkpoint_path", "cache_dir", "model_name", "default_cfg", "hf_hub_id", "url", "file")
+# What timm's models of any image size have in place of a list of patches; an encoder here has one size.
+_ANY_SIZE = ("dynamic_img_size", "dynamic_img_pad")
 Blocks = list[Callable[[Tensor], Tensor]]
 
 
@@ -198,8 +200,13 @@ def _create(name: str, options: Mapping[str, Any]) -> Any:
             f"TimmEncoder.options has {fetching[0]}, but an encoder is built without weights: leave it out, and pass "
             "the file of the weights with --init."
         )
+    if any_size := [key for key in _ANY_SIZE if options.get(key)]:
+        raise UsageError(
+            f"TimmEncoder.options has {any_size[0]}, but the encoder takes images of one size, img_size: leave it out."
+        )
+    fixed = {} if timm.model_entrypoint(name).__module__ == Beit.__module__ else dict.fromkeys(_ANY_SIZE, False)
     try:
-        vit = timm.create_model(name, num_classes=0, global_pool="", **options)
+        vit = timm.create_model(name, num_classes=0, global_pool="", **{**options, **fixed})
     except (TypeError, AssertionError, ValueError) as error:
         raise UsageError(f"timm cannot make {name} with {dict(options)} ({error}): correct these arguments.") from error
     if type(vit) not in _PLAIN or type(vit.patch_embed) is not PatchEmbed:

@@ -127,12 +127,18 @@ def load_initial(
             f"{len(missing)} tensors are missing{named(missing)}. Pass a checkpoint of this encoder."
         )
     if min_share >= DEFAULT_SHARE:
-        remedy = f", or accept it with init_share below {DEFAULT_SHARE}"
-        check_complete(missing, report.unused, weights, own, path, remedy)
+        check_complete(missing, report.unused, weights, own, path, _remedy(missing))
     load_weights_into(model, {name: value for name, value in chosen.items() if value is not own[name]})
     report.start(start_parts(model, chosen))
     report.remark = other_normalisation(model, state.get("meta"), path)
     return report
+
+
+def _remedy(missing: Sequence[str]) -> str:
+    """Return what else can be done about tensors of the encoder that a checkpoint does not hold."""
+    without_norm = any(name.startswith("encoder.norm.") for name in missing)
+    norm = ", for one that ends without a norm, as BEiT and classifiers of pooled tokens do, by final_norm=False"
+    return f"{norm * without_norm}, or accept it with init_share below {DEFAULT_SHARE}"
 
 
 def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path) -> None:

@@ -37,6 +37,7 @@ def test_of_many_masks_and_classes_some(tmp_path):
         ([[0, 255], [255, 0]], {}, r"values 0: 50.0%, 255: 50.0%, but 255 is ignored.* write 1 in its place"),
         ([[0, 255], [255, 0]], {"zero_is_ignored": True}, "if 255 is the second class"),
         ([[0, 1], [1, 1]], {"zero_is_ignored": True}, r"if the classes are numbered from 0, set zero_is_ignored=False"),
+        ([[0, 1], [1, 255]], {"zero_is_ignored": True}, r"if the classes are numbered from 0, set zero_is_ignored=Fal"),
         ([[255, 255], [255, 255]], {}, "all are ignored"),
         ([[0, 0], [0, 0]], {"zero_is_ignored": True}, "fewer than two classes"),
     ],

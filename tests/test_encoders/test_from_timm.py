@@ -19,6 +19,7 @@ NAMES = [
     ("beitv2_base_patch16_224", {"use_shared_rel_pos_bias": True}),
     ("eva02_base_patch14_224", {}),
     ("vit_base_patch16_rope_mixed_224", {}),
+    ("vit_small_patch16_dinov3", {}),  # by default of any image size
 ]
 
 
@@ -91,6 +92,7 @@ def test_to_drop_a_patch_is_that_nothing_attends_to_it(name, options):
         ({"name": "vit_base_r50_s16_224"}, r"is no plain ViT"),
         ({"name": "deit_base_distilled_patch16_224"}, r"is no plain ViT|cannot make"),
         ({"name": "vit_base_patch16_224", "options": {"colour": 1}}, r"timm cannot make .*colour.*correct these"),
+        ({"name": "vit_base_patch16_224", "options": {"dynamic_img_size": True}}, r"images of one size, img_size"),
         ({"name": "vit_base_patch16_224", "img_size": 30}, r"30x30 pixels does not divide into patches of 8x8"),
         ({"name": "vit_base_patch16_224", "sees": "most"}, r"sees is 'most'"),
     ],

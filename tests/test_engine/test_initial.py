@@ -101,6 +101,14 @@ def test_the_norm_that_is_not_used_is_named(tmp_path, pretrained):
     assert report.share == 1.0
 
 
+def test_a_checkpoint_without_a_final_norm(tmp_path):
+    """An untrained norm on top of trained blocks would be silent."""
+    path = saved(tmp_path, classifier(final_norm=False).state_dict())
+    with pytest.raises(UsageError, match=r"2 tensors are missing \(encoder.norm.weight, .* by final_norm=False"):
+        load_initial(classifier(), path)
+    assert load_initial(classifier(final_norm=False), path).missing == []
+
+
 @pytest.mark.parametrize("stored", [True, False])
 def test_learned_positions_are_resized_from_the_grid_of_the_checkpoint(tmp_path, pretrained, stored):
     model, table = classifier(img_size=(32, 48)), pretrained.encoder.pos_embed

@@ -81,7 +81,8 @@ class MaskValues:
                 f"{holds}, but 255 is ignored, so fewer than two classes are left: if 255 is the second class, write 1 "
                 "in its place, with zero_is_ignored=False."
             )
-        if self.zero_is_ignored and present < 2 and 0 in seen and max(seen) < len(self.classes):
+        numbered = [value for value in seen if value != self.ignore_index]
+        if self.zero_is_ignored and present < 2 and 0 in numbered and max(numbered) < len(self.classes):
             raise UsageError(
                 f"{holds}, and 0 is ignored, so fewer than two classes are left: if the classes are numbered from 0, "
                 "set zero_is_ignored=False."
