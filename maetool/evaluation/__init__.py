@@ -14,6 +14,8 @@ _PLACES = {
     "on_features": ("FeatureEvaluator", "KnnEvaluator", "LinearProbeEvaluator"),
     "pixels": ("SegmentationEvaluator", "SegmentationValLoop"),
     "regression": ("RegressionEvaluator",),
+    "patches": ("PatchKnnEvaluator",),
+    "spread": ("FeatureSpreadEvaluator", "feature_deviation", "rankme", "token_similarity"),
     "subspaces": ("SubspaceProbeEvaluator", "principal_subspaces"),
     "linear_probe": ("linear_probe_predict", "linear_probe_scores"),
 }

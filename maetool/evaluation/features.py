@@ -25,12 +25,21 @@ def token_features(model: ModelLike, images: Any) -> Tensor:
         model: the model.
         images: a tensor, or a mapping of streams or views; the model's own view is used, and a tensor is that view.
     """
+    tokens = tokens_of(model, images)
+    return (tokens if tokens.ndim == 2 else tokens.mean(dim=1)).float()
+
+
+def tokens_of(model: ModelLike, images: Any) -> Tensor:
+    """Return the patch tokens (B, L, D) of unmasked images, without prefix tokens, or of a model that pools (B, D).
+
+    Args:
+        model: the model.
+        images: see `token_features`.
+    """
     view = getattr(model, "view", None)
     images = images if view is None or isinstance(images, Mapping) else {view: images}
     tokens = model(images, mode="tensor")  # (B, T + L, D), or (B, D)
-    if tokens.ndim == 2:
-        return tokens.float()
-    return tokens[:, model.encoder.num_prefix_tokens :].mean(dim=1).float()
+    return tokens if tokens.ndim == 2 else tokens[:, model.encoder.num_prefix_tokens :]
 
 
 def pixel_features(model: ModelLike, images: Any) -> Tensor:
@@ -91,12 +100,13 @@ def collect_features(model: ModelLike, loader: Iterable[Any], features: Mapping[
         outputs |= {name: data[name].cpu() for name in ("label", "index") if name in data}
         for name, values in outputs.items():
             parts.setdefault(name, []).append(values[valid])
-    gathered = {name: _gather(torch.cat(values)) for name, values in parts.items()}
+    gathered = {name: gather_samples(torch.cat(values)) for name, values in parts.items()}
     order = gathered["index"].argsort()
     return {name: values[order] for name, values in gathered.items()}
 
 
-def _gather(values: Tensor) -> Tensor:
+def gather_samples(values: Tensor) -> Tensor:
+    """Return the samples (N, ...) of all processes, one process after another; `values` are those of this one."""
     # Processes may hold different numbers of samples, so they are padded for the exchange and cut afterwards.
     counts = all_gather(torch.tensor([len(values)]))
     longest = int(max(counts))

@@ -33,9 +33,11 @@ CASES = {  # model, samples
         lambda: MODELS.build(OBJECTS),
         lambda: ObjectShapesDataset(5, 32, pipeline=[FitObjects(32)]),
     ),
+    "FeatureSpreadEvaluator": (mim, lambda: ShapesDataset(16, 32)),
     "KnnEvaluator": (mim, lambda: ShapesDataset(16, 32)),
     "LinearProbeEvaluator": (mim, lambda: ShapesDataset(16, 32)),
     "LossEvaluator": (mim, lambda: ShapesDataset(10, 32)),
+    "PatchKnnEvaluator": (mim, lambda: ShapesSegmentation(5, 32)),
     "RegressionEvaluator": (
         lambda: MODELS.build({"type": "ImageRegressor", "num_targets": 1, **BASE}),
         lambda: MeasuredShapes(10, 32),
@@ -50,7 +52,7 @@ def test_evaluator(name, tmp_path):
     model, dataset = CASES[name]
     torch.manual_seed(0)
     collate = collate_objects if name == "DetectionEvaluator" else None
-    bank = ShapesDataset(24, 32, seed=1)
+    bank = (ShapesSegmentation if name == "PatchKnnEvaluator" else ShapesDataset)(24, 32, seed=1)
     check_evaluator(METRICS.build({"type": name}), model(), dataset(), bank, tmp_path, collate)
 
 
