@@ -62,7 +62,7 @@ FLOORS = {
     "data.datasets": DENSE,
     "data.drawn": {*DENSE, "data.datasets"},
     "data.prepare": {*DATA, "data.codecs", "data.sources", "division"},
-    "visualization": {"data.keys", "errors", "ops", "protocols", "reading", "writing"},
+    "visualization": {"_lazy", "data.keys", "errors", "ops", "protocols", "reading", "writing"},
     "engine.optim": {"annotations", "errors", "compat", "ops", "parallel", "registry", "structures"},
     "config": {*ABOVE, "engine.optim", "data.codecs", "data.datasets", "data.sources"},
     "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "structures", "visualization"},
@@ -92,6 +92,10 @@ FLOORS = {
     "inspection": {
         *{"compat", "config", "data.codecs", "data.datasets", "data.objects", "data.sources", "errors", "registry"},
         *{"visualization", "writing", "reading"},
+    },
+    "reports": {
+        *{"_lazy", "config", "data", "data.datasets", "data.keys", "errors", "evaluation", "metadata", "pretrained"},
+        *{"protocols", "registry", "visualization", "weights", "writing", "reading"},
     },
     "installation": {"_deprecated", "compat", "data.codecs", "plugins", "testing", "writing"},
 }

@@ -35,6 +35,7 @@ COMMANDS = {
     "extract_features": ("PRETRAINED.pth --data IMAGES --workers 0 --out OUT", ".npz"),
     "fit_centroids": ("configs/ccvit/vit-b_300e.py --out OUT", ".pth"),
     "make_shapes": ("OUT --layout coco --train 3 --val 1", None),
+    "neighbours": ("IMAGES --init PRETRAINED.pth --workers 0 --queries 2 --k 2 --clusters 2 --out OUT", None),
     "plot_logs": ("RUN --out OUT", ".png"),
     "predict": (f"{CLASSIFIER} CLASSIFIER.pth IMAGES/a/0.png --out OUT --cfg-options SMALL", None),
     "prepare_dataset": ("IMAGES OUT --workers 1", None),

@@ -16,7 +16,9 @@ from maetool.errors import UsageError
 GROUPS = {
     "Training": ("train", "test", "compare", "plot_logs", "repeat_step"),
     "Data": ("check", "dataset_stats", "prepare_dataset", "make_shapes"),
-    "Trained models": ("visualize_reconstruction", "quick_eval", "predict", "extract_features", "export_encoder"),
+    "Trained models": (
+        *("visualize_reconstruction", "quick_eval", "neighbours", "predict", "extract_features", "export_encoder"),
+    ),
     "Checkpoints and tokenizers": ("convert_checkpoint", "convert_tokenizer", "fit_centroids"),
     "Configs and parts": ("list_configs", "print_config", "list_components", "browse_masks"),
     "This machine": ("doctor",),

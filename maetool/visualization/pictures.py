@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import ImageFont
+from PIL import Image, ImageFont
 from torch import Tensor
 
 from maetool.errors import UsageError
@@ -14,6 +14,7 @@ from maetool.writing import check_file, write_file, write_picture
 if TYPE_CHECKING:  # it takes a third of a second to import, and most commands draw nothing
     from matplotlib.figure import Figure
 
+_MIN_SIDE = 96  # pixels; tiny images are enlarged for people
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _FIGURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 
@@ -26,6 +27,13 @@ def caption_font(size: int) -> ImageFont.FreeTypeFont:
     import matplotlib
 
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+
+
+def enlarged(picture: np.ndarray) -> np.ndarray:
+    """Return a picture, uint8 (H, W, 3), a whole number of times as large if it is too small to be looked at."""
+    scale = -(-_MIN_SIDE // min(picture.shape[:2]))
+    size = (picture.shape[1] * scale, picture.shape[0] * scale)
+    return picture if scale == 1 else np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST))
 
 
 def hidden_colour(pictures: Tensor) -> Tensor:

@@ -1,0 +1,203 @@
+"""The features of some images: neighbours, map, clusters, colours of patches, attention."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maetool.data.datasets.subsets import evenly_spaced
+from maetool.data.keys import SampleKey
+from maetool.errors import UsageError
+from maetool.evaluation import Features, token_features
+from maetool.pretrained.extract import extract
+from maetool.protocols import MapDataset, ModelLike
+from maetool.visualization.attention import attention_maps, attention_panel, queries_of
+from maetool.visualization.features import (
+    clusters,
+    evenly_spread,
+    map_figure,
+    nearest_neighbours,
+    patch_components,
+    principal_components,
+)
+from maetool.visualization.galleries import gallery, patch_colours
+from maetool.visualization.reconstruction import displayable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PICTURE_AXES = 3
+_OF_A_CLUSTER = 8  # pictures
+_HEADS = 6
+
+
+class Some:
+    """Some images of a dataset, evenly spaced, because files are often sorted by class.
+
+    Args:
+        dataset: the images, which take keys.
+        number: of them; at most as many as there are.
+    """
+
+    def __init__(self, dataset: Any, number: int) -> None:
+        self.dataset, self.index = dataset, evenly_spaced(len(dataset), number)
+        self.classes = getattr(dataset, "classes", [])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.dataset[SampleKey(int(self.index[item[0]]), item[1])]
+
+    def key_of(self, item: int) -> Any:
+        """Return the key of sample `item`, see `ImageDataset`."""
+        return self.dataset.key_of(int(self.index[item]))
+
+    def name_of(self, index: int) -> str:
+        """Return the name of the image at `index` of the dataset, if that names its images."""
+        return self.dataset.name_of(index) if hasattr(self.dataset, "name_of") else str(index)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The features of N images by one encoder.
+
+    Attributes:
+        model: the encoder with its preprocessor, or a classifier.
+        images: the images, which have names.
+        outputs: what was computed of them: `tokens`, float32 (N, D), `index` (N,) in the dataset, `label` where
+            there are labels, and `logits` of a classifier.
+        labels: int64 (N,), the classes of the images; None where they have none, or several.
+        groups: the cluster of each image, int64 (N,).
+    """
+
+    model: ModelLike
+    images: Some
+    outputs: dict[str, Tensor]
+    labels: Tensor | None
+    groups: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        """The features, float32 (N, D)."""
+        return self.outputs["tokens"]
+
+    def name(self, place: int) -> str:
+        """Return the name of the image at a `place`, 0 to N - 1, and its class if it has one."""
+        name = self.images.name_of(int(self.outputs["index"][place]))
+        return name if self.labels is None else f"{self.images.classes[int(self.labels[place])]}: {name}"
+
+    def caption(self, place: int) -> str:
+        """Return the class of the image at a `place`, or else its name."""
+        return self.name(place) if self.labels is None else self.images.classes[int(self.labels[place])]
+
+    def stored(self, places: Sequence[int]) -> Tensor:
+        """Return the images at `places` as the encoder gets them but not normalised, (B, C, H, W)."""
+        dataset = self.images.dataset
+        return torch.stack([dataset[int(self.outputs["index"][place])]["inputs"] for place in places])
+
+    def pictures(self, places: Sequence[int]) -> list[np.ndarray]:
+        """Return the images at `places` as pictures, uint8 (H, W, 3)."""
+        stored = self.stored(places)
+        return list(displayable(stored.float(), stored).numpy())
+
+    def chosen(self, number: int) -> list[int]:
+        """Return the places of a `number` of images that differ much, to look at."""
+        return evenly_spread(self.features, number).tolist()
+
+    def neighbours(self, queries: int = 6, number: int = 7) -> np.ndarray:
+        """Draw rows of an image and its nearest neighbours with their similarity: `queries` rows, `number` in each."""
+        asked = self.chosen(queries)
+        nearest, similarity = nearest_neighbours(self.features, number, torch.tensor(asked))
+        rows = [[place, *others] for place, others in zip(asked, nearest.tolist(), strict=True)]
+        captions = [
+            [self.caption(first), *(f"{self.caption(i)} {value:.2f}" for i, value in zip(others, values, strict=True))]
+            for (first, *others), values in zip(rows, similarity.tolist(), strict=True)
+        ]
+        return gallery([self.pictures(row) for row in rows], captions)
+
+    def map(self) -> "Figure":
+        """Draw the first two principal components of the features, coloured by class, or by cluster without classes."""
+        points = principal_components(self.features, 2)
+        if self.labels is not None:
+            return map_figure(points, self.labels, self.images.classes)
+        return map_figure(points, self.groups, [f"cluster {i}" for i in range(int(self.groups.max()) + 1)])
+
+    def clusters(self) -> np.ndarray:
+        """Draw a row for each cluster, the largest first: images that lie evenly spaced in it."""
+        counts = self.groups.bincount()
+        members = [(self.groups == group).nonzero()[:, 0] for group in range(len(counts))]
+        rows = [each[evenly_spaced(len(each), _OF_A_CLUSTER)].tolist() for each in members]
+        captions = [[f"{i}: {counts[i]} images", *map(self.caption, row[1:])] for i, row in enumerate(rows)]
+        return gallery([self.pictures(row) for row in rows], captions)
+
+    @torch.no_grad()
+    def patches(self, number: int = 6) -> np.ndarray:
+        """Draw the principal components of the patches of a `number` of images as colours."""
+        places = self.chosen(number)
+        return patch_colours(self.pictures(places), patch_components(self.model, self._normalised(places)).cpu())
+
+    @torch.no_grad()
+    def attention(self, number: int = 4) -> np.ndarray | None:
+        """Draw the attention of the class token, or of the mean patch without one, for some images.
+
+        Args:
+            number: of images.
+
+        Returns:
+            uint8 RGB (rows, columns, 3); None for an encoder that gives no attention.
+        """
+        query = queries_of(self.model)
+        if not query:
+            return None
+        places = self.chosen(number)
+        maps = attention_maps(self.model, self._normalised(places), query[0]).cpu()
+        return attention_panel(self.stored(places), maps, _HEADS)
+
+    def _normalised(self, places: Sequence[int]) -> Tensor:
+        return self.model.data_preprocessor({"inputs": self.stored(places)})["images"]
+
+
+def study_of(
+    model: ModelLike,
+    dataset: MapDataset,
+    number: int = 500,
+    num_clusters: int = 10,
+    batch_size: int = 64,
+    workers: int | None = None,
+) -> Study:
+    """Compute the features of some images.
+
+    Args:
+        model: the result of `maetool.pretrained.frozen.load_frozen`, or of `maetool.load_encoder`.
+        dataset: the images.
+        number: of images, evenly spaced over the dataset.
+        num_clusters: number of clusters.
+        batch_size, workers: see `maetool.pretrained.extract.extract`.
+
+    Raises:
+        UsageError: fewer than two images, or inputs that are no pictures (C, H, W).
+    """
+    _check_pictures(dataset[0] if len(dataset) else {})
+    functions: dict[str, Features] = {"tokens": token_features}
+    if hasattr(model, "num_classes"):
+        functions["logits"] = lambda model, images: model(images, mode="predict")
+    images = Some(dataset, number)
+    outputs = extract(model, images, functions, "", batch_size, workers)
+    if len(outputs["index"]) < 2:
+        raise UsageError("Neighbours need two images or more: give a folder with more images.")
+    label = outputs.get("label")
+    labelled = label is not None and label.ndim == 1 and not label.is_floating_point() and bool(images.classes)
+    return Study(model, images, outputs, label if labelled else None, clusters(outputs["tokens"], num_clusters))
+
+
+def _check_pictures(sample: Mapping[str, Any]) -> None:
+    inputs = sample.get("inputs")
+    if not isinstance(inputs, Tensor) or inputs.ndim != _PICTURE_AXES or inputs.dtype == torch.int64:
+        kind = f"of {inputs.ndim} axes" if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
+        raise UsageError(f"Features are drawn of pictures, (C, H, W), but the inputs of the data are {kind}.")
+    if "objects" in sample or "targets" in sample:
+        raise UsageError("Features are drawn of pictures of one size, but the data is that of a detector.")

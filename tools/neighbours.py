@@ -1,0 +1,6 @@
+"""`maetool neighbours` from a checkout; see maetool/commands/neighbours.py."""
+
+from maetool.commands import run_command
+
+if __name__ == "__main__":
+    run_command("neighbours")
