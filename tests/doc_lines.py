@@ -2,6 +2,8 @@
 
 Counted are lines with code: neither blank lines, nor comments, nor docstrings. Of a part they are those of its class,
 or of one method of it, and of the private functions of its file that these use; of a config those of its own file.
+
+`PYTHONPATH=. python tests/doc_lines.py` writes the numbers of today into all pages.
 """
 
 import ast
@@ -54,3 +56,17 @@ def helpers_of(source, module):
             found[name] = ast.get_source_segment(module, nodes[name])
             asked.append(found[name])
     return list(found.values())
+
+
+def with_actual_lines(text):
+    """Return the text of a page with the number of today beside each name of its paragraph."""
+    stated = _PARAGRAPH.search(text)
+    if stated is None:
+        return text
+    actual = _STATED.sub(lambda each: f"`{each[1]}` {actual_lines(each[1])}", stated[0])
+    return text[: stated.start()] + actual + text[stated.end() :]
+
+
+if __name__ == "__main__":
+    for path in sorted((ROOT / "docs/methods").glob("*.md")):
+        path.write_text(with_actual_lines(path.read_text()))
