@@ -53,7 +53,7 @@ _MODULES = {
     "engine.layer_decay": "engine.optim.layer_decay",
     "engine.lars": "engine.optim.lars",
     "engine.schedules": "engine.optim.schedules",
-    "engine.compare": "engine.sweep engine.sweep_results",
+    "engine.compare": "engine.sweep",
     "engine.components": "commands.list_components",
     "engine.doctor": "installation.trials",
     "data.file_index": "data.sources.file_index",

@@ -89,6 +89,10 @@ FLOORS = {
         },
         *{"evaluation", "pretrained", "visualization"},
     },
+    "engine.sweep": {
+        *{"_deprecated", "cli", "compat", "config", "engine", "errors", "evaluation", "reading", "registry"},
+        *{"visualization", "weights", "writing"},
+    },
     "inspection": {
         *{"compat", "config", "data.codecs", "data.datasets", "data.objects", "data.sources", "errors", "registry"},
         *{"visualization", "writing", "reading"},

@@ -27,7 +27,11 @@ from maetool.visualization.comparison import draw
 from maetool.visualization.curves import read_logs
 
 CLASSIFIER = {"top-1 %", "mean average precision %", "mean IoU %", "box AP %", "mask AP %"}
-SUBSPACES = {f"{untrained}{title} %" for untrained in ("", "untrained ") for title in ("top subspace", "rest")}
+OTHERS = {
+    f"{untrained}{title} %"
+    for untrained in ("", "untrained ")
+    for title in ("top subspace", "rest", "mean IoU of kNN on patches")
+}
 
 COMMON = ["train_dataloader.dataset.num_samples=128", "train_cfg.max_epochs=2", "train_cfg.val_interval=2"]
 COMMON += ["val_dataloader.dataset.num_samples=40", "val_cfg.bank_dataloader.dataset.num_samples=40"]
@@ -53,7 +57,7 @@ def test_compare_goes_on_where_it_stopped(repository, tmp_path):
     assert "| grid | 1 |" in (tmp_path / "table.md").read_text()
     found = collect(tmp_path, ["random", "grid"])
     for metrics in found.values():
-        assert {title for title, values in metrics.items() if values} == set(METRICS) - CLASSIFIER - SUBSPACES
+        assert {title for title, values in metrics.items() if values} == set(METRICS) - CLASSIFIER - OTHERS
         assert all(len(values) == 1 for values in metrics.values() if values)
     logs = read_logs(tmp_path / "grid" / "seed_0")
     assert found["grid"]["untrained kNN %"] == [logs["val/knn"][0]]
@@ -94,7 +98,7 @@ def test_rows_that_cannot_be_trained_are_all_told_before_the_first_is(repository
         "done": ["model.masker.mask_ratio=3"],
     }
     finished(tmp_path, "done", seed_0=70.0)
-    monkeypatch.setattr("maetool.engine.sweep._train", lambda *_: pytest.fail("a training began"))
+    monkeypatch.setattr("maetool.engine.sweep.runs._train", lambda *_: pytest.fail("a training began"))
     with pytest.raises(UsageError) as info:
         run_all(rows_of([MAE], runs, COMMON[::2]), 1, tmp_path)
     sentence = str(info.value)
@@ -253,8 +257,8 @@ def test_all_rows_are_trained_on_the_users_data(monkeypatch, repository, tmp_pat
     assert rows["a"].load().train_dataloader.dataset.root == str(tmp_path / "mine")
     assert over_labels(rows, {"0.5": []})["0.5"]["a_0.5"].data == str(tmp_path / "mine")
     commands, hindered = [], []
-    monkeypatch.setattr("maetool.engine.sweep.what_hinders", lambda runs: hindered.extend(runs.values()) or {})
-    monkeypatch.setattr("maetool.engine.sweep.write_result", lambda *_: None)
+    monkeypatch.setattr("maetool.engine.sweep.runs.what_hinders", lambda runs: hindered.extend(runs.values()) or {})
+    monkeypatch.setattr("maetool.engine.sweep.runs.write_result", lambda *_: None)
     done = subprocess.CompletedProcess([], 0)
     monkeypatch.setattr(subprocess, "run", lambda command, **more: commands.append((command, more["env"])) or done)
     for threads in ("1", ""):

@@ -262,7 +262,7 @@ def test_a_metric_of_a_plugin_from_the_config_to_the_end(repository, tmp_path):
     """Early stopping without a rule in the config; words in log, summary, curves, card and table."""
     from maetool.engine.hooks.loss_curve import measured
     from maetool.engine.summary import summarise
-    from maetool.engine.sweep_results import collect, to_markdown, write_result
+    from maetool.engine.sweep import collect, to_markdown, write_result
     from maetool.pretrained.card import _numbers
 
     stop = {"type": "EarlyStoppingHook", "monitor": "feature_scale", "min_delta": 1e6, "patience": 1}

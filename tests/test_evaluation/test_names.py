@@ -8,7 +8,7 @@ from mmengine.evaluator import BaseMetric
 from maetool.engine.building import with_rule
 from maetool.engine.hooks.loss_curve import measured
 from maetool.engine.summary import summarise
-from maetool.engine.sweep_results import collect, to_markdown, write_result
+from maetool.engine.sweep import collect, to_markdown, write_result
 from maetool.errors import UsageError
 from maetool.evaluation.names import (
     METRIC_NAMES,

@@ -11,33 +11,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from maetool._deprecated import moved
 from maetool.cli import USAGE_EXIT
 from maetool.compat import usable_cores
 from maetool.config.load import takes
 from maetool.config.paths import find_config
+from maetool.engine.rehearsal import what_hinders
 from maetool.errors import UsageError
 from maetool.evaluation.names import name_evaluators
 from maetool.registry import LOOPS
 
-from .rehearsal import what_hinders
-from .sweep_axes import Row, label_curves, over_labels, over_values, value_curves
-from .sweep_results import METRICS, RESULT, collect, read_result, to_markdown, write_result
-
-__all__ = [
-    "METRICS",
-    "Row",
-    "Run",
-    "collect",
-    "label_curves",
-    "over_labels",
-    "over_values",
-    "read_result",
-    "rows_of",
-    "run_all",
-    "to_markdown",
-    "value_curves",
-]
+from .axes import Row
+from .results import RESULT, read_result, write_result
 
 
 @dataclass(frozen=True)
@@ -190,6 +174,3 @@ def _environment(jobs: int) -> dict[str, str]:
     """Return the environment of a training: its share of the cores, unless the user has set the number of threads."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, usable_cores() // jobs))
     return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **os.environ}
-
-
-__getattr__ = moved(__name__, {"draw": "maetool.visualization.comparison.draw"}, "0.3.0")

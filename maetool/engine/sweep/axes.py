@@ -10,7 +10,7 @@ from maetool.config.load import complete_config, load_for
 from maetool.engine.launch import build_dataset
 from maetool.errors import UsageError
 
-from .sweep_results import METRICS, collect
+from .results import METRICS, collect
 
 Curves = dict[str, dict[float, list[float]]]
 

@@ -1,0 +1,25 @@
+"""Several configs, or variants of one, each trained with a few seeds, as a table and curves."""
+
+from maetool._deprecated import moved
+
+from .axes import Row, label_curves, over_labels, over_values, value_curves
+from .results import METRICS, collect, read_result, to_markdown, write_result
+from .runs import Run, rows_of, run_all
+
+__all__ = [
+    "METRICS",
+    "Row",
+    "Run",
+    "collect",
+    "label_curves",
+    "over_labels",
+    "over_values",
+    "read_result",
+    "rows_of",
+    "run_all",
+    "to_markdown",
+    "value_curves",
+    "write_result",
+]
+
+__getattr__ = moved(__name__, {"draw": "maetool.visualization.comparison.draw"}, "0.3.0")
