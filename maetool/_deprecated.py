@@ -31,7 +31,7 @@ _MODULES = {
     "convert.timm": "weights.formats.timm",
     "convert.transformers": "weights.formats.transformers",
     "engine.checkpoint": "weights.write weights.work_dir weights.read parallel.loading engine.histories",
-    "engine.blocks": "parallel.blocks",
+    "engine.blocks": "parallel.compiling parallel.blocks",
     "engine.sharding": "parallel.sharding parallel.optimizer_state",
     "engine.encoder": "pretrained.encoder",
     "engine.frozen": "pretrained.frozen",

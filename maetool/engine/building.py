@@ -24,7 +24,8 @@ from maetool.config.values import tell_unmatched
 from maetool.engine.optim.schedules import fit_to_loop
 from maetool.errors import UsageError
 from maetool.evaluation.evaluator import build_evaluator
-from maetool.parallel.blocks import checkpoint_blocks, checkpointing_of, compile_blocks
+from maetool.parallel.blocks import checkpoint_blocks, checkpointing_of
+from maetool.parallel.compiling import compile_model
 from maetool.parallel.groups import ddp_options
 from maetool.parallel.sharding import is_sharded, shard
 from maetool.pretrained.initial import check_classes
@@ -99,8 +100,8 @@ class BuildingRunner(Runner):
             self.logger.info("Recomputing the activations of %d modules in the backward pass.", number)
         if self.cfg.get("compile"):
             with as_usage_error("compile"):
-                number = compile_blocks(model, self.cfg.compile)
-            self.logger.info("Compiling %d blocks: the first iterations take longer.", number)
+                compiled = compile_model(model, self.cfg.compile, torch.device(get_device()).type)
+            self.logger.info("Compiling %s: the first iterations take longer.", compiled)
         if self.cfg.get("fsdp") and self.distributed:
             return shard(model.to(get_device()))
         with warnings.catch_warnings():  # MMEngine's argument broadcast_buffers, which torch has renamed

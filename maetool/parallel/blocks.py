@@ -1,16 +1,15 @@
-"""Activation checkpointing and compilation, block by block."""
+"""The repeated blocks of a model, and activation checkpointing."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine import Config
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from maetool._deprecated import moved
 from maetool.errors import UsageError
-
-_VARIANTS = 4  # compiled variants per block: training shapes, such as different numbers of visible patches
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
@@ -82,49 +81,4 @@ def _recomputed(forward: Any) -> Any:
     return recomputed
 
 
-def compile_blocks(model: nn.Module, options: Mapping[str, Any] | bool) -> int:
-    """Compile every block in place, which keeps the names of the weights; return their number.
-
-    Blocks are compiled instead of the complete model, because equal blocks share one compilation and masking stays
-    outside. A block runs compiled in training, a frozen one always; evaluation runs uncompiled, because each different
-    number of images or tokens would need another compilation.
-
-    Args:
-        model: any model.
-        options: True, or the arguments of `torch.compile`.
-
-    Raises:
-        UsageError: `options` has a wrong type.
-    """
-    if not isinstance(options, bool | Mapping):
-        raise UsageError(f"compile is {options!r}, but must be True, False or the arguments of torch.compile.")
-    blocks = blocks_of(model)
-    _allow_variants(_VARIANTS * len(blocks))
-    for block in blocks:
-        # Shapes do not change during a run, so static ones are compiled once.
-        block.compile(**{"dynamic": False, **(options if isinstance(options, Mapping) else {})})
-        block._compiled_call_impl = _compiled_in_training(block)
-    return len(blocks)
-
-
-def _compiled_in_training(block: nn.Module) -> Callable[..., Any]:
-    # Replaces the attribute that `Module.compile` sets, which copies of the block do not have.
-    compiled, plain = block._compiled_call_impl, block._call_impl
-    assert compiled is not None, "`Module.compile` was called before"
-    frozen = not any(parameter.requires_grad for parameter in block.parameters())
-
-    def call(*args: Any, **options: Any) -> Any:
-        return (compiled if frozen or block.training else plain)(*args, **options)
-
-    return call
-
-
-def _allow_variants(number: int) -> None:
-    """Raise torch's limit of compiled variants per function, 8, beyond which blocks run uncompiled.
-
-    All blocks count together. Equal ones share a variant, but blocks of other libraries may have own constants.
-    """
-    from torch._dynamo import config as limits  # takes seconds to import, and only runs that compile need it
-
-    limits.recompile_limit = max(limits.recompile_limit, number)
-    limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, number)
+__getattr__ = moved(__name__, {"compile_blocks": "maetool.parallel.compiling.compile_blocks"}, "0.3.0")

@@ -1,5 +1,6 @@
 """Every block of a run is compiled, and few times: counted by a backend that runs the graphs as they are."""
 
+import re
 from copy import deepcopy
 
 import pytest
@@ -10,8 +11,9 @@ from torch import nn
 from maetool.encoders import SwinTransformer, TimmEncoder
 from maetool.errors import UsageError
 from maetool.layers import Block, DropPath
-from maetool.parallel.blocks import blocks_of, checkpoint_blocks, compile_blocks
-from maetool.testing import tiny_batch, tiny_model
+from maetool.parallel.blocks import blocks_of, checkpoint_blocks
+from maetool.parallel.compiling import compile_blocks, compile_model, parts_of
+from maetool.testing import tiny_batch, tiny_config, tiny_model
 
 
 class Counter:
@@ -162,3 +164,65 @@ def test_compiled_drop_path_drops_its_share(counter, rate):
 def test_rates_of_drop_path(rate):
     with pytest.raises(UsageError, match=r"drop_path is .*, but must be a share from 0 to below 1"):
         Block(24, 3, drop_path=rate)
+
+
+PARTS = {"scope": "parts", "fullgraph": True}
+
+
+def test_encoder_and_decoder_are_one_graph_each_for_each_plan_shape(counter):
+    model = tiny_model(encoder={"depth": 1}, masker={"mask_ratio": 0.5})
+    assert compile_model(model, {**PARTS, "backend": counter}) == "encoder and decoder"
+    assert list(parts_of(model)) == ["encoder", "decoder"]
+    for ratio, compiled in ((0.5, 2), (0.75, 4)):
+        model.masker.mask_ratio = ratio
+        for _ in range(2):
+            assert counter.of(lambda: step(model)) == 2
+            assert counter.compiled == compiled
+    model.masker.mask_ratio = 0.5
+    assert counter.of(lambda: step(model)) == 2 and counter.of(lambda: validate(model, 3)) == 0
+    assert counter.compiled == 4
+
+
+def test_compiled_parts_compute_the_same(counter):
+    plain, whole = tiny_model(), tiny_model()
+    checkpoint_blocks(whole)
+    compile_model(whole, {**PARTS, "backend": counter})
+    for model in (plain, whole):
+        step(model)
+    for (name, one), (_, other) in zip(plain.named_parameters(), whole.named_parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)
+    assert list(plain.state_dict()) == list(whole.state_dict()) and counter.runs == 2
+
+
+def test_decoders_of_tasks_are_parts():
+    model = tiny_model(tasks={"far": {"decoder": tiny_config()["decoder"], "head": {"type": "RegressionHead"}}})
+    assert list(parts_of(model)) == ["encoder", "decoder", "tasks.far.decoder"]
+
+
+def test_graphs_are_of_fixed_shapes(monkeypatch):
+    model = tiny_model()
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **_: setattr(self, "_compiled_call_impl", self._call_impl))
+    compile_model(model, {"mode": "reduce-overhead", "scope": "parts"}, "cuda")
+    for ratio in (0.5, 0.25, 0.75, 0.625, 0.5):
+        model.masker.mask_ratio = ratio
+        step(model)
+    model.masker.mask_ratio = 0.875
+    with pytest.raises(UsageError, match=r"records a CUDA graph for each shape, but encoder got more than 4"):
+        step(model)
+    validate(model, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "sentence"),
+    [
+        ({"mode": "reduce-overhead"}, "cpu", "records CUDA graphs, but this run is on cpu: remove compile.mode"),
+        ({"mode": "reduce-overhead", "dynamic": True}, "cuda", "but compile.dynamic=True is for shapes that vary"),
+        ({"scope": "model"}, "cpu", 'compile.scope is \'model\', but must be "blocks" or "parts"'),
+        ("yes", "cpu", "compile is 'yes', but must be True, False or the arguments"),
+    ],
+)
+def test_what_is_not_compiled(options, device, sentence):
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        compile_model(tiny_model(), options, device)
+    with pytest.raises(UsageError, match="has no `encoder` or `decoder` to compile"):
+        compile_model(nn.Linear(1, 1), {"scope": "parts"})

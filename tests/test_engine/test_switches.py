@@ -9,7 +9,8 @@ from runs import EPOCHS, ITERS, make_runner
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.errors import UsageError
 from maetool.parallel import blocks
-from maetool.parallel.blocks import blocks_of, checkpoint_blocks, compile_blocks
+from maetool.parallel.blocks import blocks_of, checkpoint_blocks
+from maetool.parallel.compiling import compile_blocks
 from maetool.testing import tiny_batch, tiny_model
 
 STEPS = 3
