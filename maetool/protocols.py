@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from logging import Logger
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -97,6 +98,7 @@ class RunnerLike(Protocol):
         saved_on_stop: whether the last iteration is then in a checkpoint.
         last_saved: completed iterations of the last checkpoint that can be resumed, and its name.
         rate: a sentence on the learning rate.
+        writer: writes checkpoints while training goes on, see `maetool.weights.background`.
     """
 
     model: nn.Module
@@ -110,6 +112,7 @@ class RunnerLike(Protocol):
     stopped: str
     saved_on_stop: bool
     last_saved: tuple[int, str]
+    writer: Any
     rate: str
     _train_loop: Any  # MMEngine's: None or a config until the loop is built
     _test_loop: Any
@@ -215,6 +218,17 @@ class RunnerLike(Protocol):
         Args:
             everywhere: give it to every process; otherwise the first has it, and the others an empty dict.
         """
+
+    def begin_saving(self, name: str, meta: dict[str, Any]) -> None:
+        """Begin to write a checkpoint while training goes on; all processes call it together.
+
+        Args:
+            name: of the file in the folder of the run.
+            meta: metadata; `epoch` and `iter` are completed epochs and iterations.
+        """
+
+    def finish_saving(self) -> Path | None:
+        """Wait for the checkpoint that was begun, if any, and return its path; all processes call it together."""
 
     def save_checkpoint(
         self,

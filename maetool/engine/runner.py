@@ -26,12 +26,13 @@ from maetool.parallel.sharding import full_weights, is_sharded, read_on_first
 from maetool.pretrained.facts import names_of_classes, names_of_targets, order_is_assumed
 from maetool.pretrained.initial import load_initial
 from maetool.registry import as_usage_error
+from maetool.weights.background import BackgroundWriter
 from maetool.weights.read import named_weights, read_checkpoint, weights_of
 from maetool.weights.work_dir import newest_readable, trained_seed
 
 from .building import BuildingRunner
 from .run_lock import only_run_in
-from .saving import check_local, save
+from .saving import begin, check_local, finish, save
 from .scale_check import watch_first_batch
 from .state import check_resumable, restore
 from .train_loop import enter_loop
@@ -82,7 +83,17 @@ class MaetoolRunner(BuildingRunner):
         if isinstance(getattr(self.bare_model, "data_preprocessor", None), torch.nn.Module):
             watch_first_batch(self.bare_model.data_preprocessor, self.logger)
         with only_run_in(self.work_dir, self.launcher):
-            return super().train()
+            try:
+                return super().train()
+            finally:
+                self._leave_no_writer()
+
+    def _leave_no_writer(self) -> None:
+        """Wait for a checkpoint that is being written when training was broken off."""
+        try:
+            self.writer.wait()
+        except UsageError as error:
+            self.logger.error(str(error))
 
     def val(self) -> dict[str, Any]:
         """Validate without training; hooks that save the best checkpoint or end training are not called."""
@@ -110,6 +121,11 @@ class MaetoolRunner(BuildingRunner):
             stacklevel=2,
         )
         return self.cfg.pretty_text
+
+    @cached_property
+    def writer(self) -> BackgroundWriter:
+        """Writes checkpoints while training goes on."""
+        return BackgroundWriter()
 
     @cached_property
     def config_facts(self) -> dict[str, str]:
@@ -270,3 +286,11 @@ class MaetoolRunner(BuildingRunner):
             {"epoch": self.epoch + 1, "iter": self.iter} if by_epoch else {"epoch": self.epoch, "iter": self.iter + 1}
         )
         save(self, Path(out_dir) / filename, {**done, **(meta or {})}, save_optimizer and save_param_scheduler)
+
+    def begin_saving(self, name: str, meta: dict[str, Any]) -> None:
+        """Begin to write a checkpoint while training goes on; see `maetool.engine.saving.begin`."""
+        begin(self, Path(self.work_dir) / name, meta)
+
+    def finish_saving(self) -> Path | None:
+        """Wait for the checkpoint that was begun; see `maetool.engine.saving.finish`."""
+        return finish(self)

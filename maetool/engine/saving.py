@@ -1,6 +1,6 @@
 """Writing the checkpoints of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,9 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 
 from maetool.errors import UsageError
+from maetool.parallel.sharding import is_sharded
 from maetool.protocols import RunnerLike
+from maetool.weights.background import snapshot
 from maetool.weights.work_dir import save_as_last
 from maetool.weights.write import write_checkpoint
 
@@ -29,23 +31,77 @@ def save(runner: RunnerLike, path: Path, meta: dict[str, Any], complete: bool = 
     Raises:
         UsageError: the file cannot be written.
     """
-    state = training_state(runner, *_position(runner, meta["epoch"], meta["iter"]))
-    state["meta"] = {**meta, **state["meta"]}
+    state = _state_at(runner, meta)
     if not complete:
         state = {name: value for name, value in state.items() if name not in _ONLY_TRAINING}
+
+    def write() -> None:
+        runner.writer.join()  # an older one must not move the pointer later
+        write_checkpoint(state, path)
+        if complete:
+            save_as_last(path)
+
+    _on_first(write)
+    if complete:
+        runner.last_saved = (meta["iter"], path.name)
+
+
+def begin(runner: RunnerLike, path: Path, meta: dict[str, Any]) -> None:
+    """Begin to write a complete checkpoint while training goes on; all ranks must call this together.
+
+    The first process holds a copy of it in the memory of the host until `finish`, which must be called before the next.
+
+    Args:
+        runner: the runner.
+        path: the file.
+        meta: metadata; `epoch` and `iter` are completed epochs and iterations.
+    """
+    state = _state_at(runner, meta)
+    if is_main_process():
+        # What was gathered from shards on an accelerator is a copy already, but for single numbers.
+        gathered = is_sharded(runner.bare_model) and next(runner.bare_model.parameters()).device.type != "cpu"
+        runner.writer.start(snapshot(state, lambda x: not gathered or x.ndim == 0), path)
+    runner.writer.path, runner.last_saved = path, (meta["iter"], path.name)
+
+
+def finish(runner: RunnerLike) -> Path | None:
+    """Wait for the checkpoint that was begun; all ranks must call this together.
+
+    Args:
+        runner: the runner.
+
+    Returns:
+        The path of the file; None if none was begun.
+
+    Raises:
+        UsageError: the file could not be written; `runner.last_saved` then names none.
+    """
+    path, runner.writer.path = runner.writer.path, None
+    if path is not None:
+        try:
+            _on_first(runner.writer.wait)
+        except UsageError:
+            runner.last_saved = (-1, "")
+            raise
+    return path
+
+
+def _state_at(runner: RunnerLike, meta: dict[str, Any]) -> dict[str, Any]:
+    state = training_state(runner, *_position(runner, meta["epoch"], meta["iter"]))
+    return {**state, "meta": {**meta, **state["meta"]}}
+
+
+def _on_first(work: Callable[[], None]) -> None:
+    """Let the first process do something; all processes continue, or none."""
     failure = [""]
     if is_main_process():
         try:
-            write_checkpoint(state, path)
-            if complete:
-                save_as_last(path)
+            work()
         except UsageError as error:
             failure = [str(error)]
-    broadcast_object_list(failure)  # all processes continue, or none
+    broadcast_object_list(failure)
     if failure[0]:
         raise UsageError(failure[0])
-    if complete:
-        runner.last_saved = (meta["iter"], path.name)
 
 
 def _position(runner: RunnerLike, epoch: int, iteration: int) -> tuple[int, int]:

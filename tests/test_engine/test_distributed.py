@@ -93,6 +93,7 @@ def test_the_averaged_encoder_of_two_processes_is_that_of_one(repository, tmp_pa
 @pytest.mark.parametrize("fsdp", [False, True])
 def test_what_two_wrote_one_resumes(repository, alone, tmp_path, fsdp):
     options = [f"fsdp={fsdp}", f"optim_wrapper.deferred={not fsdp}", "train_cfg.vote_every=3"]
+    options += ["default_hooks.checkpoint.asynchronous=True"]
     train(repository, tmp_path, code=75, stop=6, options=[*HALVES["options"], *options])
     make_runner(repository, tmp_path, resume=True, **ALONE).train()
     assert_as_alone(alone, tmp_path)

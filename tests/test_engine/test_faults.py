@@ -4,16 +4,22 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from runs import assert_same, final_state, make_runner, stopped_run
+from mmengine.hooks import Hook
+from runs import Signal, StopAt, assert_same, final_state, make_runner, stopped_run
 
 from maetool import writing
 from maetool.errors import UsageError
+from maetool.weights import background
+from maetool.weights.read import read_checkpoint
 from maetool.weights.work_dir import POINTER, newest_readable
+from maetool.weights.write import write_checkpoint
 
 QUICK = ["val_dataloader=None", "custom_hooks=[]"]
 
@@ -95,9 +101,12 @@ def interrupted(tmp_path_factory, repository):
     return work_dir
 
 
-def go_on(layer, monkeypatch, repository, work_dir):
+LATE = [*QUICK, "default_hooks.checkpoint.asynchronous=True"]
+
+
+def go_on(layer, monkeypatch, repository, work_dir, options=QUICK):
     """Go on from iteration 10 with a faulty file layer."""
-    runner = make_runner(repository, work_dir, resume=True, options=QUICK)
+    runner = make_runner(repository, work_dir, resume=True, options=options)
     with monkeypatch.context() as patch:
         patch.setattr(writing, "os", layer)
         patch.setattr(writing, "open", layer.open_file, raising=False)
@@ -109,18 +118,24 @@ SAVE = [("open", 1), ("write", 1), ("write", 700), ("fsync", 1), ("replace", 1),
 SAVE += [("open pointer", 1), ("write pointer", 1), ("fsync", 3), ("replace", 2), ("fsync", 4), ("unlink", 1)]
 
 
-@pytest.mark.parametrize("where", SAVE, ids=lambda where: f"{where[0]} {where[1]}")
+# One of each operation is enough for checkpoints that are written while training goes on, by the same functions.
+PLACES = [(where, QUICK) for where in SAVE] + [(where, LATE) for where in (SAVE[2], SAVE[4], SAVE[7], SAVE[11])]
+
+
+@pytest.mark.parametrize(("where", "options"), PLACES, ids=str)
 @pytest.mark.parametrize("kind", ["full", "killed"])
-def test_a_save_that_fails_loses_nothing(monkeypatch, repository, interrupted, unbroken, tmp_path, where, kind):
+def test_a_save_that_fails_loses_nothing(
+    monkeypatch, repository, interrupted, unbroken, tmp_path, where, options, kind
+):
     work_dir = tmp_path / "run"
     shutil.copytree(interrupted, work_dir)
     kind = "cut" if kind == "killed" and where[0].startswith("write") else kind
     layer = FaultyFiles(*where, kind)
     if kind == "full":
-        go_on(layer, monkeypatch, repository, work_dir)  # training goes on and saves again
+        go_on(layer, monkeypatch, repository, work_dir, options)  # training goes on and saves again
     else:
         with pytest.raises(KilledError):
-            go_on(layer, monkeypatch, repository, work_dir)
+            go_on(layer, monkeypatch, repository, work_dir, options)
         assert newest_readable(work_dir, print).stem in ("iter_10", "iter_11")
         make_runner(repository, work_dir, resume=True, options=QUICK).train()
     assert layer.hit
@@ -145,7 +160,65 @@ def test_a_disk_that_stays_full_ends_the_run_with_a_sentence(monkeypatch, reposi
     assert_same(unbroken, final_state(work_dir))
 
 
-KILLED_RUNS = """
+def test_what_is_written_late_is_what_it_was(monkeypatch, repository, unbroken, tmp_path):
+    """The file of iteration 5 waits until training is further; nobody sees it before it is complete."""
+    further, seen = threading.Event(), []
+
+    def slow(state, path):
+        assert further.wait(60)
+        write_checkpoint(state, path)
+
+    class Look(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter + 1 == 7:
+                seen.extend((newest_readable(tmp_path / "late", print), runner.writer.path.name))
+                further.set()
+
+    options = [*LATE, *(f"default_hooks.checkpoint.{each}" for each in ("every_n_iters=5", "interval=9", "keep=-1"))]
+    runner = make_runner(repository, tmp_path / "late", options=options)
+    runner.register_hook(Look(), "LOWEST")
+    monkeypatch.setattr(background, "write_checkpoint", slow)
+    runner.train()
+    assert seen == [None, "iter_5.pth"]
+    stopped_run(repository, tmp_path / "now", stop=5, options=QUICK)
+    late, now = (read_checkpoint(tmp_path / name / "iter_5.pth") for name in ("late", "now"))
+    for name in ("state_dict", "optimizer", "param_schedulers"):
+        assert_same(late[name], now[name])
+    assert_same(unbroken, final_state(tmp_path / "late"))
+    assert (tmp_path / "late" / POINTER).read_text() == "epoch_3.pth"
+
+
+@pytest.mark.parametrize("stop", [6, 7])
+def test_a_stop_waits_for_what_is_being_written(repository, tmp_path, stop):
+    options = [*LATE, "default_hooks.checkpoint.every_n_iters=3", "default_hooks.checkpoint.interval=9"]
+    runner = make_runner(repository, tmp_path, options=options)
+    runner.register_hook(Signal(stop, signal.SIGTERM))
+    runner.train()
+    assert runner.saved_on_stop and runner.stopped.endswith(f"is saved as iter_{stop}.pth")
+    assert (tmp_path / POINTER).read_text() == f"iter_{stop}.pth" and runner.writer.path is None
+
+
+def test_three_late_ones_in_a_row_that_fail_end_the_run(monkeypatch, repository, tmp_path):
+    def fail(state, path):
+        raise UsageError(f"{path.name}: no space")
+
+    monkeypatch.setattr(background, "write_checkpoint", fail)
+    with pytest.raises(UsageError, match=r"iter_3\.pth: no space"):
+        make_runner(repository, tmp_path, options=LATE).train()
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    assert log.count("no space Training continues") == 2
+
+
+def test_a_run_that_is_broken_off_leaves_no_writer(repository, tmp_path):
+    runner = make_runner(repository, tmp_path, options=LATE)
+    runner.register_hook(StopAt(3), "LOWEST")
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert not any(thread.name == "checkpoint" for thread in threading.enumerate())
+    assert newest_readable(tmp_path, print).stem == "iter_3"
+
+
+KILLED_RUNS = """""
 import json, os, random, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
@@ -162,7 +235,8 @@ while kills < 8:
         if child == 0:
             log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1), os.dup2(log, 2)
-            make_runner(repository, folder / f"run_{runs}", resume=True, options=options).train()
+            late = [f"default_hooks.checkpoint.asynchronous={runs % 2 == 0}"]
+            make_runner(repository, folder / f"run_{runs}", resume=True, options=options + late).train()
             os._exit(0)
         deadline = time.monotonic() + moments.uniform(0.1, 1.2)
         while alive and time.monotonic() < deadline:

@@ -2,7 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ class SafeCheckpointHook(Hook):
         save_best: a validation metric, whose best weights are kept in addition as `best_METRIC_epoch_N.pth` (or
             `iter_N`), without the optimiser; "auto" is the first metric that has a rule; None for none.
         rule: "greater" or "less", what is better; None uses maetool's table of metrics.
+        asynchronous: write while training goes on, from a copy of the checkpoint in the memory of the host: three times
+            the weights with Adam. The next checkpoint waits for it and reports a failure. The last checkpoint, that of
+            a stop and the best one are waited for.
 
     Raises:
         UsageError: an invalid number or rule, or a metric that the validation does not have.
@@ -51,6 +55,7 @@ class SafeCheckpointHook(Hook):
         keep: int = 2,
         save_best: str | None = None,
         rule: str | None = None,
+        asynchronous: bool = False,
     ) -> None:
         if interval < 1 or every_n_iters < 0 or (keep < 2 and keep != -1):
             raise UsageError(
@@ -58,6 +63,7 @@ class SafeCheckpointHook(Hook):
                 "interval must be at least 1, every_n_iters at least 0, and keep at least 2, or -1 for all."
             )
         self.interval, self.every_n_iters, self.keep = interval, every_n_iters, keep
+        self.asynchronous = asynchronous
         self._best = BestCheckpoint(save_best, rule) if save_best else None
         self._written: list[Path] = []
         self._failures = 0
@@ -81,6 +87,7 @@ class SafeCheckpointHook(Hook):
         complete = runner.iter == (runner.epoch + 1) * len(runner.train_dataloader)
         name = f"epoch_{runner.epoch + 1}.pth" if complete else f"iter_{runner.iter}.pth"
         if self.is_last_train_epoch(runner):
+            self._finish(runner)
             self._save(runner, name, runner.epoch + complete, runner.iter)
         elif self.every_n_epochs(runner, self.interval):
             self._try(runner, name, runner.epoch + complete, runner.iter)
@@ -91,11 +98,13 @@ class SafeCheckpointHook(Hook):
         Args:
             runner: that trains.
         """
+        self._finish(runner)
         if runner.last_saved[0] != runner.iter:
             self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
 
     def after_train(self, runner: RunnerLike) -> None:
         """Save the last iteration of a run that a hook such as `EarlyStoppingHook` ended."""
+        self._finish(runner)
         if runner.train_loop.stop_training and runner.last_saved[0] != runner.iter:
             self._save(runner, f"iter_{runner.iter}.pth", runner.epoch, runner.iter)
 
@@ -105,19 +114,38 @@ class SafeCheckpointHook(Hook):
             self._best.update(runner, metrics or {})
 
     def _try(self, runner: RunnerLike, name: str, epoch: int, iteration: int) -> None:
-        try:
+        self._finish(runner)
+        if self.asynchronous:
+            runner.begin_saving(name, {"epoch": epoch, "iter": iteration})
+            return
+        with self._counting_failures(runner):
             self._save(runner, name, epoch, iteration)
+
+    def _finish(self, runner: RunnerLike) -> None:
+        """Wait for the checkpoint that is being written, if any."""
+        if self.asynchronous:
+            with self._counting_failures(runner):
+                self._note(runner, runner.finish_saving())
+
+    @contextmanager
+    def _counting_failures(self, runner: RunnerLike) -> Iterator[None]:
+        try:
+            yield
         except UsageError as error:
             self._failures += 1
             if self._failures == _TRIES:
                 raise
             runner.logger.error("%s Training continues; the next checkpoint is tried as planned.", error)
-        else:
-            self._failures = 0
 
     def _save(self, runner: RunnerLike, name: str, epoch: int, iteration: int) -> None:
-        path = Path(runner.work_dir) / name
         runner.save_checkpoint(runner.work_dir, name, meta={"epoch": epoch, "iter": iteration})
+        self._note(runner, Path(runner.work_dir) / name)
+
+    def _note(self, runner: RunnerLike, path: Path | None) -> None:
+        """Remove old checkpoints once the file `path` is complete; None, if there is none."""
+        if path is None:
+            return
+        self._failures = 0
         if is_main_process():
             self._written = [old for old in self._written if old != path] + [path]
             while self.keep != -1 and len(self._written) > self.keep:
