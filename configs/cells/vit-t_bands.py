@@ -20,3 +20,5 @@ model = dict(
     encoder=dict(_base_.encoder, in_chans=10),
     target=dict(norm_pix_loss=False),
 )
+val_cfg = dict(evaluators=dict(probe=dict(type="LinearProbeEvaluator", optional=True)))
+train_cfg = dict(max_epochs=8, val_interval=4)
