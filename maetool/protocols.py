@@ -170,6 +170,10 @@ class RunnerLike(Protocol):
         """The folder of the run."""
 
     @property
+    def log_dir(self) -> str:
+        """The folder of the logs of this start of the run, in `work_dir`."""
+
+    @property
     def experiment_name(self) -> str:
         """The name of the run in its logs."""
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "predict": (f"{CLASSIFIER} CLASSIFIER.pth IMAGES/a/0.png --out OUT --cfg-options SMALL", None),
     "prepare_dataset": ("IMAGES OUT --workers 1", None),
     "quick_eval": ("PRETRAINED.pth --data IMAGES --workers 0 --k 2 --json OUT", ".json"),
+    "report": ("RUN --out OUT", ".html"),
     "test": (f"{CLASSIFIER} CLASSIFIER.pth --work-dir OUT --cfg-options SMALL", None),
     "train": (f"{PRETRAINED} --work-dir OUT", None),
     "visualize_reconstruction": (f"{PRETRAINED} PRETRAINED.pth --num 2 --out OUT --cfg-options SMALL", ".png"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from warm import run_warm
+
+from maetool.reports.command import read_command
 
 SHAPES = "configs/mae/vit-t_shapes.py"
 CONFIG = "vit-t_shapes.py"  # as training left it in the work folder
@@ -43,6 +46,10 @@ def test_training_says_what_a_person_needs(trained):
     assert "images/s" in out
     assert "left" in out
     assert "kNN accuracy, untrained -> trained" in out
+    command = read_command(work_dir)
+    assert command.line.startswith(f"maetool train {SHAPES} --debug --work-dir ")
+    assert command.origins["work_dir"] == "--work-dir"
+    assert re.fullmatch(r"configs/\S+\.py:\d+", command.origins["model.encoder.depth"])
     for name in ("loss_curve.png", "reconstructions/epoch_2.png", "epoch_2.pth"):
         assert str(work_dir / name) in out
         assert (work_dir / name).is_file()

@@ -83,13 +83,32 @@ def main() -> None:
     results = collect(out, list(planned))
     table = to_markdown(results, failed)
     write_text(out / "table.md", table)
-    written = ["table.md", *_draw(out, results), *_draw_axis(out, rows, along, axis, bool(args.labels))]
+    written = [
+        "table.md",
+        *_report(out, planned),
+        *_draw(out, results),
+        *_draw_axis(out, rows, along, axis, bool(args.labels)),
+    ]
     print(f"\n{table}\nWrote {' and '.join(written)} to {out}.")
     if failed:
         raise UsageError(
             f"{len(failed)} of {len(planned)} rows failed ({', '.join(failed)}): the table gives the reasons; run the "
             "same command again to retry them."
         )
+
+
+def _report(out: Path, names: Any) -> list[str]:
+    """Write the page of all rows, and return its name; nothing is written if no run has logs."""
+    from maetool.reports import run_page
+    from maetool.writing import write_text
+
+    folders = [
+        path.parents[2] for name in names for path in sorted((out / name).glob("seed_*/*/vis_data/scalars.json"))
+    ]
+    if not folders:
+        return []
+    write_text(out / "report.html", run_page(folders, 0))
+    return ["report.html"]
 
 
 def _draw(out: Path, results: Any) -> list[str]:

@@ -1,10 +1,17 @@
 """Train a model from a config."""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maetool.arguments import add_cfg_options
 from maetool.cli import StoppedError
+
+if TYPE_CHECKING:
+    from maetool.protocols import RunnerLike
+
+_SETS = {"work_dir": "work_dir", "init": "init_from", "amp": "optim_wrapper.dtype", "max_hours": "train_cfg.max_hours"}
 
 
 def parse_args() -> argparse.Namespace:
@@ -73,8 +80,20 @@ def main() -> None:
         runner = launch.build_runner(cfg)
         for sentence in sentences:
             runner.logger.warning(sentence)
+        if runner.rank == 0:
+            _record(args, runner)
         runner.train()
     if runner.stopped:
         raise StoppedError(runner.stopped, runner.saved_on_stop)
     if runner.rank == 0:
         print(f"\n{summarise(Path(runner.work_dir))}")
+
+
+def _record(args: argparse.Namespace, runner: "RunnerLike") -> None:
+    """Keep the command line and the origins of the config beside the logs, for `maetool report`."""
+    from maetool.config.origin import trace
+    from maetool.reports.command import Command, record_command
+
+    origins = {name: origin for name, _, origin in trace(args.config, args.cfg_options, args.data)}
+    origins |= {key: f"--{name.replace('_', '-')}" for name, key in _SETS.items() if getattr(args, name) is not None}
+    record_command(Path(runner.log_dir) / "vis_data", Command(sys.argv[1:], origins))

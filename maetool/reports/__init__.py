@@ -2,6 +2,6 @@
 
 from maetool._lazy import lazily
 
-_PLACES = {"study": ("Study", "study_of")}
+_PLACES = {"run": ("run_page",), "study": ("Study", "study_of")}
 __all__ = sorted(name for names in _PLACES.values() for name in names)
 __getattr__ = lazily(__name__, _PLACES)

@@ -1,14 +1,18 @@
 """Sections that several pages share."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from maetool.visualization import html
 
 from .study import Study
 
+_LARGEST = 200_000  # bytes of a picture, so that a page can be mailed
 _LONGEST = 1100  # pixels of a picture's longer side
 
 
@@ -38,9 +42,31 @@ def study_sections(study: Study, drawn: Mapping[str, np.ndarray | None]) -> list
 
 def shown(picture: np.ndarray | None, caption: str, note: str = "") -> str:
     """Return a picture of at most a page's width with a `caption` and a `note`, plain text; empty for None."""
-    return "" if picture is None else html.picture(html.smaller(picture, _LONGEST), caption, note, quality=80)
+    return "" if picture is None else html.picture(html.smaller(picture, _LONGEST), caption, note, _LARGEST)
 
 
 def table_of(values: Mapping[str, Any], heads: tuple[str, str]) -> str:
     """Return a table of two columns, which have these `heads`; empty without values."""
     return html.table(heads, [(name, str(value)) for name, value in values.items()]) if values else ""
+
+
+def pictures_of(folder: Path, name: str) -> str:
+    """Return the last reconstructions of a run, and the last picture of each kind that its hooks drew.
+
+    Args:
+        folder: of the run.
+        name: of the run, for the captions.
+    """
+    by_time = sorted(folder.glob("reconstructions/*.png"), key=lambda path: path.stat().st_mtime)
+    kinds = {path.name.rsplit("_", 1)[0]: path for path in sorted(folder.glob("*/vis_data/vis_image/*.png"), key=_step)}
+    pieces = []
+    for path in [*by_time[-1:], *kinds.values()]:
+        with suppress(OSError, ValueError, Image.DecompressionBombError):
+            picture = np.asarray(Image.open(path).convert("RGB"))
+            pieces.append(shown(picture, f"{name}, {path.stem.replace('_', ' ')}"))
+    return "".join(pieces)
+
+
+def _step(path: Path) -> int:
+    number = path.stem.rsplit("_", 1)[-1]
+    return int(number) if number.isdecimal() else 0

@@ -2,22 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .pictures import new_figure, save_figure
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _NUMBERED, _NAMED = 15, 60  # classes up to which the cells have numbers, and the axes names
 
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix as a PNG: a row for each true class, shaded by the share of the row.
+    """Draw a confusion matrix as a PNG at `path`; `counts` and `classes` as in `confusion_figure`."""
+    save_figure(confusion_figure(counts, classes), path)
+
+
+def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> "Figure":
+    """Draw a confusion matrix: a row for each true class, shaded by the share of the row.
 
     Args:
         counts: int (K, K), rows true, columns predicted.
         classes: names of the K classes.
-        path: the file.
     """
     number = len(classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -37,7 +44,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
     axes.set_xlabel("predicted", fontsize=size)
     axes.set_ylabel("true", fontsize=size)
     figure.colorbar(picture, ax=axes, shrink=0.8).set_label("share of the true class (%)", fontsize=size)
-    save_figure(figure, path)
+    return figure
 
 
 def draw_reliability(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, error: float, path: Path) -> None:

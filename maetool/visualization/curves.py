@@ -4,13 +4,17 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maetool.errors import UsageError
 from maetool.reading import read_file
 
 from .pictures import new_figure, save_figure
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MARKED = 40  # points of a line, up to which each has a dot
 _logger = logging.getLogger("maetool")
 
 Logs = dict[str, dict[int, float]]
@@ -146,6 +150,41 @@ def draw_runs(runs: Mapping[str, Logs], keys: Sequence[str], smooth: int, path: 
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     save_figure(figure, path)
+
+
+def seeds_figure(groups: Mapping[str, Sequence[Logs]], keys: Sequence[str], ylabel: str, percent: bool) -> "Figure":
+    """Draw logged values over the steps: of each group of runs the mean, within the range of its runs.
+
+    Args:
+        groups: logs of the runs of each group, by its name.
+        keys: names of the values, which are drawn in one panel.
+        ylabel: of the panel.
+        percent: whether they are percentages.
+    """
+    figure = new_figure(8, 3.6)
+    axes = figure.add_subplot()
+    lines = [(_label(name, key, groups, keys), key, runs) for name, runs in groups.items() for key in keys]
+    for number, (label, key, runs) in enumerate(lines):
+        logged = [logs[key] for logs in runs if logs.get(key)]
+        if not logged:
+            continue
+        steps = sorted(set.intersection(*map(set, logged)))
+        values = [[each[step] for each in logged] for step in steps]
+        style = "o-" if len(steps) < _MARKED else "-"
+        axes.plot(steps, [sum(v) / len(v) for v in values], style, color=f"C{number}", label=label, markersize=3)
+        if len(logged) > 1:
+            low, high = ([pick(v) for v in values] for pick in (min, max))
+            axes.fill_between(steps, low, high, color=f"C{number}", alpha=0.2, linewidth=0)
+    axes.set(xlabel="step", ylabel=ylabel, **({"ylim": (0, 100)} if percent else {}))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _label(name: str, key: str, groups: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Return what tells a line from the others: its group, what it shows, or both."""
+    parts = [name] * (len(groups) > 1) + [key] * (len(keys) > 1)
+    return ", ".join(parts or [key])
 
 
 def _points(values: dict[int, float]) -> tuple[list[int], list[float]]:

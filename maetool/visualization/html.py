@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _INK = "#010203"  # what matplotlib draws in the colour of the page's text
 _NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(e[-+]?\d+)?", re.IGNORECASE)
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_QUALITIES = (88, 70, 50)  # of JPEG
 _ids = count()
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --soft: #666; --line: #ddd; --box: #f5f5f5;
@@ -47,6 +48,7 @@ pre { background: var(--box); padding: 12px; overflow-x: auto; font-size: 13px; 
 svg, .wide img, figure img { max-width: 100%; height: auto; display: block; }
 .pictures { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
 figure { margin: 0 0 14px; } .pictures figure { max-width: 330px; } .pictures img { min-width: 90px; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 0 24px; }
 figcaption { font-size: 12px; overflow-wrap: anywhere; } figcaption span, .soft { color: var(--soft); }
 summary { cursor: pointer; padding: 4px 0; }
 .swatch { display: inline-block; width: 12px; height: 12px; margin: 0 5px 0 14px; border: 1px solid var(--soft); }
@@ -168,26 +170,42 @@ def details(title: str, *pieces: str) -> str:
     return f"<details><summary>{text(title)}</summary>\n{''.join(pieces)}</details>"
 
 
+def columns(*pieces: str) -> str:
+    """Return pieces of HTML side by side, as many as there is room for; empty without any."""
+    return f'<div class="columns">{"".join(pieces)}</div>' if pieces else ""
+
+
 def code(lines: str) -> str:
     """Return lines in a font of one width, as they are."""
     return f'<pre tabindex="0">{escape(lines)}</pre>'
 
 
-def picture(array: np.ndarray, caption: str = "", note: str = "", quality: int = 88) -> str:
+def picture(array: np.ndarray, caption: str = "", note: str = "", largest: int | None = None) -> str:
     """Return a picture, uint8 (H, W, 3) or (H, W), as JPEG with a caption.
 
     Args:
         array: the picture.
         caption: plain text, which is also read aloud in the place of the picture.
         note: plain text below the caption.
-        quality: of JPEG, 1 to 95.
+        largest: bytes of the JPEG, which a lower quality and then fewer pixels keep to; None for the best quality.
     """
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "JPEG", quality=quality)
-    data = base64.b64encode(file.getvalue()).decode("ascii")
+    content = _jpeg(array, _QUALITIES[0])
+    for quality in _QUALITIES[1:]:
+        if largest and len(content) > largest:
+            content = _jpeg(array, quality)
+    while largest and len(content) > largest and max(array.shape[:2]) > 1:
+        array = smaller(array, max(array.shape[:2]) * 3 // 4)
+        content = _jpeg(array, _QUALITIES[-1])
+    data = base64.b64encode(content).decode("ascii")
     below = f"{text(caption)}{f'<br><span>{text(note)}</span>' if note else ''}"
     under = f"<figcaption>{below}</figcaption>" if below else ""
     return f'<figure><img alt="{text(caption)}" src="data:image/jpeg;base64,{data}">{under}</figure>'
+
+
+def _jpeg(array: np.ndarray, quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "JPEG", quality=quality)
+    return file.getvalue()
 
 
 def smaller(array: np.ndarray, longest: int) -> np.ndarray:
@@ -222,7 +240,8 @@ def _ink(figure: "Figure") -> None:
     """Colour what has the colour of text."""
     from matplotlib.text import Text
 
-    for words in figure.findobj(Text):
+    inside = {words for axes in figure.axes for words in axes.texts}  # on coloured cells
+    for words in set(figure.findobj(Text)) - inside:
         words.set_color(_INK)
     for axes in figure.axes:
         axes.tick_params(color=_INK)

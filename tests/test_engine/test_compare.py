@@ -55,6 +55,8 @@ def test_compare_goes_on_where_it_stopped(repository, tmp_path):
     assert (tmp_path / "random" / "seed_0" / "result.json").stat().st_mtime_ns == before
     assert (tmp_path / "comparison.png").is_file()
     assert "| grid | 1 |" in (tmp_path / "table.md").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "<td>model.masker.type</td>" in page and "<td>grid</td>" in page and "configs/mae/vit-t_shapes.py" in page
     found = collect(tmp_path, ["random", "grid"])
     for metrics in found.values():
         assert {title for title, values in metrics.items() if values} == set(METRICS) - CLASSIFIER - OTHERS

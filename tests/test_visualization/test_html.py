@@ -81,6 +81,13 @@ def test_numbers_have_keys_and_text_has_none():
     assert keys == [None, "9.5", None, "1000", None, None]
 
 
+@pytest.mark.parametrize("shape", [(900, 700, 3), (40, 60)])
+def test_a_picture_keeps_to_its_size(shape):
+    noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)  # what JPEG compresses least
+    assert len(html.picture(noise, "noise", largest=60_000)) < 81_000
+    assert len(html.picture(noise[:8, :8])) < 2000
+
+
 DOCUMENT = """
 class Cell { constructor(text, key) { this.textContent = text; this.dataset = key === undefined ? {} : {key};
     this.attributes = {}; this.button = {addEventListener: (_, f) => this.click = f}; }

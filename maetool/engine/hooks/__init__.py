@@ -14,6 +14,7 @@ _PLACES = {
     "overlays": ("OverlayHook",),
     "progress": ("ProgressHook",),
     "reconstruction": ("ReconstructionHook",),
+    "report": ("ReportHook",),
     "scalars": ("ScalarsHook",),
     "teacher": ("TeacherHook",),
 }
