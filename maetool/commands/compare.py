@@ -14,6 +14,10 @@ With --labels, accuracy over the number of labels, here of a pretrained encoder 
 With --sweep, a metric over the values of one option, and with --data on your own images:
     maetool compare maetool::mae/vit-t_shapes.py --out work_dirs/ratios --data FOLDER \
     --sweep model.masker.mask_ratio=0.25,0.5,0.75,0.9
+
+With --finetune, what each encoder is worth when it is fine-tuned, beside one that begins untrained:
+    maetool compare maetool::benchmark/mae_vit-s.py maetool::benchmark/maskfeat_vit-s.py --data FOLDER \
+    --out work_dirs/benchmark --finetune maetool::finetune/vit-s_100e.py
 """
 
 import argparse
@@ -43,6 +47,11 @@ def parse_args() -> argparse.Namespace:
         "--sweep", metavar="KEY=NUMBER,NUMBER,...", help="repeat every run with these values of an option"
     )
     parser.add_argument("--data", metavar="FOLDER", help="images for all runs, as for training")
+    parser.add_argument(
+        "--finetune",
+        metavar='"CONFIG KEY=VALUE ..."',
+        help="fine-tune what each run has pretrained, and an untrained encoder as the row scratch",
+    )
     parser.add_argument("--seeds", type=positive, default=3, help="number of seeds per row (default: %(default)s)")
     parser.add_argument(
         "--out", required=True, help="folder of the runs; with the same folder again, interrupted runs continue"
@@ -60,25 +69,18 @@ def main() -> None:
     """Train missing runs, then write table.md and the pictures.
 
     Raises:
-        UsageError: --labels and --sweep at once, or a row failed; the table gives the reasons.
+        UsageError: --labels beside --sweep or --finetune, or a row failed; the table gives the reasons.
     """
     args = parse_args()
-    from maetool.config.load import parse_runs
-    from maetool.engine.sweep import collect, over_labels, over_values, rows_of, run_all, to_markdown
+    from maetool.engine.sweep import collect, run_all, to_markdown, with_finetuning
     from maetool.errors import UsageError
     from maetool.writing import check_folder, write_text
 
-    if args.labels and args.sweep:
-        raise UsageError("--labels and --sweep are two axes: give one of them, and options of the other with --run.")
     out = check_folder(args.out, "--out")
-    rows = rows_of(args.configs, parse_runs(args.run), args.common, args.data)
-    axis = ""
-    along: dict[Any, Any] = {"": rows}
-    if args.labels:
-        along = over_labels(rows, parse_runs(args.labels))
-    if args.sweep:
-        axis, along = over_values(rows, args.sweep)
+    rows, along, axis = _rows(args)
     planned = {name: row for each in along.values() for name, row in each.items()}
+    if args.finetune:
+        planned = with_finetuning(planned, args.finetune, args.data)
     failed = run_all(planned, args.seeds, out, args.jobs)
     results = collect(out, list(planned))
     table = to_markdown(results, failed)
@@ -95,6 +97,25 @@ def main() -> None:
             f"{len(failed)} of {len(planned)} rows failed ({', '.join(failed)}): the table gives the reasons; run the "
             "same command again to retry them."
         )
+
+
+def _rows(args: argparse.Namespace) -> tuple[dict[str, Any], dict[Any, Any], str]:
+    """Return the rows, the rows along an axis by its values, and what the axis is."""
+    from maetool.config.load import parse_runs
+    from maetool.engine.sweep import over_labels, over_values, rows_of
+    from maetool.errors import UsageError
+
+    if args.labels and args.sweep:
+        raise UsageError("--labels and --sweep are two axes: give one of them, and options of the other with --run.")
+    if args.labels and args.finetune:
+        raise UsageError("--labels and --finetune: give the share of the labels as an option of --finetune instead.")
+    rows = rows_of(args.configs, parse_runs(args.run), args.common, args.data)
+    if args.labels:
+        return rows, over_labels(rows, parse_runs(args.labels)), ""
+    if args.sweep:
+        axis, along = over_values(rows, args.sweep)
+        return rows, along, axis
+    return rows, {"": rows}, ""
 
 
 def _report(out: Path, names: Any) -> list[str]:

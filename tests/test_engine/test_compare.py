@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from warm import run_warm
 
 from maetool.compat import usable_cores
+from maetool.config.load import load_config
 from maetool.engine.sweep import (
     METRICS,
     Row,
@@ -20,6 +23,7 @@ from maetool.engine.sweep import (
     run_all,
     to_markdown,
     value_curves,
+    with_finetuning,
 )
 from maetool.errors import UsageError
 from maetool.visualization.classification import draw_sweep
@@ -66,6 +70,44 @@ def test_compare_goes_on_where_it_stopped(repository, tmp_path):
     assert found["grid"]["linear probe %"] == [logs["val/linear_probe"][4]]
     config = (tmp_path / "grid" / "seed_0" / "vit-t_shapes.py").read_text()
     assert "GridMasker" in config
+
+
+def test_each_row_and_an_untrained_encoder_are_fine_tuned(monkeypatch, repository, tmp_path):
+    monkeypatch.chdir(repository)
+    warm = SimpleNamespace(run=lambda command, **_: run_warm(command[1:], "."))
+    monkeypatch.setattr("maetool.engine.sweep.runs.subprocess", warm)
+    small = [
+        "train_dataloader.dataset.num_samples=64",
+        "train_cfg.max_epochs=1",
+        "val_dataloader.dataset.num_samples=40",
+    ]
+    stage = f"configs/finetune/vit-t_shapes.py {' '.join(small)} param_scheduler.0.warmup_epochs=0"
+    rows = with_finetuning({"mae": Row(MAE, [*COMMON, "train_cfg.val_interval=2"])}, stage)
+    assert run_all(rows, 1, tmp_path) == {}
+    found = collect(tmp_path, list(rows))
+    assert [len(metrics["fine-tuned top-1 %"]) for metrics in found.values()] == [1, 1]
+    assert found["mae"]["kNN %"] and found["mae"]["GB"] and not found["scratch"]["kNN %"] and not found["scratch"]["GB"]
+    logs = read_logs(tmp_path / "mae/seed_0/finetuned")
+    assert found["mae"]["fine-tuned top-1 %"] == [logs["val/top1"][max(logs["val/top1"])]]
+    assert "init_from" not in (tmp_path / "scratch/seed_0/vit-t_shapes.py").read_text()
+    given = Path(load_config(tmp_path / "mae/seed_0/finetuned/vit-t_shapes.py").init_from)
+    assert given.parent == tmp_path / "mae/seed_0"
+    with pytest.raises(UsageError, match=r"a finished run of other settings .finetune .*drop_path_rate=0.1"):
+        run_all(with_finetuning({"mae": rows["mae"]}, f"{stage} model.encoder.drop_path_rate=0.1"), 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "finetune", "sentence"),
+    [
+        ({"a": Row(MAE)}, " ", "must be a config and options"),
+        ({"a": Row(MAE)}, "model.x=1", "must be a config and options"),
+        ({"a": Row(MAE)}, "x.py y.py", "must be a config and options"),
+        ({"scratch": Row(MAE)}, "x.py", 'A row is called "scratch"'),
+    ],
+)
+def test_what_is_no_fine_tuning(rows, finetune, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        with_finetuning(rows, finetune)
 
 
 def test_a_wrong_option_is_told_before_anything_is_trained(repository, tmp_path):

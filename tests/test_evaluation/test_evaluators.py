@@ -262,7 +262,7 @@ def test_a_metric_of_a_plugin_from_the_config_to_the_end(repository, tmp_path):
     """Early stopping without a rule in the config; words in log, summary, curves, card and table."""
     from maetool.engine.hooks.loss_curve import measured
     from maetool.engine.summary import summarise
-    from maetool.engine.sweep import collect, to_markdown, write_result
+    from maetool.engine.sweep import Row, collect, to_markdown, write_result
     from maetool.pretrained.card import _numbers
 
     stop = {"type": "EarlyStoppingHook", "monitor": "feature_scale", "min_delta": 1e6, "patience": 1}
@@ -280,7 +280,7 @@ def test_a_metric_of_a_plugin_from_the_config_to_the_end(repository, tmp_path):
     )
     assert list(measured(read_logs(work_dir))) == ["val/feature_scale"], "the curves draw it"
     assert _numbers({"iter": 4}, work_dir / "epoch_1.pth", {})[-1] == f"- length of the features {values[4]:.4f}"
-    write_result(work_dir, [])
+    write_result(work_dir, Row("x.py"))
     table = to_markdown(collect(tmp_path, ["row"]))
     assert "| length of the features | untrained length of the features |" in table
     assert f"| {values[4]:.3f} | {values[0]:.3f} |" in table

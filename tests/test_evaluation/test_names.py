@@ -8,7 +8,7 @@ from mmengine.evaluator import BaseMetric
 from maetool.engine.building import with_rule
 from maetool.engine.hooks.loss_curve import measured
 from maetool.engine.summary import summarise
-from maetool.engine.sweep import collect, to_markdown, write_result
+from maetool.engine.sweep import Row, collect, to_markdown, write_result
 from maetool.errors import UsageError
 from maetool.evaluation.names import (
     METRIC_NAMES,
@@ -118,7 +118,7 @@ def test_the_summary_the_curves_and_the_table_read_it(tmp_path, distance):
     logs = read_logs(tmp_path / "seed_0")
     assert list(measured(logs)) == ["val/knn", "val/plugin/sharpness", "val/distance"]
     draw_curves(logs, tmp_path / "curves.png", measured(logs))
-    write_result(tmp_path / "seed_0", [])
+    write_result(tmp_path / "seed_0", Row("x.py"))
     head, _, row = to_markdown(collect(tmp_path.parent, [tmp_path.name])).splitlines()
     assert head == (
         "| run | seeds | kNN % | untrained kNN % | sharpness of the edges % | untrained sharpness of the edges % | "

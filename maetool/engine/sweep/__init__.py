@@ -2,9 +2,10 @@
 
 from maetool._deprecated import moved
 
-from .axes import Row, label_curves, over_labels, over_values, value_curves
+from .axes import label_curves, over_labels, over_values, value_curves
 from .results import METRICS, collect, read_result, to_markdown, write_result
-from .runs import Run, rows_of, run_all
+from .rows import Row
+from .runs import Run, rows_of, run_all, with_finetuning
 
 __all__ = [
     "METRICS",
@@ -19,6 +20,7 @@ __all__ = [
     "run_all",
     "to_markdown",
     "value_curves",
+    "with_finetuning",
     "write_result",
 ]
 

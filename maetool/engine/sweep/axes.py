@@ -1,31 +1,17 @@
 """Repeats the rows of a sweep along an axis: shares of the labels, or values of an option."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-from mmengine import Config
-
-from maetool.config.load import complete_config, load_for
+from maetool.config.load import complete_config
 from maetool.engine.launch import build_dataset
 from maetool.errors import UsageError
 
 from .results import METRICS, collect
+from .rows import Row
 
 Curves = dict[str, dict[float, list[float]]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A config and options, trained once with each seed, on its own data or on that of `data`."""
-
-    config: str
-    options: Sequence[str] = ()
-    data: str | None = None
-
-    def load(self) -> Config:
-        """Return the config as its training reads it."""
-        return load_for(self.config, self.options, self.data)[0]
 
 
 def over_labels(rows: Mapping[str, Row], shares: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Row]]:
@@ -43,8 +29,8 @@ def over_labels(rows: Mapping[str, Row], shares: Mapping[str, Sequence[str]]) ->
             raise UsageError(f"--labels got the share {share}: give a number above 0 and up to 1, such as 0.01.")
     return {
         share: {
-            f"{name}_{share}": Row(
-                row.config, [f"train_dataloader.dataset.labels_fraction={share}", *row.options, *more], row.data
+            f"{name}_{share}": replace(
+                row, options=[f"train_dataloader.dataset.labels_fraction={share}", *row.options, *more]
             )
             for name, row in rows.items()
         }
@@ -76,7 +62,7 @@ def over_values(rows: Mapping[str, Row], sweep: str) -> tuple[str, dict[float, d
     short = key.rpartition(".")[2]
     planned = {
         value: {
-            f"{name}_{short}_{word}": Row(row.config, [*row.options, f"{key}={word}"], row.data)
+            f"{name}_{short}_{word}": replace(row, options=[*row.options, f"{key}={word}"])
             for name, row in rows.items()
         }
         for value, word in sorted(zip(values, words, strict=True))

@@ -13,9 +13,11 @@ from maetool.visualization.curves import read_logs
 from maetool.weights.checksums import CHECKSUM, is_broken, sealed_json
 from maetool.writing import write_file
 
-SPEED = "images/s"
+from .rows import FINETUNED, Row
+
+SPEED, MEMORY = "images/s", "GB"
 RESULT = "result.json"
-_NO_METRICS = ("options", "data", CHECKSUM)
+_NO_METRICS = ("config", "options", "data", "finetune", CHECKSUM)
 _CLEAR = 3.0  # points; two standard errors of an accuracy on 1,000 images
 _UNTRAINED = "untrained "
 
@@ -23,37 +25,50 @@ _UNTRAINED = "untrained "
 def columns_of(metrics: Mapping[str, MetricName]) -> dict[str, str]:
     """Return the table columns for the metrics of a validation: their names in the logs, by title.
 
-    Metrics of features also have a column for the untrained encoder, and every training has a speed.
+    Metrics of features also have a column for the untrained encoder; every training has a speed and a peak of memory.
     """
     columns = {}
     for name, entry in metrics.items():
         columns[entry.heading] = f"val/{name}"
         if entry.features:
             columns[f"{_UNTRAINED}{entry.heading}"] = f"val/{name}"
-    return {**columns, SPEED: "images_per_second"}
+    return {**columns, SPEED: "images_per_second", MEMORY: "peak_memory_gb"}
 
 
 METRICS = columns_of(headlines(METRIC_NAMES))
 
 
-def write_result(folder: Path, options: Sequence[str], data: str | None = None) -> None:
-    """Write `result.json` of a finished run: the last measurements in its logs, and the options of its row.
+def write_result(folder: Path, row: Row) -> None:
+    """Write `result.json` of a finished run: the last measurements in its logs, and the settings of its row.
 
     Args:
         folder: of the run.
-        options: of its row, each `key=value`.
-        data: images in place of the config's own.
+        row: what was trained; what was fine-tuned next lies in `FINETUNED` inside of the folder.
     """
+    measured = _measured(folder, row.heading)
+    if row.finetune:
+        measured |= _measured(folder / FINETUNED, row.finetune.heading)
+    write_file(folder / RESULT, sealed_json({**row.settings(), **measured}))
+
+
+def _measured(folder: Path, heading: str) -> dict[str, float]:
     logs = read_logs(folder)
     columns = columns_of(headlines(name.removeprefix("val/") for name in logs if name.startswith("val/")))
-    result = {title: _result(title, logs[name]) for title, name in columns.items() if name in logs}
-    result = {title: value for title, value in result.items() if value is not None}
-    write_file(folder / RESULT, sealed_json({"options": list(options), "data": data, **result}))
+    if heading:
+        columns = {title: name for title, name in columns.items() if name.startswith("val/") and _is_last(title)}
+    values = {heading + title: _result(title, logs[name]) for title, name in columns.items() if name in logs}
+    return {title: value for title, value in values.items() if value is not None}
+
+
+def _is_last(title: str) -> bool:
+    return not title.startswith(_UNTRAINED)
 
 
 def _result(title: str, values: Mapping[int, float]) -> float | None:
     if title.startswith(_UNTRAINED):
         return values.get(0)
+    if title == MEMORY:
+        return max(values.values())
     # The median of a speed, and the last value of everything else.
     return statistics.median(values.values()) if title == SPEED else values[max(values)]
 
@@ -129,6 +144,6 @@ def _verdict(metrics: Mapping[str, Sequence[float]]) -> str:
 def _cell(title: str, values: Sequence[float]) -> str:
     if not values:
         return ""
-    form = "{:.0f}" if title == SPEED else "{:.1f}" if "%" in title else "{:.3f}"
+    form = "{:.0f}" if title == SPEED else "{:.1f}" if "%" in title or title == MEMORY else "{:.3f}"
     mean, low, high = (form.format(v) for v in (statistics.mean(values), min(values), max(values)))
     return mean if low == high else f"{mean} ({low} to {high})"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from maetool.engine.rehearsal import what_hinders
 from maetool.errors import UsageError
 from maetool.evaluation.names import name_evaluators
 from maetool.registry import LOOPS
+from maetool.weights.work_dir import checkpoints_in
 
-from .axes import Row
 from .results import RESULT, read_result, write_result
+from .rows import FINETUNED, Row
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,26 @@ def rows_of(
                 )
             rows[name] = Row(config, [*common, *options], data)
     return rows
+
+
+def with_finetuning(rows: Mapping[str, Row], finetune: str, data: str | None = None) -> dict[str, Row]:
+    """Return the rows, each fine-tuned after its training, and "scratch", the same from an untrained encoder.
+
+    Args:
+        rows: rows by name.
+        finetune: "CONFIG KEY=VALUE ...".
+        data: images in place of the config's own.
+
+    Raises:
+        UsageError: no config, an option without "=", or a row is called "scratch".
+    """
+    config, *options = finetune.split() or [""]
+    if not config or "=" in config or not all("=" in option for option in options):
+        raise UsageError(f'--finetune got "{finetune}", but must be a config and options, "CONFIG KEY=VALUE ...".')
+    if "scratch" in rows:
+        raise UsageError('A row is called "scratch", as that of --finetune is: give it another name.')
+    stage = Row(config, options, data, heading="fine-tuned ")
+    return {**{name: replace(row, finetune=stage) for name, row in rows.items()}, "scratch": stage}
 
 
 def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> dict[str, str]:
@@ -113,8 +134,9 @@ def run_all(rows: Mapping[str, Row], seeds: int, out: Path, jobs: int = 1) -> di
 
 def _refuse_other(run: Run, result: Mapping[str, Any]) -> None:
     """Refuse the result of a run whose row has changed since, and which would be kept as if it had not."""
-    now = {"options": list(run.row.options), "data": run.row.data}
-    then = {"options": result.get("options", now["options"]), "data": result.get("data")}
+    now = {"finetune": None, **run.row.settings()}
+    unsaid = {**now, "data": None, "finetune": None}  # of results of earlier versions
+    then = {name: result.get(name, unsaid[name]) for name in now}
     changed = [f"{name} {then[name]}, now {now[name]}" for name in now if then[name] != now[name]]
     if changed:
         raise UsageError(
@@ -158,16 +180,25 @@ def _probe(loop: Mapping[str, Any]) -> list[str]:
 
 def _train(run: Run, jobs: int) -> tuple[int, str]:
     """Train, write `result.json`, and return the exit code and, after a failure, the last line of output."""
-    command = [sys.executable, "-m", "maetool", "train", run.row.config, "--work-dir", str(run.folder), "--resume"]
-    command += ["--data", run.row.data] if run.row.data else []
-    command += ["--cfg-options", *_options(run)]
-    done = subprocess.run(command, capture_output=True, text=True, env=_environment(jobs))
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
-        return done.returncode, last.removeprefix("error: ")
-    name_evaluators(run.row.load().get("val_cfg"))
-    write_result(run.folder, run.row.options, run.row.data)
-    return 0, ""
+    code, problem = _start(run.row, run.folder, _options(run), jobs)
+    if run.row.finetune and not problem:
+        start = [f"randomness.seed={run.seed}", f"init_from={checkpoints_in(run.folder)[0]}"]
+        code, problem = _start(run.row.finetune, run.folder / FINETUNED, [*start, *run.row.finetune.options], jobs)
+    if not problem:
+        for row in filter(None, (run.row, run.row.finetune)):
+            name_evaluators(row.load().get("val_cfg"))
+        write_result(run.folder, run.row)
+    return code, problem
+
+
+def _start(row: Row, folder: Path, options: Sequence[str], jobs: int) -> tuple[int, str]:
+    command = [sys.executable, "-m", "maetool", "train", row.config, "--work-dir", str(folder), "--resume"]
+    command += ["--data", row.data] if row.data else []
+    done = subprocess.run([*command, "--cfg-options", *options], capture_output=True, text=True, env=_environment(jobs))
+    if not done.returncode:
+        return 0, ""
+    last = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
+    return done.returncode, last.removeprefix("error: ")
 
 
 def _environment(jobs: int) -> dict[str, str]:

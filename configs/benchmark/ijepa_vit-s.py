@@ -1,0 +1,18 @@
+"""I-JEPA in the benchmark of methods: ViT-S/16, 200 epochs at 224 pixels.
+
+Command: python tools/train.py configs/benchmark/ijepa_vit-s.py --data FOLDER; all methods: docs/results/methods.md.
+Hardware: any; the effective batch of 512 is accumulated. Hours: not measured by us at this size.
+Expect: no published number; docs/results/methods.md has those of small encoders.
+Encoder, optimiser, length and crops are those of all methods here, not the published ones. The predictor is
+    shallower; weight decay does not rise.
+"""
+
+_base_ = [
+    "../_base_/encoders/vit-s.py",
+    "../_base_/models/ijepa.py",
+    "../_base_/datasets/imagenet.py",
+    "../_base_/schedules/benchmark.py",
+    "../_base_/runtime/no_pictures.py",
+]
+
+model = dict(encoder=_base_.encoder, decoder=dict(depth=6, num_heads=6))
