@@ -22,6 +22,7 @@ from maetool.compat import keep_freed_memory
 from maetool.config.facts import evaluation_loop
 from maetool.config.values import tell_unmatched
 from maetool.engine.optim.schedules import fit_to_loop
+from maetool.engine.optim.wrapper import precision_of
 from maetool.errors import UsageError
 from maetool.evaluation.evaluator import build_evaluator
 from maetool.parallel.blocks import checkpoint_blocks, checkpointing_of
@@ -103,7 +104,7 @@ class BuildingRunner(Runner):
                 compiled = compile_model(model, self.cfg.compile, torch.device(get_device()).type)
             self.logger.info("Compiling %s: the first iterations take longer.", compiled)
         if self.cfg.get("fsdp") and self.distributed:
-            return shard(model.to(get_device()))
+            return shard(model.to(get_device()), _gathered_in(self.cfg.optim_wrapper, get_device()))
         with warnings.catch_warnings():  # MMEngine's argument broadcast_buffers, which torch has renamed
             warnings.simplefilter("ignore", FutureWarning)
             if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
@@ -235,6 +236,12 @@ class BuildingRunner(Runner):
         loop = evaluation_loop(loop, default)
         with as_usage_error(f"The evaluation loop {_shown(loop)}"):
             return LOOPS.build(loop, default_args=facts)
+
+
+def _gathered_in(optim_wrapper: Any, device: str) -> torch.dtype | None:
+    """Return the dtype in which sharded blocks are gathered: bfloat16 where an accelerator computes in it."""
+    half = device != "cpu" and precision_of(optim_wrapper) == "bfloat16"
+    return torch.bfloat16 if half else None
 
 
 def _check_copying(hook: Hook, model: torch.nn.Module) -> None:

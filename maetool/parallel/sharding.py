@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmengine.dist import broadcast, broadcast_object_list, get_world_size, is_main_process
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
@@ -13,25 +14,57 @@ from torch.distributed.tensor import DTensor
 
 from maetool.errors import UsageError
 
+from .block_precision import compute_in, policy_of
 from .blocks import blocks_of
 
 _METHODS = ("probabilities", "make_plan")  # of blocks and models, beside `forward`
+_FOLLOWING = ("start", "after_step", "follow")  # of parts that compute with the weights of trained ones
 
 
-def shard(model: nn.Module) -> nn.Module:
+def shard(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
     """Split the parameters of `model`, each block and then the rest, over all processes, in place; rank 0's count.
 
     Every process holds its share of weights, gradients and optimiser state; a block's weights are gathered when it
-    runs. Gradients are means over the processes, as with `DistributedDataParallel`.
+    runs. Gradients are means over the processes, as with `DistributedDataParallel`. A frozen part, such as a teacher,
+    stays whole: it has no gradients and no optimiser state, and would only be gathered in every step.
+
+    Args:
+        model: on its device.
+        dtype: 16 bits, in which the weights of blocks are gathered and computed with; gradients are added up in
+            float32. None gathers float32.
     """
     for value in model.state_dict().values():
         broadcast(value)
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (get_world_size(),))
+    frozen = frozen_parts(model)
+    whole = {id(module) for part in frozen for module in part.modules()}
     for block in blocks_of(model):
-        _with_methods(fully_shard(block, mesh=mesh))
-    _with_methods(fully_shard(model, mesh=mesh))
+        if id(block) not in whole:
+            if dtype is not None:
+                compute_in(block, dtype, ("forward", *_METHODS))
+            _with_methods(fully_shard(block, mesh=mesh, mp_policy=policy_of(dtype)))
+    ignored = {parameter for part in frozen for parameter in part.parameters()}
+    _with_methods(fully_shard(model, mesh=mesh, ignored_params=ignored))
     return model
+
+
+def frozen_parts(model: nn.Module) -> list[nn.Module]:
+    """Return the parts of a model in which nothing is ever trained, and that follow no trained part.
+
+    Args:
+        model: whose children are its parts, also those in lists and dicts of modules.
+    """
+    parts: list[nn.Module] = []
+    for child in model.children():
+        if isinstance(child, nn.ModuleDict | nn.ModuleList):
+            parts += frozen_parts(child)
+            continue
+        follows = any(callable(getattr(module, name, None)) for module in child.modules() for name in _FOLLOWING)
+        weights = list(child.parameters())
+        if weights and not follows and not any(weight.requires_grad for weight in weights):
+            parts.append(child)
+    return parts
 
 
 def _with_methods(part: Any) -> None:

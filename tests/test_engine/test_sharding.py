@@ -18,7 +18,7 @@ from maetool.engine.optim.full_state import full_state, load_full_state
 from maetool.engine.optim.wrapper import AutocastOptimWrapper, StepReport
 from maetool.errors import UsageError
 from maetool.parallel.sharding import full_weights, load_weights_into, read_on_first, shard
-from maetool.testing import tiny_batch, tiny_model
+from maetool.testing import tiny_batch, tiny_config, tiny_model
 
 
 def trained(seed, steps=1):
@@ -213,6 +213,49 @@ def a_fault_of_one_process_is_described_by_all(rank):
     assert all(step["plan"] is not None for step in written)
 
 
+def halves_are_gathered_and_summed_in_float32(rank):
+    """A step with weights gathered in bfloat16 is that of autocast on one process, but for norms and biases."""
+    results = []
+    for sharded in (False, True):
+        model = tiny_model(encoder={"norm_layer": "rms"})
+        model = shard(model, torch.bfloat16) if sharded else model
+        wrapper = AutocastOptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), dtype="bfloat16")
+        seen = []
+        model.encoder.blocks[0].mlp.fc1.register_forward_hook(lambda part, x, y, seen=seen: seen.append(part.weight))
+        losses = [model.train_step(tiny_batch(), wrapper)["loss"].item() for _ in range(2)]
+        assert seen[0].dtype is (torch.bfloat16 if sharded else torch.float32) and seen[0].shape == (96, 24)
+        grads = {parameter.dtype for parameter in model.parameters()}
+        assert grads == {torch.float32} and full_weights(model, everywhere=True)["encoder.norm.weight"].dtype in grads
+        with torch.no_grad():
+            validated = model.eval()(**model.data_preprocessor(tiny_batch()))["loss"]  # without autocast
+        results.append([*losses, validated.item(), full_weights(model, everywhere=True)])
+    for one, other in zip(results[0][:3], results[1][:3], strict=True):
+        assert one == pytest.approx(other, rel=5e-3)
+    for name, value in results[0][3].items():
+        torch.testing.assert_close(value, results[1][3][name], atol=2e-3, rtol=2e-2, msg=name)
+
+
+def a_frozen_teacher_stays_whole(rank):
+    teacher = {"type": "FrozenTeacher", "teacher": tiny_config()["encoder"], "layers": [1, 2]}
+    parts = {"teacher": teacher, "target": {"type": "TeacherFeatureTarget"}}
+    plain, model = tiny_model(**parts), tiny_model(**parts)
+    shard(model)
+    kinds = {name: isinstance(value, DTensor) for name, value in model.named_parameters()}
+    assert {name.split(".")[0] for name, sharded in kinds.items() if not sharded} == {"teacher"}
+    assert {name.split(".")[0] for name, sharded in kinds.items() if sharded} >= {"encoder", "decoder"}
+    for each in (plain, model):
+        wrapper = AutocastOptimWrapper(torch.optim.SGD(each.parameters(), lr=0.1), dtype="float32")
+        each.train_step(tiny_batch(), wrapper)
+    whole = full_weights(model, everywhere=True)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(value, whole[name], msg=name)
+    of_first = full_weights(model)
+    assert of_first.keys() == (whole.keys() if rank == 0 else set())
+    changed = {name: torch.full_like(value, 0.5) for name, value in whole.items() if value.is_floating_point()}
+    load_weights_into(model, read_on_first(lambda: changed))
+    assert all(torch.equal(full_weights(model, everywhere=True)[name], value) for name, value in changed.items())
+
+
 CHECKS = [
     only_the_first_holds_full_tensors,
     what_the_first_reads_all_get,
@@ -223,6 +266,8 @@ CHECKS = [
     optimisers_of_parts_step_together,
     weights_are_whole_wherever_they_are_read,
     a_fault_of_one_process_is_described_by_all,
+    halves_are_gathered_and_summed_in_float32,
+    a_frozen_teacher_stays_whole,
 ]
 
 
