@@ -161,6 +161,7 @@ def test_timm_is_touched_by_few():
     }
     allowed = {"encoders/swin.py", "encoders/from_timm.py", "data/transforms/augment.py", "data/transforms/batched.py"}
     allowed |= {"decoders/class_bottleneck.py"}  # whose blocks are BEiT's
+    allowed |= {"layers/swin.py"}  # the block of Swin for visible tokens
     allowed |= {"ops/pos_embed.py"}  # relative positions of other windows
     allowed |= {"pretrained/folder.py"}  # a folder for timm is compared with what timm computes
     assert users == allowed

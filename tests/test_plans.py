@@ -1,5 +1,7 @@
 """Plans of samples that differ in their numbers, plans of several streams, and plans in files."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from maetool.structures import (
     join_plans,
     part_of_plan,
     plan_from_dict,
+    plan_of_cells,
     plan_to_dict,
     scores_without_padding,
     tokens_of_stream,
@@ -153,3 +156,36 @@ def test_a_batch_of_which_nothing_is_removed_has_the_loss_0():
     errors = torch.rand(3, plan.ids_predict.shape[1], requires_grad=True)
     plan.average(errors).backward()
     assert plan.average(errors) == 0 and errors.grad.eq(0).all() and not plan.mask.any()
+
+
+def test_cells_are_hidden_and_predicted_as_their_patches():
+    weight = torch.arange(3 * 6.0).view(3, 6)
+    plan = MaskPlan.from_scores(scores(6), 2, (2, 3), num_predict=3, weight=weight, num_blank=1)
+    finer = plan_of_cells(plan, (2, 4)).validate()
+    assert finer.grid == (4, 12) and finer.num_keep == 3 * 8
+    for name, cells in (
+        ("mask", finer.mask),
+        ("weight", weight.new_zeros(3, 48).scatter(1, finer.ids_predict, finer.weight)),
+    ):
+        patches = plan.mask if name == "mask" else weight.new_zeros(3, 6).scatter(1, plan.ids_predict, plan.weight)
+        picture = patches.unflatten(1, (2, 3)).repeat_interleave(2, 1).repeat_interleave(4, 2)
+        assert cells.equal(picture.flatten(1)), name
+    row, column = torch.unravel_index(finer.ids_keep.unflatten(1, (3, 8)), finer.grid)
+    assert (row // 2 * 3 + column // 4).equal(plan.ids_keep[..., None].expand(-1, -1, 8))  # patch by patch
+    assert finer.blank.unflatten(1, (3, 8)).equal(plan.blank[..., None].expand(-1, -1, 8))
+    tokens = torch.arange(24.0).expand(3, 24)[..., None]
+    assert finer.restore(tokens, torch.zeros(1, 1, 1)).gather(1, finer.ids_keep[..., None]).equal(tokens)
+    assert plan_of_cells(plan, (1, 1)) is plan
+
+
+def test_cells_of_padded_samples_and_groups():
+    plan = MaskPlan.from_scores(scores(6), torch.tensor([1, 3, 2]), (2, 3))
+    finer = plan_of_cells(plan, (2, 1)).validate()
+    assert finer.keep_valid.sum(dim=1).tolist() == [2, 6, 4] and finer.weight.sum(dim=1).tolist() == [10, 6, 8]
+    ids, group = torch.tensor([[0, 4, 1, 4]]), torch.tensor([[0, 0, 1, 1]])
+    one = MaskPlan.from_scores(scores(6, 1), 1, (2, 3))
+    grouped = plan_of_cells(replace(one, ids_predict=ids, group=group), (1, 2)).validate()
+    assert grouped.ids_predict.tolist() == [[0, 1, 8, 9, 2, 3, 8, 9]]
+    layout = Layout({"image": (2, 3)}, coords=torch.zeros(1, 6, 2))
+    with pytest.raises(UsageError, match="coordinates or padding of its patches and says nothing about parts of them"):
+        plan_of_cells(replace(one, layout=layout), (2, 2))

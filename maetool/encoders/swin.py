@@ -84,9 +84,9 @@ class SwinTransformer(nn.Module):
         super().__init__()
         self.sees = check_choice("sees", sees, self.can_see)
         self.in_chans, self.depths, self.window_size = in_chans, tuple(depths), to_size(window_size, "window_size")
-        sizes = self._lay_out(to_size(img_size, "img_size"), to_size(patch_size, "patch_size"), embed_dim)
+        options: Any = {"norm_layer": partial(nn.LayerNorm, eps=norm_eps)}
+        options |= self._lay_out(to_size(img_size, "img_size"), to_size(patch_size, "patch_size"), embed_dim)
         swin = TimmSwin(
-            **sizes,
             in_chans=in_chans,
             num_classes=0,
             embed_dim=embed_dim,
@@ -95,7 +95,7 @@ class SwinTransformer(nn.Module):
             window_size=window_size,
             mlp_ratio=mlp_ratio,
             drop_path_rate=drop_path_rate,
-            norm_layer=partial(nn.LayerNorm, eps=norm_eps),
+            **options,
         )
         replace_drop_path(swin, TimmDropPath)
         self.embed_dim = swin.num_features
@@ -110,7 +110,7 @@ class SwinTransformer(nn.Module):
             init_as_mae(self)
             nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(embed_dim, -1))
 
-    def _lay_out(self, img_size: Size, first: Size, embed_dim: int) -> dict[str, Any]:
+    def _lay_out(self, img_size: tuple[int, ...], first: tuple[int, ...], embed_dim: int) -> dict[str, Any]:
         """Set where the tokens lie, and return the sizes that timm's model takes."""
         numbers = range(len(self.depths))
         cells = [2 ** (len(self.depths) - 1 - number) for number in numbers]
@@ -152,6 +152,10 @@ class SwinTransformer(nn.Module):
             return self.norm(self.layers(x)).flatten(1, 2)  # (B, N, D)
         return self._layers_of_maps(x, numbers)
 
+    @property
+    def _stages(self) -> list[Any]:
+        return list(self.layers.children())  # timm's, with `downsample` and `blocks`
+
     def _maps(self, images: Tensor, plan: MaskPlan | None) -> Tensor:
         """Return what enters the first stage, maps (B, h, w, C0)."""
         if plan is None:
@@ -165,8 +169,8 @@ class SwinTransformer(nn.Module):
 
     def _layers_of_maps(self, x: Tensor, numbers: Sequence[int]) -> list[Tensor]:
         """Return the tokens of layers, those of a patch one after another, of maps x (B, h, w, C0)."""
-        levels = []
-        for stage in self.layers:
+        levels: list[Tensor] = []
+        for stage in self._stages:
             levels.append(stage.downsample(x))
             x = stage.blocks(levels[-1])
         levels.append(x)
@@ -175,8 +179,9 @@ class SwinTransformer(nn.Module):
 
     def _layers_of_visible(self, images: Tensor, plan: MaskPlan) -> list[Tensor]:
         """Return the tokens of all layers, those of a visible patch one after another; nothing else is computed."""
-        x, levels = self._embed(images, cell_ids(plan.ids_keep, plan.grid, self.layer_cells[0])), []
-        for cells, stage in zip(self.layer_cells[:-1], self.layers, strict=True):
+        levels: list[Tensor] = []
+        x = self._embed(images, cell_ids(plan.ids_keep, plan.grid, self.layer_cells[0]))
+        for cells, stage in zip(self.layer_cells[:-1], self._stages, strict=True):
             if levels:  # maps of all rows of all patches, in which neighbours are of one patch
                 x = stage.downsample(x.unflatten(1, (-1, 2 * cells[1]))).flatten(1, 2)
             levels.append(x)
@@ -234,6 +239,7 @@ class SwinTransformer(nn.Module):
             "img_size": tuple(4 * side * 2 ** (stages - 1) for side in patch_size),
             "embed_dim": 16 * arguments["num_heads"][0],
             "depths": [1] * stages,
+            **({"window_size": 4} if arguments["sees"] == "visible" else {}),  # the map is cut into whole windows
         }
 
 

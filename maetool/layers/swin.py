@@ -1,6 +1,7 @@
 """The block of Swin, also for visible tokens alone."""
 
 from math import prod
+from typing import Any
 
 import torch
 from timm.models.swin_transformer import SwinTransformerBlock as TimmBlock
@@ -17,6 +18,10 @@ _HIDDEN = -100.0  # what Swin adds to the products of tokens that do not see eac
 
 class MaskedSwinBlock(TimmBlock):
     """timm's block, which also takes the visible tokens alone: nobody attends to the others."""
+
+    attn: Any
+    attn_mask: Any
+    input_resolution: Any  # (h, w) of the map
 
     def forward(self, x: Tensor, ids: Tensor | None = None, hidden: Tensor | None = None) -> Tensor:
         """Return the output of the block, of the same shape as `x`.

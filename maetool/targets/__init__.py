@@ -3,6 +3,7 @@
 from maetool._lazy import lazily
 
 _PLACES = {
+    "cells": ("CellTarget",),
     "clusters": ("ClusterTarget",),
     "errors": ("ErrorTarget",),
     "features": ("FeatureTarget", "MomentumFeatureTarget", "TeacherTarget"),

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from maetool.annotations import Count, Size
 from maetool.errors import UsageError
-from maetool.ops.geometry import format_size, grid_of, rank_of, to_size
-from maetool.ops.patches import patchify, take_patches, unpatchify
+from maetool.ops.geometry import rank_of, to_size
+from maetool.ops.patches import take_patches
 from maetool.ops.stats import EPS, check_deviations, check_normalisable, patch_stats
 from maetool.registry import TARGETS
 from maetool.structures import MaskPlan
@@ -30,9 +30,6 @@ class PixelTarget(nn.Module):
         in_chans: C.
         norm_pix_loss: normalise each patch by its own mean and standard deviation; "channel" takes those of each of its
             channels, as VideoMAE does (MCG-NJU/VideoMAE, `engine_for_pretraining.py`).
-        cell_size: pixels along each axis of cells that divide the patch, and are normalised each on its own, for a
-            decoder that predicts cells, such as `ScaledDecoder` (LocalMIM). The numbers are then ordered number in the
-            cell, row, column of the cell, as those of `HOGTarget`. None, the patch is one cell.
 
     Attributes:
         out_dim: P = ph * pw * C.
@@ -40,43 +37,34 @@ class PixelTarget(nn.Module):
         units: of the pixels of a patch: "normalised", those of the images as they come.
 
     Raises:
-        UsageError: `norm_pix_loss` with patches of a single number, or cells that do not divide the patch.
+        UsageError: `norm_pix_loss` with patches of a single number.
     """
 
     invertible = True
     units = "normalised"
 
-    def __init__(
-        self,
-        patch_size: Size,
-        in_chans: Count = 3,
-        norm_pix_loss: bool | Literal["channel"] = True,
-        cell_size: Size | None = None,
-    ) -> None:
+    def __init__(self, patch_size: Size, in_chans: Count = 3, norm_pix_loss: bool | Literal["channel"] = True) -> None:
         super().__init__()
         if not isinstance(norm_pix_loss, bool) and norm_pix_loss != "channel":
             raise UsageError(f'norm_pix_loss is {norm_pix_loss!r}, but must be True, False or "channel".')
         self.patch_size = to_size(patch_size, "patch_size", rank_of(patch_size))
         self.norm_pix_loss, self.in_chans = norm_pix_loss, in_chans
         self.out_dim = prod(self.patch_size) * in_chans
-        self.cell_size = _cell_size(cell_size, self.patch_size)
-        self.cells = grid_of(self.patch_size, self.cell_size)  # of a patch, along each axis
         if norm_pix_loss:
-            numbers = prod(self.cell_size) * (1 if norm_pix_loss == "channel" else in_chans)
+            numbers = prod(self.patch_size) if norm_pix_loss == "channel" else self.out_dim
             check_normalisable(numbers, "norm_pix_loss", "target.norm_pix_loss=False")
 
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
         """Return the float32 target (B, M, P) of images (B, C, H, W) at `plan.ids_predict`; others are not touched."""
-        cells = self._pixels(self.picture(images), plan.ids_predict)  # (B, M * cells, numbers)
-        if self.norm_pix_loss:
-            mean, std = self._stats(cells)
-            cells = (cells - mean) / std
-        number = prod(self.cells)
-        return cells if number == 1 else cells.unflatten(1, (-1, number)).transpose(2, 3).flatten(2)
+        patches = self._pixels(self.picture(images), plan.ids_predict)  # (B, M, P)
+        if not self.norm_pix_loss:
+            return patches
+        mean, std = self._stats(patches)
+        return (patches - mean) / std
 
     def _stats(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and deviation of patches, or of their cells, (B, N, P), both (B, N, 1), or (B, N, P)."""
+        """Return mean and deviation of patches (B, N, P), both (B, N, 1), or of each channel (B, N, P)."""
         if self.norm_pix_loss != "channel":
             return patch_stats(patches)
         pixels = patches.unflatten(2, (-1, self.in_chans))
@@ -105,39 +93,17 @@ class PixelTarget(nn.Module):
         """
         if statistics not in ("true", "visible"):
             raise UsageError(f'statistics is {statistics!r}, but must be "true" or "visible".')
-        number = prod(self.cells)
-        pred = pred.float()
-        pred = pred if number == 1 else pred.unflatten(2, (-1, number)).transpose(2, 3).flatten(1, 2)
-        if self.norm_pix_loss:
-            ids = plan.ids_predict if statistics == "true" else plan.ids_keep
-            mean, std = self._stats(self._pixels(self.picture(images), ids))
-            if statistics == "visible":
-                mean, std = mean.mean(dim=1, keepdim=True), std.mean(dim=1, keepdim=True)
-            pred = pred * std + mean
-        return pred if number == 1 else self._of_patches(pred)
+        if not self.norm_pix_loss:
+            return pred.float()
+        ids = plan.ids_predict if statistics == "true" else plan.ids_keep
+        mean, std = self._stats(self._pixels(self.picture(images), ids))
+        if statistics == "visible":
+            mean, std = mean.mean(dim=1, keepdim=True), std.mean(dim=1, keepdim=True)
+        return pred.float() * std + mean
 
     def _pixels(self, images: Tensor, ids: Tensor) -> Tensor:
-        """Return the pixels of patches, or of their cells, (B, N * cells, numbers)."""
         patches = take_patches(images, self.patch_size, ids)  # (B, N, C, ph, pw)
-        if prod(self.cells) == 1:
-            return patches.movedim(2, -1).flatten(2).float()  # (B, N, P)
-        return patchify(patches.flatten(0, 1), self.cell_size).float().unflatten(0, ids.shape).flatten(1, 2)
-
-    def _of_patches(self, cells: Tensor) -> Tensor:
-        """Return cells (B, M * cells, numbers) as patches (B, M, P), ordered row, column, channel."""
-        each = cells.unflatten(1, (-1, prod(self.cells)))  # (B, M, cells, numbers)
-        patches = unpatchify(each.flatten(0, 1), self.cells, self.cell_size)  # (B * M, C, ph, pw)
-        return patches.movedim(1, -1).flatten(1).unflatten(0, each.shape[:2])
-
-
-def _cell_size(cell_size: Any, patch_size: tuple[int, ...]) -> tuple[int, ...]:
-    cells = patch_size if cell_size is None else to_size(cell_size, "cell_size", len(patch_size))
-    if any(side % cell for side, cell in zip(patch_size, cells, strict=True)):
-        raise UsageError(
-            f"Cells of {format_size(cells)} pixels do not divide patches of {format_size(patch_size)}: set "
-            "target.cell_size to a divisor of the patch size."
-        )
-    return cells
+        return patches.movedim(2, -1).flatten(2).float()  # (B, N, P)
 
 
 def channel_stats(mean: Sequence[float], std: Sequence[float], in_chans: int, owner: type) -> tuple[Tensor, Tensor]:

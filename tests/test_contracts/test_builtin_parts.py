@@ -159,6 +159,7 @@ STREAMS = {
     **{name: FACTS[name] for name in ("embed_dim", "num_heads", "depth")},
 }
 TARGET_OPTIONS = {  # what some targets cannot do without
+    "CellTarget": [{"target": {"type": "PixelTarget"}, "cell_size": 2}],
     "FeatureTarget": [
         {"teacher": SMALL_ENCODER},
         {"teacher": SMALL_ENCODER, "layers": [1, -1], "normalise": "length"},

@@ -22,6 +22,7 @@ MORE = {
     "HybridTransformer": {"conv_dims": [8, 8]},
     "WindowedTransformer": {"window_size": 2, "global_blocks": [1]},
     "TimmEncoder": {"name": "vit_tiny_patch16_224"},
+    "CellTarget": {"target": {"type": "PixelTarget"}},
     "FeatureTarget": {"teacher": VIT},
     "MomentumFeatureTarget": {"encoder": build_part(VIT, ENCODERS)},
     "TokenTarget": {"codebook": 8, "source": {"type": "FeatureTarget", "teacher": VIT}},

@@ -8,8 +8,8 @@ from torch.nn import functional
 from maetool.decoders import ScaledDecoder
 from maetool.errors import UsageError
 from maetool.heads import RegressionHead
-from maetool.ops.patches import patchify
-from maetool.structures import MaskPlan
+from maetool.ops.patches import patchify, unpatchify
+from maetool.structures import MaskPlan, plan_of_cells
 from maetool.targets import HOGTarget
 from maetool.testing import check_decoder, tiny_model
 
@@ -63,6 +63,34 @@ def test_predicted_patches_are_those_of_the_whole_picture(scale):
 def test_contract(scale):
     decoder = ScaledDecoder(24, 160, (2, 6), 2, scale=scale, embed_dim=16, num_heads=2)
     check_decoder(decoder, 24, 160, (2, 6))
+
+
+LAYERS = {"layer_dims": (5, 8, 16, 16), "layer_cells": ((4, 4), (2, 2), (1, 1), (1, 1)), "num_layers": 3}
+
+
+@pytest.mark.parametrize("scale", [0.5, 1, 2])
+def test_a_layer_of_several_tokens_for_a_patch_is_decoded_on_their_grid(scale):
+    cells = round(2 * scale)
+    decoder = ScaledDecoder(16, 3 * cells**2, GRID, layer=1, scale=scale, embed_dim=16, num_heads=2, **LAYERS)
+    fine = ScaledDecoder(
+        8, 3 * int(max(1, scale)) ** 2, (8, 12), 2, layer=1, scale=scale, num_prefix_tokens=0, embed_dim=16, num_heads=2
+    )
+    fine.load_state_dict({**decoder.state_dict(), "pos_embed": fine.pos_embed})
+    decoder.num_prefix_tokens, decoder.pos_embed = 0, fine.pos_embed
+    plan = MaskPlan.from_scores(torch.rand(2, 24), 6, GRID)
+    latent, finer = torch.randn(2, 6 * 4, 8), plan_of_cells(plan, (2, 2))
+    step = int(max(1, scale))
+    numbers = finer.scatter(fine([latent], finer), torch.zeros(2, 96, 3 * step**2))
+    picture = unpatchify(numbers.unflatten(2, (3, -1)).transpose(2, 3).flatten(2), (8, 12), (step, step))
+    picture = functional.avg_pool2d(picture, 2) if scale < 1 else picture  # 2 x 2 tokens share one
+    expected = patchify(picture, (cells, cells)).unflatten(2, (-1, 3)).transpose(2, 3).flatten(2)
+    torch.testing.assert_close(decoder([latent], plan), plan.take_predicted(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_small_form_of_a_layer_of_a_hierarchical_encoder():
+    arguments = {"num_heads": 4, "layer": 4, "encoder": {"depths": [1, 1, 1]}}
+    assert ScaledDecoder.debug_arguments(arguments)["layer"] == 3
+    assert ScaledDecoder.debug_arguments({**arguments, "encoder": {"depth": 2}})["layer"] == 2
 
 
 def test_loss_of_shared_cells_weighs_them_by_their_hidden_patches():

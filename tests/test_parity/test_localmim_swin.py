@@ -12,7 +12,7 @@ from maetool.maskers import RandomMasker
 from maetool.models import MaskedImageModel
 from maetool.models.pairing import facts_of
 from maetool.structures import MaskPlan
-from maetool.targets import HOGTarget, PixelTarget
+from maetool.targets import CellTarget, HOGTarget, PixelTarget
 
 SIZES = {"embed_dim": 4, "depths": (2, 1, 2, 1), "num_heads": (1, 1, 2, 2), "window_size": 7, "norm_eps": 1e-6}
 
@@ -93,7 +93,7 @@ def test_predictions_and_targets(case, images, number, cells):
 @pytest.mark.parametrize(("number", "cells"), list(enumerate((4, 2))))
 def test_pixels_of_cells(case, images, number, cells):
     golden, _, _, plan = case
-    target = PixelTarget(32, cell_size=32 // cells)
+    target = CellTarget({"type": "PixelTarget"}, 32 // cells, 32)
     values = in_order(cells_of(target(images, plan), cells), plan, cells)
     close(values[:, :3], golden[f"pixel/target/{number}"])
     pixels = target.invert(target(images, plan), images, plan)
