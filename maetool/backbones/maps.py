@@ -1,21 +1,30 @@
 """The tokens of an encoder as maps."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.nn.functional import pad
 
 from maetool.errors import UsageError
+from maetool.layers import find_even_layers
 from maetool.ops.geometry import format_size
+from maetool.registry import MODELS
+
+Layers = Sequence[int] | Literal["stages"] | None
 
 
-def check_maps(encoder: Any) -> None:
-    """Check that an encoder gives one token for each patch of pictures, so that its tokens are a map.
+def check_maps(encoder: Any, layers: Layers = None) -> None:
+    """Check that what a pyramid reads of an encoder are maps of pictures.
+
+    Args:
+        encoder: any.
+        layers: what the pyramid reads: layers, which must have one token for each patch; "stages", the maps that the
+            encoder's method of that name gives; or None, the last tokens.
 
     Raises:
-        UsageError: it has several streams, or reads other than pictures, or its tokens cover several patches, as those
-            of hierarchical encoders do.
+        UsageError: it has several streams, or reads other than pictures; it has no such layers, or no stages; or its
+            tokens cover several patches, as those of some hierarchical encoders do.
     """
     names, axes = getattr(encoder, "streams", ()), len(encoder.patch_size) if hasattr(encoder, "patch_size") else 2
     if names or axes != 2:
@@ -24,6 +33,8 @@ def check_maps(encoder: Any) -> None:
             f"{type(encoder).__name__} has {reads}, but maps are of one grid of height and width: use an encoder of "
             "one stream of pictures, such as VisionTransformer."
         )
+    if layers == "stages":
+        return _check_stages(encoder)
     stride, patch_size = tuple(getattr(encoder, "stride", encoder.patch_size)), tuple(encoder.patch_size)
     if stride != patch_size:
         raise UsageError(
@@ -31,9 +42,36 @@ def check_maps(encoder: Any) -> None:
             f"{format_size(patch_size)}, so "
             "there is no map of its patches: use an encoder with one token a patch, such as VisionTransformer."
         )
+    if layers is not None:
+        find_even_layers(encoder, layers, "A pyramid")
 
 
-def feature_maps(encoder: Any, images: Tensor, layers: Sequence[int] | None) -> list[Tensor]:
+def _check_stages(encoder: Any) -> None:
+    if not hasattr(encoder, "stages"):
+        raise UsageError(
+            f"{type(encoder).__name__} has no stages of different strides: use an encoder that has, such as Hybrid"
+            "Transformer, or a pyramid of layers, SimpleFeaturePyramid or LayerPyramid."
+        )
+
+
+def build_pyramid(encoder: Any, pyramid: Any, **more: Any) -> Any:
+    """Return a pyramid, built with what it leaves out about an encoder, and checked with it.
+
+    Args:
+        encoder: built.
+        pyramid: config or module.
+        **more: further arguments that its config may leave out.
+
+    Raises:
+        UsageError: see `check_maps`.
+    """
+    facts = {name: getattr(encoder, name, None) for name in ("embed_dim", "num_layers", "stage_dims")}
+    built = MODELS.build(pyramid, default_args={**facts, **more})
+    check_maps(encoder, built.layers)
+    return built
+
+
+def feature_maps(encoder: Any, images: Tensor, layers: Layers) -> list[Tensor]:
     """Return the raw patch tokens of some layers of an encoder as maps (B, D, h, w), or its normalised last tokens.
 
     Images that do not divide into patches get zeros, the mean of normalised images, at the right and below.
@@ -41,13 +79,16 @@ def feature_maps(encoder: Any, images: Tensor, layers: Sequence[int] | None) -> 
     Args:
         encoder: whose last tokens are its patches, or whose layers can be read; see `maetool.layers.run_blocks`.
         images: (B, C, H, W), normalised.
-        layers: which ones; -1 is what leaves the last block. None gives one map, of the normalised last tokens.
+        layers: which ones; -1 is what leaves the last block. None gives one map, of the normalised last tokens, and
+            "stages" the maps (B, C, rows, columns) of the encoder's stages.
 
     Raises:
         UsageError: layers that there are not, or images that the encoder does not take.
     """
     below, right = (-side % step for side, step in zip(images.shape[2:], encoder.patch_size, strict=True))
     images = pad(images, (0, right, 0, below)) if below or right else images
+    if layers == "stages":
+        return encoder.stages(images)
     grid, prefix = encoder.grid_of(images), encoder.num_prefix_tokens
     levels = [encoder(images)] if layers is None else encoder(images, layers=layers)  # each (B, T + L, D)
     return [tokens[:, prefix:].transpose(1, 2).unflatten(2, grid) for tokens in levels]

@@ -122,6 +122,103 @@ class LayerPyramid(nn.Module):
         return [rescale(x) for rescale, x in zip(self.rescale, maps, strict=True)]
 
 
+def strides_of_maps(encoder: Any, layers: Any) -> list[tuple[int, ...]]:
+    """Return the pixels (rows, columns) that a place of each of the four maps of a pyramid covers, the finest first.
+
+    Args:
+        encoder: that the pyramid is on.
+        layers: what the pyramid reads of it, its `layers`.
+
+    Raises:
+        UsageError: see `strides_of`.
+    """
+    if layers != "stages":
+        return strides_of(encoder.patch_size)
+    strides = [tuple(stride) for stride in encoder.stage_strides[: len(SCALES)]]
+    while len(strides) < len(SCALES):
+        strides.append(tuple(2 * side for side in strides[-1]))
+    return strides
+
+
+class _Stages(nn.Module):
+    """Base of the pyramids of the stages of a hierarchical encoder; three are made four by halving the last."""
+
+    layers = "stages"
+
+    def __init__(self, stage_dims: Sequence[int] | None) -> None:
+        super().__init__()
+        if stage_dims is None or len(stage_dims) not in (len(SCALES) - 1, len(SCALES)):
+            raise UsageError(
+                f"{type(self).__name__} is made of three or four stages of an encoder, but this one has "
+                f"{len(stage_dims or ()) or 'none'}: use a hierarchical one such as HybridTransformer, or a pyramid of "
+                "layers, LayerPyramid or SimpleFeaturePyramid."
+            )
+        self.widths = [*stage_dims, *stage_dims[-1:]][: len(SCALES)]
+        self.halves = len(stage_dims) < len(SCALES)
+
+
+@MODELS.register_module()
+class StagePyramid(_Stages):
+    """What leaves the stages of a hierarchical encoder, as four maps of their own widths.
+
+    Where there are three, a convolution of every second place makes the fourth. Source: ConvMAE's segmentation
+    (Alpha-VL/ConvMAE, `SEG/backbone/convmae.py`), whose convolution leaves out the border.
+
+    Args:
+        stage_dims: channels of each stage, of which there are three or four.
+
+    Attributes:
+        layers: "stages".
+        channels: of each of the four maps.
+
+    Raises:
+        UsageError: another number of stages.
+    """
+
+    def __init__(self, stage_dims: Sequence[int] | None = None) -> None:
+        super().__init__(stage_dims)
+        self.channels, width = self.widths, self.widths[-1]
+        steps = [nn.Conv2d(width, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.GELU()]
+        self.halve = nn.Sequential(*steps) if self.halves else None
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return four maps (B, C, rows, columns), the finest first, of those of the stages."""
+        return list(maps) if self.halve is None else [*maps, self.halve(maps[-1])]
+
+
+@MODELS.register_module()
+class StageFPN(_Stages):
+    """A feature pyramid network on the stages of a hierarchical encoder: four maps of one width.
+
+    Where there are three stages, pooling makes the fourth map. Source: Lin et al., "Feature pyramid networks for object
+    detection" (2017), as in torchvision, with layer norms; ConvMAE's detection (Alpha-VL/ConvMAE,
+    `DET/models/convmae.py`), with batch norms over all processes.
+
+    Args:
+        stage_dims: channels of each stage, of which there are three or four.
+        out_channels: C of the maps.
+
+    Attributes:
+        layers: "stages".
+        channels: of each of the four maps.
+
+    Raises:
+        UsageError: another number of stages.
+    """
+
+    def __init__(self, stage_dims: Sequence[int] | None = None, out_channels: int = 256) -> None:
+        from torchvision.ops import FeaturePyramidNetwork  # takes a second, and few models have one
+
+        super().__init__(stage_dims)
+        self.channels = [out_channels] * len(SCALES)
+        self.fpn = FeaturePyramidNetwork(self.widths, out_channels, norm_layer=LayerNorm2d)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return four maps (B, C, rows, columns), the finest first, of those of the stages."""
+        levels = [*maps, _halve()(maps[-1])] if self.halves else maps
+        return list(self.fpn({str(number): x for number, x in enumerate(levels)}).values())
+
+
 @MODELS.register_module()
 class LastMap(nn.Module):
     """No pyramid: the normalised last tokens of an encoder as one map, which a probe reads.

@@ -13,6 +13,7 @@ from maetool.layers import LayerNorm, Mlp, call_linear, init_as_mae, pre_norm, t
 from maetool.ops.geometry import grid_of, to_size
 from maetool.ops.patches import patchify, take_patches, unpatchify
 from maetool.ops.pos_embed import positions_on, sincos_pos_embed
+from maetool.ops.windows import from_windows
 from maetool.positions import keep_positions
 from maetool.registry import ENCODERS
 from maetool.structures import MaskPlan
@@ -119,8 +120,11 @@ class HybridTransformer(nn.Module):
         drop_path_rate: drop path of the transformer's last block; it rises linearly from 0.
         fuse: when the two stages of convolutions are added to the last one: "pretraining", where a plan removes
             patches, as published; "always", also for features, as in maetool 0.1.0, whose classifiers need it.
+        final_norm: normalise the tokens of the last block; a pyramid of stages reads them raw and leaves it out.
 
     Attributes:
+        stage_dims: channels of the map of each stage.
+        stage_strides: pixels (rows, columns) that a place of each of these maps covers.
         pretraining_only: names of the parts that features of whole images do not use.
         earlier_options: by version of maetool, the arguments with which features are what they were in that version.
 
@@ -147,6 +151,7 @@ class HybridTransformer(nn.Module):
         conv_depths: Sequence[int] = (2, 2),
         drop_path_rate: float = 0.0,
         fuse: Literal["pretraining", "always"] = "pretraining",
+        final_norm: bool = True,
     ) -> None:
         super().__init__()
         self.fuse = check_choice("fuse", fuse, ("pretraining", "always"))
@@ -166,7 +171,9 @@ class HybridTransformer(nn.Module):
         self.fuse1, self.fuse2 = nn.Linear(16 * first, embed_dim), nn.Linear(4 * second, embed_dim)
         keep_positions(self, sincos_pos_embed(embed_dim, self.grid))
         self.blocks = transformer_blocks(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate)
-        self.norm = LayerNorm(embed_dim)
+        self.norm = LayerNorm(embed_dim) if final_norm else nn.Identity()
+        self.stage_dims = (first, second, embed_dim)
+        self.stage_strides = [tuple(side // cells for side in self.patch_size) for cells in (4, 2, 1)]
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -195,16 +202,40 @@ class HybridTransformer(nn.Module):
             check_plan(plan, grid)
         ids = torch.arange(grid[0] * grid[1], device=images.device).expand(images.shape[0], -1)
         ids = ids if plan is None else plan.ids_keep
-        fine = self.stage1(take_patches(images, self.patch_size, ids), plan, grid)  # (B, V, 16, C1)
-        fine = _picture(fine, 4)  # (B, V, C1, 4, 4)
-        coarse = _picture(self.stage2(fine, plan, grid), 2)  # (B, V, C2, 2, 2)
-        x = call_linear(self.proj, self.stage3(coarse, plan, grid)[:, :, 0])  # (B, V, D)
+        fine, coarse, x = self._stages(images, plan, ids, grid)
+        if self.fuse == "always" or ids.shape[1] < grid[0] * grid[1]:
+            x = x + call_linear(self.fuse1, _picture(fine, 4).flatten(2))  # (B, V, D)
+            x = x + call_linear(self.fuse2, _picture(coarse, 2).flatten(2))
+        return self.norm(x)
+
+    def _stages(
+        self, images: Tensor, plan: MaskPlan | None, ids: Tensor, grid: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tokens of each stage at the patches `ids` (B, V): (B, V, 16, C1), (B, V, 4, C2) and (B, V, D)."""
+        fine = self.stage1(take_patches(images, self.patch_size, ids), plan, grid)
+        coarse = self.stage2(_picture(fine, 4), plan, grid)
+        x = call_linear(self.proj, self.stage3(_picture(coarse, 2), plan, grid)[:, :, 0])
         x = x + functional.embedding(ids, positions_on(self.pos_embed, self.grid, grid)[0])
         for block in self.blocks:
             x = block(x)
-        if self.fuse == "always" or ids.shape[1] < grid[0] * grid[1]:
-            x = x + call_linear(self.fuse1, fine.flatten(2)) + call_linear(self.fuse2, coarse.flatten(2))  # (B, V, D)
-        return self.norm(x)
+        return fine, coarse, x
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Return what leaves each stage as maps (B, C, rows, columns), raw, the finest first.
+
+        Args:
+            images: (B, C, H, W), normalised, of which nothing is hidden.
+
+        Raises:
+            UsageError: another number of channels, or a size that does not divide.
+        """
+        grid = self.grid_of(images)
+        ids = torch.arange(grid[0] * grid[1], device=images.device).expand(images.shape[0], -1)
+        maps = []
+        for x, cells in zip(self._stages(images, None, ids, grid), (4, 2, 1), strict=True):
+            patches = x.reshape(-1, cells, cells, x.shape[-1])  # (B * L, cells, cells, C)
+            maps.append(from_windows(patches, [side * cells for side in grid]).permute(0, 3, 1, 2))
+        return maps
 
     def grid_of(self, images: Tensor) -> tuple[int, ...]:
         """Return the grid (h, w) of images (B, C, H, W).

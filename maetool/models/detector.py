@@ -8,14 +8,15 @@ from torch.nn import functional
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from maetool.backbones import SimpleFeaturePyramid, check_maps, feature_maps
-from maetool.backbones.pyramids import strides_of
+from maetool.backbones import build_pyramid, feature_maps
+from maetool.backbones.pyramids import strides_of_maps
 from maetool.errors import UsageError
 from maetool.heads.regions import proposal_network, region_heads
 from maetool.registry import ENCODERS, MODELS
 
 from .base import TrainableModel
 from .build import Part
+from .downstream import leave_out
 from .pairing import channels_of
 
 # torchvision's names of the losses, and ours.
@@ -49,13 +50,16 @@ class ObjectDetector(TrainableModel):
         max_detections: of an image; `DetectionEvaluator` counts as many.
         data_preprocessor: config or module; see `maetool.data.ImagePreprocessor`. Only the runner needs it.
         num_found: the old name of `max_detections`, which wins where both are set; maetool 0.3.0 removes it.
+        pyramid: config or module: four maps of `channels` each, such as a `StageFPN` on the stages of a hierarchical
+            encoder; None, a `SimpleFeaturePyramid` on the last layer.
 
     Raises:
-        UsageError: no class, patches that are not square or no power of two, or an encoder whose tokens cover several.
+        UsageError: no class, patches that are not square or no power of two, an encoder whose tokens cover several, or
+            a pyramid of other maps.
     """
 
     task = "detection"
-    part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS}
+    part_registries = {"encoder": ENCODERS, "data_preprocessor": MODELS, "pyramid": MODELS}
     debug_arguments: ClassVar = {
         **{"channels": 16, "hidden_dim": 32, "anchors_sampled": 16, "regions_sampled": 16, "num_proposals": 16}
     }
@@ -75,18 +79,20 @@ class ObjectDetector(TrainableModel):
         max_detections: int = 100,
         data_preprocessor: Part | None = None,
         num_found: int | None = None,
+        pyramid: Any = None,
     ) -> None:
         if type(num_classes) is not int or num_classes < 1:
             raise UsageError(f"num_classes is {num_classes!r}, but must be an integer of at least 1.")
         built: Any = ENCODERS.build(encoder)
-        check_maps(built)
-        strides = _strides(built.patch_size)
+        maps = build_pyramid(built, pyramid or {"type": "SimpleFeaturePyramid"}, out_channels=channels)
+        _check_channels(maps, channels)
+        strides = _strides(strides_of_maps(built, maps.layers))
         super().__init__(MODELS.build(data_preprocessor, default_args=channels_of(built)))
         self.num_classes, self.with_masks = num_classes, with_masks
         self.max_detections = max_detections if num_found is None else _renamed(num_found)
         self.coarsest = strides[-1]
-        self.encoder = built
-        self.pyramid = SimpleFeaturePyramid(built.embed_dim, channels)
+        self.encoder, self.pyramid = built, maps
+        leave_out(built)
         self.proposals = proposal_network(channels, strides, anchor_scale, anchors_sampled, num_proposals)
         self.regions = region_heads(
             *(channels, strides[:-1], num_classes, with_masks, hidden_dim, regions_sampled, score_threshold),
@@ -161,12 +167,19 @@ def _renamed(num_found: int) -> int:
     return num_found
 
 
-def _strides(patch_size: tuple[int, int]) -> list[int]:
-    """Return the strides of the five maps in pixels."""
-    strides = strides_of(patch_size)
+def _check_channels(pyramid: Any, channels: int) -> None:
+    if list(pyramid.channels) != [channels] * 4:
+        raise UsageError(
+            f"{type(pyramid).__name__} gives maps of {', '.join(map(str, pyramid.channels))} channels, but a detector "
+            f"reads four of {channels} each: use SimpleFeaturePyramid, or StageFPN on stages."
+        )
+
+
+def _strides(strides: list[tuple[int, ...]]) -> list[int]:
+    """Return the strides of the five maps in pixels, of those (rows, columns) of the four of the pyramid."""
     if any(rows != columns or rows & (rows - 1) for rows, columns in strides):
         raise UsageError(
-            f"The encoder has patches of {patch_size} pixels, but a detector needs square ones of 4, 8, 16 or another "
+            f"The encoder has patches of {strides[2]} pixels, but a detector needs square ones of 4, 8, 16 or another "
             "power of two: set patch_size to one of these."
         )
     return [rows for rows, _ in strides] + [2 * strides[-1][0]]

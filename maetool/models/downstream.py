@@ -7,6 +7,12 @@ from .base import TrainableModel
 Model = TypeVar("Model", bound="DownstreamModel")
 
 
+def leave_out(encoder: Any) -> None:
+    """Give the parts of an encoder that it names in `pretraining_only`, which features do not use, no gradients."""
+    for name in getattr(encoder, "pretraining_only", ()):
+        getattr(encoder, name).requires_grad_(False)
+
+
 class DownstreamModel(TrainableModel):
     """A model with an encoder that may be frozen.
 
@@ -21,8 +27,7 @@ class DownstreamModel(TrainableModel):
     def __init__(self, encoder: Any, frozen: bool, data_preprocessor: Any) -> None:
         super().__init__(data_preprocessor)
         self.encoder, self.frozen = encoder, frozen
-        for name in getattr(encoder, "pretraining_only", ()):
-            getattr(encoder, name).requires_grad_(False)
+        leave_out(encoder)
         if frozen:
             encoder.requires_grad_(False).eval()
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from maetool.backbones import check_maps, feature_maps
+from maetool.backbones import build_pyramid, feature_maps
 from maetool.errors import UsageError
 from maetool.heads.segmentation import resize_map
 from maetool.ops.geometry import to_size
@@ -39,7 +39,7 @@ class Segmentor(DownstreamModel):
         encoder: config or module; its `img_size` is that of the crops of training, and of the windows.
         num_classes: K.
         decode_head: config or module: maps to logits, such as `UPerHead`.
-        pyramid: config or module: layers of the encoder to maps; None, the last tokens as one map.
+        pyramid: config or module: layers or stages of the encoder to maps; None, the last tokens as one map.
         auxiliary_head: a second head whose loss is added in training, such as `FCNHead`; None for none.
         auxiliary_weight: of that loss.
         ignore_index: class of pixels that count nothing.
@@ -78,11 +78,9 @@ class Segmentor(DownstreamModel):
     ) -> None:
         _check(num_classes, inference, scales)
         built: Any = ENCODERS.build(encoder)
-        check_maps(built)
         super().__init__(built, frozen, MODELS.build(data_preprocessor, default_args=channels_of(built)))
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        facts = {"embed_dim": built.embed_dim, "num_layers": built.num_layers}
-        self.pyramid = MODELS.build(pyramid or {"type": "LastMap"}, default_args=facts)
+        self.pyramid = build_pyramid(built, pyramid or {"type": "LastMap"})
         facts = {"channels": self.pyramid.channels, "num_classes": num_classes}
         self.decode_head = MODELS.build(decode_head, default_args=facts)
         self.auxiliary_head = MODELS.build(auxiliary_head, default_args=facts)
