@@ -12,6 +12,7 @@ from maetool.ops.geometry import format_size
 from maetool.ops.pos_embed import (
     count_offsets,
     fit_pos_embed,
+    flat_pos_embed,
     grid_of_table,
     resize_relative,
     resize_window,
@@ -54,9 +55,14 @@ def _parts(model: nn.Module) -> dict[str, Any]:
     return {name: part for name, part in names.items() if hasattr(part, "grid")}
 
 
-def _lacks(name: str, part: nn.Module, weights: Weights) -> bool:
-    stored_since = name not in weights and _TABLE in part._buffers
+def _lacks(name: str, part: Any, weights: Weights) -> bool:
+    """Return whether a file has a part without its fixed table, as VideoMAE's and early ones of maetool."""
+    stored_since = name not in weights and (_TABLE in part._buffers or _is_flat(part))
     return stored_since and any(other.startswith(name.removesuffix(_TABLE)) for other in weights)
+
+
+def _is_flat(part: Any) -> bool:
+    return getattr(part, "positions", None) == "flat"
 
 
 @dataclass
@@ -93,7 +99,7 @@ def fit_positions(
     for name, part in _parts(model).items():
         if name in own and own[name].ndim == 3 and (name in weights or _lacks(name, part, weights)):
             apart = getattr(part, "in_stream", False)  # streams have grids of their own, which no file records
-            fitted_grid = _fit(fitted, name, tuple(part.grid), own[name], None if apart else recorded)
+            fitted_grid = _fit(fitted, name, part, own[name], None if apart else recorded)
             recorded = recorded if apart else fitted_grid
     for name, value in own.items():
         table = weights.get(name)
@@ -158,14 +164,15 @@ def _fit_window(
         fitted.assumed.append(f"{name} of {format_size(window)}")
 
 
-def _fit(
-    fitted: FittedWeights, name: str, grid: tuple[int, ...], own: Tensor, recorded: Sequence[int] | None
-) -> tuple[int, ...]:
-    """Fit the table `name` to a grid, and return the grid that it was for."""
+def _fit(fitted: FittedWeights, name: str, part: Any, own: Tensor, recorded: Sequence[int] | None) -> tuple[int, ...]:
+    """Fit the table `name` to the grid of a part, and return the grid that it was for."""
+    grid = tuple(part.grid)
     prefix = own.shape[1] - prod(grid)
     table = fitted.weights.get(name)
-    if table is None:  # of a file that was written when fixed tables were computed and not stored
-        table = sincos_pos_embed(own.shape[2], recorded or grid, prefix)
+    if table is None:  # of a file in which fixed tables are computed and not stored
+        there = tuple(recorded or grid)
+        flat = flat_pos_embed(own.shape[2], prod(there), prefix) if _is_flat(part) else None
+        table = sincos_pos_embed(own.shape[2], there, prefix) if flat is None else flat
     old = grid_in_file(table, prefix, recorded, grid)
     if old is None:
         raise UsageError(

@@ -3,14 +3,14 @@
 import argparse
 
 from maetool.arguments import add_pick, positive
-from maetool.weights.formats.table import FORMATS
+from maetool.weights.formats.table import ALL_FORMATS
 
 INTERRUPTED = "Stopped; nothing was written."
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    formats = "\n".join(f"  {name:13}{each.about}" for name, each in FORMATS.items())
+    formats = "\n".join(f"  {name:20}{each.about}" for name, each in ALL_FORMATS.items())
     parser = argparse.ArgumentParser(
         description=(
             f"{__doc__}\n\nThe format of CHECKPOINT is detected. The formats are\n  maetool      maetool's "

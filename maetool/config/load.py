@@ -17,6 +17,7 @@ from maetool._deprecated import moved
 from maetool.data.sources.kinds import is_absent
 from maetool.errors import UsageError
 from maetool.registry import registered_name
+from maetool.weights.addresses import timm_name
 
 from .checks import check_config, check_sections
 from .complete import complete_config as complete_config  # re-exported: 0.1 had these names in one module
@@ -27,6 +28,7 @@ from .facts import loaders_of as loaders_of
 from .facts import takes as takes
 from .hooks import hook_names, list_hooks, name_in_option
 from .keys import check_keys
+from .of_timm import config_of_timm
 from .options import change_config as change_config
 from .options import parse_runs as parse_runs
 from .options import repeat_options
@@ -44,21 +46,22 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     A config in MMEngine's pure Python style, which imports its classes, becomes one that names them.
 
     Args:
-        path: a file, or the name of a config that a package ships: `maetool::mae/vit-t_shapes.py`.
+        path: a file, the name of a config that a package ships, `maetool::mae/vit-t_shapes.py`, or `timm:NAME`, the
+            encoder of that name.
         options: changes.
 
     Raises:
         UsageError: no such file, a file that is not a config, an unknown top-level key, or an option for a key that
             does not exist.
     """
-    cfg = read_config(path)
+    cfg = read_config(path) if timm_name(path) is None else config_of_timm(str(path))
     fill_defaults(cfg)  # before the options, which may change what is filled in
     names = hook_names(cfg)
     change_config(cfg, [name_in_option(option, names) for option in options])
     cfg = with_names(cfg) if options else cfg
     list_hooks(cfg)
     move_preprocessor(cfg)
-    cfg.setdefault("work_dir", default_work_dir(Path(cfg.filename)))
+    cfg.setdefault("work_dir", default_work_dir(Path(cfg.filename or path)))
     return cfg
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from maetool.annotations import describe, fits
 from maetool.errors import UsageError
 from maetool.reading import read_file
+from maetool.weights.addresses import FACTS, facts_of_timm, local_file, timm_name
 
-CONFIG, IMAGES = "config.json", "preprocessor_config.json"
+CONFIG, IMAGES = FACTS
 _MOST_BYTES = 2**24  # of a file, which normally has some kilobytes
 _KINDS: dict[str, Any] = {
     "num_heads": int,
@@ -22,9 +23,28 @@ _KINDS: dict[str, Any] = {
     "timm": Mapping[str, Any],
 }
 _OWN = ("patch_size", "in_chans", "embed_dim", "depth", "num_heads")  # arguments of a TimmEncoder
-_WITHOUT = ("img_size", "num_classes", "global_pool", "fc_norm")
+_WITHOUT = ("img_size", "num_classes", "global_pool", "fc_norm", "dynamic_img_size", "dynamic_img_pad")
 _GELU = ("gelu", "gelu_python")  # by the error function; other names are of approximations and of other functions
+_SILU = ("silu", "swish")
 _LARGEST_EPSILON = 1e-5  # from 1e-12, transformers' own, it differs from 1e-6 by less than the rounding of bfloat16
+
+
+def facts_of(source: str | Path) -> dict[str, Any]:
+    """Return what is known of a checkpoint beside its weights: `facts_beside` it, or what timm says of `timm:NAME`.
+
+    Args:
+        source: a path, an address, or the name of a model of a hub; see `maetool.weights.addresses.local_file`.
+    """
+    name = timm_name(source)
+    return facts_beside(local_file(source)) if name is None else _of_name(name)
+
+
+def _of_name(name: str) -> dict[str, Any]:
+    weights = facts_of_timm(name)
+    assert weights is not None, "see local_file"
+    facts = _of_timm({"architecture": name.partition(".")[0], "pretrained_cfg": weights.to_dict()})
+    facts |= {key: [255 * value for value in facts[key]] for key in ("mean", "std")}
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def facts_beside(path: Path) -> dict[str, Any]:
@@ -56,9 +76,11 @@ def facts_beside(path: Path) -> dict[str, Any]:
 
 
 def _of_hugging_face(config: Mapping[str, Any]) -> dict[str, Any]:
+    size, frames = config.get("image_size"), config.get("num_frames")
+    is_clip = isinstance(frames, int) and isinstance(size, int)
     return {
         "num_heads": config.get("num_attention_heads"),
-        "img_size": config.get("image_size"),
+        "img_size": [frames, size, size] if is_clip else size,
         "activation": config.get("hidden_act"),
         "epsilon": config.get("layer_norm_eps"),
     }
@@ -72,8 +94,8 @@ def _of_timm(config: Mapping[str, Any]) -> dict[str, Any]:
     )
     size = weights.get("input_size")  # C, H, W
     return {
-        "num_heads": arguments.get("num_heads"),
-        "img_size": arguments.get("img_size") or (size[1:] if isinstance(size, list) else size),
+        "num_heads": heads if isinstance(heads := arguments.get("num_heads"), int) else None,
+        "img_size": arguments.get("img_size") or (list(size[1:]) if isinstance(size, list | tuple) else size),
         "mean": weights.get("mean"),
         "std": weights.get("std"),
         "activation": arguments.get("act_layer"),
@@ -97,19 +119,21 @@ def _of_images(images: Mapping[str, Any]) -> dict[str, Any]:
     return facts | ({"scale": 1.0} if images.get("do_rescale") is False else {})
 
 
-def check_functions(facts: Mapping[str, Any], path: Path) -> None:
-    """Check what weights do not show and a ViT of maetool always has: the exact GELU, and an epsilon of 1e-6.
+def check_functions(facts: Mapping[str, Any], path: Path, gated: bool = False) -> None:
+    """Check what weights do not show and an encoder of maetool always has: the exact GELU, and an epsilon of 1e-6.
 
     Args:
         facts: the result of `facts_beside`.
         path: of the checkpoint, for the message.
+        gated: whether its hidden layers are gated, by SiLU.
 
     Raises:
         UsageError: another activation, or an epsilon that makes a difference.
     """
     activation, epsilon = facts.get("activation"), facts.get("epsilon")
+    usual = _SILU if gated else _GELU
     differs = {
-        f"the activation {activation!r} instead of 'gelu'": activation is not None and activation not in _GELU,
+        f"the activation {activation!r} instead of {usual[0]!r}": activation is not None and activation not in usual,
         f"norms with an epsilon of {epsilon} instead of 1e-6": epsilon is not None
         and not 0 <= epsilon <= _LARGEST_EPSILON,
     }
@@ -117,7 +141,7 @@ def check_functions(facts: Mapping[str, Any], path: Path) -> None:
         found = " and ".join(name for name, is_other in differs.items() if is_other)
         raise UsageError(
             f"{CONFIG} beside {path.name} describes {found}, which maetool's VisionTransformer does not have: pass a "
-            "config of an encoder that has it (--config), such as one with TimmEncoder and timm's name."
+            "config of an encoder that has it, or its name in timm, --config timm:NAME."
         )
 
 

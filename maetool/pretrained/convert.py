@@ -7,10 +7,11 @@ from typing import Any
 from maetool.errors import UsageError
 from maetool.metadata.provenance import versions
 from maetool.weights.complete import named
-from maetool.weights.formats.table import FORMATS, left_out, recognise
+from maetool.weights.formats.table import ALL_FORMATS, left_out, recognise
 from maetool.weights.pick import pick
 from maetool.weights.read import named_weights, read_checkpoint, weights_of
 
+from .as_built import in_names_of_encoder
 from .export import describe, write_weights
 from .frozen import section_of
 
@@ -50,7 +51,7 @@ def convert(
 
     Args:
         path: the checkpoint.
-        to: a name of `maetool.weights.formats.table.FORMATS`, or "maetool".
+        to: a name of `maetool.weights.formats.table.ALL_FORMATS`, or "maetool".
         num_heads: attention heads of the encoder, which weights do not determine.
         section: `encoder` and `data_preprocessor` of a config; None reads them from the checkpoint.
         key, prefix: which of several models, see `maetool.weights.pick.pick`.
@@ -59,8 +60,8 @@ def convert(
         UsageError: an unknown format, a file without a known format or with two models, an encoder that the other
             format cannot hold, or one that the checkpoint does not describe.
     """
-    if to not in (OURS, *FORMATS):
-        raise UsageError(f"There is no format {to!r}: choose {OURS}, {', '.join(FORMATS)}.")
+    if to not in (OURS, *ALL_FORMATS):
+        raise UsageError(f"There is no format {to!r}: choose {OURS}, {', '.join(ALL_FORMATS)}.")
     state = pick(read_checkpoint(path), path, key, prefix)
     source = recognise(named_weights(state, path), str(path)) or OURS
     weights = weights_of(state, path)
@@ -68,13 +69,14 @@ def convert(
     if not any(name.startswith("encoder.") for name in weights):
         raise UsageError(
             f"{path} has no known format: its names, such as {next(iter(weights))}, are of none of the formats "
-            f"{OURS}, {', '.join(FORMATS)}."
+            f"{OURS}, {', '.join(ALL_FORMATS)}."
         )
     section = section or section_of(state, weights, path, num_heads)
     meta |= {"source": str(path), "format": source, "converted_by": versions(), **describe(section)}
+    weights = in_names_of_encoder(section.encoder, weights)
     lost = [] if to == OURS else left_out(weights, to)
     _check_encoder(lost, to, path)
-    converted = weights if to == OURS else FORMATS[to].from_ours(weights)
+    converted = weights if to == OURS else ALL_FORMATS[to].from_ours(weights)
     return Conversion({"state_dict": converted, "meta": meta}, len(weights) - len(lost), lost, source)
 
 
@@ -83,7 +85,7 @@ def write_conversion(conversion: Conversion, to: str, path: Path) -> None:
 
     Args:
         conversion: the weights under the other project's names.
-        to: format they are in, a key of `FORMATS`, or maetool's.
+        to: format they are in, a key of `ALL_FORMATS`, or maetool's.
         path: of the file.
 
     Raises:
@@ -93,7 +95,7 @@ def write_conversion(conversion: Conversion, to: str, path: Path) -> None:
     if path.suffix == ".safetensors" or to == OURS:
         write_weights(content, path)
         return
-    key = FORMATS[to].key
+    key = ALL_FORMATS[to].key
     write_weights({key: content["state_dict"], "meta": content["meta"]} if key else content["state_dict"], path)
 
 

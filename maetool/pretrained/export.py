@@ -21,11 +21,11 @@ from maetool.protocols import ModelLike
 from maetool.reading import read_file
 from maetool.registry import ENCODERS, MODELS
 from maetool.weights.checksums import CHECKSUM, UNSEALED, is_broken, sealed
-from maetool.weights.formats.plain import as_plain
 from maetool.weights.read import safetensors_metadata, weights_of
 from maetool.weights.write import to_plain, write_checkpoint
 from maetool.writing import check_file, write_file
 
+from .as_built import in_names_of_encoder
 from .facts import requested_grid, section_in
 from .frozen import section_of
 from .model import image_shape_of
@@ -62,8 +62,9 @@ def encoder_of(
         UsageError: the checkpoint holds no encoder, or does not describe it.
     """
     weights = weights_of(state, source)
-    if section_in(state.get("meta")) is None and section is None:
-        weights = as_plain(weights)  # as `section_of` describes it
+    is_foreign = section_in(state.get("meta")) is None
+    section = section or section_of(state, weights, source, num_heads, requested_grid(weights, img_size))
+    weights = in_names_of_encoder(section.encoder, weights) if is_foreign else weights
     encoder = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
     if not encoder:
         raise UsageError(
@@ -72,7 +73,6 @@ def encoder_of(
         )
     meta = state.get("meta") or {}
     facts = {"source": source, **{name: meta[name] for name in _FACTS if name in meta}}
-    section = section or section_of(state, weights, source, num_heads, requested_grid(weights, img_size))
     return {"meta": {**facts, **describe(section)}, "state_dict": encoder}
 
 

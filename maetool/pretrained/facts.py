@@ -15,7 +15,7 @@ from maetool.metadata.stored_config import read_section
 from maetool.ops.geometry import grid_of, rank_of, to_size
 from maetool.registry import ENCODERS
 
-from .beside import facts_beside
+from .beside import facts_of
 
 _KERNEL = "encoder.patch_embed.proj.weight"
 
@@ -87,7 +87,7 @@ def order_is_assumed(source: str | Path) -> str:
     )
 
 
-def recorded_grid(state: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> tuple[int, ...] | None:
+def recorded_grid(state: Mapping[str, Any], weights: Mapping[str, Tensor], path: str | Path) -> tuple[int, ...] | None:
     """Return the grid of patches that a checkpoint records for its encoder; None if it records none.
 
     Args:
@@ -97,7 +97,7 @@ def recorded_grid(state: Mapping[str, Any], weights: Mapping[str, Tensor], path:
     """
     section = section_in(state.get("meta"))
     if section is None:
-        return requested_grid(weights, facts_beside(path).get("img_size"))
+        return requested_grid(weights, facts_of(path).get("img_size"))
     return requested_grid(weights, *(_argument(section.encoder, name) for name in ("img_size", "patch_size")))
 
 

@@ -19,10 +19,12 @@ from maetool.models.pooling import FirstToken, PatchMean
 from maetool.parallel.loading import load_weights
 from maetool.protocols import EncoderLike, ModelLike, PreprocessorLike
 from maetool.registry import ENCODERS, MODELS, Registry
-from maetool.weights.formats.architecture import describe_encoder
-from maetool.weights.read import local_file, read_checkpoint, weights_of
+from maetool.weights.formats.architecture import describe_encoder, is_gated
+from maetool.weights.read import read_checkpoint, weights_of
+from maetool.weights.unwrap import say
 
-from .beside import check_functions, facts_beside
+from .as_built import timm_section
+from .beside import check_functions, facts_of
 from .facts import recorded_grid, section_in
 from .initial import load_initial
 from .model import encoder_shape
@@ -144,8 +146,7 @@ def section_of(
     """
     section = section_in(state.get("meta"))
     if section is None:
-        file = local_file(path)
-        beside, grid = facts_beside(file), recorded_grid(state, weights, file)
+        beside, grid = facts_of(path), recorded_grid(state, weights, path)
         encoder = _encoder_of(weights, path, beside, num_heads, grid, requested)
         images = {name: beside[name] for name in ("mean", "std") if name in beside}
         description: dict[str, Any] = {"encoder": encoder}
@@ -166,15 +167,28 @@ def _encoder_of(
     grid: Sequence[int] | None,
     requested: Sequence[int] | None,
 ) -> dict[str, Any]:
-    """Return the config of an encoder: the ViT that its weights describe, else the model that timm's file names."""
+    """Return the config of an encoder: the one that its weights describe, if timm's file does not name another."""
+    model = beside.get("timm") or {}
+    named = timm_section(model, beside.get("img_size")) if isinstance(model.get("name"), str) else None
+    if named is not None:
+        encoder, plain_heads = named
+        encoder["final_norm"] = "encoder.norm.weight" in weights
+        if plain_heads is None:
+            return encoder
+        num_heads = num_heads or plain_heads
+    check_functions(beside, Path(path), is_gated(weights))
     try:
-        check_functions(beside, Path(path))
-        return describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
+        described = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
     except UsageError:
-        model = beside.get("timm") or {}
-        if not isinstance(model.get("name"), str):
+        if named is None:
             raise
-        return {"type": "TimmEncoder", "img_size": beside.get("img_size", 224), **model}
+        return encoder
+    if named is None and "activation" not in beside and described["type"] == "VisionTransformer":
+        say(
+            f"{path} does not record what weights do not show: taken as usual are {described['num_heads']} heads, the "
+            "exact GELU and an epsilon of 1e-6. If timm has it under a name, add --config timm:NAME."
+        )
+    return described
 
 
 def features_of(model: ModelLike, pool: str | None = None) -> Features:

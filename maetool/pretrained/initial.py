@@ -16,7 +16,7 @@ from maetool.parallel.sharding import load_weights_into
 from maetool.positions import fit_positions
 from maetool.weights.complete import check_complete, named
 from maetool.weights.formats.plain import in_names_of
-from maetool.weights.formats.table import FORMATS
+from maetool.weights.formats.table import ALL_FORMATS
 from maetool.weights.read import read_checkpoint, weights_of
 
 from .facts import recorded_grid
@@ -111,7 +111,7 @@ def load_initial(
     own = model.state_dict()
     weights = in_names_of(own, weights_of(state, path))
     report = LoadReport(unused=[name for name in weights if name not in own])
-    fitted = fit_positions(model, own, weights, recorded_grid(state, weights, Path(path)))
+    fitted = fit_positions(model, own, weights, recorded_grid(state, weights, path))
     report.assumed = fitted.assumed
     adapted = _adapted(own, fitted.weights, adapt, report)
     report.resized += fitted.resized
@@ -145,7 +145,7 @@ def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], pat
     if not any(name.startswith(_ENCODER) for name in weights):
         raise UsageError(
             f"{path} holds no encoder: none of its {len(weights)} tensors is called {_ENCODER}something, and it has "
-            f"none of the known formats ({', '.join(FORMATS)}); the first is {next(iter(weights))}. Pass a "
+            f"none of the known formats ({', '.join(ALL_FORMATS)}); the first is {next(iter(weights))}. Pass a "
             "checkpoint of pretraining."
         )
     for name, value in weights.items():

@@ -49,7 +49,7 @@ def check_complete(
         UsageError: the file holds another architecture.
     """
     lacking = [name for name in missing if not _MAY_BEGIN.search(name) and not _is_neutral(name, own)]
-    left = [name for name in unused if _CARRIES.match(name) and weights[name].is_floating_point()]
+    left = [name for name in unused if _CARRIES.match(name) and _is_trained(weights[name])]
     kinds = {"missing": lacking, "unused": left}
     counts = [f"{len(names)} tensors are {kind}{named(names)}" for kind, names in kinds.items() if names]
     if counts:
@@ -57,6 +57,10 @@ def check_complete(
             f"The encoder of {source} is of another architecture than the config's: {' and '.join(counts)}. Pass a "
             f"checkpoint of this encoder, or change the encoder to that of the checkpoint{remedy}."
         )
+
+
+def _is_trained(value: Tensor) -> bool:
+    return value.is_floating_point() and value.numel() > 0  # registers may be none
 
 
 def _is_neutral(name: str, own: Mapping[str, Tensor]) -> bool:

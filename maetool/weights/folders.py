@@ -14,7 +14,7 @@ from maetool.reading import read_file
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _INDEX = ".index.json"
 # The same weights in two files: the hub's own programs read them in this order.
-_PREFERRED = ("model.safetensors", f"model.safetensors{_INDEX}", "pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
+PREFERRED = ("model.safetensors", f"model.safetensors{_INDEX}", "pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 # What transformers' Trainer and accelerate write beside the weights.
 _BESIDE = re.compile(r"(optimizer|scheduler|scaler|rng_state|random_states|training_args)\w*\.\w+")
 _SHARD = re.compile(r".+-\d{5}-of-\d{5}\.\w+")
@@ -37,7 +37,7 @@ def file_of(path: Path) -> Path:
             raise UsageError(f"There is no checkpoint {path}: pass the path of a .pth or .safetensors file.")
         return path
     files = {file.name: file for file in sorted(path.iterdir()) if _may_hold(file)}
-    for name in _PREFERRED:
+    for name in PREFERRED:
         if name in files:
             return files[name]
     if len(files) == 1:
@@ -80,7 +80,7 @@ def read_shards(index: Path, read: Callable[[Path], Mapping[str, Any]]) -> dict[
     """
     places = _places(index)
     weights: dict[str, Tensor] = {}
-    for name in sorted(set(places.values())):
+    for name in shards_of(index):
         content = read(file_of(index.parent / name))
         shard = content.get("state_dict", content)
         expected = {tensor for tensor, file in places.items() if file == name}
@@ -88,6 +88,15 @@ def read_shards(index: Path, read: Callable[[Path], Mapping[str, Any]]) -> dict[
             raise _other_tensors(index, name, expected ^ shard.keys())
         weights |= shard
     return {"state_dict": weights}
+
+
+def shards_of(index: Path) -> list[str]:
+    """Return the names of the files beside an index that hold its weights.
+
+    Raises:
+        UsageError: a damaged index.
+    """
+    return sorted(set(_places(index).values()))
 
 
 def _places(index: Path) -> dict[str, str]:

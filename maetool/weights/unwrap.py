@@ -59,9 +59,16 @@ _COUNTERS = {"n_averaged", "num_updates", "steps", "decay"}  # beside an average
 _EMBEDDINGS = {
     re.compile(r"(|.+\.)patch_embed\.proj\.weight"): ("backbone.encoder.", "backbone."),
     re.compile(r"(|.+\.)patch_embed\.projection\.weight"): ("backbone.",),
-    re.compile(r"(|.+\.)embeddings\.patch_embeddings\.projection\.weight"): ("vit.",),
+    re.compile(r"(|.+\.)embeddings\.patch_embeddings\.(?:projection\.)?weight"): ("vit.", "swin."),
+    re.compile(r"(|.+\.)conv_proj\.weight"): (),  # torchvision's
+    re.compile(r"(|.+\.)features\.0\.0\.weight"): (),
 }
 _OWN = re.compile(r"(.*?)\bencoder\.(.*)")  # an encoder under maetool's names, or a stem inside of one
+# What belongs to an encoder with a prefix although its names have none; those of any other part are left out.
+_BESIDE = {
+    *("head", "head_norm", "heads", "fc_norm", "classifier"),
+    *("layernorm", "norm", "mask_token", "cls_token", "pos_embed"),
+}
 _OTHER_PARTS = {"decoder", "predictor"}  # which may embed patches too
 _WRAPPERS = {"model", "net", "network", "student", "teacher", "ema", "ema_model"}
 _DEEPEST = 8
@@ -203,11 +210,16 @@ def _without_prefix(weights: Weights, source: Any) -> Weights:
     prefix = prefixes[0] if len(prefixes) == 1 else ""
     if not prefix:
         return weights
+    inside = [name for name in weights if name.startswith(prefix)]
+    outside = [name for name in weights if name not in inside]
+    kept = [name for name in outside if name.partition(".")[0] in _BESIDE]
     renamed: Weights = {}
-    for name, value in weights.items():
-        _add(renamed, name.removeprefix(prefix), value, source)
-    count = sum(name.startswith(prefix) for name in weights)
-    say(f"{source}: the prefix `{prefix}` was taken off {count} of {len(weights)} names.")
+    for name in (*inside, *kept):
+        _add(renamed, name.removeprefix(prefix), weights[name], source)
+    left = len(outside) - len(kept)
+    without = f"; {left} tensors of other parts, such as {next(n for n in outside if n not in kept)}," if left else ""
+    left_out = f"{without} were left out" if left else ""
+    say(f"{source}: the prefix `{prefix}` was taken off {len(inside)} of {len(weights)} names{left_out}.")
     return renamed
 
 

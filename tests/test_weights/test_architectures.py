@@ -166,12 +166,6 @@ def test_what_our_encoder_has_not_is_refused_by_name(tmp_path, options, name):
         maetool.load_encoder(path, num_heads=3)
 
 
-def test_relative_positions_are_refused_by_name(tmp_path):
-    beit = timm.create_model("beit_base_patch16_224", **TINY)
-    with pytest.raises(UsageError, match=r"\(encoder\.blocks\.0\.attn\.relative_position_bias_table"):
-        maetool.load_encoder(saved(tmp_path, beit.state_dict()), num_heads=3)
-
-
 @pytest.mark.parametrize("missing", ["norm.weight", "norm.bias", "cls_token", "blocks.1.norm2.bias", "pos_embed"])
 def test_no_tensor_may_be_missing_however_small(tmp_path, missing):
     state = {name: value for name, value in ours(tiny_model().encoder).items() if name != f"encoder.{missing}"}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import Tensor
 
@@ -10,8 +10,11 @@ from maetool.errors import UsageError
 from maetool.ops.pos_embed import grid_of_table
 from maetool.positions import grid_in_file
 
+from .beit import describe_beit, is_beit
+from .dinov2 import describe_dinov2, is_gated_dinov2
 from .dinov3 import describe_dinov3, is_dinov3
 from .plain import as_plain
+from .swin import describe_swin, is_swin
 
 # Attention heads by width: ViT-Ti, S, B, L (64 channels per head) and H (80); weights do not determine them.
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
@@ -20,9 +23,17 @@ _KNOWN = re.compile(
     r"|blocks\.\d+\.((norm1|norm2|attn\.qkv|attn\.proj|attn\.[qk]_norm|mlp\.fc1|mlp\.fc2)\.(weight|bias)"
     r"|ls[12]\.gamma|attn\.[qv]_bias))"
 )
-_HEAD = re.compile(r"encoder\.(head|fc_norm|head_dist|pooler)\..*")  # which no encoder has
+_HEAD = re.compile(r"encoder\.(head|fc_norm|head_dist|pooler|lm_head)\..*")  # which no encoder has
 _BLOCK = "encoder.blocks.0."
 _SHOWN = 3  # names in a message
+_CLIP = (16, 224, 224)  # frames, height and width in VideoMAE's training
+# Encoders other than a plain ViT: how their weights are recognised, and what they are.
+_FAMILIES = (
+    (is_dinov3, describe_dinov3),
+    (is_gated_dinov2, describe_dinov2),
+    (is_beit, describe_beit),
+    (is_swin, describe_swin),
+)
 
 
 def describe_encoder(
@@ -32,7 +43,9 @@ def describe_encoder(
     recorded: Sequence[int] | None = None,
     requested: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Return the config of the encoder that has these weights: a `VisionTransformer`, or of DINOv3 a `TimmEncoder`.
+    """Return the config of the encoder that has these weights.
+
+    It is a `VisionTransformer`, also VideoMAE's, a `SwinTransformer`, or a `TimmEncoder` of BEiT and DINOv3.
 
     Args:
         weights: weights under maetool's names.
@@ -50,21 +63,25 @@ def describe_encoder(
             f"{source} holds no encoder: none of its {len(weights)} tensors is called encoder.something, and it has "
             f"no known format; the first is {next(iter(weights))}. Pass a checkpoint of pretraining."
         )
-    if is_dinov3(weights):
-        asked = requested or recorded
-        return describe_dinov3(weights, source, tuple(asked) if asked else None)
-    weights = {name: value for name, value in as_plain(weights).items() if not _HEAD.fullmatch(name)}
+    weights = weights if is_dinov3(weights) else as_plain(weights)
+    weights = {name: value for name, value in weights.items() if not _HEAD.fullmatch(name)}
+    for recognises, describe in _FAMILIES:
+        if recognises(weights):
+            return describe(weights, source, requested or recorded, num_heads)
     kernel, table = (weights.get(f"encoder.{name}") for name in ("patch_embed.proj.weight", "pos_embed"))
     strange = [name for name in weights if name.startswith("encoder.") and not _KNOWN.fullmatch(name)]
-    if strange or kernel is None or kernel.ndim != 4:
+    is_video = kernel is not None and kernel.ndim == 5 and table is None and "encoder.cls_token" not in weights
+    if strange or kernel is None or not (kernel.ndim == 4 or is_video):
         raise _not_plain(source, strange or [next(name for name in weights if name.startswith("encoder."))])
-    if table is None:  # rotary positions have no weights, and come in several kinds
-        raise _not_plain(source, ["without encoder.pos_embed"])
     _check_block(weights, source)
     depth = _depth(weights, source)
     width, channels, *patch = kernel.shape
-    prefix = _prefix(weights)
-    grid = grid_in_file(table, prefix, recorded, requested) or _no_grid(table, prefix, source)
+    if is_video:
+        grid, positions = tuple(requested or recorded or _grid_of_clip(patch, source)), "flat"
+    elif table is None:  # rotary positions have no weights, and come in several kinds
+        raise _not_plain(source, ["without encoder.pos_embed"])
+    else:
+        grid, positions = _table_of(table, _prefix(weights), source, recorded, requested)
     return {
         "type": "VisionTransformer",
         "img_size": tuple(cells * pixels for cells, pixels in zip(grid, patch, strict=True)),
@@ -74,17 +91,22 @@ def describe_encoder(
         "depth": depth,
         "num_heads": num_heads or _heads_of_norms(weights, width) or _heads(width, source),
         "mlp_ratio": _mlp_ratio(weights, width),
-        "pos_embed": "learned" if grid_of_table(table, prefix) is None else "sincos",
+        "pos_embed": positions,
         "final_norm": "encoder.norm.weight" in weights,
         **_additions(weights, source),
     }
+
+
+def is_gated(weights: Mapping[str, Tensor]) -> bool:
+    """Return whether the hidden layers of weights under maetool's names are gated, as those of large DINOv3 are."""
+    return any(name.startswith((f"{_BLOCK}mlp.w1.", f"{_BLOCK}mlp.fc1_g.")) for name in weights)
 
 
 def _not_plain(source: str, names: Sequence[str]) -> UsageError:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return UsageError(
         f"{source} does not describe its encoder, which is not a plain ViT ({', '.join(names[:_SHOWN])}{more}): pass a "
-        "config of it, for example --config maetool::mae/vit-b_800e.py, or one with TimmEncoder and timm's name."
+        "config of it, for example --config maetool::mae/vit-b_800e.py, or its name in timm, --config timm:NAME."
     )
 
 
@@ -140,11 +162,24 @@ def _depth(weights: Mapping[str, Tensor], source: str) -> int:
     return depth
 
 
-def _no_grid(table: Tensor, prefix: int, source: str) -> NoReturn:
+def _table_of(
+    table: Tensor, prefix: int, source: str, recorded: Sequence[int] | None, requested: Sequence[int] | None
+) -> tuple[tuple[int, ...], str]:
+    """Return the grid of a table of positions, and its kind."""
+    grid = grid_in_file(table, prefix, recorded, requested)
+    if grid is not None:
+        return grid, "learned" if grid_of_table(table, prefix) is None else "sincos"
     raise UsageError(
         f"{source} has learned positions for {table.shape[1] - prefix} patches, which is no square, and does not "
         "record the grid: pass the img_size that it was trained with, or a config with it."
     )
+
+
+def _grid_of_clip(patch: Sequence[int], source: str) -> tuple[int, ...]:
+    """Return the grid of VideoMAE's clips, whose positions are fixed and in no file."""
+    if any(side % step for side, step in zip(_CLIP, patch, strict=True)):
+        raise UsageError(f"{source} does not record the size of its clips: pass img_size, (frames, height, width).")
+    return tuple(side // step for side, step in zip(_CLIP, patch, strict=True))
 
 
 def _heads(width: int, source: str) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .key_map import KeyMap
 from .positions import with_fixed
+from .swin import is_microsoft
 
 _DECODER = {
     "mask_token": "decoder.mask_token",
@@ -48,4 +49,4 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def is_published(state: Mapping[str, Tensor]) -> bool:
     """Return whether the names of `state` are the published ones, which are also timm's: the encoder has no prefix."""
-    return any(name.startswith(("patch_embed.proj.", "blocks.0.")) for name in state)
+    return any(name.startswith(("patch_embed.proj.", "blocks.0.")) for name in state) and not is_microsoft(state)

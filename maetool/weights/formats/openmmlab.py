@@ -61,9 +61,10 @@ def from_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     mmpretrain's fixed positions encode the row first, maetool's the column; its tables are kept unchanged.
     """
-    bare = {r"^(cls_token|mask_token|pos_embed|patch_embed\.|layers\.|ln1\.|ln2\.)": r"backbone.\1"}
+    bare = {r"^(cls_token|mask_token|pos_embed|patch_embed\.|rel_pos_bias\.|layers\.|ln1\.|ln2\.)": r"backbone.\1"}
     renamed = _MMPRETRAIN_NAMES.to_ours(with_aliases(state, bare | {r"^head\.layers\.head\.": "head.fc."}))
-    return with_aliases(renamed, {r"^backbone\.layers\.": "encoder.blocks."})  # such as layer scale
+    beside = {r"^backbone\.layers\.": "encoder.blocks.", r"^backbone\.rel_pos_bias\.": "encoder.rel_pos_bias."}
+    return with_aliases(renamed, beside)  # such as layer scale, and the relative positions of BEiT
 
 
 def to_mmpretrain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -135,8 +136,8 @@ def to_mmseg_mae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def is_mmseg_mae(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the names of `state` are those of mmsegmentation's `MAE` backbone."""
-    return _has(state, "layers.0.gamma_1")
+    """Return whether the names of `state` are those of mmsegmentation's `MAE` backbone, and not of BEiT."""
+    return _has(state, "layers.0.gamma_1") and not _has(state, "layers.0.attn.q_bias")
 
 
 def from_mmdet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

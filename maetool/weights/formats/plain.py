@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
+from . import beit
+from .dinov2 import is_gated_dinov2, with_timms_names
 from .dinov3 import from_dinov3, is_dinov3
 from .key_map import fuse_qkv, with_aliases
 
@@ -11,6 +13,8 @@ _ALIASES = {
     # facebookresearch/dinov2: registers, and blocks in chunks for FSDP, which are numbered through
     r"^encoder\.register_tokens$": "encoder.reg_token",
     r"^encoder\.blocks\.\d+\.(\d+)\.": r"encoder.blocks.\1.",
+    # DeiT's token for distillation, which enters as a register does: timm and facebookresearch/deit; transformers
+    r"^encoder\.(dist_token|distillation_token)$": "encoder.reg_token",
     # layer scale: BEiT and DeiT III in their own code; mmpretrain; transformers' BEiT and Dinov2
     r"^(encoder\.blocks\.\d+\.)(?:gamma|lambda)_([12])$": r"\1ls\2.gamma",
     r"^(encoder\.blocks\.\d+\.)gamma([12])\.weight$": r"\1ls\2.gamma",
@@ -30,9 +34,9 @@ def as_plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def in_names_of(own: Collection[str], weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return weights under the names of a model: as they are, or `as_plain` if the model knows more of those.
+    """Return weights under the names of a model: as they are, `as_plain`, or as timm's BEiT and EVA name them.
 
-    An encoder of timm may have the other project's names itself.
+    An encoder of timm may have the other project's names itself, so those are chosen of which the model knows most.
 
     Args:
         own: names of the model's state dict.
@@ -41,4 +45,6 @@ def in_names_of(own: Collection[str], weights: Mapping[str, Tensor]) -> Mapping[
     if is_dinov3(weights) and not any("rope_embed" in name for name in own):
         return from_dinov3(weights)
     plain = as_plain(weights)
-    return plain if sum(name in own for name in plain) > sum(name in own for name in weights) else weights
+    plain = with_timms_names(plain) if is_gated_dinov2(plain) else plain
+    namings: list[Mapping[str, Tensor]] = [weights, plain, beit.from_plain(plain)]
+    return max(namings, key=lambda naming: sum(name in own for name in naming))  # of equal ones the first

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from maetool.errors import UsageError
 
-from . import mae, openmmlab, timm, transformers
+from . import mae, openmmlab, swin, timm, torchvision, transformers, transformers_dinov3
 
 State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A way to name the weights of a ViT.
+    """A way to name the weights of an encoder.
 
     Attributes:
         about: the software that writes and reads it.
@@ -51,6 +51,12 @@ FORMATS = {
         transformers.to_transformers,
         transformers.is_transformers,
     ),
+    "torchvision": Format(
+        "torchvision's VisionTransformer",
+        torchvision.from_torchvision,
+        torchvision.to_torchvision,
+        torchvision.is_torchvision,
+    ),
     "mmpretrain": Format(
         "mmpretrain's MAE and ViT classifiers, ColorMAE",
         openmmlab.from_mmpretrain,
@@ -80,6 +86,42 @@ FORMATS = {
         "model",
     ),
 }
+# Those of other encoders than a plain ViT.
+FAMILIES = {
+    "transformers_dinov3": Format(
+        "Hugging Face DINOv3",
+        transformers_dinov3.from_transformers,
+        transformers_dinov3.to_transformers,
+        transformers_dinov3.is_transformers_dinov3,
+    ),
+    "transformers_swin": Format(
+        "Hugging Face Swin",
+        swin.from_transformers,
+        swin.to_transformers,
+        swin.is_transformers,
+    ),
+    "torchvision_swin": Format(
+        "torchvision's SwinTransformer",
+        swin.from_torchvision,
+        swin.to_torchvision,
+        swin.is_torchvision,
+    ),
+    "simmim": Format(
+        "microsoft/SimMIM and microsoft/Swin-Transformer: Swin",
+        swin.from_microsoft,
+        swin.to_microsoft,
+        swin.is_microsoft,
+        "model",
+    ),
+    "mmpretrain_swin": Format(
+        "mmpretrain's SwinTransformer and SimMIM",
+        swin.from_mmpretrain,
+        swin.to_mmpretrain,
+        swin.is_mmpretrain,
+        "state_dict",
+    ),
+}
+ALL_FORMATS = {**FORMATS, **FAMILIES}
 
 
 def recognise(state: State, source: str = "the checkpoint") -> str | None:
@@ -92,7 +134,7 @@ def recognise(state: State, source: str = "the checkpoint") -> str | None:
     Raises:
         UsageError: the names of two formats at once.
     """
-    names = [name for name, each in FORMATS.items() if each.recognise(state)]
+    names = [name for name, each in ALL_FORMATS.items() if each.recognise(state)]
     if len(names) > 1:
         raise UsageError(
             f"{source} holds names of {' and of '.join(names)}, so two models: pass a file with one of them alone."
@@ -111,7 +153,7 @@ def to_ours(state: State, source: str = "the checkpoint") -> dict[str, Tensor]:
         UsageError: the names of two formats at once.
     """
     name = recognise(state, source)
-    return dict(state) if name is None else FORMATS[name].to_ours(state)
+    return dict(state) if name is None else ALL_FORMATS[name].to_ours(state)
 
 
 def left_out(state: State, name: str) -> list[str]:
@@ -121,6 +163,6 @@ def left_out(state: State, name: str) -> list[str]:
         state: a state dict under maetool's names.
         name: name of the format.
     """
-    there = FORMATS[name]
+    there = ALL_FORMATS[name]
     back = there.to_ours(there.from_ours(state))
     return [key for key in state if key not in back]

@@ -1,4 +1,4 @@
-"""Renames Hugging Face's `ViTMAEForPreTraining`, `ViTForImageClassification`, Dinov2 and their bare encoders.
+"""Renames Hugging Face's ViTs: ViTMAE, ViT, MSN, DeiT, Dinov2, I-JEPA, BEiT, Data2Vec and VideoMAE, bare or not.
 
 The names are those of the files on the hub, which every version of transformers reads. Its norms have an epsilon of
 1e-12 by default, maetool's 1e-6: set `layer_norm_eps=1e-6` in transformers for equal numbers.
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from .key_map import KeyMap, fuse_qkv, split_qkv, with_aliases
 from .positions import with_fixed
+from .swin import is_transformers as is_swin
+from .transformers_dinov3 import is_transformers_dinov3 as is_dinov3
 
 _BLOCK = {
     "attention.attention.query.{p}": "attn.q.{p}",
@@ -39,7 +41,7 @@ _NAMES = KeyMap(
     }
 )
 _ALIASES = {
-    r"^(embeddings|encoder\.layer|layers|layernorm)\.": r"vit.\1.",  # bare encoders
+    r"^(embeddings|encoder\.layer|encoder\.relative_position_bias|layers|layernorm)\.": r"vit.\1.",  # bare encoders
     r"^vit\.layers\.": "vit.encoder.layer.",  # modules of transformers 5, whose files keep the names above
     r"^decoder\.decoder_encoder\.layer\.": "decoder.decoder_layers.",  # files that 5.23 wrote
     r"\.attention\.q_proj\.": ".attention.attention.query.",
@@ -50,6 +52,18 @@ _ALIASES = {
     r"^(vit\.encoder\.layer\.\d+\.)norm2\.": r"\1layernorm_after.",
     r"\.mlp\.fc1\.": ".intermediate.dense.",
     r"\.mlp\.fc2\.": ".output.dense.",
+    r"\.attention\.attention\.q_bias$": ".attention.attention.query.bias",  # VideoMAE
+    r"\.attention\.attention\.v_bias$": ".attention.attention.value.bias",
+    r"^pooler\.layernorm\.": "fc_norm.",  # BEiT, of the mean of the patches
+}
+# What other encoders have beside, or in place of, what a plain ViT has: the last names of tensors, as maetool has them.
+_BESIDE = {
+    r"^vit\.encoder\.layer\.": "encoder.blocks.",
+    r"^vit\.encoder\.relative_position_bias\.": "encoder.rel_pos_bias.",
+    r"\.attention\.attention\.relative_position_bias\.": ".attn.",
+    r"^(encoder\.blocks\.\d+)\.relative_position_bias\.": r"\1.attn.",  # modules of transformers 5
+    r"^(?:vit\.)?shared_position_bias\.": "encoder.rel_pos_bias.",
+    r"^vit\.embeddings\.": "encoder.",
 }
 
 
@@ -59,7 +73,7 @@ def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     What a plain ViT has not, such as layer scale, stays a tensor of the encoder, under its own last name.
     """
     renamed = fuse_qkv(_NAMES.to_ours(with_aliases(state, _ALIASES)))
-    return with_aliases(renamed, {r"^vit\.encoder\.layer\.": "encoder.blocks.", r"^vit\.embeddings\.": "encoder."})
+    return with_aliases(renamed, _BESIDE)
 
 
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -68,5 +82,6 @@ def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def is_transformers(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the names of `state` are those of a ViT of transformers, bare or not."""
-    return any(name.removeprefix("vit.").startswith("embeddings.patch_embeddings.") for name in state)
+    """Return whether the names of `state` are those of a ViT of transformers, bare or not, with a list of layers."""
+    embeds = any(name.removeprefix("vit.").startswith("embeddings.patch_embeddings.") for name in state)
+    return embeds and not is_swin(state) and not is_dinov3(state)
