@@ -101,6 +101,10 @@ FLOORS = {
         *{"_lazy", "config", "data", "data.datasets", "data.keys", "errors", "evaluation", "metadata", "pretrained"},
         *{"protocols", "registry", "visualization", "weights", "writing", "reading"},
     },
+    "auto": {
+        *{"cli", "config", "data.codecs", "data.datasets", "data.keys", "engine", "errors", "evaluation", "inspection"},
+        *{"pretrained", "registry", "weights", "writing"},
+    },
     "installation": {"_deprecated", "compat", "data.codecs", "plugins", "testing", "writing"},
 }
 TOP = {"__init__", "__main__", "commands"}

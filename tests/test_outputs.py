@@ -25,6 +25,7 @@ SMALL = ["model.encoder.depth=1", "model.encoder.embed_dim=32", "model.encoder.n
 SMALL += ["model.encoder.patch_size=8", "val_dataloader.dataset.num_samples=16"]
 # Command line with the place as OUT, and how it ends; None, a folder.
 COMMANDS = {
+    "auto": ("IMAGES --plan --out OUT", None),
     "browse_masks": (f"{PRETRAINED} --draws 64 --out OUT", ".png"),
     "check": ("IMAGES --workers 1 --page OUT", ".html"),
     "compare": (f"{PRETRAINED} --seeds 1 --out OUT", None),
@@ -48,7 +49,7 @@ COMMANDS = {
 READERS = {"doctor", "list_components", "list_configs", "print_config", "repeat_step"}
 LIMITS = {"dataset_stats": 10, "quick_eval": 10, "test": 16_000}  # bytes, for the size of what is written
 # What needs long, or files that are not here; their writing is that of the others.
-LONG = {"compare", "convert_tokenizer", "fit_centroids", "train"}
+LONG = {"auto", "compare", "convert_tokenizer", "fit_centroids", "train"}
 
 
 @pytest.fixture(scope="module")

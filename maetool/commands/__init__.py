@@ -14,7 +14,7 @@ from maetool.cli import RESUME_HINT, run
 from maetool.errors import UsageError
 
 GROUPS = {
-    "Training": ("train", "test", "compare", "plot_logs", "report", "repeat_step"),
+    "Training": ("auto", "train", "test", "compare", "plot_logs", "report", "repeat_step"),
     "Data": ("check", "dataset_stats", "prepare_dataset", "make_shapes"),
     "Trained models": (
         *("visualize_reconstruction", "quick_eval", "neighbours", "predict", "extract_features", "export_encoder"),

@@ -30,7 +30,7 @@ def offer(report: Report, findings: Sequence[Finding]) -> list[Command]:
         report.layout.task,
         report.data,
         options_for(report.pixels, flat=1.0),
-        _reading(report),
+        reading_of_data(report),
         truth,
         model,
         report.pixels.eight_bit and report.pixels.in_chans == 3,
@@ -64,8 +64,12 @@ def findings_of_offers(report: Report, commands: Sequence[Command]) -> list[Find
     return found
 
 
-def _reading(report: Report) -> dict[str, Any]:
-    """Return the arguments of a dataset that say how its images are read and held out."""
+def reading_of_data(report: Report) -> dict[str, Any]:
+    """Return the arguments of a dataset that say how its images are read and held out.
+
+    Args:
+        report: what was found.
+    """
     counts = report.pixels.remarks.counts
     reading: dict[str, Any] = {"exif": True} if counts["exif"] else {}
     reading |= {"eight_bit": True} if report.pixels.options.eight_bit else {}

@@ -1,0 +1,108 @@
+"""Where the images and labels of `maetool auto` are, and what the images are like."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maetool.config.user_data import places
+from maetool.data.datasets.labels import labels_of
+from maetool.errors import UsageError
+from maetool.inspection.findings import Finding
+from maetool.inspection.inspect import Effort, inspect_data
+from maetool.inspection.offers import reading_of_data
+from maetool.inspection.parts import without_log
+from maetool.inspection.report import Report
+from maetool.registry import DATASETS
+
+from .facts import Facts, facts_of
+
+_LOOKED_AT = 500  # images that are decoded
+_FEWEST = 40  # labelled images from which candidates are judged by labels
+LABELS = (40, 100, 200)  # numbers of labels to judge with, beside all
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images to train on, and those with labels.
+
+    Attributes:
+        place: dataset arguments of the images to train on.
+        facts: of these.
+        labelled, held_back: dataset arguments of the labelled images to fit on and to predict; None without labels.
+        numbers: how many labels the encoder is judged with; None is all.
+        findings: errors and warnings of `maetool check`.
+    """
+
+    place: dict[str, Any]
+    facts: Facts
+    labelled: dict[str, Any] | None
+    held_back: dict[str, Any] | None
+    numbers: list[int | None]
+    findings: list[Finding]
+
+    @property
+    def judging(self) -> dict[str, Any] | None:
+        """The labelled images that candidates are judged by; None if there are too few, or none."""
+        return self.labelled if self.facts.labelled >= _FEWEST else None
+
+
+def look(folder: str, labels: str | None, task: str, workers: int) -> Data:
+    """Return what is there.
+
+    Args:
+        folder: what `--data` of `maetool train` takes.
+        labels: table or folder of labelled images; None takes those of `folder`, if there are any.
+        task: what the encoder is for.
+        workers: threads that read.
+
+    Raises:
+        UsageError: no images, or labels that cannot be read.
+    """
+    report = inspect_data(folder, None, Effort(_LOOKED_AT, workers))
+    truth = inspect_data(_there(labels), None, Effort(_LOOKED_AT, workers)) if labels else report
+    with without_log():
+        labelled, held_back = _labelled(truth, task)
+        if labels and not labelled:
+            raise UsageError(f"--labels is {labels}, which has no classes or numbers for `--task {task}`.")
+        place = labelled if labelled and not labels else places(folder, False)[0] | reading_of_data(report)
+        number, classes, smallest = _count(labelled) if labelled else (0, 0, 2)
+        facts = facts_of(report, place, number, classes)
+    if smallest < 2:
+        raise UsageError("A class has fewer than two labelled images to train on: add some, or remove it.")
+    numbers = [each for each in LABELS if max(2, classes) <= each < number]
+    worth_saying = [finding for finding in report.findings if finding.severity in ("error", "warning")]
+    return Data(place, facts, labelled, held_back, [*numbers, None], worth_saying)
+
+
+def _there(labels: str) -> str:
+    """Return the value of --labels.
+
+    Raises:
+        UsageError: it does not exist.
+    """
+    if not Path(labels).exists():
+        raise UsageError(f"--labels is {labels}, which does not exist: name a table or a folder of class folders.")
+    return labels
+
+
+def _labelled(report: Report, task: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the places of labelled images to fit on and to predict; None without labels, or for dense tasks."""
+    if task not in ("classify", "retrieve") or report.layout.task not in ("classification", "regression"):
+        return None, None
+    fit, predict = places(report.data, True)
+    reading = reading_of_data(report)
+    return fit | reading, predict | reading
+
+
+def _count(place: dict[str, Any]) -> tuple[int, int, int]:
+    """Return the numbers of labelled images and of classes, and how many the smallest class has."""
+    dataset = DATASETS.build({**place, "in_chans": 3, "pipeline": [], "max_broken": 1.0})
+    if getattr(dataset, "targets", None):
+        return len(dataset), 0, len(dataset)
+    labels = labels_of(dataset)
+    values = labels.values.numpy()
+    if values.ndim == 2:
+        return len(values), len(labels.classes), 2
+    return len(values), len(labels.classes), int(np.bincount(values, minlength=len(labels.classes)).min())

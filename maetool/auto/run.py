@@ -1,0 +1,214 @@
+"""From a folder of images to a trained encoder and what it is worth, within a number of minutes."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maetool.cli import STARTED, StoppedError
+from maetool.config.load import load_for
+from maetool.engine.launch import build_runner
+from maetool.engine.run_lock import only_run_in
+from maetool.errors import UsageError
+from maetool.weights.work_dir import checkpoints_in
+from maetool.writing import check_folder, write_text
+
+from .data import Data, look
+from .facts import Facts
+from .halving import halve, rounds_of
+from .judge import Judge, Verdict
+from .plan import Plan
+from .rules import Machine, candidates, first_plan, longest, schedule
+from .short import quiet, train_short
+from .worth import next_commands, worth_of
+
+_TRYING, _JUDGING = 0.25, 0.1  # shares of the minutes
+_TIMED = 25  # steps whose time is taken
+_LATE = 1.2  # times the planned time, after which a training ends with what there is
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        folder: the images.
+        labels: labelled images of their own, or None.
+        task: "classify", "retrieve", "segment" or "detect".
+        minutes: for everything.
+        out: folder of the plan and of the training.
+        workers: threads that look at the images.
+    """
+
+    folder: str
+    labels: str | None
+    task: str
+    minutes: float
+    out: Path
+    workers: int = 1
+
+
+class Auto:
+    """Looks, plans, tries, trains and judges.
+
+    Args:
+        request: what is asked for.
+        tell: called with each line for the user.
+
+    Raises:
+        UsageError: images, labels or a folder that cannot be used.
+    """
+
+    def __init__(self, request: Request, tell: Any = print) -> None:
+        self.request, self.tell = request, tell
+        self.out = check_folder(request.out, "--out")
+        self.plan_path, self.run_dir = self.out / "plan.py", self.out / "run"
+        self._began = time.monotonic()
+
+    def run(self, resume: bool, only_plan: bool) -> None:
+        """Do all that is left to do.
+
+        Args:
+            resume: go on with what an earlier call left in the folder.
+            only_plan: stop when the plan is written.
+        """
+        with only_run_in(str(self.out)):
+            self._check_folder(resume)
+            data = look(self.request.folder, self.request.labels, self.request.task, self.request.workers)
+            self._say_facts(data)
+            if not (resume and self.plan_path.is_file()):
+                self._write_plan(data, only_plan)
+            if only_plan:
+                self.tell(f"\nWrote {self.plan_path}. Train it: maetool train {self.plan_path}")
+                return
+            checkpoint = self._train()
+            self.tell("\n" + worth_of(checkpoint, data))
+            request = self.request
+            commands = next_commands(checkpoint, request.folder, request.labels, request.task, bool(data.labelled))
+            self.tell(f"\nNext:\n{commands}")
+
+    def _check_folder(self, resume: bool) -> None:
+        """Keep two requests from sharing a folder.
+
+        Raises:
+            UsageError: the folder holds something else.
+        """
+        path, request = self.out / "request.json", self.request
+        asked = {"folder": str(Path(request.folder).absolute()), "labels": request.labels, "task": request.task}
+        if path.is_file():
+            if json.loads(path.read_text()) != asked:
+                raise UsageError(
+                    f"{self.out} holds a plan for other images, labels or another task: choose another --out."
+                )
+            if not resume:
+                raise UsageError(f"{self.out} holds an earlier plan: go on with --resume, or choose another --out.")
+        write_text(path, json.dumps(asked) + "\n")
+
+    def _say_facts(self, data: Data) -> None:
+        facts = data.facts
+        self.tell(
+            f"{facts.images:,} images to train on, shorter side {facts.side} pixels in the median, {facts.in_chans} "
+            f"channel(s); {100 * facts.flat:.0f} % of their patches without variation, {100 * facts.redundancy:.0f} "
+            "% of a patch explained by its neighbours."
+        )
+        for finding in data.findings:
+            self.tell(f"{finding.severity}: {finding.sentence}")
+        if data.labelled:
+            held = "Images held back for the end decide nothing."
+            enough = "" if data.judging else " That is too few to choose by, so candidates are judged without labels."
+            self.tell(f"{facts.labelled:,} labelled images to fit on. {held}{enough}")
+
+    def _write_plan(self, data: Data, only_plan: bool) -> None:
+        """Try candidates if there is time, time a step, and write the plan."""
+        request, facts = self.request, data.facts
+        machine = Machine(torch.cuda.is_available() or torch.backends.mps.is_available(), request.minutes)
+        title = f"Plan for {facts.images:,} images of {Path(request.folder).name}, to {request.task}."
+        plan = first_plan(facts, machine, request.task, _absolute(data.place), title)
+        seconds = self._time(plan, facts)
+        tried = candidates(plan, facts)
+        trying = 0 if only_plan else int(60 * request.minutes * _TRYING / seconds)
+        if rounds_of(len(tried), trying):
+            plan = self._try(tried, trying, data)
+            seconds = self._time(plan, facts)
+        else:
+            why = "a plan alone tries none" if only_plan else "there is no time to try them"
+            self.tell(f"Candidates were not compared: {why}; the plan follows the rules.")
+        left = 60 * request.minutes * (1 - _JUDGING) - (0 if only_plan else self._spent())
+        batch = plan.value("train_dataloader.batch_size")
+        steps = max(_TIMED, min(int(left / seconds), longest(facts, batch)))
+        plan.changed(*schedule(steps, facts, seconds, batch)).write(self.plan_path)
+        self.tell(f"Wrote {self.plan_path}: {steps:,} steps of {seconds * 1000:.0f} ms.")
+
+    def _time(self, plan: Plan, facts: Facts) -> float:
+        return train_short(plan, facts, _TIMED, self.out / "timing")[2]
+
+    def _try(self, tried: dict[str, Plan], steps: int, data: Data) -> Plan:
+        judge = Judge(data.place, data.judging)
+
+        def train(plan: Plan, steps: int, folder: Path) -> Verdict:
+            model, loss, _ = train_short(plan, data.facts, steps, folder)
+            with quiet():
+                return judge(model, loss)
+
+        how = "a half of the labelled training images" if data.judging else "crops found again, without labels"
+        self.tell(f"Trying {len(tried)} candidates, judged by {how}:")
+        best, _ = halve(tried, steps, train, self.out / "candidates", self.tell)
+        self.tell(f"Best: {best}.")
+        return tried[best]
+
+    def _spent(self) -> float:
+        return time.monotonic() - self._began
+
+    def _train(self) -> Path:
+        """Train the plan, or the rest of it, and return its last checkpoint.
+
+        Raises:
+            StoppedError: a scheduler asked to stop; the same command with --resume goes on.
+            UsageError: it was stopped before the first checkpoint.
+        """
+        flags: dict[str, Any] = {"work_dir": str(self.run_dir), "resume": bool(checkpoints_in(self.run_dir)) or None}
+        cfg, _ = load_for(self.plan_path, flags=flags)
+        left = max(60.0, 60 * self.request.minutes * (1 - _JUDGING) - self._spent()) * _LATE
+        cfg.train_cfg.max_hours = (time.monotonic() - STARTED + left) / 3600
+        runner = build_runner(cfg)
+        with stops_on_ctrl_c() as pressed:
+            runner.train()
+        if runner.stopped and "budget" not in runner.stopped and not pressed:
+            raise StoppedError(runner.stopped, runner.saved_on_stop)
+        found = checkpoints_in(self.run_dir)
+        if not found:
+            raise UsageError(f"The training was stopped before anything was saved in {self.run_dir}: start it again.")
+        if runner.stopped:
+            self.tell(f"\nThe training ended early, after {runner.iter:,} steps; judged is what there is.")
+        return found[0]
+
+
+@contextmanager
+def stops_on_ctrl_c() -> Iterator[list[bool]]:
+    """Let Ctrl-C end a training after its step, with a checkpoint; yield a list that is not empty if it was pressed."""
+    pressed: list[bool] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: Any) -> None:
+        if pressed or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # again, or nobody listens yet
+            raise KeyboardInterrupt
+        pressed.append(True)
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _absolute(place: dict[str, Any]) -> dict[str, Any]:
+    """Return a place whose paths do not depend on the current folder."""
+    paths = {"root", "csv_file"} & place.keys()
+    return {**place, **{name: str(Path(place[name]).absolute()) for name in paths if "://" not in str(place[name])}}

@@ -1,0 +1,97 @@
+"""`maetool auto` from a folder to a judgement, with trainings of a few steps."""
+
+import re
+import signal
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maetool.auto import rules, short
+from maetool.auto import run as running
+from maetool.commands import auto
+from maetool.errors import UsageError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """60 images of 8 x 8 pixels of two classes, and 20 of them held back."""
+    rng = np.random.default_rng(0)
+    for part, number in (("train", 60), ("val", 20)):
+        for index in range(number):
+            image = rng.integers(0, 120, (8, 8), dtype=np.uint8)
+            image[: 4 if index % 2 else 8, : 8 if index % 2 else 4] += 100
+            path = tmp_path / "data" / part / "ab"[index % 2] / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Run the command in this process with short trainings, and return what it printed."""
+    monkeypatch.setattr(running, "_TIMED", 7)
+    monkeypatch.setattr(rules, "_STEPS", 12)
+    monkeypatch.setattr(rules, "_PASSES", 0)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["auto", *map(str, arguments), "--out", str(tmp_path / "out")])
+        auto.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_folder_is_planned_trained_and_judged_and_goes_on_where_it_stopped(command, folder, tmp_path, monkeypatch):
+    planned = command(folder, "--minutes", "0.05", "--plan")
+    assert "60 labelled images to fit on" in planned
+    assert not (tmp_path / "out/run").exists()
+    with pytest.raises(UsageError, match="go on with --resume"):
+        command(folder, "--minutes", "0.05")
+    with pytest.raises(UsageError, match="holds a plan for other images"):
+        command(folder / "train", "--minutes", "0.05", "--resume")
+    judged = command(folder, "--minutes", "0.05", "--resume")
+    assert re.search(r"With all labels: .* than the untrained encoder", judged)
+    assert "With 40 labels:" in judged
+    assert "maetool quick_eval" in judged
+    assert (tmp_path / "out/run/epoch_12.pth").is_file()
+    monkeypatch.setattr(short, "build_runner", None)  # nothing is tried or timed again
+    monkeypatch.setattr(running, "worth_of", lambda checkpoint, data: f"judged {checkpoint.name}")
+    assert "judged epoch_12.pth" in command(folder, "--resume")
+
+
+def test_candidates_are_judged_without_images_held_back(command, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "rounds_of", lambda candidates, steps: [(2, 8)])
+    monkeypatch.setattr("maetool.auto.halving._LEAST", 1)
+    monkeypatch.setattr(running.Auto, "_time", lambda self, plan, facts: 0.5)
+    seen = []
+    build = running.Judge._by_labels
+    monkeypatch.setattr(
+        running.Judge, "_by_labels", lambda self, model: seen.append(self.labelled) or build(self, model)
+    )
+    monkeypatch.setattr(running.Auto, "_train", lambda self: pytest.skip("the rest is tested above"))
+    with pytest.raises(pytest.skip.Exception):
+        command(folder, "--minutes", "2")
+    assert {place["root"] for place in seen} == {str(folder / "train")}
+    assert len((tmp_path / "out/candidates/trials.jsonl").read_text().splitlines()) == len(seen) > 2
+
+
+def test_ctrl_c_asks_a_training_to_stop_and_a_second_one_ends_the_command():
+    stopped = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    try:
+        with running.stops_on_ctrl_c() as pressed:
+            signal.raise_signal(signal.SIGINT)
+            assert (stopped, pressed) == ([signal.SIGTERM], [True])
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_minutes_and_labels_that_make_no_sense_are_refused(command, folder):
+    with pytest.raises(UsageError, match="--minutes is 0"):
+        command(folder, "--minutes", "0")
+    with pytest.raises(UsageError, match=r"--labels is nothing\.csv, which does not exist"):
+        command(folder, "--labels", "nothing.csv")
