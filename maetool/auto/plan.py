@@ -96,4 +96,5 @@ def _text(value: Any) -> str:
         return "{" + ", ".join(f"{key!r}: {_text(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_text, value)) + "]"
-    return repr(value)
+    text = repr(value)
+    return f'"{text[1:-1]}"' if isinstance(value, str) and text[0] == "'" and '"' not in text else text
