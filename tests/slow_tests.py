@@ -49,6 +49,7 @@ TESTS = {
     "test_engine/test_encoder.py": {
         *("test_onnx_of_convolutions_and_another_batch", "test_onnx_of_a_rectangle_and_another_batch"),
     },
+    "test_evaluation/test_predict_files.py": {"test_two_processes_of_torchrun_write_what_one_does"},
     "test_evaluation/test_evaluators.py": {
         *("test_every_image_counts_once_in_two_processes", "test_cadence_and_a_resume_that_keeps_it"),
     },

@@ -20,10 +20,14 @@ from .values import check_training
 _PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
 
 
-def prepare_config(cfg: Config) -> str:
+def prepare_config(cfg: Config, processes: int | None = None) -> str:
     """Check and complete `cfg` in place, and return the sentence on its learning rate.
 
     A prepared config stays as it is.
+
+    Args:
+        cfg: the config.
+        processes: that train; None, as many as its launcher starts.
 
     Raises:
         UsageError: any mistake in the config.
@@ -34,7 +38,7 @@ def prepare_config(cfg: Config) -> str:
     list_hooks(cfg)
     move_earlier_keys(cfg)
     check_config(cfg)
-    rate = complete_config(cfg, number_of_processes(cfg.get("launcher", "none")))
+    rate = complete_config(cfg, processes or number_of_processes(cfg.get("launcher", "none")))
     if not cfg.get("val_dataloader"):
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     return rate

@@ -26,7 +26,7 @@ def load_model(cfg: Config, checkpoint: str) -> ModelLike:
     Raises:
         UsageError: a checkpoint that cannot be read or is of another architecture.
     """
-    prepare_config(cfg)
+    prepare_config(cfg, processes=1)  # nothing is trained, however many processes predict
     model: ModelLike = MODELS.build(cfg.model)
     state = read_checkpoint(checkpoint)
     check_as_trained(model, state.get("meta"), checkpoint)

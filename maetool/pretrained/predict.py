@@ -1,7 +1,7 @@
 """Predictions of a trained model for image files: a picture of each, and a JSON record."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,27 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine import Config
-from torch import Tensor
 
 from maetool.annotations import fits
 from maetool.config.facts import task_of
-from maetool.data.codecs.image_size import MAX_PIXELS, chosen_limit
+from maetool.data.codecs.image_size import chosen_limit
 from maetool.data.sources.file_index import index_files
 from maetool.data.transforms.build import build_transform
-from maetool.data.transforms.sample import as_sample, moved_with, plain
 from maetool.errors import UsageError
-from maetool.evaluation.confusion import predict_classes
 from maetool.protocols import ModelLike
-from maetool.registry import MODELS, TRANSFORMS, find_part
-from maetool.visualization.overlays import overlay, palette_of, picture_of, with_legend
+from maetool.registry import MODELS, find_part
+from maetool.visualization.overlays import palette_of
 from maetool.weights.read import read_checkpoint
 
 from .facts import names_of_classes, names_of_targets
 from .model import load_model, picture_shape_of
-from .predict_objects import described_objects
+from .predictors import PREDICTORS, Predictor, Trained
 from .reading import read_for, reading_for
-
-_TOP = 5  # classes of an image that are reported
 
 
 @dataclass(frozen=True)
@@ -55,29 +50,6 @@ class Prediction:
             stacklevel=2,
         )
         return self.record
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A model with its classes and transforms.
-
-    Attributes:
-        model: the model in evaluation mode.
-        classes: names of its classes, or of the numbers that it predicts.
-        transforms: the transforms of its validation data.
-        palette: colours of the classes, uint8 (K, 3).
-        threshold: lowest score of an object that is reported, 0 to 1.
-        max_pixels: largest number of pixels of an image, see `maetool.data.codecs.images.decode_image`.
-        reading: how files are read, `exif`, `eight_bit` and `nodata` of `maetool.data.ImageFolderDataset`.
-    """
-
-    model: ModelLike
-    classes: Sequence[str]
-    transforms: Sequence[Callable[[Any], Any]]
-    palette: np.ndarray
-    threshold: float = 0.5
-    max_pixels: int = MAX_PIXELS
-    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_trained(cfg: Config, checkpoint: str) -> Trained:
@@ -133,7 +105,6 @@ def _palette(meta: Any, classes: int) -> np.ndarray:
     return np.array(colors, np.uint8)
 
 
-@torch.no_grad()
 def predict(trained: Trained, path: str | Path) -> Prediction:
     """Predict an image file.
 
@@ -146,7 +117,12 @@ def predict(trained: Trained, path: str | Path) -> Prediction:
     """
     if Path(path).is_dir():
         raise UsageError(f"{path} is a folder: pass the image files in it, such as {Path(path) / '*.jpg'}.")
-    return predictor_of(type(trained.model))(trained, Path(path))
+    predictor = predictor_of(type(trained.model))
+    image = read_for(trained.model, path, trained.max_pixels, trained.reading)
+    with torch.no_grad():
+        (output,) = predictor.run(trained, [predictor.prepare(trained, image)])
+    record = {"image": str(path), **predictor.record(trained, output)}
+    return Prediction(predictor.draw(trained, image, output), record, predictor.maps(output))
 
 
 def images_at(places: Sequence[str]) -> Iterator[str]:
@@ -178,78 +154,6 @@ def table_of(records: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         return []
     rows = [[each["image"], each["classes"][0]["class"], each["classes"][0]["probability"]] for each in records]
     return [["path", "class", "probability"], *rows]
-
-
-def _read(trained: Trained, path: Path) -> Tensor:
-    return read_for(trained.model, path, trained.max_pixels, trained.reading)
-
-
-def _outputs(trained: Trained, image: Tensor) -> Tensor:
-    """Return the model's outputs (K,) for an image (C, H, W)."""
-    model = trained.model
-    resize = {"type": "ResizeCenterCrop", "size": picture_shape_of(model)[1:]}
-    for transform in trained.transforms or [TRANSFORMS.build(resize)]:
-        image = transform(image)
-    return model(model.data_preprocessor({"inputs": image[None]})["images"], mode="predict")[0]
-
-
-def _measure(trained: Trained, path: Path) -> Prediction:
-    image = _read(trained, path)
-    values = dict(zip(trained.classes, _outputs(trained, image).tolist(), strict=True))
-    lines = [f"{name} {value:.4g}" for name, value in values.items()]
-    colours = np.zeros((len(lines), 3), np.uint8)
-    picture = with_legend(picture_of(image, image.shape[1:]), lines, colours)
-    return Prediction(picture, {"image": str(path), "numbers": {name: float(f"{v:.6g}") for name, v in values.items()}})
-
-
-def _classify(trained: Trained, path: Path) -> Prediction:
-    image, model = _read(trained, path), trained.model
-    logits = _outputs(trained, image)
-    scores = logits.sigmoid() if getattr(model, "multi_label", False) else logits.softmax(dim=0)
-    best = scores.topk(min(_TOP, len(scores)))
-    rows = [
-        {"class": trained.classes[number], "probability": round(score, 4)}
-        for score, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ]
-    lines = [f"{row['class']} {row['probability']:.1%}" for row in rows]
-    picture = with_legend(picture_of(image, image.shape[1:]), lines, trained.palette[best.indices.cpu().numpy()])
-    return Prediction(picture, {"image": str(path), "classes": rows})
-
-
-def _segment(trained: Trained, path: Path) -> Prediction:
-    image = _read(trained, path)
-    size = tuple(image.shape[1:])
-    sample = as_sample({"inputs": image, "semantic": torch.zeros(size, dtype=torch.int64)})
-    for transform in trained.transforms:
-        sample = moved_with(transform, sample)
-    semantic = predict_classes(trained.model, {"inputs": plain(sample["inputs"])[None]}, size)[0].numpy()
-    counts = np.bincount(semantic.ravel(), minlength=len(trained.classes))
-    present = np.flatnonzero(counts)[np.argsort(-counts[counts > 0], kind="stable")]  # largest first
-    rows = [
-        {"class": trained.classes[number], "number": int(number), "share": round(counts[number] / semantic.size, 4)}
-        for number in present
-    ]
-    lines = [f"{row['class']} {row['share']:.1%}" for row in rows]
-    drawn = overlay(picture_of(image, size), semantic, trained.palette)
-    record = {"image": str(path), "height": size[0], "width": size[1], "classes": rows}
-    return Prediction(
-        with_legend(drawn, lines, trained.palette[present]), record, {"classes": semantic.astype(np.uint8)}
-    )
-
-
-def _find(trained: Trained, path: Path) -> Prediction:
-    image = _read(trained, path)
-    return Prediction(*described_objects(trained.model, image, path, trained.classes, trained.threshold))
-
-
-Predictor = Callable[[Trained, Path], Prediction]
-# Predictors by the `task` of a model.
-PREDICTORS: dict[str, Predictor] = {
-    "classification": _classify,
-    "regression": _measure,
-    "segmentation": _segment,
-    "detection": _find,
-}
 
 
 def predictor_of(model: type) -> Predictor:

@@ -1,6 +1,6 @@
 """Object detections for image files: predicted, drawn and recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,40 @@ from maetool.visualization.reconstruction import displayable
 from .model import picture_shape_of
 from .reading import read_for
 
+Found = tuple[dict[str, Tensor], tuple[int, int]]  # the objects of an image, and its height and width
+
+
+def fitted(image: Tensor, size: Sequence[int]) -> dict[str, Any]:
+    """Return a detector's inputs for an image (C, H, W): resized to fit into `size` (h, w), as in evaluation.
+
+    Args:
+        image: (C, H, W).
+        size: the model's image size.
+    """
+    original = (image.shape[1], image.shape[2])
+    nothing = Objects(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), None)
+    sample = FitObjects(size)({"inputs": image, **entries_of(nothing, original)})
+    return {"inputs": plain(sample["inputs"]), "content": sample["content"], "original_size": original}
+
+
+def objects_in(model: ModelLike, batch: Sequence[Mapping[str, Any]]) -> list[Found]:
+    """Return a detector's objects in images that `fitted` prepared, in pixels of the originals, on the CPU.
+
+    Args:
+        model: a detector in evaluation mode. With masks it sees one image at a time: those of several need much memory.
+        batch: the images, their inputs of one shape.
+    """
+    number = 1 if getattr(model, "with_masks", False) else len(batch)
+    found: list[Found] = []
+    for start in range(0, len(batch), number):
+        part = batch[start : start + number]
+        inputs = {"inputs": torch.stack([each["inputs"] for each in part])}
+        inputs |= {name: torch.tensor([each[name] for each in part]) for name in ("content", "original_size")}
+        objects = model(**model.data_preprocessor(inputs), mode="predict")
+        sizes = [each["original_size"] for each in part]
+        found += [({name: v.cpu() for name, v in one.items()}, size) for one, size in zip(objects, sizes, strict=True)]
+    return found
+
 
 @torch.no_grad()
 def find_objects(model: ModelLike, image: Tensor) -> dict[str, Tensor]:
@@ -31,16 +65,7 @@ def find_objects(model: ModelLike, image: Tensor) -> dict[str, Tensor]:
     Returns:
         `boxes` (N, 4), `labels` (N,), `scores` (N,), highest first, and with masks `masks`, bool (N, H, W).
     """
-    size = (image.shape[1], image.shape[2])
-    nothing = Objects(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), None)
-    fitted = FitObjects(picture_shape_of(model)[1:])({"inputs": image, **entries_of(nothing, size)})
-    batch = {
-        "inputs": plain(fitted["inputs"])[None],
-        "content": torch.tensor([fitted["content"]]),
-        "original_size": torch.tensor([size]),
-    }
-    (objects,) = model(**model.data_preprocessor(batch), mode="predict")
-    return {name: value.cpu() for name, value in objects.items()}
+    return objects_in(model, [fitted(image, picture_shape_of(model)[1:])])[0][0]
 
 
 def predict_objects(
@@ -67,19 +92,18 @@ def predict_objects(
     Raises:
         UsageError: the image cannot be read, a threshold outside 0 to 1, or the wrong number of classes.
     """
-    return described_objects(model, read_for(model, path, max_pixels), path, classes, threshold)
+    image = read_for(model, path, max_pixels)
+    found = sure(model, (find_objects(model, image), (image.shape[1], image.shape[2])), classes, threshold)
+    return draw_found(image, found, classes), {"image": str(path), **record_of(found, classes)}
 
 
-def described_objects(
-    model: ModelLike, image: Tensor, path: str | Path, classes: Sequence[str], threshold: float
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Do as `predict_objects` with an image (C, H, W) that was read from `path`.
+def sure(model: ModelLike, found: Found, classes: Sequence[str], threshold: float) -> Found:
+    """Return the objects whose scores reach a threshold.
 
     Args:
         model: a detector.
-        image: (C, H, W), as stored.
-        path: of the image.
-        classes: names.
+        found: all objects of an image, and its size.
+        classes: names of the labels.
         threshold: score from which a detection counts, 0 to 1.
 
     Raises:
@@ -91,17 +115,32 @@ def described_objects(
         raise UsageError(
             f"There are names for {len(classes)} classes, but the model has {model.num_classes}: pass a name for each."
         )
-    objects = find_objects(model, image)
-    sure = objects["scores"] >= threshold
-    objects = {name: value[sure] for name, value in objects.items()}
+    objects, size = found
+    chosen = objects["scores"] >= threshold
+    return {name: value[chosen] for name, value in objects.items()}, size
+
+
+def draw_found(image: Tensor, found: Found, classes: Sequence[str]) -> np.ndarray:
+    """Return an image with objects in it, uint8 RGB (rows, columns, 3).
+
+    Args:
+        image: (C, H, W), as stored.
+        found: the objects.
+        classes: names of the labels.
+    """
     shown = displayable(image[None].float(), image[None])[0].permute(2, 0, 1)
-    record = {
-        "image": str(path),
-        "height": image.shape[1],
-        "width": image.shape[2],
-        "objects": _records(objects, classes),
-    }
-    return draw_objects(shown, objects, classes), record
+    return draw_objects(shown, found[0], classes)
+
+
+def record_of(found: Found, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the height and width of an image and the objects in it, JSON-serialisable; see `predict_objects`.
+
+    Args:
+        found: the objects, and the size of the image.
+        classes: names of the labels.
+    """
+    objects, (height, width) = found
+    return {"height": height, "width": width, "objects": _records(objects, classes)}
 
 
 def _records(detected: dict[str, Tensor], classes: Sequence[str]) -> list[dict[str, Any]]:

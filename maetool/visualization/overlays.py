@@ -10,6 +10,7 @@ from .pictures import caption_font
 from .reconstruction import displayable
 
 _GAP, _LINE = 6, 20
+_BAR = (160, 200, 240)  # on which black letters can be read
 
 
 def palette_of(num_classes: int) -> np.ndarray:
@@ -69,6 +70,31 @@ def with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Seq
         top = picture.shape[0] + _GAP + number * _LINE
         draw.rectangle([_GAP, top, _GAP + 12, top + 12], fill=tuple(int(v) for v in colour), outline="black")
         draw.text((_GAP + _LINE, top - 1), name, fill="black", font=font)
+    return np.asarray(canvas)
+
+
+def with_bars(picture: np.ndarray, names: Sequence[str], shares: Sequence[float] = ()) -> np.ndarray:
+    """Add names below a picture, a line for each, and under each name a bar as long as its share.
+
+    Args:
+        picture: uint8 (height, width, 3).
+        names: one for each line.
+        shares: of each, 0 to 1: of a bar as wide as the picture; without any, there are only names.
+
+    Returns:
+        uint8 (height, width, 3), wider than the picture where a name is.
+    """
+    font = caption_font(12)
+    width = max([picture.shape[1], *(int(font.getlength(name)) + 3 * _GAP for name in names)])
+    canvas = Image.new("RGB", (width, picture.shape[0] + _GAP + _LINE * len(names)), "white")
+    canvas.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for number, name in enumerate(names):
+        top = picture.shape[0] + _GAP + number * _LINE
+        if shares:
+            end = _GAP + round(shares[number] * (width - 2 * _GAP))
+            draw.rectangle([_GAP, top, end, top + _LINE - 4], fill=_BAR)
+        draw.text((_GAP + 3, top), name, fill="black", font=font)
     return np.asarray(canvas)
 
 
