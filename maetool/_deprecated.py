@@ -34,7 +34,7 @@ _MODULES = {
     "engine.blocks": "parallel.compiling parallel.blocks",
     "engine.sharding": "parallel.sharding parallel.optimizer_state",
     "engine.encoder": "pretrained.encoder",
-    "engine.frozen": "pretrained.frozen",
+    "engine.frozen": "pretrained.frozen pretrained.beside",
     "engine.initial": "pretrained.initial",
     "engine.export": "pretrained.export",
     "engine.convert": "pretrained.convert",

@@ -288,7 +288,12 @@ class MaetoolRunner(BuildingRunner):
         save(self, Path(out_dir) / filename, {**done, **(meta or {})}, save_optimizer and save_param_scheduler)
 
     def begin_saving(self, name: str, meta: dict[str, Any]) -> None:
-        """Begin to write a checkpoint while training goes on; see `maetool.engine.saving.begin`."""
+        """Begin to write a checkpoint while training goes on; see `maetool.engine.saving.begin`.
+
+        Args:
+            name: of the file in the work folder.
+            meta: what MMEngine's runner stores beside the weights.
+        """
         begin(self, Path(self.work_dir) / name, meta)
 
     def finish_saving(self) -> Path | None:
