@@ -93,9 +93,16 @@ class EncodedImage:
         Raises:
             UnreadableImage: see `pixels`.
         """
+        return resize(self.part(box, size), size, by_pillow=self.backend == "pillow")  # (C, h, w)
+
+    def part(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
+        """Return what `crop` resizes: the box as it is decoded, perhaps reduced, (C, rows, columns).
+
+        Args:
+            box, size: as in `crop`.
+        """
         reduction, (top, left, bottom, right) = self._reduced(box, size)
-        part = self._down_to(bottom, reduction)[:, top:bottom, left:right]
-        return resize(part, size, by_pillow=self.backend == "pillow")  # (C, h, w)
+        return self._down_to(bottom, reduction)[:, top:bottom, left:right]
 
     def _check(self, header: JpegHeader) -> None:
         try:

@@ -13,6 +13,7 @@ _PLACES = {
     "flips": ("FlipObjects", "RandomFlip", "RandomHorizontalFlip"),
     "gaps": ("GappedPatches",),
     "maps": ("ClassBalancedCrop", "FitSize", "PhotometricDistortion", "RandomScale"),
+    "on_device": ("ResizeOnDevice",),
     "preprocessor": ("ImagePreprocessor",),
     "sample": ("PhotoTransform", "SampleTransform"),
     "several": ("SeveralViews",),

@@ -28,6 +28,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
     `inputs` are a tensor, or a mapping of tensors by name: views of a sample, or streams. Each is normalised, but for
     those that have no means: ids of codes, int64, which stay as they are.
 
+    Where `inputs` are what `ResizeOnDevice` makes, the rest of it is done first.
+
     In training on a CPU the images lie in memory that the next batch is written into, because fresh memory takes longer
     than the arithmetic: they are valid until then.
 
@@ -80,6 +82,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         """
         data = {name: value if name in _ON_HOST else self.cast_data(value) for name, value in data.items()}
         inputs = data["inputs"]
+        if isinstance(inputs, Mapping):
+            from .on_device import finish_on_device, is_for_device  # here, because most batches are of tensors
+
+            inputs = finish_on_device(inputs) if is_for_device(inputs) else inputs
         if isinstance(inputs, Mapping) and inputs:
             images = {name: self._normalised(name, values, training) for name, values in inputs.items()}
         else:

@@ -50,7 +50,9 @@ class SeveralViews:
                     "transform, and crops from 1 on."
                 )
             self.crops[name] = crops
-            self.pipelines[name] = [_build(each, size_of(view.get("size", self.size))) for each in view["pipeline"]]
+            self.pipelines[name] = [
+                build_sized(each, size_of(view.get("size", self.size))) for each in view["pipeline"]
+            ]
         transforms = [transform for pipeline in self.pipelines.values() for transform in pipeline]
         self.draws_by_torch_alone = all(getattr(each, "draws_by_torch_alone", False) for each in transforms)
 
@@ -65,8 +67,13 @@ class SeveralViews:
         return crops[0] if len(crops) == 1 else torch.stack(crops, dim=1)
 
 
-def _build(transform: Any, size: tuple[int, int]) -> Callable[[Any], Any]:
-    """Build a transform, of this size if it takes one and has none."""
+def build_sized(transform: Any, size: tuple[int, int]) -> Callable[[Any], Any]:
+    """Build a transform, of this size if it takes one and has none.
+
+    Args:
+        transform: a config or a callable.
+        size: height and width in pixels.
+    """
     if isinstance(transform, Mapping):
         asked = parameters_of(find_part(transform.get("type"), TRANSFORMS)) or ()
         transform = {"size": size, **transform} if "size" in asked else transform
