@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 from importlib import import_module
 from typing import Any
 
 from maetool.arguments import add_cfg_options, positive
+from maetool.errors import UsageError
 
 VIT_B = "maetool::mae/vit-b_800e.py"
 
@@ -47,6 +49,9 @@ def parse_args() -> argparse.Namespace:
     for command in [each for name, each in commands.choices.items() if name != "gpu"]:
         command.add_argument("--rounds", type=positive, default=7)
         command.add_argument("--json", metavar="FILE", help="write the seconds of every round")
+        command.add_argument(
+            "--device", choices=["cpu", "cuda"], help="where to measure (default: a GPU if there is one)"
+        )
     return parser.parse_args()
 
 
@@ -66,10 +71,26 @@ def _add_step(commands: Any) -> None:
     step.add_argument("--safety", action="store_true", help="instead: cost of guard, exact sampling and checkpoints")
 
 
+def _choose(device: str | None) -> None:
+    """Let this process, and those that it starts, use only one kind of device.
+
+    Raises:
+        UsageError: there is none of this kind.
+    """
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif device == "cuda":
+        from torch.cuda import is_available
+
+        if not is_available():
+            raise UsageError("--device cuda needs a GPU that PyTorch can use, but there is none: leave it out.")
+
+
 def main() -> None:
     """Measure, print a table, write JSON."""
     options = vars(parse_args())
     command, file, out = options.pop("command"), options.pop("json"), options.pop("out", None)
+    _choose(options.pop("device", None))
     from maetool.writing import check_file, write_text
 
     if file:

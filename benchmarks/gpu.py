@@ -1,4 +1,4 @@
-"""What a GPU makes of maetool: four checks, and a table of speed; one markdown file.
+"""What a GPU makes of maetool: checks, and a table of speed; one markdown file.
 
 Everything runs on a CPU too, with `--small`, so that the script itself is tested where there is no GPU.
 """
@@ -6,7 +6,7 @@ Everything runs on a CPU too, with `--small`, so that the script itself is teste
 import gc
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,19 +15,26 @@ from torch import Tensor, nn
 
 from maetool.config.paths import find_config
 from maetool.engine.optim.param_groups import decay_groups
-from maetool.engine.optim.steps import settle
-from maetool.engine.optim.wrapper import AutocastOptimWrapper
-from maetool.layers import Block
 from maetool.ops.peaks import present_peak
-from maetool.testing import tiny_batch, tiny_model
+from maetool.parallel.compiling import compile_model
+from maetool.structures.logged import logged_values
 
 from . import peers
+from .gpu_checks import CHECKS, result_of
 from .step import _our_model, _useful_flops, device
 
 _RECIPES = {"vit-b": "maetool::mae/vit-b_800e.py", "vit-l": "maetool::mae/vit-l_800e.py"}
 _SMALL = {"vit-t": "maetool::mae/vit-t_shapes.py"}
 _BATCHES = (128, 256, 512, 1024, 2048)
 _WARM, _TIMED = 3, 10
+# How a step runs, to the options of `compile` in a config; the most interesting first.
+_HOWS: dict[str, dict[str, Any]] = {
+    "compiled": {},
+    "eager": {},
+    "compiled whole": {"scope": "parts"},
+    "graphs": {"mode": "reduce-overhead"},
+    "whole graphs": {"scope": "parts", "mode": "reduce-overhead"},
+}
 
 
 def run(small: bool = False, minutes: float = 9.0) -> tuple[str, dict[str, Any]]:
@@ -38,97 +45,12 @@ def run(small: bool = False, minutes: float = 9.0) -> tuple[str, dict[str, Any]]
         minutes: no new measurement begins after this time; what is left out is named.
     """
     end = time.monotonic() + 60 * minutes
-    checks = {check.__name__.replace("_", " "): _result(check) for check in CHECKS}
+    checks = {check.__name__.replace("_", " "): result_of(check) for check in CHECKS}
     rows: list[dict[str, Any]] = []
     for case in _cases(small):
         left_out = {**case, "note": "not measured: out of time"}
         rows.append(left_out if time.monotonic() > end else {**case, **_measured(case, small)})
     return _report(checks, rows), {"checks": checks, "rows": rows}
-
-
-def ten_steps_without_a_wait() -> str:
-    """Make ten complete steps; CUDA raises where one waits for the device."""
-    if device() == "cpu":
-        return "skipped: a CPU is never waited for"
-    model, wrapper, batches = _tiny(deferred=True)
-    _train(model, wrapper, batches[:2])  # builds kernels, and the optimiser's state
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        _train(model, wrapper, batches[:10])
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return "passed"
-
-
-def losses_are_those_of_a_CPU() -> str:
-    """Compare the losses of six steps in float32 with those of a CPU."""
-    losses = {}
-    for place in ("cpu", device()):
-        model, wrapper, batches = _tiny(place=place)
-        losses[place] = _train(model, wrapper, batches[:6])
-    largest = max(abs(a - b) / abs(a) for a, b in zip(losses["cpu"], losses[device()], strict=True))
-    return f"{'passed' if largest < 1e-3 else 'FAILED'}: relative difference at most {largest:.1e}"
-
-
-def a_resume_is_exact() -> str:
-    """Train six steps, and three and three with new objects in between; weights must be equal to the bit."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        model, wrapper, batches = _tiny()
-        _train(model, wrapper, batches[:6])
-        first, first_wrapper, _ = _tiny()
-        _train(first, first_wrapper, batches[:3])
-        second, second_wrapper, _ = _tiny()
-        second.load_state_dict(first.state_dict())
-        second_wrapper.load_state_dict(first_wrapper.state_dict())
-        _train(second, second_wrapper, batches[3:6])
-    finally:
-        torch.use_deterministic_algorithms(False)
-    pairs = zip(model.state_dict().values(), second.state_dict().values(), strict=True)
-    return "passed" if all(torch.equal(*pair) for pair in pairs) else "FAILED: weights differ"
-
-
-def a_broken_step_changes_nothing() -> str:
-    """Put an infinite pixel into one batch: its step is left out on the device, and reported."""
-    model, wrapper, batches = _tiny()
-    _train(model, wrapper, batches[:2])
-    before = [parameter.detach().clone() for parameter in model.parameters()]
-    broken = {**batches[2], "inputs": batches[2]["inputs"].float().fill_(torch.inf)}
-    _train(model, wrapper, [broken])
-    same = all(torch.equal(*pair) for pair in zip(model.parameters(), before, strict=True))
-    return "passed" if same and wrapper.skipped == 1 and wrapper.fault else "FAILED"
-
-
-CHECKS = (ten_steps_without_a_wait, losses_are_those_of_a_CPU, a_resume_is_exact, a_broken_step_changes_nothing)
-
-
-def _result(check: Callable[[], str]) -> str:
-    try:
-        return check()
-    except Exception as error:  # a report says so, and goes on
-        return f"FAILED: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-
-def _tiny(deferred: bool | None = None, place: str | None = None) -> tuple[Any, AutocastOptimWrapper, list[Any]]:
-    place = place or device()
-    model = tiny_model().to(place).train()
-    optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-3, weight_decay=0.05)
-    wrapper = AutocastOptimWrapper(optimizer, "float32", clip_grad={"max_norm": 1.0}, deferred=deferred)
-    batch = tiny_batch()
-    pinned = torch.cuda.is_available()
-    batches = [
-        {name: (x.pin_memory() if pinned else x) for name, x in {**batch, "key": batch["key"] + i}.items()}
-        for i in range(12)
-    ]
-    return model, wrapper, batches
-
-
-def _train(model: Any, wrapper: AutocastOptimWrapper, batches: Sequence[Any]) -> list[float]:
-    losses = [model.train_step(dict(batch), wrapper)["loss"].detach() for batch in batches]
-    if torch.cuda.is_available() and torch.cuda.get_sync_debug_mode():
-        return []
-    settle(wrapper)
-    return torch.stack(losses).tolist()
 
 
 def _cases(small: bool) -> list[dict[str, Any]]:
@@ -137,7 +59,7 @@ def _cases(small: bool) -> list[dict[str, Any]]:
     own = [
         {"size": size, "method": "maetool", "how": how, "batch": batch}
         for batch in sorted(batches, key=lambda batch: abs(batch - 512))
-        for how in (("eager",) if small else ("compiled", "eager", "graphs"))
+        for how in (("eager",) if small else _HOWS)
         for size in sizes
     ]
     others = [
@@ -146,7 +68,8 @@ def _cases(small: bool) -> list[dict[str, Any]]:
         for how in ("eager", "compiled")
         for size in sizes
     ]
-    return [*own[: len(sizes) * 3], *others, *own[len(sizes) * 3 :]]
+    first = len(sizes) * (1 if small else len(_HOWS))
+    return [*own[:first], *others, *own[first:]]
 
 
 def _measured(case: dict[str, Any], small: bool) -> dict[str, Any]:
@@ -188,20 +111,18 @@ def _speed(case: dict[str, Any], small: bool) -> dict[str, Any]:
 
 
 def _built(case: dict[str, Any], path: Any) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    mode = "reduce-overhead" if case["how"] == "graphs" else None
     if case["method"] != "maetool":
         model, loss_of = peers.build(case["method"], case["size"])
         return model.to(device()).train(), torch.compile(loss_of, dynamic=False) if case["how"] != "eager" else loss_of
     model = _our_model(path).to(device()).train()
     if case["how"] != "eager":
-        for block in [module for module in model.modules() if isinstance(module, Block)]:
-            block.compile(dynamic=False, mode=mode)
-    if mode is None:
-        return model, lambda images: model(images)["loss"]
+        compile_model(model, _HOWS[case["how"]], device())
 
     def loss_of(images: Tensor) -> Tensor:
-        torch.compiler.cudagraph_mark_step_begin()
-        return model(images)["loss"]
+        if torch.cuda.is_available():
+            torch.compiler.cudagraph_mark_step_begin()
+        with logged_values(False):  # as in the steps of a run that are not reported
+            return model(images)["loss"]
 
     return model, loss_of
 

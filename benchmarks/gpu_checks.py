@@ -1,0 +1,181 @@
+"""Checks on a GPU: nothing waits for it, and results are those of a CPU and those of an uninterrupted run."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+from maetool.config.load import load_for
+from maetool.data.transforms.on_device import ResizeOnDevice, finish_on_device
+from maetool.engine.launch import build_runner
+from maetool.engine.optim.param_groups import decay_groups
+from maetool.engine.optim.steps import settle
+from maetool.engine.optim.wrapper import AutocastOptimWrapper
+from maetool.maskers import BlockMasker, RandomMasker
+from maetool.ops.random import sample_keys
+from maetool.testing import tiny_batch, tiny_model
+
+from .step import device
+
+_RUN = ["batch_size=8", "dataset.num_samples=96"]
+_QUIET = ["runtime_info={'type':'ScalarsHook','read_every':99}", "logger.interval=99", "checkpoint=None"]
+
+
+def ten_steps_without_a_wait() -> str:
+    """Make ten complete steps; CUDA raises where one waits for the device."""
+    if device() == "cpu":
+        return "skipped: a CPU is never waited for"
+    model, wrapper, batches = _tiny(deferred=True)
+    _train(model, wrapper, batches[:2])  # builds kernels, and the optimiser's state
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        _train(model, wrapper, batches[:10])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return "passed"
+
+
+def losses_are_those_of_a_CPU() -> str:
+    """Compare the losses of six steps in float32 with those of a CPU."""
+    losses = {}
+    for place in ("cpu", device()):
+        model, wrapper, batches = _tiny(place=place)
+        losses[place] = _train(model, wrapper, batches[:6])
+    largest = max(abs(a - b) / abs(a) for a, b in zip(losses["cpu"], losses[device()], strict=True))
+    return f"{'passed' if largest < 1e-3 else 'FAILED'}: relative difference at most {largest:.1e}"
+
+
+def a_resume_is_exact() -> str:
+    """Train six steps, and three and three with new objects in between; weights must be equal to the bit."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        model, wrapper, batches = _tiny()
+        _train(model, wrapper, batches[:6])
+        first, first_wrapper, _ = _tiny()
+        _train(first, first_wrapper, batches[:3])
+        second, second_wrapper, _ = _tiny()
+        second.load_state_dict(first.state_dict())
+        second_wrapper.load_state_dict(first_wrapper.state_dict())
+        _train(second, second_wrapper, batches[3:6])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    pairs = zip(model.state_dict().values(), second.state_dict().values(), strict=True)
+    return "passed" if all(torch.equal(*pair) for pair in pairs) else "FAILED: weights differ"
+
+
+def a_broken_step_changes_nothing() -> str:
+    """Put an infinite pixel into one batch: its step is left out on the device, and reported."""
+    model, wrapper, batches = _tiny()
+    _train(model, wrapper, batches[:2])
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    broken = {**batches[2], "inputs": batches[2]["inputs"].float().fill_(torch.inf)}
+    _train(model, wrapper, [broken])
+    same = all(torch.equal(*pair) for pair in zip(model.parameters(), before, strict=True))
+    return "passed" if same and wrapper.skipped == 1 and wrapper.fault else "FAILED"
+
+
+def result_of(check: Callable[[], str]) -> str:
+    """Return what a check says, or that it failed and why.
+
+    Args:
+        check: one of `CHECKS`.
+    """
+    try:
+        return check()
+    except Exception as error:  # a report says so, and goes on
+        return f"FAILED: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _tiny(deferred: bool | None = None, place: str | None = None) -> tuple[Any, AutocastOptimWrapper, list[Any]]:
+    place = place or device()
+    model = tiny_model().to(place).train()
+    optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-3, weight_decay=0.05)
+    wrapper = AutocastOptimWrapper(optimizer, "float32", clip_grad={"max_norm": 1.0}, deferred=deferred)
+    batch = tiny_batch()
+    pinned = torch.cuda.is_available()
+    batches = [
+        {name: (x.pin_memory() if pinned else x) for name, x in {**batch, "key": batch["key"] + i}.items()}
+        for i in range(12)
+    ]
+    return model, wrapper, batches
+
+
+def _train(model: Any, wrapper: AutocastOptimWrapper, batches: Sequence[Any]) -> list[float]:
+    losses = [model.train_step(dict(batch), wrapper)["loss"].detach() for batch in batches]
+    if torch.cuda.is_available() and torch.cuda.get_sync_debug_mode():
+        return []
+    settle(wrapper)
+    return torch.stack(losses).tolist()
+
+
+class _NoWaits(Hook):
+    """Lets CUDA raise where one of ten iterations of a run waits for it."""
+
+    priority = "LOWEST"
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter == 1:  # the first one builds kernels and is reported
+            _raise_at_waits(True)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.iter == 10:
+            _raise_at_waits(False)
+
+
+def _raise_at_waits(on: bool) -> None:
+    if torch.cuda.is_available():
+        torch.cuda.set_sync_debug_mode("error" if on else "default")
+
+
+def ten_iterations_of_a_run_without_a_wait() -> str:
+    """Train by the real loop, with its hooks, loader and guard; CUDA raises where an iteration waits for it."""
+    options = [f"train_dataloader.{each}" for each in _RUN] + [f"default_hooks.{each}" for each in _QUIET]
+    with tempfile.TemporaryDirectory() as folder:
+        cfg, _ = load_for("maetool::mae/vit-t_shapes.py", [*options, "custom_hooks=[]", "train_cfg.max_epochs=2"], None)
+        cfg.work_dir, cfg.val_dataloader, cfg.val_cfg, cfg.val_evaluator = folder, None, None, None
+        cfg.pop("effective_batch_size", None)
+        runner = build_runner(cfg)
+        runner.register_hook(_NoWaits())
+        try:
+            runner.train()
+        finally:
+            _raise_at_waits(False)
+        if device() == "cpu":
+            return "skipped: a CPU is never waited for"
+        return "passed" if runner.iter > 10 else f"FAILED: only {runner.iter} iterations"
+
+
+def masks_are_those_of_a_CPU() -> str:
+    """Compare the plans that the same keys give; they are integers, and must be equal."""
+    keys = sample_keys(0, 0, torch.arange(64))
+    for masker in (RandomMasker(), BlockMasker()):
+        plans = [masker(torch.zeros(64, 1, device=place), (14, 14), keys=keys.to(place)) for place in ("cpu", device())]
+        if not torch.equal(plans[0].mask, plans[1].mask.cpu()):
+            return f"FAILED: those of {type(masker).__name__} differ"
+    return "passed"
+
+
+def resized_images_are_those_of_a_CPU() -> str:
+    """Compare what `ResizeOnDevice` leaves to the device; rounding may differ by one grey level."""
+    part = ResizeOnDevice(64, [{"type": "RandomResizedCrop"}, {"type": "RandomHorizontalFlip"}])
+    generator = torch.Generator().manual_seed(0)
+    photographs = [torch.randint(256, (3, 90, 70 + i), dtype=torch.uint8, generator=generator) for i in range(8)]
+    with torch.random.fork_rng(devices=[]):
+        samples = [part(photograph) for photograph in photographs]
+    batch = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+    one, other = (finish_on_device({k: v.to(place) for k, v in batch.items()}).cpu() for place in ("cpu", device()))
+    largest = (one - other).abs().max().item()
+    return f"{'passed' if largest <= 1 else 'FAILED'}: they differ by at most {largest:.0f} grey levels"
+
+
+CHECKS = (
+    ten_steps_without_a_wait,
+    ten_iterations_of_a_run_without_a_wait,
+    losses_are_those_of_a_CPU,
+    masks_are_those_of_a_CPU,
+    resized_images_are_those_of_a_CPU,
+    a_resume_is_exact,
+    a_broken_step_changes_nothing,
+)
