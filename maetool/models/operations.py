@@ -26,8 +26,9 @@ def operations_per_sample(model: nn.Module, batch: Mapping[str, Any]) -> float |
     try:
         part = tree_map_only(Tensor, lambda x: x[:_SAMPLES].cpu(), dict(batch))
         shadow: Any = _without_weights(model).train()
+        data = shadow.data_preprocessor(part, True)  # may resize by products, which are none of the model's
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # others compute scores twice
-            _output(shadow, shadow.data_preprocessor(part, True)).backward()
+            _output(shadow, data).backward()
         return counter.get_total_flops() / _SAMPLES
     except Exception:  # a model may read numbers, which nothing on the meta device has
         return None

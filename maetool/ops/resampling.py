@@ -3,6 +3,8 @@
 On an accelerator nothing is waited for: the numbers of an image are tensors, and all shapes are fixed.
 """
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -34,7 +36,8 @@ def _resampled(pixels: Tensor, extents: Tensor, mirrored: Tensor, size: tuple[in
     across = bicubic_weights(extents[:, 1], size[1], width)  # (B, w, W)
     across = torch.where(mirrored[:, None, None], across.flip(1), across)
     down = bicubic_weights(extents[:, 0], size[0], height)  # (B, h, H)
-    with torch.autocast(pixels.device.type, enabled=False):
+    kind = pixels.device.type  # autocast knows all but "meta"
+    with nullcontext() if pixels.is_meta else torch.autocast(kind, enabled=False):
         rows = _whole(pixels.float() @ across[:, None].transpose(2, 3))  # (B, C, H, w)
         return _whole(down[:, None] @ rows)
 

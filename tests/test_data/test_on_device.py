@@ -6,16 +6,19 @@ import pytest
 import torch
 from torch.nn import functional
 
-from maetool.data import ImageFolderDataset, ImagePreprocessor
+from maetool.data import AugmentingPreprocessor, ImageFolderDataset, ImagePreprocessor
 from maetool.data.collate import collate_samples
 from maetool.data.transforms.on_device import ResizeOnDevice, finish_on_device
 from maetool.errors import UsageError
+from maetool.models.operations import operations_per_sample
 from maetool.ops.resampling import bicubic_weights, resampled
+from maetool.testing import tiny_model
 from maetool.testing.waits import waits_of
 
 SIZES = [(40, 61), (33, 400), (300, 45), (128, 128), (500, 375), (20, 17), (64, 64), (65, 200)]
 JITTER = {"type": "torchvision.transforms.v2.ColorJitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
 PIPELINE = [{"type": "RandomResizedCrop", "size": (32, 48)}, {"type": "RandomHorizontalFlip"}]
+ON_DEVICE = {"type": "ResizeOnDevice", "size": (32, 48), "pipeline": PIPELINE}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,21 @@ def test_nobody_waits_for_the_device(folder):
     pipeline = [{"type": "ResizeOnDevice", "size": (32, 48), "pipeline": [*PIPELINE, JITTER]}]
     _, batch = images_of(folder, pipeline, epochs=1)
     assert not waits_of(finish_on_device, batch["inputs"])
+
+
+def test_erasing_and_mixing_follow(folder):
+    batches = [images_of(folder, each, epochs=1)[1] for each in ([ON_DEVICE], PIPELINE)]
+    part = AugmentingPreprocessor(5, erase_prob=0.5)
+    ours, theirs = (part({**batch, "label": torch.arange(8) % 5}, training=True) for batch in batches)
+    torch.testing.assert_close(ours["images"], theirs["images"], atol=0.03, rtol=0)
+    assert torch.equal(ours["data_samples"]["target"], theirs["data_samples"]["target"])
+
+
+def test_its_products_are_not_counted_as_the_models(folder):
+    batches = [images_of(folder, each, epochs=1)[1] for each in ([ON_DEVICE], PIPELINE)]
+    model = tiny_model(encoder={"img_size": (32, 48)})
+    numbers = [operations_per_sample(model, batch) for batch in batches]
+    assert numbers[0] == numbers[1] > 0
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ class ResizeOnDevice:
 
     The workers draw the same numbers as for the pipeline without it, so that the images are the same but for rounding:
     0.003 grey levels in the mean, 1 at most in a pixel, and 6 where colours are changed. The preprocessor, which must
-    be maetool's, does the rest for a batch at once. It must be the only transform.
+    be maetool's, does the rest for a batch at once. It must be the only transform; it is for training.
 
     Args:
         size: height and width of the output in pixels, or one number for both.
