@@ -13,8 +13,8 @@ from maetool.errors import UsageError
 from maetool.layers import Prototypes, call_linear, check_heads, init_as_mae
 from maetool.layers.drop_path import DropPathRate, drop_path_rates
 from maetool.layers.norm import FinalNorm, NormKind, final_norm_of
-from maetool.layers.positions import PosEmbed, with_positions
-from maetool.ops.patches import take_tokens, with_prefix_ids
+from maetool.layers.positions import PosEmbed, positions_at, with_positions
+from maetool.ops.patches import with_prefix_ids
 from maetool.ops.rotary import Rope
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -141,8 +141,8 @@ class QueryDecoder(PlacedDecoder):
         seen = with_prefix_ids(plan.ids_keep, self.num_prefix_tokens)  # (B, T + V)
         asked = plan.ids_predict + self.num_prefix_tokens  # (B, M)
         places, rope = self._places(plan), self._rope(plan, latent.device)
-        known = None if places is None else take_tokens(places.expand(len(seen), -1, -1), seen)
-        wanted = None if places is None else take_tokens(places.expand(len(seen), -1, -1), asked)
+        known = positions_at(places, seen)
+        wanted = positions_at(places, asked)
         x = with_positions(self, self._queries(memory, known, wanted, plan), wanted)
         if self.memory_positions and known is not None:
             memory = memory + known

@@ -9,8 +9,7 @@ from maetool.annotations import Count, FromZero, Positive
 from maetool.layers import LayerNorm, init_as_mae, run_blocks, transformer_blocks
 from maetool.layers.attention import QkvBias
 from maetool.layers.drop_path import DropPathRate
-from maetool.layers.positions import PosEmbed, with_positions
-from maetool.ops.patches import take_tokens
+from maetool.layers.positions import PosEmbed, positions_at, with_positions
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
 
@@ -80,10 +79,8 @@ class RefiningDecoder(PlacedDecoder):
             UsageError: the plan has groups that are predicted separately.
         """
         check_no_groups(plan, self)
-        places, rope = self._places(plan), self._rope(plan, latent.device)
-        if places is not None:
-            places = take_tokens(places.expand(len(latent), -1, -1), plan.ids_predict)
-        x = with_positions(self, latent, places)  # (B, M, D)
+        rope = self._rope(plan, latent.device)
+        x = with_positions(self, latent, positions_at(self._places(plan), plan.ids_predict))  # (B, M, D)
         keep = None if plan.weight is None else plan.weight > 0
         keep = None if keep is None else keep | ~keep.any(dim=1, keepdim=True)  # no row without any key
         rope = None if rope is None else rope.take(plan.ids_predict)

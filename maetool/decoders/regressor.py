@@ -10,9 +10,9 @@ from torch.nn.functional import pad
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
 from maetool.layers import CrossAttention, LayerNorm, Mlp, call_linear, check_heads, init_as_mae
-from maetool.layers.block import LayerScale
-from maetool.layers.drop_path import DropPath, DropPathRate, drop_path_rates
-from maetool.layers.positions import ROTARY, PosEmbed
+from maetool.layers.block import Branches
+from maetool.layers.drop_path import DropPathRate, drop_path_rates
+from maetool.layers.positions import ROTARY, PosEmbed, positions_at
 from maetool.ops.patches import take_tokens
 from maetool.registry import DECODERS
 from maetool.structures import MaskPlan
@@ -20,7 +20,7 @@ from maetool.structures import MaskPlan
 from .places import PlacedDecoder, check_no_groups, check_prefix
 
 
-class RegressorBlock(nn.Module):
+class RegressorBlock(Branches):
     """Cross-attention over the visible tokens and the queries themselves, then a hidden layer.
 
     Queries, keys and values have a norm each; positions are added to queries and keys only. The residual of the hidden
@@ -41,9 +41,7 @@ class RegressorBlock(nn.Module):
         self.norm_q, self.norm_k, self.norm_v, self.norm2 = (LayerNorm(embed_dim) for _ in range(4))
         self.cross_attn = CrossAttention(embed_dim, embed_dim, num_heads)
         self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
-        scales = [nn.Identity() if layer_scale is None else LayerScale(embed_dim, layer_scale) for _ in range(2)]
-        self.ls1, self.ls2 = scales
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self._add_branches(embed_dim, drop_path, layer_scale)
 
     def forward(self, x: Tensor, seen: Tensor, places: Tensor, keep: Tensor | None = None) -> Tensor:
         """Return the queries x (B, M, D) after the block.
@@ -164,10 +162,8 @@ class RegressorDecoder(PlacedDecoder):
     def _regress(self, seen: Tensor, plan: MaskPlan, own: Tensor | None) -> Tensor:
         """Return tokens (B, M, D) for the patches to predict, of which no other query sees those that are `own`."""
         x = self.mask_token.to(seen.dtype).expand(*plan.ids_predict.shape, -1)
-        places = self._places(plan)
-        assert places is not None
         ids = torch.cat([plan.ids_keep, plan.ids_predict], dim=1) + self.num_prefix_tokens
-        places = take_tokens(places.expand(len(seen), -1, -1), ids)  # (B, V + M, D)
+        places = positions_at(self._places(plan), ids)  # (B, V + M, D)
         keep = _kept(plan, own)
         for block in self.blocks:
             x = block(x, seen, places, keep)

@@ -36,7 +36,17 @@ class LayerScale(nn.Module):
         return x * self.gamma
 
 
-class Block(nn.Module):
+class Branches(nn.Module):
+    """Base of the blocks of two branches, which layer scale and stochastic depth change as they are added."""
+
+    def _add_branches(self, embed_dim: int, drop_path: float, layer_scale: float | None) -> None:
+        """Add `ls1` and `ls2`, the factors of the channels, and `drop_path`; arguments as of `Block`."""
+        scales = [nn.Identity() if layer_scale is None else LayerScale(embed_dim, layer_scale) for _ in range(2)]
+        self.ls1, self.ls2 = scales
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+
+class Block(Branches):
     """Pre-norm transformer block with timm's names, which can compute a subset of its output tokens.
 
     Args:
@@ -64,12 +74,10 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         norm = norm_of(norm_layer)
-        scales = [nn.Identity() if layer_scale is None else LayerScale(embed_dim, layer_scale) for _ in range(2)]
-        self.ls1, self.ls2 = scales
+        self._add_branches(embed_dim, drop_path, layer_scale)
         self.norm1, self.norm2 = norm(embed_dim), norm(embed_dim)
         self.attn = Attention(embed_dim, num_heads, qkv_bias, qk_norm, norm, bias)
         self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio), bias)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(
         self, x: Tensor, ids: Tensor | None = None, keep: Keep | None = None, rope: Rope | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from maetool.errors import UsageError
+from maetool.ops.patches import take_tokens
 from maetool.ops.pos_embed import flat_pos_embed, positions_on, sincos_pos_embed
 from maetool.ops.rotary import Rope, boxed_coords, grid_coords, rotary
 from maetool.positions import keep_positions
@@ -93,6 +94,16 @@ def positions_of(part: Any, grid: tuple[int, ...], num_prefix_tokens: int = 0) -
     spatial = positions_on(part.pos_embed_spatial, part.grid[1:], grid[1:])  # (1, h * w, D)
     cells = (temporal[:, :, None] + spatial[:, None]).flatten(1, 2)
     return torch.cat([part.pos_embed_class, cells], dim=1) if num_prefix_tokens else cells
+
+
+def positions_at(positions: Tensor | None, ids: Tensor) -> Any:
+    """Return the positions (B, N, D) of some places; None where there are none.
+
+    Args:
+        positions: (1, T + L, D) or (B, T + L, D), of all places.
+        ids: int64 (B, N), of the prefix and patches together.
+    """
+    return None if positions is None else take_tokens(positions.expand(len(ids), -1, -1), ids)
 
 
 def with_positions(part: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
