@@ -9,22 +9,10 @@ Deviations: those that all recipes share (docs/methods/README.md); there is no p
 
 _base_ = [
     "../_base_/encoders/vit-b.py",
-    "../_base_/models/mae.py",
+    "../_base_/models/mixedae.py",
     "../_base_/datasets/imagenet.py",
     "../_base_/schedules/mae.py",
     "../_base_/runtime/default.py",
 ]
 
-model = dict(
-    encoder=dict(_base_.encoder, type="MixedTransformer", images=4),
-    masker=dict(_delete_=True, type="GroupMasker", images=4),
-    tasks=dict(
-        recognise=dict(
-            at="visible",
-            weight=0.1,
-            decoder=dict(type="VisibleDecoder"),
-            target=dict(type="SampleTarget", out_dim=128),
-            head=dict(type="SupervisedContrastiveHead", temperature=0.25, images=4),
-        ),
-    ),
-)
+model = dict(encoder=dict(_base_.encoder, type="MixedTransformer", images=4))
