@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from maetool.config.facts import argument_of
 from maetool.registry import MODELS
 
+from .beside import facts_of
 from .facts import section_in
 
 
@@ -17,12 +18,12 @@ def other_normalisation(model: nn.Module, meta: Any, path: Any) -> str:
 
     Args:
         model: the model that begins with the checkpoint's encoder.
-        meta: metadata of the checkpoint, which may say nothing of the images.
+        meta: metadata of the checkpoint, which may say nothing of the images; those of another project are described
+            by the files beside it, or by timm.
         path: the checkpoint's file.
     """
-    section = section_in(meta)
-    there = (section or {}).get("data_preprocessor") or {"type": "ImagePreprocessor"}
-    if section is None or not isinstance(there, Mapping) or there.get("type") != "ImagePreprocessor":
+    there = _preprocessor_of(meta, path)
+    if there.get("type") != "ImagePreprocessor":
         return ""
     preprocessor, options = getattr(model, "data_preprocessor", None), []
     for name in ("mean", "std"):
@@ -35,6 +36,17 @@ def other_normalisation(model: nn.Module, meta: Any, path: Any) -> str:
         f"{path} was trained on images of another mean and deviation than the config normalises with; to normalise as "
         f"its training did: --cfg-options {' '.join(options)}."
     )
+
+
+def _preprocessor_of(meta: Any, path: Any) -> Mapping[str, Any]:
+    """Return the config of a checkpoint's preprocessor; {} if nothing is known of it."""
+    section = section_in(meta)
+    if section is None:
+        known = facts_of(path)
+        images: dict[str, Any] = {name: known[name] for name in ("mean", "std") if name in known}
+        return {"type": "ImagePreprocessor", **images} if images else {}
+    there = section.get("data_preprocessor") or {"type": "ImagePreprocessor"}
+    return there if isinstance(there, Mapping) else {}
 
 
 def _differs(own: Tensor, trained: Any) -> bool:
