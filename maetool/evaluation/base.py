@@ -100,6 +100,7 @@ class Shared:
         if not functions.items() <= known.items():
             known, features = dict(functions), collect_features(self.model, batches, functions)
             self._features[id(batches)] = known, features
+            self.call_hook("after_features", features=features)
         return dict(features)
 
 

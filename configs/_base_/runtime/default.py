@@ -25,6 +25,7 @@ custom_hooks = dict(
     data_wait=dict(type="DataWaitHook", threshold=0.3),
     pictures=dict(type="ReconstructionHook"),
     loss_curve=dict(type="LossCurveHook"),
+    health=dict(type="HealthHook"),
 )
 gradient_checkpointing = False
 # compile = True  # or the arguments of torch.compile, such as dict(mode="max-autotune")

@@ -7,6 +7,7 @@ _PLACES = {
     "checkpoint": ("SafeCheckpointHook",),
     "data_wait": ("DataWaitHook",),
     "guard": ("NonFiniteHook",),
+    "health": ("HealthHook",),
     "log": ("LogHook",),
     "loss_curve": ("LossCurveHook",),
     "masker_progress": ("MaskerProgressHook",),
