@@ -123,5 +123,8 @@ setup(
         "typecheck": ["mypy==2.4.1"],
         "bench": ["transformers>=4.50", "lightly>=1.6", "scikit-image>=0.22"],
         "tensorboard": ["tensorboard>=2.16"],
+        "wandb": ["wandb>=0.17"],
+        "mlflow": ["mlflow>=3.0"],
+        "aim": ["aim>=3.29"],
     },
 )

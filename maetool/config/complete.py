@@ -1,5 +1,6 @@
 """Config completion: fills in values that follow from others, so that a config states each fact once."""
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -19,6 +20,13 @@ from .facts import argument_of, datasets_in, loaders_of, optimizers_in, parts_in
 _LOG_BACKENDS: dict[str, dict[str, Any]] = {
     "tensorboard": {"type": "TensorboardVisBackend"},
     "wandb": {"type": "WandbVisBackend", "init_kwargs": {"project": "maetool"}},
+    "mlflow": {
+        "type": "MLflowVisBackend",
+        "exp_name": "maetool",
+        # MLflow 3 refuses folders of files; its own default is this database in the current folder.
+        "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+    },
+    "aim": {"type": "AimVisBackend"},
 }
 
 

@@ -100,11 +100,13 @@ def test_log_hook_is_the_default(repository, tmp_path):
     ("said", "message"),
     [
         ("[wandb]", "log_to has wandb, which is not installed: pip install wandb"),
+        ("[mlflow]", "log_to has mlflow, which is not installed: pip install mlflow"),
+        ("[tensorboard,aim]", "log_to has aim, which is not installed: pip install aim"),
         ("[paper]", "log_to is 'paper', but must be"),
     ],
 )
 def test_where_to_log_is_checked(repository, tmp_path, monkeypatch, said, message):
-    monkeypatch.setattr("maetool.config.complete.find_spec", lambda name: None)
+    monkeypatch.setattr("maetool.config.complete.find_spec", lambda name: name == "tensorboard" or None)
     with pytest.raises(UsageError, match=message):
         make_runner(repository, tmp_path, options=[f"log_to={said}"])
 
@@ -117,6 +119,43 @@ def test_tensorboard_gets_what_the_json_log_gets(repository, tmp_path):
     events = EventAccumulator(str(next(tmp_path.glob("*/vis_data"))))
     events.Reload()
     assert {"loss", "grad_norm", "lr"} <= set(events.Tags()["scalars"])
+
+
+def read_wandb(folder):
+    (path,) = folder.glob("run/*/vis_data/wandb/offline-run-*/*.wandb")
+    return {name for name in ("loss", "grad_norm", "lr") if name.encode() in path.read_bytes()}
+
+
+def read_mlflow(folder):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("maetool").experiment_id])
+    assert [each.step for each in client.get_metric_history(run.info.run_id, "loss")][-1] == 12
+    return set(run.data.metrics)
+
+
+def read_aim(folder):
+    from aim import Repo
+    from aim.cli.storage.commands import storage  # what `aim up` does when it starts
+    from click.testing import CliRunner
+
+    CliRunner().invoke(storage, ["--repo", str(folder), "reindex", "-y"])
+    repo = Repo.from_path(str(folder))
+    (run,) = repo.iter_runs()
+    return {metric.name for metric in run.metrics()}
+
+
+@pytest.mark.parametrize(("name", "read"), [("wandb", read_wandb), ("mlflow", read_mlflow), ("aim", read_aim)])
+def test_other_trackers_get_what_the_json_log_gets(repository, tmp_path, monkeypatch, name, read):
+    pytest.importorskip(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    runner = make_runner(repository, tmp_path / "run", options=[f"log_to=[{name}]", "val_dataloader=None"])
+    runner.train()
+    if name == "wandb":
+        __import__("wandb").finish()
+    assert {"loss", "grad_norm", "lr"} <= read(tmp_path)
 
 
 @pytest.mark.parametrize(("epochs", "pictures"), [(10, 10), (100, 100), (250, 84), (1600, 100)])

@@ -12,7 +12,9 @@ env_cfg = dict(
     dist_cfg=dict(backend="nccl", timeout=600),  # seconds after which a process that does not answer ends the job
 )
 log_processor = dict(type="PretrainLogProcessor", window_size=50)
-log_to = "auto"  # TensorBoard if it is installed; or a list of "tensorboard", "wandb". JSON logs are always written.
+log_to = (
+    "auto"  # TensorBoard if installed; or a list of "tensorboard", "wandb", "mlflow", "aim". JSON is always written.
+)
 default_hooks = dict(
     logger=dict(type="LogHook", interval=50),
     checkpoint=dict(type="SafeCheckpointHook", interval=1, keep=2),
