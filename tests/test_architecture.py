@@ -103,7 +103,7 @@ FLOORS = {
     },
     "auto": {
         *{"cli", "config", "data.codecs", "data.datasets", "data.keys", "engine", "errors", "evaluation", "inspection"},
-        *{"pretrained", "registry", "weights", "writing"},
+        *{"pretrained", "registry", "reports", "visualization", "weights", "writing"},
     },
     "installation": {"_deprecated", "compat", "data.codecs", "plugins", "testing", "writing"},
 }

@@ -14,6 +14,7 @@ from maetool.data.datasets.subsets import Subset, evenly_spaced
 from maetool.data.keys import SampleKey
 from maetool.evaluation import token_features
 from maetool.evaluation.few_labels import HEADLINES, ClassTask, NumberTask, judge
+from maetool.evaluation.spread import feature_deviation, rankme
 from maetool.pretrained.extract import build_for, extract
 from maetool.registry import DATASETS
 
@@ -32,8 +33,8 @@ class Verdict:
         score: the higher, the better; comparable between candidates on the same images.
         judged_by: what the score is.
         loss: the masked loss by that of a constant prediction; below 1 something was learned.
-        rank: effective rank of the features.
-        spread: their mean standard deviation by the mean of their norm.
+        rank: effective rank of the features, see `rankme`.
+        spread: their deviation, see `feature_deviation`; 0 if all are alike.
         stability: share of crops in percent whose nearest neighbour is the other crop of the same image.
     """
 
@@ -75,7 +76,8 @@ class Judge:
         model = model.eval()
         first, second = (_features(model, crops) for crops in self._crops(model))
         both = torch.cat([first, second])
-        rank, spread = effective_rank(both), float(both.std(dim=0).mean() / both.norm(dim=1).mean())
+        centred = both - both.mean(dim=0)
+        rank, spread = rankme(centred), feature_deviation(centred)
         stability = _nearest(first, second)
         if self.labelled is None:
             return Verdict(stability, "crops of the same image, found again", loss, rank, spread, stability)
@@ -120,19 +122,6 @@ def _features(model: Any, images: Tensor) -> Tensor:
     device = next(model.parameters()).device
     parts = [model.data_preprocessor({"inputs": part.to(device)})["images"] for part in images.split(64)]
     return torch.cat([token_features(model, part).cpu() for part in parts])
-
-
-def effective_rank(features: Tensor) -> float:
-    """Return the exponential of the entropy of the shares of the singular values of features (N, D).
-
-    Source: Roy and Vetterli, "The effective rank", 2007.
-
-    Args:
-        features: not centred; their mean is subtracted.
-    """
-    values = torch.linalg.svdvals((features - features.mean(dim=0)).double())
-    shares = values / values.sum().clamp(min=1e-12)
-    return float(torch.exp(-(shares * shares.clamp(min=1e-12).log()).sum()))
 
 
 def _nearest(first: Tensor, second: Tensor) -> float:

@@ -16,6 +16,8 @@ from maetool.config.load import load_for
 from maetool.engine.launch import build_runner
 from maetool.engine.run_lock import only_run_in
 from maetool.errors import UsageError
+from maetool.reports.run import run_page
+from maetool.visualization import html
 from maetool.weights.work_dir import checkpoints_in
 from maetool.writing import check_folder, write_text
 
@@ -66,7 +68,8 @@ class Auto:
     """
 
     def __init__(self, request: Request, tell: Any = print) -> None:
-        self.request, self.tell = request, tell
+        self.request, self._tell = request, tell
+        self._told: list[str] = []
         self.out = check_folder(request.out, "--out")
         self.plan_path, self.run_dir = self.out / "plan.py", self.out / "run"
         self._began = time.monotonic()
@@ -81,6 +84,7 @@ class Auto:
         with only_run_in(str(self.out)):
             self._check_folder(resume)
             data = look(self.request.folder, self.request.labels, self.request.task, self.request.workers)
+            write_text(self.out / "request.json", json.dumps(self._asked()) + "\n")
             self._say_facts(data)
             if not (resume and self.plan_path.is_file()):
                 self._write_plan(data, only_plan)
@@ -88,10 +92,25 @@ class Auto:
                 self.tell(f"\nWrote {self.plan_path}. Train it: maetool train {self.plan_path}")
                 return
             checkpoint = self._train()
-            self.tell("\n" + worth_of(checkpoint, data))
-            request = self.request
+            request, planning = self.request, list(self._told)
+            worth = worth_of(checkpoint, data)
             commands = next_commands(checkpoint, request.folder, request.labels, request.task, bool(data.labelled))
-            self.tell(f"\nNext:\n{commands}")
+            self.tell(f"\n{worth}\n\nNext:\n{commands}")
+            sections = {"What it was worth": worth, "Next": commands, "How the plan came about": "\n".join(planning)}
+            page = run_page(
+                [self.run_dir], 0, [html.section(title, html.code(text)) for title, text in sections.items()]
+            )
+            write_text(self.out / "report.html", page)
+            self.tell(f"\nWrote {self.out / 'report.html'}.")
+
+    def tell(self, line: str) -> None:
+        """Say a line, and keep it for the report."""
+        self._told.append(line)
+        self._tell(line)
+
+    def _asked(self) -> dict[str, Any]:
+        request = self.request
+        return {"folder": str(Path(request.folder).absolute()), "labels": request.labels, "task": request.task}
 
     def _check_folder(self, resume: bool) -> None:
         """Keep two requests from sharing a folder.
@@ -99,16 +118,14 @@ class Auto:
         Raises:
             UsageError: the folder holds something else.
         """
-        path, request = self.out / "request.json", self.request
-        asked = {"folder": str(Path(request.folder).absolute()), "labels": request.labels, "task": request.task}
+        path = self.out / "request.json"
         if path.is_file():
-            if json.loads(path.read_text()) != asked:
+            if json.loads(path.read_text()) != self._asked():
                 raise UsageError(
                     f"{self.out} holds a plan for other images, labels or another task: choose another --out."
                 )
             if not resume:
                 raise UsageError(f"{self.out} holds an earlier plan: go on with --resume, or choose another --out.")
-        write_text(path, json.dumps(asked) + "\n")
 
     def _say_facts(self, data: Data) -> None:
         facts = data.facts

@@ -22,7 +22,7 @@ _CURVES = {
 _DECIMALS = 3
 
 
-def run_page(folders: Sequence[Path], images: int = 300) -> str:
+def run_page(folders: Sequence[Path], images: int = 300, before: Sequence[str] = ()) -> str:
     """Return the page of runs, which needs no other file: one run in detail, or several side by side.
 
     Runs that differ in their seed only are one row, with the range of their numbers.
@@ -30,6 +30,7 @@ def run_page(folders: Sequence[Path], images: int = 300) -> str:
     Args:
         folders: work folders, or the folder that `maetool compare` wrote.
         images: number of validation images for neighbours, map, confusion and the worst cases; 0 leaves these out.
+        before: sections of HTML that come first.
 
     Raises:
         UsageError: a folder without logs.
@@ -37,7 +38,7 @@ def run_page(folders: Sequence[Path], images: int = 300) -> str:
     groups = grouped([read_facts(folder) for folder in runs_in(folders)])
     one = next(iter(groups.values())) if len(groups) == 1 else None
     title = next(iter(groups)) if one else f"{len(groups)} runs"
-    sections = [html.section("Results", _results(groups)), _differences(groups)]
+    sections = [*before, html.section("Results", _results(groups)), _differences(groups)]
     sections.append(html.section("Curves", html.columns(*_curves(groups))))
     sections.append(html.section("Pictures of training", *map(_pictures, groups.values())))
     if one and images:

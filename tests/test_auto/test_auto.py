@@ -55,6 +55,9 @@ def test_a_folder_is_planned_trained_and_judged_and_goes_on_where_it_stopped(com
     assert re.search(r"With all labels: .* than the untrained encoder", judged)
     assert "With 40 labels:" in judged
     assert "maetool quick_eval" in judged
+    page = (tmp_path / "out/report.html").read_text()
+    assert "With 40 labels:" in page
+    assert "60 labelled images to fit on" in page
     assert (tmp_path / "out/run/epoch_12.pth").is_file()
     monkeypatch.setattr(short, "build_runner", None)  # nothing is tried or timed again
     monkeypatch.setattr(running, "worth_of", lambda checkpoint, data: f"judged {checkpoint.name}")

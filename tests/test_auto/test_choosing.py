@@ -5,7 +5,7 @@ import torch
 
 from maetool.auto.facts import _of_pixels
 from maetool.auto.halving import halve, rounds_of
-from maetool.auto.judge import Verdict, effective_rank
+from maetool.auto.judge import Verdict
 from maetool.auto.plan import Plan
 
 
@@ -42,12 +42,6 @@ def test_blank_patches_and_brightness_are_counted():
 def test_images_of_a_few_pixels_have_facts_too(side):
     found = of_pixels([torch.rand(1, side, side) for _ in range(3)])
     assert all(value == value for value in found.values())
-
-
-def test_effective_rank_counts_equal_directions():
-    directions = torch.eye(6)[:3].repeat(20, 1) * torch.tensor([1.0, -1.0]).repeat_interleave(30)[:, None]
-    assert effective_rank(directions) == pytest.approx(3, abs=0.1)
-    assert effective_rank(torch.ones(10, 4)) < 1.1
 
 
 @pytest.mark.parametrize(
