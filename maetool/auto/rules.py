@@ -15,7 +15,8 @@ _SIZES: tuple[tuple[str, int, int, int, int], ...] = (  # called, least images, 
 )
 _GRIDS = {"classify": 8, "retrieve": 8, "segment": 16, "detect": 16}  # patches along the shorter side on a CPU
 _LARGEST = 224
-_BLANK = 0.3  # share of patches without variation, from which these get no say of their own
+_BLANK = 0.3  # share of patches without variation, which normalising turns into noise
+_BRIGHT = 0.5  # share of the variance between pictures, which normalising removes
 _STEPS, _PASSES = 5000, 800  # the length of a training is not above both
 _DEEP = 0.1  # share of copies that is worth a sentence
 
@@ -122,7 +123,7 @@ def targets(facts: Facts, patch: int) -> list[tuple[str, list[Choice]]]:
     )
     pictures = Choice("custom_hooks.pictures", None, "Edges cannot be drawn as pictures.")
     named = {"normalised": [normalised], "plain": [plain], "hog": [hog, pictures]}
-    order = ["plain", "normalised"] if facts.flat > _BLANK else ["normalised", "plain"]
+    order = ["plain", "normalised"] if facts.flat > _BLANK or facts.between > _BRIGHT else ["normalised", "plain"]
     if patch**2 * facts.in_chans < 2:
         order.remove("normalised")  # of a single number nothing would be left
     return [(name, named[name]) for name in [*order, "hog"]]

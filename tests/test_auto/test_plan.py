@@ -87,8 +87,10 @@ def test_the_encoder_grows_with_images_device_and_time_alone(tmp_path):
 
 
 def test_the_first_candidate_is_the_target_that_the_rules_prefer(tmp_path):
-    first = lambda flat: next(iter(candidates(plan_for(tmp_path, facts(flat=flat)), facts(flat=flat))))  # noqa: E731
-    assert (first(0.0), first(0.6)) == ("normalised", "plain")
+    def first(**known):
+        return next(iter(candidates(plan_for(tmp_path, facts(**known)), facts(**known))))
+
+    assert (first(), first(flat=0.6), first(between=0.9)) == ("normalised", "plain", "plain")
 
 
 def test_the_length_fits_into_the_warm_up_and_the_passes(tmp_path):

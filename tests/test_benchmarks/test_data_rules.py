@@ -1,0 +1,59 @@
+"""The measurements behind the rules of `maetool auto`: every run is measured, and the tables say what came out."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import data_rules
+from benchmarks.data_rules import RUNS, crops, measure
+from benchmarks.data_table import to_markdown
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for part, number in (("train", 40), ("val", 12)):
+        for index in range(number):
+            path = tmp_path / "digits" / part / "ab"[index % 2] / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image = rng.integers(0, 100, (8, 8), dtype=np.uint8)
+            image[:, : 8 if index % 2 else 2] += 120
+            Image.fromarray(image).save(path)
+    return tmp_path / "digits"
+
+
+@pytest.mark.parametrize("run", [*RUNS, "baselines", "scratch"])
+def test_every_run_is_measured(folder, monkeypatch, run):
+    monkeypatch.setattr(data_rules, "_STEPS", 2)
+    monkeypatch.setattr(data_rules, "_DRAWS", 2)
+    monkeypatch.setitem(RUNS, run, {**RUNS.get(run, {}), "steps": 2})
+    monkeypatch.setattr(data_rules.scratch, "__defaults__", (2,))
+    line = measure("digits", folder, run, 0)
+    for of_labels in line["scores"].values():
+        assert set(of_labels) == {"10", "40", "all"}
+        assert all(0 <= value <= 100 for values in of_labels.values() for value in values)
+
+
+def test_crops_are_parts_of_the_image():
+    images = torch.arange(32.0).expand(4, 1, 32, 32)
+    found = crops(images, 16, (0.2, 0.5), np.random.default_rng(0))
+    assert found.shape == (4, 1, 16, 16)
+    width = (found[:, 0, 0, -1] - found[:, 0, 0, 0]) / 15 * 16
+    assert (width < 32 * 0.85).all()
+    assert (width > 32 * 0.3).all()
+    assert found.min() >= 0
+    assert found.max() <= 31
+
+
+def test_a_table_shows_means_deviations_and_the_best(tmp_path):
+    lines = [
+        {"set": "a", "run": "base", "seed": seed, "scores": {"pretrained": {"40": [50.0 + seed, 52.0 + seed]}}}
+        for seed in (0, 2)
+    ]
+    lines.append({"set": "a", "run": "baselines", "seed": 0, "scores": {"pixels": {"40": [40.0, 42.0]}}})
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = to_markdown(tmp_path / "results.jsonl")
+    assert "| a | 41.0 (1.4) |  |  |  | **52.0 (1.6)** |" in table
