@@ -12,7 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--layout",
         default="ade20k",
-        help="layout of folders and files, that of a published data set (default: %(default)s)",
+        help="ade20k or coco, as those data sets have it, or classes: a folder for each (default: %(default)s)",
     )
     parser.add_argument(
         "--train", type=positive, default=800, metavar="N", help="number of training pictures (default: 800)"

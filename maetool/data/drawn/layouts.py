@@ -5,6 +5,7 @@ from pathlib import Path
 
 from maetool.data.datasets.objects.coco_file import write_coco
 from maetool.errors import UsageError
+from maetool.writing import write_picture
 
 from .object_shapes import ObjectShapesDataset
 from .shapes import ShapesDataset
@@ -20,9 +21,19 @@ def _coco(folder: Path, part: str, num_samples: int, img_size: int | Sequence[in
     write_coco(dataset, folder / {"training": "train", "validation": "val"}[part])
 
 
+def _classes(folder: Path, part: str, num_samples: int, img_size: int | Sequence[int], seed: int) -> None:
+    dataset = ShapesDataset(num_samples, img_size, seed=seed, cache=False)
+    for index in range(num_samples):
+        name = dataset.label_names[dataset.label_of(index)].replace(" ", "_")
+        picture = dataset.scene(index).image
+        path = folder / {"training": "train", "validation": "val"}[part] / name / f"{index:06d}.png"
+        write_picture(path, picture, "PNG", durable=False)
+
+
 # Name of a layout to what writes a part ("training" or "validation") of it: folder, part, number, size, seed.
 LAYOUTS: dict[str, Callable[[Path, str, int, int | Sequence[int], int], None]] = {
     "ade20k": _ade20k,
+    "classes": _classes,
     "coco": _coco,
 }
 
