@@ -1,11 +1,11 @@
 """MAE continued from a plain ViT of timm, by default DINOv2's ViT-S/14 with registers, 100 epochs at 224 pixels.
 
-Command: python tools/train.py configs/foundation/mae_100e.py --init timm:vit_small_patch14_reg4_dinov2 --data FOLDER; for
-    others model.encoder.name, the mean and deviation that --init names, and final_norm=False if it says so
+Command: python tools/train.py configs/foundation/mae_100e.py --init timm:vit_small_patch14_reg4_dinov2 --data FOLDER;
+    for others model.encoder.name, the mean and deviation that --init names, and final_norm=False if it says so
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us at this size.
 Expect: no published number; meant for pictures unlike those of the first training. Compare with the encoder as it was.
-Deviations from facebookresearch/mae: begins with trained weights, at half the rate and with a short warm-up; those that all recipes share
-    (docs/methods/README.md).
+Deviations from facebookresearch/mae: begins with trained weights, at half the rate and with a short warm-up; those that
+    all recipes share (docs/methods/README.md).
 """
 
 _base_ = [

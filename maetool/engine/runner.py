@@ -282,9 +282,7 @@ class MaetoolRunner(BuildingRunner):
             UsageError: the file cannot be written, or is not on a local disk.
         """
         check_local(out_dir, file_client_args or backend_args)
-        done = (
-            {"epoch": self.epoch + 1, "iter": self.iter} if by_epoch else {"epoch": self.epoch, "iter": self.iter + 1}
-        )
+        done = {"epoch": self.epoch + bool(by_epoch), "iter": self.iter + (not by_epoch)}
         save(self, Path(out_dir) / filename, {**done, **(meta or {})}, save_optimizer and save_param_scheduler)
 
     def begin_saving(self, name: str, meta: dict[str, Any]) -> None:
