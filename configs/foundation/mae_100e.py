@@ -4,8 +4,8 @@ Command: python tools/train.py configs/foundation/mae_100e.py --init timm:vit_sm
     for others model.encoder.name, the mean and deviation that --init names, and final_norm=False if it says so
 Hardware: any; the effective batch of 4096 is accumulated. Hours: not measured by us at this size.
 Expect: no published number; meant for pictures unlike those of the first training. Compare with the encoder as it was.
-Deviations from facebookresearch/mae: begins with trained weights, at half the rate and with a short warm-up; those that
-    all recipes share (docs/methods/README.md).
+Deviations from facebookresearch/mae: trained weights at first, half the rate and a short warm-up; those that all
+    recipes share (docs/methods/README.md).
 """
 
 _base_ = [

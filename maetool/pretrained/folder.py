@@ -110,6 +110,9 @@ def _for_timm(meta: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[dict
     if encoder["type"] == "TimmEncoder":
         given = {name: encoder[name] for name in _SIZES if encoder.get(name) is not None}
         name, arguments = encoder["name"], {**given, "global_pool": "", **(encoder.get("options") or {})}
+        if not encoder.get("final_norm", True):
+            ending, norm = _without_norm(name, weights)
+            arguments, weights = {**arguments, **ending}, {**weights, **norm}
     else:
         facts = _plain(encoder, _TIMM, "timm")
         name, arguments = "vit_base_patch16_224", {size: facts[size] for size in _SIZES}
@@ -130,6 +133,21 @@ def _for_timm(meta: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[dict
     width = next(value.shape[-1] for key, value in weights.items() if key.endswith("norm1.weight"))
     config = {"architecture": name, "num_classes": 0, "num_features": width, "model_args": arguments}
     return {**config, "pretrained_cfg": pretrained}, weights
+
+
+def _without_norm(name: str, weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the arguments by which a model of timm ends without a norm, and the weights that it then has beside.
+
+    A BEiT of timm has a norm either of its tokens or of their mean; the latter is new here, so it begins as it does in
+    timm.
+    """
+    import timm
+
+    kind = timm.model_entrypoint(name).__module__.rpartition(".")[2]
+    if kind == "beit":
+        like = weights["blocks.0.norm1.weight"]
+        return {"global_pool": "avg"}, {"fc_norm.weight": torch.ones_like(like), "fc_norm.bias": torch.zeros_like(like)}
+    return {"use_post_transformer_norm": False, "use_fc_norm": False} if kind == "eva" else {"final_norm": False}, {}
 
 
 def _for_transformers(meta: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -45,6 +45,9 @@ FOR_TIMM = [
     {"class_token": False, "qk_norm": True},
     {"final_norm": False},
     DINO,
+    {**DINO, "final_norm": False},
+    {**BEIT, "final_norm": False},
+    {**DINO, "name": "eva02_base_patch14_224", "final_norm": False},
 ]
 
 
