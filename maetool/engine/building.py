@@ -96,15 +96,17 @@ class BuildingRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
         """Apply activation checkpointing and compilation, move the model to its device, and wrap it for DDP or FSDP."""
+        sharded = bool(self.cfg.get("fsdp")) and self.distributed
         if names := checkpointing_of(self.cfg):
             number = checkpoint_blocks(model, names)
             self.logger.info("Recomputing the activations of %d modules in the backward pass.", number)
         if self.cfg.get("compile"):
             with as_usage_error("compile"):
-                compiled = compile_model(model, self.cfg.compile, torch.device(get_device()).type)
+                compiled = compile_model(model, self.cfg.compile, get_device(), sharded)
             self.logger.info("Compiling %s: the first iterations take longer.", compiled)
-        if self.cfg.get("fsdp") and self.distributed:
-            return shard(model.to(get_device()), _gathered_in(self.cfg.optim_wrapper, get_device()))
+        if sharded:
+            half = get_device() != "cpu" and precision_of(self.cfg.optim_wrapper) == "bfloat16"
+            return shard(model.to(get_device()), torch.bfloat16 if half else None)
         with warnings.catch_warnings():  # MMEngine's argument broadcast_buffers, which torch has renamed
             warnings.simplefilter("ignore", FutureWarning)
             if self.distributed and not torch.cuda.is_available() and model_wrapper_cfg is None:
@@ -236,12 +238,6 @@ class BuildingRunner(Runner):
         loop = evaluation_loop(loop, default)
         with as_usage_error(f"The evaluation loop {_shown(loop)}"):
             return LOOPS.build(loop, default_args=facts)
-
-
-def _gathered_in(optim_wrapper: Any, device: str) -> torch.dtype | None:
-    """Return the dtype in which sharded blocks are gathered: bfloat16 where an accelerator computes in it."""
-    half = device != "cpu" and precision_of(optim_wrapper) == "bfloat16"
-    return torch.bfloat16 if half else None
 
 
 def _check_copying(hook: Hook, model: torch.nn.Module) -> None:

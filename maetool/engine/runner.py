@@ -32,7 +32,7 @@ from maetool.weights.work_dir import newest_readable, trained_seed
 
 from .building import BuildingRunner
 from .run_lock import only_run_in
-from .saving import begin, check_local, finish, save
+from .saving import begin, check_local, finish, leave_no_writer, save
 from .scale_check import watch_first_batch
 from .state import check_resumable, restore
 from .train_loop import enter_loop
@@ -86,14 +86,7 @@ class MaetoolRunner(BuildingRunner):
             try:
                 return super().train()
             finally:
-                self._leave_no_writer()
-
-    def _leave_no_writer(self) -> None:
-        """Wait for a checkpoint that is being written when training was broken off."""
-        try:
-            self.writer.wait()
-        except UsageError as error:
-            self.logger.error(str(error))
+                leave_no_writer(self)
 
     def val(self) -> dict[str, Any]:
         """Validate without training; hooks that save the best checkpoint or end training are not called."""
@@ -290,7 +283,7 @@ class MaetoolRunner(BuildingRunner):
 
         Args:
             name: of the file in the work folder.
-            meta: what MMEngine's runner stores beside the weights.
+            meta: `epoch` and `iter`, completed epochs and iterations.
         """
         begin(self, Path(self.work_dir) / name, meta)
 

@@ -86,6 +86,18 @@ def finish(runner: RunnerLike) -> Path | None:
     return path
 
 
+def leave_no_writer(runner: RunnerLike) -> None:
+    """Wait for a checkpoint that is being written when training was broken off; a failure is logged.
+
+    Args:
+        runner: the runner.
+    """
+    try:
+        runner.writer.wait()
+    except UsageError as error:
+        runner.logger.error(str(error))
+
+
 def _state_at(runner: RunnerLike, meta: dict[str, Any]) -> dict[str, Any]:
     state = training_state(runner, *_position(runner, meta["epoch"], meta["iter"]))
     return {**state, "meta": {**meta, **state["meta"]}}

@@ -15,7 +15,9 @@ _SCOPES = ("blocks", "parts")
 _GRAPHS = "reduce-overhead"  # torch's name of the mode that records CUDA graphs
 
 
-def compile_model(model: nn.Module, options: Mapping[str, Any] | bool, device: str = "cpu") -> str:
+def compile_model(
+    model: nn.Module, options: Mapping[str, Any] | bool, device: str = "cpu", sharded: bool = False
+) -> str:
     """Compile a model in place as a config says, and return what is compiled, such as "12 blocks".
 
     Args:
@@ -24,16 +26,22 @@ def compile_model(model: nn.Module, options: Mapping[str, Any] | bool, device: s
             encoder and decoders as one graph each, with the mask plan as an input. A part is compiled once for each
             shape of the plan.
         device: where it will run.
+        sharded: whether it will be split over processes, see `shard`.
 
     Raises:
-        UsageError: `options` has a wrong type or an unknown scope, there is nothing to compile, or CUDA graphs are
-            wanted on another device or with shapes that vary.
+        UsageError: `options` has a wrong type or an unknown scope, there is nothing to compile, CUDA graphs are wanted
+            on another device or with shapes that vary, or more than blocks of a model that will be sharded.
     """
     given = _arguments(options)
     scope = given.pop("scope", "blocks")
     if scope not in _SCOPES:
         raise UsageError(f'compile.scope is {scope!r}, but must be "blocks" or "parts".')
     _check_graphs(given, device)
+    if sharded and (scope != "blocks" or given.get("mode") == _GRAPHS):
+        raise UsageError(
+            "fsdp=True gathers the weights of each block when it runs, so that only blocks are compiled, and no CUDA "
+            "graphs are recorded: remove compile.scope and compile.mode, or set fsdp=False."
+        )
     if scope == "blocks":
         return f"{compile_blocks(model, given)} blocks"
     parts = parts_of(model)

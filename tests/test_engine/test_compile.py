@@ -224,5 +224,12 @@ def test_graphs_are_of_fixed_shapes(monkeypatch):
 def test_what_is_not_compiled(options, device, sentence):
     with pytest.raises(UsageError, match=re.escape(sentence)):
         compile_model(tiny_model(), options, device)
+
+
+def test_what_is_compiled_of_few_models():
     with pytest.raises(UsageError, match="has no `encoder` or `decoder` to compile"):
         compile_model(nn.Linear(1, 1), {"scope": "parts"})
+    for options in ({"scope": "parts"}, {"mode": "reduce-overhead"}):
+        with pytest.raises(UsageError, match="fsdp=True gathers the weights of each block when it runs"):
+            compile_model(tiny_model(), options, "cuda", sharded=True)
+    assert compile_model(tiny_model(), True, sharded=True) == "3 blocks"
