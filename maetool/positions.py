@@ -95,7 +95,7 @@ def fit_positions(
     Raises:
         UsageError: nothing says the grid of a table.
     """
-    fitted = FittedWeights(dict(weights))
+    fitted, in_first = FittedWeights(dict(weights)), recorded
     for name, part in _parts(model).items():
         if name in own and own[name].ndim == 3 and (name in weights or _lacks(name, part, weights)):
             apart = getattr(part, "in_stream", False)  # streams have grids of their own, which no file records
@@ -106,7 +106,7 @@ def fit_positions(
         if name.endswith(_RELATIVE) and table is not None and len(table) != len(value):
             fitted.weights[name] = resize_relative(table, len(value))
             fitted.resized.append(f"{name} from {len(table)} to {len(value)} rows")
-    _fit_windows(fitted, model, own, recorded)
+    _fit_windows(fitted, model, own, recorded, in_first)
     _fit_separable(fitted, model, own, recorded)
     return fitted
 
@@ -131,12 +131,22 @@ def _fit_separable(fitted: FittedWeights, model: nn.Module, own: Weights, record
                 fitted.resized.append(f"{name} from {format_size(old)} to {format_size(grid)}")
 
 
-def _fit_windows(fitted: FittedWeights, model: nn.Module, own: Weights, recorded: Sequence[int] | None) -> None:
-    """Fit the tables of relative positions in windows of all parts that have `relative_windows`."""
+def _fit_windows(
+    fitted: FittedWeights,
+    model: nn.Module,
+    own: Weights,
+    recorded: Sequence[int] | None,
+    in_first: Sequence[int] | None,
+) -> None:
+    """Fit the tables of relative positions in windows of all parts that have `relative_windows`.
+
+    Those that have an `embed_grid` cut the grid `in_first`, of the first patches, which a file records.
+    """
     for path, part in model.named_modules():
         if not hasattr(part, "relative_windows"):
             continue
-        before = part.relative_windows(recorded) if recorded else {}
+        grid = in_first if hasattr(part, "embed_grid") else recorded
+        before = part.relative_windows(grid) if grid else {}
         for name, window in part.relative_windows(getattr(part, "embed_grid", part.grid)).items():
             full_name = f"{path}.{name}" if path else name
             if full_name in own and full_name in fitted.weights and fitted.weights[full_name].ndim == 2:

@@ -13,6 +13,13 @@ from maetool.weights.write import write_checkpoint
 BEIT = {"type": "TimmEncoder", "name": "beitv2_base_patch16_224", "sees": "all"}
 SHARED = {**BEIT, "options": {"use_rel_pos_bias": False, "use_shared_rel_pos_bias": True}}
 SWIN = {"type": "SwinTransformer", "patch_size": 2, "depths": (1, 1), "num_heads": (3, 3), "window_size": 4}
+VISIBLE = {
+    **SWIN,
+    "depths": (1, 1, 1),
+    "num_heads": (3, 3, 3),
+    "window_size": 8,
+    "sees": "visible",
+}  # grids of 8 pixels
 WINDOWS = [
     (BEIT, "blocks.1.attn", (32, 64), (64, 32), (4, 8), (8, 4)),  # as many rows
     (BEIT, "blocks.0.attn", (32, 32), (48, 48), (4, 4), (6, 6)),
@@ -20,11 +27,15 @@ WINDOWS = [
     (SHARED, "rel_pos_bias", (16, 64), (64, 16), (2, 8), (8, 2)),
     (SWIN, "layers.1.blocks.0.attn", (16, 8), (8, 16), (4, 2), (2, 4)),  # the windows that the grid cuts
     (SWIN, "layers.1.blocks.0.attn", (8, 8), (16, 16), (2, 2), (4, 4)),
+    (VISIBLE, "layers.1.blocks.0.attn", (32, 16), (16, 32), (8, 4), (4, 8)),
 ]
 
 
 def with_windows(size, encoder, window_size=None):
-    settings = config(size, encoder, {"type": "LinearDecoder"})
+    decoder = {"type": "TransformerDecoder", "embed_dim": 16, "depth": 1, "num_heads": 2}
+    settings = config(size, encoder, decoder if encoder is VISIBLE else {"type": "LinearDecoder"})
+    if encoder is VISIBLE:
+        del settings["encoder"]["depth"]
     if encoder is SWIN:
         del settings["encoder"]["depth"]
         settings["masker"] = {"type": "AlignedMasker", "unit": 2}
