@@ -21,7 +21,7 @@ LOADER = {"batch_size": 2, "dataset": {"type": "ShapesDataset", "num_samples": 8
 OBJECTS = {"batch_size": 2, "dataset": {"type": "ObjectShapesDataset", "num_samples": 8}}
 STACKED = {"type": "MaskedImageModel", "data_preprocessor": {"type": "ImagePreprocessor"}}
 HOOKS = ["ProgressHook", "MaskerProgressHook", "BrokenFilesHook", "NonFiniteHook", "DataWaitHook"]
-HOOKS += ["ReconstructionHook", "LossCurveHook"]
+HOOKS += ["ReconstructionHook", "LossCurveHook", "HealthHook"]
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def types_of(cfg):
         ("", HOOKS),
         ("custom_hooks = dict(pictures=None)", [name for name in HOOKS if name != "ReconstructionHook"]),
         ("custom_hooks = dict(ema=dict(type='EMAHook'))", [*HOOKS, "EMAHook"]),
-        ("custom_hooks = dict(pictures=dict(type='OverlayHook'))", [*HOOKS[:5], "OverlayHook", "LossCurveHook"]),
+        ("custom_hooks = dict(pictures=dict(type='OverlayHook'))", [*HOOKS[:5], "OverlayHook", *HOOKS[6:]]),
         ("custom_hooks = dict(_delete_=True, ema=dict(type='EMAHook'))", ["EMAHook"]),
         ("custom_hooks = [dict(type='EMAHook')]", ["EMAHook"]),
         ("custom_hooks = []", []),
@@ -229,7 +229,7 @@ def test_one_value_of_a_hook(write):
     assert cfg.custom_hooks[4] == {"type": "DataWaitHook", "threshold": 0.5}
     options = ["custom_hooks.data_wait.threshold=0.7", "custom_hooks.3.max_in_a_row=9", "custom_hooks.ema.type=EMAHook"]
     cfg = write("custom_hooks = dict(masker_progress=None)", [*options, "custom_hooks.pictures=None"])
-    assert types_of(cfg) == [HOOKS[0], *HOOKS[2:5], HOOKS[6], "EMAHook"]
+    assert types_of(cfg) == [HOOKS[0], *HOOKS[2:5], *HOOKS[6:], "EMAHook"]
     assert cfg.custom_hooks[3] == {"type": "DataWaitHook", "threshold": 0.7, "max_in_a_row": 9}
     cfg = write("custom_hooks = [dict(type='ProgressHook'), dict(type='EMAHook')]", ["custom_hooks.1.momentum=0.1"])
     assert cfg.custom_hooks[1] == {"type": "EMAHook", "momentum": 0.1}
@@ -261,5 +261,5 @@ def test_where_a_hook_comes_from(write, tmp_path):
     options = ["custom_hooks.broken_files.max_broken=3"]
     found = {name: (value, origin) for name, value, origin in trace(tmp_path / "mine.py", options)}
     assert found["custom_hooks.3.threshold"] == (0.5, f"{tmp_path}/mine.py:4")
-    assert found["custom_hooks.6.type"] == ("EMAHook", f"{tmp_path}/mine.py:5")
+    assert found["custom_hooks.7.type"] == ("EMAHook", f"{tmp_path}/mine.py:5")
     assert found["custom_hooks.1.max_broken"] == (3, "--cfg-options")
