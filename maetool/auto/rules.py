@@ -15,6 +15,7 @@ _SIZES: tuple[tuple[str, int, int, int, int], ...] = (  # called, least images, 
 )
 _GRIDS = {"classify": 8, "retrieve": 8, "segment": 16, "detect": 16}  # patches along the shorter side on a CPU
 _LARGEST = 224
+_MINUTE = 8  # pixels of the shorter side, up to which pretraining gained nothing (docs/results/data_rules.md)
 _BLANK = 0.3  # share of patches without variation, which normalising turns into noise
 _BRIGHT = 0.5  # share of the variance between pictures, which normalising removes
 _STEPS, _PASSES = 5000, 800  # the length of a training is not above both
@@ -68,6 +69,8 @@ def _geometry(facts: Facts, machine: Machine, task: str) -> list[Choice]:
     size = side if height == width else [height, width]
     said = f"The median image has a shorter side of {facts.side} pixels, {facts.aspect:.2f} times as wide as high"
     cut = f"; more than {most} is too slow on {where}" if facts.side > most else ""
+    if facts.side <= _MINUTE:
+        cut += f". Of two sets of at most {_MINUTE} pixels measured, neither gained from pretraining"
     cells = f"{height // patch} x {width // patch} patches"
     return [
         Choice("model.encoder.img_size", size, f"{said}{cut}."),

@@ -16,6 +16,7 @@ from maetool.config.load import load_for
 from maetool.engine.launch import build_runner
 from maetool.engine.run_lock import only_run_in
 from maetool.errors import UsageError
+from maetool.pretrained.frozen import build_frozen
 from maetool.reports.run import run_page
 from maetool.visualization import html
 from maetool.weights.work_dir import checkpoints_in
@@ -173,8 +174,11 @@ class Auto:
             with quiet():
                 return judge(model, loss)
 
+        section = load_for(next(iter(tried.values())).write(self.out / "candidates" / "untrained.py"))[0].model
+        with quiet():
+            untrained = judge(build_frozen(section), 0.0)
         how = "a half of the labelled training images" if data.judging else "crops found again, without labels"
-        self.tell(f"Trying {len(tried)} candidates, judged by {how}:")
+        self.tell(f"Trying {len(tried)} candidates, judged by {how}; {untrained.score:.1f} with the untrained encoder:")
         best, _ = halve(tried, steps, train, self.out / "candidates", self.tell)
         self.tell(f"Best: {best}.")
         return tried[best]

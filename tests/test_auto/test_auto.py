@@ -48,7 +48,7 @@ def test_a_folder_is_planned_trained_and_judged_and_goes_on_where_it_stopped(com
     assert "judged epoch_12.pth" in command(folder, "--resume")
 
 
-def test_candidates_are_judged_without_images_held_back(command, folder, tmp_path, monkeypatch):
+def test_candidates_are_judged_without_images_held_back(command, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(running, "rounds_of", lambda candidates, steps: [(2, 8)])
     monkeypatch.setattr("maetool.auto.halving._LEAST", 1)
     monkeypatch.setattr(running.Auto, "_time", lambda self, plan, facts: 0.5)
@@ -60,8 +60,11 @@ def test_candidates_are_judged_without_images_held_back(command, folder, tmp_pat
     monkeypatch.setattr(running.Auto, "_train", lambda self: pytest.skip("the rest is tested above"))
     with pytest.raises(pytest.skip.Exception):
         command(folder, "--minutes", "2")
+    told = capsys.readouterr().out
+    assert re.search(r"labelled training images; [\d.]+ with the untrained encoder:\n  normalised +\d+ steps: ", told)
     assert {place["root"] for place in seen} == {str(folder / "train")}
-    assert len((tmp_path / "out/candidates/trials.jsonl").read_text().splitlines()) == len(seen) > 2
+    trials = (tmp_path / "out/candidates/trials.jsonl").read_text().splitlines()
+    assert len(trials) == len(seen) - 1 > 2  # and the untrained encoder
 
 
 def test_ctrl_c_asks_a_training_to_stop_and_a_second_one_ends_the_command():

@@ -72,6 +72,13 @@ def test_every_candidate_builds_for_any_size_and_channels(tmp_path, known, task)
         assert min(encoder.img_size) <= max(2, known.side)
 
 
+def test_the_plan_warns_of_images_too_small_to_gain(tmp_path):
+    text = {side: plan_for(tmp_path, facts(side=side)).to_text().replace("\n        # ", " ") for side in (8, 9)}
+    warned = "neither gained from pretraining"
+    assert warned in text[8]
+    assert warned not in text[9]
+
+
 def test_wide_images_get_a_wide_grid(tmp_path):
     size = plan_for(tmp_path, facts(aspect=2.0)).value("model.encoder.img_size")
     assert size == [64, 128]
