@@ -92,7 +92,7 @@ def _line(trial: Trial) -> str:
     verdict = trial.verdict
     why = f"; dropped, {verdict.failed}" if verdict.failed else ""
     return (
-        f"  {trial.name:<28}{trial.steps:>6} steps: {verdict.score:5.1f}, loss {verdict.loss:.3f} of a constant's, "
+        f"  {trial.name:<28}{trial.steps:>6} steps: {verdict.score:6.2f}, loss {verdict.loss:.3f} of a constant's, "
         f"rank {verdict.rank:.1f}, crops found again {verdict.stability:.0f} %{why}"
     )
 

@@ -107,9 +107,10 @@ class Judge:
         numbers = bool(getattr(dataset, "targets", None))
         task: Any = NumberTask() if numbers else ClassTask(labels_of(dataset).classes)
         task.predictors = {"linear probe": task.predictors["linear probe"]}
-        strata = None if numbers else outputs["label"]
-        asked = torch.ones(len(outputs["index"]), dtype=torch.bool)
-        asked[Subset(fraction=0.5).choose(len(asked), strata)] = False
+        number = len(outputs["index"])
+        strata = torch.zeros(number, dtype=torch.int64) if numbers else outputs["label"]
+        asked = torch.ones(number, dtype=torch.bool)
+        asked[Subset(fraction=0.5).choose(number, strata)] = False
         bank, query = ({key: value[part] for key, value in outputs.items()} for part in (~asked, asked))
         values = judge(task, bank, query, "features", draws=2)["linear probe"].values
         name = next(name for name in HEADLINES if values.get(name) == values.get(name) and name in values)

@@ -111,7 +111,8 @@ class Auto:
 
     def _asked(self) -> dict[str, Any]:
         request = self.request
-        return {"folder": str(Path(request.folder).absolute()), "labels": request.labels, "task": request.task}
+        labels = request.labels and str(Path(request.labels).absolute())
+        return {"folder": str(Path(request.folder).absolute()), "labels": labels, "task": request.task}
 
     def _check_folder(self, resume: bool) -> None:
         """Keep two requests from sharing a folder.
@@ -178,7 +179,7 @@ class Auto:
         with quiet():
             untrained = judge(build_frozen(section), 0.0)
         how = "a half of the labelled training images" if data.judging else "crops found again, without labels"
-        self.tell(f"Trying {len(tried)} candidates, judged by {how}; {untrained.score:.1f} with the untrained encoder:")
+        self.tell(f"Trying {len(tried)} candidates, judged by {how}; {untrained.score:.2f} with the untrained encoder:")
         best, _ = halve(tried, steps, train, self.out / "candidates", self.tell)
         self.tell(f"Best: {best}.")
         return tried[best]
