@@ -1,4 +1,4 @@
-"""The whole training loop of a config: images a second, and the share of the time that it waits for images."""
+"""The whole training loop of a config: images a second, share of the device's peak, share of the time waiting."""
 
 import statistics
 import tempfile
@@ -12,6 +12,8 @@ from mmengine.hooks import Hook
 from maetool.config.facts import schedulers_in
 from maetool.config.load import load_for
 from maetool.engine.launch import build_runner
+from maetool.models.operations import operations_per_sample
+from maetool.ops.peaks import present_peak
 
 
 class _Clock(Hook):
@@ -22,12 +24,15 @@ class _Clock(Hook):
     def __init__(self) -> None:
         self.ready: list[float] = []
         self.done: list[float] = []
+        self.operations: float | None = None  # of a sample, where the device's peak is known
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         self.ready.append(time.perf_counter())
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         outputs["loss"].item()  # waits for an accelerator
+        if not self.done and present_peak():
+            self.operations = operations_per_sample(runner.bare_model, data_batch)
         self.done.append(time.perf_counter())
 
 
@@ -51,8 +56,10 @@ def run(
     report = (
         f"{Path(config).stem}, {rounds} rounds of {steps} steps of {results[0]['batch_size']} images: "
         f"{statistics.median(rates):,.1f} images/s ({min(rates):,.1f} to {max(rates):,.1f}), "
-        f"{statistics.median(waits):.1%} of the time waiting for images ({min(waits):.1%} to {max(waits):.1%})."
+        f"{statistics.median(waits):.1%} of the time waiting for images ({min(waits):.1%} to {max(waits):.1%})"
     )
+    shares = [result["share_of_peak"] for result in results if result["share_of_peak"]]
+    report += f", {statistics.median(shares):.1%} of the device's peak." if shares else "."
     return report, {"rounds": results}
 
 
@@ -81,9 +88,11 @@ def _shares(clock: _Clock, batch: int) -> dict[str, Any]:
     """Return the rate and the share of waiting, from the end of the third step on."""
     start, duration = clock.done[2], clock.done[-1] - clock.done[2]
     waited = sum(ready - done for ready, done in zip(clock.ready[3:], clock.done[2:-1], strict=True))
+    rate, peak = batch * (len(clock.done) - 3) / duration, present_peak()
     return {
         "batch_size": batch,
-        "images_per_second": batch * (len(clock.done) - 3) / duration,
+        "images_per_second": rate,
+        "share_of_peak": rate * clock.operations / peak if clock.operations and peak else None,
         "waiting_share": waited / duration,
         "seconds": [done - start for done in clock.done[3:]],
     }
