@@ -8,8 +8,6 @@ import torch
 from safetensors.torch import save_file
 
 from maetool.encoders import TimmEncoder
-from maetool.engine.optim.layer_decay import layer_decay_groups
-from maetool.models import ImageClassifier
 from maetool.ops.kernel import adapt_channels
 from maetool.pretrained.initial import load_initial
 from maetool.testing import tiny_model
@@ -64,24 +62,6 @@ def test_masked_pretraining_goes_on_and_returns_to_timm(published, shape):
     tokens = model.eval().encoder(images)
     torch.testing.assert_close(tokens, again.forward_features(images), atol=1e-5, rtol=1e-5)
     assert not torch.equal(again.blocks[0].norm1.weight, first.blocks[0].norm1.weight)  # it was trained
-
-
-def test_fine_tuning_has_a_group_for_each_layer(published):
-    name, _, path = published
-    encoder = TimmEncoder(name, img_size=32, drop_path_rate=0.1, **SIZES)
-    model = ImageClassifier(encoder, 5, pooling="avg", own_norm=True)
-    assert load_initial(model, path).share == 1
-    groups = layer_decay_groups(model, 0.5)
-    layers = {id(p): group["layer"] for group in groups for p in group["params"]}
-    scales = {group["layer"]: group["lr_scale"] for group in groups}
-    assert scales == {0: 0.125, 1: 0.25, 2: 0.5, 3: 1.0}
-    expected = {"vit.patch_embed.proj.weight": 0, "vit.blocks.0.norm1.weight": 1, "vit.blocks.1.mlp.fc2.weight": 2}
-    expected |= {f"vit.{n}": 0 for n in ("reg_token", "cls_token", "pos_embed") if n in model.encoder.state_dict()}
-    expected |= {"vit.blocks.1.attn.relative_position_bias_table": 2, "vit.blocks.0.gamma_1": 1}
-    expected |= {"vit.blocks.0.ls1.gamma": 1}
-    for key, parameter in model.encoder.named_parameters():
-        assert key not in expected or layers[id(parameter)] == expected[key], key
-    assert {id(p) for p in model.parameters() if p.requires_grad} == layers.keys()
 
 
 def test_other_means_and_deviations_are_named(published):
