@@ -47,3 +47,29 @@ def _cell(draws: Sequence[float], best: float) -> str:
     mean = float(np.mean(draws))
     text = f"{mean:.1f}" + (f" ({np.std(draws, ddof=1):.1f})" if len(draws) > 1 else "")
     return f"**{text}**" if mean == best else text
+
+
+def gains(path: Path) -> str:
+    """Return a table of what each run gains over the untrained encoder on the same draws, with the deviation."""
+    scores, seeds = read(path)
+    runs = list(dict.fromkeys(name for _, name in seeds if name not in (*_BASELINES, "scratch")))
+    lines = [f"| set, labels | {' | '.join(runs)} | better of pixels and HOG |", "|---|" + "---|" * (len(runs) + 1)]
+    for name, of_set in scores.items():
+        for labels, untrained in of_set.get("untrained", {}).items():
+            cells = [_gain(of_set.get(run, {}).get(labels, ()), untrained) for run in runs]
+            others = [of_set[each][labels] for each in ("pixels", "hog") if labels in of_set.get(each, {})]
+            cells.append(_gain(max(others, key=np.mean), untrained) if others else "")
+            lines.append(f"| {name}, {labels} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _gain(draws: Sequence[float], untrained: Sequence[float]) -> str:
+    """Return the mean difference and its deviation over the draws; a run of several seeds meets the draws of each."""
+    if not draws:
+        return ""
+    differences = np.reshape(draws, (-1, len(untrained))) - np.asarray(untrained)
+    mean = float(differences.mean())
+    if differences.size < 2:
+        return f"{mean:+.1f}"
+    text = f"{mean:+.1f} ({differences.std(ddof=1):.1f})"
+    return f"**{text}**" if mean > 2 * differences.std(ddof=1) / len(untrained) ** 0.5 else text

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks import data_rules
 from benchmarks.data_rules import RUNS, crops, measure
-from benchmarks.data_table import to_markdown
+from benchmarks.data_table import gains, to_markdown
 
 
 @pytest.fixture
@@ -57,3 +57,15 @@ def test_a_table_shows_means_deviations_and_the_best(tmp_path):
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     table = to_markdown(tmp_path / "results.jsonl")
     assert "| a | 41.0 (1.4) |  |  |  | **52.0 (1.6)** |" in table
+
+
+def test_a_gain_is_of_the_same_draws(tmp_path):
+    lines = [
+        {"set": "a", "run": "base", "seed": seed, "scores": {"pretrained": {"40": [50.0, 61.0], "all": [70.0]}}}
+        for seed in (0, 1)
+    ]
+    baselines = {"untrained": {"40": [40.0, 50.0], "all": [71.0]}, "hog": {"40": [30.0, 50.0]}}
+    lines.append({"set": "a", "run": "baselines", "seed": 0, "scores": baselines})
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = gains(tmp_path / "results.jsonl").splitlines()[2:]
+    assert rows == ["| a, 40 | **+10.5 (0.6)** | -5.0 (7.1) |", "| a, all | -1.0 (0.0) |  |"]
