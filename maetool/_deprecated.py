@@ -36,7 +36,7 @@ _MODULES = {
     "engine.encoder": "pretrained.encoder",
     "engine.frozen": "pretrained.frozen pretrained.beside",
     "engine.initial": "pretrained.initial",
-    "engine.export": "pretrained.export",
+    "engine.export": "pretrained.export pretrained.graphs",
     "engine.convert": "pretrained.convert",
     "engine.model_card": "pretrained.card",
     "engine.extract": "pretrained.extract",

@@ -54,6 +54,9 @@ TESTS = {
         *("test_every_image_counts_once_in_two_processes", "test_cadence_and_a_resume_that_keeps_it"),
     },
     "test_examples.py": {"test_the_notebook_runs", "test_plain_pytorch_learns"},
+    "test_weights/test_deployment.py": {
+        *("test_onnx_of_any_size_and_in_int8", "test_onnx_in_float16", "test_torch_export_of_any_size"),
+    },
     "test_installation.py": {"test_the_doctor_speaks_where_a_package_is_missing"},
     "test_models/test_detector.py": {"test_it_learns_an_image_by_heart"},
     "test_models/test_segmentor.py": {"test_a_published_encoder_fills_a_full_size_config"},

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor
-from torch.nn.functional import pad
 
 from maetool.errors import UsageError
 from maetool.layers import find_even_layers
-from maetool.ops.geometry import format_size
+from maetool.ops.geometry import fill_up, format_size
 from maetool.registry import MODELS
 
 Layers = Sequence[int] | Literal["stages"] | None
@@ -85,8 +84,7 @@ def feature_maps(encoder: Any, images: Tensor, layers: Layers) -> list[Tensor]:
     Raises:
         UsageError: layers that there are not, or images that the encoder does not take.
     """
-    below, right = (-side % step for side, step in zip(images.shape[2:], encoder.patch_size, strict=True))
-    images = pad(images, (0, right, 0, below)) if below or right else images
+    images = fill_up(images, encoder.patch_size)
     if layers == "stages":
         return encoder.stages(images)
     grid, prefix = encoder.grid_of(images), encoder.num_prefix_tokens

@@ -1,8 +1,8 @@
 """Export a checkpoint's encoder as .pth, .safetensors, .onnx or a folder.
 
-A .pth or .safetensors file has timm's names; an .onnx file has the graph, of a complete
-classifier or segmentor with --logits; a folder is what --to opens. Mean, deviation, sizes, recipe and versions
-are stored with the weights, and a model card is written beside the file, as .md.
+A .pth or .safetensors file has timm's names; an .onnx file has the graph, with --complete
+that of a classifier, regressor, segmentor or detector; a folder is what --to opens. Mean, deviation,
+sizes, recipe and versions are stored with the weights, and a model card is written beside the file, as .md.
 """
 
 import argparse
@@ -29,9 +29,13 @@ def parse_args() -> argparse.Namespace:
         nargs="+",
         help="image size: H W, or one number for a square; positions are resized",
     )
-    parser.add_argument("--logits", action="store_true", help="the complete classifier or segmentor, as .onnx")
+    parser.add_argument(
+        *("--complete", "--logits"), action="store_true", help="the complete model with its predictions, as .onnx"
+    )
     parser.add_argument("--dynamic", action="store_true", help="height and width may change, by patches; .onnx only")
-    parser.add_argument("--half", action="store_true", help="weights of half precision, float16")
+    precision = parser.add_mutually_exclusive_group()
+    precision.add_argument("--half", action="store_true", help="weights of half precision, float16")
+    precision.add_argument("--int8", action="store_true", help="linear maps in 8-bit integers; .onnx only")
     return parser.parse_args()
 
 
@@ -52,7 +56,7 @@ def main() -> None:
     img_size = args.img_size[0] if args.img_size and len(args.img_size) == 1 else args.img_size
     exported = encoder_of(state, args.checkpoint, args.num_heads, section, img_size)
     encoder = None
-    if not args.logits and (img_size or args.to or out.suffix == ".onnx"):
+    if not args.complete and (img_size or args.to or out.suffix == ".onnx"):
         picked = {"key": args.key, "prefix": args.prefix}
         encoder = load_encoder(args.checkpoint, args.config, args.num_heads, img_size, **picked)
         exported |= {"state_dict": encoder.encoder.state_dict(), "meta": exported["meta"] | describe(encoder.section)}
@@ -69,10 +73,12 @@ def main() -> None:
 def _check_flags(args: argparse.Namespace, out: Path) -> None:
     from maetool.errors import UsageError
 
-    if (args.logits or args.dynamic) and out.suffix != ".onnx":
-        raise UsageError(f"--logits and --dynamic are for .onnx, but --out is {out}: name a file that ends in .onnx.")
-    if args.logits and args.img_size:
-        raise UsageError("--img-size is for encoders: with --logits, --dynamic lets the size of the images change.")
+    if out.suffix != ".onnx" and (args.complete or args.dynamic or args.int8):
+        raise UsageError(
+            f"--complete, --dynamic and --int8 are for .onnx, but --out is {out}: name a file that ends in .onnx."
+        )
+    if args.complete and args.img_size:
+        raise UsageError("--img-size is for encoders: with --complete, --dynamic lets the size of the images change.")
 
 
 def _write_folder(args: argparse.Namespace, out: Path, encoder: Any, meta: dict[str, Any]) -> str:
@@ -85,19 +91,20 @@ def _write_folder(args: argparse.Namespace, out: Path, encoder: Any, meta: dict[
 def _write_graph(args: argparse.Namespace, out: Path, encoder: Any, meta: dict[str, Any]) -> str:
     """Write ONNX of an encoder or, without one, of the complete model; return what was written."""
     from maetool.config.load import load_config
-    from maetool.pretrained.export import write_onnx
+    from maetool.pretrained.graphs import write_onnx
     from maetool.pretrained.model import image_shape_of
-    from maetool.pretrained.task import classes_of, load_task
+    from maetool.pretrained.task import graph_module, load_task, names_in
 
     model = encoder or load_task(args.checkpoint, load_config(args.config) if args.config else None)
-    output = "tokens" if encoder else "logits"
+    names = graph_module(model, not encoder)[1]
     if not encoder:
-        meta["classes"] = classes_of(args.checkpoint)
-    difference = write_onnx(model, meta, out, output, args.dynamic, args.half)
+        meta |= names_in(args.checkpoint)
+    output: Any = "tokens" if encoder else "predictions"
+    difference = write_onnx(model, meta, out, output, args.dynamic, args.half, args.int8)
     checked = "not compared, without onnxruntime" if difference is None else f"largest difference {difference:.1e}"
     channels, *sides = image_shape_of(model)
     shape = f"{channels}, height, width" if args.dynamic else ", ".join(map(str, (channels, *sides)))
-    return f"{out}: images (batch, {shape}) to {output}, {checked}."
+    return f"{out}: images (batch, {shape}) to {', '.join(names)}, {checked}."
 
 
 def _write_weights(args: argparse.Namespace, out: Path, exported: dict[str, Any]) -> str:

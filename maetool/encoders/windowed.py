@@ -74,8 +74,9 @@ class MapAttention(Attention):
         places = q.unflatten(2, size)  # (B, heads, h, w, d)
         to_rows = torch.einsum("bnhwd,hkd->bnhwk", places, rows.to(q.dtype)).flatten(2, 3)
         to_columns = torch.einsum("bnhwd,wkd->bnhwk", places, columns.to(q.dtype)).flatten(2, 3)
-        row_of = torch.eye(height, dtype=k.dtype, device=k.device).repeat_interleave(width, dim=0)  # (N, h)
-        column_of = torch.eye(width, dtype=k.dtype, device=k.device).repeat(height, 1)  # (N, w)
+        # Expanded and not repeated, which graphs of any size cannot do.
+        row_of = torch.eye(height, dtype=k.dtype, device=k.device)[:, None].expand(-1, width, -1).flatten(0, 1)
+        column_of = torch.eye(width, dtype=k.dtype, device=k.device).expand(height, -1, -1).flatten(0, 1)  # (N, w)
         own = torch.cat([row_of, column_of], dim=1).expand(*k.shape[:2], -1, -1)
         q, k = torch.cat([q * scale, to_rows, to_columns], dim=3), torch.cat([k, own], dim=3)
         if not reading_is_free(q):

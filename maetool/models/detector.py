@@ -12,6 +12,7 @@ from maetool.backbones import build_pyramid, feature_maps
 from maetool.backbones.pyramids import strides_of_maps
 from maetool.errors import UsageError
 from maetool.heads.regions import proposal_network, region_heads
+from maetool.ops.geometry import fill_up
 from maetool.registry import ENCODERS, MODELS
 
 from .base import TrainableModel
@@ -121,9 +122,8 @@ class ObjectDetector(TrainableModel):
             UsageError: an unknown mode, no targets, or targets without masks where they are wanted.
         """
         samples = data_samples or {}
-        content = _sizes(samples.get("content"), images)
-        images = _filled_up(images, self.coarsest)
-        maps = self._maps(images)
+        padded = fill_up(images, (self.coarsest, self.coarsest))  # so that all maps fit onto each other
+        maps = self._maps(padded)
         if mode == "tensor":
             return list(maps.values())
         if mode not in ("loss", "predict"):
@@ -132,7 +132,8 @@ class ObjectDetector(TrainableModel):
         # torchvision's parts look at their own state; what is in them is the same in both.
         for part in (self.proposals, self.regions):
             part.train(mode == "loss")
-        listed = ImageList(images, content)
+        content = _sizes(samples.get("content"), images)
+        listed = ImageList(padded, content)
         boxes, first = self.proposals(listed, maps, targets)
         found, second = self.regions(maps, boxes, content, targets)
         if mode == "loss":
@@ -190,12 +191,6 @@ def _sizes(sizes: Tensor | None, other: Tensor | list[tuple[int, int]]) -> list[
     if sizes is not None:
         return [(rows, columns) for rows, columns in sizes.tolist()]
     return [(other.shape[2], other.shape[3])] * len(other) if isinstance(other, Tensor) else other
-
-
-def _filled_up(images: Tensor, step: int) -> Tensor:
-    """Pad images with zeros at the right and below to a multiple of `step`, so that all maps fit onto each other."""
-    below, right = (-side % step for side in images.shape[2:])
-    return functional.pad(images, (0, right, 0, below)) if below or right else images
 
 
 def _in_original(

@@ -13,7 +13,7 @@ from torch.nn import functional
 from maetool.backbones import build_pyramid, feature_maps
 from maetool.errors import UsageError
 from maetool.heads.segmentation import resize_map
-from maetool.ops.geometry import to_size
+from maetool.ops.geometry import count_steps, to_size
 from maetool.registry import ENCODERS, MODELS
 from maetool.structures.logged import only_logged
 from maetool.structures.over_processes import total_of
@@ -155,7 +155,7 @@ class Segmentor(DownstreamModel):
 
     def _at_pixels(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Return logits (B, K, h, w) at the pixels (H, W) of an image, which the patches may reach beyond."""
-        padded = [-(-side // step) * step for side, step in zip(size, self.encoder.patch_size, strict=True)]
+        padded = [count_steps(side, step) * step for side, step in zip(size, self.encoder.patch_size, strict=True)]
         return resize_map(logits.float(), padded)[..., : size[0], : size[1]]
 
     def _losses(self, images: Tensor, samples: dict[str, Any]) -> dict[str, Tensor]:

@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from maetool._deprecated import moved
 from maetool.errors import UsageError
@@ -90,6 +92,44 @@ def check_images(images: Any, in_chans: int, rank: int = 2) -> None:
             f"{tuple(images.shape)}: set {other if axes in _AXES and axes != rank else 'encoder.in_chans'}, or convert "
             "the images."
         )
+
+
+def is_symbolic(sides: Sequence[int]) -> bool:
+    """Return whether a side is left open, in `torch.export`: to compare it would fix it, in some graphs unnoticed.
+
+    Args:
+        sides: lengths of axes.
+    """
+    return any(isinstance(side, torch.SymInt) for side in sides)
+
+
+def count_steps(length: int, step: int) -> int:
+    """Return how many steps cover a length.
+
+    Not written as minus the quotient of minus the length: ONNX divides towards zero, Python downwards.
+
+    Args:
+        length: at least 0.
+        step: at least 1.
+    """
+    return (length + step - 1) // step
+
+
+def fill_up(x: Tensor, steps: Sequence[int], first: int = 2) -> Tensor:
+    """Return x with zeros at the ends of some axes, so that each of them is a multiple of its step.
+
+    Args:
+        x: of any shape.
+        steps: those of the axes from `first` on.
+        first: the first of these axes; images (B, C, H, W) have 2.
+    """
+    sides = x.shape[first : first + len(steps)]
+    # This form of the remainder keeps the multiple in sight of `torch.export`, which else takes minutes.
+    missing = [count_steps(side, step) * step - side for side, step in zip(sides, steps, strict=True)]
+    if not is_symbolic(missing) and not any(missing):
+        return x
+    after = [0, 0] * (x.ndim - first - len(steps))
+    return pad(x, [*after, *(end for number in reversed(missing) for end in (0, number))])
 
 
 def format_size(size: Sequence[int]) -> str:

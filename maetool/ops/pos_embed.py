@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from maetool.errors import UsageError
 
+from .geometry import is_symbolic
+
 
 def sincos_pos_embed(
     embed_dim: int,
@@ -86,8 +88,8 @@ def positions_on(table: Tensor, own: tuple[int, ...], grid: tuple[int, ...], num
         grid: the grid of the batch.
         num_prefix_tokens: T.
     """
-    symbolic = any(isinstance(side, torch.SymInt) for side in grid)  # in torch.export: to compare would fix the size
-    return resize_pos_embed(table, own, grid, num_prefix_tokens) if symbolic or grid != own else table
+    unchanged = not is_symbolic(grid) and grid == own
+    return table if unchanged else resize_pos_embed(table, own, grid, num_prefix_tokens)
 
 
 def resize_pos_embed(table: Tensor, old: Sequence[int], new: Sequence[int], num_prefix_tokens: int = 0) -> Tensor:
@@ -180,7 +182,7 @@ def relative_positions(table: Tensor, side: int) -> Tensor:
 
 def resize_relative(table: Tensor, length: int) -> Tensor:
     """Return a table (N, d) of relative positions with `length` rows, resized linearly."""
-    if len(table) == length:
+    if not is_symbolic([length]) and len(table) == length:
         return table
     return functional.interpolate(table.T[None], size=length, mode="linear")[0].T
 

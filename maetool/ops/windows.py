@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.nn.functional import pad
 
-from .geometry import to_size
+from .geometry import count_steps, fill_up, to_size
 
 
 def to_windows(x: Tensor, side: int | Sequence[int]) -> Tensor:
@@ -16,8 +15,7 @@ def to_windows(x: Tensor, side: int | Sequence[int]) -> Tensor:
         side: cells along each side of a window, one number or (rows, columns).
     """
     height, width = to_size(side, "side")
-    right, below = -x.shape[2] % width, -x.shape[1] % height
-    x = pad(x, (0, 0, 0, right, 0, below)) if right or below else x
+    x = fill_up(x, (height, width), first=1)
     rows, columns = x.shape[1] // height, x.shape[2] // width
     return x.unflatten(2, (columns, width)).unflatten(1, (rows, height)).transpose(2, 3).flatten(0, 2)
 
@@ -25,6 +23,6 @@ def to_windows(x: Tensor, side: int | Sequence[int]) -> Tensor:
 def from_windows(windows: Tensor, grid: Sequence[int]) -> Tensor:
     """Join windows (B * N, *side, D) to maps (B, h, w, D) of the grid (h, w): the inverse of `to_windows`."""
     (height, width), sides = grid, windows.shape[1:3]
-    rows, columns = -(-height // sides[0]), -(-width // sides[1])
+    rows, columns = count_steps(height, sides[0]), count_steps(width, sides[1])
     x = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (B, rows, side, columns, side, D)
     return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]

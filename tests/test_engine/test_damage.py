@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from maetool.errors import UsageError
 from maetool.pretrained.convert import convert, write_conversion
-from maetool.pretrained.export import describe, encoder_of, read_onnx_facts, write_onnx, write_weights
+from maetool.pretrained.export import describe, encoder_of, write_weights
 from maetool.pretrained.extract import write_features
 from maetool.pretrained.frozen import build_frozen
+from maetool.pretrained.graphs import read_onnx_facts, write_onnx
 from maetool.reading import read_npz
 from maetool.testing.tiny import tiny_config, tiny_model
 from maetool.weights.checksums import checksum_of, differs, sealed

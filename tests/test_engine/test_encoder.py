@@ -17,8 +17,9 @@ from maetool.errors import UsageError
 from maetool.models import ImageClassifier
 from maetool.ops.kernel import adapt_channels, resize_kernel
 from maetool.pretrained.convert import convert, write_conversion
-from maetool.pretrained.export import check_onnx, check_out, encoder_of, write_onnx, write_weights
+from maetool.pretrained.export import check_out, encoder_of, write_weights
 from maetool.pretrained.frozen import FrozenEncoder, build_frozen
+from maetool.pretrained.graphs import check_onnx, write_onnx
 from maetool.pretrained.initial import load_initial
 from maetool.testing import tiny_config, tiny_model
 from maetool.weights.formats.table import FORMATS, to_ours

@@ -11,9 +11,10 @@ from maetool.engine.optim.layer_decay import layer_decay_groups
 from maetool.errors import UsageError
 from maetool.pretrained.card import model_card
 from maetool.pretrained.encoder import load_encoder
-from maetool.pretrained.export import encoder_of, write_onnx
+from maetool.pretrained.export import encoder_of
 from maetool.pretrained.extract import build_for
 from maetool.pretrained.frozen import load_frozen
+from maetool.pretrained.graphs import write_onnx
 from maetool.pretrained.initial import load_initial
 from maetool.pretrained.predict import Trained, predict
 from maetool.registry import ENCODERS, MODELS

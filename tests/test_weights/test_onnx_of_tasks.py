@@ -1,4 +1,4 @@
-"""ONNX of classifiers and segmentors gives logits, for any size and in half precision where that is asked for."""
+"""The command writes ONNX of complete models, for any size and in half precision where that is asked for."""
 
 import runpy
 import sys
@@ -9,7 +9,7 @@ import torch
 
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier, Segmentor
-from maetool.pretrained.export import read_onnx_facts, write_onnx
+from maetool.pretrained.graphs import read_onnx_facts, write_onnx
 from maetool.pretrained.task import load_task
 from maetool.weights.read import read_checkpoint
 
@@ -36,12 +36,11 @@ def saved(tmp_path, kind):
     return tmp_path / "x.pth", model.eval()
 
 
-@pytest.mark.parametrize(("dynamic", "half"), [(False, False), (True, True)])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "dynamic", "half"), [("classifier", False, False), ("segmentor", True, True)])
 def test_logits(tmp_path, monkeypatch, kind, dynamic, half):
     path, model = saved(tmp_path, kind)
     out = tmp_path / "x.onnx"
-    flags = ["--logits", *["--dynamic"] * dynamic, *["--half"] * half]
+    flags = ["--complete", *["--dynamic"] * dynamic, *["--half"] * half]
     monkeypatch.setattr(sys, "argv", ["export_encoder.py", str(path), "--out", str(out), *flags])
     runpy.run_module("maetool.commands.export_encoder", run_name="here")["main"]()
     session = onnxruntime.InferenceSession(str(out))
