@@ -13,6 +13,7 @@ from maetool.errors import UsageError
 
 from .extras import need
 from .packed.members import ARCHIVE_ENDINGS
+from .secrets import warn_of_secrets, with_variables
 from .urls import NUMBERS, numbered
 
 _ATTEMPTS, _PAUSE = 3, 0.2  # seconds before the second attempt, and four times as long before the third
@@ -65,7 +66,8 @@ class RemoteSystem:
 
     Args:
         url: a folder, a file, or a pattern of files: `*` and `?` stand for anything, `{000..146}` for these numbers.
-        options: what fsspec's file system is built with, such as `dict(anon=True)`.
+        options: what fsspec's file system is built with, such as `dict(anon=True)`; `${NAME}` in a text stands for that
+            environment variable.
 
     Attributes:
         root: the folder that names start from.
@@ -77,6 +79,7 @@ class RemoteSystem:
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         need("fsspec", f"Reading {url}")
         self.url, self.options = str(url).rstrip("/"), dict(options or {})
+        warn_of_secrets(self.options)
         sign = min((m.start() for m in (_GLOB.search(self.url), NUMBERS.search(self.url)) if m), default=None)
         self._is_file = sign is None and self.url.lower().endswith((*IMAGE_EXTENSIONS, *ARCHIVE_ENDINGS))
         self.root = self.url[:sign].rpartition("/")[0] if sign or self._is_file else self.url
@@ -165,7 +168,7 @@ class RemoteSystem:
 
         if self._opened is None or self._opened[0] != os.getpid():
             _forget_threads()
-            system, place = fsspec.core.url_to_fs(self.root, **self.options, skip_instance_cache=True)
+            system, place = fsspec.core.url_to_fs(self.root, **with_variables(self.options), skip_instance_cache=True)
             self._opened = (os.getpid(), system, place.rstrip("/"))
         return self._opened[1:]
 
