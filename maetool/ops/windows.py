@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from .geometry import count_steps, fill_up, to_size
+from .geometry import count_steps, fill_up, is_symbolic, to_size
 
 
 def to_windows(x: Tensor, side: int | Sequence[int]) -> Tensor:
@@ -25,4 +26,10 @@ def from_windows(windows: Tensor, grid: Sequence[int]) -> Tensor:
     (height, width), sides = grid, windows.shape[1:3]
     rows, columns = count_steps(height, sides[0]), count_steps(width, sides[1])
     x = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (B, rows, side, columns, side, D)
-    return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]
+    x = x.flatten(3, 4).flatten(1, 2)
+    if not is_symbolic(grid):
+        return x[:, :height, :width]
+    # Of a slice `torch.export` asks whether it is all of x, and fixes the answer in the graph.
+    for axis, side in enumerate((height, width), start=1):
+        x = x.index_select(axis, torch.arange(side, device=x.device))
+    return x
