@@ -7,7 +7,6 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from maetool.encoders import TimmEncoder
 from maetool.ops.kernel import adapt_channels
 from maetool.pretrained.initial import load_initial
 from maetool.testing import tiny_model
