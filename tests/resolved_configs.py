@@ -34,7 +34,7 @@ def resolve(name: str, options: Sequence[str] = ()) -> Sections:
     The machine is one with eight cores, without accelerator and without TensorBoard. Variables of the files are left
     out, because nothing reads them any more.
     """
-    machine = patch.multiple("maetool.config.complete", usable_cores=lambda: 8, find_spec=lambda name: None)
+    machine = patch.multiple("maetool.config.complete", usable_cores=lambda: 8, is_installed=lambda name: False)
     with machine, patch("torch.cuda.is_available", lambda: False):
         cfg = load_config(CONFIGS / name, options)
         prepare_run(cfg)

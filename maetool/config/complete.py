@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from mmengine import Config
 
 from maetool import registry
 from maetool.annotations import fits, hints_of
-from maetool.compat import usable_cores
+from maetool.compat import is_installed, usable_cores
 from maetool.errors import UsageError
 from maetool.ops.geometry import format_size, to_size
 from maetool.registry import find_part
@@ -142,12 +141,12 @@ def _sizes_of(source: Any, parts: registry.Registry) -> tuple[int, ...]:
 
 def _log_backends(names: str | Sequence[str]) -> dict[str, Any]:
     if names == "auto":
-        names = ["tensorboard"] if find_spec("tensorboard") else []
+        names = ["tensorboard"] if is_installed("tensorboard") else []
     backends = [{"type": "LocalVisBackend"}]
     for name in [names] if isinstance(names, str) else names:
         if name not in _LOG_BACKENDS:
             raise UsageError(f'log_to is {name!r}, but must be "auto" or a list of {", ".join(_LOG_BACKENDS)}.')
-        if not find_spec(name):
+        if not is_installed(name):
             raise UsageError(f"log_to has {name}, which is not installed: pip install {name}.")
         backends.append(dict(_LOG_BACKENDS[name]))
     return {"type": "Visualizer", "vis_backends": backends}

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, metadata, version
-from importlib.util import find_spec
 from typing import Any
+
+from maetool.compat import is_installed
 
 OK, FAILS, ABSENT = "ok", "FAILS", "absent"
 _REPAIR = "pip install --force-reinstall --no-deps maetool"
@@ -135,7 +136,7 @@ def _requirement(line: str, extras: Iterable[str]) -> Iterator[Finding]:
         yield Finding(OK if fits else state, label, detail, "" if fits else missing)
     elif other is not None:
         yield _alternative(requirement.name, other, label, state)
-    elif find_spec(_MODULES.get(requirement.name.lower(), requirement.name.replace("-", "_"))):
+    elif is_installed(_MODULES.get(requirement.name.lower(), requirement.name.replace("-", "_"))):
         yield Finding(OK, label, "can be imported, but has no metadata, so its version is unknown")
     else:
         yield Finding(state, label, "not installed", missing)

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from maetool.compat import usable_cores
+from maetool.compat import is_installed, usable_cores
 from maetool.config.user_data import all_images
 from maetool.data import KeyedSampler, collate_samples
 from maetool.data.workers import ignore_signals_in_workers
@@ -140,7 +139,7 @@ def check_out(out: str) -> Path:
     path = Path(out)
     if path.suffix not in FORMATS:
         raise UsageError(f"--out is {out}, but must end in {' or '.join(FORMATS)}.")
-    if path.suffix == ".parquet" and not find_spec("pyarrow"):
+    if path.suffix == ".parquet" and not is_installed("pyarrow"):
         raise UsageError("Parquet files need pyarrow, which is not installed: pip install pyarrow, or choose .npz.")
     return check_file(path, "--out")
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from maetool.compat import is_installed
 from maetool.config.facts import argument_of
 from maetool.errors import UsageError
 from maetool.ops.geometry import rank_of
@@ -76,7 +76,7 @@ def write_folder(model: FrozenEncoder, meta: Mapping[str, Any], to: str, folder:
 
 
 def _difference(model: FrozenEncoder, compute: Callable[[str, Tensor], Tensor], folder: str, to: str) -> float | None:
-    if not find_spec(to):
+    if not is_installed(to):
         return None
     assert model.image_shape is not None, "encoders of several streams have no folder"
     images = torch.randn(2, *model.image_shape, generator=torch.Generator().manual_seed(0))

@@ -4,7 +4,6 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from maetool.compat import is_installed
 from maetool.errors import UsageError
 from maetool.ops.geometry import to_size
 from maetool.protocols import ModelLike
@@ -84,7 +84,7 @@ def write_onnx(
 
 def _check_installed(int8: bool) -> None:
     needed = ["onnx", "onnxscript", *["onnxruntime"] * int8]
-    if missing := [name for name in needed if not find_spec(name)]:
+    if missing := [name for name in needed if not is_installed(name)]:
         raise UsageError(
             f'ONNX export needs {" and ".join(needed)}, but {missing[0]} is not installed: pip install "maetool[onnx]".'
         )
@@ -194,7 +194,7 @@ def check_onnx(
     Raises:
         UsageError: the difference is above `tolerance`.
     """
-    if not find_spec("onnxruntime"):
+    if not is_installed("onnxruntime"):
         return None
     outputs = _run_onnx(source, images)
     with torch.no_grad():

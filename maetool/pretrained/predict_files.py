@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,7 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from maetool.compat import usable_cores
+from maetool.compat import is_installed, usable_cores
 from maetool.config.facts import task_of
 from maetool.data.workers import ignore_signals_in_workers
 from maetool.errors import UsageError
@@ -171,7 +170,7 @@ def check_out(out: str, trained: Trained) -> Path:
     path = Path(out)
     if path.suffix == ".csv" and task_of(trained.model) not in ("classification", "regression"):
         raise UsageError(f"{path} cannot hold pixels or objects, which are no table: name a file in .json or .parquet.")
-    if path.suffix == ".parquet" and not find_spec("pyarrow"):
+    if path.suffix == ".parquet" and not is_installed("pyarrow"):
         raise UsageError(
             'Parquet needs pyarrow, which is not installed: pip install "maetool[parquet]", or name a file in .json.'
         )

@@ -21,7 +21,7 @@ from .command import Command, read_command
 
 _SEED = re.compile(r"seed_\d+")
 # Keys that differ between runs that are repetitions of each other.
-_OF_A_RUN = {"randomness", "work_dir", "resume", "load_from", "launcher", "experiment_name"}
+_OF_A_RUN = {"randomness", "work_dir", "resume", "load_from", "launcher", "experiment_name", "log_to", "visualizer"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ def grouped(runs: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
 def differences(groups: Mapping[str, Sequence[RunFacts]]) -> list[list[str]]:
     """Return a row for each config value in which groups differ: its path, and the value of each group."""
     flat = [dict(group[0].values) for group in groups.values()]
-    names = dict.fromkeys(name for values in flat for name in values if name.split(".")[0] not in _OF_A_RUN)
+    names = dict.fromkeys(name for values in flat for name in values)
+    names = {name: None for name in names if name[0] != "_" and name.split(".")[0] not in _OF_A_RUN}
     rows = ([name, *(values.get(name, "") for values in flat)] for name in names)
     return [row for row in rows if len(set(row[1:])) > 1]

@@ -135,7 +135,7 @@ def test_compressed_tiff_by_imagecodecs(compression, predictor, planar):
 def test_tiff_that_needs_a_package_says_which(monkeypatch):
     file = io.BytesIO()
     tifffile.imwrite(file, values(), compression="zlib")
-    monkeypatch.setattr(tiff, "find_spec", lambda name: None)
+    monkeypatch.setattr(tiff, "is_installed", lambda name: False)
     monkeypatch.setattr(tiff, "PLAIN", ())
     with pytest.raises(UnreadableImage, match="pip install imagecodecs"):
         decode_image(file.getvalue(), 1)

@@ -245,7 +245,7 @@ def test_without_vector_instructions_pillow_resizes(photo, monkeypatch):
 def test_backends_that_cannot_be(folder, monkeypatch):
     with pytest.raises(UsageError, match="must be one of cv2, pillow, torchcodec"):
         ImageFolderDataset(folder, backend="opencv")
-    monkeypatch.setattr("maetool.data.codecs.images.find_spec", lambda name: None)
+    monkeypatch.setattr("maetool.data.codecs.images.is_installed", lambda name: False)
     with pytest.raises(UsageError, match="pip install torchcodec"):
         ImageFolderDataset(folder, backend="torchcodec")
 

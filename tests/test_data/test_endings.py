@@ -109,7 +109,7 @@ def test_ending_of(name, ending):
 
 
 def test_heic_says_what_it_needs(monkeypatch):
-    monkeypatch.setattr(heif, "find_spec", lambda name: None)
+    monkeypatch.setattr(heif, "is_installed", lambda name: False)
     with pytest.raises(UnreadableImage, match="pip install pillow-heif"):
         decode_image(b"\0\0\0\x18ftypheic" + bytes(400))
 

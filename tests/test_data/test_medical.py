@@ -92,13 +92,13 @@ def test_damaged_and_large_dicom():
 
 
 def test_dicom_says_what_it_needs(monkeypatch):
-    monkeypatch.setattr(dicom, "find_spec", lambda name: None)
+    monkeypatch.setattr(dicom, "is_installed", lambda name: False)
     with pytest.raises(UnreadableImage, match="pip install pydicom"):
         decode_image(bytes(128) + b"DICM" + bytes(300), 1)
 
 
 def test_nifti_says_what_it_needs(monkeypatch):
-    monkeypatch.setattr(nifti, "find_spec", lambda name: None)
+    monkeypatch.setattr(nifti, "is_installed", lambda name: False)
     with pytest.raises(UnreadableImage, match="pip install nibabel"):
         decode_image(bytes(344) + b"n+1\0" + bytes(300), 1)
 

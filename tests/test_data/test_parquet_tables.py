@@ -23,7 +23,7 @@ PATIENTS = [f"p{i // 2}" for i in range(N)]
 
 def test_pyarrow_is_named_where_it_is_missing(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
-    monkeypatch.setattr(extras, "find_spec", lambda package: None)
+    monkeypatch.setattr(extras, "is_installed", lambda package: False)
     with pytest.raises(UsageError, match=r"t\.parquet needs a package that is not installed: pip install pyarrow\."):
         TableSource(tmp_path / "t.parquet")
     with pytest.raises(UsageError, match=r"pip install pyarrow\."):

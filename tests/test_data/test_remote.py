@@ -274,6 +274,6 @@ def test_a_package_of_a_place_that_is_missing_is_named(monkeypatch, tmp_path):
         RemoteSource("abfs://bucket/x", tmp_path)
     with pytest.raises(UsageError, match="cannot be listed: ValueError: Protocol not known"):
         RemoteSource("nosuch://bucket/x", tmp_path)
-    monkeypatch.setattr(extras, "find_spec", lambda package: None)
+    monkeypatch.setattr(extras, "is_installed", lambda package: False)
     with pytest.raises(UsageError, match=r"Reading s3://b/x needs a package .*pip install fsspec"):
         RemoteSystem("s3://b/x")

@@ -179,7 +179,7 @@ def test_workers_read_what_one_process_reads(places):
 
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_a_package_that_is_missing_is_named(monkeypatch, tmp_path, name):
-    monkeypatch.setattr(extras, "find_spec", lambda package: None)
+    monkeypatch.setattr(extras, "is_installed", lambda package: False)
     first = next(iter(inspect.signature(SOURCES.get(name)).parameters))
     sentence = rf"(Reading .*|{name}) needs a package that is not installed: pip install {OPTIONAL[name]}"
     with pytest.raises(UsageError, match=sentence):

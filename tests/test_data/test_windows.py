@@ -411,7 +411,7 @@ def test_without_imagecodecs_it_is_said(tmp_path, monkeypatch, missing):
     with tifffile.TiffFile(io.BytesIO(bytes(data))) as tiff:
         place = tiff.pages[0].tags[259].valueoffset
     data[place : place + 2] = {"jpeg": 7, "lzw": 5, "zstd": 50000}[missing].to_bytes(2, "little")
-    monkeypatch.setattr(tiff_windows, "find_spec", lambda name: None)
+    monkeypatch.setattr(tiff_windows, "is_installed", lambda name: False)
     with pytest.raises(Exception, match="needs imagecodecs, which is not installed: pip install imagecodecs"):
         open_windows(bytes(data))
 

@@ -289,7 +289,7 @@ def test_a_graph_that_onnxruntime_cannot_run_is_one_sentence(tmp_path):
 
 def test_onnx_that_is_not_installed(tmp_path, encoder, monkeypatch):
     model = maetool.load_encoder(saved(tmp_path, ours(encoder)), num_heads=3)
-    monkeypatch.setattr("maetool.pretrained.export.find_spec", lambda name: None)
+    monkeypatch.setattr("maetool.pretrained.graphs.is_installed", lambda name: False)
     with pytest.raises(UsageError, match=r"pip install \"maetool\[onnx\]\""):
         write_onnx(model, {}, tmp_path / "e.onnx")
 

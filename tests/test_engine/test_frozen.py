@@ -162,6 +162,6 @@ def test_mistakes(runner, checkpoint, tmp_path, monkeypatch):
         features_of(load_frozen(checkpoint), "max")
     with pytest.raises(UsageError, match=r"f.csv, but must end in .npz or .parquet"):
         check_out("f.csv")
-    monkeypatch.setattr("maetool.pretrained.extract.find_spec", lambda name: None)
+    monkeypatch.setattr("maetool.pretrained.extract.is_installed", lambda name: False)
     with pytest.raises(UsageError, match=r"pyarrow, which is not installed: pip install pyarrow"):
         check_out("f.parquet")

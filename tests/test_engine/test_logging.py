@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 import time
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +14,8 @@ from runs import make_runner, stopped_run
 from warm import run_warm
 
 from maetool import __version__
+from maetool.config.complete import complete_config
+from maetool.config.load import load_config
 from maetool.engine.hooks import LogHook, ReconstructionHook
 from maetool.errors import UsageError
 from maetool.pretrained.card import write_card
@@ -106,9 +110,22 @@ def test_log_hook_is_the_default(repository, tmp_path):
     ],
 )
 def test_where_to_log_is_checked(repository, tmp_path, monkeypatch, said, message):
-    monkeypatch.setattr("maetool.config.complete.find_spec", lambda name: name == "tensorboard" or None)
+    monkeypatch.setattr("maetool.config.complete.is_installed", lambda name: name == "tensorboard")
     with pytest.raises(UsageError, match=message):
         make_runner(repository, tmp_path, options=[f"log_to={said}"])
+
+
+@pytest.mark.parametrize(("options", "refused"), [([], False), (["log_to=[wandb]"], True)])
+def test_a_folder_is_no_package(repository, tmp_path, monkeypatch, options, refused):
+    """`wandb` leaves a folder of its name where it runs, which Python takes as a package without files."""
+    cfg = load_config(repository / "configs/mae/vit-t_shapes.py", options)
+    for name in ("tensorboard", "wandb"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(UsageError, match="log_to has wandb, which is not installed") if refused else nullcontext():
+        complete_config(cfg)
+        assert [dict(each) for each in cfg.visualizer.vis_backends] == [{"type": "LocalVisBackend"}]
 
 
 def test_tensorboard_gets_what_the_json_log_gets(repository, tmp_path):

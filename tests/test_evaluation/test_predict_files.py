@@ -131,7 +131,7 @@ def test_parquet_holds_what_json_does(command, images, tmp_path):
 
 
 def test_parquet_without_pyarrow(trained, monkeypatch, tmp_path):
-    monkeypatch.setattr(room, "find_spec", lambda name: None)
+    monkeypatch.setattr(room, "is_installed", lambda name: False)
     with pytest.raises(UsageError, match=r'pip install "maetool\[parquet\]", or name a file in .json'):
         check_out(str(tmp_path / "x.parquet"), trained)
 

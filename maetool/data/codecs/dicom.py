@@ -4,10 +4,11 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+
+from maetool.compat import is_installed
 
 from .image_size import Refused, check_array
 
@@ -69,7 +70,7 @@ def decode_dicom(data: bytes, in_chans: int, max_pixels: int, frame: int | None 
 
 
 def _opened(data: bytes, head_alone: bool) -> Any:
-    if find_spec("pydicom") is None:
+    if not is_installed("pydicom"):
         raise Refused(NEEDS)
     import pydicom
 

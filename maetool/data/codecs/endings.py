@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from importlib.util import find_spec
+
+from maetool.compat import is_installed
 
 ARRAY_EXTENSIONS = (".npy", ".tif", ".tiff", ".btf", ".tf8")
 _PHOTOS = (
@@ -19,7 +20,7 @@ OPTIONAL = {
 
 
 def _installed(package: str) -> bool:
-    return find_spec(package.replace("-", "_")) is not None
+    return is_installed(package.replace("-", "_"))
 
 
 IMAGE_EXTENSIONS = (

@@ -1,6 +1,6 @@
 """HEIC and HEIF, by pillow-heif, which Pillow then opens as any other format."""
 
-from importlib.util import find_spec
+from maetool.compat import is_installed
 
 NEEDS = "HEIC needs pillow-heif, which is not installed: pip install pillow-heif, or save the pictures as JPEG"
 _BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")  # ISO/IEC 23008-12
@@ -13,7 +13,7 @@ def is_heif(data: bytes) -> bool:
 
 def register() -> bool:
     """Let Pillow read HEIF; it turns the pictures as they say. Return False where pillow-heif is not installed."""
-    if find_spec("pillow_heif") is None:
+    if not is_installed("pillow_heif"):
         return False
     from pillow_heif import register_heif_opener
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maetool.compat import silence_opencv
+from maetool.compat import is_installed, silence_opencv
 from maetool.errors import UsageError
 from maetool.reading import read_file
 
@@ -171,7 +170,7 @@ def check_backend(backend: str) -> str:
     """
     if backend not in BACKENDS:
         raise UsageError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}.")
-    if backend == "torchcodec" and find_spec("torchcodec") is None:
+    if backend == "torchcodec" and not is_installed("torchcodec"):
         raise UsageError(
             'backend="torchcodec" needs a package that is not installed: pip install torchcodec, or leave backend out.'
         )

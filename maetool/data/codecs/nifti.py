@@ -7,10 +7,11 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+
+from maetool.compat import is_installed
 
 from .image_size import DECODED_BYTES, RAISE_LIMIT, Refused, check_array
 
@@ -126,7 +127,7 @@ class Volume:
 
 def _opened(data: bytes, max_pixels: int | None) -> Any:
     """Return nibabel's image, whose values are read when they are asked for; without a limit from the header alone."""
-    if find_spec("nibabel") is None:
+    if not is_installed("nibabel"):
         raise Refused(NEEDS)
     import nibabel
 

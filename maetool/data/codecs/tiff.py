@@ -5,12 +5,13 @@ import logging
 import lzma
 import zlib
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import cv2
 import numpy as np
 import tifffile
+
+from maetool.compat import is_installed
 
 from .image_size import DECODED_BYTES, RAISE_LIMIT, Refused, check_array, photo_size
 
@@ -89,9 +90,9 @@ def stated_nodata(data: bytes) -> float | None:
 def _pixels(tiff: tifffile.TiffFile, data: bytes, max_pixels: int) -> np.ndarray:
     series = tiff.series[0]
     kind, page = int(series.keyframe.compression), series.keyframe
-    if kind not in PLAIN and find_spec("imagecodecs") is None:
+    if kind not in PLAIN and not is_installed("imagecodecs"):
         return _by_opencv(tiff, data, kind)
-    if page.predictor == 3 and find_spec("imagecodecs") is None:
+    if page.predictor == 3 and not is_installed("imagecodecs"):
         raise Refused(f"its predictor for floating point needs {NEEDS} without a predictor")
     for part in series.pages:
         _check_inflation(part, data, max_pixels)

@@ -3,13 +3,12 @@
 import math
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
 
-from maetool.compat import read_at
+from maetool.compat import is_installed, read_at
 
 from .geotiff import tags_of_window
 from .image_size import DECODED_BYTES, RAISE_LIMIT, Refused, check_array
@@ -127,7 +126,7 @@ class TiffWindows:
 
     def _check(self) -> None:
         head, kind = self._head, int(self._head.compression)
-        if (kind not in PLAIN or head.predictor == 3) and find_spec("imagecodecs") is None:
+        if (kind not in PLAIN or head.predictor == 3) and not is_installed("imagecodecs"):
             raise Refused(f"TIFF with {name_of_compression(head)} compression needs {NEEDS}")
         if head.imagedepth > 1 or len(self._pages) > _MOST_PAGES or (len(self._pages) > 1 and head.samplesperpixel > 1):
             raise Refused("a TIFF of several pages or of volumes: wrap the source in a FrameSource")

@@ -1,7 +1,6 @@
 """Packages that only some sources need."""
 
-from importlib.util import find_spec
-
+from maetool.compat import is_installed
 from maetool.errors import UsageError
 
 _PIP_NAMES = {"fsspec": "fsspec aiohttp"}
@@ -17,7 +16,7 @@ def need(package: str, user: str) -> None:
     Raises:
         UsageError: it is not; the sentence has the line for pip.
     """
-    if find_spec(package) is None:
+    if not is_installed(package):
         raise UsageError(
             f"{user} needs a package that is not installed: pip install {_PIP_NAMES.get(package, package)}."
         )
