@@ -62,7 +62,7 @@ def test_candidates_are_judged_without_images_held_back(command, folder, tmp_pat
         command(folder, "--minutes", "2")
     told = capsys.readouterr().out
     assert re.search(
-        r"labelled training images; [\d.]+ with the untrained encoder:\n  normalised +\d+ steps: +[\d.]+, loss", told
+        r"labelled training images; [\d.]+ with the untrained encoder:\n  plain +\d+ steps: +[\d.]+, loss", told
     )
     assert {place["root"] for place in seen} == {str(folder / "train")}
     trials = (tmp_path / "out/candidates/trials.jsonl").read_text().splitlines()

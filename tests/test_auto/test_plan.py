@@ -93,11 +93,10 @@ def test_the_encoder_grows_with_images_device_and_time_alone(tmp_path):
     assert depth(facts(images=500_000), Machine(accelerator=True, minutes=10)) == 4
 
 
-def test_the_first_candidate_is_the_target_that_the_rules_prefer(tmp_path):
-    def first(**known):
-        return next(iter(candidates(plan_for(tmp_path, facts(**known)), facts(**known))))
-
-    assert (first(), first(flat=0.6), first(between=0.9)) == ("normalised", "plain", "plain")
+def test_plain_pixels_come_first_and_single_numbers_are_not_normalised(tmp_path):
+    names = lambda known: list(candidates(plan_for(tmp_path, known), known))  # noqa: E731
+    assert names(facts()) == ["plain", "normalised", "hog", "plain, patches of 16"]
+    assert names(facts(side=3, in_chans=1)) == ["plain", "hog"]
 
 
 def test_the_length_fits_into_the_warm_up_and_the_passes(tmp_path):
