@@ -73,7 +73,7 @@ def test_an_encoder_has_no_logits(tmp_path):
         {"state_dict": {}, "meta": {"encoder": ENCODER}} | {"model": torch.nn.Linear(1, 1).state_dict()},
         tmp_path / "x.pth",
     )
-    with pytest.raises(UsageError, match="an encoder alone, which has no logits"):
+    with pytest.raises(UsageError, match="an encoder alone, which has no predictions"):
         load_task(tmp_path / "x.pth")
 
 
