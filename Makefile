@@ -4,16 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := work_dirs/demo_$(shell date +%Y%m%d_%H%M%S)
 
-.PHONY: demo test test-fast test-wheel fuzz lint format typecheck docs clean
+.PHONY: demo test test-all test-fast test-wheel fuzz lint format typecheck docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python tools/train.py configs/mae/vit-t_shapes.py --work-dir $(RUN)
 
+# Bytecode is kept, because the tests start hundreds of processes.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 5 --dist worksteal
+
 test: $(VENV)/.installed
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist worksteal
+	@$(PYTEST)
+
+# Also what tests/slow_tests.py lists under WEEKLY.
+test-all: $(VENV)/.installed
+	@$(PYTEST) --weekly
 
 test-fast: $(VENV)/.installed
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist worksteal -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 # The wheel, installed alone and used from an empty folder.
 test-wheel: $(VENV)/.installed

@@ -1,9 +1,10 @@
 """What every test shares."""
 
+import re
 from pathlib import Path
 
 import pytest
-from slow_tests import FILES, TESTS, WAITING
+from slow_tests import FILES, TESTS, WAITING, WEEKLY
 from yapf.yapflib import yapf_api
 
 HERE = Path(__file__).parent
@@ -21,8 +22,17 @@ def lay_out_once(text, **options):
 yapf_api.FormatCode = lay_out_once
 
 
-def pytest_collection_modifyitems(items):
-    """Mark the slow tests, and let those that mostly wait begin first."""
+def pytest_addoption(parser):
+    """Take --weekly, for tests that are left out else."""
+    parser.addoption("--weekly", action="store_true", help="also the tests of WEEKLY in tests/slow_tests.py")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the weekly tests, mark the slow ones, and let those that mostly wait begin first."""
+    if not config.getoption("--weekly"):
+        weekly = [item for item in items if any(re.search(pattern, item.nodeid) for pattern in WEEKLY)]
+        items[:] = [item for item in items if item not in weekly]
+        config.hook.pytest_deselected(items=weekly)
     for item in items:
         file = _file_of(item)
         if file in FILES or getattr(item, "originalname", item.name) in TESTS.get(file, ()):

@@ -1,6 +1,6 @@
 """The tests that `make test-fast` leaves out: those that take more than some four seconds of a processor.
 
-Files as a whole, and tests of other files by name.
+Files as a whole, and tests of other files by name. At the end those that `make test` leaves out, too.
 """
 
 FILES = {
@@ -70,3 +70,19 @@ TESTS = {
     },
     "test_site.py": {"test_it_builds_strictly"},
 }
+
+# What repeats a cheaper test for another size or option: `make test-all` runs it, as the weekly workflow does. These
+# expressions are looked for in the names of tests.
+WEEKLY = [
+    r"test_configs\.py::test_runs_in_a_tiny_form\[(benchmark/|colormae/vit-b-|mae/vit-b_(?!400e)|.*/vit-[lhs][-_])",
+    r"test_deployment\.py::test_onnx_of_any_size_and_in_int8\[(?!Vision|Windowed|Segmentor)",
+    r"test_deployment\.py::test_onnx_in_float16\[(?!Vision)",
+    r"test_distributed\.py::test_the_script_for_slurm\[out of time",
+    r"test_distributed\.py::test_two_processes_equal_one\[True-OptimWrapper",
+    r"test_commands\.py::test_a_part_in_a_file_of_the_current_folder\[(?!torchrun)",
+    r"test_mmengine\.py::test_epochs_differ_and_a_resume_is_exact\[.*1\]",
+    r"test_switches\.py::test_every_combination_equals_the_plain_path\[\(True, True",
+    r"test_cli\.py::test_tables_are_cut_without_an_error\[list_configs",
+    r"test_detection\.py::test_full_size_loads_published_weights_and_steps\[.*vit-l",
+    r"test_compile\.py::test_all_blocks_of_a_run_with_validation_are_compiled\[24",
+]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maetool.config.trust import build_trusted
 from maetool.errors import UsageError
 from maetool.registry import ENCODERS
 from maetool.weights.formats.plain import in_names_of
@@ -18,12 +19,16 @@ _PLAIN = {
 _EPSILON = 1e-6  # of maetool's norms
 
 
-def timm_section(model: Mapping[str, Any], img_size: Any = None) -> tuple[dict[str, Any], int | None] | None:
+def timm_section(
+    model: Mapping[str, Any], img_size: Any, weights: Mapping[str, Tensor], source: Any
+) -> tuple[dict[str, Any], int | None] | None:
     """Return the config of the `TimmEncoder` of a model, and its heads if a plain ViT computes the same.
 
     Args:
         model: `name` and further arguments of a `TimmEncoder`.
-        img_size: (H, W), or one number.
+        img_size: (H, W), or one number; None is 224.
+        weights: the tensors of the file, whose sizes bound those of the model.
+        source: the file, for messages.
 
     Returns:
         None if `TimmEncoder` does not have such a model; the heads are None if it computes something else than
@@ -32,7 +37,7 @@ def timm_section(model: Mapping[str, Any], img_size: Any = None) -> tuple[dict[s
     section = {"type": "TimmEncoder", "img_size": img_size or 224, **model}
     try:
         with torch.device("meta"):
-            vit = ENCODERS.build(section).vit
+            vit = build_trusted(section, ENCODERS, weights, source).vit
     except (UsageError, TypeError):  # the file may be of any model, with arguments of another version of timm
         return None
     return section, vit.blocks[0].attn.num_heads if _is_plain(vit) else None
@@ -49,16 +54,21 @@ def _is_usual(module: nn.Module) -> bool:
     return type(module).__name__ in _PLAIN and exact
 
 
-def in_names_of_encoder(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def in_names_of_encoder(
+    section: Mapping[str, Any], weights: Mapping[str, Tensor], source: Any, is_users: bool
+) -> dict[str, Tensor]:
     """Return weights under the names that the encoder of a config has; see `maetool.weights.formats.plain`.
 
     Args:
         section: the config of the encoder.
-        weights: under maetool's names.
+        weights: under maetool's names; their sizes bound those of the encoder.
+        source: the file, for messages.
+        is_users: the config is the user's own; one that follows from a file is built as `build_trusted` does.
 
     Raises:
-        UsageError: the config cannot be built.
+        UsageError: the config cannot be built, or would become much larger than the weights.
     """
     with torch.device("meta"):
-        own = ENCODERS.build(dict(section)).state_dict()
+        encoder = ENCODERS.build(dict(section)) if is_users else build_trusted(dict(section), ENCODERS, weights, source)
+    own = encoder.state_dict()
     return dict(in_names_of({f"encoder.{name}" for name in own}, weights))

@@ -13,6 +13,7 @@ from maetool.weights.read import named_weights, read_checkpoint, weights_of
 
 from .as_built import in_names_of_encoder
 from .export import describe, write_weights
+from .facts import section_in
 from .frozen import section_of
 
 OURS = "maetool"
@@ -71,9 +72,11 @@ def convert(
             f"{path} has no known format: its names, such as {next(iter(weights))}, are of none of the formats "
             f"{OURS}, {', '.join(ALL_FORMATS)}."
         )
+    is_users = section is not None
     section = section or section_of(state, weights, path, num_heads)
     meta |= {"source": str(path), "format": source, "converted_by": versions(), **describe(section)}
-    weights = in_names_of_encoder(section.encoder, weights)
+    if section_in(state.get("meta")) is None:  # of another project
+        weights = in_names_of_encoder(section.encoder, weights, path, is_users)
     lost = [] if to == OURS else left_out(weights, to)
     _check_encoder(lost, to, path)
     converted = weights if to == OURS else ALL_FORMATS[to].from_ours(weights)

@@ -49,9 +49,9 @@ def encoder_of(
         UsageError: the checkpoint holds no encoder, or does not describe it.
     """
     weights = weights_of(state, source)
-    is_foreign = section_in(state.get("meta")) is None
+    is_foreign, is_users = section_in(state.get("meta")) is None, section is not None
     section = section or section_of(state, weights, source, num_heads, requested_grid(weights, img_size))
-    weights = in_names_of_encoder(section.encoder, weights) if is_foreign else weights
+    weights = in_names_of_encoder(section.encoder, weights, source, is_users) if is_foreign else weights
     encoder = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
     if not encoder:
         raise UsageError(

@@ -169,7 +169,7 @@ def _encoder_of(
 ) -> dict[str, Any]:
     """Return the config of an encoder: the one that its weights describe, if timm's file does not name another."""
     model = beside.get("timm") or {}
-    named = timm_section(model, beside.get("img_size")) if isinstance(model.get("name"), str) else None
+    named = timm_section(model, beside.get("img_size"), weights, path) if isinstance(model.get("name"), str) else None
     if named is not None:
         encoder, plain_heads = named
         encoder["final_norm"] = "encoder.norm.weight" in weights

@@ -50,7 +50,7 @@ def test_runs_are_named_options():
 ROWS = {  # config, what its rows are called after the run, the share that is visible
     "adamae/vit-t_moving-shapes": ([""], 0.25),
     "attmask/vit-t_shapes": ([""], 0.25),
-    "cropmae/vit-t_shapes": ([""], 3 / 64),
+    "cropmae/vit-t_shapes": ([""], 0.25),
     "everest/vit-t_moving-shapes": ([""], 0.25),
     "mage/vit-t_shapes": ([""], None),  # drawn for each batch
     "satmae/vit-t_bands": ([" visible", " red_edge", " short_wave"], 0.25),
