@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -20,3 +21,12 @@ def lazily(package: str, places: Mapping[str, Collection[str]]) -> Callable[[str
         return getattr(import_module(module_of[name]), name)
 
     return getattr_of_package
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a `package` can be imported, by its name in Python, without importing it.
+
+    A folder of that name in the current one, such as wandb writes, is no package.
+    """
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None

@@ -11,23 +11,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
 from math import nan
 
 import torch
 
+from maetool._lazy import is_installed as is_installed
+
 # What Slurm and other schedulers send before they kill; Windows has no SIGUSR1.
 STOP_SIGNALS = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 _ONE_AT_A_TIME = threading.Lock()
-
-
-def is_installed(package: str) -> bool:
-    """Return whether a `package` can be imported, by its name in Python, without importing it.
-
-    A folder of that name in the current one, such as wandb writes, is no package.
-    """
-    spec = find_spec(package)
-    return spec is not None and spec.origin is not None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ ABOVE = {*BASICS, "annotations", "protocols", "compat", "metadata", "plugins", "
 # A room to those that it may import from; what a room has no use for is not in its list.
 FLOORS = {
     "errors": {"_deprecated"},
-    "compat": set(),
+    "compat": {"_lazy"},
     "plugins": set(),
     "arguments": set(),
     "division": {"errors"},
@@ -105,7 +105,7 @@ FLOORS = {
         *{"cli", "config", "data.codecs", "data.datasets", "data.keys", "engine", "errors", "evaluation", "inspection"},
         *{"pretrained", "registry", "reports", "visualization", "weights", "writing"},
     },
-    "installation": {"_deprecated", "compat", "data.codecs", "plugins", "testing", "writing"},
+    "installation": {"_deprecated", "_lazy", "compat", "data.codecs", "plugins", "testing", "writing"},
 }
 TOP = {"__init__", "__main__", "commands"}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""Write what runs are like to one page of HTML, which needs no server and no other file.
+"""Write what runs are like to one page of HTML that needs no other file.
 
 One run: results, curves, pictures, masks, neighbours, map, attention, confusion, worst cases, config with origins,
 versions and commands. Several runs, or the folder that `maetool compare` wrote: side by side, with the differences of

@@ -8,7 +8,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, metadata, version
 from typing import Any
 
-from maetool.compat import is_installed
+from maetool._lazy import is_installed
 
 OK, FAILS, ABSENT = "ok", "FAILS", "absent"
 _REPAIR = "pip install --force-reinstall --no-deps maetool"

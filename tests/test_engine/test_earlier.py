@@ -65,7 +65,7 @@ def test_others_give_the_last_stage(tmp_path, settings, version):
 
 
 def test_a_config_must_say_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("maetool.pretrained.model.prepare_config", lambda cfg: None)
+    monkeypatch.setattr("maetool.pretrained.model.prepare_config", lambda cfg, **_: None)
     model, path = trained(tmp_path, CLASSIFIER, "0.1.0")
     sentence = r"trained\.pth was trained with maetool 0\.1\.0, whose HybridTransformer always behaved as with "
     sentence += r"fuse='always': add --cfg-options model\.encoder\.fuse=always\.$"
