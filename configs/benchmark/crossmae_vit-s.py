@@ -2,19 +2,13 @@
 
 Command: python tools/train.py configs/benchmark/crossmae_vit-s.py --data FOLDER; all methods: docs/results/methods.md.
 Hardware: any; the effective batch of 512 is accumulated. Hours: not measured by us at this size.
-Expect: no published number; docs/results/methods.md has those of small encoders.
+Expect: no published number; not run by us.
 Encoder, optimiser, length and crops are those of all methods here, not the published ones.
 """
 
-_base_ = [
-    "../_base_/encoders/vit-s.py",
-    "../_base_/models/mae.py",
-    "../_base_/datasets/imagenet.py",
-    "../_base_/schedules/benchmark.py",
-    "../_base_/runtime/default.py",
-]
+_base_ = "mae_vit-s.py"
 
 model = dict(
-    encoder=dict(_base_.encoder, final_norm=False),
+    encoder=dict(final_norm=False),
     decoder=dict(_delete_=True, type="CrossAttentionDecoder", embed_dim=512, depth=12, num_heads=16),
 )

@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/benchmark/dbot_vit-s.py --data FOLDER; all methods: docs/results/methods.md.
 Hardware: any; the effective batch of 512 is accumulated. Hours: not measured by us at this size.
-Expect: no published number; docs/results/methods.md has those of small encoders.
+Expect: no published number; not run by us.
 Encoder, optimiser, length and crops are those of all methods here, not the published ones. The clipping is dBOT's.
 """
 

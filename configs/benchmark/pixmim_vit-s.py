@@ -2,16 +2,10 @@
 
 Command: python tools/train.py configs/benchmark/pixmim_vit-s.py --data FOLDER; all methods: docs/results/methods.md.
 Hardware: any; the effective batch of 512 is accumulated. Hours: not measured by us at this size.
-Expect: no published number; docs/results/methods.md has those of small encoders.
+Expect: no published number; not run by us.
 Encoder, optimiser, length and crops are those of all methods here, not the published ones.
 """
 
-_base_ = [
-    "../_base_/encoders/vit-s.py",
-    "../_base_/models/mae.py",
-    "../_base_/datasets/imagenet.py",
-    "../_base_/schedules/benchmark.py",
-    "../_base_/runtime/default.py",
-]
+_base_ = "mae_vit-s.py"
 
-model = dict(encoder=_base_.encoder, target=dict(type="LowFrequencyTarget", radius=40.0))
+model = dict(target=dict(type="LowFrequencyTarget", radius=40.0))
