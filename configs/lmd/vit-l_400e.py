@@ -11,6 +11,7 @@ Deviations from AnonymousPony/lmd: those that all recipes share (docs/methods/RE
 
 _base_ = [
     "../_base_/encoders/vit-l.py",
+    "../_base_/maskers/growing.py",
     "../_base_/models/mae.py",
     "../_base_/datasets/latents.py",
     "../_base_/schedules/mae.py",
@@ -20,14 +21,7 @@ _base_ = [
 model = dict(
     data_preprocessor=dict(mean=[0.0] * 4, std=[1.0] * 4),
     encoder=dict(_base_.encoder, img_size=28, patch_size=2, in_chans=4),
-    masker=dict(
-        _delete_=True,
-        type="ScheduledMasker",
-        maskers=[dict(type="RandomMasker")],
-        mask_ratios=(0.15, 0.75, 0.75),
-        ratio_at=(0, 2 / 3, 1),
-        curve="cosine",
-    ),
+    masker=dict(_base_.growing, _delete_=True),
     target=dict(norm_pix_loss=False),
 )
 train_cfg = dict(max_epochs=400)

@@ -6,6 +6,7 @@ Hardware: two CPU cores. As measured: docs/methods/lmd.md.
 
 _base_ = [
     "../_base_/encoders/vit-t_shapes.py",
+    "../_base_/maskers/growing.py",
     "../_base_/models/mae_shapes.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/shapes.py",
@@ -14,13 +15,6 @@ _base_ = [
 
 model = dict(
     encoder=_base_.encoder,
-    masker=dict(
-        _delete_=True,
-        type="ScheduledMasker",
-        maskers=[dict(type="RandomMasker")],
-        mask_ratios=(0.15, 0.75, 0.75),
-        ratio_at=(0, 2 / 3, 1),
-        curve="cosine",
-    ),
+    masker=dict(_base_.growing, _delete_=True),
     target=dict(norm_pix_loss=False),
 )
