@@ -1,0 +1,14 @@
+"""LMD's growing ratios, on pixels instead of latents, in the benchmark of methods: ViT-S/16, 200 epochs at 224 pixels.
+
+Command: python tools/train.py configs/benchmark/lmd_vit-s.py --data FOLDER; all methods: docs/results/methods.md.
+Hardware: any; the effective batch of 512 is accumulated. Hours: not measured by us at this size.
+Expect: no published number; not run by us.
+Encoder, optimiser, length and crops are those of all methods here, not the published ones.
+"""
+
+_base_ = ["mae_vit-s.py", "../_base_/maskers/growing.py"]
+
+model = dict(
+    masker=dict(_base_.growing, _delete_=True),
+    target=dict(norm_pix_loss=False),
+)
