@@ -9,7 +9,7 @@ may be stopped at any time; the same command goes on:
 Every encoder is a ViT of three blocks of width 64 on a grid of about 8 x 8 patches (3 x 3 for `bands`). A run changes
 one thing of the recipe `base`. Judged are mean features by ridge regression on 10, 40, 100, 200 and all labels, each
 but the last drawn ten times, by the accuracy on images held out, beside raw pixels, their principal components, HOG,
-and the untrained encoder; `scratch` trains the same encoder with the labels alone.
+and the encoder before training; `scratch` trains the same encoder with the labels alone.
 """
 
 import argparse
@@ -48,6 +48,7 @@ _STEPS, _BATCH, _RATE = 900, 32, 2e-3
 # What each run changes; all else is as in `base`: normalised pixels, 75 % of the patches hidden at random, crops of
 # 0.6 to 1 of the area, 900 steps of 32 images.
 RUNS: dict[str, dict[str, Any]] = {
+    "untrained": {"steps": 0},  # what a training of the same seed begins with
     "base": {},
     "plain": {"target": {"type": "PixelTarget", "norm_pix_loss": False}},
     "HOG target": {"target": {"type": "HOGTarget"}},
@@ -95,6 +96,8 @@ def pretrain(name: str, folder: Path, run: str, seed: int) -> tuple[Any, dict[st
     side, steps = section["encoder"]["img_size"], changes.get("steps", _STEPS)
     torch.manual_seed(seed)
     model = MODELS.build({**section, "type": "MaskedImageModel"})
+    if not steps:
+        return model.eval(), {}
     place = {"type": "ImageFolderDataset", "root": str(folder / "train"), "in_chans": section["encoder"]["in_chans"]}
     dataset = DATASETS.build({**place, "pipeline": [{"type": "Resize", "size": side * 3 // 2 if side == 32 else side}]})
     images = torch.stack([dataset[index]["inputs"] for index in range(len(dataset))])
@@ -220,8 +223,7 @@ def measure(name: str, folder: Path, run: str, seed: int) -> dict[str, Any]:
     elif run == "baselines":
         pixels = lambda model, images: functional.adaptive_avg_pool2d(images, min(16, images.shape[-1])).flatten(1)  # noqa: E731
         features = {"pixels": pixels, "pca": pixels, "hog": hog_features}
-        model = build_frozen(section)
-        line["scores"] = judged(folder, model, {**features, "untrained": features_of(model)})
+        line["scores"] = judged(folder, build_frozen(section), features)
     else:
         trained, line["losses"] = pretrain(name, folder, run, seed)
         model = build_frozen(section)

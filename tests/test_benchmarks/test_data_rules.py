@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from benchmarks import data_rules
-from benchmarks.data_rules import RUNS, crops, measure
+from benchmarks.data_rules import RUNS, crops, measure, pretrain
 from benchmarks.data_table import gains, to_markdown
 
 
@@ -29,7 +29,7 @@ def folder(tmp_path):
 def test_every_run_is_measured(folder, monkeypatch, run):
     monkeypatch.setattr(data_rules, "_STEPS", 2)
     monkeypatch.setattr(data_rules, "_DRAWS", 2)
-    monkeypatch.setitem(RUNS, run, {**RUNS.get(run, {}), "steps": 2})
+    monkeypatch.setitem(RUNS, run, {**RUNS.get(run, {}), "steps": 2 if run != "untrained" else 0})
     monkeypatch.setattr(data_rules.scratch, "__defaults__", (2,))
     line = measure("digits", folder, run, 0)
     for of_labels in line["scores"].values():
@@ -59,13 +59,22 @@ def test_a_table_shows_means_deviations_and_the_best(tmp_path):
     assert "| a | 41.0 (1.4) |  |  |  | **52.0 (1.6)** |" in table
 
 
-def test_a_gain_is_of_the_same_draws(tmp_path):
-    lines = [
-        {"set": "a", "run": "base", "seed": seed, "scores": {"pretrained": {"40": [50.0, 61.0], "all": [70.0]}}}
-        for seed in (0, 1)
-    ]
-    baselines = {"untrained": {"40": [40.0, 50.0], "all": [71.0]}, "hog": {"40": [30.0, 50.0]}}
-    lines.append({"set": "a", "run": "baselines", "seed": 0, "scores": baselines})
-    (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+def test_a_gain_is_of_the_same_draws_and_seed(tmp_path):
+    def line(run, seed, **scores):
+        return {"set": "a", "run": run, "seed": seed, "scores": scores}
+
+    lines = [line("base", seed, pretrained={"40": [50.0 + seed, 61.0], "all": [70.0]}) for seed in (1, 0)]
+    lines += [line("untrained", seed, pretrained={"40": [40.0 + seed, 50.0], "all": [71.0]}) for seed in (0, 1, 2)]
+    lines.append(line("baselines", 0, hog={"40": [30.0, 50.0]}))
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     rows = gains(tmp_path / "results.jsonl").splitlines()[2:]
-    assert rows == ["| a, 40 | **+10.5 (0.6)** | -5.0 (7.1) |", "| a, all | -1.0 (0.0) |  |"]
+    assert rows == ["| a, 40 | **+10.5 (0.6)** | -5.5 (6.1) |", "| a, all | -1.0 (0.0) |  |"]
+
+
+def test_the_untrained_encoder_is_what_training_begins_with(folder, monkeypatch):
+    monkeypatch.setitem(RUNS, "base", {"steps": 1})
+    monkeypatch.setattr(data_rules, "_RATE", 0.0)
+    trained, _ = pretrain("digits", folder, "base", 5)
+    untrained, losses = pretrain("digits", folder, "untrained", 5)
+    assert losses == {}
+    assert torch.equal(trained.encoder.patch_embed.proj.weight, untrained.encoder.patch_embed.proj.weight)
