@@ -14,6 +14,7 @@ from maetool.errors import UsageError
 from maetool.evaluation.names import MetricName, headlines
 from maetool.metadata.stored_config import read_config
 from maetool.visualization.curves import Logs, read_logs
+from maetool.visualization.curves import runs_in as runs_in
 from maetool.weights.read import read_checkpoint
 from maetool.weights.work_dir import newest_readable
 
@@ -91,15 +92,6 @@ def read_facts(folder: Path) -> RunFacts:
     except UsageError as error:
         return RunFacts(folder, logs, problems=[*problems, str(error)])
     return RunFacts(folder, logs, checkpoint, meta, config, read_command(folder), problems)
-
-
-def runs_in(folders: Sequence[Path]) -> list[Path]:
-    """Return the folders of runs: those given, and in the place of a comparison those of its rows and seeds."""
-    found: list[Path] = []
-    for folder in folders:
-        inside = sorted(path for path in folder.glob("*/seed_*") if any(path.glob("*/vis_data/scalars.json")))
-        found += [folder] if any(folder.glob("*/vis_data/scalars.json")) or not inside else inside
-    return list(dict.fromkeys(found))
 
 
 def grouped(runs: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:

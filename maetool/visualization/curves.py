@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from .pictures import new_figure, save_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_SEED = re.compile(r"seed_\d+")
 _MARKED = 40  # points of a line, up to which each has a dot
 _logger = logging.getLogger("maetool")
 
@@ -105,51 +108,95 @@ def _draw_losses(axes: Any, logs: Logs, percentages: Mapping[str, Any]) -> None:
     axes.grid(alpha=0.3)
 
 
-def read_runs(folders: Sequence[Path], keys: Sequence[str]) -> dict[str, Logs]:
-    """Return the logs of several work folders by name; a name is the folder's, or its path if names repeat.
+def runs_in(folders: Sequence[Path]) -> list[Path]:
+    """Return the folders of runs: those given, and in the place of one that holds runs, or rows of seeds, these."""
+    found: list[Path] = []
+    for folder in folders:
+        each = (sorted(filter(_has_logs, folder.glob(form))) for form in ("*/seed_*", "*"))
+        found += [folder] if _has_logs(folder) else next(filter(None, each), [folder])
+    return list(dict.fromkeys(found))
+
+
+def _has_logs(folder: Path) -> bool:
+    return any(folder.glob("*/vis_data/scalars.json"))
+
+
+def read_runs(folders: Sequence[Path], keys: Sequence[str]) -> dict[str, list[Logs]]:
+    """Return the logs of work folders by name, the shortest end of the path that no other one has.
 
     Args:
-        folders: work folders.
+        folders: work folders, or folders that hold such; seeds inside of one are together, by the name of its folder.
         keys: names that at least one of the runs must have logged.
 
     Raises:
         UsageError: a folder without logs, or a key that none of the runs logged.
     """
-    runs = {}
+    rows: dict[Path, list[Logs]] = {}
     for folder in folders:
-        logs = read_logs(folder)
-        if not logs:
-            raise UsageError(f"{folder} holds no logs of a run: pass work folders, such as work_dirs/mae_vit-b_800e.")
-        name = folder.name if [f.name for f in folders].count(folder.name) == 1 else str(folder)
-        runs[name] = logs
-    logged = sorted({name for logs in runs.values() for name in logs})
+        for run in runs_in([folder]):
+            logs = read_logs(run)
+            if not logs:
+                raise UsageError(f"{run} holds no logs of a run: pass work folders, such as work_dirs/mae_vit-b_800e.")
+            together = run != folder and _SEED.fullmatch(run.name)
+            rows.setdefault((run.parent if together else run).resolve(), []).append(logs)
+    logged = sorted({name for runs in rows.values() for logs in runs for name in logs})
     for key in keys:
         if key not in logged:
             raise UsageError(f"None of the runs logged `{key}`: choose among {', '.join(logged)}.")
-    return runs
+    return dict(zip(_short_names(list(rows)), rows.values(), strict=True))
 
 
-def draw_runs(runs: Mapping[str, Logs], keys: Sequence[str], smooth: int, path: Path) -> None:
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest end of each path that no other one has."""
+    ends = [["/".join(path.parts[-n:]) for n in range(1, len(path.parts) + 1)] for path in paths]
+    every = Counter(end for own in ends for end in own)
+    return [next((end for end in own if every[end] == 1), own[-1]) for own in ends]
+
+
+def draw_runs(
+    runs: Mapping[str, Sequence[Logs]],
+    keys: Sequence[str],
+    smooth: int,
+    path: Path,
+    words: Mapping[str, str] | None = None,
+) -> None:
     """Draw logged values of several runs over the steps, a panel for each key, as a PNG.
 
+    Of several seeds the mean is drawn, within their range. Epochs are on a second axis if they are as long in all runs.
+
     Args:
-        runs: logs by name.
+        runs: logs of the seeds by name.
         keys: names of the values.
         smooth: number of reports to average for each point.
         path: the file.
+        words: names of the values for people.
     """
     figure = new_figure(8, 1 + 3 * len(keys))
-    for axes, key in zip(figure.subplots(len(keys), squeeze=False)[:, 0], keys, strict=True):
-        for number, (name, logs) in enumerate(runs.items()):
-            steps, values = _points(logs.get(key, {}))
-            means = [
-                sum(part) / len(part) for part in (values[max(0, i + 1 - smooth) : i + 1] for i in range(len(values)))
-            ]
-            axes.plot(steps, means, color=f"C{number}", label=name)
-        axes.set(xlabel="step", ylabel=key)
+    panels = figure.subplots(len(keys), squeeze=False)[:, 0]
+    for axes, key in zip(panels, keys, strict=True):
+        for number, (name, seeds) in enumerate(runs.items()):
+            _draw_seeds(axes, seeds, key, f"C{number}", name, smooth)
+        axes.set(xlabel="step", ylabel=(words or {}).get(key, key))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
+    length = _steps_of_an_epoch([logs for seeds in runs.values() for logs in seeds])
+    if length:
+        top = panels[0].secondary_xaxis("top", functions=(lambda step: step / length, lambda epoch: epoch * length))
+        top.set_xlabel("epoch")
     save_figure(figure, path)
+
+
+def _steps_of_an_epoch(runs: Sequence[Logs]) -> float:
+    """Return the number of steps of an epoch, 0 if it is unknown or not the same in all runs."""
+    lengths = [_length_of_an_epoch(logs.get("epoch", {})) for logs in runs]
+    return lengths[0] if lengths and max(lengths) <= 1.01 * min(lengths) else 0
+
+
+def _length_of_an_epoch(epochs: Mapping[int, float]) -> float:
+    """Return the steps of an epoch, by the epoch, from 1, of each reported step; 0 if no length fits them all."""
+    least = max((step / epoch for step, epoch in epochs.items()), default=0)  # the last step of a run is reported
+    fits = all((epoch - 1) * least < step for step, epoch in epochs.items())
+    return least if fits and max(epochs.values(), default=0) > 1 else 0
 
 
 def seeds_figure(groups: Mapping[str, Sequence[Logs]], keys: Sequence[str], ylabel: str, percent: bool) -> "Figure":
@@ -165,20 +212,32 @@ def seeds_figure(groups: Mapping[str, Sequence[Logs]], keys: Sequence[str], ylab
     axes = figure.add_subplot()
     lines = [(_label(name, key, groups, keys), key, runs) for name, runs in groups.items() for key in keys]
     for number, (label, key, runs) in enumerate(lines):
-        logged = [logs[key] for logs in runs if logs.get(key)]
-        if not logged:
-            continue
-        steps = sorted(set.intersection(*map(set, logged)))
-        values = [[each[step] for each in logged] for step in steps]
-        style = "o-" if len(steps) < _MARKED else "-"
-        axes.plot(steps, [sum(v) / len(v) for v in values], style, color=f"C{number}", label=label, markersize=3)
-        if len(logged) > 1:
-            low, high = ([pick(v) for v in values] for pick in (min, max))
-            axes.fill_between(steps, low, high, color=f"C{number}", alpha=0.2, linewidth=0)
+        _draw_seeds(axes, runs, key, f"C{number}", label)
     axes.set(xlabel="step", ylabel=ylabel, **({"ylim": (0, 100)} if percent else {}))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
+
+
+def _draw_seeds(axes: Any, runs: Sequence[Logs], key: str, colour: str, label: str, smooth: int = 1) -> None:
+    """Draw a value of repeated runs: the mean within their range, nothing if none logged it."""
+    logged = [logs[key] for logs in runs if logs.get(key)]
+    if not logged:
+        return
+    steps = sorted(set.intersection(*map(set, logged)))
+    lines = [_smoothed([values[step] for step in steps], smooth) for values in logged]
+    values = list(zip(*lines, strict=True))
+    style = "o-" if len(steps) < _MARKED else "-"
+    axes.plot(steps, [sum(v) / len(v) for v in values], style, color=colour, label=label, markersize=3)
+    if len(logged) > 1:
+        low, high = ([pick(v) for v in values] for pick in (min, max))
+        axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _smoothed(values: Sequence[float], smooth: int) -> list[float]:
+    """Return for each value the mean of the last `smooth` ones."""
+    parts = (values[max(0, i + 1 - smooth) : i + 1] for i in range(len(values)))
+    return [sum(part) / len(part) for part in parts]
 
 
 def _label(name: str, key: str, groups: Mapping[str, Any], keys: Sequence[str]) -> str:

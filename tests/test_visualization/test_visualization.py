@@ -13,7 +13,7 @@ from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 from maetool.testing import tiny_batch, tiny_model
 from maetool.visualization.boxes import draw_objects
-from maetool.visualization.curves import draw_curves, read_logs
+from maetool.visualization.curves import draw_curves, draw_runs, read_logs, read_runs
 from maetool.visualization.masks import _overlay
 from maetool.visualization.overlays import side_by_side, with_legend
 from maetool.visualization.pictures import hidden_colour
@@ -155,6 +155,50 @@ def test_curves_of_a_resumed_and_killed_run(tmp_path):
     assert Image.open(tmp_path / "curve.png").size == (960, 540)
     draw_curves({}, tmp_path / "nothing.png")
     assert (tmp_path / "nothing.png").is_file()
+
+
+def _write_log(folder, steps_per_epoch, loss):
+    path = folder / "20260101_000000" / "vis_data" / "scalars.json"
+    path.parent.mkdir(parents=True)
+    reports = [
+        {"loss": loss + step, "epoch": (step - 1) // steps_per_epoch + 1, "step": step} for step in (1, 10, 30, 50)
+    ]
+    path.write_text("\n".join(map(json.dumps, [*reports, {"val/knn": 10.0 * loss, "step": 50}, {}])))
+
+
+def _drawn(runs, keys, monkeypatch, **more):
+    """Draw runs, and return the panels."""
+    kept = []
+    monkeypatch.setattr("maetool.visualization.curves.save_figure", lambda figure, path: kept.append(figure))
+    draw_runs(runs, keys, 1, None, **more)
+    return kept[0].axes
+
+
+def test_seeds_are_one_line_within_their_range(tmp_path, monkeypatch):
+    for seed in (0, 1, 2):
+        _write_log(tmp_path / "a" / "mae" / f"seed_{seed}", 25, float(seed))
+    _write_log(tmp_path / "b" / "mae", 25, 5.0)
+    for place in ("a/mae", "a"):
+        runs = read_runs([tmp_path / place, tmp_path / "b"], ["loss", "val/knn"])
+        assert {name: len(seeds) for name, seeds in runs.items()} == {"a/mae": 3, "b/mae": 1}
+    first, second = _drawn(runs, ["loss", "val/knn"], monkeypatch, words={"val/knn": "kNN %"})
+    assert [line.get_label() for line in first.lines] == ["a/mae", "b/mae"]
+    assert first.lines[0].get_ydata().tolist() == [2, 11, 31, 51]
+    shade = first.collections[0].get_paths()[0].vertices[:, 1]
+    assert len(first.collections) == 1 and (shade.min(), shade.max()) == (1, 52)
+    assert (first.get_ylabel(), second.get_ylabel()) == ("loss", "kNN %")
+    assert list(read_runs([tmp_path / "a/mae/seed_0", tmp_path / "a/mae/seed_1"], ["loss"])) == ["seed_0", "seed_1"]
+
+
+@pytest.mark.parametrize(("lengths", "epochs"), [((25, 25), 2.0), ((10, 10), 5.0), ((25, 10), None), ((50, 50), None)])
+def test_epochs_are_a_second_axis_where_all_runs_have_the_same(tmp_path, monkeypatch, lengths, epochs):
+    for number, length in enumerate(lengths):
+        _write_log(tmp_path / f"{number}", length, 0.0)
+    (panel,) = _drawn(read_runs([tmp_path], ["loss"]), ["loss"], monkeypatch)
+    panel.figure.draw_without_rendering()
+    assert [axis.get_xlabel() for axis in panel.child_axes] == ["epoch"] * bool(epochs)
+    for axis in panel.child_axes:
+        assert axis.get_xlim()[1] / panel.get_xlim()[1] == pytest.approx(epochs / 50)
 
 
 def test_damaged_lines_of_a_log_are_counted(tmp_path, caplog):
