@@ -3,6 +3,7 @@
 import atexit
 import errno
 import io
+import logging
 import os
 import signal
 import stat
@@ -16,6 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from .errors import UsageError, failure_of_job, failure_of_loading, is_interrupt
+from .messages import PlainFormatter
 
 STARTED = time.monotonic()
 # 75 is EX_TEMPFAIL of sysexits.h, "try again": a scheduler may requeue the job.
@@ -92,6 +94,8 @@ def run(
         interrupted: the message after Ctrl-C.
     """
     secure_streams()
+    if logging.lastResort:  # writes the warnings of loggers without a handler
+        logging.lastResort.setFormatter(PlainFormatter())
     try:
         with _CtrlC(interrupted):
             main()

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from mmengine import registry as engine
-from mmengine.logging import print_log
+
+from maetool.messages import print_log
 
 from .annotations import check_bounds, check_values, hints_of
 from .errors import UsageError, is_killed_loader
@@ -100,7 +101,7 @@ def as_usage_error(part: str, hint: str = "check its arguments") -> Iterator[Non
 def _log_replaced_default(cls: Any, name: str, fact: Any) -> None:
     default = inspect.signature(cls).parameters[name].default
     if isinstance(default, bool | int | float | str | tuple | list) and default != fact:
-        print_log(f"{cls.__name__} gets {name}={fact!r} instead of its default {default!r}.", logger="current")
+        print_log(f"{cls.__name__} gets {name}={fact!r} instead of its default {default!r}.")
 
 
 def home_of(cls: Any) -> str:

@@ -10,9 +10,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maetool"
 INNER = {"data", "engine", "weights"}  # rooms with rooms of their own
-BASICS = {"_lazy", "annotations", "errors", "ops", "positions", "reading", "weights", "writing", "registry"}
+BASICS = {"_lazy", "annotations", "errors", "messages", "ops", "positions", "reading", "weights", "writing", "registry"}
 PARTS = {"maskers", "stems", "encoders", "decoders", "targets", "heads", "teachers", "corruptions"}
-DATA = {"annotations", "errors", "ops", "compat", "reading", "writing", "registry", "_lazy"}
+DATA = {"annotations", "errors", "messages", "ops", "compat", "reading", "writing", "registry", "_lazy"}
 DENSE = {*DATA, "data.keys", "data.objects", "data.collate", "data.codecs", "data.sources", "data.transforms"}
 LOADING = {"data.workers", "data.samplers", "data.keys", "data.objects", "data.collate", "data.codecs", "data.datasets"}
 ABOVE = {*BASICS, "annotations", "protocols", "compat", "metadata", "plugins", "_deprecated", "_lazy"}
@@ -22,16 +22,17 @@ FLOORS = {
     "compat": {"_lazy"},
     "plugins": set(),
     "arguments": set(),
+    "messages": set(),
     "division": {"errors"},
     "_deprecated": set(),
     "_lazy": set(),
     "protocols": set(),
     "annotations": {"errors"},
-    "cli": {"errors"},
+    "cli": {"errors", "messages"},
     "reading": {"errors"},
     "writing": {"_deprecated", "errors"},
     "ops": {"_deprecated", "errors"},
-    "parts": {"annotations", "errors", "plugins"},
+    "parts": {"annotations", "errors", "messages", "plugins"},
     "registry": {"errors", "annotations", "parts"},
     "positions": {"errors", "ops"},
     "structures": {"errors", "ops"},
@@ -63,7 +64,7 @@ FLOORS = {
     "data.drawn": {*DENSE, "data.datasets"},
     "data.prepare": {*DATA, "data.codecs", "data.sources", "division"},
     "visualization": {"_lazy", "data.keys", "errors", "ops", "protocols", "reading", "writing"},
-    "engine.optim": {"annotations", "errors", "compat", "ops", "parallel", "registry", "structures"},
+    "engine.optim": {"annotations", "errors", "messages", "compat", "ops", "parallel", "registry", "structures"},
     "config": {*ABOVE, "engine.optim", "data.codecs", "data.datasets", "data.sources"},
     "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "structures", "visualization"},
     "pretrained": {

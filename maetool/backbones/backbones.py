@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.messages import print_log
 from maetool.metadata.grid import grid_in_meta
 from maetool.positions import fit_positions
 from maetool.registry import ENCODERS, MODELS
@@ -82,7 +82,6 @@ class Backbone(BaseModule):
             f"{source}: {len(fitting)} tensors loaded; resized: {_named(fitted.resized)}; taken for the same grid, "
             f"which the file does not say: {_named(fitted.assumed)}; untrained: {_named(unfilled)}; unused: "
             f"{_named(unused)}.",
-            logger="current",
         )
 
     def _refuse_unfilled(self, source: str, weights: Mapping[str, Tensor]) -> None:

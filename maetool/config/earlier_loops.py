@@ -1,10 +1,12 @@
 """The validation loops of 0.1, one for each task, as configs of `ValLoop` and its evaluators."""
 
+import logging
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from mmengine import Config
-from mmengine.logging import print_log
+
+from maetool.messages import print_log
 
 _TASKS = {
     "ClassificationValLoop": {"classes": {"type": "ClassificationEvaluator"}},
@@ -56,4 +58,4 @@ def move_earlier_keys(cfg: Config) -> None:
         else:
             place = "evaluators.linear_probe"
             evaluators["linear_probe"] = {"type": "LinearProbeEvaluator", "optional": True} if value else None
-        print_log(f"val_cfg.{key} is now val_cfg.{place}; the value was moved there.", "current", 30)
+        print_log(f"val_cfg.{key} is now val_cfg.{place}; the value was moved there.", logging.WARNING)

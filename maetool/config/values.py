@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine import Config
-from mmengine.logging import print_log
 from torch import nn
 
 from maetool.annotations import Count, FromZero, check_bounds, hints_of, parameters_of
 from maetool.data.datasets.base import ImageDataset
 from maetool.errors import UsageError
+from maetool.messages import print_log
 from maetool.registry import DATASETS, RUNNERS, check_arguments, find_part, home_of, is_own
 
 from .facts import classes_of, datasets_in, loaders_of, optimizers_in, parts_inside
@@ -49,7 +49,6 @@ def check_ranges(cfg: Config) -> None:
         if near and name not in _HOOKS:
             print_log(
                 f"default_hooks.{name} is added as a separate hook, beside `{near[0]}`: is the name misspelt?",
-                "current",
                 30,
             )
 

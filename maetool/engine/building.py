@@ -25,6 +25,7 @@ from maetool.engine.optim.schedules import fit_to_loop
 from maetool.engine.optim.wrapper import precision_of
 from maetool.errors import UsageError
 from maetool.evaluation.evaluator import build_evaluator
+from maetool.messages import make_plain
 from maetool.parallel.blocks import checkpoint_blocks, checkpointing_of
 from maetool.parallel.compiling import compile_model
 from maetool.parallel.groups import ddp_options
@@ -52,8 +53,8 @@ class BuildingRunner(Runner):
         return getattr(self.model, "module", self.model)
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None) -> Any:
-        """Build the logger under maetool's name."""
-        logger = super().build_logger(log_level, log_file, logger_name="maetool")
+        """Build the logger under maetool's name: plain lines on the terminal, with times in the file."""
+        logger = make_plain(super().build_logger(log_level, log_file, logger_name="maetool"))
         for handler in logger.handlers:  # names of files need not be UTF-8
             stream = getattr(handler, "stream", None)
             if isinstance(stream, TextIOWrapper) and stream.errors == "strict":

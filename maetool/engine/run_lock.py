@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmengine.logging import print_log
-
 from maetool.compat import lock_file
 from maetool.errors import UsageError
+from maetool.messages import print_log
 
 LOCK = ".lock"  # never removed: otherwise a third run could lock a new file of the same name
 _RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
@@ -69,7 +68,6 @@ def _lock(file: int, folder: Path) -> None:
     if locked is None:
         print_log(
             f"The file system of {folder} has no locks: make sure that no second run is started in this folder.",
-            "current",
             logging.WARNING,
         )
     elif not locked:

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.logging import print_log
-
 from maetool.config.earlier_loops import EARLIER_LOOPS, as_val_loop
+from maetool.messages import print_log
 
 
 def evaluators_of(
@@ -25,14 +24,12 @@ def evaluators_of(
         print_log(
             f"val_cfg.type={loop.__name__} measures only {', '.join(own)}, without the config's evaluators "
             f'({", ".join(inherited)}): use type="ValLoop" to run these.',
-            "current",
             30,
         )
     if bank is not None:
         print_log(
             f"val_cfg.type={loop.__name__} measures only {', '.join(own)} and does not use val_cfg.bank_dataloader: "
             'remove it, or use type="ValLoop" with a KnnEvaluator among its evaluators.',
-            "current",
             30,
         )
     return own

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from mmengine.dist import all_reduce
-from mmengine.logging import print_log
 
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.dense import DenseDataset
 from maetool.data.datasets.masks.values import MaskValues
 from maetool.errors import UsageError
+from maetool.messages import print_log
 from maetool.protocols import ModelLike
 from maetool.registry import LOOPS, METRICS
 from maetool.writing import write_csv
@@ -119,9 +119,9 @@ def _look_at(values: MaskValues | None) -> None:
         if values.is_certain:
             raise
         problem = str(error)
-    print_log(f"Validation masks: {values.describe()}", logger="current")
+    print_log(f"Validation masks: {values.describe()}")
     if problem:
-        print_log(f"Validation masks: {problem}", logger="current", level=logging.WARNING)
+        print_log(f"Validation masks: {problem}", level=logging.WARNING)
 
 
 def _check_classes(data: EvaluationData, model: ModelLike) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.messages import print_log
 from maetool.protocols import ModelLike
 from maetool.registry import METRICS
 
@@ -90,7 +90,6 @@ def _aligned_names(own: list[str], trained: list[str]) -> list[str]:
         print_log(
             f"The model was trained to predict {', '.join(trained)}, and the data has {', '.join(own)}: they are "
             "compared in this order.",
-            logger="current",
             level=logging.WARNING,
         )
     return own

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from mmengine import Config, ConfigDict
-from mmengine.logging import print_log
 from torch import Tensor
 
 from maetool.config.earlier import as_trained, check_as_trained
@@ -14,6 +13,7 @@ from maetool.config.facts import task_in
 from maetool.config.trust import build_trusted, check_stored, trusted
 from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
+from maetool.messages import print_log
 from maetool.models.pairing import channels_of
 from maetool.models.pooling import FirstToken, PatchMean
 from maetool.parallel.loading import load_weights
@@ -118,7 +118,7 @@ def build_frozen(
     model = FrozenEncoder(encoder, preprocessor, section)
     if path is not None:
         report = load_initial(model, path, adapt=adapt, state=state)
-        print_log(f"{path}: {report}", logger="current")
+        print_log(f"{path}: {report}")
     return model
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine import Config
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from maetool.annotations import fits
@@ -18,6 +17,7 @@ from maetool.data.codecs.images import UnreadableImage, read_image
 from maetool.data.codecs.options import ReadOptions
 from maetool.data.datasets.source_dataset import checked_nodata, fill_nodata
 from maetool.errors import UsageError
+from maetool.messages import print_log
 from maetool.metadata.stored_config import read_section
 from maetool.registry import DATASETS
 from maetool.weights.read import read_checkpoint
@@ -88,12 +88,11 @@ def _adopt(dataset: Any, options: Mapping[str, Any], place: str) -> None:
             continue
         if name not in dataset:
             dataset[name] = value
-            print_log(f"{place}: dataset.{name}={value!r}, as the checkpoint was trained.", logger="current")
+            print_log(f"{place}: dataset.{name}={value!r}, as the checkpoint was trained.")
         elif dataset[name] != value:
             print_log(
                 f"{place}: dataset.{name} is {dataset[name]!r}, but the checkpoint was trained with {value!r}: its "
                 "model sees other images than it learned from.",
-                logger="current",
                 level=logging.WARNING,
             )
 

@@ -1,8 +1,8 @@
 """The weights of a teacher, out of a file."""
 
-from mmengine.logging import print_log
 from torch import nn
 
+from maetool.messages import print_log
 from maetool.metadata.grid import grid_in_meta
 from maetool.positions import fit_positions
 from maetool.weights.complete import check_complete
@@ -37,4 +37,4 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
     for note, names in notes.items():
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            print_log(f"The teacher {path}: {note}: {names[0]}{more}.", logger="current")
+            print_log(f"The teacher {path}: {note}: {names[0]}{more}.")

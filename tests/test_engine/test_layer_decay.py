@@ -69,7 +69,7 @@ def test_fixed_positions_and_frozen_encoders_have_no_group():
 
 def test_the_table_is_logged_once(monkeypatch):
     told = []
-    monkeypatch.setattr("maetool.engine.optim.layer_decay.print_log", lambda message, logger: told.append(message))
+    monkeypatch.setattr("maetool.engine.optim.layer_decay.print_log", lambda message: told.append(message))
     LayerDecayConstructor({"optimizer": {"type": "AdamW", "lr": 0.8}}, {"layer_decay": 0.5})(classifier(depth=2))
     assert len(told) == 1
     rows = [line.split() for line in told[0].splitlines()[2:]]

@@ -249,7 +249,7 @@ def test_learned_positions_of_another_grid_are_resized_from_the_recorded_one(tmp
 
 def test_what_becomes_of_a_teachers_positions_is_logged(tmp_path, monkeypatch):
     lines = []
-    monkeypatch.setattr("maetool.teachers.weights.print_log", lambda line, logger: lines.append(line))
+    monkeypatch.setattr("maetool.teachers.weights.print_log", lambda line: lines.append(line))
     source = VisionTransformer(**{**SIZES, "img_size": (32, 16)}, pos_embed="learned")
     nn.init.normal_(source.pos_embed)
     path = tmp_path / "teacher.pth"

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from mmengine.logging import print_log
-
 from maetool.errors import UsageError
+from maetool.messages import print_log
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SECRET = re.compile(r"token|secret|passw|credential|(^|_)key$", re.IGNORECASE)
@@ -60,6 +59,5 @@ def _warn(names: tuple[str, ...]) -> None:
     print_log(
         f"options spell out {' and '.join(names)}, which the config in each checkpoint then holds: write "
         f"{names[0]}='${{NAME}}' and export NAME=... in its place.",
-        logger="current",
         level=logging.WARNING,
     )

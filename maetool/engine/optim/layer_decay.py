@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import nn
 
 from maetool.errors import UsageError
+from maetool.messages import print_log
 from maetool.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 from .param_groups import build_wrapper, undecayed
@@ -52,7 +52,7 @@ class LayerDecayConstructor:
         rate = self.wrapper_cfg["optimizer"]["lr"]
         for group in groups:
             group["lr"] = rate * group["lr_scale"]
-        print_log(_table(groups, self.wrapper_cfg["optimizer"].get("weight_decay", 0.0)), logger="current")
+        print_log(_table(groups, self.wrapper_cfg["optimizer"].get("weight_decay", 0.0)))
         return build_wrapper(self.wrapper_cfg, groups)
 
 

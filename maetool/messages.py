@@ -1,0 +1,36 @@
+"""The one form of the lines that a terminal shows; log files keep times, names and levels."""
+
+import logging
+from typing import Any
+
+
+class PlainFormatter(logging.Formatter):
+    """The message alone, and before it the level from warnings on, as in "warning: ..."."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record."""
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return level + super().format(record)
+
+
+def make_plain(logger: logging.Logger) -> logging.Logger:
+    """Give the lines that a `logger` writes to the terminal the plain form, and return it."""
+    for handler in logger.handlers:
+        if type(handler) is logging.StreamHandler:  # not those of files, which inherit from it
+            handler.setFormatter(PlainFormatter())
+    return logger
+
+
+def print_log(message: Any, level: int = logging.INFO) -> None:
+    """Log a message to the logger of the run, or, without one, to the terminal.
+
+    Args:
+        message: the line.
+        level: of the module `logging`.
+    """
+    from mmengine.logging import MMLogger  # not imported above, because --help must be quick
+
+    logger = MMLogger.get_current_instance()
+    if logger.instance_name == "mmengine":  # nobody has made one
+        logger = make_plain(MMLogger.get_instance("maetool", logger_name="maetool"))
+    logger.log(level, message)
