@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .pictures import new_figure, save_figure
+from .pictures import new_figure, save_figure, widen_to
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,6 +113,8 @@ def draw_sweep(
     axes.set_xticks(numbers, [f"{n:,}" if n >= 1000 else f"{n:g}" for n in numbers])
     axes.minorticks_off()
     axes.set(xlabel=axis, ylabel=metric)
+    if "%" in metric:
+        widen_to(axes)
     axes.grid(alpha=0.3)
     axes.legend()
     save_figure(figure, path)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .pictures import new_figure, save_figure
+from .pictures import new_figure, save_figure, widen_to
 
 
 def draw(results: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bool:
@@ -32,6 +32,7 @@ def draw(results: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bo
         axes.plot(*zip(*points, strict=True), "o", color=f"C{number}", label=title, alpha=0.7)
     axes.set_xticks(range(len(results)), list(results), rotation=30, ha="right")
     axes.set(ylabel="accuracy (%)")
+    widen_to(axes)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside upper center", ncols=len(titles))  # never on top of the dots
     save_figure(figure, path)

@@ -180,7 +180,7 @@ class ModelMasks(nn.Module):
 def _draw_statistics(axes: list["Axes"], statistics: MaskStatistics) -> None:
     rate, clusters, power = axes
     shown = rate.imshow(statistics.rate, vmin=0, vmax=max(0.5, statistics.rate.max()), cmap="viridis")
-    rate.figure.colorbar(shown, ax=rate, shrink=0.8)
+    bar = rate.figure.colorbar(shown, ax=rate, shrink=0.8)
     rate.set(xticks=[], yticks=[])
     clusters.hist(
         statistics.clusters, bins=np.arange(0.5, max(10, statistics.clusters.max()) + 1).tolist(), density=True
@@ -189,5 +189,5 @@ def _draw_statistics(axes: list["Axes"], statistics: MaskStatistics) -> None:
     power.axhline(1, color="0.6", linestyle="--")
     power.plot(statistics.frequency, statistics.power, ".-")
     power.set(ylim=(0, max(2.0, min(6.0, statistics.power.max() * 1.05))))
-    for axis in (clusters, power):
+    for axis in (clusters, power, bar.ax):
         axis.tick_params(labelsize=7)

@@ -12,6 +12,7 @@ from maetool.errors import UsageError
 from maetool.writing import check_file, write_file, write_picture
 
 if TYPE_CHECKING:  # it takes a third of a second to import, and most commands draw nothing
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MIN_SIDE = 96  # pixels; tiny images are enlarged for people
@@ -76,6 +77,14 @@ def new_figure(width: float, height: float, dpi: int = 120) -> "Figure":
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def widen_to(axes: "Axes", points: float = 10) -> None:
+    """Widen an axis of percentages to this many points, so that noise of less than one does not fill the picture."""
+    low, high = axes.get_ylim()
+    missing = max(0, points - (high - low))
+    low = max(min(0, low), low - missing / 2)  # above 0, if the values are
+    axes.set_ylim(low, max(high, low + points))
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

@@ -12,6 +12,7 @@ from maetool.data import ShapesDataset
 from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 from maetool.testing import tiny_batch, tiny_model
+from maetool.visualization import classification, comparison
 from maetool.visualization.boxes import draw_objects
 from maetool.visualization.curves import draw_curves, draw_runs, read_logs, read_runs
 from maetool.visualization.masks import _overlay
@@ -199,6 +200,28 @@ def test_epochs_are_a_second_axis_where_all_runs_have_the_same(tmp_path, monkeyp
     assert [axis.get_xlabel() for axis in panel.child_axes] == ["epoch"] * bool(epochs)
     for axis in panel.child_axes:
         assert axis.get_xlim()[1] / panel.get_xlim()[1] == pytest.approx(epochs / 50)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "lowest", "highest"),
+    [
+        ([71.2, 71.6], "%", 66.4, 76.4),
+        ([0.0, 0.3], "%", 0, 10.2),
+        ([20.0, 80.0], "%", 17, 83),
+        ([0.71, 0.72], "", 0.7, 0.73),
+    ],
+)
+def test_percentages_are_drawn_over_ten_points_or_more(monkeypatch, values, unit, lowest, highest):
+    kept = []
+    for module in ("classification", "comparison"):
+        monkeypatch.setattr(f"maetool.visualization.{module}.save_figure", lambda figure, path: kept.append(figure))
+    classification.draw_label_curves({"mae": {400: values}}, f"top-1 {unit}".strip(), None)
+    if unit:
+        assert comparison.draw({"mae": {"top-1 %": values}}, None)
+    for figure in kept:
+        low, high = figure.axes[0].get_ylim()
+        assert lowest - 1 <= low <= min(values) and max(values) <= high <= highest + 1
+        assert not unit or high - low >= 10
 
 
 def test_damaged_lines_of_a_log_are_counted(tmp_path, caplog):
