@@ -164,9 +164,9 @@ def parse_value(text: str, current: Any = None, kinds: frozenset[str] = frozense
     r"""Parse the text of an option.
 
     Where only a string fits, the value is the text exactly as typed: spaces, commas, brackets, backslashes and leading
-    zeros are kept. Otherwise it is a Python literal if the complete text is one; `true` or `false`; a list in
-    MMEngine's notation, `[a,b]`, `(a,b)`, or `a,b` where a list fits; or else the text as typed. Enclosing quotes are
-    always removed, and None always means None.
+    zeros are kept. Otherwise it is a Python literal if the complete text is one, in which `dict(type='X')` may stand
+    as in a config; `true` or `false`; a list in MMEngine's notation, `[a,b]`, `(a,b)`, or `a,b` where a list fits; or
+    else the text as typed. Enclosing quotes are always removed, and None always means None.
 
     Args:
         text: what follows the `=`.
@@ -203,11 +203,23 @@ def _parse(text: str, lists: bool) -> Any:
 
 
 def _literal(text: str) -> Any:
-    """Return the value of a text that is a Python literal; any other text as it is."""
+    """Return the value of a text that is a Python literal, `dict(name=value)` included; any other text as it is."""
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(_DictCalls().visit(ast.parse(text.lstrip(" \t"), mode="eval")))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+class _DictCalls(ast.NodeTransformer):
+    """Writes `dict(name=value)`, as configs do, as `{"name": value}`, which is a literal."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Return a dict for a call of `dict` with names alone."""
+        self.generic_visit(node)
+        names = [keyword.arg for keyword in node.keywords if keyword.arg is not None]
+        if not isinstance(node.func, ast.Name) or node.func.id != "dict" or len(names) < len(node.keywords + node.args):
+            return node
+        return ast.Dict([ast.Constant(name) for name in names], [keyword.value for keyword in node.keywords])
 
 
 def _items(text: str) -> list[str] | None:
