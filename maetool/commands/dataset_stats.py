@@ -38,7 +38,7 @@ def main() -> None:
 
     if args.broken:
         check_file(args.broken, "--broken")
-    files = open_source(args.data)
+    files = open_source(args.data, labelled=False)
     indices = evenly_spaced(len(files), args.limit).tolist()
     with tqdm(total=len(indices), unit="image", desc="images", dynamic_ncols=True, disable=None) as bar:
         workers, max_pixels = args.workers or usable_cores(), chosen_limit(args.max_pixels)

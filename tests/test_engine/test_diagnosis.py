@@ -166,6 +166,15 @@ def test_the_tools(tool, pictures, tmp_path):
     assert "Loaded plugins: " in out
 
 
+@pytest.mark.parametrize("rows", [["path"], ["path,label"], ["path,note"]])
+def test_a_table_is_measured_whatever_it_says_of_its_images(tool, pictures, tmp_path, rows):
+    files = sorted(pictures[0].rglob("*.png"))[:3]
+    cells = [f",0.{number}37" * ("," in rows[0]) for number in range(len(files))]
+    (tmp_path / "table.csv").write_text("\n".join([*rows, *(f"{f}{c}" for f, c in zip(files, cells, strict=True))]))
+    code, out, _ = tool("dataset_stats", tmp_path / "table.csv", "--workers", 1)
+    assert code == 0 and "3 files, 0 unreadable" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

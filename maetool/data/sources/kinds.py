@@ -60,13 +60,18 @@ def source_for(root: str | Path) -> dict[str, Any]:
     return {"type": "FolderSource", "root": str(root)}
 
 
-def open_source(root: str | Path) -> Source:
-    """Return the source of what lies at `root`, see `source_for`.
+def open_source(root: str | Path, labelled: bool = True) -> Source:
+    """Return the source of what lies at a place, see `source_for`.
+
+    Args:
+        root: folder, file or URL.
+        labelled: False asks a table for its paths alone, whatever else it holds.
 
     Raises:
         UsageError: what the source raises.
     """
-    return SOURCES.build(source_for(root))
+    source = source_for(root)
+    return SOURCES.build({**source, "labelled": False} if source["type"] == "TableSource" and not labelled else source)
 
 
 def parts_at(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
