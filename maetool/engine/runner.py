@@ -195,9 +195,8 @@ class MaetoolRunner(BuildingRunner):
         """Load the initial encoder that `init_from` names, if any."""
         path = self.cfg.get("init_from")
         if path is not None:
-            report = load_initial(
-                self.bare_model, path, self.cfg.get("init_share", 0.99), self.cfg.get("init_adapt", ())
-            )
+            share, adapt = self.cfg.get("init_share", 0.99), self.cfg.get("init_adapt", ())
+            report = load_initial(self.bare_model, path, share, adapt, config=self.cfg.get("model"))
             self.call_hook("after_load_checkpoint", checkpoint={"state_dict": self.full_state_dict()})
             self.logger.info("The model starts from %s. %s", path, report)
             if report.remark:

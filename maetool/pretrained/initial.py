@@ -19,6 +19,7 @@ from maetool.weights.formats.plain import in_names_of
 from maetool.weights.formats.table import ALL_FORMATS
 from maetool.weights.read import read_checkpoint, weights_of
 
+from .as_trained import options_as_trained
 from .facts import recorded_grid
 from .normalisation import other_normalisation
 
@@ -87,6 +88,7 @@ def load_initial(
     min_share: float = DEFAULT_SHARE,
     adapt: Collection[str] = (),
     state: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> LoadReport:
     """Load the tensors of a checkpoint that fit a model, and return a report.
 
@@ -100,6 +102,7 @@ def load_initial(
             encoder may be missing but mask tokens and relative positions, and none of a block may be unused.
         adapt: what to adapt if it differs: "channels", "patch_size"; see `maetool.ops.kernel`.
         state: the result of `read_checkpoint`, if the file was already read.
+        config: section `model` of the config, for a sentence that names the options to change.
 
     Raises:
         UsageError: a file that cannot be read or has no encoder, an encoder of another shape, or one that fills less
@@ -115,7 +118,7 @@ def load_initial(
     report.assumed = fitted.assumed
     adapted = _adapted(own, fitted.weights, adapt, report)
     report.resized += fitted.resized
-    _check_encoder(own, adapted, path)
+    _check_encoder(own, adapted, path, options_as_trained(config, state.get("meta")) if config else "")
     values = {name: _choose(name, own[name], adapted.get(name), report) for name in own}
     chosen = {name: value for name, value in values.items() if value is not None}
     encoder = {name: value.numel() for name, value in own.items() if name.startswith(_ENCODER)}
@@ -141,19 +144,20 @@ def _remedy(missing: Sequence[str]) -> str:
     return f"{norm * without_norm}, or accept it with init_share below {DEFAULT_SHARE}"
 
 
-def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path) -> None:
+def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path, options: str) -> None:
     if not any(name.startswith(_ENCODER) for name in weights):
         raise UsageError(
             f"{path} holds no encoder: none of its {len(weights)} tensors is called {_ENCODER}something, and it has "
             f"none of the known formats ({', '.join(ALL_FORMATS)}); the first is {next(iter(weights))}. Pass a "
             "checkpoint of pretraining."
         )
+    as_trained = f": --cfg-options {options}" if options else ""
     for name, value in weights.items():
         if name.startswith(_ENCODER) and name in own and own[name].shape != value.shape:
             raise UsageError(
                 f"The encoder of {path} is not that of the config: {name} is {format_size(value.shape)} there and "
                 f"{format_size(own[name].shape)} here{_hint(name, value, own[name])}. Pass a checkpoint of this "
-                "encoder, or change model.encoder to that of the checkpoint."
+                f"encoder, or change model.encoder to that of the checkpoint{as_trained}."
             )
 
 
