@@ -10,6 +10,7 @@ from maetool.config.layouts.coco import coco_places, test_of_coco
 from maetool.config.layouts.masks import MaskFolders, find_masks
 from maetool.config.layouts.objects import object_parts
 from maetool.config.layouts.places import places, test_place
+from maetool.data.codecs.endings import IMAGE_EXTENSIONS
 from maetool.data.sources.kinds import has_classes, knows_labels, source_for
 from maetool.errors import UsageError
 from maetool.reading import read_file
@@ -87,7 +88,9 @@ def _with_labels(root: Path | str, task: str | None) -> Layout:
 
 def _words(root: Path | str) -> str:
     kind = source_for(root)["type"]
-    folder = "a list of images" if isinstance(root, Path) and root.is_file() else "a folder of images"
+    folder = "a folder of images"
+    if isinstance(root, Path) and root.is_file():
+        folder = "an image" if root.name.lower().endswith(IMAGE_EXTENSIONS) else "a list of images"
     names = {"FolderSource": folder, "ShardSource": "shards of prepare_dataset", "ArchiveSource": "archives of images"}
     names |= {"WebDatasetSource": "shards of WebDataset", "LmdbSource": "an LMDB of images"}
     names |= {

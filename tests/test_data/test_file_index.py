@@ -201,8 +201,14 @@ def test_missing_root_names_the_nearest_folder_and_the_options(tmp_path):
     assert "train_dataloader.dataset.root in the config" in sentence
 
 
-def test_root_that_is_an_image(root):
-    sentence = sentence_of(root / "top.webp")
+def test_a_picture_is_a_set_of_one(root):
+    index = index_files(root / "top.webp")
+    assert names_of(index) == ["top.webp"] and index.path(0) == str(root / "top.webp")
+
+
+def test_root_that_is_another_file(tmp_path):
+    (tmp_path / "x.docx").write_bytes(b"x")
+    sentence = sentence_of(tmp_path / "x.docx")
     assert "single file" in sentence
     assert ".txt" in sentence
 

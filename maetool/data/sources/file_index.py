@@ -81,7 +81,7 @@ class _Scan:
 
 
 def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIndex:
-    """Return the image files below the folder `root`, or those that the text list `root` names.
+    """Return the image files below the folder `root`, those that the text list `root` names, or the image `root`.
 
     A folder is searched to any depth; symbolic links to folders are followed, each folder is visited once, and hidden
     entries are skipped. Files without an ending count by their first bytes; those of other endings are passed over, and
@@ -90,7 +90,7 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
     changed.
 
     Args:
-        root: the folder or the list.
+        root: the folder, the list or the image.
         cache_dir: where to keep the cache; by default `maetool/index` in the user's cache folder.
 
     Raises:
@@ -101,10 +101,12 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
     if not os.path.exists(root):
         raise UsageError(f"There is no data at {root}{_nearest_parent(root)}: {_HOW_TO_SET}.")
     is_list = not os.path.isdir(root)
+    if is_list and root.lower().endswith(IMAGE_EXTENSIONS):
+        return FileIndex(os.path.dirname(root), Names.of([os.fsencode(os.path.basename(root))]))
     if is_list and not root.lower().endswith(LIST_EXTENSIONS):
         raise UsageError(
-            f"{root} is a single file; expected a folder of images, or a text list ({', '.join(LIST_EXTENSIONS)}) "
-            f"with one path per line: {_HOW_TO_SET}."
+            f"{root} is a single file, and no image by its ending; expected a folder of images, or a text list "
+            f"({', '.join(LIST_EXTENSIONS)}) with one path per line: {_HOW_TO_SET}."
         )
     cache = cache_of(root, cache_dir)
     scan = _load(cache)
