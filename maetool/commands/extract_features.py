@@ -20,8 +20,8 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", help="a checkpoint of pretraining, of a classifier or of an exported encoder")
-    parser.add_argument("--data", metavar="FOLDER", required=True, help="folder, text list, table, or shards")
-    parser.add_argument("--out", metavar="FILE", required=True, help=".npz, or .parquet with pyarrow installed")
+    parser.add_argument("--data", metavar="FOLDER", required=True, help="folder, picture, text list, table, or shards")
+    parser.add_argument("--out", metavar="FILE", required=True, help=".npz, .csv, or .parquet with pyarrow installed")
     parser.add_argument(
         "--pool",
         choices=["mean", "cls", "tokens"],

@@ -1,5 +1,7 @@
 """Extracts the features of a user's images and writes them to a file."""
 
+import codecs
+import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -28,7 +30,7 @@ from maetool.writing import check_file, write_file
 
 from .model import picture_shape_of
 
-FORMATS = (".npz", ".parquet")
+FORMATS = (".npz", ".parquet", ".csv")
 
 
 def build_for(model: ModelLike, place: Mapping[str, Any], size: Sequence[int] | None = None) -> NamedImages:
@@ -138,7 +140,7 @@ def check_out(out: str) -> Path:
     """
     path = Path(out)
     if path.suffix not in FORMATS:
-        raise UsageError(f"--out is {out}, but must end in {' or '.join(FORMATS)}.")
+        raise UsageError(f"--out is {out}, but must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
     if path.suffix == ".parquet" and not is_installed("pyarrow"):
         raise UsageError("Parquet files need pyarrow, which is not installed: pip install pyarrow, or choose .npz.")
     return check_file(path, "--out")
@@ -149,9 +151,10 @@ def write_features(path: Path, features: np.ndarray, names: Sequence[str], label
 
     `.npz` holds the arrays `features` float32 (N, D) or (N, L, D), `path` (N,), and with labels `label`, int64 (N,) or
     (N, K) of zeros and ones, and `classes` (K,). Parquet has a row for each image with the columns `path`, `features`,
-    a list, and with labels `label`, the name of the class or a list of names. Both carry checksums: NumPy compares
+    a list, and with labels `label`, the name of the class or a list of names. These two carry checksums: NumPy compares
     those of `.npz`; of Parquet, those of the values with `page_checksum_verification=True` of `pyarrow`, and that of
-    the complete file in `maetool.weights.checksums.is_broken`.
+    the complete file in `maetool.weights.checksums.is_broken`. `.csv` has the columns `path`, with labels `label`, a
+    class or classes with blanks between, and `feature_0` and so on, which read back as the same float32.
 
     Args:
         path: the file, see `check_out`.
@@ -160,7 +163,7 @@ def write_features(path: Path, features: np.ndarray, names: Sequence[str], label
         labels: a tensor (N,) or (N, K), or None.
         classes: names of the K classes.
     """
-    write: Callable[..., None] = _write_npz if path.suffix == ".npz" else _write_parquet
+    write: Callable[..., None] = {".npz": _write_npz, ".parquet": _write_parquet, ".csv": _write_csv}[path.suffix]
     values = None if labels is None else labels.numpy().astype(np.int64)
     write_file(path, lambda file: write(file, features, list(names), values, list(classes)))
 
@@ -176,12 +179,26 @@ def _write_parquet(file: IO[bytes], features: np.ndarray, names: list[str], labe
 
     columns = {"path": pyarrow.array(names), "features": pyarrow.array(features.reshape(len(names), -1).tolist())}
     columns["features"] = columns["features"].cast(pyarrow.list_(pyarrow.float32()))
-    if labels is not None and labels.ndim == 1:
-        columns["label"] = pyarrow.array([classes[label] for label in labels])
-    elif labels is not None:
-        columns["label"] = pyarrow.array([[classes[i] for i in np.flatnonzero(row)] for row in labels])
+    if labels is not None:
+        columns["label"] = pyarrow.array(_named(labels, classes))
     # Page checksums do not cover the schema, in which a flipped bit changes a name or a type.
     table = pyarrow.table(columns).replace_schema_metadata({CHECKSUM: UNSEALED})
     content = io.BytesIO()
     parquet.write_table(table, content, write_page_checksum=True)
     file.write(sealed(content.getvalue()))
+
+
+def _write_csv(file: IO[bytes], features: np.ndarray, names: list[str], labels: Any, classes: list[str]) -> None:
+    numbers = features.reshape(len(names), -1).astype(np.float32)
+    labelled = [] if labels is None else _named(labels, classes)
+    cells = [[each if isinstance(each, str) else " ".join(each)] for each in labelled] or [[]] * len(names)
+    table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
+    table.writerow(["path", *["label"] * bool(labelled), *(f"feature_{i}" for i in range(numbers.shape[1]))])
+    table.writerows([name, *label, *row] for name, label, row in zip(names, cells, numbers, strict=True))
+
+
+def _named(labels: np.ndarray, classes: list[str]) -> list[Any]:
+    """Return the name of each image's class, or the names of its classes, from int64 (N,) or zeros and ones (N, K)."""
+    if labels.ndim == 1:
+        return [classes[label] for label in labels]
+    return [[classes[i] for i in np.flatnonzero(row)] for row in labels]

@@ -160,8 +160,8 @@ def test_mistakes(runner, checkpoint, tmp_path, monkeypatch):
         load_frozen(tmp_path / "strange.pth")
     with pytest.raises(UsageError, match="pool is 'max'"):
         features_of(load_frozen(checkpoint), "max")
-    with pytest.raises(UsageError, match=r"f.csv, but must end in .npz or .parquet"):
-        check_out("f.csv")
+    with pytest.raises(UsageError, match=r"f.txt, but must end in .npz, .parquet or .csv"):
+        check_out("f.txt")
     monkeypatch.setattr("maetool.pretrained.extract.is_installed", lambda name: False)
     with pytest.raises(UsageError, match=r"pyarrow, which is not installed: pip install pyarrow"):
         check_out("f.parquet")

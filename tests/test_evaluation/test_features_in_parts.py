@@ -1,5 +1,6 @@
 """Features that several machines extract, each a part: joined they are what one machine writes, or it is refused."""
 
+import csv
 import shutil
 import sys
 
@@ -13,7 +14,7 @@ from maetool.commands import extract_features
 from maetool.config.load import complete_config, load_config
 from maetool.division import Part
 from maetool.errors import UsageError
-from maetool.pretrained.extract import build_whole, extract, write_features
+from maetool.pretrained.extract import build_whole, check_out, extract, write_features
 from maetool.pretrained.extract_parts import images_of, is_done, path_of, read_parts, settings_of, write_part
 from maetool.pretrained.frozen import features_of, load_frozen
 from maetool.registry import MODELS
@@ -197,3 +198,19 @@ def test_two_processes_of_torchrun_write_what_one_does(repository, checkpoints, 
         assert len(several["path"]) == len(one["index"]) == 21
         assert np.array_equal(several["label"], one["label"])
         np.testing.assert_allclose(several["features"], one["features"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "cells"),
+    [(None, []), (torch.tensor([1, 0]), ["cat", "dog"]), (torch.tensor([[1, 1], [0, 0]]), ["dog cat", ""])],
+)
+def test_a_csv_reads_back_as_the_same_numbers(tmp_path, labels, cells):
+    features = torch.rand(2, 3, 2, generator=torch.Generator().manual_seed(0)).numpy()
+    names = ["a, b/é.png", "line\nbreak.png"]
+    write_features(check_out(tmp_path / "f.csv"), features, names, labels, ["dog", "cat"])
+    with (tmp_path / "f.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == names
+    assert [row["label"] for row in rows if "label" in row] == cells
+    read = [[np.float32(row[f"feature_{i}"]) for i in range(6)] for row in rows]
+    assert (np.array(read) == features.reshape(2, 6)).all()
