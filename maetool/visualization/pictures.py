@@ -80,7 +80,12 @@ def new_figure(width: float, height: float, dpi: int = 120) -> "Figure":
 
 
 def widen_to(axes: "Axes", points: float = 10) -> None:
-    """Widen an axis of percentages to this many points, so that noise of less than one does not fill the picture."""
+    """Widen an axis of percentages, so that noise of less than a point does not fill the picture.
+
+    Args:
+        axes: with all lines drawn.
+        points: smallest length of the axis, in percentage points.
+    """
     low, high = axes.get_ylim()
     missing = max(0, points - (high - low))
     low = max(min(0, low), low - missing / 2)  # above 0, if the values are
