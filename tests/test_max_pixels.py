@@ -21,7 +21,6 @@ SMALL += ["model.encoder.patch_size=8", "val_dataloader.dataset.num_samples=40"]
 # Reads no image files of the user's, or reads those of a config, which gives max_pixels.
 WITHOUT = {"train", "test", "compare", "benchmark", "doctor", "make_shapes", "plot_logs", "repeat_step"}
 WITHOUT |= {
-    "auto",  # writes a config, which has it
     "report",  # reads the config of the run
     "convert_checkpoint",
     "convert_tokenizer",

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from maetool.config.user_data import places
+from maetool.data.codecs.image_size import chosen_limit
 from maetool.data.datasets.labels import labels_of
 from maetool.errors import UsageError
-from maetool.inspection.findings import Finding
+from maetool.inspection.findings import Finding, plural
 from maetool.inspection.inspect import Effort, inspect_data
 from maetool.inspection.offers import reading_of_data
 from maetool.inspection.parts import without_log
@@ -19,6 +20,7 @@ from maetool.registry import DATASETS
 from .facts import Facts, facts_of
 
 _LOOKED_AT = 500  # images that are decoded
+_BROKEN = 0.05  # share of broken images above which the default limit of a training, 0.1, is too near
 _FEWEST = 40  # labelled images from which candidates are judged by labels
 LABELS = (40, 100, 200)  # numbers of labels to judge with, beside all
 
@@ -48,7 +50,7 @@ class Data:
         return self.labelled if self.facts.labelled >= _FEWEST else None
 
 
-def look(folder: str, labels: str | None, task: str, workers: int) -> Data:
+def look(folder: str, labels: str | None, task: str, workers: int, max_pixels: int | None = None) -> Data:
     """Return what is there.
 
     Args:
@@ -56,21 +58,23 @@ def look(folder: str, labels: str | None, task: str, workers: int) -> Data:
         labels: table or folder of labelled images; None takes those of `folder`, if there are any.
         task: what the encoder is for.
         workers: threads that read.
+        max_pixels: largest number of pixels of an image; None for the default.
 
     Raises:
         UsageError: no images, or labels that cannot be read.
     """
-    report = inspect_data(folder, None, Effort(_LOOKED_AT, workers))
-    truth = inspect_data(_there(labels), None, Effort(_LOOKED_AT, workers)) if labels else report
+    effort = Effort(_LOOKED_AT, workers, chosen_limit(max_pixels))
+    report = inspect_data(folder, None, effort)
+    truth = inspect_data(_there(labels), None, effort) if labels else report
     with without_log():
-        labelled, held_back = _labelled(truth, task)
+        labelled, held_back = _labelled(truth, task, max_pixels)
         if labels and not labelled:
             raise UsageError(f"--labels is {labels}, which has no classes or numbers for `--task {task}`.")
-        place = labelled if labelled and not labels else places(folder, False)[0] | reading_of_data(report)
-        number, classes, smallest = _count(labelled) if labelled else (0, 0, 2)
+        place = labelled if labelled and not labels else _all_of(folder) | _reading(report, max_pixels)
+        number, classes, rare = _count(labelled) if labelled else (0, 0, "")
         facts = facts_of(report, place, number, classes)
-    if smallest < 2:
-        raise UsageError("A class has fewer than two labelled images to train on: add some, or remove it.")
+    if rare:
+        raise UsageError(f"{rare} to train on, beside those held back: add some, or remove the class.")
     numbers = [each for each in LABELS if max(2, classes) <= each < number]
     worth_saying = [finding for finding in report.findings if finding.severity in ("error", "warning")]
     return Data(place, facts, labelled, held_back, [*numbers, None], worth_saying)
@@ -87,22 +91,37 @@ def _there(labels: str) -> str:
     return labels
 
 
-def _labelled(report: Report, task: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _all_of(folder: str) -> dict[str, Any]:
+    """Return the place of all images to train on: without labels nothing of a table is held back."""
+    return {name: value for name, value in places(folder, False)[0].items() if name != "part"}
+
+
+def _reading(report: Report, max_pixels: int | None) -> dict[str, Any]:
+    """Return the arguments of a dataset that say how its images are read, and how many of them may be broken."""
+    reading = reading_of_data(report) | ({"max_pixels": max_pixels} if max_pixels else {})
+    share = len(report.broken) / max(1, len(report.broken) + len(report.pixels.sizes))
+    return reading | ({"max_broken": round(min(1.0, 2 * share), 2)} if share > _BROKEN else {})
+
+
+def _labelled(report: Report, task: str, max_pixels: int | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Return the places of labelled images to fit on and to predict; None without labels, or for dense tasks."""
     if task not in ("classify", "retrieve") or report.layout.task not in ("classification", "regression"):
         return None, None
     fit, predict = places(report.data, True)
-    reading = reading_of_data(report)
+    reading = _reading(report, max_pixels)
     return fit | reading, predict | reading
 
 
-def _count(place: dict[str, Any]) -> tuple[int, int, int]:
-    """Return the numbers of labelled images and of classes, and how many the smallest class has."""
+def _count(place: dict[str, Any]) -> tuple[int, int, str]:
+    """Return the numbers of labelled images and of classes, and a sentence's begin on a class of less than two."""
     dataset = DATASETS.build({**place, "in_chans": 3, "pipeline": [], "max_broken": 1.0})
     if getattr(dataset, "targets", None):
-        return len(dataset), 0, len(dataset)
+        return len(dataset), 0, ""
     labels = labels_of(dataset)
     values = labels.values.numpy()
     if values.ndim == 2:
-        return len(values), len(labels.classes), 2
-    return len(values), len(labels.classes), int(np.bincount(values, minlength=len(labels.classes)).min())
+        return len(values), len(labels.classes), ""
+    numbers = np.bincount(values, minlength=len(labels.classes))
+    rarest = int(numbers.argmin())
+    rare = f"The class `{labels.classes[rarest]}` has {plural(int(numbers[rarest]), 'labelled image')}"
+    return len(values), len(labels.classes), rare if numbers[rarest] < 2 else ""

@@ -155,6 +155,8 @@ def _data(facts: Facts, data: dict[str, Any], side: int | list[int]) -> Choice:
     )
     if facts.copies > _DEEP:
         reason += f" {100 * facts.copies:.0f} % of the images are copies of others, and count as often."
+    if "max_broken" in data:
+        reason += " Many files cannot be read; so many are allowed, of which `maetool check` lists the first."
     return Choice("train_dataloader.dataset", {"_delete_": True, **data, "pipeline": pipeline}, reason)
 
 

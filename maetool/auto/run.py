@@ -1,6 +1,7 @@
 """From a folder of images to a trained encoder and what it is worth, within a number of minutes."""
 
 import json
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from maetool.config.load import load_for
 from maetool.engine.launch import build_runner
 from maetool.engine.run_lock import only_run_in
 from maetool.errors import UsageError
+from maetool.inspection.findings import plural
 from maetool.pretrained.frozen import build_frozen
 from maetool.reports.run import run_page
 from maetool.visualization import html
@@ -47,6 +49,7 @@ class Request:
         minutes: for everything.
         out: folder of the plan and of the training.
         workers: threads that look at the images.
+        max_pixels: largest number of pixels of an image; None for the default.
     """
 
     folder: str
@@ -55,6 +58,7 @@ class Request:
     minutes: float
     out: Path
     workers: int = 1
+    max_pixels: int | None = None
 
 
 class Auto:
@@ -84,13 +88,13 @@ class Auto:
         """
         with only_run_in(str(self.out)):
             self._check_folder(resume)
-            data = look(self.request.folder, self.request.labels, self.request.task, self.request.workers)
+            data = self._look()
             write_text(self.out / "request.json", json.dumps(self._asked()) + "\n")
             self._say_facts(data)
             if not (resume and self.plan_path.is_file()):
                 self._write_plan(data, only_plan)
             if only_plan:
-                self.tell(f"\nWrote {self.plan_path}. Train it: maetool train {self.plan_path}")
+                self.tell(f"\nNext:\nmaetool train {shlex.quote(str(self.plan_path))}")
                 return
             checkpoint = self._train()
             request, planning = self.request, list(self._told)
@@ -104,6 +108,10 @@ class Auto:
             write_text(self.out / "report.html", page)
             self.tell(f"\nWrote {self.out / 'report.html'}.")
 
+    def _look(self) -> Data:
+        request = self.request
+        return look(request.folder, request.labels, request.task, request.workers, request.max_pixels)
+
     def tell(self, line: str) -> None:
         """Say a line, and keep it for the report."""
         self._told.append(line)
@@ -112,7 +120,8 @@ class Auto:
     def _asked(self) -> dict[str, Any]:
         request = self.request
         labels = request.labels and str(Path(request.labels).absolute())
-        return {"folder": str(Path(request.folder).absolute()), "labels": labels, "task": request.task}
+        asked = {"folder": str(Path(request.folder).absolute()), "labels": labels, "task": request.task}
+        return asked | ({"max_pixels": request.max_pixels} if request.max_pixels else {})
 
     def _check_folder(self, resume: bool) -> None:
         """Keep two requests from sharing a folder.
@@ -132,22 +141,22 @@ class Auto:
     def _say_facts(self, data: Data) -> None:
         facts = data.facts
         self.tell(
-            f"{facts.images:,} images to train on, shorter side {facts.side} pixels in the median, {facts.in_chans} "
-            f"channel(s); {100 * facts.flat:.0f} % of their patches without variation, {100 * facts.redundancy:.0f} "
-            "% of a patch explained by its neighbours."
+            f"{plural(facts.images, 'image')} to train on, shorter side {facts.side} pixels in the median, "
+            f"{plural(facts.in_chans, 'channel')}; {100 * facts.flat:.0f} % of their patches without variation, "
+            f"{100 * facts.redundancy:.0f} % of a patch explained by its neighbours."
         )
         for finding in data.findings:
             self.tell(f"{finding.severity}: {finding.sentence}")
         if data.labelled:
             held = "Images held back for the end decide nothing."
             enough = "" if data.judging else " That is too few to choose by, so candidates are judged without labels."
-            self.tell(f"{facts.labelled:,} labelled images to fit on. {held}{enough}")
+            self.tell(f"{plural(facts.labelled, 'labelled image')} to fit on. {held}{enough}")
 
     def _write_plan(self, data: Data, only_plan: bool) -> None:
         """Try candidates if there is time, time a step, and write the plan."""
         request, facts = self.request, data.facts
         machine = Machine(torch.cuda.is_available() or torch.backends.mps.is_available(), request.minutes)
-        title = f"Plan for {facts.images:,} images of {Path(request.folder).name}, to {request.task}."
+        title = f"Plan for {plural(facts.images, 'image')} of {Path(request.folder).name}, to {request.task}."
         plan = first_plan(facts, machine, request.task, _absolute(data.place), title)
         seconds = self._time(plan, facts)
         tried = candidates(plan, facts)

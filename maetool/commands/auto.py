@@ -9,7 +9,7 @@ untrained encoder. Ctrl-C ends the training early and judges what there is; a se
 import argparse
 from pathlib import Path
 
-from maetool.arguments import positive
+from maetool.arguments import add_max_pixels, positive
 
 INTERRUPTED = "Stopped. The same command with --resume goes on."
 _TASKS = ("classify", "retrieve", "segment", "detect")
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", metavar="DIR", help="folder of plan and training (default: work_dirs/auto_FOLDER)")
     parser.add_argument("--resume", action="store_true", help="go on with what an earlier call left in --out")
     parser.add_argument("--workers", type=positive, help="threads that look at the images (default: number of cores)")
+    add_max_pixels(parser)
     return parser.parse_args()
 
 
@@ -46,5 +47,6 @@ def main() -> None:
     if not args.minutes > 0:
         raise UsageError(f"--minutes is {args.minutes:g}, but must be a number above 0, such as 30.")
     out = Path(args.out or f"work_dirs/auto_{Path(args.folder).resolve().stem}")
-    request = Request(args.folder, args.labels, args.task, args.minutes, out, args.workers or usable_cores())
+    workers = args.workers or usable_cores()
+    request = Request(args.folder, args.labels, args.task, args.minutes, out, workers, args.max_pixels)
     Auto(request).run(args.resume, args.plan)

@@ -8,6 +8,7 @@ from maetool.auto.judge import Judge
 from maetool.auto.worth import next_commands, worth_of
 from maetool.errors import UsageError
 from maetool.pretrained.frozen import build_frozen
+from maetool.registry import DATASETS
 from maetool.weights.write import write_checkpoint
 
 ENCODER = {"type": "VisionTransformer", "img_size": 8, "patch_size": 2, "embed_dim": 16, "depth": 1, "num_heads": 2}
@@ -71,6 +72,47 @@ def test_labels_of_a_table_leave_all_images_to_train_on(folder):
     assert data.judging == data.labelled
 
 
+def test_a_table_of_paths_alone_is_trained_on_as_a_whole(folder):
+    rows = "".join(f"train/{'ab'[i % 2]}/{i}.png\n" for i in range(60))
+    (folder / "paths.csv").write_text(f"path\n{rows}")
+    data = look(str(folder / "paths.csv"), None, "classify", 1)
+    assert (data.facts.images, data.labelled) == (60, None)
+
+
+def names_in(place):
+    dataset = DATASETS.build({**place, "in_chans": 1, "pipeline": []})
+    return {dataset.name_of(index) for index in range(len(dataset))}
+
+
+@pytest.mark.parametrize("layout", ["parts", "class folders", "a table", "labels in a table"])
+def test_what_judges_candidates_holds_none_of_the_images_held_back(folder, layout):
+    rows = table(folder, [(i, "xy"[i % 2]) for i in range(60)])
+    arguments = {
+        "parts": (str(folder), None),
+        "class folders": (str(folder / "train"), None),
+        "a table": (rows, None),
+        "labels in a table": (str(folder / "train"), rows),
+    }[layout]
+    data = look(*arguments, "classify", 1)
+    judging, held_back = names_in(data.judging), names_in(data.held_back)
+    assert judging
+    assert held_back
+    roots = {data.judging.get("root"), data.held_back.get("root")}
+    assert not judging & held_back or (layout == "parts" and len(roots) == 2)
+
+
+def test_the_largest_size_and_many_broken_files_hold_for_all_that_is_read(folder):
+    for number in range(8):
+        (folder / "train/a" / f"cut_{number}.png").write_bytes(b"cut")
+    data = look(str(folder), None, "classify", 1, max_pixels=64)
+    for place in (data.place, data.labelled, data.held_back):
+        assert place["max_pixels"] == 64
+        assert place["max_broken"] == round(2 * 8 / (60 + 8), 2)
+    Judge(data.place, data.judging)(build_frozen(SECTION), 0.5)
+    with pytest.raises(UsageError, match=r"more than max_pixels=63 allows"):
+        look(str(folder), None, "classify", 1, max_pixels=63)
+
+
 def test_few_labels_do_not_choose(folder):
     data = look(str(folder / "train"), table(folder, [(i, "xy"[i % 2]) for i in range(20)]), "classify", 1)
     assert data.facts.labelled == 16
@@ -87,5 +129,5 @@ def test_numbers_are_predicted_as_numbers(folder):
 
 def test_a_class_of_one_image_is_refused(folder):
     labels = [(i, "xy"[i % 2]) for i in range(30)] + [(40, "z")]
-    with pytest.raises(UsageError, match="A class has fewer than two labelled images"):
+    with pytest.raises(UsageError, match="The class `z` has 1 labelled image to train on, beside those held back"):
         look(str(folder / "train"), table(folder, labels), "classify", 1)

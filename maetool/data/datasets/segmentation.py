@@ -16,7 +16,7 @@ from maetool.data.codecs.image_size import MAX_PIXELS, chosen_limit
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.codecs.options import ReadOptions
 from maetool.data.sources.base import Source
-from maetool.data.sources.file_index import FileIndex
+from maetool.data.sources.file_index import HOW_TO_SET, FileIndex
 from maetool.data.sources.windows import WindowSource
 from maetool.errors import UsageError
 from maetool.ops.geometry import format_size
@@ -27,7 +27,7 @@ from .dense import DenseDataset
 from .file_dataset import FileDataset
 from .masks.files import MaskFiles
 from .masks.files import read_index_png as read_index_png
-from .masks.pairs import HOW_TO_SET, Place, paired_files
+from .masks.pairs import Place, paired_files
 from .masks.palettes import Palettes
 from .masks.values import LOOKED_AT, MaskValues
 from .subsets import Subset, evenly_spaced

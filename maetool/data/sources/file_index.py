@@ -35,7 +35,8 @@ LIST_EXTENSIONS = (".txt", ".lst", ".list")
 
 _logger = logging.getLogger("maetool")
 _FORMAT = f"2 {' '.join(IMAGE_EXTENSIONS)}"
-_HOW_TO_SET = "pass images with --data FOLDER, or set train_dataloader.dataset.root in the config"
+# Of every command: some take a folder alone, some as --data, and some have no config.
+HOW_TO_SET = "pass the path of your images, in a training as --data or as train_dataloader.dataset.root of its config"
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,14 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
     refuse_url(root, "The folder or list of images")
     root = os.path.abspath(os.path.expanduser(root))
     if not os.path.exists(root):
-        raise UsageError(f"There is no data at {root}{_nearest_parent(root)}: {_HOW_TO_SET}.")
+        raise UsageError(f"There is no data at {root}{_nearest_parent(root)}: {HOW_TO_SET}.")
     is_list = not os.path.isdir(root)
     if is_list and root.lower().endswith(IMAGE_EXTENSIONS):
         return FileIndex(os.path.dirname(root), Names.of([os.fsencode(os.path.basename(root))]))
     if is_list and not root.lower().endswith(LIST_EXTENSIONS):
         raise UsageError(
             f"{root} is a single file, and no image by its ending; expected a folder of images, or a text list "
-            f"({', '.join(LIST_EXTENSIONS)}) with one path per line: {_HOW_TO_SET}."
+            f"({', '.join(LIST_EXTENSIONS)}) with one path per line: {HOW_TO_SET}."
         )
     cache = cache_of(root, cache_dir)
     scan = _load(cache)
@@ -243,7 +244,7 @@ def _nearest_parent(path: str) -> str:
 def _nothing_found(root: str, others: Counter[str]) -> str:
     endings = ", ".join(f"{count} x {ending}{hint_for(ending)}" for ending, count in others.most_common(5))
     endings = endings or "no files at all"
-    return f"No image in {root}: found {endings}; expected {', '.join(IMAGE_EXTENSIONS)}: {_HOW_TO_SET}."
+    return f"No image in {root}: found {endings}; expected {', '.join(IMAGE_EXTENSIONS)}: {HOW_TO_SET}."
 
 
 def _cannot_read(path: str, error: OSError) -> UsageError:

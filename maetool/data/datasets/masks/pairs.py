@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from maetool.data.sources.array_cache import Dependencies, cache_of, load_arrays, names_in, save_arrays, state_of
-from maetool.data.sources.file_index import walk
+from maetool.data.sources.file_index import HOW_TO_SET, walk
 from maetool.data.sources.packed.names import Names
 from maetool.errors import UsageError
 from maetool.reading import read_text
 
-HOW_TO_SET = "pass images with --data FOLDER, or set train_dataloader.dataset.root in the config"
 _FORMAT = "segmentation 1"
 _States = dict[bytes, tuple[int, int]]
 
