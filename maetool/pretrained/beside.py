@@ -19,6 +19,8 @@ _KINDS: dict[str, Any] = {
     "std": Sequence[float],
     "activation": str,
     "epsilon": float,
+    "rotary_base": float,
+    "model": str,
     "scale": float,
     "timm": Mapping[str, Any],
 }
@@ -54,8 +56,8 @@ def facts_beside(path: Path) -> dict[str, Any]:
         path: of the checkpoint, or of its folder.
 
     Returns:
-        Those of `num_heads`, `img_size`, `activation`, `epsilon`, `mean` and `std` of stored values, 0 to 255, and
-        `timm`, arguments of a `TimmEncoder`, that the files name.
+        Those of `num_heads`, `img_size`, `activation`, `epsilon`, `rotary_base`, `model` (the type of transformers),
+        `mean` and `std` of stored values, 0 to 255, and `timm`, arguments of a `TimmEncoder`, that the files name.
 
     Raises:
         UsageError: a fact of a wrong type.
@@ -76,6 +78,9 @@ def facts_beside(path: Path) -> dict[str, Any]:
 
 
 def _of_hugging_face(config: Mapping[str, Any]) -> dict[str, Any]:
+    tower = config.get("vision_config")  # of a model of pictures and texts
+    config = tower if isinstance(tower, Mapping) else config
+    rotary = config.get("rope_parameters")
     size, frames = config.get("image_size"), config.get("num_frames")
     is_clip = isinstance(frames, int) and isinstance(size, int)
     return {
@@ -83,6 +88,8 @@ def _of_hugging_face(config: Mapping[str, Any]) -> dict[str, Any]:
         "img_size": [frames, size, size] if is_clip else size,
         "activation": config.get("hidden_act"),
         "epsilon": config.get("layer_norm_eps"),
+        "rotary_base": (rotary if isinstance(rotary, Mapping) else config).get("rope_theta"),
+        "model": config.get("model_type"),
     }
 
 

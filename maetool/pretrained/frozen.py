@@ -20,6 +20,8 @@ from maetool.parallel.loading import load_weights
 from maetool.protocols import EncoderLike, ModelLike, PreprocessorLike
 from maetool.registry import ENCODERS, MODELS, Registry
 from maetool.weights.formats.architecture import describe_encoder, is_gated
+from maetool.weights.formats.swin import check_windows
+from maetool.weights.formats.transformers_clip import describe_tower
 from maetool.weights.read import read_checkpoint, weights_of
 from maetool.weights.unwrap import say
 
@@ -29,6 +31,7 @@ from .facts import recorded_grid, section_in
 from .initial import load_initial
 from .model import encoder_shape
 
+_TOWERS = ("clip", "siglip")  # models of transformers
 _POOLED = ("classification", "regression")  # tasks of models that pool the tokens of an encoder in their own way
 
 
@@ -176,9 +179,13 @@ def _encoder_of(
         if plain_heads is None:
             return encoder
         num_heads = num_heads or plain_heads
+    heads = num_heads or beside.get("num_heads")
+    if str(beside.get("model")).startswith(_TOWERS) and "encoder.pos_embed" in weights:
+        check_functions({"epsilon": beside.get("epsilon")}, Path(path))
+        return describe_tower(weights, str(path), beside.get("activation"), requested or grid, heads)
     check_functions(beside, Path(path), is_gated(weights))
     try:
-        described = describe_encoder(weights, str(path), num_heads or beside.get("num_heads"), grid, requested)
+        described = describe_encoder(weights, str(path), heads, grid, requested)
     except UsageError:
         if named is None:
             raise
@@ -188,6 +195,10 @@ def _encoder_of(
             f"{path} does not record what weights do not show: taken as usual are {described['num_heads']} heads, the "
             "exact GELU and an epsilon of 1e-6. If timm has it under a name, add --config timm:NAME."
         )
+    if described["type"] == "SwinTransformer" and beside.get("model") == "swin" and requested is None:
+        check_windows(described, str(path))
+    if str(described.get("name")).endswith(("dinov3", "dinov3_qkvb")) and beside.get("rotary_base") is not None:
+        described["options"]["rope_temperature"] = beside["rotary_base"]
     return described
 
 

@@ -68,8 +68,9 @@ def describe_encoder(
     for recognises, describe in _FAMILIES:
         if recognises(weights):
             return describe(weights, source, requested or recorded, num_heads)
+    strange = [name for name in weights if name == "pooler.probe"]  # of SigLIP, whose activation is in no file
     kernel, table = (weights.get(f"encoder.{name}") for name in ("patch_embed.proj.weight", "pos_embed"))
-    strange = [name for name in weights if name.startswith("encoder.") and not _KNOWN.fullmatch(name)]
+    strange += [name for name in weights if name.startswith("encoder.") and not _KNOWN.fullmatch(name)]
     is_video = kernel is not None and kernel.ndim == 5 and table is None and "encoder.cls_token" not in weights
     if strange or kernel is None or not (kernel.ndim == 4 or is_video):
         raise _not_plain(source, strange or [next(name for name in weights if name.startswith("encoder."))])

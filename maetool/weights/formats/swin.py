@@ -139,7 +139,8 @@ def is_torchvision(state: State) -> bool:
 
 def from_transformers(state: State) -> dict[str, Tensor]:
     """Return `state`, transformers' Swin, alone, with a classifier or in SimMIM, under maetool's names."""
-    return fuse_qkv(_TRANSFORMERS.to_ours(with_aliases(_weights(state), _ALIASES)))
+    renamed = fuse_qkv(_TRANSFORMERS.to_ours(with_aliases(_weights(state), _ALIASES)))
+    return with_aliases(renamed, {r"^swin\.(?:encoder\.)?": "encoder."})  # what maetool's has no place for
 
 
 def to_transformers(state: State) -> dict[str, Tensor]:
@@ -154,9 +155,10 @@ def is_transformers(state: State) -> bool:
 
 def from_mmpretrain(state: State) -> dict[str, Tensor]:
     """Return `state`, mmpretrain's `SwinTransformer`, alone, in a classifier or in SimMIM, under maetool's names."""
-    bare = {r"^(patch_embed|stages|norm\d|mask_token)\b": r"backbone.\1"}
+    bare = {r"^(patch_embed|stages|norm\d|mask_token|absolute_pos_embed)\b": r"backbone.\1"}
     last = {rf"^backbone\.norm{_last(state, 'stages')}\.": "backbone.norm3."}  # of fewer stages than four
-    return _merged(_MMPRETRAIN.to_ours(with_aliases(_weights(state), bare | last)), _by_neighbour)
+    renamed = _MMPRETRAIN.to_ours(with_aliases(_weights(state), bare | last))
+    return _merged(with_aliases(renamed, {r"^backbone\.": "encoder."}), _by_neighbour)
 
 
 def to_mmpretrain(state: State) -> dict[str, Tensor]:
@@ -176,7 +178,7 @@ def is_mmpretrain(state: State) -> bool:
 
 def from_microsoft(state: State) -> dict[str, Tensor]:
     """Return `state`, the Swin of microsoft's own code, or a SimMIM with it, under maetool's names."""
-    bare = {r"^(patch_embed|layers|norm|mask_token)\b": r"encoder.\1"}
+    bare = {r"^(patch_embed|layers|norm|mask_token|absolute_pos_embed)\b": r"encoder.\1"}
     return _MICROSOFT.to_ours(with_aliases(_weights(state), bare))
 
 
@@ -260,3 +262,26 @@ def describe_swin(
 
 def _count(weights: State, pattern: str) -> int:
     return len({match[1] for name in weights if (match := re.match(rf"encoder\.{pattern}\.", name))})
+
+
+def check_windows(section: Mapping[str, Any], source: str) -> None:
+    """Check that windows of a Swin of transformers, trained on rectangles, are shifted as here.
+
+    There the windows of a stage are shifted along both axes or none, here, in timm and in torchvision along each axis
+    that is longer than a window.
+
+    Args:
+        section: the config of the encoder.
+        source: its file, for the message.
+
+    Raises:
+        UsageError: a stage is longer than a window along one axis only.
+    """
+    cells = [side // step for side, step in zip(section["img_size"], section["patch_size"], strict=True)]
+    stages = [[-(-side // 2**stage) for side in cells] for stage in range(len(section["depths"]))]
+    if any(min(sides) <= section["window_size"] < max(sides) for sides in stages):
+        raise UsageError(
+            f"{source} holds a Swin of transformers for images of {' x '.join(map(str, section['img_size']))}, where a "
+            "stage is longer than a window along one axis only, which SwinTransformer shifts otherwise: pass a config "
+            "of an encoder that computes the same."
+        )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from maetool.errors import UsageError
 
-from . import mae, openmmlab, swin, timm, torchvision, transformers, transformers_dinov3
+from . import mae, openmmlab, swin, timm, torchvision, transformers, transformers_clip, transformers_dinov3
 
 State = Mapping[str, Tensor]
 
@@ -122,6 +122,16 @@ FAMILIES = {
     ),
 }
 ALL_FORMATS = {**FORMATS, **FAMILIES}
+# Those that are read alone, as the encoder inside of a larger model.
+_READ = {
+    "transformers_clip": Format(
+        "Hugging Face CLIP and SigLIP: the vision tower",
+        transformers_clip.from_transformers,
+        transformers_clip.to_transformers,
+        transformers_clip.is_transformers_clip,
+    ),
+}
+_KNOWN = {**ALL_FORMATS, **_READ}
 
 
 def recognise(state: State, source: str = "the checkpoint") -> str | None:
@@ -134,7 +144,7 @@ def recognise(state: State, source: str = "the checkpoint") -> str | None:
     Raises:
         UsageError: the names of two formats at once.
     """
-    names = [name for name, each in ALL_FORMATS.items() if each.recognise(state)]
+    names = [name for name, each in _KNOWN.items() if each.recognise(state)]
     if len(names) > 1:
         raise UsageError(
             f"{source} holds names of {' and of '.join(names)}, so two models: pass a file with one of them alone."
@@ -153,7 +163,7 @@ def to_ours(state: State, source: str = "the checkpoint") -> dict[str, Tensor]:
         UsageError: the names of two formats at once.
     """
     name = recognise(state, source)
-    return dict(state) if name is None else ALL_FORMATS[name].to_ours(state)
+    return dict(state) if name is None else _KNOWN[name].to_ours(state)
 
 
 def left_out(state: State, name: str) -> list[str]:

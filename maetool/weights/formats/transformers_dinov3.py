@@ -34,13 +34,16 @@ _UP, _UP_OF_GATED = ".mlp.up_proj.", ".mlp.up_proj_of_gated."
 
 
 def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return `state`, transformers' `DINOv3ViTModel`, under maetool's names; keys have no bias there."""
+    """Return `state`, transformers' `DINOv3ViTModel`, under maetool's names.
+
+    Keys have no bias there. Where they have, it stays with those of queries and values, which timm's model lacks.
+    """
     gated = any(".mlp.gate_proj." in name for name in state)
     aliases = {r"^model\.layer\.": "layer."} | ({re.escape(_UP): _UP_OF_GATED} if gated else {})
     named = fuse_qkv(_NAMES.to_ours(with_aliases(state, aliases)))
     renamed: dict[str, Tensor] = {}
     for name, value in named.items():
-        if name.endswith("attn.qkv.bias"):
+        if name.endswith("attn.qkv.bias") and not value.chunk(3)[1].count_nonzero():
             queries, _, values = value.chunk(3)
             renamed |= {name.replace("qkv.bias", "q_bias"): queries, name.replace("qkv.bias", "v_bias"): values}
         else:
