@@ -17,7 +17,7 @@ def main() -> None:
     """Repeat and report."""
     args = parse_args()
     from maetool.config.load import load_config
-    from maetool.engine.optim.wrapper import name_of
+    from maetool.engine.optim.precision import name_of
     from maetool.engine.repeat import RepeatedStep
 
     step = RepeatedStep(args.step, args.amp, load_config(args.config).model if args.config else None)

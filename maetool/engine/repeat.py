@@ -11,7 +11,7 @@ from maetool.annotations import fits
 from maetool.config.earlier import as_trained
 from maetool.config.trust import build_trusted, trusted
 from maetool.data.collate import part_of, samples_in
-from maetool.engine.optim.wrapper import choose_dtype
+from maetool.engine.optim.precision import choose_dtype
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import read_section
 from maetool.parallel.loading import load_weights

@@ -210,3 +210,8 @@ def test_wrapper_state_round_trips():
     other.load_state_dict(wrapper.state_dict())
     assert other.get_lr() == {"lr": [0.5]}
     assert other.optimizer.state_dict()["state"][0]["step"] == 1
+
+
+def test_the_norm_of_no_gradients_is_on_the_device_of_the_weights():
+    wrapper = AutocastOptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.ones(2, device="meta"))]), "float32")
+    assert wrapper._norm().is_meta

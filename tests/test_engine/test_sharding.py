@@ -11,12 +11,15 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from ranks import leave
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.debug import CommDebugMode
 
 from maetool.engine.hooks.guard import NonFiniteHook
 from maetool.engine.optim.by_part import OptimizersByPartConstructor
 from maetool.engine.optim.full_state import full_state, load_full_state
+from maetool.engine.optim.steps import can_skip, pending_of, settle
 from maetool.engine.optim.wrapper import AutocastOptimWrapper, StepReport
 from maetool.errors import UsageError
+from maetool.models import parts_after_step
 from maetool.parallel.sharding import full_weights, load_weights_into, read_on_first, shard
 from maetool.testing import tiny_batch, tiny_config, tiny_model
 
@@ -256,6 +259,56 @@ def a_frozen_teacher_stays_whole(rank):
     assert all(torch.equal(full_weights(model, everywhere=True)[name], value) for name, value in changed.items())
 
 
+def gradients_are_reduced_once_a_step(rank):
+    """Not in accumulated iterations, unless a state is saved there, which then holds all of them."""
+    finished = []
+    for saved in (None, 0, 4, 5):
+        torch.manual_seed(0)
+        model = MMDistributedDataParallel(module=tiny_model()) if saved is None else shard(tiny_model())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        wrapper = AutocastOptimWrapper(optimizer, "float32", accumulative_counts=3, clip_grad={"max_norm": 2.0})
+        wrapper.initialize_count_status(model, 0, 8)
+        for iteration in range(8):  # the last two make a step, too
+            batch = tiny_batch()
+            with CommDebugMode() as counter:
+                model.train_step({**batch, "key": batch["key"] + 9 * iteration + 99 * rank}, wrapper)
+            reductions = counter.comm_counts.get(torch.ops.c10d._reduce_scatter_base_, 0)
+            assert reductions == (4 if iteration in (2, 5, 7) else 0) or saved is None  # of three blocks and the rest
+            if iteration + 1 == saved:
+                state = full_state(wrapper)
+                load_full_state(wrapper, read_on_first(lambda state=state: state))
+        finished.append(full_weights(getattr(model, "module", model), everywhere=True))
+    for other in finished[1:]:
+        for name, value in finished[0].items():
+            torch.testing.assert_close(value, other[name], atol=2e-6, rtol=1e-5, msg=name)
+
+
+def late_steps_are_those_that_wait(rank):
+    """Those of a sharded model and its teacher, too, of which one process has a broken batch."""
+    finished = []
+    for deferred in (False, True):
+        torch.manual_seed(0)
+        model = shard(tiny_model(teacher={"type": "MomentumTeacher"}, target={"type": "TeacherFeatureTarget"}))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
+        wrapper = AutocastOptimWrapper(optimizer, "float32", clip_grad={"max_norm": 2.0}, deferred=deferred)
+        wrapper.initialize_count_status(model, 0, 4)
+        for iteration in range(4):
+            batch = tiny_batch()
+            broken = iteration == 2 and rank == 1
+            inputs = batch["inputs"].float() * (torch.inf if broken else 1)
+            model.train_step({**batch, "inputs": inputs}, wrapper)
+            pending = pending_of(wrapper)
+            skipped = torch.tensor(iteration == 2) if deferred else None
+            assert (pending is not None) == deferred == wrapper.deferred
+            if deferred or iteration != 2:
+                parts_after_step(model, 0.5, skipped)
+        settle(wrapper)
+        assert wrapper.skipped == 1
+        finished.append([*full_weights(model, everywhere=True).values(), *full_tensors(full_state(wrapper))])
+    assert all(torch.equal(one, other) for one, other in zip(*finished, strict=True))
+    assert not can_skip(torch.optim.SGD(model.parameters(), lr=0.1))
+
+
 CHECKS = [
     only_the_first_holds_full_tensors,
     what_the_first_reads_all_get,
@@ -268,6 +321,8 @@ CHECKS = [
     a_fault_of_one_process_is_described_by_all,
     halves_are_gathered_and_summed_in_float32,
     a_frozen_teacher_stays_whole,
+    gradients_are_reduced_once_a_step,
+    late_steps_are_those_that_wait,
 ]
 
 

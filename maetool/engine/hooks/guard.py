@@ -10,8 +10,9 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from maetool.engine.optim.precision import name_of
 from maetool.engine.optim.steps import first_of, settle
-from maetool.engine.optim.wrapper import name_of, report_of
+from maetool.engine.optim.wrapper import report_of
 from maetool.errors import UsageError
 from maetool.maskers import Masker
 from maetool.metadata.provenance import versions

@@ -182,11 +182,13 @@ def can_skip(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether an optimiser can be told by a tensor to leave a step out: PyTorch's, where they can be fused.
 
     Args:
-        optimizer: of plain parameters, on one device.
+        optimizer: of parameters on one device.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    plain = all(not isinstance(p, DTensor) and p.is_floating_point() for p in parameters)
-    kinds = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+    sharded = {isinstance(p, DTensor) for p in parameters if p.requires_grad}
+    kinds: tuple[type, ...] = (torch.optim.Adam, torch.optim.AdamW)
+    kinds += () if True in sharded else (torch.optim.SGD,)  # whose fused kernel takes no sharded tensors
+    plain = len(sharded) <= 1 and all(p.is_floating_point() for p in parameters)
     options = all(
         not group.get("differentiable") and group.get("fused") is not False for group in optimizer.param_groups
     )

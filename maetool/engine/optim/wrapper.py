@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -13,16 +13,15 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from maetool.annotations import Count
-from maetool.compat import cpu_has_bfloat16
 from maetool.errors import UsageError
+from maetool.parallel.accumulation import exchange_gradients, reduce_gradients
 from maetool.parallel.sharding import is_sharded
 from maetool.registry import OPTIM_WRAPPERS, find_part
 from maetool.structures.over_processes import averaged_over_processes
 
 from .casts import CastWeights
+from .precision import Precision, choose_dtype, name_of
 from .steps import Later, Outcome, can_skip, fuse, settle, update_together, waits_at_reads
-
-Precision = Literal["auto", "bfloat16", "float16", "float32"]
 
 
 class StepReport(NamedTuple):
@@ -96,8 +95,8 @@ class AutocastOptimWrapper(OptimWrapper):
         clip_grad: None, or dict(max_norm=1.0): clip gradients to this L2 norm.
         guard: skip steps whose loss or gradient is not finite.
         deferred: do not wait for the device to know whether a step was finite: the optimiser leaves it out there, and
-            it is reported one iteration later. None: on accelerators, where the optimiser can, which PyTorch's AdamW,
-            Adam and SGD can if the loss is not scaled and the model is not sharded.
+            it is reported one iteration later. None: on accelerators, where the optimiser can, which PyTorch's AdamW
+            and Adam can if the loss is not scaled; SGD too, if the model is not sharded.
 
     Attributes:
         fault: what was not finite in this iteration of this process; None if all values were.
@@ -131,6 +130,7 @@ class AutocastOptimWrapper(OptimWrapper):
         self.on_report: Callable[[Outcome], None] | None = None  # called once an iteration is read late
         self._spoilt = False  # the gradients accumulated so far are not all finite
         self.casts: CastWeights | None = None  # those of a training loop
+        self._unreduced: nn.Module | None = None  # a sharded model whose accumulated gradients each process has alone
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -145,6 +145,7 @@ class AutocastOptimWrapper(OptimWrapper):
         mixed = torch.autocast(device, self.dtype, enabled=enabled)
         if self.casts is not None and enabled and self._accumulative_counts > 1 and not is_sharded(model):
             self.casts.keep(model)
+        self._unreduced = model if exchange_gradients(model, self.should_sync()) else None
         with super().optim_context(model), mixed, averaged_over_processes():
             yield
 
@@ -173,7 +174,8 @@ class AutocastOptimWrapper(OptimWrapper):
             if self._deferred and not able:
                 raise UsageError(
                     "optim_wrapper.deferred=True needs an optimiser that can leave out a step by itself: PyTorch's "
-                    "AdamW, Adam or SGD on one device, without fused=False, a scaled loss (float16) or fsdp=True."
+                    "AdamW or Adam, or without fsdp=True SGD, on one device, without fused=False or a scaled loss "
+                    "(float16)."
                 )
             if able and (self._deferred or waits_at_reads(self.parameters)):
                 later = Later(wrappers)
@@ -205,7 +207,10 @@ class AutocastOptimWrapper(OptimWrapper):
         self.loss_scaler.step(self.optimizer)
 
     def _norm(self) -> Tensor:
-        norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if not gradients:  # such as those that a sharded model has not reduced yet
+            return torch.zeros((), device=self.parameters[0].device)
+        norm = get_total_norm(gradients)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def _any_process(self, flag: bool) -> bool:
@@ -230,6 +235,9 @@ class AutocastOptimWrapper(OptimWrapper):
         state = {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
         state["guard"] = {"skipped": self.skipped, "in_a_row": self.skipped_in_a_row, "spoilt": self._spoilt}
         if not self.should_update():
+            if self._unreduced is not None:
+                reduce_gradients(self._unreduced)
+                self._unreduced = None
             state["gradients"] = [None if p.grad is None else _mean(p.grad) for p in self.parameters]
             state["guard"]["spoilt"] = self._any_process(self._spoilt)  # a mean of gradients has one fault for all
         return state
@@ -268,33 +276,9 @@ def _mean(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def choose_dtype(dtype: Precision) -> torch.dtype:
-    """Return the torch dtype of a precision; "auto" depends on the device.
-
-    Raises:
-        UsageError: an unknown precision.
-    """
-    if dtype not in ("auto", "bfloat16", "float16", "float32"):
-        raise UsageError(f'dtype is {dtype!r}, but must be "auto", "bfloat16", "float16" or "float32".')
-    if dtype != "auto":
-        return getattr(torch, dtype)
-    if not torch.cuda.is_available():
-        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-
 def precision_of(wrapper: Mapping[str, Any]) -> str:
     """Return the precision in the config of an optimiser wrapper, as text."""
     kind = find_part(wrapper.get("type", "OptimWrapper"), OPTIM_WRAPPERS)
     if issubclass(kind, AutocastOptimWrapper):
         return name_of(choose_dtype(wrapper.get("dtype", "auto")))
     return str(wrapper.get("dtype") or "mixed precision") if issubclass(kind, AmpOptimWrapper) else "float32"
-
-
-def name_of(dtype: torch.dtype) -> str:
-    """Return the name of a precision as configs write it: "float32" for torch.float32.
-
-    Args:
-        dtype: of the matrix products.
-    """
-    return str(dtype).removeprefix("torch.")
