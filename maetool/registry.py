@@ -104,7 +104,9 @@ MODELS = Registry(
 MODEL_WRAPPERS = Registry("model_wrapper", parent=engine.MODEL_WRAPPERS)
 DATASETS = Registry("dataset", parent=engine.DATASETS, locations=("maetool.data.datasets", "maetool.data.drawn"))
 TRANSFORMS = Registry("transform", parent=engine.TRANSFORMS, locations=("maetool.data.transforms",))
-DATA_SAMPLERS = Registry("data_sampler", parent=engine.DATA_SAMPLERS, locations=("maetool.data.samplers",))
+DATA_SAMPLERS = Registry(
+    "data_sampler", parent=engine.DATA_SAMPLERS, locations=("maetool.data.samplers", "maetool.data.balanced_sampler")
+)
 HOOKS = Registry("hook", parent=engine.HOOKS, locations=("maetool.engine.hooks",))
 LOOPS = Registry(
     "loop",

@@ -1,6 +1,7 @@
 """A registry finds its parts in a process that has imported nothing else."""
 
 import importlib
+import re
 import subprocess
 import sys
 
@@ -35,6 +36,17 @@ def test_every_part_can_be_found_alone(place):
         for name, part in parts.parts().items() if place in parts._locations else ():
             in_package = part.__module__.startswith(f"{place}.")
             assert not in_package or name in listed, f"{place} does not list {name}"
+
+
+def test_every_part_lies_where_its_registry_looks(repository):
+    """One elsewhere is found by a process that has imported it for another reason, and by no other."""
+    outside = []
+    for path in sorted((repository / "maetool").rglob("*.py")):
+        module = ".".join(path.relative_to(repository).with_suffix("").parts)
+        for name in re.findall(r"^@(\w+)\.register_module", path.read_text(), re.MULTILINE):
+            places = getattr(registry, name)._locations
+            outside += [(module, name)] if not any(f"{module}.".startswith(f"{place}.") for place in places) else []
+    assert outside == []
 
 
 def test_only_what_is_asked_for_is_imported():

@@ -13,7 +13,7 @@ from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.subsets import Subset, evenly_spaced
 from maetool.data.keys import SampleKey
 from maetool.evaluation import token_features
-from maetool.evaluation.few_labels import HEADLINES, ClassTask, NumberTask, judge
+from maetool.evaluation.few_labels import HEADLINES, ClassTask, NumberTask, judge, rare_classes
 from maetool.evaluation.spread import feature_deviation, rankme
 from maetool.pretrained.extract import build_for, extract
 from maetool.registry import DATASETS
@@ -105,7 +105,8 @@ class Judge:
         with torch.no_grad():
             outputs = extract(model, dataset, {"features": token_features}, "labelled images", workers=0)
         numbers = bool(getattr(dataset, "targets", None))
-        task: Any = NumberTask() if numbers else ClassTask(labels_of(dataset).classes)
+        rare = [] if numbers else rare_classes(outputs["label"])
+        task: Any = NumberTask() if numbers else ClassTask(labels_of(dataset).classes, rare=rare)
         task.predictors = {"linear probe": task.predictors["linear probe"]}
         number = len(outputs["index"])
         strata = torch.zeros(number, dtype=torch.int64) if numbers else outputs["label"]

@@ -87,7 +87,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         runner.logger.info(runner.rate)
         runner.logger.info(self._describe())
-        if sentence := balance(runner.bare_model, self.dataloader.dataset):
+        if sentence := balance(runner.bare_model, self.dataloader.dataset, self.dataloader.sampler):
             runner.logger.info(sentence)
         if has_classes(runner.bare_model):
             runner.logger.info(describe(self.dataloader.dataset))

@@ -9,7 +9,9 @@ from torch import Tensor
 from .metrics import Predictions, average_precisions, summarise
 from .on_features import KnnEvaluator, LinearProbeEvaluator
 
-_REPORTED = ("top1", "mean_class_accuracy", "mean_auroc", "mean_average_precision", "macro_f1")
+_REPORTED = (
+    *("top1", "mean_class_accuracy", "mean_auroc", "mean_average_precision", "rare_average_precision", "macro_f1"),
+)
 
 
 def evaluate_features(
@@ -41,13 +43,16 @@ def evaluate_guess(bank: Mapping[str, Tensor], query: Mapping[str, Tensor], clas
     return class_metrics(shares.expand(len(query["label"]), -1), query, classes)
 
 
-def class_metrics(scores: Tensor, query: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, float]:
+def class_metrics(
+    scores: Tensor, query: Mapping[str, Tensor], classes: Sequence[str], rare: Sequence[int] = ()
+) -> dict[str, float]:
     """Return the metrics in percent of scores.
 
     Args:
         scores: (N, K), or with fewer columns where the last classes have no image in the bank.
         query: `label` and `index` of the images.
         classes: names of the K classes.
+        rare: positions of those whose mean average precision is `rare_average_precision`.
     """
     filled = torch.cat(
         [scores, scores.new_full((len(scores), len(classes) - scores.shape[1]), scores.min().item())], dim=1
@@ -56,6 +61,12 @@ def class_metrics(scores: Tensor, query: Mapping[str, Tensor], classes: Sequence
     metrics = summarise(predictions)
     if "mean_auroc" in metrics:  # of one class alone there is no precision either
         precisions = average_precisions(predictions)
-        known = precisions[~np.isnan(precisions)]
-        metrics["mean_average_precision"] = float(known.mean()) * 100 if len(known) else float("nan")
+        metrics["mean_average_precision"] = _mean_of_known(precisions)
+        if rare:
+            metrics["rare_average_precision"] = _mean_of_known(precisions[list(rare)])
     return {name: metrics[name] for name in _REPORTED if name in metrics}
+
+
+def _mean_of_known(shares: np.ndarray) -> float:
+    known = shares[~np.isnan(shares)]
+    return float(known.mean()) * 100 if len(known) else float("nan")

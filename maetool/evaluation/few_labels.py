@@ -15,7 +15,9 @@ from .knn import knn_scores
 from .linear_probe import linear_probe_scores
 from .regression import errors_of
 
-HEADLINES = ("mean_auroc", "mean_class_accuracy", "r2")  # the first that was measured decides a comparison
+# The first that was measured decides a comparison. The area under the ROC curve hardly tells rare classes apart.
+HEADLINES = ("rare_average_precision", "mean_auroc", "mean_class_accuracy", "r2")
+_RARE = 0.1  # share of the images
 _CLEAR = 2.0  # spreads
 Arrays = Mapping[str, Tensor]
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -54,10 +56,11 @@ class ClassTask:
     Args:
         classes: names of the K classes.
         k: number of neighbours.
+        rare: positions of the classes whose mean average precision is measured, too, as `rare_average_precision`.
     """
 
-    def __init__(self, classes: Sequence[str], k: int = 20) -> None:
-        self.classes = list(classes)
+    def __init__(self, classes: Sequence[str], k: int = 20, rare: Sequence[int] = ()) -> None:
+        self.classes, self.rare = list(classes), list(rare)
         self.predictors: Mapping[str, Predictor] = {
             "kNN": lambda bank, labels, query: knn_scores(bank, labels, query, k),
             "linear probe": linear_probe_scores,
@@ -70,7 +73,7 @@ class ClassTask:
             predicted: (N, K).
             query: `label` and `index` of the N images.
         """
-        return class_metrics(predicted, query, self.classes)
+        return class_metrics(predicted, query, self.classes, self.rare)
 
     def guess(self, bank: Arrays) -> Tensor:
         """Return the shares of the classes (K,).
@@ -82,6 +85,18 @@ class ClassTask:
         if labels.ndim == 2:
             return labels.nanmean(dim=0)
         return labels.bincount(minlength=len(self.classes)) / len(labels)
+
+
+def rare_classes(labels: Tensor) -> list[int]:
+    """Return the positions of the classes that less than a tenth of the images have, and half of an even share.
+
+    Args:
+        labels: int64 (N,), or float (N, K) of zeros and ones, or NaN, of which each class is on its own.
+    """
+    if labels.ndim == 2:
+        return (labels.nanmean(dim=0) < _RARE).nonzero().flatten().tolist()
+    shares = labels.bincount() / max(1, len(labels))
+    return (shares < min(_RARE, 0.5 / max(1, len(shares)))).nonzero().flatten().tolist()
 
 
 class NumberTask:

@@ -140,11 +140,13 @@ class ImageClassifier(PooledModel):
         loss = functional.cross_entropy(logits, target, weight, **options)
         return loss / total_of(weight[target]) if by_class else loss
 
-    def learn_balance(self, labels: Tensor) -> str:
+    def learn_balance(self, labels: Tensor, drawn: Tensor | None = None) -> str:
         """Set the loss of the constant predictor and the weights that are "balanced"; the training calls it first.
 
         Args:
             labels: int64 (N,), or float32 (N, K) of zeros and ones, or NaN.
+            drawn: how often each image is drawn beside the others, (N,); None, all alike. The constant prediction is
+                the best one of what is drawn; the weights are those of the images.
 
         Returns:
             A sentence with the weights; empty if none is "balanced".
@@ -154,7 +156,8 @@ class ImageClassifier(PooledModel):
         for name in self._balanced:
             getattr(self, name).copy_(new[name])
         if len(labels):
-            self.constant_loss.copy_(self._constant(positive.cpu(), negative.cpu()))
+            seen = (positive, negative) if drawn is None else _counts(labels, self.num_classes, drawn)
+            self.constant_loss.copy_(self._constant(*(each.cpu() for each in seen)))
         return "; ".join(
             f"balanced {name} from {new[name].min():.3g} to {new[name].max():.3g}" for name in self._balanced
         )
@@ -180,12 +183,13 @@ def _cpu(weight: Tensor | None) -> Tensor | None:
     return None if weight is None else weight.cpu()
 
 
-def _counts(labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Return how many images have each class, and how many are known not to, both (K,)."""
+def _counts(labels: Tensor, num_classes: int, drawn: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return how many images have each class, and how many are known not to, both (K,), each counted as it is drawn."""
     if labels.ndim == 2:
-        return (labels > 0).sum(dim=0), (labels == 0).sum(dim=0)
-    positive = labels.bincount(minlength=num_classes)
-    return positive, len(labels) - positive
+        times: Any = 1 if drawn is None else drawn[:, None]
+        return ((labels > 0) * times).sum(dim=0), ((labels == 0) * times).sum(dim=0)
+    positive = labels.bincount(drawn, minlength=num_classes)
+    return positive, positive.sum() - positive
 
 
 def _check(num_classes: int, least: int, label_smoothing: float) -> None:

@@ -75,7 +75,7 @@ class QuickEvaluation:
                 there are.
         """
         # Imported here because scikit-learn takes a second to import.
-        from maetool.evaluation.few_labels import ClassTask, NumberTask
+        from maetool.evaluation.few_labels import ClassTask, NumberTask, rare_classes
 
         results: Metrics = {}
         for number, (prefix, model) in enumerate(models.items()):
@@ -83,7 +83,9 @@ class QuickEvaluation:
             features |= {} if number else {"pixels": pixel_features, "hog": hog_features}
             bank, classes = self._collect("learn", model, features, prefix)
             query, _ = self._collect("ask", model, features, prefix, classes)
-            task: Any = ClassTask(classes, self.k) if classes else NumberTask(self.k)
+            rare = rare_classes(bank["label"]) if classes else []
+            self.balance["learn"] += f" Rare: {', '.join(classes[i] for i in rare)}." if rare else ""
+            task: Any = ClassTask(classes, self.k, rare) if classes else NumberTask(self.k)
             if not number:
                 guess = task.guess(bank).expand(len(query["label"]), -1)
                 results[_GUESS[bool(classes)]] = task.metrics(guess, query)
@@ -159,6 +161,7 @@ _HEADS = {
     "mean_class_accuracy": "mean class accuracy",
     "mean_auroc": "mean AUROC",
     "mean_average_precision": "average precision",
+    "rare_average_precision": "AP of rare classes",
     "macro_f1": "macro F1",
     "r2": "R2",
     "mae": "mean abs. error",

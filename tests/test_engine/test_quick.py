@@ -131,6 +131,18 @@ def test_few_labels_beside_all_baselines(folder, model):
         evaluate(folder, model, draws=1)
 
 
+def test_a_rare_class_decides_by_its_average_precision(folder, model):
+    rows = [
+        f"{path.relative_to(folder)},{'fine' if i % 14 else 'defect'}"
+        for i, path in enumerate(sorted(folder.rglob("*.png")))
+    ]
+    (folder / "rare.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    found, evaluation = evaluate(folder / "rare.csv", model)
+    assert judged_by(found) == "AP of rare classes"
+    assert "Rare: defect." in evaluation.describe()
+    assert found["guess from the shares of the classes"]["rare_average_precision"] == pytest.approx(100 / 12, abs=4)
+
+
 def test_numbers_to_predict(folder, model):
     images = sorted(folder.rglob("*.png"))
     lines = [f"{path.relative_to(folder)},{path.match('red/*') * 10 + 5}.5" for path in images]

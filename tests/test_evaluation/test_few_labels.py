@@ -9,7 +9,7 @@ from sklearn import metrics
 
 from maetool.errors import UsageError
 from maetool.evaluation import hog_features
-from maetool.evaluation.few_labels import ClassTask, Judgement, NumberTask, draw_labels, judge, verdict
+from maetool.evaluation.few_labels import ClassTask, Judgement, NumberTask, draw_labels, judge, rare_classes, verdict
 from maetool.evaluation.linear_probe import linear_probe_scores
 
 
@@ -53,6 +53,35 @@ def test_draws_tell_what_is_better(labels, several):
     assert len(good.draws) == 6 and 0.3 < good.spread("mean_auroc") < 10
     again = judge(ClassTask("abc"), bank, query, "good", labels, 6)["linear probe"]
     assert again == good  # a verdict does not change from run to run
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_rare_classes_are_judged_by_average_precision(several):
+    """Of 300 images 12 have the class; a ranking that puts 20 others before them has an AUROC of 93 % all the same."""
+    generator = torch.Generator().manual_seed(0)
+    label = (torch.arange(300) % 25 == 0).long()
+    sharp = label + 0.3 * torch.randn(300, generator=generator)
+    blunt = torch.where(torch.arange(300) % 15 == 1, 1.2, sharp)
+    truth = torch.nn.functional.one_hot(label, 2).float() if several else label
+    assert rare_classes(truth) == [1]
+    query = {"label": truth, "index": torch.arange(300)}
+    values = []
+    for ranked in (sharp, blunt):
+        logits = torch.stack([-8 * (ranked - 0.5), 8 * (ranked - 0.5)], dim=1)
+        values.append(ClassTask("ab", rare=[1]).metrics(logits, query))
+        expected = metrics.average_precision_score(label.numpy(), logits[:, 1].numpy())
+        assert values[-1]["rare_average_precision"] == pytest.approx(expected * 100)
+    own, other = (Judgement(each, [each] * 2) for each in values)
+    assert own.values["mean_auroc"] - other.values["mean_auroc"] < 10
+    gain = own.values["rare_average_precision"] - other.values["rare_average_precision"]
+    assert gain > 20
+    assert verdict(own, other, "x") == f"better than x by {gain:.1f} points, spread 0.0"
+
+
+def test_classes_of_even_shares_are_not_rare():
+    assert rare_classes(torch.arange(400) % 40) == []
+    assert rare_classes(torch.cat([torch.arange(400) % 4, torch.full((20,), 4)])) == [4]
+    assert rare_classes(torch.tensor([[1.0, math.nan], [0, math.nan]])) == []
 
 
 def test_a_small_gain_is_not_clear():

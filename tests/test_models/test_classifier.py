@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from maetool.data import BalancedSampler, ShapesDataset
 from maetool.encoders import VisionTransformer
+from maetool.engine.balance import balance
 from maetool.engine.optim.param_groups import decay_groups
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.errors import UsageError
@@ -114,6 +116,31 @@ def test_constant_predictor_of_several_labels(weights):
 
     optimizer.step(loss)
     assert constant == pytest.approx(loss().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_constant_predictor_of_a_balanced_sampler_is_that_of_what_it_draws(several):
+    label = torch.tensor([0] * 90 + [1] * 10)
+    label = functional.one_hot(label, 2).float() if several else label
+    dataset = ShapesDataset(100, 16)
+    dataset.labels, dataset.classes = label, ["a", "b"]
+    sampler = BalancedSampler(dataset, seed=0)
+    model = classifier(num_classes=2, multi_label=several, class_weight=None if several else "balanced").eval()
+    constant = lambda: model(images(), {"label": label[:4]})["constant_predictor"].item()  # noqa: E731
+    balance(model, dataset, sampler)
+    drawn = label[[key.index for epoch in range(40) for key in epoch_of(sampler, epoch)]]
+    other = classifier(num_classes=2, multi_label=several, class_weight=None if several else [5 / 9, 5.0]).eval()
+    other.learn_balance(drawn)
+    torch.testing.assert_close(model.class_weight, other.class_weight)
+    expected = other(images(), {"label": label[:4]})["constant_predictor"].item()
+    assert constant() == pytest.approx(expected, abs=0.01)
+    model.learn_balance(label)
+    assert abs(constant() - expected) > 0.1
+
+
+def epoch_of(sampler, epoch):
+    sampler.set_epoch(epoch)
+    return list(sampler)
 
 
 def test_constant_predictor_of_a_class_without_images():
