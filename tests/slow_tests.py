@@ -4,7 +4,7 @@ Files as a whole, and tests of other files by name. At the end those that `make 
 """
 
 FILES = {
-    *("fuzz/test_fuzz.py", "test_install.py", "test_tools.py", "test_data/test_hub.py"),
+    *("fuzz/test_fuzz.py", "test_install.py", "test_first_hour.py", "test_tools.py", "test_data/test_hub.py"),
     *("test_contracts/test_mmengine.py", "test_evaluation/test_evaluation_tools.py"),
     *(
         f"test_engine/test_{name}.py"
@@ -74,6 +74,7 @@ TESTS = {
 # What repeats a cheaper test for another size or option: `make test-all` runs it, as the weekly workflow does. These
 # expressions are looked for in the names of tests.
 WEEKLY = [
+    r"test_install\.py::test_the_first_hour",
     r"test_configs\.py::test_runs_in_a_tiny_form\[(benchmark/|colormae/vit-b-|mae/vit-b_(?!400e)|.*/vit-[lhs][-_])",
     r"test_deployment\.py::test_onnx_of_any_size_and_in_int8\[(?!Vision|Windowed|Segmentor)",
     r"test_deployment\.py::test_onnx_in_float16\[(?!Vision)",

@@ -12,6 +12,7 @@ from email import message_from_string
 from pathlib import Path
 
 import pytest
+from first_hour import PAGES, Newcomer, write_photos
 from PIL import Image
 
 OFFLINE = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", "--no-build-isolation"]
@@ -90,23 +91,33 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def maetool(site, place):
-    """Runs the installed command; the other packages are those of this environment, maetool's own checkout is not."""
+def start(site, place):
+    """Runs a program and its arguments; the other packages are those of this environment, maetool's checkout is not."""
     here = str(Path(__file__).parent)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), here]), "OMP_NUM_THREADS": "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     server = subprocess.Popen([sys.executable, "-c", SERVER], cwd=place, env=environment, **pipes)
 
-    def run(*arguments, code=0):
-        print(json.dumps([str(site / "bin" / "maetool"), *map(str, arguments)]), file=server.stdin, flush=True)
+    def run(words):
+        print(json.dumps(list(map(str, words))), file=server.stdin, flush=True)
         returned = int(server.stdout.readline())
-        output, errors = ((place / name).read_text() for name in ("stdout", "stderr"))
-        assert returned == code, errors[-3000:]
-        return output + errors
+        return returned, "".join((place / name).read_text() for name in ("stdout", "stderr"))
 
     yield run
     server.stdin.close()
     assert server.wait(60) == 0
+
+
+@pytest.fixture(scope="module")
+def maetool(start, site):
+    """Runs the installed command, and returns what it prints."""
+
+    def run(*arguments, code=0):
+        returned, printed = start([site / "bin" / "maetool", *arguments])
+        assert returned == code, printed[-3000:]
+        return printed
+
+    return run
 
 
 def test_what_the_wheel_holds(repository, wheel):
@@ -212,3 +223,22 @@ def test_a_config_of_mine_inherits(maetool, place):
     text = (place / "mine_debug" / "mine.py").read_text()
     assert "HalfMasker" in text
     assert "mask_ratio=0.5" in text
+
+
+@pytest.fixture(scope="module")
+def newcomer(start, site, place, repository):
+    """Somebody with a few photographs, in a folder that looks like a clone."""
+    write_photos(place / "photos")
+    for name in ("tools", "configs"):
+        (place / name).symlink_to(repository / name)
+
+    def run(words):
+        program, *rest = words
+        return start([site / "bin" / "maetool", *rest] if program == "maetool" else rest)
+
+    return Newcomer(place, run)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_first_hour(newcomer, page):
+    assert newcomer.read(page) == []

@@ -29,6 +29,8 @@ def parse_args() -> argparse.Namespace:
             "mean of the patch tokens, class token, or all patch tokens (default: mean, or a classifier's own pooling)"
         ),
     )
+    untrained = "leave the encoder's weights random, the same in every run, to compare with"
+    parser.add_argument("--untrained", action="store_true", help=untrained)
     parser.add_argument("--config", help="config of the encoder, if the checkpoint does not describe it")
     parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--workers", type=not_negative, help="loader processes (default: number of cores)")
@@ -56,7 +58,8 @@ def main() -> None:
 
     part = Part.of(args.part) if args.part else None
     out = check_out(args.out)
-    model = load_frozen(args.checkpoint, load_config(args.config) if args.config else None)
+    cfg = load_config(args.config) if args.config else None
+    model = load_frozen(args.checkpoint, cfg, trained=not args.untrained)
     dataset = build_whole(model, args.data, args.max_pixels, reading_of(args.checkpoint, args.exif))
     with group_of_torchrun() as first:
         if part or args.join:

@@ -185,6 +185,13 @@ def test_the_command(monkeypatch, checkpoints, images, tmp_path, capsys):
     assert "21 images" in told and "1 unreadable" in told
     assert (tmp_path / "out.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz", "whole.npz"]
+    assert "21 images" in call("untrained.npz", "--untrained")
+    with np.load(tmp_path / "untrained.npz") as untrained:
+        random = load_frozen(checkpoints / "b.pth", trained=False)  # of the same encoder
+        expected = outputs_of(random, build_whole(random, str(images)))["features"]
+        assert np.array_equal(untrained["features"], expected.numpy())
+    with np.load(tmp_path / "whole.npz") as whole:
+        assert not np.allclose(whole["features"], expected.numpy(), atol=0.1)
 
 
 def test_two_processes_of_torchrun_write_what_one_does(repository, checkpoints, images, models, data, tmp_path):
