@@ -65,7 +65,7 @@ FLOORS = {
     "data.prepare": {*DATA, "data.codecs", "data.sources", "division"},
     "visualization": {"_lazy", "data.keys", "errors", "ops", "protocols", "reading", "writing"},
     "engine.optim": {"annotations", "errors", "messages", "compat", "ops", "parallel", "registry", "structures"},
-    "config": {*ABOVE, "engine.optim", "data.codecs", "data.datasets", "data.sources"},
+    "config": {*ABOVE, "engine.optim", "data.codecs", "data.datasets", "data.sources", "parallel"},
     "evaluation": {*ABOVE, *LOADING, "heads", "config", "parallel", "structures", "visualization"},
     "pretrained": {
         *{*ABOVE, *LOADING, "data", "data.sources", "data.transforms", "weights.formats", "division"},

@@ -5,10 +5,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from mmengine import Config
+from mmengine.device import get_device
 
 from maetool.errors import UsageError
 
 from .checks import check_config
+from .compiling import check_compile
 from .complete import complete_config
 from .defaults import fill_defaults
 from .earlier_loops import move_earlier_keys
@@ -48,6 +50,7 @@ def prepare_run(cfg: Config) -> str:
     """Prepare `cfg` as `prepare_config`, and set its work folder and experiment name if it has none."""
     check_training(cfg)
     rate = prepare_config(cfg)
+    check_compile(cfg, get_device(), number_of_processes(cfg.get("launcher", "none")))
     path = Path(cfg.filename or "config.py")
     cfg.setdefault("work_dir", default_work_dir(path))
     # MMEngine shares logger and histories between runners of one name, and its own names repeat within a second.

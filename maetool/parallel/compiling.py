@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,7 +12,11 @@ from .blocks import blocks_of
 
 _VARIANTS = 4  # per compiled module: training shapes, such as different numbers of visible patches
 _SCOPES = ("blocks", "parts")
-_GRAPHS = "reduce-overhead"  # torch's name of the mode that records CUDA graphs
+# torch's names of the modes that record CUDA graphs, and how to do without.
+_MODES = {
+    "reduce-overhead": "remove compile.mode",
+    "max-autotune": "set compile.mode=max-autotune-no-cudagraphs",
+}
 
 
 def compile_model(
@@ -32,23 +36,80 @@ def compile_model(
         UsageError: `options` has a wrong type or an unknown scope, there is nothing to compile, CUDA graphs are wanted
             on another device or with shapes that vary, or more than blocks of a model that will be sharded.
     """
+    check_options(options, device, sharded)
     given = _arguments(options)
-    scope = given.pop("scope", "blocks")
-    if scope not in _SCOPES:
-        raise UsageError(f'compile.scope is {scope!r}, but must be "blocks" or "parts".')
-    _check_graphs(given, device)
-    if sharded and (scope != "blocks" or given.get("mode") == _GRAPHS):
-        raise UsageError(
-            "fsdp=True gathers the weights of each block when it runs, so that only blocks are compiled, and no CUDA "
-            "graphs are recorded: remove compile.scope and compile.mode, or set fsdp=False."
-        )
-    if scope == "blocks":
-        return f"{compile_blocks(model, given)} blocks"
+    graphs = recording_of(given, device)
+    if given.pop("scope", "blocks") == "blocks":
+        blocks = {f"block {number}": block for number, block in enumerate(blocks_of(model))}
+        _compile(blocks, given, graphs)
+        return f"{len(blocks)} blocks"
     parts = parts_of(model)
     if not parts:
         raise UsageError(f"{type(model).__name__} has no `encoder` or `decoder` to compile: set compile.scope=blocks.")
-    _compile(parts, given)
+    _compile(parts, given, graphs)
     return " and ".join(parts)
+
+
+def check_options(options: Any, device: str = "cpu", sharded: bool = False) -> None:
+    """Check the value of `compile` in a config, without a model.
+
+    Args:
+        options, device, sharded: as for `compile_model`.
+
+    Raises:
+        UsageError: as by `compile_model`, but for what depends on the model.
+    """
+    given = _arguments(options)
+    scope = given.get("scope", "blocks")
+    if scope not in _SCOPES:
+        raise UsageError(f'compile.scope is {scope!r}, but must be "blocks" or "parts".')
+    if given.get("mode") == "reduce-overhead" and device != "cuda":
+        raise UsageError(
+            f"compile.mode='reduce-overhead' records CUDA graphs, but this run is on {device}: remove compile.mode."
+        )
+    graphs = recording_of(given, device)
+    if graphs and given.get("dynamic"):
+        raise UsageError(
+            f"{graphs.subject} records CUDA graphs of fixed shapes, but compile.dynamic=True is for shapes that vary: "
+            f"remove compile.dynamic, or {graphs.remedy}."
+        )
+    if sharded and (scope != "blocks" or graphs):
+        raise UsageError(
+            "fsdp=True gathers the weights of each block when it runs, so that only blocks are compiled, and no CUDA "
+            f"graphs are recorded: {graphs.remedy if graphs else 'remove compile.scope'}, or set fsdp=False."
+        )
+
+
+class Recording(NamedTuple):
+    """The option of a config that records CUDA graphs.
+
+    Attributes:
+        subject: the option and its value, as the beginning of a sentence.
+        remedy: what to do so that none are recorded.
+    """
+
+    subject: str
+    remedy: str
+
+
+def recording_of(options: Any, device: str) -> Recording | None:
+    """Return which option of `compile` records CUDA graphs on a device; None if no graphs are recorded.
+
+    Args:
+        options: the value in a config.
+        device: where it will run; there are no such graphs on others than "cuda".
+    """
+    given = _arguments(options)
+    mode = given.get("mode")
+    if device != "cuda":
+        return None
+    if mode in _MODES:
+        return Recording(f"compile.mode={mode!r}", _MODES[mode])
+    if (given.get("options") or {}).get("triton.cudagraphs"):
+        return Recording("compile.options with triton.cudagraphs", "remove triton.cudagraphs")
+    if given.get("backend") == "cudagraphs":
+        return Recording("compile.backend='cudagraphs'", "remove compile.backend")
+    return None
 
 
 def compile_blocks(model: nn.Module, options: Mapping[str, Any] | bool) -> int:
@@ -86,30 +147,16 @@ def _arguments(options: Any) -> dict[str, Any]:
     return {} if isinstance(options, bool) else dict(options)
 
 
-def _compile(modules: Mapping[str, nn.Module], options: Mapping[str, Any]) -> None:
+def _compile(modules: Mapping[str, nn.Module], options: Mapping[str, Any], graphs: Recording | None = None) -> None:
     _allow_variants(_VARIANTS * len(modules))
     for name, module in modules.items():
         # Shapes do not change during a run, so static ones are compiled once.
         module.compile(**{"dynamic": False, **options})
-        module._compiled_call_impl = _compiled_in_training(module, name if options.get("mode") == _GRAPHS else None)
+        module._compiled_call_impl = _compiled_in_training(module, name, graphs)
 
 
-def _check_graphs(options: Mapping[str, Any], device: str) -> None:
-    if options.get("mode") != _GRAPHS:
-        return
-    if device != "cuda":
-        raise UsageError(
-            f"compile.mode={_GRAPHS!r} records CUDA graphs, but this run is on {device}: remove compile.mode."
-        )
-    if options.get("dynamic"):
-        raise UsageError(
-            f"compile.mode={_GRAPHS!r} records CUDA graphs of fixed shapes, but compile.dynamic=True is for shapes "
-            "that vary: remove one of them."
-        )
-
-
-def _compiled_in_training(module: nn.Module, recorded: str | None) -> Callable[..., Any]:
-    """Return what calls a module; `recorded` is its name if CUDA graphs are recorded, which need fixed shapes."""
+def _compiled_in_training(module: nn.Module, name: str, graphs: Recording | None) -> Callable[..., Any]:
+    """Return what calls a module of this name; CUDA graphs, if some are recorded, need fixed shapes."""
     # Replaces the attribute that `Module.compile` sets, which copies of the module do not have.
     compiled, plain = module._compiled_call_impl, module._call_impl
     assert compiled is not None, "`Module.compile` was called before"
@@ -119,20 +166,19 @@ def _compiled_in_training(module: nn.Module, recorded: str | None) -> Callable[.
     def call(*args: Any, **options: Any) -> Any:
         if not (frozen or module.training):
             return plain(*args, **options)
-        if recorded is not None:
-            _check_shapes(recorded, shapes, (args, options))
+        if graphs is not None:
+            _check_shapes(name, graphs, shapes, (args, options))
         return compiled(*args, **options)
 
     return call
 
 
-def _check_shapes(name: str, shapes: set[Any], values: Any) -> None:
+def _check_shapes(name: str, graphs: Recording, shapes: set[Any], values: Any) -> None:
     shapes.add(tuple(tuple(x.shape) for x in _tensors_in(values)))
     if len(shapes) > _VARIANTS:
         raise UsageError(
-            f"compile.mode={_GRAPHS!r} records a CUDA graph for each shape, but {name} got more than {_VARIANTS} "
-            "different ones: remove compile.mode, or let every batch have the same number of images, tokens and "
-            "visible patches."
+            f"{graphs.subject} records a CUDA graph for each shape, but {name} got more than {_VARIANTS} different "
+            f"ones: {graphs.remedy}, or let every batch have the same number of images, tokens and visible patches."
         )
 
 

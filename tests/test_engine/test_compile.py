@@ -8,6 +8,8 @@ import torch
 from timm.layers import DropPath as TimmDropPath
 from torch import nn
 
+from maetool.config import prepare
+from maetool.config.load import load_for
 from maetool.encoders import SwinTransformer, TimmEncoder
 from maetool.errors import UsageError
 from maetool.layers import Block, DropPath
@@ -229,7 +231,48 @@ def test_what_is_not_compiled(options, device, sentence):
 def test_what_is_compiled_of_few_models():
     with pytest.raises(UsageError, match="has no `encoder` or `decoder` to compile"):
         compile_model(nn.Linear(1, 1), {"scope": "parts"})
-    for options in ({"scope": "parts"}, {"mode": "reduce-overhead"}):
+    for options in ({"scope": "parts"}, {"mode": "reduce-overhead"}, {"backend": "cudagraphs"}):
         with pytest.raises(UsageError, match="fsdp=True gathers the weights of each block when it runs"):
             compile_model(tiny_model(), options, "cuda", sharded=True)
     assert compile_model(tiny_model(), True, sharded=True) == "3 blocks"
+
+
+GRAPHS = "compile={'mode': 'reduce-overhead'}"
+TUNED = "compile={'mode': 'max-autotune'}"
+INDUCTOR = "compile={'options': {'triton.cudagraphs': True}}"
+REFUSED = [
+    ("mae/vit-t_shapes", [GRAPHS, "effective_batch_size=128"], "gradients over 2 iterations: remove compile.mode, or"),
+    ("mae/vit-t_shapes", [TUNED, "effective_batch_size=192"], "set compile.mode=max-autotune-no-cudagraphs, or make"),
+    (
+        "adamae/vit-t-two-optimizers_moving-shapes",
+        [GRAPHS, "train_dataloader.batch_size=4", "effective_batch_size=16"],
+        "over 4 iterations",
+    ),
+    ("lmd/vit-t_shapes", [INDUCTOR], "mask_ratios="),
+    ("detection/vitdet_mask-rcnn_vit-t_shapes", [GRAPHS], "images of a detector are as large as the largest of their"),
+    (
+        "mae/vit-t_shapes",
+        [GRAPHS, "fsdp=True", "effective_batch_size=128"],
+        "fsdp=True gathers the weights of each block",
+    ),
+]
+
+
+def prepared(name, options, monkeypatch, device):
+    monkeypatch.setattr(prepare, "get_device", lambda: device)
+    monkeypatch.setattr(prepare, "number_of_processes", lambda launcher: 1 + ("fsdp=True" in options))
+    prepare.prepare_run(load_for(f"maetool::{name}.py", options)[0])
+
+
+@pytest.mark.parametrize(("name", "options", "sentence"), REFUSED)
+def test_graphs_that_would_fail_are_refused_with_the_config(name, options, sentence, monkeypatch):
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        prepared(name, options, monkeypatch, "cuda")
+
+
+def test_graphs_that_fit(monkeypatch):
+    for options in ([GRAPHS], [TUNED], [INDUCTOR], ["compile={'scope': 'parts'}", "effective_batch_size=128"]):
+        prepared("mae/vit-t_shapes", options, monkeypatch, "cuda")
+    prepared("mae/vit-t_shapes", [TUNED, "effective_batch_size=128"], monkeypatch, "cpu")
+    with pytest.raises(UsageError, match=r"records CUDA graphs, but this run is on cpu: remove compile\.mode"):
+        prepared("mae/vit-t_shapes", [GRAPHS], monkeypatch, "cpu")

@@ -30,5 +30,5 @@ custom_hooks = dict(
     health=dict(type="HealthHook"),
 )
 gradient_checkpointing = False
-# compile = True  # or the arguments of torch.compile, such as dict(mode="max-autotune")
+# compile = True  # or the arguments of torch.compile, such as dict(mode="max-autotune-no-cudagraphs")
 fsdp = False  # True splits weights and optimiser over the processes, for encoders too large for one device
