@@ -14,6 +14,7 @@ from maetool.inspection.findings import Finding, plural
 from maetool.inspection.inspect import Effort, inspect_data
 from maetool.inspection.offers import reading_of_data
 from maetool.inspection.parts import without_log
+from maetool.inspection.paste import Command
 from maetool.inspection.report import Report
 from maetool.registry import DATASETS
 
@@ -35,6 +36,7 @@ class Data:
         labelled, held_back: dataset arguments of the labelled images to fit on and to predict; None without labels.
         numbers: how many labels the encoder is judged with; None is all.
         findings: errors and warnings of `maetool check`.
+        commands: the trainings that it offers.
     """
 
     place: dict[str, Any]
@@ -43,6 +45,7 @@ class Data:
     held_back: dict[str, Any] | None
     numbers: list[int | None]
     findings: list[Finding]
+    commands: list[Command]
 
     @property
     def judging(self) -> dict[str, Any] | None:
@@ -77,7 +80,7 @@ def look(folder: str, labels: str | None, task: str, workers: int, max_pixels: i
         raise UsageError(f"{rare} to train on, beside those held back: add some, or remove the class.")
     numbers = [each for each in LABELS if max(2, classes) <= each < number]
     worth_saying = [finding for finding in report.findings if finding.severity in ("error", "warning")]
-    return Data(place, facts, labelled, held_back, [*numbers, None], worth_saying)
+    return Data(place, facts, labelled, held_back, [*numbers, None], worth_saying, truth.commands)
 
 
 def _there(labels: str) -> str:

@@ -14,6 +14,7 @@ _SIZES: tuple[tuple[str, int, int, int, int], ...] = (  # called, least images, 
     ("the tiny ViT", 0, 128, 4, 4),
 )
 _GRIDS = {"classify": 8, "retrieve": 8, "segment": 16, "detect": 16}  # patches along the shorter side on a CPU
+_HALVED = 4  # the pyramid of a detector halves patches twice
 _LARGEST = 224
 _MINUTE = 8  # pixels of the shorter side, up to which pretraining gained nothing (docs/results/data_rules.md)
 _STEPS, _PASSES = 5000, 800  # the length of a training is not above both
@@ -57,6 +58,8 @@ def _geometry(facts: Facts, machine: Machine, task: str) -> list[Choice]:
     most = _LARGEST if machine.accelerator else 8 * grid
     side = max(2, min(facts.side, most))
     patch = max(min(2, side // 4) or 1, round(side / grid))
+    if task == "detect":
+        patch = _HALVED * max(1, round(patch / _HALVED))
     side = max(patch * (side // patch), patch)
     height, width = side, side
     if not 0.75 <= facts.aspect <= 4 / 3:

@@ -99,7 +99,7 @@ class Auto:
             checkpoint = self._train()
             request, planning = self.request, list(self._told)
             worth = worth_of(checkpoint, data)
-            commands = next_commands(checkpoint, request.folder, request.labels, request.task, bool(data.labelled))
+            commands = next_commands(checkpoint, request.folder, request.labels, request.task, data)
             self.tell(f"\n{worth}\n\nNext:\n{commands}")
             sections = {"What it was worth": worth, "Next": commands, "How the plan came about": "\n".join(planning)}
             page = run_page(

@@ -4,16 +4,19 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from maetool.config.load import load_config
+from maetool.inspection.paste import Command
+from maetool.pretrained.as_trained import options_as_trained
+from maetool.pretrained.facts import section_in
 from maetool.pretrained.frozen import load_frozen
 from maetool.pretrained.quick_eval import UNTRAINED, QuickEvaluation, judged_by, to_text
+from maetool.weights.read import read_checkpoint
 
 from .data import Data
 from .judge import Judge
 
-_NEXT = {
-    "segment": "maetool train maetool::segmentation/linear_vit-b_ade20k_40k.py --init {checkpoint} --data FOLDER",
-    "detect": "maetool train maetool::detection/vitdet_mask-rcnn_vit-b_own_50e.py --init {checkpoint} --data FOLDER",
-}
+_TASKS = {"segment": "segmentation", "detect": "detection"}
+_TINY = ("maetool::detection/vitdet_mask-rcnn_vit-t_shapes.py", 4)  # the detector for encoders of so many blocks
 
 
 def worth_of(checkpoint: Path, data: Data) -> str:
@@ -47,7 +50,7 @@ def _without_labels(models: dict[str, Any], data: Data) -> str:
     )
 
 
-def next_commands(checkpoint: Path, folder: str, labels: str | None, task: str, trained: bool) -> str:
+def next_commands(checkpoint: Path, folder: str, labels: str | None, task: str, data: Data) -> str:
     """Return the commands that follow, one a line.
 
     Args:
@@ -55,12 +58,27 @@ def next_commands(checkpoint: Path, folder: str, labels: str | None, task: str, 
         folder: of the images.
         labels: the value of --labels, or None.
         task: what the encoder is for.
-        trained: there are labels to predict.
+        data: the images, and those with labels.
     """
     path, where = shlex.quote(str(checkpoint)), shlex.quote(labels or folder)
     lines = [f"maetool extract_features {path} --data {shlex.quote(folder)} --out features.npz"]
-    if trained:
-        lines.append(f"maetool quick_eval {path} --data {where} --labels 40 100 all")
-    if task in _NEXT:
-        lines.append(_NEXT[task].format(checkpoint=path))
+    if data.labelled:
+        numbers = " ".join("all" if number is None else str(number) for number in data.numbers)
+        lines.append(f"maetool quick_eval {path} --data {where} --labels {numbers}")
+    if task in _TASKS:
+        found = next((each for each in data.commands if each.task == _TASKS[task]), None)
+        lines.append(_training(found, checkpoint) if found else f"maetool check {where} --task {_TASKS[task]}")
     return "\n".join(lines)
+
+
+def _training(found: Command, checkpoint: Path) -> str:
+    """Return the training that `maetool check` offers for the truth of the images, with the encoder of a checkpoint."""
+    meta = read_checkpoint(checkpoint).get("meta")
+    section = section_in(meta) or {}
+    tiny = found.task == "detection" and section.get("encoder", {}).get("depth") == _TINY[1]
+    config = _TINY[0] if tiny else found.config
+    encoder = options_as_trained(load_config(config).model, meta)
+    options = [shlex.quote(each) for each in found.options if not each.startswith("model.data_preprocessor.")]
+    chosen = " ".join([*options, encoder]).strip()
+    start = f"maetool train {config} --data {shlex.quote(found.data)} --init {shlex.quote(str(checkpoint))}"
+    return start + (f" --cfg-options {chosen}" if chosen else "")

@@ -11,6 +11,7 @@ from maetool.registry import ENCODERS, MODELS
 from .facts import section_in
 
 # Arguments that a config may state where the checkpoint's leaves them at their defaults.
+_LIKE = {"WindowedTransformer": "VisionTransformer"}  # takes the weights of another one, and its arguments of the shape
 _SHAPE = ("img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio")
 
 
@@ -33,9 +34,11 @@ def options_as_trained(model: Mapping[str, Any], meta: Any) -> str:
 
 def _options(model: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     here, encoder = model.get("encoder") or {}, there["encoder"]
-    if here.get("type") != encoder.get("type"):  # whose arguments are others
+    own_type, type_there = str(here.get("type")), str(encoder.get("type"))
+    if own_type != type_there and _LIKE.get(own_type) != type_there:  # whose arguments are others
         return []
-    names = dict.fromkeys([*encoder, *(name for name in _SHAPE if name in here)])
+    stated = [*encoder, *(name for name in _SHAPE if name in here)]
+    names = dict.fromkeys(name for name in stated if own_type == type_there or name in _SHAPE)
     own, images = (section.get("data_preprocessor") or {"type": "ImagePreprocessor"} for section in (model, there))
     return [
         *_different("encoder", names, here, encoder, ENCODERS),

@@ -28,7 +28,7 @@ def command(monkeypatch, capsys, tmp_path):
 
 
 def test_a_folder_is_planned_trained_and_judged_and_goes_on_where_it_stopped(command, folder, tmp_path, monkeypatch):
-    planned = command(folder, "--minutes", "0.05", "--plan")
+    planned = command(folder, "--minutes", "5", "--plan")  # enough for 12 steps on a busy machine, too
     assert "60 labelled images to fit on" in planned
     assert not (tmp_path / "out/run").exists()
     with pytest.raises(UsageError, match="go on with --resume"):

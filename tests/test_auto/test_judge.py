@@ -1,14 +1,21 @@
 """Judging without labels, and the text of a finished training."""
 
+import shlex
+
 import pytest
 import torch
+from people_data import Data
 
 from maetool.auto.data import look
 from maetool.auto.judge import Judge
+from maetool.auto.rules import Machine, first_plan, schedule
 from maetool.auto.worth import next_commands, worth_of
+from maetool.config.load import load_config, load_for
+from maetool.config.prepare import prepare_run
 from maetool.errors import UsageError
 from maetool.pretrained.frozen import build_frozen
-from maetool.registry import DATASETS
+from maetool.pretrained.initial import load_initial
+from maetool.registry import DATASETS, MODELS
 from maetool.weights.write import write_checkpoint
 
 ENCODER = {"type": "VisionTransformer", "img_size": 8, "patch_size": 2, "embed_dim": 16, "depth": 1, "num_heads": 2}
@@ -45,16 +52,39 @@ def test_the_same_images_are_compared_every_time(place):
     assert Judge(place, None)(model, 0.5) == Judge(place, None)(model, 0.5)
 
 
-@pytest.mark.parametrize("task", ["segment", "detect"])
-def test_what_cannot_be_judged_by_labels_is_told_and_names_the_next_training(folder, tmp_path, task):
+@pytest.mark.parametrize(("task", "kind"), [("segment", "segmentation"), ("detect", "detection")])
+def test_what_cannot_be_judged_by_labels_is_told_and_names_the_next_command(folder, tmp_path, task, kind):
     torch.manual_seed(0)
     meta = {"cfg": f"model = {dict(type='MaskedImageModel', **SECTION)!r}"}
     weights = {f"encoder.{name}": value for name, value in build_frozen(SECTION).encoder.state_dict().items()}
     write_checkpoint({"meta": meta, "state_dict": weights}, tmp_path / "encoder.pth")
-    text = worth_of(tmp_path / "encoder.pth", look(str(folder), None, task, 1))
+    data = look(str(folder), None, task, 1)
+    text = worth_of(tmp_path / "encoder.pth", data)
     assert "untrained encoder" in text
     assert "only labels can tell" in text
-    assert "--init" in next_commands(tmp_path / "encoder.pth", str(folder), None, task, False)
+    following = next_commands(tmp_path / "encoder.pth", str(folder), None, task, data)
+    assert following.endswith(f"maetool check {folder} --task {kind}")
+
+
+@pytest.mark.parametrize("task", ["segment", "detect"])
+def test_the_next_training_of_a_dense_task_takes_the_encoder_and_the_data(tmp_path, task):
+    truth = Data(tmp_path / "truth")
+    truth.coco(number=8) if task == "detect" else truth.masks("images", "masks", *[[0, 1]] * 8)
+    data = look(str(truth.root), None, task, 1)
+    plan = first_plan(data.facts, Machine(False, 1), task, data.place, "A plan.")
+    cfg = load_config(plan.changed(*schedule(9, data.facts, 1.0, 4)).write(tmp_path / "plan.py"))
+    prepare_run(cfg)
+    state = MODELS.build(cfg.model).state_dict()
+    write_checkpoint({"meta": {"cfg": cfg.pretty_text}, "state_dict": state}, tmp_path / "encoder.pth")
+    command = next_commands(tmp_path / "encoder.pth", str(truth.root), None, task, data).splitlines()[-1]
+    _, _, config, *words = shlex.split(command)
+    options = words[words.index("--cfg-options") + 1 :]
+    assert words[:4] == ["--data", str(truth.root), "--init", str(tmp_path / "encoder.pth")]
+    following, _ = load_for(config, options, str(truth.root), {"work_dir": str(tmp_path / "run")})
+    prepare_run(following)
+    report = load_initial(MODELS.build(following.model), tmp_path / "encoder.pth")
+    assert report.share > 0.99  # a detector's relative positions begin at zero
+    assert not report.resized
 
 
 def table(folder, rows):

@@ -49,6 +49,13 @@ def test_the_options_of_an_encoder_as_it_was_trained(encoder, images, options):
     assert options_as_trained(cfg.model, meta) == "", "a config with these options builds it"
 
 
+def test_an_encoder_with_windows_is_shaped_as_the_plain_one():
+    here = {"encoder": {"type": "WindowedTransformer", "img_size": 64, "depth": 4, "window_size": 4}}
+    meta = {"encoder": {"type": "VisionTransformer", "img_size": 48, "embed_dim": 64, "depth": 4, "class_token": False}}
+    assert options_as_trained(here, meta) == "model.encoder.img_size=48 model.encoder.embed_dim=64"
+    assert options_as_trained({"encoder": {"type": "SwinTransformer"}}, meta) == ""
+
+
 @pytest.mark.parametrize("meta", [None, {}, {"encoder": {"type": "Nothing", "depth": 3}}, {"encoder": 5}])
 def test_nothing_is_named_where_the_checkpoint_does_not_tell(meta):
     assert options_as_trained(HERE, meta) == ""
