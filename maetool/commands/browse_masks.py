@@ -69,9 +69,9 @@ def masks_of(
     from maetool.config.load import load_config
     from maetool.config.prepare import prepare_config
     from maetool.errors import UsageError
-    from maetool.models.pairing import grids_of, layout_of
+    from maetool.models.pairing import grids_of
+    from maetool.pretrained.model import masks_of_models
     from maetool.registry import MODELS
-    from maetool.visualization.masks import ModelMasks
 
     if max_pixels and not data:
         raise UsageError("--max-pixels applies to the images of --data, which is missing: leave it out, or add --data.")
@@ -84,17 +84,7 @@ def masks_of(
     grids = grids_of(first.encoder)
     if any(grids_of(model.encoder) != grids for model in models.values()):
         raise UsageError("The runs have different grids: use the same image size and patch size in all of them.")
-    inputs = _inputs_of(first, _dataset_of(first, cfg, data, max_pixels))
-    layout = layout_of(first.encoder, inputs)
-    if len(grids) == 1:
-        return {name: ModelMasks(model, inputs, layout) for name, model in models.items()}, inputs, first.encoder.grid
-    rows = {f"{name} {stream}": (name, stream) for name in models for stream in grids}
-    shown = first.encoder.split(inputs)
-    return (
-        {row: ModelMasks(models[name], inputs, layout, stream) for row, (name, stream) in rows.items()},
-        {row: shown[stream] for row, (_, stream) in rows.items()},
-        {row: grids[stream] for row, (_, stream) in rows.items()},
-    )
+    return masks_of_models(models, _inputs_of(_dataset_of(first, cfg, data, max_pixels)))
 
 
 def _dataset_of(model: Any, cfg: Any, data: str | None, max_pixels: int | None) -> Any:
@@ -117,9 +107,8 @@ def _dataset_of(model: Any, cfg: Any, data: str | None, max_pixels: int | None) 
     return DATASETS.build({"type": "MovingShapesDataset", "frames": shape[1], **drawn})
 
 
-def _inputs_of(model: Any, dataset: Any) -> Any:
-    """Return the first inputs of a dataset, (N, C, *size), or a mapping of streams to them; of views the masked one."""
+def _inputs_of(dataset: Any) -> Any:
+    """Return the first inputs of a dataset, (N, C, *size), or a mapping of streams or views to them."""
     from torch.utils.data import default_collate
 
-    inputs = default_collate([dataset[number]["inputs"] for number in range(min(8, len(dataset)))])
-    return inputs[model.view] if isinstance(inputs, Mapping) and model.view in inputs else inputs
+    return default_collate([dataset[number]["inputs"] for number in range(min(8, len(dataset)))])

@@ -48,7 +48,7 @@ def main() -> None:
     from maetool.pretrained.frozen import load_frozen
     from maetool.pretrained.reading import reading_of
     from maetool.reports import study_of
-    from maetool.reports.sections import study_sections
+    from maetool.reports.sections import Panels, study_sections
     from maetool.visualization import html
     from maetool.writing import check_folder, write_text
 
@@ -56,11 +56,14 @@ def main() -> None:
     model = load_frozen(args.init, load_config(args.config) if args.config else None)
     dataset = build_whole(model, args.data, args.max_pixels, reading_of(args.init, args.exif))
     study = study_of(model, dataset, args.images, args.clusters, args.batch_size, args.workers)
+    panels = Panels()
     drawn = {"neighbours": study.neighbours(args.queries, args.k), "clusters": study.clusters()}
-    drawn |= {"patches": study.patches(), "attention": study.attention()}
+    drawn |= panels.draw({"patches": study.patches, "attention": study.attention})
     written = _write(out, study, drawn)
     title = f"{Path(args.data).name} by {Path(args.init).name}"
-    write_text(out / "page.html", html.page(title, study_sections(study, drawn)))
+    write_text(out / "page.html", html.page(title, [*study_sections(study, drawn), panels.left_out()]))
+    for name, reason in panels.missing.items():
+        print(f"{name} are left out: {reason}")
     print(f"{len(study.features):,} images: wrote {', '.join(written)} and page.html to {out}.")
 
 
@@ -70,7 +73,7 @@ def _write(out: Path, study: "Study", drawn: "dict[str, Any]") -> list[str]:
     from maetool.visualization.pictures import save_figure, save_picture
     from maetool.writing import write_csv
 
-    pictures = {f"{name}.png": picture for name, picture in drawn.items() if picture is not None}
+    pictures = {f"{name}.png": picture for name, picture in drawn.items()}
     for name, picture in pictures.items():
         save_picture(picture, out / name)
     save_figure(study.map(), out / "map.png")

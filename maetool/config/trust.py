@@ -6,6 +6,7 @@ larger than the weights in the same file. Every model description that is read f
 
 import sys
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from math import prod
 from typing import Any
 
@@ -31,6 +32,8 @@ _SCOPES = ("maetool", "mmengine")
 _LINES = ("made_by",)  # free text, which nothing opens
 # Arguments of parts of maetool, MMEngine and timm that locate weights.
 _PLACES = (*_BEGAN_WITH, "checkpoint_path", "cache_dir", "url", "file", "bank_file")
+# Whose transforms a config may name by their place in the library: they compute, and open nothing.
+_TRANSFORMS = "torchvision.transforms.v2"
 _DEEPEST = 100
 # A part may have this many times the numbers and tensors of the file, plus a constant.
 _TIMES, _MORE_NUMBERS, _MORE_TENSORS = 4, 2**24, 1000
@@ -79,8 +82,20 @@ def _trusted_name(value: Any, source: Any) -> str:
         known = known_class(value)
         if known is not None:
             return known
+        if _is_transform(value):
+            return value
     name = value if isinstance(value, str) and len(value) < 200 else repr(value)[:200]
     raise UsageError(f"{source} names {name}, which is not registered: {_REMEDY}.")
+
+
+def _is_transform(path: str) -> bool:
+    """Return whether a dotted path is that of a transform of torchvision, a library that maetool depends on."""
+    module, _, name = path.rpartition(".")
+    if module != _TRANSFORMS:
+        return False
+    transforms: Any = import_module(module)
+    found = vars(transforms).get(name)
+    return isinstance(found, type) and issubclass(found, transforms.Transform)
 
 
 def known_class(path: str) -> str | None:

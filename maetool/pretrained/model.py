@@ -1,5 +1,6 @@
 """Builds the model of a config and loads a checkpoint, for inference."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine import Config
@@ -10,6 +11,7 @@ from maetool.config.prepare import prepare_config
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import config_file_of
 from maetool.models.pairing import encoder_shape as encoder_shape  # re-exported beside `image_shape_of`
+from maetool.models.pairing import grids_of, layout_of
 from maetool.parallel.loading import load_weights
 from maetool.protocols import ModelLike
 from maetool.registry import MODELS
@@ -71,3 +73,30 @@ def picture_shape_of(model: nn.Module) -> tuple[int, ...]:
             "`maetool.load_encoder(CHECKPOINT)` is called with tensors."
         )
     return shape
+
+
+def masks_of_models(models: Mapping[str, Any], inputs: Any) -> tuple[dict[str, nn.Module], Any, Any]:
+    """Return what `maetool.visualization.masks.masks_figure` draws of models: maskers, images and grids.
+
+    Of an encoder of several streams there is a masker for each, and images and grids are mappings from their names.
+
+    Args:
+        models: masked image models of equal grids, by name.
+        inputs: the first inputs of a dataset, (N, C, *size), ids, or a mapping of streams, or of views, of which the
+            masked one is used.
+    """
+    from maetool.visualization.masks import ModelMasks  # with OpenCV, which other uses of models do without
+
+    first = next(iter(models.values()))
+    view, grids = getattr(first, "view", None), grids_of(first.encoder)
+    inputs = inputs[view] if isinstance(inputs, Mapping) and view in inputs else inputs
+    layout = layout_of(first.encoder, inputs)
+    if len(grids) == 1:
+        return {name: ModelMasks(model, inputs, layout) for name, model in models.items()}, inputs, first.encoder.grid
+    rows = {f"{name} {stream}": (name, stream) for name in models for stream in grids}
+    shown = first.encoder.split(inputs)
+    return (
+        {row: ModelMasks(models[name], inputs, layout, stream) for row, (name, stream) in rows.items()},
+        {row: shown[stream] for row, (_, stream) in rows.items()},
+        {row: grids[stream] for row, (_, stream) in rows.items()},
+    )

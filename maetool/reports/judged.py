@@ -1,5 +1,6 @@
 """What is confused with what, and the images that a model gets wrong most."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from torch.nn import functional
 from maetool.visualization.classification import confusion_figure
 from maetool.visualization.features import nearest_neighbours
 from maetool.visualization.galleries import gallery
-from maetool.visualization.reconstruction import first_samples, reconstruction_panel
+from maetool.visualization.reconstruction import drawn_inputs, first_samples, reconstruction_panel
 
 from .study import Some, Study
 
@@ -97,8 +98,12 @@ def worst_reconstructions(model: Any, dataset: Any, number: int = 4, images: int
         dataset: the images.
         number: of rows.
         images: number of images that are tried, evenly spaced.
+
+    Raises:
+        UsageError: see `reconstruction_panel`.
     """
     some = Some(dataset, images)
+    drawn_inputs(model, first_samples(some, 1, 0)["inputs"])  # which refuses what is not drawn
     batch = first_samples(some, len(some), 0)
     losses = []
     for place in range(len(some)):
@@ -107,9 +112,8 @@ def worst_reconstructions(model: Any, dataset: Any, number: int = 4, images: int
     return reconstruction_panel(model, _only(batch, np.argsort(losses)[::-1][:number].tolist()))
 
 
-def _only(batch: dict[str, Any], places: list[int]) -> dict[str, Any]:
-    """Return samples of a batch."""
-    return {
-        name: value[places] if isinstance(value, Tensor) else [value[i] for i in places]
-        for name, value in batch.items()
-    }
+def _only(batch: Any, places: list[int]) -> Any:
+    """Return samples of a batch, in which streams or views are mappings of tensors."""
+    if isinstance(batch, Mapping):
+        return {name: _only(value, places) for name, value in batch.items()}
+    return batch[places] if isinstance(batch, Tensor) else [batch[i] for i in places]

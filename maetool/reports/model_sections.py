@@ -1,30 +1,32 @@
 """Sections that need the weights of a run: masks, neighbours, attention, confusion, worst cases."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
+from torch.utils.data import default_collate
 
 from maetool.config.trust import build_trusted, trusted
 from maetool.errors import UsageError
-from maetool.metadata.stored_config import read_section
+from maetool.metadata.stored_config import read_config, read_section
 from maetool.pretrained.frozen import load_frozen
+from maetool.pretrained.model import masks_of_models
+from maetool.protocols import MapDataset
 from maetool.registry import DATASETS, MODELS
 from maetool.visualization import html
-from maetool.visualization.masks import ModelMasks, masks_figure
+from maetool.visualization.masks import masks_figure
 from maetool.weights.read import read_checkpoint, weights_of
 
 from .facts import RunFacts
 from .judged import judged, worst_reconstructions
-from .sections import shown, study_sections
-from .study import study_of
+from .sections import Panels, shown, study_sections
+from .study import OneView, Study, study_of
 
 _MASKS = 512  # draws for the statistics
-_BATCH = 50
+_BATCH, _EXAMPLES = 50, 8
 
 
 def model_sections(run: RunFacts, images: int) -> list[str]:
-    """Return the sections of a run's last checkpoint on its validation images; a sentence where one cannot be made.
+    """Return the sections of a run's last checkpoint on its validation images; a sentence for each that has none.
 
     The model is built from the config in the checkpoint, which is not executed.
 
@@ -34,63 +36,88 @@ def model_sections(run: RunFacts, images: int) -> list[str]:
     """
     if run.checkpoint is None:
         return []
-    try:
-        dataset = _dataset(run)
-    except UsageError as error:
-        return [html.section("Features", html.paragraph(f"They are left out: {error}"))]
-    makers: dict[str, Callable[[], Iterable[str]]] = {
-        "Masks": lambda: _of_reconstruction(run, dataset),
-        "Features": lambda: _of_features(run, dataset, images),
-    }
-    return [section for title, make in makers.items() for section in _or_sentence(title, make)]
-
-
-def _or_sentence(title: str, make: Callable[[], Iterable[str]]) -> list[str]:
-    try:
-        return list(make())
-    except UsageError as error:
-        return [html.section(title, html.paragraph(f"They are left out: {error}"))]
-
-
-def _dataset(run: RunFacts) -> Any:
-    name = "val_dataloader" if run.config.get("val_dataloader") else "train_dataloader"
-    section = read_section(run.meta, name)
-    if section is None or not section.get("dataset"):
-        raise UsageError("the config in the checkpoint names no data.")
-    return DATASETS.build(trusted(section.dataset, run.checkpoint))
-
-
-def _of_reconstruction(run: RunFacts, dataset: Any) -> Iterable[str]:
-    """Yield the masks of a masked image model, and its worst reconstructions."""
+    panels = Panels()
     section = read_section(run.meta, "model") or {}
+    view = section.get("view")
+    if "masker" in section and "target" in section:
+        model = panels.make("Masks and worst reconstructions", lambda: _model(run, section))
+        data = panels.make("Masks and worst reconstructions", lambda: _build(run, _validation(run)))
+        if model is not None and data is not None:
+            panels.add("Masks", lambda: _masks(model, data))
+            panels.add("Worst reconstructions", lambda: _worst(model, data))
+    study = panels.make("Neighbours, attention, confusion and worst cases", lambda: _study(run, view, images))
+    if study is not None:
+        makers = {"neighbours": study.neighbours, "patches": study.patches, "attention": study.attention}
+        panels.sections += study_sections(study, panels.draw(makers))
+        panels.add("Confusion and worst cases", lambda: _judged(study))
+    return [*panels.sections, panels.left_out()]
+
+
+def _validation(run: RunFacts) -> Mapping[str, Any]:
+    """Return the config of the validation data, or of the training data without one."""
+    loaders = [run.config.get(name) or {} for name in ("val_dataloader", "train_dataloader")]
+    sections = [loader["dataset"] for loader in loaders if isinstance(loader, Mapping) and loader.get("dataset")]
+    if not sections:
+        raise UsageError("the config in the checkpoint names no data.")
+    return sections[0]
+
+
+def _own_data(run: RunFacts) -> list[Mapping[str, Any]]:
+    """Return the configs of data that evaluators have beside the validation data, such as pictures beside views."""
+    loop = read_config(run.meta).get("val_cfg") or {}
+    evaluators = loop.get("evaluators") or {}
+    loaders = [each.get("dataloader") or {} for each in evaluators.values() if isinstance(each, Mapping)]
+    return [loader["dataset"] for loader in loaders if isinstance(loader, Mapping) and loader.get("dataset")]
+
+
+def _build(run: RunFacts, dataset: Mapping[str, Any]) -> Any:
+    return DATASETS.build(trusted(dataset, run.checkpoint))
+
+
+def _model(run: RunFacts, section: Mapping[str, Any]) -> Any:
     assert run.checkpoint is not None, "there are weights"
-    if "masker" not in section or "target" not in section:
-        return
-    state = read_checkpoint(run.checkpoint)
-    weights = weights_of(state, run.checkpoint)
+    weights = weights_of(read_checkpoint(run.checkpoint), run.checkpoint)
     model = build_trusted(trusted(section, run.checkpoint), MODELS, weights, run.checkpoint)
     model.load_state_dict(weights)
-    model.eval()
-    inputs = dataset[0]["inputs"]
-    if isinstance(inputs, torch.Tensor) and inputs.ndim == 3 and hasattr(model.encoder, "grid"):
-        batch = torch.stack([dataset[i]["inputs"] for i in range(min(8, len(dataset)))])
-        masks = ModelMasks(model, batch, model.encoder.layout_of(batch))
-        figure, _ = masks_figure({"masks": masks}, batch, model.encoder.grid, _MASKS)
-        yield html.section("Masks", html.drawing(figure, "Masks of this run, and statistics of 512 of them"))
-    if hasattr(model, "reconstruct"):
-        panel = worst_reconstructions(model, dataset)
-        yield html.section("Worst reconstructions", shown(panel, "The highest losses among 48 images, fixed masks"))
+    return model.eval()
 
 
-def _of_features(run: RunFacts, dataset: Any, images: int) -> Iterable[str]:
-    """Yield neighbours, map, patches and attention, then confusion and the images that are most wrong."""
+def _masks(model: Any, dataset: MapDataset) -> Iterator[str]:
+    """Yield the masks of a masked image model, a row for each stream."""
+    inputs = default_collate([dataset[i]["inputs"] for i in range(min(_EXAMPLES, len(dataset)))])
+    figure, _ = masks_figure(*masks_of_models({"masks": model}, inputs), _MASKS)
+    yield html.section("Masks", html.drawing(figure, "Masks of this run, and statistics of 512 of them"))
+
+
+def _worst(model: Any, dataset: MapDataset) -> Iterator[str]:
+    if not hasattr(model, "reconstruct"):
+        raise UsageError(f"{type(model).__name__} gives no reconstructions.")
+    panel = worst_reconstructions(model, dataset)
+    yield html.section("Worst reconstructions", shown(panel, "The highest losses among 48 images, fixed masks"))
+
+
+def _study(run: RunFacts, view: str | None, images: int) -> Study:
+    """Return the features of validation images; where these are none, of the first data of the evaluators."""
     assert run.checkpoint is not None, "there are weights"
-    study = study_of(load_frozen(run.checkpoint), dataset, images, batch_size=_BATCH, workers=0)
-    drawn = {"neighbours": study.neighbours(), "patches": study.patches(), "attention": study.attention()}
-    yield from study_sections(study, drawn)
+    model, problem = load_frozen(run.checkpoint), UsageError("there is no data.")
+    sections: Sequence[Mapping[str, Any]] = [_validation(run), *_own_data(run)]
+    for wrapped in (False, True):
+        for section in sections if not wrapped or view else ():
+            try:
+                dataset = _build(run, section)
+                return study_of(
+                    model, OneView(dataset, view) if wrapped else dataset, images, batch_size=_BATCH, workers=0
+                )
+            except UsageError as error:
+                problem = problem if wrapped or section is not sections[0] else error
+    raise problem
+
+
+def _judged(study: Study) -> Iterator[str]:
+    """Yield confusion, and the images that are most wrong."""
     result = judged(study)
     if result is None:
-        return
+        raise UsageError("they are drawn of images with one class each; `maetool test` measures models of other tasks.")
     note = f"By {result.by}: {result.accuracy:.1f} % of {len(study.features):,} images."
     yield html.section("Confusion", html.drawing(result.confusion(), note))
     worst = result.worst()

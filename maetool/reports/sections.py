@@ -1,28 +1,72 @@
 """Sections that several pages share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
+from maetool.errors import UsageError
 from maetool.visualization import html
 
 from .study import Study
+
+T = TypeVar("T")
 
 _LARGEST = 200_000  # bytes of a picture, so that a page can be mailed
 _LONGEST = 1100  # pixels of a picture's longer side
 
 
-def study_sections(study: Study, drawn: Mapping[str, np.ndarray | None]) -> list[str]:
+@dataclass
+class Panels:
+    """Sections of a page, and why others are missing.
+
+    Attributes:
+        sections: HTML, in their order.
+        missing: title of what is left out to the reason.
+    """
+
+    sections: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def make(self, title: str, maker: Callable[[], T]) -> T | None:
+        """Return what the maker of the part `title` makes; None if it cannot, whose reason is kept.
+
+        A page at the end of a long training must not fail in one of its panels, so that any error is a reason.
+        """
+        try:
+            return maker()
+        except UsageError as error:
+            self.missing.setdefault(title, str(error))
+        except Exception as error:
+            reason = next(iter(str(error).strip().splitlines()), "")[:200]
+            self.missing.setdefault(title, f"{type(error).__name__}: {reason}")
+        return None
+
+    def add(self, title: str, maker: Callable[[], Iterable[str]]) -> None:
+        """Add the sections that the maker of the part `title` makes."""
+        self.sections += self.make(title, lambda: list(maker())) or []
+
+    def draw(self, makers: Mapping[str, Callable[[], np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return the pictures of makers by name, without those that cannot be drawn."""
+        drawn = {name: self.make(f"Pictures of {name}", maker) for name, maker in makers.items()}
+        return {name: picture for name, picture in drawn.items() if picture is not None}
+
+    def left_out(self) -> str:
+        """Return the section on what is missing; empty if nothing is."""
+        lines = (html.paragraph(f"{title}. They are left out: {reason}") for title, reason in self.missing.items())
+        return html.section("What this page leaves out", *lines)
+
+
+def study_sections(study: Study, drawn: Mapping[str, np.ndarray]) -> list[str]:
     """Return the sections on the features of some images.
 
     Args:
         study: the features.
-        drawn: pictures by name: `neighbours`, `clusters`, `patches`, `attention`; those that are missing or None are
-            left out.
+        drawn: pictures by name: `neighbours`, `clusters`, `patches`, `attention`; those that are missing are left out.
     """
     by = "class" if study.labels is not None else "cluster"
     texts = {

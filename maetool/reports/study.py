@@ -13,9 +13,11 @@ from maetool.data.keys import SampleKey
 from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
 from maetool.pretrained.extract import extract
+from maetool.pretrained.model import encoder_shape
 from maetool.protocols import MapDataset, ModelLike
 from maetool.visualization.attention import attention_maps, attention_panel, queries_of
 from maetool.visualization.features import (
+    bare,
     clusters,
     evenly_spread,
     map_figure,
@@ -29,7 +31,7 @@ from maetool.visualization.reconstruction import displayable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_PICTURE_AXES = 3
+_PICTURE_AXES = (3, 4)  # of images and of clips
 _OF_A_CLUSTER = 8  # pictures
 _HEADS = 6
 
@@ -59,6 +61,32 @@ class Some:
     def name_of(self, index: int) -> str:
         """Return the name of the image at `index` of the dataset, if that names its images."""
         return self.dataset.name_of(index) if hasattr(self.dataset, "name_of") else str(index)
+
+
+class OneView:
+    """A dataset of which one view is used, as pictures.
+
+    Args:
+        dataset: its `inputs` are a mapping of views.
+        view: name of one.
+    """
+
+    def __init__(self, dataset: Any, view: str) -> None:
+        self.dataset, self.view = dataset, view
+        self.classes = getattr(dataset, "classes", [])
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: Any) -> Any:
+        sample = self.dataset[item]
+        inputs = sample["inputs"]
+        return (
+            {**sample, "inputs": inputs[self.view]} if isinstance(inputs, Mapping) and self.view in inputs else sample
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataset, name)
 
 
 @dataclass(frozen=True)
@@ -95,13 +123,14 @@ class Study:
         return self.name(place) if self.labels is None else self.images.classes[int(self.labels[place])]
 
     def stored(self, places: Sequence[int]) -> Tensor:
-        """Return the images at `places` as the encoder gets them but not normalised, (B, C, H, W)."""
+        """Return the images at `places` as the encoder gets them but not normalised, (B, C, *size)."""
         dataset = self.images.dataset
         return torch.stack([dataset[int(self.outputs["index"][place])]["inputs"] for place in places])
 
     def pictures(self, places: Sequence[int]) -> list[np.ndarray]:
-        """Return the images at `places` as pictures, uint8 (H, W, 3)."""
+        """Return the images at `places` as pictures, uint8 (H, W, 3); of clips the middle frames."""
         stored = self.stored(places)
+        stored = stored if stored.ndim == 4 else stored[:, :, stored.shape[2] // 2]
         return list(displayable(stored.float(), stored).numpy())
 
     def chosen(self, number: int) -> list[int]:
@@ -136,26 +165,37 @@ class Study:
 
     @torch.no_grad()
     def patches(self, number: int = 6) -> np.ndarray:
-        """Draw the principal components of the patches of a `number` of images as colours."""
+        """Draw the principal components of the patches of a `number` of images as colours.
+
+        Raises:
+            UsageError: the tokens lie in no rows and columns.
+        """
+        self._check_grid()
         places = self.chosen(number)
         return patch_colours(self.pictures(places), patch_components(self.model, self._normalised(places)).cpu())
 
     @torch.no_grad()
-    def attention(self, number: int = 4) -> np.ndarray | None:
+    def attention(self, number: int = 4) -> np.ndarray:
         """Draw the attention of the class token, or of the mean patch without one, for some images.
 
         Args:
             number: of images.
 
-        Returns:
-            uint8 RGB (rows, columns, 3); None for an encoder that gives no attention.
+        Raises:
+            UsageError: the encoder gives no attention, or reads clips.
         """
-        query = queries_of(self.model)
-        if not query:
-            return None
+        self._check_grid()
         places = self.chosen(number)
-        maps = attention_maps(self.model, self._normalised(places), query[0]).cpu()
+        maps = attention_maps(self.model, self._normalised(places), *queries_of(self.model)[:1]).cpu()
         return attention_panel(self.stored(places), maps, _HEADS)
+
+    def _check_grid(self) -> None:
+        encoder = bare(self.model)
+        streams, shape = getattr(encoder, "streams", None) or (), encoder_shape(encoder)
+        if len(streams) > 1:
+            raise UsageError(f"the tokens of the encoder lie in {len(streams)} streams, not in one grid.")
+        if shape is not None and len(shape) > 3:
+            raise UsageError("the encoder reads clips or volumes, whose tokens lie along three axes.")
 
     def _normalised(self, places: Sequence[int]) -> Tensor:
         return self.model.data_preprocessor({"inputs": self.stored(places)})["images"]
@@ -179,9 +219,9 @@ def study_of(
         batch_size, workers: see `maetool.pretrained.extract.extract`.
 
     Raises:
-        UsageError: fewer than two images, or inputs that are no pictures (C, H, W).
+        UsageError: fewer than two images, or inputs that are no pictures (C, H, W) or clips (C, T, H, W).
     """
-    _check_pictures(dataset[0] if len(dataset) else {})
+    _check_pictures(dataset[0] if len(dataset) else {}, encoder_shape(bare(model)))
     functions: dict[str, Features] = {"tokens": token_features}
     if hasattr(model, "num_classes"):
         functions["logits"] = lambda model, images: model(images, mode="predict")
@@ -194,10 +234,12 @@ def study_of(
     return Study(model, images, outputs, label if labelled else None, clusters(outputs["tokens"], num_clusters))
 
 
-def _check_pictures(sample: Mapping[str, Any]) -> None:
+def _check_pictures(sample: Mapping[str, Any], shape: Sequence[int] | None) -> None:
     inputs = sample.get("inputs")
-    if not isinstance(inputs, Tensor) or inputs.ndim != _PICTURE_AXES or inputs.dtype == torch.int64:
-        kind = f"of {inputs.ndim} axes" if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
-        raise UsageError(f"Features are drawn of pictures, (C, H, W), but the inputs of the data are {kind}.")
     if "objects" in sample or "targets" in sample:
         raise UsageError("Features are drawn of pictures of one size, but the data is that of a detector.")
+    if not isinstance(inputs, Tensor) or inputs.ndim not in _PICTURE_AXES or inputs.dtype == torch.int64:
+        kind = f"of {inputs.ndim} axes" if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
+        raise UsageError(f"Features are drawn of pictures, (C, H, W), but the inputs of the data are {kind}.")
+    if shape is not None and len(shape) != inputs.ndim:
+        raise UsageError(f"The encoder reads inputs of {len(shape)} axes, but those of the data have {inputs.ndim}.")

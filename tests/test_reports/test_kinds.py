@@ -1,0 +1,97 @@
+"""Pages of runs of each kind: a panel, or one line that says why there is none."""
+
+import json
+import re
+import sys
+from html import unescape
+
+import pytest
+
+from maetool.commands import neighbours
+from maetool.config.load import load_for
+from maetool.config.prepare import prepare_config
+from maetool.metadata.stored_config import stored_facts
+from maetool.registry import MODELS
+from maetool.reports import run_page
+from maetool.weights.write import write_checkpoint
+
+MASKS, WORST = "Masks", "Worst reconstructions"
+NEAR, PATCHES = ("Nearest neighbours", "Map of the features"), ("Features of patches", "Attention")
+JUDGED = ("Confusion", "Worst cases")
+# The panels of each kind of run, and what is said of the others.
+KINDS = {
+    "simmim/swin-t_shapes": ((MASKS, WORST, *NEAR, PATCHES[0], *JUDGED), ["SwinTransformer gives no attention"]),
+    "siammae/vit-t_moving_shapes": ((MASKS, WORST, *NEAR, *PATCHES, *JUDGED), []),
+    "satmae/vit-t_bands": (
+        (MASKS, *NEAR, *JUDGED),
+        ["StreamTarget cannot be turned back", "lie in 3 streams, not in one", "lie in 3 streams, not in one"],
+    ),
+    "videomae/vit-t_moving-shapes": ((MASKS, WORST, *NEAR, *JUDGED), ["along three axes", "along three axes"]),
+    "mage/vit-t_shapes": ((MASKS,), ["a tensor of 3 axes", "the inputs of the data are of 2 axes"]),
+    "detection/vitdet_mask-rcnn_vit-t_shapes": ((), ["the data is that of a detector"]),
+    "finetune/regression_vit-t_shapes": ((*NEAR, *PATCHES), ["drawn of images with one class each"]),
+}
+
+
+def untrained(repository, name, folder):
+    """Write the logs and the checkpoint of a run that was not trained."""
+    cfg, _ = load_for(repository / f"configs/{name}.py", debug=True)
+    prepare_config(cfg)
+    checkpoint = {"meta": stored_facts(cfg), "state_dict": MODELS.build(cfg.model).state_dict()}
+    write_checkpoint(checkpoint, folder / "epoch_1.pth")
+    logs = folder / "1/vis_data/scalars.json"
+    logs.parent.mkdir(parents=True)
+    logs.write_text(json.dumps({"step": 1, "loss": 1.0}) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(("name", "expected"), KINDS.items(), ids=KINDS)
+def test_each_panel_is_there_or_one_line_says_why(repository, tmp_path, name, expected):
+    panels, reasons = expected
+    page = run_page([untrained(repository, name, tmp_path)], 12)
+    headings = re.findall(r"<h2 [^>]*>([^<]*)</h2>", page)
+    left_out = re.findall(r"<p>[^<]*\. They are left out: ([^<]*)</p>", page)
+    assert [heading for heading in headings if heading in (MASKS, WORST, *NEAR, *PATCHES, *JUDGED)] == [*panels]
+    assert ("What this page leaves out" in headings) == bool(reasons)
+    assert len(left_out) == len(reasons)
+    assert all(reason in unescape(line) for reason, line in zip(reasons, left_out, strict=True)), left_out
+
+
+def test_any_error_in_a_panel_leaves_out_that_panel_alone(repository, tmp_path, monkeypatch):
+    monkeypatch.setattr("maetool.reports.model_sections.masks_figure", lambda *rest: 1 / 0)
+    page = run_page([untrained(repository, "mae/vit-t_shapes", tmp_path)], 12)
+    assert "Masks. They are left out: ZeroDivisionError: division by zero</p>" in page
+    assert WORST in page and JUDGED[0] in page
+
+
+def test_neighbours_say_what_an_encoder_does_not_give(repository, tmp_path, monkeypatch, capsys):
+    run = untrained(repository, "simmim/swin-t_shapes", tmp_path)
+    out = tmp_path / "out"
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "neighbours",
+            str(images_in(tmp_path)),
+            "--init",
+            str(run / "epoch_1.pth"),
+            "--out",
+            str(out),
+            "--workers",
+            "0",
+        ],
+    )
+    neighbours.main()
+    assert "Pictures of attention are left out: SwinTransformer gives no attention" in capsys.readouterr().out
+    assert "Pictures of attention. They are left out: SwinTransformer" in (out / "page.html").read_text()
+    assert (out / "patches.png").is_file() and not (out / "attention.png").exists()
+
+
+def images_in(tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(6):
+        Image.new("RGB", (32, 32), (40 * number, 0, 90)).save(folder / f"{number}.png")
+    return folder
