@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,12 +17,12 @@ from maetool.config.facts import argument_of
 from maetool.errors import UsageError
 from maetool.ops.geometry import rank_of
 from maetool.registry import ENCODERS
-from maetool.weights.formats.table import FORMATS
 from maetool.weights.read import safetensors_metadata
 from maetool.weights.write import to_plain
 from maetool.writing import write_file
 
 from .beside import CONFIG, IMAGES
+from .folder_transformers import for_transformers
 from .frozen import FrozenEncoder
 
 WEIGHTS = "model.safetensors"
@@ -41,7 +42,7 @@ def write_folder(model: FrozenEncoder, meta: Mapping[str, Any], to: str, folder:
         model: the encoder and its preprocessor.
         meta: facts to store in the weights' file; `images` holds mean, deviation and sizes.
         to: "timm", for `timm.create_model("local-dir:FOLDER", pretrained=True)`; or "transformers", for
-            `ViTModel.from_pretrained("FOLDER", add_pooling_layer=False)`.
+            `AutoModel.from_pretrained("FOLDER")`.
         folder: it is created; files of the same names are replaced.
         half: weights of float16.
 
@@ -100,7 +101,12 @@ def _compute_in_timm(folder: str, images: Tensor) -> Tensor:
 
 def _compute_in_transformers(folder: str, images: Tensor) -> Tensor:
     transformers: Any = import_module("transformers")  # which maetool does not depend on
-    vit = transformers.ViTModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32)
+    cls = getattr(transformers, json.loads(Path(folder, CONFIG).read_text())["architectures"][0])
+    pooled = {"add_pooling_layer": False} if "add_pooling_layer" in signature(cls.__init__).parameters else {}
+    vit, report = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **pooled)
+    lacking = {*report["missing_keys"], *report["unexpected_keys"]}
+    if lacking:
+        raise ValueError(f"{len(lacking)} tensors have no place there, such as {min(lacking)}")
     return vit.eval()(images).last_hidden_state
 
 
@@ -151,25 +157,15 @@ def _without_norm(name: str, weights: Mapping[str, Tensor]) -> tuple[dict[str, A
 
 
 def _for_transformers(meta: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the config.json of a `ViTModel`, and the weights under its names, without the prefix of larger models."""
-    facts = _plain(meta["encoder"], {"qkv_bias"}, "transformers")
-    renamed = FORMATS["transformers"].from_ours({f"encoder.{name}": value for name, value in weights.items()})
-    images = meta["images"]
-    config = {
-        "model_type": "vit",
-        "architectures": ["ViTModel"],
-        "hidden_size": facts["embed_dim"],
-        "num_hidden_layers": facts["depth"],
-        "num_attention_heads": facts["num_heads"],
-        "intermediate_size": int(facts["embed_dim"] * facts["mlp_ratio"]),
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-6,
-        "image_size": list(images["img_size"]),
-        "patch_size": list(images["patch_size"]),
-        "num_channels": images["in_chans"],
-        "qkv_bias": facts["qkv_bias"],
-    }
-    return config, {name.removeprefix("vit."): value.contiguous() for name, value in renamed.items()}
+    """Return the config.json of a model of transformers, and the weights under its names."""
+    encoder = meta["encoder"]
+    facts = None
+    if encoder["type"] == "VisionTransformer":
+        free = {"qkv_bias", "layer_scale", "class_token"}
+        scaled = argument_of(encoder, ENCODERS, "layer_scale") is not None
+        registers = argument_of(encoder, ENCODERS, "num_registers")
+        facts = _plain(encoder, free | ({"num_registers"} if scaled or registers == 1 else set()), "transformers")
+    return for_transformers(meta, weights, facts)
 
 
 def _plain(encoder: Mapping[str, Any], may_differ: set[str], to: str) -> dict[str, Any]:
@@ -222,5 +218,5 @@ _PROJECTS: dict[str, tuple[Callable[..., Any], Callable[[str, Tensor], Tensor]]]
 }
 OPENED = {
     "timm": 'timm.create_model("local-dir:{}", pretrained=True)',
-    "transformers": 'ViTModel.from_pretrained("{}", add_pooling_layer=False)',
+    "transformers": 'AutoModel.from_pretrained("{}")',
 }

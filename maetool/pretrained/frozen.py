@@ -16,11 +16,12 @@ from maetool.evaluation import Features, token_features
 from maetool.messages import print_log
 from maetool.models.pairing import channels_of
 from maetool.models.pooling import FirstToken, PatchMean
+from maetool.ops.geometry import format_size
 from maetool.parallel.loading import load_weights
 from maetool.protocols import EncoderLike, ModelLike, PreprocessorLike
 from maetool.registry import ENCODERS, MODELS, Registry
 from maetool.weights.formats.architecture import describe_encoder, is_gated
-from maetool.weights.formats.swin import check_windows
+from maetool.weights.formats.swin import shifts_otherwise
 from maetool.weights.formats.transformers_clip import describe_tower
 from maetool.weights.read import read_checkpoint, weights_of
 from maetool.weights.unwrap import say
@@ -195,8 +196,11 @@ def _encoder_of(
             f"{path} does not record what weights do not show: taken as usual are {described['num_heads']} heads, the "
             "exact GELU and an epsilon of 1e-6. If timm has it under a name, add --config timm:NAME."
         )
-    if described["type"] == "SwinTransformer" and beside.get("model") == "swin" and requested is None:
-        check_windows(described, str(path))
+    if beside.get("model") == "swin" and requested is None and shifts_otherwise(described):
+        raise UsageError(
+            f"{path} holds a Swin for images of {format_size(described['img_size'])}, where a stage is longer than a "
+            "window along one axis only, which transformers shifts otherwise: pass the img_size to use it with."
+        )
     if str(described.get("name")).endswith(("dinov3", "dinov3_qkvb")) and beside.get("rotary_base") is not None:
         described["options"]["rope_temperature"] = beside["rotary_base"]
     return described

@@ -49,6 +49,24 @@ FOR_TIMM = [
     {**BEIT, "final_norm": False},
     {**DINO, "name": "eva02_base_patch14_224", "final_norm": False},
 ]
+DINOV3 = {**DINO, "name": "vit_small_patch16_dinov3", "img_size": 32}
+SWIN = {"type": "SwinTransformer", "img_size": 64, "window_size": 4, "embed_dim": 24, "depths": (2, 2, 2)}
+SWIN |= {"num_heads": (2, 4, 8)}
+FOR_TRANSFORMERS = {
+    "Dinov2Model": {"layer_scale": 0.1, "in_chans": 5, "mlp_ratio": 2.0},
+    "Dinov2WithRegistersModel": {"layer_scale": 0.1, "num_registers": 4, "qkv_bias": False},
+    "Dinov2WithRegistersModel of timm": DINO,
+    "Dinov2Model of timm, gated": {**DINO, "name": "vit_giant_patch14_dinov2"},
+    "DeiTModel": {"num_registers": 1, "img_size": (16, 40)},
+    "IJepaModel": {"class_token": False, "img_size": (16, 40)},
+    "BeitModel": BEIT,
+    "BeitModel, pooled": {**BEIT, "final_norm": False, "options": {"use_abs_pos_emb": True, "init_values": 0.0}},
+    "BeitModel, shared": {**BEIT, "options": {"use_rel_pos_bias": False, "use_shared_rel_pos_bias": True}},
+    "DINOv3ViTModel": {**DINOV3, "options": {"rope_temperature": 10.0}},
+    "DINOv3ViTModel, gated": {**DINOV3, "name": "vit_small_plus_patch16_dinov3_qkvb"},
+    "SwinModel": SWIN,
+    "SwinModel, rectangle": {**SWIN, "img_size": (128, 192), "mlp_ratio": 2.0, "in_chans": 1},
+}
 
 
 def as_of_others(folder):
@@ -89,6 +107,24 @@ def test_transformers_opens_it(tmp_path, changes):
     torch.testing.assert_close(vit(images).last_hidden_state, model(images), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "changes"), FOR_TRANSFORMERS.items(), ids=FOR_TRANSFORMERS)
+def test_transformers_opens_other_models(tmp_path, name, changes):
+    model, out = shaken(**changes), tmp_path / "out"
+    if "num_registers" in changes and "layer_scale" in changes:  # which have no positions in DINOv2
+        model.encoder.state_dict()["pos_embed"][:, 1 : 1 + changes["num_registers"]] = 0
+    write_folder(model, describe(model.section), "transformers", out)
+    cls = name.partition(" ")[0].rstrip(",")
+    assert json.loads((out / "config.json").read_text())["architectures"] == [cls]
+    comes_back(out, model)
+    as_of_others(out)
+    comes_back(out, model)
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    theirs = transformers.AutoModel.from_pretrained(out).eval()
+    assert type(theirs).__name__ == cls
+    images = torch.randn(2, *model.image_shape)
+    torch.testing.assert_close(theirs(images).last_hidden_state, model(images), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("to", "changes", "reason"),
     [
@@ -97,7 +133,16 @@ def test_transformers_opens_it(tmp_path, changes):
         ("timm", {"norm_layer": "rms"}, "another norm_layer"),
         ("transformers", {"num_registers": 2}, "another num_registers.*, or --to timm"),
         ("transformers", {"final_norm": False}, "another final_norm"),
-        ("transformers", DINO, "cannot be a TimmEncoder"),
+        ("transformers", {**DINO, "name": "eva02_base_patch14_224"}, "cannot be a TimmEncoder"),
+        ("transformers", {**DINO, "options": {"act_layer": "relu"}}, "with another act_layer"),
+        ("transformers", {**DINO, "img_size": (28, 56)}, "with images that are no squares"),
+        ("transformers", {"layer_scale": 0.1, "class_token": False}, "with no class token"),
+        ("transformers", {"layer_scale": 0.1, "num_registers": 2}, "with positions of its registers"),
+        ("transformers", {"class_token": False, "num_registers": 1}, "tensors beside those of IJepaModel"),
+        ("transformers", {**BEIT, "options": {"qkv_bias": False}}, "with no biases of queries and values"),
+        ("transformers", {**BEIT, "img_size": (32, 64)}, "with images that are no squares"),
+        ("transformers", {**SWIN, "img_size": (64, 128)}, "longer than a window along one axis only"),
+        ("transformers", {"type": "HybridTransformer", "img_size": 32}, "cannot be a HybridTransformer"),
     ],
 )
 def test_what_a_project_lacks_is_refused(tmp_path, to, changes, reason):

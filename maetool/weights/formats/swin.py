@@ -264,24 +264,15 @@ def _count(weights: State, pattern: str) -> int:
     return len({match[1] for name in weights if (match := re.match(rf"encoder\.{pattern}\.", name))})
 
 
-def check_windows(section: Mapping[str, Any], source: str) -> None:
-    """Check that windows of a Swin of transformers, trained on rectangles, are shifted as here.
+def shifts_otherwise(section: Mapping[str, Any]) -> bool:
+    """Return whether transformers shifts the windows of a Swin otherwise, because its images are no squares.
 
     There the windows of a stage are shifted along both axes or none, here, in timm and in torchvision along each axis
     that is longer than a window.
 
     Args:
-        section: the config of the encoder.
-        source: its file, for the message.
-
-    Raises:
-        UsageError: a stage is longer than a window along one axis only.
+        section: the config of the encoder, with `img_size` and `patch_size` as pairs.
     """
     cells = [side // step for side, step in zip(section["img_size"], section["patch_size"], strict=True)]
     stages = [[-(-side // 2**stage) for side in cells] for stage in range(len(section["depths"]))]
-    if any(min(sides) <= section["window_size"] < max(sides) for sides in stages):
-        raise UsageError(
-            f"{source} holds a Swin of transformers for images of {' x '.join(map(str, section['img_size']))}, where a "
-            "stage is longer than a window along one axis only, which SwinTransformer shifts otherwise: pass a config "
-            "of an encoder that computes the same."
-        )
+    return any(min(sides) <= section["window_size"] < max(sides) for sides in stages)
