@@ -16,6 +16,7 @@ from maetool.messages import print_log
 
 from .annotations import check_bounds, check_values, hints_of
 from .errors import UsageError, is_killed_loader
+from .plugins import TABLES as TABLES  # which registries add to
 from .plugins import describe_plugins, load_plugins
 
 _LONGEST = 500  # characters of a reason

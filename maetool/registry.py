@@ -14,13 +14,13 @@ from mmengine import registry as engine
 
 from .annotations import fits, hints_of
 from .errors import UsageError
+from .parts import TABLES, inherited
 from .parts import as_usage_error as as_usage_error
 from .parts import build_part as build_part  # also the names that users of registries look for here
 from .parts import check_arguments as check_arguments
 from .parts import check_part as check_part
 from .parts import find_part as find_part
 from .parts import home_of as home_of
-from .parts import inherited
 from .parts import is_own as is_own
 from .parts import no_imports as no_imports
 
@@ -30,6 +30,7 @@ class Registry(engine.Registry):
 
     def __init__(self, name: str, parent: engine.Registry | None = None, locations: tuple[str, ...] = ()) -> None:
         super().__init__(name, build_func=build_part, parent=parent, scope="maetool", locations=list(locations))
+        TABLES.append(self._module_dict)
 
     def find(self, name: str) -> Any:
         """Return the part registered under a name, or None; of maetool only the module that defines it is imported."""
@@ -127,6 +128,9 @@ VISUALIZERS = Registry("visualizer", parent=engine.VISUALIZERS, locations=("maet
 
 RUNNERS = Registry("runner", parent=engine.RUNNERS, locations=("maetool.engine.runner",))
 FUNCTIONS = Registry("function", parent=engine.FUNCTIONS, locations=("maetool.data.collate", "maetool.data.datasets"))
+
+# Plugins register in those of MMEngine, too.
+TABLES += [parts.module_dict for parts in list(vars(engine).values()) if isinstance(parts, engine.Registry)]
 
 PART_REGISTRIES = (MASKERS, STEMS, ENCODERS, DECODERS, TARGETS, HEADS, TEACHERS, CORRUPTIONS)
 _ALL = tuple(parts for parts in list(vars().values()) if isinstance(parts, Registry))

@@ -12,7 +12,7 @@ from maetool import plugins
 from maetool.commands.list_components import components, to_text
 from maetool.config.load import load_config
 from maetool.errors import UsageError
-from maetool.registry import MASKERS
+from maetool.registry import HOOKS, MASKERS
 
 
 class Entry:
@@ -60,6 +60,34 @@ def test_an_entry_point_to_nothing(monkeypatch):
     assert report.failed["gone"] == "ModuleNotFoundError: No module named 'no_such_module'"
     assert report.failed["lost"].startswith("AttributeError: ")
     assert report.failed["exits"] == "SystemExit: 3"
+
+
+def test_a_plugin_that_fails_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
+    """Its parts and modules go, also one in the place of another; what it imported from elsewhere stays."""
+    package = tmp_path / "half_way"
+    package.mkdir()
+    begin = "from maetool.maskers import RandomMasker\nfrom maetool.registry import MASKERS\n"
+    part = f"{begin}@MASKERS.register_module(force=%s)\nclass %s(RandomMasker):\n    'Mine.'\n"
+    (package / "__init__.py").write_text("import other_package\nfrom . import parts\nimport no_such_module\n")
+    mmengine = "from mmengine.registry import HOOKS\nHOOKS.register_module(name='HalfHook')(HalfMasker)\n"
+    (package / "parts.py").write_text(part % (False, "HalfMasker") + part % (True, "GridMasker") + mmengine)
+    (tmp_path / "other_package.py").write_text(part % (False, "OtherMasker"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "_report", None)
+    entries = [EntryPoint("half", "half_way", plugins.GROUP)]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
+    grid = MASKERS.get("GridMasker")
+    try:
+        assert "no_such_module" in plugins.load_plugins().failed["half"]
+        assert "HalfMasker" not in MASKERS.module_dict and "HalfHook" not in HOOKS.parent.module_dict
+        assert MASKERS.get("GridMasker") is grid and grid.__module__.startswith("maetool.")
+        assert "OtherMasker" in MASKERS.module_dict
+        assert not any(name.startswith("half_way") for name in sys.modules) and "other_package" in sys.modules
+        with pytest.raises(UsageError, match=r"Plugin half failed to load \(ModuleNotFoundError"):
+            MASKERS.build({"type": "HalfMasker"})
+    finally:
+        MASKERS.module_dict.pop("OtherMasker", None)
+        sys.modules.pop("other_package", None)
 
 
 def test_a_name_taken_twice_names_both_owners():
