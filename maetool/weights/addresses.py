@@ -21,6 +21,8 @@ from .folders import PREFERRED, is_index, shards_of
 # A model of timm by its name, and a repository of the Hugging Face hub.
 _HUB = re.compile(r"(timm|hf):([\w.-]+(?:/[\w.-]+)?)")
 FACTS = ("config.json", "preprocessor_config.json")
+# Modules of timm whose models an encoder of maetool may be: plain ViTs, which `TimmEncoder` checks closer, and Swin.
+HELD = {f"timm.models.{name}" for name in ("vision_transformer", "deit", "beit", "eva", "swin_transformer")}
 _ADDRESS = re.compile(r"([A-Za-z][\w+.-]+):/+(.*)", re.DOTALL)  # a single letter is a drive; a Path drops a slash
 
 
@@ -92,10 +94,14 @@ def facts_of_timm(name: str) -> Any:
 def _timm_repository(name: str) -> str:
     import timm
 
-    facts = facts_of_timm(name)
+    facts, base = facts_of_timm(name), name.partition(".")[0]
+    if facts is not None and timm.model_entrypoint(base).__module__ not in HELD:
+        raise UsageError(
+            f"timm's {base} is no plain ViT and no Swin, which are all that maetool has of timm: pass the name of one, "
+            "such as timm:vit_small_patch16_224."
+        )
     if facts is not None and facts.hf_hub_id:
         return str(facts.hf_hub_id)
-    base = name.partition(".")[0]
     near = timm.list_pretrained(f"{base}.*")[:3] or difflib.get_close_matches(base, timm.list_models(), n=3)
     at = f": it is at {facts.url}, whose file is read with --config timm:{base}" if facts and facts.url else ""
     raise UsageError(

@@ -2,6 +2,7 @@
 
 import json
 
+import huggingface_hub
 import huggingface_hub.constants
 import pytest
 import timm
@@ -11,10 +12,10 @@ from timm.models import save_for_hf
 
 import maetool
 from maetool.config.load import load_config
-from maetool.encoders import SwinTransformer, TimmEncoder, VisionTransformer
+from maetool.encoders import SwinTransformer, TimmEncoder, VisionTransformer, from_timm
 from maetool.errors import UsageError
 from maetool.pretrained.initial import load_initial
-from maetool.weights import unwrap
+from maetool.weights import addresses, unwrap
 from maetool.weights.addresses import is_address, local_file
 
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
@@ -129,6 +130,14 @@ def test_a_repository_of_the_hub(cached):
     assert found.data_preprocessor.mean.flatten()[0].item() == pytest.approx(0.25 * 255)
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(found(images), vit.forward_features(images), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet50.a1_in1k", "convnext_tiny", "swinv2_tiny_window8_256"])
+def test_other_models_of_timm_are_refused_before_the_hub_is_asked(monkeypatch, name):
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *names, **options: pytest.fail("asked the hub"))
+    with pytest.raises(UsageError, match=rf"timm's {name.partition('.')[0]} is no plain ViT and no Swin"):
+        maetool.load_encoder(f"timm:{name}")
+    assert from_timm._MODULES | {"timm.models.swin_transformer"} == addresses.HELD
 
 
 @pytest.mark.usefixtures("cached")
