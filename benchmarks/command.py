@@ -43,8 +43,8 @@ def parse_args() -> argparse.Namespace:
     train.add_argument("--steps", type=positive, default=20, help="timed steps per round")
     gpu = commands.add_parser("gpu", help="checks and speed on a GPU, as one markdown file; see benchmarks/gpu.sh")
     gpu.add_argument("--small", action="store_true", help="a small model, also on a CPU")
-    gpu.add_argument("--minutes", type=float, default=9.0, help="no measurement begins later (default: 9)")
-    gpu.add_argument("--out", metavar="FILE", help="write the report")
+    gpu.add_argument("--minutes", type=float, default=9.0, help="nothing runs longer (default: 9)")
+    gpu.add_argument("--out", metavar="FILE", help="write the report, from the first check on")
     gpu.add_argument("--json", metavar="FILE", help="write the figures")
     for command in [each for name, each in commands.choices.items() if name != "gpu"]:
         command.add_argument("--rounds", type=positive, default=7)
@@ -89,7 +89,7 @@ def _choose(device: str | None) -> None:
 def main() -> None:
     """Measure, print a table, write JSON."""
     options = vars(parse_args())
-    command, file, out = options.pop("command"), options.pop("json"), options.pop("out", None)
+    command, file, out = options.pop("command"), options.pop("json"), options.get("out")
     _choose(options.pop("device", None))
     from maetool.writing import check_file, write_text
 
@@ -99,7 +99,5 @@ def main() -> None:
         check_file(out, "--out")
     report, figures = import_module(f"benchmarks.{command}").run(**options)
     print(report)
-    if out:
-        write_text(out, report)
     if file:
         write_text(file, json.dumps(figures, indent=2) + "\n")

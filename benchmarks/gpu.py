@@ -1,156 +1,194 @@
-"""What a GPU makes of maetool: checks, and a table of speed; one markdown file.
+"""What a GPU makes of maetool: checks, and tables of speed; one markdown file, which is complete after every row.
 
 Everything runs on a CPU too, with `--small`, so that the script itself is tested where there is no GPU.
 """
 
-import gc
+import os
 import platform
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from maetool.config.paths import find_config
-from maetool.engine.optim.param_groups import decay_groups
-from maetool.ops.peaks import present_peak
-from maetool.parallel.compiling import compile_model
-from maetool.structures.logged import logged_values
+from maetool.errors import UsageError
+from maetool.writing import write_text
 
 from . import peers
-from .gpu_checks import CHECKS, result_of
-from .step import _our_model, _useful_flops, device
+from .apart import Apart, ApartError
+from .gpu_checks import CHECKS
+from .gpu_speed import ENCODER, OURS, RECIPES, WIDE_HEADS, Case, measured
+from .photos import write_photos
 
-_RECIPES = {"vit-b": "maetool::mae/vit-b_800e.py", "vit-l": "maetool::mae/vit-l_800e.py"}
-_SMALL = {"vit-t": "maetool::mae/vit-t_shapes.py"}
-_BATCHES = (128, 256, 512, 1024, 2048)
-_WARM, _TIMED = 3, 10
-# How a step runs, to the options of `compile` in a config; the most interesting first.
-_HOWS: dict[str, dict[str, Any]] = {
-    "compiled": {},
-    "eager": {},
-    "compiled whole": {"scope": "parts"},
-    "graphs": {"mode": "reduce-overhead"},
-    "whole graphs": {"scope": "parts", "mode": "reduce-overhead"},
-}
+_BATCHES = (256, 1024, 128, 2048)  # beside _BATCH, the most telling first
+_BATCH = 512
+_PHOTOGRAPHS = 64
+_LONGEST = 150.0  # seconds of a check or of a table of another benchmark
 
 
-def run(small: bool = False, minutes: float = 9.0) -> tuple[str, dict[str, Any]]:
+def run(small: bool = False, minutes: float = 9.0, out: str | Path | None = None) -> tuple[str, dict[str, Any]]:
     """Check and measure, and return a markdown report.
 
     Args:
-        small: of a small model, a few images and steps, for a test without a GPU.
-        minutes: no new measurement begins after this time; what is left out is named.
+        small: of small models, a few images and steps, for a test without a GPU.
+        minutes: nothing runs longer; what is left out is named.
+        out: file that the report is written to, whenever there is more of it.
+
+    Raises:
+        UsageError: there is no GPU.
     """
-    end = time.monotonic() + 60 * minutes
-    checks = {check.__name__.replace("_", " "): result_of(check) for check in CHECKS}
-    rows: list[dict[str, Any]] = []
-    for case in _cases(small):
-        left_out = {**case, "note": "not measured: out of time"}
-        rows.append(left_out if time.monotonic() > end else {**case, **_measured(case, small)})
-    return _report(checks, rows), {"checks": checks, "rows": rows}
+    if not small and not torch.cuda.is_available():
+        raise UsageError("benchmarks/gpu.sh needs a GPU that PyTorch can use: `--small` tries it on a CPU.")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for products that repeat to the bit
+    report = Report(out, time.monotonic() + 60 * minutes)
+    cases = cases_of(small)
+    first = cases[: 3 if small else 12]
+    with closing(Apart()) as apart:
+        report.device = report.answer(apart, _describe) or "unknown"
+        for check in CHECKS:
+            report.checks[check.__name__.replace("_", " ")] = report.answer(apart, check)
+            report.write()
+        for case in first:
+            report.measure(apart, case, small)
+        for title, table in _tables(small).items():
+            report.tables[title] = report.answer(apart, table)
+            report.write()
+        for case in cases[len(first) :]:
+            report.measure(apart, case, small)
+    report.finished = True
+    report.write()
+    return str(report), {"checks": report.checks, "rows": report.rows, "tables": report.tables}
 
 
-def _cases(small: bool) -> list[dict[str, Any]]:
-    """Return what is measured, the most interesting first, because time may end."""
-    sizes, batches = (_SMALL, (4,)) if small else (_RECIPES, _BATCHES)
-    own = [
-        {"size": size, "method": "maetool", "how": how, "batch": batch}
-        for batch in sorted(batches, key=lambda batch: abs(batch - 512))
-        for how in (("eager",) if small else _HOWS)
-        for size in sizes
-    ]
-    others = [
-        {"size": size, "method": name, "how": how, "batch": 512}
-        for name in ([] if small else peers.present())
-        for how in ("eager", "compiled")
-        for size in sizes
-    ]
-    first = len(sizes) * (1 if small else len(_HOWS))
-    return [*own[:first], *others, *own[first:]]
+class Report:
+    """What is known so far.
+
+    Args:
+        out: file for it, or None.
+        end: of the time that there is, by `time.monotonic()`.
+    """
+
+    def __init__(self, out: str | Path | None, end: float) -> None:
+        self.out, self.end = out, end
+        self.device, self.finished = "unknown", False
+        self.checks: dict[str, str] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.tables: dict[str, str] = {}
+        self._spent: dict[tuple[str, str, str], tuple[int, float]] = {}
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.end - time.monotonic()
+
+    def answer(self, apart: Apart, function: Callable[..., str], *arguments: Any) -> str:
+        """Return what a function says in its process, or that it failed and why."""
+        if self.left < 1:
+            return "left out: no time was left"
+        try:
+            return apart.call(function, *arguments, seconds=min(self.left, _LONGEST))
+        except ApartError as error:
+            return f"FAILED: {error}"
+
+    def measure(self, apart: Apart, case: Case, small: bool) -> None:
+        """Add the row of a case, unless it would not fit into the time or the memory."""
+        note, start = self._hindrance(case), time.monotonic()
+        try:
+            row = {"note": note} if note else apart.call(measured, case, 2 if small else 10, seconds=self.left)
+        except ApartError as error:
+            row = {"note": str(error)}
+        if "rate" in row:
+            self._spent[case.kind] = case.batch, time.monotonic() - start
+        self.rows.append({**vars(case), **row})
+        self.write()
+
+    def _hindrance(self, case: Case) -> str | None:
+        """Return why a case need not be tried, by what others of its kind took."""
+        full = [
+            row["batch"]
+            for row in self.rows
+            if (row["size"], row["method"], row["how"]) == case.kind and row.get("note") == "out of memory"
+        ]
+        if full and case.batch >= min(full):
+            return f"left out: out of memory at {min(full)} already"
+        batch, seconds = self._spent.get(case.kind, (case.batch, 0.0))
+        expected = seconds * max(1.0, case.batch / batch)
+        if self.left < max(expected, 1.0):
+            return f"left out: about {expected:.0f} s of {max(self.left, 0):.0f} s that are left"
+        return None
+
+    def write(self) -> None:
+        """Write the file, atomically."""
+        if self.out is not None:
+            write_text(self.out, str(self))
+
+    def __str__(self) -> str:
+        state = "" if self.finished else " **Not finished: the program still runs, or was ended here.**"
+        lines = [f"# maetool on {self.device}", "", f"bfloat16 by autocast, one device.{state}", ""]
+        lines += ["| check | result |", "|---|---|", *(f"| {title} | {said} |" for title, said in self.checks.items())]
+        lines += ["", "| model | method | how | batch | images/s | of peak | GB |", "|---|---|---|---|---|---|---|"]
+        lines += map(_line, self.rows)
+        if absent := peers.absent():
+            lines += ["", f"Not installed, and so not measured: {', '.join(absent)} (`pip install -e .[bench]`)."]
+        for title, text in self.tables.items():
+            lines += ["", f"## {title}", "", "```", text, "```"]
+        return "\n".join(lines) + "\n"
 
 
-def _measured(case: dict[str, Any], small: bool) -> dict[str, Any]:
-    """Return images a second, share of the peak and memory of a case; or a note why there are none."""
-    try:
-        return _speed(case, small)
-    except torch.cuda.OutOfMemoryError:
-        return {"note": "out of memory"}
-    except Exception as error:  # of a compiler, or of a peer
-        return {"note": f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"}
-    finally:
-        gc.collect()
-        if case["how"] != "eager":
-            torch.compiler.reset()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+def cases_of(small: bool) -> list[Case]:
+    """Return what is measured, the most telling first, because time may end."""
+    if small:
+        others = [Case("vit-s", name, "eager", 2) for name in peers.ENCODERS if name in peers.names()]
+        return [*(Case("vit-t", method, "eager", 4) for method in (OURS, ENCODER, WIDE_HEADS)), *others]
+    sizes = ["vit-b", "vit-l"]
+    every = [(OURS, how) for how in ("compiled", "eager")]
+    every += [(name, "compiled") for name in peers.names()]
+    every += [(ENCODER, "compiled"), (WIDE_HEADS, "compiled"), (OURS, "graphs")]
+    every += [(name, "eager") for name in (*peers.names(), ENCODER)]
+    every += [(OURS, how) for how in ("compiled whole", "whole graphs")]
+    cases = [Case(size, method, how, _BATCH) for method, how in every for size in sizes]
+    rest = [(OURS, how) for how in ("eager", "compiled", "graphs", "compiled whole", "whole graphs")]
+    return cases + [Case(size, *each, batch) for each in rest for batch in _BATCHES for size in sizes]
 
 
-def _speed(case: dict[str, Any], small: bool) -> dict[str, Any]:
-    path = find_config((_SMALL if small else _RECIPES)[case["size"]])
-    model, loss_of = _built(case, path)
-    optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
-    size = model.encoder.img_size if case["method"] == "maetool" else (224, 224)
-    images = torch.randn(case["batch"], 3, *size, device=device())
-    step = partial(_step, loss_of, images, optimizer)
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    warm, timed = (1, 2) if small else (_WARM, _TIMED)
-    for _ in range(warm):
-        step()
-    _wait()
-    start = time.perf_counter()
-    for _ in range(timed):
-        step()
-    _wait()
-    rate = timed * case["batch"] / (time.perf_counter() - start)
-    peak, gigabytes = present_peak(), torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None
-    return {"rate": rate, "share": rate * _useful_flops(path) / peak if peak else None, "memory": gigabytes}
+def _line(row: dict[str, Any]) -> str:
+    place = f"| {row['size']} | {row['method']} | {row['how']} | {row['batch']} |"
+    if "rate" not in row:
+        return f"{place} {row['note']} | | |"
+    share = "" if row["share"] is None else f"{row['share']:.1%}"
+    memory = "" if row["memory"] is None else f"{row['memory']:.1f}"
+    return f"{place} {row['rate']:,.0f} | {share} | {memory} |"
 
 
-def _built(case: dict[str, Any], path: Any) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    if case["method"] != "maetool":
-        model, loss_of = peers.build(case["method"], case["size"])
-        return model.to(device()).train(), torch.compile(loss_of, dynamic=False) if case["how"] != "eager" else loss_of
-    model = _our_model(path).to(device()).train()
-    if case["how"] != "eager":
-        compile_model(model, _HOWS[case["how"]], device())
-
-    def loss_of(images: Tensor) -> Tensor:
-        if torch.cuda.is_available():
-            torch.compiler.cudagraph_mark_step_begin()
-        with logged_values(False):  # as in the steps of a run that are not reported
-            return model(images)["loss"]
-
-    return model, loss_of
+def _describe() -> str:
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"a CPU ({platform.machine()})"
+    return f"{name}, PyTorch {torch.__version__}"
 
 
-def _step(loss_of: Callable[[Tensor], Tensor], images: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    with torch.autocast(images.device.type, torch.bfloat16):
-        loss = loss_of(images)
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+def _tables(small: bool) -> dict[str, Callable[[], str]]:
+    """Return titles to other benchmarks, with few rounds."""
+    recipe = RECIPES["vit-t" if small else "vit-b"]
+    batch, steps = (4, 2) if small else (256, 20)
+    return {
+        "Where the time of a step goes": partial(_text, "operations", [recipe], ["bfloat16"], batch, 1),
+        "A run, with its loader": partial(_run_on_photographs, recipe, batch, steps),
+        "Loading, on one core": partial(_text, "loader", None, 8 if small else 64, 1),
+    }
 
 
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _text(benchmark: str, *arguments: Any) -> str:
+    return import_module(f"benchmarks.{benchmark}").run(*arguments)[0]
 
 
-def _report(checks: dict[str, str], rows: list[dict[str, Any]]) -> str:
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
-    lines = [f"# maetool on {name}", "", f"PyTorch {torch.__version__}, bfloat16 by autocast, one device.", ""]
-    lines += ["| check | result |", "|---|---|", *(f"| {title} | {result} |" for title, result in checks.items()), ""]
-    lines += ["| model | method | how | batch | images/s | of peak | GB |", "|---|---|---|---|---|---|---|"]
-    for row in rows:
-        place = f"| {row['size']} | {row['method']} | {row['how']} | {row['batch']} |"
-        if "rate" not in row:
-            lines.append(f"{place} {row['note']} | | |")
-            continue
-        share = "" if row["share"] is None else f"{row['share']:.1%}"
-        memory = "" if row["memory"] is None else f"{row['memory']:.1f}"
-        lines.append(f"{place} {row['rate']:,.0f} | {share} | {memory} |")
-    return "\n".join(lines) + "\n"
+def _run_on_photographs(recipe: str, batch: int, steps: int) -> str:
+    with TemporaryDirectory() as folder:
+        write_photos(Path(folder), _PHOTOGRAPHS, (375, 500))
+        several = list(Path(folder).iterdir())
+        for number in range(len(several), batch * (steps + 3)):  # the same again, without writing it
+            os.link(several[number % len(several)], Path(folder, f"again_{number}.jpg"))
+        return _text("train", recipe, folder, [f"train_dataloader.batch_size={batch}"], steps, 1)

@@ -1,11 +1,15 @@
 """Checks on a GPU: nothing waits for it, and results are those of a CPU and those of an uninterrupted run."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.hooks import Hook
+from torch import Tensor
 
 from maetool.config.load import load_for
 from maetool.data.transforms.on_device import ResizeOnDevice, finish_on_device
@@ -15,12 +19,29 @@ from maetool.engine.optim.steps import settle
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.maskers import BlockMasker, RandomMasker
 from maetool.ops.random import sample_keys
+from maetool.registry import MODELS
+from maetool.structures import MaskPlan
 from maetool.testing import tiny_batch, tiny_model
+from maetool.weights.formats.mae import from_published
+from maetool.weights.read import read_checkpoint
 
 from .step import device
 
-_RUN = ["batch_size=8", "dataset.num_samples=96"]
+_RUN = ["train_dataloader.batch_size=8", "train_dataloader.dataset.num_samples=48"]
 _QUIET = ["runtime_info={'type':'ScalarsHook','read_every':99}", "logger.interval=99", "checkpoint=None"]
+_QUIET = [f"default_hooks.{each}" for each in _QUIET]
+_GOLDEN = Path(__file__).parents[1] / "tests" / "data" / "mae_norm_pixel.npz"
+_GOLDEN_MODEL = {
+    "type": "MaskedImageModel",
+    "masker": {"type": "RandomMasker", "mask_ratio": 0.75},
+    "encoder": {
+        **{"type": "VisionTransformer", "img_size": 32, "patch_size": 8},
+        **{"embed_dim": 48, "depth": 2, "num_heads": 3},
+    },
+    "decoder": {"type": "TransformerDecoder", "embed_dim": 32, "depth": 2, "num_heads": 4},
+    "target": {"type": "PixelTarget", "norm_pix_loss": True},
+    "head": {"type": "RegressionHead"},
+}
 
 
 def ten_steps_without_a_wait() -> str:
@@ -47,22 +68,30 @@ def losses_are_those_of_a_CPU() -> str:
     return f"{'passed' if largest < 1e-3 else 'FAILED'}: relative difference at most {largest:.1e}"
 
 
+def losses_are_the_published_ones() -> str:
+    """Compute the loss that the published code of MAE gives for weights, images and masks of a file, in float32."""
+    if not _GOLDEN.is_file():
+        return f"skipped: there is no {_GOLDEN.name}, which a checkout has"
+    golden = {name: torch.from_numpy(np.asarray(value)) for name, value in np.load(_GOLDEN).items()}
+    state = {name.removeprefix("state/"): value for name, value in golden.items() if name.startswith("state/")}
+    model = MODELS.build(_GOLDEN_MODEL)
+    model.load_state_dict(from_published(state), strict=False)
+    plan = MaskPlan.from_scores(golden["noise"].to(device()), num_keep=4, grid=(4, 4))
+    loss = model.to(device())(golden["imgs"].to(device()), plan=plan)["loss"].item()
+    difference = abs(loss / golden["loss"].item() - 1)
+    return f"{'passed' if difference < 1e-4 else 'FAILED'}: relative difference {difference:.1e}"
+
+
 def a_resume_is_exact() -> str:
-    """Train six steps, and three and three with new objects in between; weights must be equal to the bit."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    """Train six iterations, and four and two with a checkpoint in between; all tensors must be equal to the bit."""
     try:
-        model, wrapper, batches = _tiny()
-        _train(model, wrapper, batches[:6])
-        first, first_wrapper, _ = _tiny()
-        _train(first, first_wrapper, batches[:3])
-        second, second_wrapper, _ = _tiny()
-        second.load_state_dict(first.state_dict())
-        second_wrapper.load_state_dict(first_wrapper.state_dict())
-        _train(second, second_wrapper, batches[3:6])
+        with tempfile.TemporaryDirectory() as folder:
+            ends = _unbroken_and_resumed(Path(folder))
     finally:
         torch.use_deterministic_algorithms(False)
-    pairs = zip(model.state_dict().values(), second.state_dict().values(), strict=True)
-    return "passed" if all(torch.equal(*pair) for pair in pairs) else "FAILED: weights differ"
+    pairs = list(zip(*(_tensors([end["state_dict"], end["optimizer"]]) for end in ends), strict=True))
+    differing = sum(not torch.equal(*pair) for pair in pairs)
+    return f"FAILED: {differing} of {len(pairs)} tensors differ" if differing else f"passed: {len(pairs)} tensors"
 
 
 def a_broken_step_changes_nothing() -> str:
@@ -74,18 +103,6 @@ def a_broken_step_changes_nothing() -> str:
     _train(model, wrapper, [broken])
     same = all(torch.equal(*pair) for pair in zip(model.parameters(), before, strict=True))
     return "passed" if same and wrapper.skipped == 1 and wrapper.fault else "FAILED"
-
-
-def result_of(check: Callable[[], str]) -> str:
-    """Return what a check says, or that it failed and why.
-
-    Args:
-        check: one of `CHECKS`.
-    """
-    try:
-        return check()
-    except Exception as error:  # a report says so, and goes on
-        return f"FAILED: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def _tiny(deferred: bool | None = None, place: str | None = None) -> tuple[Any, AutocastOptimWrapper, list[Any]]:
@@ -129,14 +146,58 @@ def _raise_at_waits(on: bool) -> None:
         torch.cuda.set_sync_debug_mode("error" if on else "default")
 
 
+class _StoppedError(Exception):
+    """A run is stopped on purpose."""
+
+
+class _Stop(Hook):
+    """Ends a run after four iterations, in the midst of its second epoch."""
+
+    priority = "LOWEST"
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.iter + 1 == 4:
+            raise _StoppedError
+
+
+def _unbroken_and_resumed(folder: Path) -> list[dict[str, Any]]:
+    """Return the last checkpoints of a run, and of one that was stopped and resumed."""
+    unbroken, resumed = folder / "unbroken", folder / "resumed"
+    _deterministic_run(unbroken).train()
+    stopped = _deterministic_run(resumed)
+    stopped.register_hook(_Stop())
+    with suppress(_StoppedError):
+        stopped.train()
+    if not (resumed / "iter_4.pth").is_file():
+        raise RuntimeError("the run that was stopped wrote no checkpoint")
+    _deterministic_run(resumed, resume=True).train()
+    return [read_checkpoint(each / "epoch_2.pth") for each in (unbroken, resumed)]
+
+
+def _deterministic_run(folder: Path, resume: bool = False) -> Any:
+    short = ["train_dataloader.dataset.num_samples=24", "train_cfg.max_epochs=2", "randomness.deterministic=True"]
+    return _runner(folder, [*_RUN, *short, "default_hooks.checkpoint.every_n_iters=2"], resume)
+
+
+def _runner(folder: str | Path, options: Sequence[str], resume: bool = False) -> Any:
+    cfg, _ = load_for("maetool::mae/vit-t_shapes.py", [*options, "custom_hooks=[]"], None)
+    cfg.work_dir, cfg.resume = str(folder), resume
+    cfg.val_dataloader, cfg.val_cfg, cfg.val_evaluator = None, None, None
+    cfg.pop("effective_batch_size", None)
+    return build_runner(cfg)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    several = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [tensor for each in several for tensor in _tensors(each)]
+
+
 def ten_iterations_of_a_run_without_a_wait() -> str:
     """Train by the real loop, with its hooks, loader and guard; CUDA raises where an iteration waits for it."""
-    options = [f"train_dataloader.{each}" for each in _RUN] + [f"default_hooks.{each}" for each in _QUIET]
     with tempfile.TemporaryDirectory() as folder:
-        cfg, _ = load_for("maetool::mae/vit-t_shapes.py", [*options, "custom_hooks=[]", "train_cfg.max_epochs=2"], None)
-        cfg.work_dir, cfg.val_dataloader, cfg.val_cfg, cfg.val_evaluator = folder, None, None, None
-        cfg.pop("effective_batch_size", None)
-        runner = build_runner(cfg)
+        runner = _runner(folder, [*_RUN, *_QUIET, "train_cfg.max_epochs=2"])
         runner.register_hook(_NoWaits())
         try:
             runner.train()
@@ -173,6 +234,7 @@ def resized_images_are_those_of_a_CPU() -> str:
 CHECKS = (
     ten_steps_without_a_wait,
     ten_iterations_of_a_run_without_a_wait,
+    losses_are_the_published_ones,
     losses_are_those_of_a_CPU,
     masks_are_those_of_a_CPU,
     resized_images_are_those_of_a_CPU,

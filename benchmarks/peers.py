@@ -1,7 +1,7 @@
 """Masked autoencoders of other libraries, measured where they are installed: `pip install -e .[bench]`.
 
 Each is assembled as its documentation describes, at maetool's sizes: the published decoder, normalised pixels, 75 %
-removed.
+removed. timm has no decoder: its ViT, which drops 75 % of the patches, is beside maetool's encoder alone.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ SIZES = {
 }
 _DECODER = {"embed_dim": 512, "depth": 8, "num_heads": 16}
 _NEEDS = {"transformers": ["transformers"], "lightly": ["lightly", "timm"]}
+ENCODERS = {"timm, encoder alone": ["timm"]}
 
 
 def present() -> list[str]:
@@ -26,9 +27,20 @@ def present() -> list[str]:
     return [name for name, needs in _NEEDS.items() if all(find_spec(package) for package in needs)]
 
 
+def names() -> list[str]:
+    """Return the names of all that can be imported here: masked autoencoders, and encoders alone."""
+    return [*present(), *(name for name, needs in ENCODERS.items() if all(find_spec(package) for package in needs))]
+
+
+def absent() -> list[str]:
+    """Return the names of those that cannot be imported here."""
+    return [name for name in (*_NEEDS, *ENCODERS) if name not in names()]
+
+
 def build(name: str, size: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """Return a peer's model and its loss of images (B, 3, 224, 224)."""
-    return {"transformers": _transformers, "lightly": _lightly}[name](size)
+    builders = {"transformers": _transformers, "lightly": _lightly, "timm, encoder alone": _timm}
+    return builders[name](size)
 
 
 def _transformers(size: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
@@ -80,3 +92,13 @@ class _LightlyMAE(nn.Module):
 def _lightly(size: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     model = _LightlyMAE(size)
     return model, model
+
+
+def _timm(size: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    from timm.models.vision_transformer import VisionTransformer
+
+    width, depth, heads, patch = SIZES[size]
+    model = VisionTransformer(
+        patch_size=patch, embed_dim=width, depth=depth, num_heads=heads, num_classes=0, patch_drop_rate=0.75
+    )
+    return model, lambda images: model.forward_features(images).float().square().mean()

@@ -39,7 +39,7 @@ def _sources() -> list[np.ndarray]:
         from skimage import data
 
         sources += [getattr(data, name)()[..., :3] for name in _SKIMAGE]
-    except ImportError:
+    except (ImportError, OSError):  # some it would download
         pass
     try:
         from sklearn.datasets import load_sample_images

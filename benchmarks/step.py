@@ -187,9 +187,9 @@ def _build(case: Case) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     return model, lambda images: model(images)["loss"]
 
 
-def _our_model(config: Path) -> nn.Module:
+def _our_model(config: Path, options: Sequence[str] = ()) -> nn.Module:
     """Build the model; a teacher or tokenizer without a file has random weights, which cost the same."""
-    cfg = load_config(config)
+    cfg = load_config(config, options)
     complete_config(cfg)
     for part in mappings(cfg.model):
         for name, instead in (("checkpoint", None), ("codebook", _CODES)):
