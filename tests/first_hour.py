@@ -17,12 +17,13 @@ PHOTOS = {"FOLDER": "photos", "LABELLED": "photos"}
 FEW = ["train_dataloader.dataset.limit=8", "val_dataloader.dataset.limit=4", "train_dataloader.batch_size=8"]
 FEW += ["effective_batch_size=8", "train_dataloader.num_workers=0", "val_dataloader.num_workers=0"]
 DRAWN = [f"{name}.dataset.num_samples=16" for name in ("train_dataloader", "val_dataloader")]
-DRAWN += ["val_cfg.bank_dataloader.dataset.num_samples=16", "train_dataloader.batch_size=16", "effective_batch_size=16"]
+DRAWN += ["train_dataloader.batch_size=16", "effective_batch_size=16"]
 SHORTER = {  # by page and config, where later commands need the checkpoint; any other training gets --debug
-    ("README.md", "vit-b_800e"): [*FEW, "train_cfg.max_epochs=1", "param_scheduler.0.warmup_epochs=0"],
-    ("README.md", "vit-t_shapes"): [*FEW, "train_cfg.max_epochs=1", "param_scheduler.0.warmup_epochs=0"],
-    ("docs/get_started.md", "vit-t_shapes"): DRAWN,
-    ("docs/your_images.md", "vit-t_shapes"): FEW,
+    ("README.md", "mae/vit-b_800e"): [*FEW, "train_cfg.max_epochs=1", "param_scheduler.0.warmup_epochs=0"],
+    ("README.md", "mae/vit-t_shapes"): [*FEW, "train_cfg.max_epochs=1", "param_scheduler.0.warmup_epochs=0"],
+    ("docs/get_started.md", "mae/vit-t_shapes"): [*DRAWN, "val_cfg.bank_dataloader.dataset.num_samples=16"],
+    ("docs/get_started.md", "finetune/vit-t_shapes"): DRAWN,
+    ("docs/your_images.md", "mae/vit-t_shapes"): FEW,
 }
 
 
@@ -77,7 +78,7 @@ class Newcomer:
 
     @staticmethod
     def _shorter(page, words):
-        config = next(re.search(r"([\w-]+)\.py$", word)[1] for word in words[2:] if word.endswith(".py"))
+        config = next(re.search(r"([\w-]+/[\w-]+)\.py$", word)[1] for word in words[2:] if word.endswith(".py"))
         options = SHORTER.get((page, config))
         if not options:
             return ["--debug"]

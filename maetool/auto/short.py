@@ -52,7 +52,7 @@ def train_short(plan: Plan, facts: Facts, steps: int, folder: Path) -> tuple[Any
         runner = build_runner(load_for(path, flags={"work_dir": str(folder / "run")})[0])
         runner.train()
     if runner.stopped:
-        raise StoppedError(runner.stopped)
+        raise StoppedError("asked to while a short training ran, of which nothing is kept")
     scalars = runner.message_hub.log_scalars
     loss, constant = (scalars[f"train/{name}"].mean(max(1, steps // 5)) for name in ("loss", "constant_predictor"))
     seconds = scalars["train/time"].mean(max(1, steps - _WARM))

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from maetool.compat import is_installed, usable_cores
 from maetool.config.user_data import all_images
 from maetool.data import KeyedSampler, collate_samples
+from maetool.data.transforms.build import build_transform
 from maetool.data.workers import ignore_signals_in_workers
 from maetool.errors import UsageError
 from maetool.evaluation import Features, collect_features
@@ -28,7 +29,9 @@ from maetool.registry import DATASETS
 from maetool.weights.checksums import CHECKSUM, UNSEALED, sealed
 from maetool.writing import check_file, write_file
 
+from .frozen import features_of
 from .model import picture_shape_of
+from .reading import read_for
 
 FORMATS = (".npz", ".parquet", ".csv")
 
@@ -127,6 +130,32 @@ class _First:
 
     def __iter__(self) -> Iterator[Any]:
         return islice(self.sampler, self.number)
+
+
+@torch.no_grad()
+def features_of_files(
+    model: ModelLike, files: Sequence[str | Path], pool: str | None = None, batch_size: int = 64
+) -> Tensor:
+    """Return the features of image files, float32 (N, D) or (N, L, D), on the CPU, in their order.
+
+    Args:
+        model: the result of `load_frozen` or `load_encoder`.
+        files: paths of images of any size.
+        pool: see `features_of`.
+        batch_size: images per batch.
+
+    Raises:
+        UsageError: no files, one that cannot be read, or an encoder of something else than pictures.
+    """
+    if isinstance(files, str | Path) or not files:
+        raise UsageError(f"files is {files!r}, but must be a list of paths; `maetool extract_features` takes a folder.")
+    crop = build_transform({"type": "ResizeCenterCrop", "size": picture_shape_of(model)[1:]})
+    device, compute, found = next(model.parameters()).device, features_of(model, pool), []
+    for start in range(0, len(files), batch_size):
+        images = torch.stack([crop(read_for(model, path)) for path in files[start : start + batch_size]])
+        normalised = model.data_preprocessor({"inputs": images.to(device)})["images"]
+        found.append(compute(model, normalised).float().cpu())
+    return torch.cat(found)
 
 
 def check_out(out: str) -> Path:

@@ -59,6 +59,12 @@ class FrozenEncoder(ModelLike):
         """
         return self.encoder(images)  # (B, T + L, D)
 
+    def features(self, files: Sequence[str | Path], pool: str | None = None) -> Tensor:
+        """Return the features of image files, resized and cropped as in validation; see `features_of_files`."""
+        from .extract import features_of_files  # which needs what this module defines
+
+        return features_of_files(self, files, pool)
+
     @property
     def image_shape(self) -> tuple[int, ...] | None:
         """C and the sides of the encoder's images, such as (3, 224, 224); None if it reads something else."""

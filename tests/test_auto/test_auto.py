@@ -8,6 +8,7 @@ import pytest
 
 from maetool.auto import rules, short
 from maetool.auto import run as running
+from maetool.cli import StoppedError
 from maetool.commands import auto
 from maetool.errors import UsageError
 
@@ -67,6 +68,16 @@ def test_candidates_are_judged_without_images_held_back(command, folder, tmp_pat
     assert {place["root"] for place in seen} == {str(folder / "train")}
     trials = (tmp_path / "out/candidates/trials.jsonl").read_text().splitlines()
     assert len(trials) == len(seen) - 1 > 2  # and the untrained encoder
+
+
+def test_a_short_training_that_is_asked_to_stop_keeps_nothing(command, folder, monkeypatch):
+    class Stopped:
+        stopped = "asked to by SIGTERM; iteration 3 is not saved, because no hook of the config writes checkpoints"
+        train = staticmethod(lambda: None)
+
+    monkeypatch.setattr(short, "build_runner", lambda cfg: Stopped())
+    with pytest.raises(StoppedError, match=r"^asked to while a short training ran, of which nothing is kept$"):
+        command(folder, "--minutes", "5")
 
 
 def test_ctrl_c_asks_a_training_to_stop_and_a_second_one_ends_the_command():

@@ -7,6 +7,7 @@ from mmengine import Config
 from PIL import Image
 from runs import make_runner
 
+import maetool
 from maetool.config.load import load_config
 from maetool.data import ShapesDataset
 from maetool.errors import UsageError
@@ -123,6 +124,21 @@ def test_of_a_folder_in_order(checkpoint, images):
     torch.testing.assert_close(found["features"][2:3], token_features(model, sample))
     (images / "5.png").write_bytes((images / "a" / "00.png").read_bytes())
     assert build_whole(model, str(images)).classes == []  # an image outside of the folders: they are no classes
+
+
+def test_of_files_as_of_their_folder(checkpoint, images):
+    model = maetool.load_encoder(checkpoint)
+    dataset = build_whole(model, str(images))
+    files = [images / dataset.name_of(index) for index in (3, 7)]
+    found = extract(model, dataset, {"features": features_of(model, "tokens")}, batch_size=4, workers=0)["features"]
+    torch.testing.assert_close(model.features(files, pool="tokens"), found[[2, 6]])  # the second is left out
+    for wrong, sentence in (
+        ([], "must be a list of paths"),
+        (images, "takes a folder"),
+        (["no.png"], "cannot be read"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            model.features(wrong)
 
 
 def test_files(tmp_path):
