@@ -60,7 +60,9 @@ class RunFacts:
 
     @property
     def values(self) -> list[tuple[str, str]]:
-        """Each value of the config: its path as --cfg-options writes it, and the value."""
+        """Each value of the config: its path as --cfg-options writes it, and the value; empty without a config."""
+        if not self.config:
+            return []
         return [(name_of(key), repr(value)) for key, value in flatten(Config(dict(self.config))).items()]
 
     @property
@@ -109,9 +111,13 @@ def grouped(runs: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
 
 
 def differences(groups: Mapping[str, Sequence[RunFacts]]) -> list[list[str]]:
-    """Return a row for each config value in which groups differ: its path, and the value of each group."""
+    """Return a row for each config value in which groups differ: its path, and the value of each group.
+
+    A group whose config is not known has empty cells, and does not differ.
+    """
     flat = [dict(group[0].values) for group in groups.values()]
     names = dict.fromkeys(name for values in flat for name in values)
     names = {name: None for name in names if name[0] != "_" and name.split(".")[0] not in _OF_A_RUN}
     rows = ([name, *(values.get(name, "") for values in flat)] for name in names)
-    return [row for row in rows if len(set(row[1:])) > 1]
+    known = [number for number, values in enumerate(flat, 1) if values]
+    return [row for row in rows if len({row[number] for number in known}) > 1]

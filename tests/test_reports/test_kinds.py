@@ -37,7 +37,9 @@ def untrained(repository, name, folder):
     """Write the logs and the checkpoint of a run that was not trained."""
     cfg, _ = load_for(repository / f"configs/{name}.py", debug=True)
     prepare_config(cfg)
-    checkpoint = {"meta": stored_facts(cfg), "state_dict": MODELS.build(cfg.model).state_dict()}
+    meta = {**stored_facts(cfg), "versions": {"maetool": "0.1", "torch": "2.9"}}
+    checkpoint = {"meta": meta, "state_dict": MODELS.build(cfg.model).state_dict()}
+    folder.mkdir(exist_ok=True)
     write_checkpoint(checkpoint, folder / "epoch_1.pth")
     logs = folder / "1/vis_data/scalars.json"
     logs.parent.mkdir(parents=True)

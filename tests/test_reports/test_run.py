@@ -108,6 +108,10 @@ def test_a_run_without_a_readable_checkpoint_keeps_its_curves(runs, tmp_path):
         path.write_bytes(path.read_bytes()[:1000])
     page = run_page([tmp_path / "run"])
     assert headings(page)[:2] == ["Results", "Curves"] and "can be read" in page
+    page = run_page([tmp_path / "run", runs / "mae/seed_0", runs / "classifier"])
+    differences = re.findall(r"<td>([^<]*)</td>", part(page, "Differences of the configs"))
+    assert "model.type" in differences and "work_dir" not in differences
+    assert "Differences of the configs" not in run_page([tmp_path / "run", runs / "mae/seed_0"])
 
 
 def test_no_class_of_a_checkpoint_is_imported_by_its_path(runs, tmp_path, monkeypatch):
