@@ -68,7 +68,7 @@ def gains(path: Path) -> str:
             cells = [_gain(of_set.get(run, {}).get(labels, {}), untrained) for run in runs]
             others = [each for each in ("pixels", "hog") if labels in of_set.get(each, {})]
             better = max(others, key=lambda each: np.mean(_all(of_set, each, labels)), default="")
-            same = {seed: of_set[better][labels][0] for seed in untrained} if better else {}  # pixels have no seed
+            same = dict.fromkeys(untrained, of_set[better][labels][0]) if better else {}  # pixels have no seed
             cells.append(_gain(same, untrained))
             lines.append(f"| {name}, {labels} | {' | '.join(cells)} |")
     return "\n".join(lines)

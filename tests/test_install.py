@@ -9,6 +9,7 @@ import sys
 import tarfile
 import zipfile
 from email import message_from_string
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,30 @@ def test_what_the_wheel_holds(repository, wheel):
     metadata = {name for name in names if ".dist-info/" in name}
     assert names - metadata == package | {f"maetool/.mim/{name}" for name in configs} | {"maetool/py.typed"}
     assert {Path(name).name for name in metadata} >= {"METADATA", "LICENSE", "entry_points.txt", "RECORD"}
+
+
+def test_the_container_gets_the_same_wheel(repository, wheel, tmp_path):
+    """The first stage of the Dockerfile, line by line: what it copies, and its `pip wheel`."""
+    stage = (repository / "Dockerfile").read_text().split("\nFROM ")[1]
+    copied = [line.split()[1:] for line in stage.splitlines() if line.startswith("COPY")]
+    for *sources, place in copied:
+        for name in sources:
+            whole = (repository / name).is_dir()
+            copy = partial(shutil.copytree, ignore=shutil.ignore_patterns("__pycache__")) if whole else shutil.copy
+            copy(repository / name, tmp_path / place)
+    (words,) = (line.split()[1:] for line in stage.splitlines() if line.startswith("RUN"))
+    assert words[:2] == ["pip", "wheel"] and words[-3:] == ["--wheel-dir", "/wheels", "."]
+    pip("wheel", *words[2:-3], "--wheel-dir", tmp_path / "wheels", tmp_path)
+    (built,) = (tmp_path / "wheels").glob("maetool-*.whl")  # as the second stage names it
+    contents = [{name: zipfile.ZipFile(each).read(name) for name in _files(each)} for each in (built, wheel)]
+    assert contents[0] == contents[1]
+    commands = [name for name in zipfile.ZipFile(built).namelist() if name.endswith("entry_points.txt")]
+    assert b"maetool = maetool.commands:main" in zipfile.ZipFile(built).read(*commands)  # the container's entry point
+
+
+def _files(wheel):
+    """Return the names of what a wheel installs, without its metadata, which lists times and checksums."""
+    return [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
 
 
 def test_what_an_index_shows(wheel):
