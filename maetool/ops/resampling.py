@@ -11,6 +11,7 @@ from torch import Tensor
 _CHUNK = 64  # images at once: their pixels as float32 are the largest values
 _SHARPNESS = -0.5  # the constant of Keys' cubic that Pillow and PyTorch take with antialiasing
 _GREY = (0.2989, 0.587, 0.114)  # of torchvision's grey
+_SCALE = 256 - 1e-3  # of torchvision's conversion from [0, 1] to whole numbers
 
 
 def resampled(pixels: Tensor, extents: Tensor, mirrored: Tensor, size: tuple[int, int]) -> Tensor:
@@ -71,19 +72,43 @@ def _whole(values: Tensor) -> Tensor:
 
 
 def recoloured(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
-    """Return images whose brightness, contrast and saturation are changed, as torchvision's `ColorJitter` does.
+    """Return images whose brightness, contrast, saturation and hue are changed, as torchvision's `ColorJitter` does.
 
     Args:
-        images: float32 (B, 3, H, W), whole numbers from 0 to 255.
-        order: int64 (B, N), what is changed first: 0 brightness, 1 contrast, 2 saturation, anything else nothing.
-        factors: float32 (B, 3), of each; 1 changes nothing.
+        images: float32 (B, C, H, W), whole numbers from 0 to 255; C is 1 or 3, red, green and blue.
+        order: int64 (B, N), what is changed first: 0 brightness, 1 contrast, 2 saturation, 3 hue, else nothing.
+        factors: float32 (B, 3) or, with the hue, (B, 4), of each; 1 changes nothing, of the hue 0.
     """
+    last = 3 if images.shape[1] == 3 else 1  # greys have neither saturation nor hue
     for what in order.unbind(1):
-        kind, factor = what[:, None, None, None], factors.gather(1, what.clamp(max=2)[:, None])[..., None, None]
-        red, green, blue = (channel * share for channel, share in zip(images.split(1, dim=1), _GREY, strict=True))
-        grey = (red + green + blue).floor_()  # (B, 1, H, W)
+        kind = what[:, None, None, None]
+        factor = factors.gather(1, what.clamp(max=factors.shape[1] - 1)[:, None])[..., None, None]
+        grey = _grey(images)  # (B, 1, H, W)
         mean = grey.mean(dim=(1, 2, 3), keepdim=True)
         other = torch.where(kind == 1, mean, torch.where(kind == 2, grey, 0.0))
         blended = (images * factor + other * (1 - factor)).clamp_(0, 255).floor_()
-        images = torch.where(kind > 2, images, blended)
+        turned = _turned(images, factor) if factors.shape[1] > last == 3 else images
+        images = torch.where(kind > last, images, torch.where(kind == 3, turned, blended))
     return images
+
+
+def _grey(images: Tensor) -> Tensor:
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = (channel * share for channel, share in zip(images.split(1, dim=1), _GREY, strict=True))
+    return (red + green + blue).floor_()
+
+
+def _turned(images: Tensor, shares: Tensor) -> Tensor:
+    """Return images (B, 3, H, W) whose hues are turned by shares of a circle, (B, 1, 1, 1)."""
+    red, green, blue = (images / 255).split(1, dim=1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    # The hue in sixths of a circle; of greys, which have none, any number does, because their chroma is 0.
+    divisor = torch.where(chroma == 0, 1.0, chroma)
+    of_green, of_blue = (blue - red) / divisor + 2, (red - green) / divisor + 4
+    hue = torch.where(value == red, (green - blue) / divisor, torch.where(value == green, of_green, of_blue))
+    first = 5 - 2 * torch.arange(3, device=images.device).view(1, 3, 1, 1)  # where red, green and blue begin to fall
+    places = (first + hue + 6 * shares).remainder(6)
+    turned = value - chroma * torch.minimum(places, 4 - places).clamp(0, 1)
+    return (turned * _SCALE).floor_().clamp_(0, 255)

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torchvision.transforms.v2.functional import adjust_hue
 
 from maetool.data import AugmentingPreprocessor, ImageFolderDataset, ImagePreprocessor
 from maetool.data.collate import collate_samples
 from maetool.data.transforms.on_device import ResizeOnDevice, finish_on_device
 from maetool.errors import UsageError
 from maetool.models.operations import operations_per_sample
-from maetool.ops.resampling import bicubic_weights, resampled
+from maetool.ops.resampling import bicubic_weights, recoloured, resampled
 from maetool.testing import tiny_model
 from maetool.testing.waits import waits_of
 
@@ -40,7 +41,14 @@ def images_of(folder, pipeline, in_chans=3, epochs=4):
 
 
 @pytest.mark.parametrize(
-    ("changes", "in_chans", "largest", "mean"), [([], 3, 1, 0.01), ([], 1, 1, 0.01), ([JITTER], 3, 6, 0.01)]
+    ("changes", "in_chans", "largest", "mean"),
+    [
+        ([], 3, 1, 0.01),
+        ([], 1, 1, 0.01),
+        ([JITTER], 3, 6, 0.01),
+        ([JITTER], 1, 6, 0.01),
+        ([{**JITTER, "hue": 0.5}], 3, 6, 0.01),
+    ],
 )
 def test_images_are_those_of_the_workers(folder, changes, in_chans, largest, mean):
     pipeline = [*PIPELINE, *changes]
@@ -81,7 +89,7 @@ def test_what_lies_beside_a_part_is_not_looked_at():
 
 
 def test_nobody_waits_for_the_device(folder):
-    pipeline = [{"type": "ResizeOnDevice", "size": (32, 48), "pipeline": [*PIPELINE, JITTER]}]
+    pipeline = [{"type": "ResizeOnDevice", "size": (32, 48), "pipeline": [*PIPELINE, {**JITTER, "hue": 0.1}]}]
     _, batch = images_of(folder, pipeline, epochs=1)
     assert not waits_of(finish_on_device, batch["inputs"])
 
@@ -106,7 +114,6 @@ def test_its_products_are_not_counted_as_the_models(folder):
     [
         [{"type": "RandomHorizontalFlip"}],
         PIPELINE[::-1],
-        [*PIPELINE, {**JITTER, "hue": 0.1}],
         [*PIPELINE, {"type": "RandAugment"}],
         [{"type": "ResizeCenterCrop"}],
     ],
@@ -121,3 +128,17 @@ def test_what_cannot_be_resized_is_refused():
         ResizeOnDevice(32, PIPELINE, 16)
     with pytest.raises(UsageError, match="got float32 of the shape"):
         ResizeOnDevice(32, PIPELINE)(torch.rand(3, 40, 40))
+    with pytest.raises(UsageError, match="an image of 4 channels, but ColorJitter changes the colours of 1 or 3"):
+        ResizeOnDevice(32, [*PIPELINE, JITTER])(torch.zeros(4, 40, 40, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("hue", [-0.5, -0.31, 0.0, 0.07, 0.5])
+def test_hues_are_turned_as_torchvision_does(hue):
+    pixels = torch.randint(256, (4, 3, 20, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels[0], pixels[1, 1:] = pixels[0, :1], 0  # grey, and red
+    expected = adjust_hue(pixels, hue)
+    turned = recoloured(pixels.float(), torch.full((4, 1), 3), torch.tensor([[1.0, 1.0, 1.0, hue]] * 4))
+    error = (turned - expected).abs()
+    assert error.max() <= 1 and (error > 0).float().mean() < 0.001
+    others = torch.tensor([[0.0, 0.0, 0.0, hue]] * 4)
+    assert torch.equal(recoloured(pixels.float(), torch.full((4, 1), 4), others), pixels.float())

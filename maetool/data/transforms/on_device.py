@@ -22,7 +22,7 @@ from .views import Views
 
 PIXELS = "pixels"
 _FRAME, _PLACED, _ORDER, _FACTORS = "frame", "placed", "order", "factors"
-_COLOURS = ("brightness_factor", "contrast_factor", "saturation_factor")
+_COLOURS = {"brightness_factor": 1.0, "contrast_factor": 1.0, "saturation_factor": 1.0, "hue_factor": 0.0}  # unchanged
 
 
 @TRANSFORMS.register_module()
@@ -30,13 +30,14 @@ class ResizeOnDevice:
     """Let the device resize, mirror and recolour what the workers decode.
 
     The workers draw the same numbers as for the pipeline without it, so that the images are the same but for rounding:
-    0.003 grey levels in the mean, 1 at most in a pixel, and 6 where colours are changed. The preprocessor, which must
-    be maetool's, does the rest for a batch at once. It must be the only transform; it is for training.
+    0.003 grey levels in the mean, 1 at most in a pixel, and 6 where colours are changed. The
+    preprocessor, which must be maetool's, does the rest for a batch at once. It must be the only transform; it is for
+    training. Images that are validated need all of their pixels, in every size, and are resized by the workers.
 
     Args:
         size: height and width of the output in pixels, or one number for both.
         pipeline: a `RandomResizedCrop` or another of its kind, and perhaps a `RandomHorizontalFlip` and torchvision's
-            `ColorJitter` without hue, in this order.
+            `ColorJitter`, in this order.
         canvas: height and width that each decoded part is filled up to, in pixels; the worker resizes
             longer ones. None, twice the size: only long parts are longer, because larger ones are decoded reduced.
 
@@ -59,8 +60,8 @@ class ResizeOnDevice:
         if built or self.crop is None:
             raise UsageError(
                 "ResizeOnDevice takes a RandomResizedCrop, and perhaps a RandomHorizontalFlip and torchvision's "
-                f"ColorJitter without hue, in this order, but its pipeline has {_names(pipeline)}: take the others "
-                "out, or use the pipeline without ResizeOnDevice."
+                f"ColorJitter, in this order, but its pipeline has {_names(pipeline)}: take the others out, or use the "
+                "pipeline without ResizeOnDevice."
             )
         self.size = self.crop.size
         self.canvas = tuple(2 * side for side in self.size) if canvas is None else size_of(canvas)
@@ -71,7 +72,7 @@ class ResizeOnDevice:
         """Return the part of an image that the crop needs, uint8 (C, *canvas), and the numbers of what is to be done.
 
         Raises:
-            UsageError: pixels that are not of 8 bits, or a clip.
+            UsageError: pixels that are not of 8 bits, a clip, or channels that have no colours.
         """
         box = self.crop.draw_box(*size_in(image))
         mirrored = self.flip is not None and torch.rand(1).item() < self.flip.p
@@ -80,6 +81,11 @@ class ResizeOnDevice:
             raise UsageError(
                 f"ResizeOnDevice got {str(part.dtype).removeprefix('torch.')} of the shape {tuple(part.shape)}, but is "
                 "for photographs of 8 bits: use its pipeline without it."
+            )
+        if self.jitter is not None and len(part) not in (1, 3):
+            raise UsageError(
+                f"ResizeOnDevice got an image of {len(part)} channels, but ColorJitter changes the colours of 1 or 3: "
+                "take it out of the pipeline."
             )
         part = self._within_canvas(part)
         rows, columns = part.shape[1:]
@@ -96,7 +102,8 @@ class ResizeOnDevice:
 
     def _colours(self) -> dict[str, Tensor]:
         drawn = self.jitter.make_params([])
-        factors = [1.0 if drawn[name] is None else float(drawn[name]) for name in _COLOURS]
+        names = _COLOURS if self.jitter.hue is not None else list(_COLOURS)[:3]
+        factors = [_COLOURS[name] if drawn[name] is None else float(drawn[name]) for name in names]
         return {_ORDER: torch.as_tensor(drawn["fn_idx"]), _FACTORS: torch.tensor(factors)}
 
 
@@ -121,9 +128,9 @@ def _first(built: list[Any], kind: type) -> Any:
 
 
 def _jitter(built: list[Any]) -> Any:
-    """Take torchvision's `ColorJitter` without hue from the front of a list."""
+    """Take torchvision's `ColorJitter` from the front of a list."""
     inner = built[0].transform if built and isinstance(built[0], Adapter) else None
-    if type(inner).__name__ != "ColorJitter" or inner.hue is not None:
+    if type(inner).__name__ != "ColorJitter":
         return None
     built.pop(0)
     return inner
