@@ -31,6 +31,7 @@ from maetool.weights.read import named_weights, read_checkpoint, weights_of
 from maetool.weights.work_dir import newest_readable, trained_seed
 
 from .building import BuildingRunner
+from .determinism import allow_products, kernels_checked
 from .run_lock import only_run_in
 from .saving import begin, check_local, finish, leave_no_writer, save
 from .scale_check import watch_first_batch
@@ -78,11 +79,12 @@ class MaetoolRunner(BuildingRunner):
         """Train, while no other run can use the work folder.
 
         Raises:
-            UsageError: another run uses it, see `maetool.engine.run_lock`.
+            UsageError: another run uses it, see `maetool.engine.run_lock`; or `randomness.deterministic=True`, but an
+                operation has no deterministic kernel.
         """
         if isinstance(getattr(self.bare_model, "data_preprocessor", None), torch.nn.Module):
             watch_first_batch(self.bare_model.data_preprocessor, self.logger)
-        with only_run_in(self.work_dir, self.launcher):
+        with only_run_in(self.work_dir, self.launcher), kernels_checked():
             try:
                 return super().train()
             finally:
@@ -149,6 +151,8 @@ class MaetoolRunner(BuildingRunner):
         self, seed: int | None = None, diff_rank_seed: bool = False, deterministic: bool = False
     ) -> None:
         """Seed all generators; a resumed run without a seed in its config uses the seed of its checkpoint."""
+        if deterministic:
+            allow_products()
         if seed is None and self.cfg.get("resume"):
             seeds = [trained_seed(self.work_dir, self.cfg.get("load_from")) if is_main_process() else None]
             broadcast_object_list(seeds)
