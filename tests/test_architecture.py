@@ -92,7 +92,7 @@ FLOORS = {
     },
     "engine.sweep": {
         *{"_deprecated", "cli", "compat", "config", "engine", "errors", "evaluation", "reading", "registry"},
-        *{"visualization", "weights", "writing"},
+        *{"pretrained", "visualization", "weights", "writing"},
     },
     "inspection": {
         *{"compat", "config", "data.codecs", "data.datasets", "data.objects", "data.sources", "errors", "registry"},

@@ -3,7 +3,8 @@
 Command: python tools/train.py configs/benchmark/denoising_vit-s.py --data FOLDER; all methods: docs/results/methods.md.
 Hardware: any; the effective batch of 512 is accumulated. Hours: not measured by us at this size.
 Expect: no published number; not run by us.
-Encoder, optimiser, length and crops are those of all methods here, not the published ones. See docs/methods/uninformative_features.md.
+Encoder, optimiser, length and crops are those of all methods here, not the published ones:
+    docs/methods/uninformative_features.md.
 """
 
 _base_ = "mae_vit-s.py"

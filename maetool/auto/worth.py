@@ -78,7 +78,7 @@ def _training(found: Command, checkpoint: Path) -> str:
     tiny = found.task == "detection" and section.get("encoder", {}).get("depth") == _TINY[1]
     config = _TINY[0] if tiny else found.config
     encoder = options_as_trained(load_config(config).model, meta)
-    options = [shlex.quote(each) for each in found.options if not each.startswith("model.data_preprocessor.")]
-    chosen = " ".join([*options, encoder]).strip()
+    options = [each for each in found.options if not each.startswith("model.data_preprocessor.")]
+    chosen = shlex.join([*options, *encoder])
     start = f"maetool train {config} --data {shlex.quote(found.data)} --init {shlex.quote(str(checkpoint))}"
     return start + (f" --cfg-options {chosen}" if chosen else "")

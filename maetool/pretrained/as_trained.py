@@ -1,6 +1,5 @@
 """The options with which a config builds the encoder of a checkpoint."""
 
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,8 +14,8 @@ _LIKE = {"WindowedTransformer": "VisionTransformer"}  # takes the weights of ano
 _SHAPE = ("img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio")
 
 
-def options_as_trained(model: Mapping[str, Any], meta: Any) -> str:
-    """Return options that give a config the encoder and normalisation of a checkpoint; "" if it does not tell them.
+def options_as_trained(model: Mapping[str, Any], meta: Any) -> list[str]:
+    """Return options that give a config the encoder and normalisation of a checkpoint; none if it does not tell them.
 
     Of the encoder these are the arguments that the training stated, and those of its shape; others, such as a rate of
     drop path, belong to the recipe of the config.
@@ -27,9 +26,9 @@ def options_as_trained(model: Mapping[str, Any], meta: Any) -> str:
     """
     try:
         there = section_in(meta)
-        return "" if there is None else " ".join(map(shlex.quote, _options(model, there)))
-    except UsageError:  # an unknown part, while the sentence is about another fault
-        return ""
+        return [] if there is None else _options(model, there)
+    except UsageError:  # an unknown part, of which whoever builds it tells
+        return []
 
 
 def _options(model: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:

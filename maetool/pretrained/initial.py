@@ -1,5 +1,6 @@
 """Initialises a model from a checkpoint, and reports what was loaded, resized and skipped."""
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,9 @@ def load_initial(
     report.assumed = fitted.assumed
     adapted = _adapted(own, fitted.weights, adapt, report)
     report.resized += fitted.resized
-    _check_encoder(own, adapted, path, options_as_trained(config, state.get("meta")) if config else "")
+    options = options_as_trained(config, state.get("meta")) if config else []
+    as_trained = f": --cfg-options {shlex.join(options)}" if options else ""
+    _check_encoder(own, adapted, path, as_trained)
     values = {name: _choose(name, own[name], adapted.get(name), report) for name in own}
     chosen = {name: value for name, value in values.items() if value is not None}
     encoder = {name: value.numel() for name, value in own.items() if name.startswith(_ENCODER)}
@@ -130,28 +133,27 @@ def load_initial(
             f"{len(missing)} tensors are missing{named(missing)}. Pass a checkpoint of this encoder."
         )
     if min_share >= DEFAULT_SHARE:
-        check_complete(missing, report.unused, weights, own, path, _remedy(missing))
+        check_complete(missing, report.unused, weights, own, path, _remedy(missing, as_trained))
     load_weights_into(model, {name: value for name, value in chosen.items() if value is not own[name]})
     report.start(start_parts(model, chosen))
     report.remark = other_normalisation(model, state.get("meta"), path)
     return report
 
 
-def _remedy(missing: Sequence[str]) -> str:
+def _remedy(missing: Sequence[str], as_trained: str) -> str:
     """Return what else can be done about tensors of the encoder that a checkpoint does not hold."""
     without_norm = any(name.startswith("encoder.norm.") for name in missing)
     norm = ", for one that ends without a norm, as BEiT and classifiers of pooled tokens do, by final_norm=False"
-    return f"{norm * without_norm}, or accept it with init_share below {DEFAULT_SHARE}"
+    return f"{as_trained or norm * without_norm}, or accept it with init_share below {DEFAULT_SHARE}"
 
 
-def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path, options: str) -> None:
+def _check_encoder(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path, as_trained: str) -> None:
     if not any(name.startswith(_ENCODER) for name in weights):
         raise UsageError(
             f"{path} holds no encoder: none of its {len(weights)} tensors is called {_ENCODER}something, and it has "
             f"none of the known formats ({', '.join(ALL_FORMATS)}); the first is {next(iter(weights))}. Pass a "
             "checkpoint of pretraining."
         )
-    as_trained = f": --cfg-options {options}" if options else ""
     for name, value in weights.items():
         if name.startswith(_ENCODER) and name in own and own[name].shape != value.shape:
             raise UsageError(

@@ -82,7 +82,8 @@ def test_each_row_and_an_untrained_encoder_are_fine_tuned(monkeypatch, repositor
         "val_dataloader.dataset.num_samples=40",
     ]
     stage = f"configs/finetune/vit-t_shapes.py {' '.join(small)} param_scheduler.0.warmup_epochs=0"
-    rows = with_finetuning({"mae": Row(MAE, [*COMMON, "train_cfg.val_interval=2"])}, stage)
+    other = ["model.encoder.class_token=False", "model.encoder.mlp_ratio=2"]  # than the fine-tuning's
+    rows = with_finetuning({"mae": Row(MAE, [*COMMON, "train_cfg.val_interval=2", *other])}, stage)
     assert run_all(rows, 1, tmp_path) == {}
     found = collect(tmp_path, list(rows))
     assert [len(metrics["fine-tuned top-1 %"]) for metrics in found.values()] == [1, 1]
@@ -92,6 +93,8 @@ def test_each_row_and_an_untrained_encoder_are_fine_tuned(monkeypatch, repositor
     assert "init_from" not in (tmp_path / "scratch/seed_0/vit-t_shapes.py").read_text()
     given = Path(load_config(tmp_path / "mae/seed_0/finetuned/vit-t_shapes.py").init_from)
     assert given.parent == tmp_path / "mae/seed_0"
+    encoder = load_config(tmp_path / "mae/seed_0/finetuned/vit-t_shapes.py").model.encoder
+    assert (encoder.class_token, encoder.mlp_ratio) == (False, 2)
     with pytest.raises(UsageError, match=r"a finished run of other settings .finetune .*drop_path_rate=0.1"):
         run_all(with_finetuning({"mae": rows["mae"]}, f"{stage} model.encoder.drop_path_rate=0.1"), 1, tmp_path)
 

@@ -1,6 +1,7 @@
 """The options that a refused --init names."""
 
 import copy
+import shlex
 
 import pytest
 from mmengine import Config
@@ -43,22 +44,22 @@ HERE = {
 def test_the_options_of_an_encoder_as_it_was_trained(encoder, images, options):
     meta = {"encoder": {"type": "VisionTransformer", **encoder}}
     meta["data_preprocessor"] = {"type": "ImagePreprocessor", **images}
-    assert options_as_trained(HERE, meta) == options
+    assert shlex.join(options_as_trained(HERE, meta)) == options
     cfg = Config({"model": copy.deepcopy(HERE)})
     change_config(cfg, options.replace("'", "").split())
-    assert options_as_trained(cfg.model, meta) == "", "a config with these options builds it"
+    assert options_as_trained(cfg.model, meta) == [], "a config with these options builds it"
 
 
 def test_an_encoder_with_windows_is_shaped_as_the_plain_one():
     here = {"encoder": {"type": "WindowedTransformer", "img_size": 64, "depth": 4, "window_size": 4}}
     meta = {"encoder": {"type": "VisionTransformer", "img_size": 48, "embed_dim": 64, "depth": 4, "class_token": False}}
-    assert options_as_trained(here, meta) == "model.encoder.img_size=48 model.encoder.embed_dim=64"
-    assert options_as_trained({"encoder": {"type": "SwinTransformer"}}, meta) == ""
+    assert options_as_trained(here, meta) == ["model.encoder.img_size=48", "model.encoder.embed_dim=64"]
+    assert options_as_trained({"encoder": {"type": "SwinTransformer"}}, meta) == []
 
 
 @pytest.mark.parametrize("meta", [None, {}, {"encoder": {"type": "Nothing", "depth": 3}}, {"encoder": 5}])
 def test_nothing_is_named_where_the_checkpoint_does_not_tell(meta):
-    assert options_as_trained(HERE, meta) == ""
+    assert options_as_trained(HERE, meta) == []
 
 
 def test_the_refusal_ends_in_the_options(tmp_path):
@@ -67,4 +68,12 @@ def test_the_refusal_ends_in_the_options(tmp_path):
         "encoder": {"type": "VisionTransformer", "embed_dim": 48, "img_size": 32, "patch_size": 4, "depth": 2}
     }
     with pytest.raises(UsageError, match=r"to that of the checkpoint: --cfg-options model.encoder.embed_dim=48 .*mean"):
+        load_initial(tiny_model(), "x.pth", state=state, config=HERE)
+
+
+def test_the_refusal_of_an_incomplete_encoder_ends_in_the_options(tmp_path):
+    state = {"state_dict": tiny_model(encoder={"class_token": False}).state_dict()}
+    state["meta"] = {"encoder": {"type": "VisionTransformer", "class_token": False}}
+    match = r"missing \(encoder.cls_token\).* that of the checkpoint: --cfg-options model.encoder.class_token=False "
+    with pytest.raises(UsageError, match=match):
         load_initial(tiny_model(), "x.pth", state=state, config=HERE)

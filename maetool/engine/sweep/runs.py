@@ -18,7 +18,9 @@ from maetool.config.paths import find_config
 from maetool.engine.rehearsal import what_hinders
 from maetool.errors import UsageError
 from maetool.evaluation.names import name_evaluators
+from maetool.pretrained.as_trained import options_as_trained
 from maetool.registry import LOOPS
+from maetool.weights.read import read_checkpoint
 from maetool.weights.work_dir import checkpoints_in
 
 from .results import RESULT, read_result, write_result
@@ -182,13 +184,21 @@ def _train(run: Run, jobs: int) -> tuple[int, str]:
     """Train, write `result.json`, and return the exit code and, after a failure, the last line of output."""
     code, problem = _start(run.row, run.folder, _options(run), jobs)
     if run.row.finetune and not problem:
-        start = [f"randomness.seed={run.seed}", f"init_from={checkpoints_in(run.folder)[0]}"]
-        code, problem = _start(run.row.finetune, run.folder / FINETUNED, [*start, *run.row.finetune.options], jobs)
+        options = [*_initial(run), *run.row.finetune.options]
+        code, problem = _start(run.row.finetune, run.folder / FINETUNED, options, jobs)
     if not problem:
         for row in filter(None, (run.row, run.row.finetune)):
             name_evaluators(row.load().get("val_cfg"))
         write_result(run.folder, run.row)
     return code, problem
+
+
+def _initial(run: Run) -> list[str]:
+    """Return the options that fine-tune the encoder of a finished run, which may be another than the config's."""
+    checkpoint = checkpoints_in(run.folder)[0]
+    assert run.row.finetune is not None
+    encoder = options_as_trained(run.row.finetune.load().model, read_checkpoint(checkpoint).get("meta"))
+    return [f"randomness.seed={run.seed}", f"init_from={checkpoint}", *encoder]
 
 
 def _start(row: Row, folder: Path, options: Sequence[str], jobs: int) -> tuple[int, str]:
