@@ -34,3 +34,8 @@ def print_log(message: Any, level: int = logging.INFO) -> None:
     if logger.instance_name == "mmengine":  # nobody has made one
         logger = make_plain(MMLogger.get_instance("maetool", logger_name="maetool"))
     logger.log(level, message)
+
+
+def plural(number: float, word: str) -> str:
+    """Return a number with its word, "1 image" or "2,000 images"."""
+    return f"{number:,} {word}" + ("" if number == 1 else "es" if word.endswith(("s", "x")) else "s")

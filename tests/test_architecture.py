@@ -95,8 +95,8 @@ FLOORS = {
         *{"pretrained", "visualization", "weights", "writing"},
     },
     "inspection": {
-        *{"compat", "config", "data.codecs", "data.datasets", "data.objects", "data.sources", "errors", "registry"},
-        *{"visualization", "writing", "reading"},
+        *{"compat", "config", "data.codecs", "data.datasets", "data.objects", "data.sources", "errors", "messages"},
+        *{"registry", "visualization", "writing", "reading"},
     },
     "reports": {
         *{"_lazy", "config", "data", "data.datasets", "data.keys", "errors", "evaluation", "metadata", "pretrained"},
@@ -104,7 +104,7 @@ FLOORS = {
     },
     "auto": {
         *{"cli", "config", "data.codecs", "data.datasets", "data.keys", "engine", "errors", "evaluation", "inspection"},
-        *{"pretrained", "registry", "reports", "visualization", "weights", "writing"},
+        *{"messages", "pretrained", "registry", "reports", "visualization", "weights", "writing"},
     },
     "installation": {"_deprecated", "_lazy", "compat", "data.codecs", "plugins", "testing", "writing"},
 }

@@ -57,7 +57,7 @@ def test_a_dress_rehearsal_on_data_that_is_not_there(repository):
         (["model.head.loss=l3"], r"loss is 'l3', but must be one of l1, l2, smooth_l1"),
         (["optim_wrapper.dtype=float8"], r"float8.*must be"),
         (["optim_wrapper.optimizer.lr=0.1"], r"base_lr=0.006 and optimizer.lr=0.1: set only one"),
-        (["effective_batch_size=100"], r"effective_batch_size is 100, but 1 process\(es\).*64 images at a time"),
+        (["effective_batch_size=100"], r"effective_batch_size is 100, but 1 process .*64 images at a time"),
         (["train_dataloader.dataset.num_samples=10"], r"10 images, fewer than one batch of 64"),
         (["param_scheduler.0.warmup_epochs=10"], r"warm-up takes 10 epochs of 10"),
         (["trian_cfg.max_epochs=3"], r"no `trian_cfg.max_epochs`; near names: train_cfg"),

@@ -10,12 +10,13 @@ from maetool.config.user_data import places
 from maetool.data.codecs.image_size import chosen_limit
 from maetool.data.datasets.labels import labels_of
 from maetool.errors import UsageError
-from maetool.inspection.findings import Finding, plural
+from maetool.inspection.findings import Finding
 from maetool.inspection.inspect import Effort, inspect_data
 from maetool.inspection.offers import reading_of_data
 from maetool.inspection.parts import without_log
 from maetool.inspection.paste import Command
 from maetool.inspection.report import Report
+from maetool.messages import plural
 from maetool.registry import DATASETS
 
 from .facts import Facts, facts_of

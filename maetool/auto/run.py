@@ -17,7 +17,7 @@ from maetool.config.load import load_for
 from maetool.engine.launch import build_runner
 from maetool.engine.run_lock import only_run_in
 from maetool.errors import UsageError
-from maetool.inspection.findings import plural
+from maetool.messages import plural
 from maetool.pretrained.frozen import build_frozen
 from maetool.reports.run import run_page
 from maetool.visualization import html

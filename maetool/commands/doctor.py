@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from maetool.errors import UsageError
 from maetool.installation.packages import FAILS, Finding, guard, packages, system, to_lines
+from maetool.messages import plural
 
 INTERRUPTED = "Stopped."
 
@@ -32,7 +33,7 @@ def main() -> None:
         failed += finding.state == FAILS
     if failed:
         raise UsageError(
-            f"{failed} requirement(s) of maetool fail on this machine: the lines above say how to fix them."
+            f"{plural(failed, 'requirement')} of maetool failed on this machine: the lines above say how to fix them."
         )
     print("\nAll requirements of maetool work on this machine.")
 

@@ -11,6 +11,7 @@ from maetool import registry
 from maetool.annotations import fits, hints_of
 from maetool.compat import is_installed, usable_cores
 from maetool.errors import UsageError
+from maetool.messages import plural
 from maetool.ops.geometry import format_size, to_size
 from maetool.registry import find_part
 
@@ -228,8 +229,9 @@ def _complete_rate(cfg: Config, world_size: int) -> str:
     own = {place: one for place, one in optimizers.items() if one.lr != rate}
     return (
         f"Learning rate {rate:.3g} = {base:.3g} per 256 images x {at_once * accumulation} / 256; "
-        f"effective batch {at_once * accumulation} = {world_size} process(es) x {at_once // world_size} images x "
-        f"{accumulation} accumulated." + (f" {_shown_rates(own)} as the config sets it." if own else "")
+        f"effective batch {at_once * accumulation} = {plural(world_size, 'process')} x "
+        f"{plural(at_once // world_size, 'image')} x {accumulation} accumulated."
+        + (f" {_shown_rates(own)} as the config sets it." if own else "")
     )
 
 
@@ -260,9 +262,9 @@ def _complete_accumulation(cfg: Config, at_once: int, world_size: int) -> int:
     if effective:
         if effective % at_once:
             raise UsageError(
-                f"effective_batch_size is {effective}, but {world_size} process(es) with train_dataloader.batch_size="
-                f"{at_once // world_size} process {at_once} images at a time: make effective_batch_size a multiple "
-                "of that."
+                f"effective_batch_size is {effective}, but {plural(world_size, 'process')} with "
+                f"train_dataloader.batch_size={at_once // world_size} process {at_once} images at a time: make "
+                "effective_batch_size a multiple of that."
             )
         cfg.optim_wrapper.accumulative_counts = effective // at_once
     accumulation = cfg.optim_wrapper.get("accumulative_counts", 1)

@@ -10,6 +10,7 @@ from maetool.config.prepare import prepare_run
 from maetool.config.user_data import use_data
 from maetool.engine.optim.wrapper import precision_of
 from maetool.errors import UsageError
+from maetool.messages import plural
 from maetool.metadata.provenance import versions
 from maetool.protocols import MapDataset
 from maetool.registry import DATASETS, RUNNERS, find_part
@@ -86,7 +87,7 @@ def build_runner(cfg: Config) -> MaetoolRunner:
         ),
     )
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-    runner.logger.info("%s; seed %d, %d process(es).", packages, runner.seed, runner.world_size)
+    runner.logger.info("%s; seed %d, %s.", packages, runner.seed, plural(runner.world_size, "process"))
     return runner
 
 

@@ -10,6 +10,7 @@ from maetool.annotations import parameters_of
 from maetool.engine.optim.full_state import load_full_state
 from maetool.engine.optim.schedules import WarmupSchedule, state_of
 from maetool.errors import UsageError
+from maetool.messages import plural
 from maetool.protocols import RunnerLike
 
 State = Mapping[str, Any]
@@ -104,9 +105,9 @@ def _check_groups(groups: Sequence[State], saved: Sequence[State]) -> None:
     new, old = ([len(group["params"]) for group in each] for each in (groups, saved))
     if new != old:
         raise UsageError(
-            f"The checkpoint's optimiser has {sum(old)} tensors in {len(old)} group(s), but {sum(new)} in {len(new)} "
-            "are trained now: resume with the model.frozen, optim_wrapper.constructor and paramwise_cfg of the "
-            "original run, or start a new run from its weights with --cfg-options load_from=PATH."
+            f"The checkpoint's optimiser has {sum(old)} tensors in {plural(len(old), 'group')}, but {sum(new)} in "
+            f"{len(new)} are trained now: resume with the model.frozen, optim_wrapper.constructor and paramwise_cfg of "
+            "the original run, or start a new run from its weights with --cfg-options load_from=PATH."
         )
 
 

@@ -14,6 +14,7 @@ from maetool.engine.optim.casts import drop_casts, keeping_casts
 from maetool.engine.optim.wrapper import report_of
 from maetool.errors import UsageError
 from maetool.evaluation.loop import KnnValLoop, PretrainValLoop, ValLoop, check_runner
+from maetool.messages import plural
 from maetool.protocols import RunnerLike
 from maetool.registry import LOOPS
 from maetool.structures.logged import logged_values
@@ -140,13 +141,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _describe(self) -> str:
         runner = self.runner
         steps = self.max_iters // runner.cfg.optim_wrapper.get("accumulative_counts", 1)
-        length = f"{self.max_epochs} epochs" if self.by_epoch else f"{self.max_iters / len(self.dataloader):.1f} epochs"
+        epochs = self.max_epochs if self.by_epoch else round(self.max_iters / len(self.dataloader), 1)
         text = (
-            f"{len(self.dataloader.dataset):,} images, {length}, {self.max_iters:,} iterations, "
-            f"{steps:,} optimiser steps."
+            f"{plural(len(self.dataloader.dataset), 'image')}, {plural(epochs, 'epoch')}, "
+            f"{plural(self.max_iters, 'iteration')}, {plural(steps, 'optimiser step')}."
         )
         if not self.by_epoch and runner.val_loop is not None:
-            text += f" Validation every {self.val_interval:,} iterations."
+            text += f" Validation every {plural(self.val_interval, 'iteration')}."
         at_once = self.dataloader.batch_size * runner.world_size
         if steps < _FEW_STEPS and (runner.cfg.get("effective_batch_size") or 0) > at_once:
             text += (

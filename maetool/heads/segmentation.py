@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maetool.errors import UsageError
+from maetool.messages import plural
 from maetool.registry import MODELS
 
 
@@ -32,7 +33,7 @@ def _classifier(channels: int, num_classes: int) -> nn.Conv2d:
 
 def _check_level(level: int, channels: Sequence[int]) -> int:
     if not -len(channels) <= level < len(channels):
-        raise UsageError(f"level is {level}, but the head is given {len(channels)} map(s), counted from 0.")
+        raise UsageError(f"level is {level}, but the head is given {plural(len(channels), 'map')}, counted from 0.")
     return level
 
 

@@ -14,8 +14,9 @@ from maetool.data.sources.tables.labels import usual_column
 from maetool.data.sources.tables.table import path_column_of
 from maetool.data.sources.tables.unknown import UnknownLabels, number_in, refuse_measurements
 from maetool.errors import UsageError
+from maetool.messages import plural
 
-from .findings import Finding, plural, some
+from .findings import Finding, some
 
 Role = Literal["path", "part", "fold", "label", "finding", "group", "measurement", "text"]
 # Words for what several images are of, whose images lie together in one part.

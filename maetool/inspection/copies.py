@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.sources.base import Labels, Source
+from maetool.messages import plural
 
 from .bars import Bar, no_bar
-from .findings import Finding, plural, some
+from .findings import Finding, some
 from .parts import Part
 
 Place = tuple[str, int]  # name of a part, and the index of an image in it

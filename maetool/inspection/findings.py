@@ -33,8 +33,3 @@ def some(names: Sequence[object], number: int = 3) -> str:
     more = f" and {len(names) - number:,} more" if len(names) > number else ""
     joint = "; " if any(", " in str(name) or ": " in str(name) for name in names[:number]) else ", "
     return joint.join(map(str, names[:number])) + more
-
-
-def plural(number: int, word: str) -> str:
-    """Return a number with its word, "1 image" or "2,000 images"."""
-    return f"{number:,} {word}" + ("" if number == 1 else "es" if word.endswith(("s", "x")) else "s")

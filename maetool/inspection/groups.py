@@ -6,9 +6,10 @@ from pathlib import Path
 from maetool.data.sources.part_names import parts_in_column, split_column_of
 from maetool.data.sources.tables.columns import open_table
 from maetool.errors import UsageError
+from maetool.messages import plural
 
 from .columns import look_at_table
-from .findings import Finding, plural, some
+from .findings import Finding, some
 from .parts import Part
 
 

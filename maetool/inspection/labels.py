@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from maetool.data.datasets.labels import count_classes
 from maetool.data.sources.base import Labels, Measurements
+from maetool.messages import plural
 
-from .findings import Finding, plural, some
+from .findings import Finding, some
 from .parts import Part
 
 _RARE = 5  # images of a class that are few

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from maetool.data.datasets.coco import CocoDataset
+from maetool.messages import plural
 
-from .findings import Finding, Severity, plural, some
+from .findings import Finding, Severity, some
 from .parts import Part
 
 _SMALL = 32**2  # pixels, COCO's limit of a small object

@@ -4,8 +4,9 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from maetool.errors import printable
+from maetool.messages import plural
 
-from .findings import plural, some
+from .findings import some
 from .labels import Classes, Numbers
 from .masks import Masks
 from .objects import Objects

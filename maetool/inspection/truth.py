@@ -3,8 +3,9 @@
 from maetool.data.codecs.images import UnreadableImage
 from maetool.data.datasets.subsets import evenly_spaced
 from maetool.errors import UsageError
+from maetool.messages import plural
 
-from .findings import Finding, plural, some
+from .findings import Finding, some
 from .parts import Part
 
 _TRIED = 64  # images of a part

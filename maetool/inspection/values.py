@@ -1,6 +1,8 @@
 """What the pixels of a data set say about how to read it."""
 
-from .findings import Finding, plural, some
+from maetool.messages import plural
+
+from .findings import Finding, some
 from .statistics import Statistics, flat_channels, stack_in
 
 _DARK = 0.25  # of the range of 8 bits

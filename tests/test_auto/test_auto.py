@@ -98,5 +98,5 @@ def test_minutes_and_labels_that_make_no_sense_are_refused(command, folder):
         command(folder, "--minutes", "0")
     with pytest.raises(UsageError, match=r"--labels is nothing\.csv, which does not exist"):
         command(folder, "--labels", "nothing.csv")
-    with pytest.raises(UsageError, match=r"There is no data at .*: pass the path of your images, in a training as "):
+    with pytest.raises(UsageError, match=r"There is no data at .*: pass the path of your images, in a training by "):
         command(folder / "nothing")

@@ -149,7 +149,7 @@ def test_rows_that_cannot_be_trained_are_all_told_before_the_first_is(repository
     with pytest.raises(UsageError) as info:
         run_all(rows_of([MAE], runs, COMMON[::2]), 1, tmp_path)
     sentence = str(info.value)
-    assert sentence.startswith("3 of 5 rows cannot be trained, so none was: warm: The warm-up takes 1 epochs of 1")
+    assert sentence.startswith("3 of 5 rows cannot be trained, so none was: warm: The warm-up takes 1 epoch of 1")
     assert "; all: mask_ratio is 2, but must be" in sentence and "; teacher: " in sentence and "nowhere.pth" in sentence
     assert [path.name for path in tmp_path.iterdir()] == ["done"]
 

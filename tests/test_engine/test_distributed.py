@@ -78,7 +78,7 @@ def test_two_processes_equal_one(repository, alone, tmp_path, fsdp, wrapper):
         sgd = {"type": "SGD", "momentum": 0.9}
         sections = {"optim_wrapper": {"type": wrapper, "constructor": "DecayGroupsConstructor", "optimizer": sgd}}
     output = train(repository, tmp_path, options=[*HALVES["options"], f"fsdp={fsdp}"], sections=sections)
-    assert "2 process(es) x 2 images" in output
+    assert "2 processes x 2 images" in output
     assert_as_alone(alone, tmp_path)
     assert (tmp_path / "reconstructions" / f"epoch_{EPOCHS}.png").is_file()
 
@@ -135,7 +135,7 @@ def test_the_shell_script_trains_on_two_processes(repository, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable}
     result = subprocess.run(command, cwd=repository, capture_output=True, text=True, env=environment, timeout=200)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert "2 process(es) x 4 images" in result.stdout
+    assert "2 processes x 4 images" in result.stdout
     assert (tmp_path / "w_debug" / "epoch_2.pth").is_file()
 
 
@@ -167,7 +167,7 @@ def test_the_script_for_slurm(repository, tmp_path, hours):
         [*command, *hours], cwd=repository, capture_output=True, text=True, env=environment, timeout=200
     )
     assert result.returncode == (75 if hours else 0), result.stderr[-2000:]
-    assert "2 process(es) x 4 images" in result.stdout
+    assert "2 processes x 4 images" in result.stdout
     assert (tmp_path / "w_debug" / ("iter_1.pth" if hours else "epoch_2.pth")).is_file()
     assert (tmp_path / "log").is_file() == bool(hours)  # queued again
 

@@ -46,7 +46,7 @@ def test_the_log_names_versions_seed_config_and_switches(logged):
     log = next(logged.glob("*/*.log")).read_text()
     assert f"maetool {__version__}, revision" in log
     assert f"torch {torch.__version__}" in log
-    assert "seed 0, 1 process(es)" in log
+    assert "seed 0, 1 process." in log
     assert "norm_pix_loss = True" in log.replace("norm_pix_loss=True", "norm_pix_loss = True")
     assert "Recomputing the activations of 4 modules" in log
     assert "Compiling 4 blocks" in log

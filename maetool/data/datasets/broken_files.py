@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.messages import plural
 
 _ENOUGH = 200
 
@@ -103,6 +104,6 @@ class BrokenFiles:
             return f"No broken file in {self.seen} samples."
         first = "; ".join(list(self.files)[:3])
         return (
-            f"{self.replaced} of {self.seen} samples met a broken file and took the next one; {len(self.files)} "
-            f"broken file(s), first: {first}."
+            f"{self.replaced} of {self.seen} samples met a broken file and took the next one; "
+            f"{plural(len(self.files), 'broken file')}, first: {first}."
         )

@@ -36,7 +36,9 @@ LIST_EXTENSIONS = (".txt", ".lst", ".list")
 _logger = logging.getLogger("maetool")
 _FORMAT = f"2 {' '.join(IMAGE_EXTENSIONS)}"
 # Of every command: some take a folder alone, some as --data, and some have no config.
-HOW_TO_SET = "pass the path of your images, in a training as --data or as train_dataloader.dataset.root of its config"
+HOW_TO_SET = (
+    "pass the path of your images, in a training by --data FOLDER or by train_dataloader.dataset.root in its config"
+)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from mmengine.optim import _ParamScheduler
 from mmengine.runner import IterBasedTrainLoop
 
 from maetool.errors import UsageError
+from maetool.messages import plural
 from maetool.registry import PARAM_SCHEDULERS
 
 
@@ -36,7 +37,7 @@ class WarmupSchedule(_ParamScheduler):
     ) -> None:
         if not 0 <= warmup_epochs < epochs:
             raise UsageError(
-                f"The warm-up takes {warmup_epochs} epochs of {epochs}: make the scheduler's warmup_epochs "
+                f"The warm-up takes {plural(warmup_epochs, 'epoch')} of {epochs}: make the scheduler's warmup_epochs "
                 "(param_scheduler.0.warmup_epochs) smaller than train_cfg.max_epochs, or max_iters in epochs."
             )
         self.epochs, self.warmup_epochs = epochs, warmup_epochs
