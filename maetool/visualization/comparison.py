@@ -5,6 +5,8 @@ from pathlib import Path
 
 from .pictures import new_figure, save_figure, widen_to
 
+_ENTRY = 2.3  # inches that a title takes in the legend, as "untrained linear probe %"
+
 
 def draw(results: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bool:
     """Draw the accuracies of each run, one dot per seed, and the mean of untrained encoders as a line, as a PNG.
@@ -20,7 +22,8 @@ def draw(results: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bo
     titles = [title for title in next(iter(results.values()), {}) if title in named]  # in the order of the table
     if not titles:
         return False
-    figure = new_figure(2.5 + 1.1 * len(results), 4.8)
+    width = 2.5 + 1.1 * len(results)
+    figure = new_figure(width, 4.8)
     axes = figure.add_subplot()
     for number, title in enumerate(titles):
         shift = 0.16 * (number - (len(titles) - 1) / 2)
@@ -34,6 +37,7 @@ def draw(results: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> bo
     axes.set(ylabel="accuracy (%)")
     widen_to(axes)
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=len(titles))  # never on top of the dots
+    columns = max(1, min(len(titles), int(width / _ENTRY)))
+    figure.legend(loc="outside upper center", ncols=columns)  # never on top of the dots
     save_figure(figure, path)
     return True

@@ -282,3 +282,15 @@ def test_hidden_patches_are_no_grey_that_a_picture_may_have(coloured):
     red, green, blue = _overlay(picture, mask)[0, 0].tolist()
     assert (red == green == blue == 127) if coloured else blue > red + 50
     assert (_overlay(picture, mask)[0, 3] == 127).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 6])
+def test_the_legend_of_a_comparison_is_not_cut(rows, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(comparison, "save_figure", lambda figure, path: drawn.append(figure))
+    titles = ["kNN %", "untrained kNN %", "linear probe %", "untrained linear probe %"]
+    comparison.draw({f"row_{i}": {title: [50.0] for title in titles} for i in range(rows)}, tmp_path / "c.png")
+    (figure,) = drawn
+    figure.canvas.draw()
+    box, whole = figure.legends[0].get_window_extent(), figure.bbox
+    assert (box.x0, box.x1) == (max(box.x0, whole.x0), min(box.x1, whole.x1))
