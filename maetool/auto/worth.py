@@ -15,8 +15,12 @@ from maetool.weights.read import read_checkpoint
 from .data import Data
 from .judge import Judge
 
-_TASKS = {"segment": "segmentation", "detect": "detection"}
-_TINY = ("maetool::detection/vitdet_mask-rcnn_vit-t_shapes.py", 4)  # the detector for encoders of so many blocks
+_TASKS = {"segment": ["segmentation"], "detect": ["detection"], "classify": ["classification", "regression"]}
+_TINY = {  # for the tiny encoder
+    "classification": "maetool::finetune/vit-t_shapes.py",
+    "detection": "maetool::detection/vitdet_mask-rcnn_vit-t_shapes.py",
+}
+_BLOCKS = 4  # of the tiny encoder
 
 
 def worth_of(checkpoint: Path, data: Data) -> str:
@@ -65,9 +69,12 @@ def next_commands(checkpoint: Path, folder: str, labels: str | None, task: str, 
     if data.labelled:
         numbers = " ".join("all" if number is None else str(number) for number in data.numbers)
         lines.append(f"maetool quick_eval {path} --data {where} --labels {numbers}")
-    if task in _TASKS:
-        found = next((each for each in data.commands if each.task == _TASKS[task]), None)
-        lines.append(_training(found, checkpoint) if found else f"maetool check {where} --task {_TASKS[task]}")
+    tasks = _TASKS.get(task, [])
+    found = next((each for each in data.commands if each.task in tasks), None)
+    if found:
+        lines.append(_training(found, checkpoint))
+    elif task in ("segment", "detect"):
+        lines.append(f"maetool check {where} --task {tasks[0]}")
     return "\n".join(lines)
 
 
@@ -75,8 +82,8 @@ def _training(found: Command, checkpoint: Path) -> str:
     """Return the training that `maetool check` offers for the truth of the images, with the encoder of a checkpoint."""
     meta = read_checkpoint(checkpoint).get("meta")
     section = section_in(meta) or {}
-    tiny = found.task == "detection" and section.get("encoder", {}).get("depth") == _TINY[1]
-    config = _TINY[0] if tiny else found.config
+    tiny = section.get("encoder", {}).get("depth") == _BLOCKS
+    config = _TINY.get(found.task, found.config) if tiny else found.config
     encoder = options_as_trained(load_config(config).model, meta)
     options = [each for each in found.options if not each.startswith("model.data_preprocessor.")]
     chosen = shlex.join([*options, *encoder])

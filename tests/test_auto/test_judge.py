@@ -66,21 +66,29 @@ def test_what_cannot_be_judged_by_labels_is_told_and_names_the_next_command(fold
     assert following.endswith(f"maetool check {folder} --task {kind}")
 
 
-@pytest.mark.parametrize("task", ["segment", "detect"])
-def test_the_next_training_of_a_dense_task_takes_the_encoder_and_the_data(tmp_path, task):
-    truth = Data(tmp_path / "truth")
+def write_truth(task, truth):
+    """Write what a task is trained on, and return what --data takes."""
+    if task == "classify":
+        truth.table("truth.csv", "path,label", *(f"{number}.png,{'ab'[number % 2]}" for number in range(20)))
+        return truth.root / "truth.csv"
     truth.coco(number=8) if task == "detect" else truth.masks("images", "masks", *[[0, 1]] * 8)
-    data = look(str(truth.root), None, task, 1)
+    return truth.root
+
+
+@pytest.mark.parametrize("task", ["classify", "segment", "detect"])
+def test_the_next_training_takes_the_encoder_and_the_data(tmp_path, task):
+    truth = write_truth(task, Data(tmp_path / "truth"))
+    data = look(str(truth), None, task, 1)
     plan = first_plan(data.facts, Machine(False, 1), task, data.place, "A plan.")
     cfg = load_config(plan.changed(*schedule(9, data.facts, 1.0, 4)).write(tmp_path / "plan.py"))
     prepare_run(cfg)
     state = MODELS.build(cfg.model).state_dict()
     write_checkpoint({"meta": {"cfg": cfg.pretty_text}, "state_dict": state}, tmp_path / "encoder.pth")
-    command = next_commands(tmp_path / "encoder.pth", str(truth.root), None, task, data).splitlines()[-1]
+    command = next_commands(tmp_path / "encoder.pth", str(truth), None, task, data).splitlines()[-1]
     _, _, config, *words = shlex.split(command)
     options = words[words.index("--cfg-options") + 1 :]
-    assert words[:4] == ["--data", str(truth.root), "--init", str(tmp_path / "encoder.pth")]
-    following, _ = load_for(config, options, str(truth.root), {"work_dir": str(tmp_path / "run")})
+    assert words[:4] == ["--data", str(truth), "--init", str(tmp_path / "encoder.pth")]
+    following, _ = load_for(config, options, str(truth), {"work_dir": str(tmp_path / "run")})
     prepare_run(following)
     report = load_initial(MODELS.build(following.model), tmp_path / "encoder.pth")
     assert report.share > 0.99  # a detector's relative positions begin at zero
