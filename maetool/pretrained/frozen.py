@@ -60,7 +60,15 @@ class FrozenEncoder(ModelLike):
         return self.encoder(images)  # (B, T + L, D)
 
     def features(self, files: Sequence[str | Path], pool: str | None = None) -> Tensor:
-        """Return the features of image files, resized and cropped as in validation; see `features_of_files`."""
+        """Return the features of image files, float32 (N, D) or (N, L, D), see `features_of_files`.
+
+        Args:
+            files: paths of images of any size, which are resized and cropped as in validation.
+            pool: see `features_of`.
+
+        Raises:
+            UsageError: what `features_of_files` raises.
+        """
         from .extract import features_of_files  # which needs what this module defines
 
         return features_of_files(self, files, pool)
