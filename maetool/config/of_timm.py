@@ -34,7 +34,10 @@ def config_of_timm(source: str) -> Config:
         model = timm.create_model(base, num_classes=0)
     # Models that normalise the mean of their tokens have no norm after the last block.
     final_norm = not isinstance(getattr(model, "norm", None), nn.Identity)
-    encoder: dict[str, Any] = {"type": "TimmEncoder", "name": base, "img_size": tuple(facts.input_size[1:])}
+    # Patches of 14 pixels cover 378 of 384.
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", (1, 1))
+    size = tuple(side // step * step for side, step in zip(facts.input_size[1:], patch, strict=True))
+    encoder: dict[str, Any] = {"type": "TimmEncoder", "name": base, "img_size": size}
     encoder |= {} if final_norm else {"final_norm": False}
     images = {name: [255 * value for value in getattr(facts, name)] for name in ("mean", "std")}
     section = {"encoder": encoder, "data_preprocessor": {"type": "ImagePreprocessor", **images}}

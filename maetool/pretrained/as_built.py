@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from maetool.config.trust import build_trusted
 from maetool.errors import UsageError
+from maetool.ops.geometry import to_size
 from maetool.registry import ENCODERS
 from maetool.weights.formats.plain import in_names_of
 
@@ -34,13 +35,23 @@ def timm_section(
         None if `TimmEncoder` does not have such a model; the heads are None if it computes something else than
         `VisionTransformer`.
     """
-    section = {"type": "TimmEncoder", "img_size": img_size or 224, **model}
+    section = {"type": "TimmEncoder", "img_size": _divided(img_size or 224, weights), **model}
     try:
         with torch.device("meta"):
             vit = build_trusted(section, ENCODERS, weights, source).vit
     except (UsageError, TypeError):  # the file may be of any model, with arguments of another version of timm
         return None
     return section, vit.blocks[0].attn.num_heads if _is_plain(vit) else None
+
+
+def _divided(img_size: Any, weights: Mapping[str, Tensor]) -> Any:
+    """Return the size that the patches of some weights cover: timm's models for 384 pixels in patches of 14 read 378."""
+    kernel = weights.get("encoder.patch_embed.proj.weight")
+    if kernel is None or kernel.ndim != 4:
+        return img_size
+    return tuple(
+        side // step * step for side, step in zip(to_size(img_size, "img_size"), kernel.shape[2:], strict=True)
+    )
 
 
 def _is_plain(vit: nn.Module) -> bool:

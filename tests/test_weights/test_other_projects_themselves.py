@@ -45,6 +45,30 @@ def test_transformers(tmp_path, model, config, options):
     torch.testing.assert_close(maetool.load_encoder(tmp_path)(images), tokens, atol=2e-5, rtol=1e-5)
 
 
+RESIZED = {
+    "ViT": ("ViTModel", "ViTConfig", EPS),
+    "DeiT": CASES["DeiT"],
+    "I-JEPA": CASES["I-JEPA"],
+    "DINOv2": ("Dinov2Model", "Dinov2Config", {}),
+    "DINOv3": CASES["DINOv3"],
+    "CLIP": ("CLIPVisionModel", "CLIPVisionConfig", {}),
+    "SigLIP": ("SiglipVisionModel", "SiglipVisionConfig", {}),
+}
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (24, 40)])
+@pytest.mark.parametrize(("model", "config", "options"), RESIZED.values(), ids=RESIZED)
+def test_at_other_sizes(tmp_path, model, config, options, shape):
+    transformers = pytest.importorskip("transformers")
+    theirs = shaken(getattr(transformers, model)(getattr(transformers, config)(**SIZES, **options)))
+    theirs.save_pretrained(tmp_path)
+    images = torch.randn(2, 3, *shape)
+    asked = {} if "DINOv" in model or "Dinov" in model else {"interpolate_pos_encoding": True}  # which always do
+    tokens = theirs(images, **asked).last_hidden_state
+    tokens = theirs.post_layernorm(tokens) if "CLIP" in model else tokens
+    torch.testing.assert_close(maetool.load_encoder(tmp_path, img_size=shape)(images), tokens, atol=2e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("model", ["SwinModel", "SwinForImageClassification"])
 def test_swin_of_transformers(tmp_path, model):
     transformers = pytest.importorskip("transformers")

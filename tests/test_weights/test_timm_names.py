@@ -132,6 +132,19 @@ def test_a_repository_of_the_hub(cached):
     torch.testing.assert_close(found(images), vit.forward_features(images), atol=1e-5, rtol=1e-5)
 
 
+def test_a_size_that_patches_do_not_divide(tmp_path):
+    """SigLIP's own models for 384 pixels read 27 x 27 patches of 14, and leave out the rest of the image."""
+    name, small = "vit_so400m_patch14_siglip_384", {"embed_dim": 48, "depth": 1, "num_heads": 3}
+    vit = drawn(name, num_classes=0, **small)
+    save_for_hf(vit, tmp_path, model_args=small, safe_serialization=True)
+    found = maetool.load_encoder(tmp_path)
+    assert found.image_shape == (3, 378, 378)
+    images = torch.randn(1, 3, 384, 384)
+    tokens = found(images[..., :378, :378])
+    torch.testing.assert_close(tokens, vit.forward_features(images), atol=1e-5, rtol=1e-5)
+    assert load_config(f"timm:{name}").model.encoder.img_size == (378, 378)
+
+
 @pytest.mark.parametrize("name", ["resnet50", "resnet50.a1_in1k", "convnext_tiny", "swinv2_tiny_window8_256"])
 def test_other_models_of_timm_are_refused_before_the_hub_is_asked(monkeypatch, name):
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *names, **options: pytest.fail("asked the hub"))
