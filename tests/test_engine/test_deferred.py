@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from maetool.engine.hooks import LogHook, ScalarsHook
 from maetool.engine.hooks.scalars import _read, needs_logged_values
+from maetool.engine.optim import LARS
 from maetool.engine.optim.by_part import AutocastOptimWrapperDict
 from maetool.engine.optim.steps import Outcome, can_skip, settle
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
@@ -32,7 +33,8 @@ LATE = [*FUSED, "optim_wrapper.deferred=True", "default_hooks.runtime_info={'typ
 
 def wrapper_of(deferred, accumulative_counts=1, kind=torch.optim.AdamW, **options):
     weight = nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = kind([weight], lr=0.1, fused=True, **options)
+    options |= {} if kind is LARS else {"fused": True}
+    optimizer = kind([weight], lr=0.1, **options)
     wrapper = AutocastOptimWrapper(
         optimizer, "float32", accumulative_counts, clip_grad={"max_norm": 1.0}, deferred=deferred
     )
@@ -60,7 +62,7 @@ FACTORS = [1.0, math.inf, math.nan, 2.0, 1.0, 0.5, math.inf, 1.0, 1.0, 1.0, 1.0,
 
 
 @pytest.mark.parametrize("counts", [1, 2, 3])
-@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, LARS])
 def test_late_steps_are_those_that_wait(counts, kind):
     (wrapper, weight), (late, other) = wrapper_of(False, counts, kind), wrapper_of(True, counts, kind)
     assert train(wrapper, weight, FACTORS) == train(late, other, FACTORS)

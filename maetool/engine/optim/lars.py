@@ -26,6 +26,8 @@ class LARS(Optimizer):
         trust_coefficient: see above.
     """
 
+    heeds_found_inf = True  # a step is left out where the tensor `found_inf`, if it is set, is 1
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -44,13 +46,15 @@ class LARS(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        found_inf = getattr(self, "found_inf", None)
+        skipped = None if found_inf is None else found_inf > 0
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group)
+                    self._move(parameter, group, skipped)
         return loss
 
-    def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _move(self, parameter: Tensor, group: dict[str, Any], skipped: Tensor | None) -> None:
         gradient = parameter.grad
         if parameter.ndim > 1:
             gradient = gradient.add(parameter, alpha=group["weight_decay"])
@@ -58,5 +62,9 @@ class LARS(Optimizer):
             both = (weight_norm > 0) & (gradient_norm > 0)
             gradient = gradient * torch.where(both, group["trust_coefficient"] * weight_norm / gradient_norm, 1.0)
         velocity = self.state[parameter].setdefault("velocity", torch.zeros_like(parameter))
+        changed = velocity, parameter
+        before = () if skipped is None else [value.clone() for value in changed]
         velocity.mul_(group["momentum"]).add_(gradient)
         parameter.add_(velocity, alpha=-group["lr"])
+        for value, old in zip(changed, before, strict=skipped is not None):
+            value.copy_(torch.where(skipped, old, value))

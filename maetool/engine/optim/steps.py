@@ -179,7 +179,9 @@ def describe_fault(loss: float, norms: Sequence[float]) -> str | None:
 
 
 def can_skip(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether an optimiser can be told by a tensor to leave a step out: PyTorch's, where they can be fused.
+    """Return whether an optimiser can be told by a tensor to leave a step out.
+
+    Those of PyTorch can where they can be fused, and others that say so by a class attribute `heeds_found_inf`.
 
     Args:
         optimizer: of parameters on one device.
@@ -189,18 +191,32 @@ def can_skip(optimizer: torch.optim.Optimizer) -> bool:
     kinds: tuple[type, ...] = (torch.optim.Adam, torch.optim.AdamW)
     kinds += () if True in sharded else (torch.optim.SGD,)  # whose fused kernel takes no sharded tensors
     plain = len(sharded) <= 1 and all(p.is_floating_point() for p in parameters)
+    if heeds_found_inf(optimizer):
+        return plain and True not in sharded
     options = all(
         not group.get("differentiable") and group.get("fused") is not False for group in optimizer.param_groups
     )
     return type(optimizer) in kinds and plain and options and len({p.device for p in parameters}) == 1
 
 
+def heeds_found_inf(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether an optimiser that is not PyTorch's leaves a step out by its attribute `found_inf`.
+
+    Args:
+        optimizer: any.
+    """
+    return bool(getattr(type(optimizer), "heeds_found_inf", False))
+
+
 def fuse(optimizer: torch.optim.Optimizer) -> None:
     """Let an optimiser update all parameters by one kernel, which heeds `found_inf`; see `can_skip`.
 
     Args:
-        optimizer: also of a run that began on a device without such kernels, whose step counts lie on the CPU.
+        optimizer: also of a run that began on a device without such kernels, whose step counts lie on the CPU; others
+            than PyTorch's stay as they are.
     """
+    if heeds_found_inf(optimizer):
+        return
     for group in optimizer.param_groups:
         group["fused"] = True
         if group.get("foreach"):

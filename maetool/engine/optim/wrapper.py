@@ -96,7 +96,7 @@ class AutocastOptimWrapper(OptimWrapper):
         guard: skip steps whose loss or gradient is not finite.
         deferred: do not wait for the device to know whether a step was finite: the optimiser leaves it out there, and
             it is reported one iteration later. None: on accelerators, where the optimiser can, which PyTorch's AdamW
-            and Adam can if the loss is not scaled; SGD too, if the model is not sharded.
+            and Adam can if the loss is not scaled; SGD and LARS too, if the model is not sharded.
 
     Attributes:
         fault: what was not finite in this iteration of this process; None if all values were.
@@ -174,8 +174,8 @@ class AutocastOptimWrapper(OptimWrapper):
             if self._deferred and not able:
                 raise UsageError(
                     "optim_wrapper.deferred=True needs an optimiser that can leave out a step by itself: PyTorch's "
-                    "AdamW or Adam, or without fsdp=True SGD, on one device, without fused=False or a scaled loss "
-                    "(float16)."
+                    "AdamW or Adam, or without fsdp=True SGD or LARS, on one device, without fused=False or a scaled "
+                    "loss (float16)."
                 )
             if able and (self._deferred or waits_at_reads(self.parameters)):
                 later = Later(wrappers)
