@@ -1,7 +1,7 @@
 """Groups of processes beside the one that training uses."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -53,6 +53,8 @@ def ddp_options(cfg: Any) -> dict[str, Any]:
         cfg: of the run.
     """
     unused = bool(cfg.get("find_unused_parameters", False))
-    accumulates = cfg.get("optim_wrapper", {}).get("accumulative_counts", 1) > 1
+    wrapper = cfg.get("optim_wrapper") or {}
+    several = [wrapper, *(each for each in wrapper.values() if isinstance(each, Mapping))]  # of each optimiser
+    accumulates = any(each.get("accumulative_counts", 1) > 1 for each in several)
     options = {"broadcast_buffers": False, "gradient_as_bucket_view": True, "find_unused_parameters": unused}
     return {**options, "static_graph": not unused and not accumulates}

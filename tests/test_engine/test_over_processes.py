@@ -1,8 +1,10 @@
 """Processes with different numbers of patches train on the mean over all patches, not on a mean of means."""
 
+import pytest
 import torch
 
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
+from maetool.parallel.groups import ddp_options
 from maetool.structures import MaskPlan
 from maetool.structures.over_processes import averaged_over_processes, may_lack, total_of
 
@@ -34,3 +36,20 @@ def test_gradients_are_those_of_the_mean_over_all_patches(monkeypatch):
 def test_one_process_has_its_own_mean():
     with averaged_over_processes():
         assert total_of(torch.ones(3)) == 3 and not may_lack(torch.ones(2, dtype=torch.bool), together=True)
+
+
+@pytest.mark.parametrize(
+    ("section", "static"),
+    [
+        ({}, True),
+        ({"optim_wrapper": {"accumulative_counts": 1}}, True),
+        ({"optim_wrapper": {"accumulative_counts": 2}}, False),
+        ({"optim_wrapper": {"main": {"accumulative_counts": 2}, "masker": {"accumulative_counts": 2}}}, False),
+        ({"find_unused_parameters": True}, False),
+        ({"optim_wrapper": None}, True),
+    ],
+)
+def test_the_graph_is_the_same_in_all_steps_unless_gradients_are_accumulated(section, static):
+    options = ddp_options(section)
+    assert options["static_graph"] is static and options["gradient_as_bucket_view"]
+    assert options["find_unused_parameters"] is bool(section.get("find_unused_parameters"))
