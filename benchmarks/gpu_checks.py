@@ -180,7 +180,7 @@ def _deterministic_run(folder: Path, resume: bool = False) -> Any:
 
 
 def _runner(folder: str | Path, options: Sequence[str], resume: bool = False) -> Any:
-    cfg, _ = load_for("maetool::mae/vit-t_shapes.py", [*options, "custom_hooks=[]"], None)
+    cfg, _ = load_for("maetool::mae/vit-t_shapes.py", [*options, "custom_hooks.pictures=None"], None)
     cfg.work_dir, cfg.resume = str(folder), resume
     cfg.val_dataloader, cfg.val_cfg, cfg.val_evaluator = None, None, None
     cfg.pop("effective_batch_size", None)
