@@ -284,7 +284,7 @@ def gradients_are_reduced_once_a_step(rank):
 
 
 def late_steps_are_those_that_wait(rank):
-    """Those of a sharded model and its teacher, too, of which one process has a broken batch."""
+    """Those of a sharded model and its teacher, too, of which one process has a broken batch, also after a resume."""
     finished = []
     for deferred in (False, True):
         torch.manual_seed(0)
@@ -302,6 +302,9 @@ def late_steps_are_those_that_wait(rank):
             assert (pending is not None) == deferred == wrapper.deferred
             if deferred or iteration != 2:
                 parts_after_step(model, 0.5, skipped)
+            if iteration == 0:
+                state = full_state(wrapper)
+                load_full_state(wrapper, read_on_first(lambda state=state: state))
         settle(wrapper)
         assert wrapper.skipped == 1
         finished.append([*full_weights(model, everywhere=True).values(), *full_tensors(full_state(wrapper))])
