@@ -22,6 +22,7 @@ from maetool.config.debug import mappings
 from maetool.config.load import complete_config, load_config
 from maetool.config.paths import configs_folder, find_config
 from maetool.engine.optim.param_groups import decay_groups
+from maetool.errors import UsageError
 from maetool.layers import Block
 from maetool.ops.cpu import product
 from maetool.registry import MODELS
@@ -124,7 +125,13 @@ def base_recipes() -> list[Path]:
 
 
 def _pairs(configs: Sequence[Path], methods: Sequence[str] | None) -> list[tuple[str, Path]]:
-    methods = methods or ["ours", *peers.present()]
+    known = ["ours", *peers.present()]
+    methods = methods or known
+    if unknown := [method for method in methods if method not in known]:
+        raise UsageError(
+            f"--methods has {unknown[0]!r}, but this environment has {', '.join(known)}: pip install -e .[bench] adds "
+            "others, and benchmarks/gpu.sh measures timm's encoder."
+        )
     own = [("ours", config) for config in configs if "ours" in methods]
     sizes = {config.name.split("_")[0]: config for config in reversed(configs)}  # the first config of each
     return own + [(m, c) for size, c in sizes.items() if size in peers.SIZES for m in methods if m != "ours"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import peers, step
+from maetool.errors import UsageError
 
 MAE, CROSS, SWIN = (
     Path(f"configs/{name}.py") for name in ("mae/vit-b_800e", "crossmae/vit-b_800e", "simmim/swin-b_800e")
@@ -35,6 +36,12 @@ def test_ratios_are_to_a_peer_or_to_the_first_recipe(monkeypatch, methods, refer
     found = dict.fromkeys(cases(methods))
     assert str(step._reference(cases(methods)[1], found)) == reference
     assert str(step._reference(cases(methods)[2], found)) == "mae vit-b float32"
+
+
+def test_a_method_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(peers, "present", lambda: ["transformers"])
+    with pytest.raises(UsageError, match="--methods has 'lightly', but this environment has ours, transformers: pip"):
+        cases(["ours", "lightly"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there the memory is torch's")
