@@ -212,13 +212,41 @@ class HybridTransformer(nn.Module):
         self, images: Tensor, plan: MaskPlan | None, ids: Tensor, grid: tuple[int, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the tokens of each stage at the patches `ids` (B, V): (B, V, 16, C1), (B, V, 4, C2) and (B, V, D)."""
-        fine = self.stage1(take_patches(images, self.patch_size, ids), plan, grid)
-        coarse = self.stage2(_picture(fine, 4), plan, grid)
-        x = call_linear(self.proj, self.stage3(_picture(coarse, 2), plan, grid)[:, :, 0])
-        x = x + functional.embedding(ids, positions_on(self.pos_embed, self.grid, grid)[0])
+        fine, coarse, x = self._enter(images, plan, ids, grid)
         for block in self.blocks:
             x = block(x)
         return fine, coarse, x
+
+    def _enter(
+        self, images: Tensor, plan: MaskPlan | None, ids: Tensor, grid: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tokens of the stages of convolutions, and those that enter the transformer; see `_stages`."""
+        fine = self.stage1(take_patches(images, self.patch_size, ids), plan, grid)
+        coarse = self.stage2(_picture(fine, 4), plan, grid)
+        x = call_linear(self.proj, self.stage3(_picture(coarse, 2), plan, grid)[:, :, 0])
+        return fine, coarse, x + functional.embedding(ids, positions_on(self.pos_embed, self.grid, grid)[0])
+
+    def attention(self, images: Tensor, layers: Sequence[int] | None = None) -> Any:
+        """Return the attention of the last block in whole images, (B, heads, L, L), queries in rows.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            layers: return a pair instead, with the raw tokens of the last layer, -1, as often as it is named.
+
+        Raises:
+            UsageError: another layer than the last one.
+        """
+        if layers is not None and set(layers) - {-1}:
+            raise UsageError(f"layers is {list(layers)}, but HybridTransformer gives its last layer alone: use [-1].")
+        grid = self.grid_of(images)
+        ids = torch.arange(grid[0] * grid[1], device=images.device).expand(images.shape[0], -1)
+        parts: list[Any] = list(self.blocks)
+        *blocks, last = parts
+        x = self._enter(images, None, ids, grid)[2]
+        for block in blocks:
+            x = block(x)
+        attention = last.probabilities(x)
+        return attention if layers is None else (attention, [last(x)] * len(layers))
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """Return what leaves each stage as maps (B, C, rows, columns), raw, the finest first.

@@ -45,7 +45,7 @@ def timm_section(
 
 
 def _divided(img_size: Any, weights: Mapping[str, Tensor]) -> Any:
-    """Return the size that the patches of some weights cover: timm's models for 384 pixels in patches of 14 read 378."""
+    """Return the size that the patches of some weights cover, as in timm: 378 of 384 pixels in patches of 14."""
     kernel = weights.get("encoder.patch_embed.proj.weight")
     if kernel is None or kernel.ndim != 4:
         return img_size

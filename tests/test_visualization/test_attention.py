@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from maetool.encoders import TimmEncoder, VisionTransformer
+from maetool.encoders import HybridTransformer, TimmEncoder, VisionTransformer
 from maetool.errors import UsageError
 from maetool.visualization.attention import attention_maps, draw_attention
 
@@ -29,6 +29,26 @@ def test_maps_are_rows_of_the_probabilities(make, query):
     assert maps.shape == (2, 4, 2, 3)
     torch.testing.assert_close(maps.flatten(2), rows / rows.sum(dim=-1, keepdim=True))
     torch.testing.assert_close(maps.sum(dim=(2, 3)), torch.ones(2, 4))
+
+
+def test_a_hybrid_attends_in_its_last_block():
+    torch.manual_seed(0)
+    encoder = HybridTransformer(img_size=(16, 24), conv_dims=(8, 16), **SIZES | {"patch_size": 8}).eval()
+    attention, (tokens, again) = encoder.attention(IMAGES, [-1, -1])
+    torch.testing.assert_close(encoder.norm(tokens), encoder(IMAGES))
+    assert torch.equal(tokens, again) and torch.equal(attention, encoder.attention(IMAGES))
+    seen = []
+    last = encoder.blocks[-1]
+    last.register_forward_pre_hook(lambda block, args: seen.append(args[0]))
+    encoder(IMAGES)
+    q, k, _ = last.attn.qkv(last.norm1(seen[0])).unflatten(2, (3, 4, 8)).permute(2, 0, 3, 1, 4)  # (B, heads, L, d)
+    torch.testing.assert_close((q @ k.transpose(2, 3) / 8**0.5).softmax(dim=3), attention)
+    maps = attention_maps(encoder, IMAGES, "mean")
+    torch.testing.assert_close(maps.flatten(2), attention.mean(dim=2))
+    with pytest.raises(UsageError, match="gives its last layer alone"):
+        encoder.attention(IMAGES, [0])
+    with pytest.raises(UsageError, match="has no class token"):
+        attention_maps(encoder, IMAGES)
 
 
 def test_a_map_at_one_patch_keeps_that_patch_bright(tmp_path):
