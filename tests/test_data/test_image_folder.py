@@ -83,7 +83,7 @@ def test_labels_of_a_list_with_absolute_paths(tmp_path, build):
 def test_labels_that_cannot_be_told(tmp_path, build):
     with pytest.raises(UsageError, match="has no class"):
         build(make(tmp_path / "flat", 3), with_labels=True)
-    with pytest.raises(UsageError, match="only the class `one`"):
+    with pytest.raises(UsageError, match="only the class `one`: labels are read from a folder for each of two"):
         build(make(tmp_path / "single", 3, classes=("one",)), with_labels=True)
 
 

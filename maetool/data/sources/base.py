@@ -155,8 +155,8 @@ def labels_from_folders(files: Source, above: int = 0) -> Labels:
     classes = sorted(set(folders))
     if len(classes) == 1:
         raise UsageError(
-            f"{files.root} has only the class `{classes[0]}`: with_labels expects a folder for each of two or more "
-            "classes directly below it."
+            f"{files.root} has only the class `{classes[0]}`: labels are read from a folder for each of two or more "
+            "classes directly below it, or pass a table of paths and labels."
         )
     label_of = {name: label for label, name in enumerate(classes)}
     return Labels(classes, torch.tensor([label_of[folder] for folder in folders]))
