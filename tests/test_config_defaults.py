@@ -21,7 +21,7 @@ LOADER = {"batch_size": 2, "dataset": {"type": "ShapesDataset", "num_samples": 8
 OBJECTS = {"batch_size": 2, "dataset": {"type": "ObjectShapesDataset", "num_samples": 8}}
 STACKED = {"type": "MaskedImageModel", "data_preprocessor": {"type": "ImagePreprocessor"}}
 HOOKS = ["ProgressHook", "MaskerProgressHook", "BrokenFilesHook", "NonFiniteHook", "DataWaitHook"]
-HOOKS += ["ReconstructionHook", "LossCurveHook", "HealthHook"]
+HOOKS += ["ReconstructionHook", "LossCurveHook", "HealthHook", "ReportHook"]
 
 
 @pytest.fixture
@@ -261,5 +261,5 @@ def test_where_a_hook_comes_from(write, tmp_path):
     options = ["custom_hooks.broken_files.max_broken=3"]
     found = {name: (value, origin) for name, value, origin in trace(tmp_path / "mine.py", options)}
     assert found["custom_hooks.3.threshold"] == (0.5, f"{tmp_path}/mine.py:4")
-    assert found["custom_hooks.7.type"] == ("EMAHook", f"{tmp_path}/mine.py:5")
+    assert found["custom_hooks.8.type"] == ("EMAHook", f"{tmp_path}/mine.py:5")
     assert found["custom_hooks.1.max_broken"] == (3, "--cfg-options")

@@ -32,3 +32,12 @@ def test_the_page_is_written_by_a_process_outside_of_the_job(runner, monkeypatch
 def test_a_page_that_cannot_be_written_does_not_fail_the_run(runner, caplog):
     ReportHook().after_train(runner)  # the folder has no logs
     assert "The report was not written (" in caplog.text and "holds no logs of a run" in caplog.text
+
+
+@pytest.mark.parametrize(("seconds", "stopped"), [(60, ""), (0, "SIGTERM")])
+def test_short_and_stopped_trainings_get_no_page(runner, monkeypatch, seconds, stopped):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("the page is written"))
+    hook = ReportHook(least_seconds=seconds)
+    runner.stopped = stopped
+    hook.before_train(runner)
+    hook.after_train(runner)

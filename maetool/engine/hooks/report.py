@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Annotated
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from maetool.annotations import Count
+from maetool.annotations import Bounds, Count
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
 
@@ -29,16 +31,25 @@ class ReportHook(Hook):
 
     Args:
         images: number of validation images for neighbours, map, confusion and the worst cases.
+        least_seconds: length of the training from which on the page is written: the page of a shorter one would take
+            as long as the training.
     """
 
     priority = "LOWEST"  # after the last checkpoint
 
-    def __init__(self, images: Count = 300) -> None:
+    def __init__(self, images: Count = 300, least_seconds: Annotated[float, Bounds(ge=0)] = 0.0) -> None:
         self.images = images
+        self.least_seconds = least_seconds
+        self._began = 0.0
+
+    def before_train(self, runner: RunnerLike) -> None:
+        """Note when the training begins."""
+        self._began = time.monotonic()
 
     def after_train(self, runner: RunnerLike) -> None:
-        """Write the page; the other processes of a job do not wait."""
-        if not is_main_process():
+        """Write the page, but not of a training that was stopped; the other processes of a job do not wait."""
+        lasted = time.monotonic() - self._began
+        if not is_main_process() or lasted < self.least_seconds or getattr(runner, "stopped", ""):
             return
         page = Path(runner.work_dir) / "report.html"
         command = [sys.executable, "-m", "maetool", "report", runner.work_dir]
