@@ -207,9 +207,8 @@ class Auto:
         cfg, _ = load_for(self.plan_path, flags=flags)
         left = max(60.0, 60 * self.request.minutes * (1 - _JUDGING) - self._spent()) * _LATE
         cfg.train_cfg.max_hours = (time.monotonic() - STARTED + left) / 3600
-        cfg.custom_hooks = [
-            hook for hook in cfg.custom_hooks if hook["type"] != "ReportHook"
-        ]  # the page is written here
+        # The page is written here, with the plan.
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook["type"] != "ReportHook"]
         runner = build_runner(cfg)
         with stops_on_ctrl_c() as pressed:
             runner.train()

@@ -28,9 +28,7 @@ custom_hooks = dict(
     pictures=dict(type="ReconstructionHook"),
     loss_curve=dict(type="LossCurveHook"),
     health=dict(type="HealthHook"),
-    report=dict(
-        type="ReportHook", least_seconds=120
-    ),  # a page, report.html; `maetool report` writes it of shorter runs
+    report=dict(type="ReportHook", least_seconds=120),  # `maetool report` writes the page of shorter runs
 )
 gradient_checkpointing = False
 # compile = True  # or the arguments of torch.compile, such as dict(mode="max-autotune-no-cudagraphs")
