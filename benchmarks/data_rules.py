@@ -40,7 +40,7 @@ from maetool.pretrained.extract import build_for, extract
 from maetool.pretrained.frozen import build_frozen, features_of
 from maetool.registry import DATASETS, MODELS
 
-from .data_table import gains, to_markdown
+from .data_table import gains, summary, to_markdown
 
 LABELS = (10, 40, 100, 200, None)
 _DRAWS = 10
@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print what was measured, and measure nothing")
     args = parser.parse_args()
     if args.table:
-        sys.stdout.write(f"{gains(args.results)}\n\n{to_markdown(args.results)}\n")
+        sys.stdout.write(f"{summary(args.results)}\n\n{gains(args.results)}\n\n{to_markdown(args.results)}\n")
         return
     names = args.only or sorted(path.name for path in args.sets.iterdir())
     lines = args.results.read_text().splitlines() if args.results.is_file() else []

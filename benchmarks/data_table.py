@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,17 +75,52 @@ def gains(path: Path) -> str:
     return "\n".join(lines)
 
 
-def _gain(draws: Draws, untrained: Draws) -> str:
-    """Return the mean difference on the same drawn labels and its deviation, bold if it is clearly above 0.
+class Gain(NamedTuple):
+    """A mean difference, its deviation and standard error, as if the seeds, which meet the same labels, were one."""
 
-    A seed meets the untrained encoder of the same seed. "Clearly" is two standard errors, as if the seeds, which meet
-    the same labels, told no more than one.
-    """
+    mean: float
+    deviation: float
+    error: float
+
+
+def gain_of(draws: Draws, untrained: Draws) -> Gain | None:
+    """Return the gain over the untrained encoder of the same seed on the same labels; None if none was measured."""
     differences = [np.subtract(draws[seed], before) for seed, before in untrained.items() if seed in draws]
     if not differences:
+        return None
+    values = np.concatenate(differences)
+    deviation = float(values.std(ddof=1)) if values.size > 1 else 0.0
+    return Gain(float(values.mean()), deviation, deviation / len(differences[0]) ** 0.5)
+
+
+def _gain(draws: Draws, untrained: Draws) -> str:
+    """Return a gain as text, bold if it is above two standard errors."""
+    gain = gain_of(draws, untrained)
+    if gain is None:
         return ""
-    number, values = len(differences[0]), np.concatenate(differences)
-    if values.size < 2:
-        return f"{values.mean():+.1f}"
-    text = f"{values.mean():+.1f} ({values.std(ddof=1):.1f})"
-    return f"**{text}**" if values.mean() > 2 * values.std(ddof=1) / number**0.5 else text
+    text = f"{gain.mean:+.1f}" + (f" ({gain.deviation:.1f})" if gain.deviation else "")
+    return f"**{text}**" if gain.error and gain.mean > 2 * gain.error else text
+
+
+def summary(path: Path) -> str:
+    """Return for each number of labels the median gain of each run over the sets, and of how many it is clear."""
+    scores = read(path)
+    runs = [name for name in _names(scores) if name not in (*_BASELINES, "scratch")]
+    lines = [f"| labels | {' | '.join(runs)} |", "|---|" + "---|" * len(runs)]
+    for labels in ("10", "40", "100", "200", "all"):
+        cells = []
+        for run in runs:
+            found = [
+                gain_of(each.get(run, {}).get(labels, {}), each.get("untrained", {}).get(labels, {}))
+                for each in scores.values()
+            ]
+            cells.append(_counted([gain for gain in found if gain is not None]))
+        lines.append(f"| {labels} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _counted(gains: Sequence[Gain]) -> str:
+    if not gains:
+        return ""
+    better, worse = (sum(sign * gain.mean > 2 * gain.error for gain in gains if gain.error) for sign in (1, -1))
+    return f"{np.median([gain.mean for gain in gains]):+.1f}; {better} better, {worse} worse of {len(gains)}"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks import data_rules
 from benchmarks.data_rules import RUNS, crops, measure, pretrain
-from benchmarks.data_table import gains, to_markdown
+from benchmarks.data_table import gains, summary, to_markdown
 
 
 @pytest.fixture
@@ -68,7 +68,12 @@ def test_a_gain_is_of_the_same_draws_and_seed(tmp_path):
     lines.append(line("baselines", 0, hog={"40": [30.0, 50.0]}))
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     rows = gains(tmp_path / "results.jsonl").splitlines()[2:]
-    assert rows == ["| a, 40 | **+10.5 (0.6)** | -5.5 (6.1) |", "| a, all | -1.0 (0.0) |  |"]
+    assert rows == ["| a, 40 | **+10.5 (0.6)** | -5.5 (6.1) |", "| a, all | -1.0 |  |"]
+    rows = summary(tmp_path / "results.jsonl").splitlines()
+    assert rows[3] == "| 40 | +10.5; 1 better, 0 worse of 1 |" and rows[5:] == [
+        "| 200 |  |",
+        "| all | -1.0; 0 better, 0 worse of 1 |",
+    ]
 
 
 def test_the_untrained_encoder_is_what_training_begins_with(folder, monkeypatch):
