@@ -198,7 +198,7 @@ def test_missing_root_names_the_nearest_folder_and_the_options(tmp_path):
     sentence = sentence_of(tmp_path / "no" / "such" / "folder")
     assert f"nearest folder that exists is {tmp_path})" in sentence
     assert "--data FOLDER" in sentence
-    assert "train_dataloader.dataset.root in the config" in sentence
+    assert "train_dataloader.dataset.root in its config" in sentence
 
 
 def test_a_picture_is_a_set_of_one(root):
