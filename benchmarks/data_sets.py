@@ -20,6 +20,10 @@ Nothing is fetched. Unpack the Debian packages below into one folder, and name i
 | digits | scikit-learn | digits of 8 x 8 pixels | the last quarter |
 | faces | scikit-image | face or none | every fourth picture |
 | shapes | maetool | drawn shapes | other drawings |
+
+The fonts are fonts-cantarell, -comfortaa, -crosextra-caladea, -crosextra-carlito, -dejavu-core, -dejavu-extra,
+-ebgaramond, -firacode, -freefont-ttf, -hack, -inconsolata, -lato, -liberation, -linuxlibertine, -open-sans, -quicksand
+and -roboto-unhinted. `bands`, `brain` and `nuclei` are read by the packages rdata, nibabel and tifffile.
 """
 
 import gzip
