@@ -49,7 +49,7 @@ class ReportHook(Hook):
     def after_train(self, runner: RunnerLike) -> None:
         """Write the page, but not of a training that was stopped; the other processes of a job do not wait."""
         lasted = time.monotonic() - self._began
-        if not is_main_process() or lasted < self.least_seconds or getattr(runner, "stopped", ""):
+        if not is_main_process() or lasted < self.least_seconds or getattr(runner, "stopped", False):
             return
         page = Path(runner.work_dir) / "report.html"
         command = [sys.executable, "-m", "maetool", "report", runner.work_dir]
