@@ -35,7 +35,7 @@ OTHERS = {
     f"{untrained}{title} %"
     for untrained in ("", "untrained ")
     for title in ("top subspace", "rest", "mean IoU of kNN on patches")
-}
+} | {f"linear probe on the {part} of raw pixels %" for part in ("top subspace", "rest")}
 
 COMMON = ["train_dataloader.dataset.num_samples=128", "train_cfg.max_epochs=2", "train_cfg.val_interval=2"]
 COMMON += ["val_dataloader.dataset.num_samples=40", "val_cfg.bank_dataloader.dataset.num_samples=40"]
@@ -67,6 +67,7 @@ def test_compare_goes_on_where_it_stopped(repository, tmp_path):
         assert all(len(values) == 1 for values in metrics.values() if values)
     logs = read_logs(tmp_path / "grid" / "seed_0")
     assert found["grid"]["untrained kNN %"] == [logs["val/knn"][0]]
+    assert found["grid"]["kNN on raw pixels %"] == list(logs["val/knn_pixels"].values())
     assert found["grid"]["linear probe %"] == [logs["val/linear_probe"][4]]
     config = (tmp_path / "grid" / "seed_0" / "vit-t_shapes.py").read_text()
     assert "GridMasker" in config

@@ -224,6 +224,25 @@ def test_percentages_are_drawn_over_ten_points_or_more(monkeypatch, values, unit
         assert not unit or high - low >= 10
 
 
+def test_the_dots_of_a_row_stay_beside_its_name(monkeypatch):
+    kept = []
+    monkeypatch.setattr("maetool.visualization.comparison.save_figure", lambda figure, path: kept.append(figure))
+    titles = [
+        "kNN %",
+        "untrained kNN %",
+        "linear probe %",
+        "untrained linear probe %",
+        "kNN on raw pixels %",
+        "top-1 %",
+    ]
+    assert comparison.draw({name: {title: [50.0, 60.0] for title in titles} for name in ("a", "b")}, None)
+    lines = {line.get_label(): line for line in kept[0].axes[0].lines}
+    assert [lines[title].get_linestyle() for title in titles] == ["None", "--", "None", "--", "--", "None"]
+    for number in (0, 1):
+        places = [lines[title].get_xdata()[2 * number] - number for title in (titles[0], titles[2], titles[5])]
+        assert places == pytest.approx([-0.16, 0, 0.16])
+
+
 def test_damaged_lines_of_a_log_are_counted(tmp_path, caplog):
     path = tmp_path / "1" / "vis_data" / "scalars.json"
     path.parent.mkdir(parents=True)

@@ -20,12 +20,14 @@ RESULT = "result.json"
 _NO_METRICS = ("config", "options", "data", "finetune", CHECKSUM)
 _CLEAR = 3.0  # points; two standard errors of an accuracy on 1,000 images
 _UNTRAINED = "untrained "
+_ROLES = ("headline", "reference")
 
 
 def columns_of(metrics: Mapping[str, MetricName]) -> dict[str, str]:
     """Return the table columns for the metrics of a validation: their names in the logs, by title.
 
-    Metrics of features also have a column for the untrained encoder; every training has a speed and a peak of memory.
+    Metrics of features also have a column for the untrained encoder, and what they are compared with has one; every
+    training has a speed and a peak of memory.
     """
     columns = {}
     for name, entry in metrics.items():
@@ -35,7 +37,7 @@ def columns_of(metrics: Mapping[str, MetricName]) -> dict[str, str]:
     return {**columns, SPEED: "images_per_second", MEMORY: "peak_memory_gb"}
 
 
-METRICS = columns_of(headlines(METRIC_NAMES))
+METRICS = columns_of(headlines(METRIC_NAMES, _ROLES))
 
 
 def write_result(folder: Path, row: Row) -> None:
@@ -53,7 +55,8 @@ def write_result(folder: Path, row: Row) -> None:
 
 def _measured(folder: Path, heading: str) -> dict[str, float]:
     logs = read_logs(folder)
-    columns = columns_of(headlines(name.removeprefix("val/") for name in logs if name.startswith("val/")))
+    names = [name.removeprefix("val/") for name in logs if name.startswith("val/")]
+    columns = columns_of(headlines(names, _ROLES[:1] if heading else _ROLES))
     if heading:
         columns = {title: name for title, name in columns.items() if name.startswith("val/") and _is_last(title)}
     values = {heading + title: _result(title, logs[name]) for title, name in columns.items() if name in logs}
