@@ -75,7 +75,8 @@ TESTS = {
 # expressions are looked for in the names of tests.
 WEEKLY = [
     r"test_install\.py::test_the_first_hour",
-    r"test_install\.py::test_compare_two_configs",
+    r"test_install\.py::test_(compare_two_configs|predict_with_a_classifier)",
+    r"test_compare\.py::test_compare_goes_on_where_it_stopped",
     r"test_configs\.py::test_runs_in_a_tiny_form\[(benchmark/|colormae/vit-b-|mae/vit-b_(?!400e)|.*/vit-[lhs][-_])",
     r"test_deployment\.py::test_onnx_of_any_size_and_in_int8\[(?!Vision|Windowed|Segmentor)",
     r"test_deployment\.py::test_onnx_in_float16\[(?!Vision)",
