@@ -121,10 +121,10 @@ def test_the_summary_the_curves_and_the_table_read_it(tmp_path, distance):
     write_result(tmp_path / "seed_0", Row("x.py"))
     head, _, row = to_markdown(collect(tmp_path.parent, [tmp_path.name])).splitlines()
     assert head == (
-        "| run | seeds | kNN % | untrained kNN % | sharpness of the edges % | untrained sharpness of the edges % | "
-        "distance to the mean |"
+        "| run | seeds | kNN % | untrained kNN % | kNN on raw pixels % | sharpness of the edges % | "
+        "untrained sharpness of the edges % | distance to the mean |"
     )
-    assert row == f"| {tmp_path.name} | 1 | 71.6 | 16.0 | 50.0 | 20.0 | 2.000 |"
+    assert row == f"| {tmp_path.name} | 1 | 71.6 | 16.0 | 53.1 | 50.0 | 20.0 | 2.000 |"
 
 
 def test_what_was_measured_is_drawn(tmp_path):
