@@ -10,7 +10,7 @@ from maetool.config.user_data import places
 from maetool.data.codecs.image_size import chosen_limit
 from maetool.data.datasets.labels import labels_of
 from maetool.errors import UsageError
-from maetool.inspection.findings import Finding
+from maetool.inspection.findings import NOTHING, Finding
 from maetool.inspection.inspect import Effort, inspect_data
 from maetool.inspection.offers import reading_of_data
 from maetool.inspection.parts import without_log
@@ -65,10 +65,13 @@ def look(folder: str, labels: str | None, task: str, workers: int, max_pixels: i
         max_pixels: largest number of pixels of an image; None for the default.
 
     Raises:
-        UsageError: no images, or labels that cannot be read.
+        UsageError: no images, images without anything to learn, or labels that cannot be read.
     """
     effort = Effort(_LOOKED_AT, workers, chosen_limit(max_pixels))
     report = inspect_data(folder, None, effort)
+    nothing = next((finding.sentence for finding in report.findings if finding.about == NOTHING), "")
+    if nothing:
+        raise UsageError(f"{folder}: {nothing}")
     truth = inspect_data(_there(labels), None, effort) if labels else report
     with without_log():
         labelled, held_back = _labelled(truth, task, max_pixels)

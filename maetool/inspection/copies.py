@@ -11,7 +11,7 @@ from maetool.data.sources.base import Labels, Source
 from maetool.messages import plural
 
 from .bars import Bar, no_bar
-from .findings import Finding, some
+from .findings import NOTHING, Finding, some
 from .parts import Part
 
 Place = tuple[str, int]  # name of a part, and the index of an image in it
@@ -125,6 +125,9 @@ def findings_of_copies(copies: Copies, parts: Sequence[Part], labelled: bool) ->
                 "each.",
             )
         )
+    if copies.hashed > 1 and copies.spare == copies.hashed - 1:
+        sentence = f"All {copies.hashed:,} images are copies of one, so there is nothing to learn."
+        return [*found, Finding("error", NOTHING, sentence)]
     inside = [each for each in copies.sets if len({part for part, _ in each}) < len(each)]
     if inside:
         found.append(

@@ -6,6 +6,7 @@ from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+NOTHING = "nothing to learn"  # what findings are about that say that all images are blank, or the same
 
 
 @dataclass(frozen=True)

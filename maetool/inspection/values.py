@@ -2,7 +2,7 @@
 
 from maetool.messages import plural
 
-from .findings import Finding, some
+from .findings import NOTHING, Finding, some
 from .statistics import Statistics, flat_channels, stack_in
 
 _DARK = 0.25  # of the range of 8 bits
@@ -31,11 +31,23 @@ def findings_of_values(found: Statistics) -> list[Finding]:
             'dataset.nodata="auto" leaves these pixels out.'
         )
         findings.append(Finding("warning", "pixels", sentence))
-    if flat := flat_channels(found):
+    flat = flat_channels(found)
+    if len(flat) == len(found.std):
+        findings.append(_blank(found))
+    elif flat:
         names = ", ".join(map(str, flat))
         sentence = f"Channel {names} has one value everywhere: leave it out; the options give it the deviation 1."
         findings.append(Finding("warning", "pixels", sentence))
     return findings
+
+
+def _blank(found: Statistics) -> Finding:
+    values = ", ".join(f"{value:g}" for value in found.mean)
+    sentence = (
+        f"{plural(len(found.sizes), 'image')} of one value everywhere ({values}), so there is nothing to learn: look "
+        "at how the files were written, and whether these are the images that you mean."
+    )
+    return Finding("error", NOTHING, sentence)
 
 
 def _of_broken(found: Statistics, read: int) -> Finding:

@@ -4,7 +4,9 @@ import re
 import signal
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from maetool.auto import rules, short
 from maetool.auto import run as running
@@ -100,3 +102,13 @@ def test_minutes_and_labels_that_make_no_sense_are_refused(command, folder):
         command(folder, "--labels", "nothing.csv")
     with pytest.raises(UsageError, match=r"There is no data at .*: pass the path of your images, in a training by "):
         command(folder / "nothing")
+
+
+@pytest.mark.parametrize(("different", "sentence"), [(0, "20 images of one value"), (1, "are copies of one")])
+def test_images_without_anything_to_learn_are_refused(command, tmp_path, different, sentence):
+    for index in range(20):
+        image = np.zeros((8, 8), np.uint8)
+        image[0, 0] = different
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
+    with pytest.raises(UsageError, match=sentence):
+        command(tmp_path)

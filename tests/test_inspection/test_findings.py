@@ -101,6 +101,23 @@ def test_a_channel_of_one_value_gets_a_deviation(data):
     )
 
 
+@pytest.mark.parametrize("value", [0, 7, (7, 8, 9)])
+def test_blank_images_are_an_error(data, value):
+    blank = np.full((8, 8, 3) if isinstance(value, tuple) else (8, 8), value, np.uint8)
+    data.array("0.png", blank).array("1.png", blank[:6])
+    error = said(inspect_data(data.root), "error")
+    assert f"2 images of one value everywhere ({str(value).strip('()')})" in error
+    assert "Channel" not in error
+
+
+def test_copies_of_one_image_are_an_error(data):
+    data.array("0.png", picture(0)).array("1.png", picture(0)).array("2.bmp", picture(0))
+    error = "All 3 images are copies of one"
+    assert error in said(inspect_data(data.root), "error")
+    data.array("3.png", picture(1))
+    assert error not in said(inspect_data(data.root))
+
+
 def test_copies_and_leaks(data):
     """By bytes, by pixels alone, within a part, between parts, and under two labels."""
     classes(data, **{"train/a": 4, "train/b": 4, "val/a": 4, "val/b": 4})
