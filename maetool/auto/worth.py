@@ -6,6 +6,7 @@ from typing import Any
 
 from maetool.config.load import load_config
 from maetool.inspection.paste import Command
+from maetool.metadata.stored_config import read_section
 from maetool.pretrained.as_trained import options_as_trained
 from maetool.pretrained.facts import section_in
 from maetool.pretrained.frozen import load_frozen
@@ -84,8 +85,12 @@ def _training(found: Command, checkpoint: Path) -> str:
     section = section_in(meta) or {}
     tiny = section.get("encoder", {}).get("depth") == _BLOCKS
     config = _TINY.get(found.task, found.config) if tiny else found.config
-    encoder = options_as_trained(load_config(config).model, meta)
     options = [each for each in found.options if not each.startswith("model.data_preprocessor.")]
-    chosen = shlex.join([*options, *encoder])
+    if tiny and found.task == "classification":  # cropped as the plan has it, and not mirrored
+        dataset = (read_section(meta, "train_dataloader") or {})["dataset"]
+        crops = [dict(each) for each in dataset["pipeline"]]
+        options.append(f"train_dataloader.dataset.pipeline={str(crops).replace(' ', '')}")
+    encoder = options_as_trained(load_config(config).model, meta)
+    chosen = shlex.join({each.partition("=")[0]: each for each in [*options, *encoder]}.values())
     start = f"maetool train {config} --data {shlex.quote(found.data)} --init {shlex.quote(str(checkpoint))}"
     return start + (f" --cfg-options {chosen}" if chosen else "")

@@ -90,6 +90,9 @@ def test_the_next_training_takes_the_encoder_and_the_data(tmp_path, task):
     assert words[:4] == ["--data", str(truth), "--init", str(tmp_path / "encoder.pth")]
     following, _ = load_for(config, options, str(truth), {"work_dir": str(tmp_path / "run")})
     prepare_run(following)
+    assert len({option.partition("=")[0] for option in options}) == len(options)  # none is there twice
+    if task == "classify":  # cropped alike, and not mirrored
+        assert following.train_dataloader.dataset.pipeline == cfg.train_dataloader.dataset.pipeline
     report = load_initial(MODELS.build(following.model), tmp_path / "encoder.pth")
     assert report.share > 0.99  # a detector's relative positions begin at zero
     assert not report.resized
