@@ -33,6 +33,7 @@ class Look:
         gaps: it holds NaN or infinity, or the file says that a value marks pixels without data.
         size: (H, W).
         lowest, highest: its values, in the stored unit.
+        uniform: each channel has one value everywhere.
         moments: means of the values and of their squares, float64 (2, C).
         traits: what may ask for a choice.
         digest: of its pixels, equal for equal ones.
@@ -48,6 +49,7 @@ class Look:
     size: tuple[int, int]
     lowest: float
     highest: float
+    uniform: bool
     moments: np.ndarray
     traits: Traits
     digest: bytes
@@ -94,6 +96,7 @@ def _look(files: Source, index: int, in_chans: int, max_pixels: int, options: Re
     values = image if eight_bit or not options.gaps else image[:, image.isfinite().all(dim=0)]
     if not values.numel():
         return Broken(index, f"{path}: it has no pixel with data")
+    lowest, highest = torch.aminmax(values.flatten(1), dim=1)  # of each channel
     return Look(
         index=index,
         channels=channels,
@@ -103,8 +106,9 @@ def _look(files: Source, index: int, in_chans: int, max_pixels: int, options: Re
         grey=bool((values == values[:1]).all()),
         gaps=values.shape[1:].numel() < image.shape[1:].numel(),
         size=(int(image.shape[1]), int(image.shape[2])),
-        lowest=float(values.min()),
-        highest=float(values.max()),
+        lowest=float(lowest.min()),
+        highest=float(highest.max()),
+        uniform=bool((lowest == highest).all()),
         moments=_moments(values),
         traits=traits_of(data, values),
         digest=_digest(image),

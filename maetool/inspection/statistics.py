@@ -30,6 +30,7 @@ class Statistics:
         whole: whether all values are whole numbers.
         grey: files whose channels are all equal.
         gaps: files with pixels without data.
+        uniform: files each channel of which has one value everywhere.
         lowest, highest: of all values, in the stored unit.
         mean: of each channel, in the units of the stored values; every image counts the same.
         std: the same for the standard deviation.
@@ -46,6 +47,7 @@ class Statistics:
     whole: bool = True
     grey: int = 0
     gaps: int = 0
+    uniform: int = 0
     lowest: float = float("inf")
     highest: float = float("-inf")
     mean: list[float] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Statistics:
         self.whole &= look.whole
         self.grey += look.grey
         self.gaps += look.gaps
+        self.uniform += look.uniform
         self.lowest, self.highest = min(self.lowest, look.lowest), max(self.highest, look.highest)
         self.sizes.append(look.size)
         self.remarks.add(look.traits)

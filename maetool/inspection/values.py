@@ -31,23 +31,24 @@ def findings_of_values(found: Statistics) -> list[Finding]:
             'dataset.nodata="auto" leaves these pixels out.'
         )
         findings.append(Finding("warning", "pixels", sentence))
-    flat = flat_channels(found)
-    if len(flat) == len(found.std):
-        findings.append(_blank(found))
-    elif flat:
+    if found.uniform:
+        findings.append(_of_uniform(found))
+    if (flat := flat_channels(found)) and found.uniform < len(found.sizes):
         names = ", ".join(map(str, flat))
         sentence = f"Channel {names} has one value everywhere: leave it out; the options give it the deviation 1."
         findings.append(Finding("warning", "pixels", sentence))
     return findings
 
 
-def _blank(found: Statistics) -> Finding:
-    values = ", ".join(f"{value:g}" for value in found.mean)
-    sentence = (
-        f"{plural(len(found.sizes), 'image')} of one value everywhere ({values}), so there is nothing to learn: look "
-        "at how the files were written, and whether these are the images that you mean."
-    )
-    return Finding("error", NOTHING, sentence)
+def _of_uniform(found: Statistics) -> Finding:
+    if found.uniform == len(found.sizes):
+        sentence = (
+            f"{plural(found.uniform, 'image')} of one value everywhere, so there is nothing to learn: look at how the "
+            "files were written, and whether these are the images that you mean."
+        )
+        return Finding("error", NOTHING, sentence)
+    of = f"{found.uniform:,} of {len(found.sizes):,} images {'is' if found.uniform == 1 else 'are'}"
+    return Finding("warning", "pixels", f"{of} of one value everywhere: leave blank ones out, they teach nothing.")
 
 
 def _of_broken(found: Statistics, read: int) -> Finding:

@@ -101,13 +101,17 @@ def test_a_channel_of_one_value_gets_a_deviation(data):
     )
 
 
-@pytest.mark.parametrize("value", [0, 7, (7, 8, 9)])
-def test_blank_images_are_an_error(data, value):
-    blank = np.full((8, 8, 3) if isinstance(value, tuple) else (8, 8), value, np.uint8)
-    data.array("0.png", blank).array("1.png", blank[:6])
-    error = said(inspect_data(data.root), "error")
-    assert f"2 images of one value everywhere ({str(value).strip('()')})" in error
-    assert "Channel" not in error
+@pytest.mark.parametrize("values", [(0, 0), (7, 8), ((7, 8, 9), (9, 9, 8))])
+def test_blank_images_are_told_and_nothing_else_is_an_error(data, values):
+    for number, value in enumerate(values):
+        data.array(f"{number}.png", np.full((8, 8 + number, *np.shape(value)), value, np.uint8))
+    report = inspect_data(data.root)
+    assert "2 images of one value everywhere, so there is nothing to learn" in said(report, "error")
+    assert "Channel" not in said(report)
+    data.array("2.png", picture(0))
+    report = inspect_data(data.root)
+    assert "2 of 3 images are of one value everywhere: leave blank ones out" in said(report, "warning")
+    assert not said(report, "error")
 
 
 def test_copies_of_one_image_are_an_error(data):
