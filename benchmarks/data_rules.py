@@ -55,6 +55,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "long": {"steps": 3 * _STEPS},
     "strong crop": {"scale": (0.2, 1.0)},
     "ratio 0.5": {"masker": {"type": "RandomMasker", "mask_ratio": 0.5}},
+    "plain, ratio 0.5": {
+        "target": {"type": "PixelTarget", "norm_pix_loss": False},
+        "masker": {"type": "RandomMasker", "mask_ratio": 0.5},
+    },
+    "HOG, ratio 0.5": {"target": {"type": "HOGTarget"}, "masker": {"type": "RandomMasker", "mask_ratio": 0.5}},
     "blocks": {"masker": {"type": "BlockMasker", "mask_ratio": 0.75}},
     "large patch": {"patch": 2},
     "short": {"steps": _STEPS // 3},

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from .facts import Facts
@@ -16,6 +17,7 @@ _SIZES: tuple[tuple[str, int, int, int, int], ...] = (  # called, least images, 
 _GRIDS = {"classify": 8, "retrieve": 8, "segment": 16, "detect": 16}  # patches along the shorter side on a CPU
 _HALVED = 4  # the pyramid of a detector halves patches twice
 _LARGEST = 224
+_FEW = 64  # patches of a picture, up to which half of them is hidden (docs/results/data_rules.md)
 _MINUTE = 8  # pixels of the shorter side, up to which pretraining gained nothing (docs/results/data_rules.md)
 _STEPS, _PASSES = 5000, 800  # the length of a training is not above both
 _DEEP = 0.1  # share of copies that is worth a sentence
@@ -45,9 +47,10 @@ def first_plan(facts: Facts, machine: Machine, task: str, data: dict[str, Any], 
         title: of the plan.
     """
     plan = Plan(_TINY, title)
-    rules: tuple[Callable[..., list[Choice]], ...] = (_geometry, _encoder, _normalisation, _hiding, _loading)
+    rules: tuple[Callable[..., list[Choice]], ...] = (_geometry, _encoder, _normalisation, _loading)
     for rule in rules:
         plan = plan.changed(*rule(facts, machine, task))
+    plan = plan.changed(_hiding(facts, plan))
     side = plan.value("model.encoder.img_size")
     target = targets(facts, plan.value("model.encoder.patch_size"))[0][1]
     return plan.changed(*target, _data(facts, data, side), *_fixed())
@@ -106,11 +109,15 @@ def _normalisation(facts: Facts, machine: Machine, task: str) -> list[Choice]:
     ]
 
 
-def _hiding(facts: Facts, machine: Machine, task: str) -> list[Choice]:
+def _hiding(facts: Facts, plan: Plan) -> Choice:
+    side, patch = plan.value("model.encoder.img_size"), plan.value("model.encoder.patch_size")
+    patches = prod(each // patch for each in (side if isinstance(side, list) else [side, side]))
     explained = f"Neighbouring patches explain {100 * facts.redundancy:.0f} % of a patch's mean"
-    blocks = "blocks of it were worse on more small sets than better"
-    reason = f"{explained}. A share of 0.75 at random is the published one; {blocks}."
-    return [Choice("model.masker", {"_delete_": True, "type": "RandomMasker", "mask_ratio": 0.75}, reason)]
+    measured = f"of {patches} patches half were better hidden than three quarters on most small sets"
+    why = measured if patches <= _FEW else "0.75 at random is the published share"
+    reason = f"{explained}; {why}, and blocks were worse on more sets than better."
+    masker = {"_delete_": True, "type": "RandomMasker", "mask_ratio": 0.5 if patches <= _FEW else 0.75}
+    return Choice("model.masker", masker, reason)
 
 
 def targets(facts: Facts, patch: int) -> list[tuple[str, list[Choice]]]:
@@ -183,7 +190,8 @@ def candidates(plan: Plan, facts: Facts) -> dict[str, Plan]:
     if all(each % (2 * patch) == 0 and each // (2 * patch) >= 4 for each in sides):
         first = next(iter(found))
         larger = Choice("model.encoder.patch_size", 2 * patch, "Larger patches: a quarter of the time of a step.")
-        found[f"{first}, patches of {2 * patch}"] = found[first].changed(larger)
+        coarse = found[first].changed(larger)
+        found[f"{first}, patches of {2 * patch}"] = coarse.changed(_hiding(facts, coarse))
     return found
 
 

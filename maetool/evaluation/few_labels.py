@@ -88,7 +88,7 @@ class ClassTask:
 
 
 def rare_classes(labels: Tensor) -> list[int]:
-    """Return the positions of the classes that less than a tenth of the images have, and half of an even share.
+    """Return the positions of the classes that less than a tenth of the images have, and a quarter of an even share.
 
     Args:
         labels: int64 (N,), or float (N, K) of zeros and ones, or NaN, of which each class is on its own.
@@ -96,7 +96,7 @@ def rare_classes(labels: Tensor) -> list[int]:
     if labels.ndim == 2:
         return (labels.nanmean(dim=0) < _RARE).nonzero().flatten().tolist()
     shares = labels.bincount() / max(1, len(labels))
-    return (shares < min(_RARE, 0.5 / max(1, len(shares)))).nonzero().flatten().tolist()
+    return (shares < min(_RARE, 0.25 / max(1, len(shares)))).nonzero().flatten().tolist()
 
 
 class NumberTask:

@@ -79,6 +79,27 @@ def test_the_plan_warns_of_images_too_small_to_gain(tmp_path):
     assert warned not in text[9]
 
 
+@pytest.mark.parametrize(
+    ("task", "machine", "known", "ratio"),
+    [
+        ("classify", HOME, {}, 0.5),  # 8 x 8 patches
+        ("classify", HOME, {"aspect": 2.0}, 0.75),  # 8 x 16
+        ("segment", HOME, {}, 0.75),  # 16 x 16
+        ("classify", Machine(True, 30), {"side": 300}, 0.75),  # 14 x 14
+        ("classify", Machine(True, 30), {"side": 16}, 0.5),  # 8 x 8
+    ],
+)
+def test_half_is_hidden_of_few_patches_and_the_published_share_of_many(tmp_path, task, machine, known, ratio):
+    plan = plan_for(tmp_path, facts(**known), task, machine)
+    assert plan.value("model.masker")["mask_ratio"] == ratio
+
+
+def test_larger_patches_hide_the_share_of_their_own_grid(tmp_path):
+    known = facts(side=128)
+    *_, coarse = candidates(plan_for(tmp_path, known, "segment"), known).values()
+    assert (coarse.value("model.encoder.patch_size"), coarse.value("model.masker")["mask_ratio"]) == (16, 0.5)
+
+
 def test_wide_images_get_a_wide_grid(tmp_path):
     size = plan_for(tmp_path, facts(aspect=2.0)).value("model.encoder.img_size")
     assert size == [64, 128]

@@ -81,6 +81,7 @@ def test_rare_classes_are_judged_by_average_precision(several):
 def test_classes_of_even_shares_are_not_rare():
     assert rare_classes(torch.arange(400) % 40) == []
     assert rare_classes(torch.cat([torch.arange(400) % 4, torch.full((20,), 4)])) == [4]
+    assert rare_classes(torch.cat([torch.arange(560) % 7, torch.full((30,), 7)])) == []  # 5 %, where 12.5 % are even
     assert rare_classes(torch.tensor([[1.0, math.nan], [0, math.nan]])) == []
 
 
