@@ -57,7 +57,7 @@ class RegressionEvaluator(BaseEvaluator):
         """Return the metrics."""
         self.check_dataset(data.dataset)
         features = data.features({"predicted": _predicted})
-        self.names = _aligned_names(list(data.dataset.targets), list(data.trained_classes))
+        self.names = aligned_names(list(data.dataset.targets), list(data.trained_classes))
         order = [data.dataset.targets.index(name) for name in self.names]
         self.predicted, self.true = features["predicted"].double().numpy(), features["label"][:, order].double().numpy()
         self.images = [data.dataset.name_of(i) for i in features["index"].tolist()]
@@ -82,8 +82,13 @@ class RegressionEvaluator(BaseEvaluator):
         return [errors_of(self.true[:, i], self.predicted[:, i]) for i in range(len(self.names))]
 
 
-def _aligned_names(own: list[str], trained: list[str]) -> list[str]:
-    """Return the names of the data's numbers in the order of the model's predictions, which is warned of if unknown."""
+def aligned_names(own: list[str], trained: list[str]) -> list[str]:
+    """Return the names of the data's numbers in the order of the model's predictions, which is warned of if unknown.
+
+    Args:
+        own: the names in the data.
+        trained: those that the model was trained to predict, in its order; empty if unknown.
+    """
     if sorted(own) == sorted(trained):
         return trained
     if trained:

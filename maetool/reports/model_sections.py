@@ -1,28 +1,34 @@
 """Sections that need the weights of a run: masks, neighbours, attention, confusion, worst cases."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from torch.utils.data import default_collate
 
+from maetool.config.facts import task_in
 from maetool.config.trust import build_trusted, trusted
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import read_config, read_section
+from maetool.pretrained.facts import names_of_targets
 from maetool.pretrained.frozen import load_frozen
 from maetool.pretrained.model import masks_of_models
+from maetool.pretrained.task import load_task
 from maetool.protocols import MapDataset
 from maetool.registry import DATASETS, MODELS
 from maetool.visualization import html
 from maetool.visualization.masks import masks_figure
 from maetool.weights.read import read_checkpoint, weights_of
 
+from .dense import DENSE, dense_sections
 from .facts import RunFacts
-from .judged import judged, worst_reconstructions
+from .judged import judged_sections, worst_reconstructions
 from .sections import Panels, shown, study_sections
 from .study import OneView, Study, study_of
 
 _MASKS = 512  # draws for the statistics
 _BATCH, _EXAMPLES = 50, 8
+_FEATURES, _JUDGED = "Neighbours, map and attention", "Confusion and worst cases"
 
 
 def model_sections(run: RunFacts, images: int) -> list[str]:
@@ -45,11 +51,16 @@ def model_sections(run: RunFacts, images: int) -> list[str]:
         if model is not None and data is not None:
             panels.add("Masks", lambda: _masks(model, data))
             panels.add("Worst reconstructions", lambda: _worst(model, data))
-    study = panels.make("Neighbours, attention, confusion and worst cases", lambda: _study(run, view, images))
+    task = _task(section)
+    features = _FEATURES if task in DENSE else f"{_FEATURES}, {_JUDGED.lower()}"
+    study = panels.make(features, lambda: _study(run, view, images))
     if study is not None:
         makers = {"neighbours": study.neighbours, "patches": study.patches, "attention": study.attention}
         panels.sections += study_sections(study, panels.draw(makers))
-        panels.add("Confusion and worst cases", lambda: _judged(study))
+    if task in DENSE:
+        panels.add(_JUDGED, lambda: _dense(run, task, images))
+    elif study is not None:
+        panels.add(_JUDGED, lambda: judged_sections(study, names_of_targets(run.meta)))
     return [*panels.sections, panels.left_out()]
 
 
@@ -113,13 +124,14 @@ def _study(run: RunFacts, view: str | None, images: int) -> Study:
     raise problem
 
 
-def _judged(study: Study) -> Iterator[str]:
-    """Yield confusion, and the images that are most wrong."""
-    result = judged(study)
-    if result is None:
-        raise UsageError("they are drawn of images with one class each; `maetool test` measures models of other tasks.")
-    note = f"By {result.by}: {result.accuracy:.1f} % of {len(study.features):,} images."
-    yield html.section("Confusion", html.drawing(result.confusion(), note))
-    worst = result.worst()
-    if worst is not None:
-        yield html.section("Worst cases", shown(worst, f"True → predicted by {result.by}, with the probability."))
+def _task(section: Mapping[str, Any]) -> str:
+    """Return the task of a model; empty where its class is not known, which is said where it is built."""
+    with suppress(UsageError):
+        return task_in(section) or "" if "type" in section else ""
+    return ""
+
+
+def _dense(run: RunFacts, task: str, images: int) -> Iterator[str]:
+    """Yield what a segmentor or a detector gets wrong."""
+    assert run.checkpoint is not None, "there are weights"
+    return dense_sections(task, load_task(run.checkpoint), _build(run, _validation(run)), images)

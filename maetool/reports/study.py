@@ -46,7 +46,7 @@ class Some:
 
     def __init__(self, dataset: Any, number: int) -> None:
         self.dataset, self.index = dataset, evenly_spaced(len(dataset), number)
-        self.classes = getattr(dataset, "classes", [])
+        self.classes, self.targets = (getattr(dataset, name, None) or [] for name in ("classes", "targets"))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -94,11 +94,11 @@ class Study:
     """The features of N images by one encoder.
 
     Attributes:
-        model: the encoder with its preprocessor, or a classifier.
+        model: the encoder with its preprocessor, or a classifier or regressor.
         images: the images, which have names.
         outputs: what was computed of them: `tokens`, float32 (N, D), `index` (N,) in the dataset, `label` where
-            there are labels, and `logits` of a classifier.
-        labels: int64 (N,), the classes of the images; None where they have none, or several.
+            there are labels, and `predicted`, logits of a classifier or numbers of a regressor.
+        labels: int64 (N,), the classes of the images; None where they have none, or several, or numbers.
         groups: the cluster of each image, int64 (N,).
     """
 
@@ -223,8 +223,8 @@ def study_of(
     """
     _check_pictures(dataset[0] if len(dataset) else {}, encoder_shape(bare(model)))
     functions: dict[str, Features] = {"tokens": token_features}
-    if hasattr(model, "num_classes"):
-        functions["logits"] = lambda model, images: model(images, mode="predict")
+    if hasattr(model, "num_classes") or hasattr(model, "num_targets"):
+        functions["predicted"] = lambda model, images: model(images, mode="predict")
     images = Some(dataset, number)
     outputs = extract(model, images, functions, "", batch_size, workers)
     if len(outputs["index"]) < 2:

@@ -1,6 +1,6 @@
 """Pictures of objects: boxes, names, scores and masks over the image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,16 @@ _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 11
 _MIN_SIDE, _GAP = 256, 6
 
 
-def draw_objects(image: Tensor, objects: Mapping[str, Tensor], classes: Sequence[str]) -> np.ndarray:
+def draw_objects(
+    image: Tensor, objects: Mapping[str, Tensor], classes: Sequence[str], notes: Sequence[str] = ()
+) -> np.ndarray:
     """Draw objects on an image, uint8 RGB (rows, columns, 3); small images are enlarged.
 
     Args:
         image: uint8 (3, H, W).
         objects: `boxes` (N, 4) in pixels and `labels` (N,), optionally `scores` (N,) and `masks`, bool (N, H, W).
         classes: names of the labels.
+        notes: a word before the name of each of the N objects, which may be empty; without any, there are only names.
     """
     scale = max(1, _MIN_SIDE // min(image.shape[1:]))
     labels, masks = objects["labels"].tolist(), objects.get("masks")
@@ -37,10 +40,12 @@ def draw_objects(image: Tensor, objects: Mapping[str, Tensor], classes: Sequence
     pen, font = ImageDraw.Draw(canvas), caption_font(12)
     scores = objects["scores"].tolist() if "scores" in objects else [None] * len(labels)
     boxes = (objects["boxes"] * scale).tolist()
+    notes = notes or [""] * len(labels)
+    names = [f"{note} {classes[label]}".lstrip() for note, label in zip(notes, labels, strict=True)]
     # The highest score is drawn last, on top.
-    for box, label, score, colour in reversed(list(zip(boxes, labels, scores, colours, strict=True))):
+    for box, name, score, colour in reversed(list(zip(boxes, names, scores, colours, strict=True))):
         pen.rectangle(_inside(box, canvas.size), outline=colour, width=2)
-        text = classes[label] if score is None else f"{classes[label]} {score:.2f}"
+        text = name if score is None else f"{name} {score:.2f}"
         _write(pen, (box[0], box[1]), text, colour, font, canvas.size)
     return np.asarray(canvas)
 
@@ -75,22 +80,34 @@ def objects_panel(
     """
     training = model.training
     model.eval()
+    rows = [
+        [draw_objects(image, each, classes) for each in pair] for image, *pair in found_objects(model, batch, threshold)
+    ]
+    model.train(training)
+    return _grid(rows)
+
+
+def found_objects(
+    model: ModelLike, batch: Mapping[str, Any], threshold: float = 0.5
+) -> Iterator[tuple[Tensor, Mapping[str, Tensor], dict[str, Tensor]]]:
+    """Yield each image of a batch, uint8 (3, H, W) without padding, its true objects and its predicted ones.
+
+    Args:
+        model: a detector with a data preprocessor, in evaluation mode.
+        batch: a batch of the loader.
+        threshold: lowest score of a prediction, 0 to 1.
+    """
     data = model.data_preprocessor(batch)
     samples = {name: value for name, value in data["data_samples"].items() if name != "original_size"}
     detections = model(data["images"], samples, mode="predict")
-    model.train(training)
     images = displayable(batch["inputs"].float(), batch["inputs"]).permute(0, 3, 1, 2)
-    rows = []
-    for image, true, predicted, content in zip(
+    for image, true, predicted, (rows, columns) in zip(
         images, batch["targets"], detections, batch["content"].tolist(), strict=True
     ):
-        shown = image[:, : content[0], : content[1]]
-        true = {name: v[:, : content[0], : content[1]] if name == "masks" else v for name, v in true.items()}
-        predicted = {name: v.cpu() for name, v in predicted.items()}
-        sure = predicted["scores"] >= threshold
-        pictures = [true, {name: value[sure] for name, value in predicted.items()}]
-        rows.append([draw_objects(shown, each, classes) for each in pictures])
-    return _grid(rows)
+        inside = {name: v[:, :rows, :columns] if name == "masks" else v for name, v in true.items()}
+        found = {name: v.cpu() for name, v in predicted.items()}
+        sure = found["scores"] >= threshold
+        yield image[:, :rows, :columns], inside, {name: value[sure] for name, value in found.items()}
 
 
 def _grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

@@ -2,19 +2,27 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .pictures import new_figure, save_figure
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def draw_scatter(true: np.ndarray, predicted: np.ndarray, names: Sequence[str], path: Path) -> None:
-    """Draw predictions over the truth as a PNG, one plot for each of the first 12 numbers.
+    """Draw predictions over the truth as a PNG at `path`; the others as in `scatter_figure`."""
+    save_figure(scatter_figure(true, predicted, names), path)
+
+
+def scatter_figure(true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> "Figure":
+    """Draw predictions over the truth, one plot for each of the first 12 numbers.
 
     Args:
         true, predicted: (N, K); NaN where unknown.
         names: of the K numbers.
-        path: the file.
     """
     shown = names[:12]
     columns = min(3, len(shown))
@@ -29,4 +37,4 @@ def draw_scatter(true: np.ndarray, predicted: np.ndarray, names: Sequence[str], 
             axes.plot([both.min(), both.max()], [both.min(), both.max()], "--", color="0.5")
         axes.set(xlabel=f"{name}, true", ylabel="predicted")
         axes.grid(alpha=0.3)
-    save_figure(figure, path)
+    return figure

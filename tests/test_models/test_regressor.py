@@ -14,7 +14,7 @@ from maetool.data import CsvDataset, MeasuredShapes, ShapesDataset
 from maetool.encoders import VisionTransformer
 from maetool.engine.launch import build_runner
 from maetool.errors import UsageError
-from maetool.evaluation.regression import _aligned_names, errors_of
+from maetool.evaluation.regression import aligned_names, errors_of
 from maetool.models import ImageRegressor
 from maetool.pretrained.predict import load_trained, predict
 
@@ -169,7 +169,7 @@ def save_and_use(runner, cfg, folder, path):
 def test_numbers_are_compared_by_name(monkeypatch, own, trained, order, words):
     lines = []
     monkeypatch.setattr("maetool.evaluation.regression.print_log", lambda text, **_: lines.append(text))
-    assert _aligned_names(own, trained) == order
+    assert aligned_names(own, trained) == order
     assert words in "".join(lines) and bool(lines) == bool(words)
 
 

@@ -28,8 +28,9 @@ KINDS = {
     ),
     "videomae/vit-t_moving-shapes": ((MASKS, WORST, *NEAR, *JUDGED), ["along three axes", "along three axes"]),
     "mage/vit-t_shapes": ((MASKS,), ["a tensor of 3 axes", "the inputs of the data are of 2 axes"]),
-    "detection/vitdet_mask-rcnn_vit-t_shapes": ((), ["the data is that of a detector"]),
-    "finetune/regression_vit-t_shapes": ((*NEAR, *PATCHES), ["drawn of images with one class each"]),
+    "detection/vitdet_mask-rcnn_vit-t_shapes": ((JUDGED[1],), ["the data is that of a detector"]),
+    "segmentation/linear_vit-t_shapes": ((*NEAR, *PATCHES, *JUDGED), []),
+    "finetune/regression_vit-t_shapes": ((*NEAR, *PATCHES, "Predictions", JUDGED[1]), []),
 }
 
 
@@ -53,7 +54,9 @@ def test_each_panel_is_there_or_one_line_says_why(repository, tmp_path, name, ex
     page = run_page([untrained(repository, name, tmp_path)], 12)
     headings = re.findall(r"<h2 [^>]*>([^<]*)</h2>", page)
     left_out = re.findall(r"<p>[^<]*\. They are left out: ([^<]*)</p>", page)
-    assert [heading for heading in headings if heading in (MASKS, WORST, *NEAR, *PATCHES, *JUDGED)] == [*panels]
+    assert [heading for heading in headings if heading in (MASKS, WORST, *NEAR, *PATCHES, "Predictions", *JUDGED)] == [
+        *panels
+    ]
     assert ("What this page leaves out" in headings) == bool(reasons)
     assert len(left_out) == len(reasons)
     assert all(reason in unescape(line) for reason, line in zip(reasons, left_out, strict=True)), left_out

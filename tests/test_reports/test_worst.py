@@ -1,0 +1,67 @@
+"""Which images count as the worst, of each task, and what is said of them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from maetool.evaluation.matching import unmatched
+from maetool.reports.judged import Judged, worst_findings, worst_numbers
+from maetool.reports.worst import WorstCases
+
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+NAN = float("nan")
+TRUE = {"boxes": torch.tensor([[0, 0, 10, 10], [20, 20, 30, 30]]), "labels": torch.tensor([0, 1])}
+
+
+def study_of(labels=None):
+    images = SimpleNamespace(classes=["a", "b"])
+    return SimpleNamespace(images=images, labels=labels, pictures=lambda places: [PICTURE])
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "scores", "missed", "false"),
+    [
+        ([], [], [], [True, True], []),
+        ([[0, 0, 10, 9]], [0], [0.6], [False, True], [False]),
+        ([[0, 0, 10, 9]], [1], [0.6], [True, True], [True]),  # another class
+        ([[0, 0, 10, 4]], [0], [0.6], [True, True], [True]),  # overlaps too little
+        ([[0, 0, 10, 10], [0, 0, 10, 9]], [0, 0], [0.6, 0.9], [False, True], [True, False]),  # twice: the better score
+    ],
+)
+def test_objects_are_matched_once(boxes, labels, scores, missed, false):
+    found = {"boxes": torch.tensor(boxes).view(-1, 4), "labels": torch.tensor(labels), "scores": torch.tensor(scores)}
+    assert [each.tolist() for each in unmatched(TRUE, found)] == [missed, false]
+
+
+def test_without_true_objects_all_found_ones_are_false():
+    none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    missed, false = unmatched(none, {**TRUE, "scores": torch.tensor([0.9, 0.8])})
+    assert missed.tolist() == [] and false.tolist() == [True, True]
+
+
+def test_the_worst_come_first_and_what_is_right_or_unknown_is_left_out():
+    asked = []
+    cases = WorstCases(torch.tensor([0.5, NAN, 0.0, 0.9, 0.7]), lambda i: asked.append(i) or [(PICTURE, "")], "words")
+    assert "words" in cases.section() and asked == [3, 4, 0]
+    asked.clear()
+    assert cases.draw(2) is not None and asked == [3, 4]
+    assert "None of 2 images has an error" in WorstCases(torch.zeros(2), lambda i: [], "words").section()
+
+
+def test_errors_of_classes_findings_and_numbers():
+    scores = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+    worst = Judged(study_of(torch.tensor([0, 0, 0])), scores, "kNN").worst()
+    assert torch.equal(worst.errors, torch.tensor([0.0, 0.8, 0.6])) and worst.cells(1)[0][1] == "a → b 0.80"
+
+    true = torch.tensor([[1.0, 0.0], [NAN, 0.0], [NAN, NAN]])
+    worst = worst_findings(study_of(), true, torch.tensor([[0.25, 0.75], [1.0, 0.25], [1.0, 1.0]]))
+    assert worst.errors.tolist() == [0.75, 0.0, 0.0]
+    assert worst.cells(0)[0][1] in ("has a, 0.25", "has no b, 0.75")
+
+    true = torch.tensor([[0.0, 10.0], [2.0, NAN], [4.0, 30.0]], dtype=torch.float64)  # deviations 1.63 and 10
+    predicted = torch.tensor([[0.0, 20.0], [4.0, 0.0], [4.0, 30.0]], dtype=torch.float64)
+    worst = worst_numbers(study_of(), true, predicted, ["x", "y"])
+    assert worst.errors.tolist() == pytest.approx([1.0, 2 / 1.63299, 0.0], rel=1e-4)
+    assert worst.cells(1)[0][1] == "x 2 → 4"
