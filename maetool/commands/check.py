@@ -2,7 +2,8 @@
 
 DATA is whatever `maetool train --data` takes: a folder of images, of class folders, of parts, of masks or of COCO's
 annotations, a csv table, a text list, an archive or shards. Files, sizes, values, labels, masks, boxes and copies are
-looked at; what a training would refuse or get wrong is said, and the commands that follow are printed.
+looked at; what a training would refuse or get wrong is said, and the commands that follow are printed. A page of
+pictures with their labels, masks or boxes goes to work_dirs/check_NAME.html.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from maetool.arguments import add_max_pixels, positive
 
 INTERRUPTED = "Stopped."
+_WROTE = "\nWrote {}: look whether the labels, masks or boxes fit the pictures."
 _TASKS = ("pretraining", "classification", "regression", "segmentation", "detection")
 
 
@@ -27,9 +29,9 @@ def parse_args() -> argparse.Namespace:
     add_max_pixels(parser)
     parser.add_argument("--workers", type=positive, help="number of threads (default: number of cores)")
     parser.add_argument("--json", metavar="FILE", help="write everything that was found to FILE")
-    parser.add_argument(
-        "--page", metavar="FILE", help="write a page of pictures with their labels, masks or boxes, .html"
-    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--page", metavar="FILE", help="the page, .html (default: work_dirs/check_NAME.html)")
+    where.add_argument("--no-page", action="store_true", help="write no page")
     parser.add_argument(
         "--pictures", type=positive, default=24, metavar="N", help="pictures of a part on it (default: 24)"
     )
@@ -40,12 +42,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Look, print, and write what is asked for."""
+    """Look, print, and write the page and what is asked for."""
     args = parse_args()
     from maetool.compat import usable_cores
     from maetool.data.codecs.image_size import chosen_limit
     from maetool.inspection.inspect import Effort, inspect_data
-    from maetool.inspection.page import check_page, to_html
+    from maetool.inspection.page import check_page, try_to_write, write_page
     from maetool.inspection.text import to_text
     from maetool.writing import check_file, write_text
 
@@ -59,8 +61,11 @@ def main() -> None:
     if args.json:
         write_text(args.json, report.to_json())
     if args.page:
-        write_text(args.page, to_html(report, args.pictures))
-        print(f"\nWrote {args.page}: look whether the labels, masks or boxes fit the pictures.")
+        write_page(args.page, report, args.pictures)
+        print(_WROTE.format(args.page))
+    elif not args.no_page:
+        page, reason = try_to_write(report, args.pictures)
+        print(_WROTE.format(page) if page else f"\nNo page was written ({reason}); --no-page asks for none.")
     if args.strict and report.problems:
         sys.exit(1)
 

@@ -22,10 +22,11 @@ from maetool.registry import DATASETS, MODELS
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run the command in this process, and return its exit code and what it printed."""
+    """Run the command in this process, without a page unless told so; return its exit code and what it printed."""
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["check", *map(str, arguments)])
+    def run(*arguments, page=False):
+        none = [] if page or "--page" in arguments else ["--no-page"]
+        monkeypatch.setattr(sys, "argv", ["check", *map(str, arguments), *none])
         code = 0
         try:
             check.main()
@@ -181,6 +182,28 @@ def test_the_page_holds_everything_itself(data, run, tmp_path):
     assert code == 0 and f"Wrote {tmp_path / 'x.html'}" in out
     assert not re.search(r'(src|href)="(?!data:)|<script|@import|url\(', page)
     assert "<b>" not in page and len(pictures_in(page)) == 6
+
+
+def test_a_page_is_written_without_asking_and_replaces_only_its_own(data, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root, pages = data.images("a/1.png", "b/2.png").root, tmp_path / "work_dirs"
+    first, second = (pages / f"check_{root.name}{more}.html" for more in ("", "_2"))
+    assert "Wrote" not in run(root)[1] and not pages.exists()
+    first.parent.mkdir()
+    first.write_text("of a person")
+    for _ in range(2):
+        code, out = run(root, page=True)
+        assert code == 0 and f"Wrote {second.relative_to(tmp_path)}: " in out
+    assert first.read_text() == "of a person" and len(pictures_in(second.read_text())) == 2
+    assert str(tmp_path) not in second.read_text().replace(str(root), "")  # which is the title, as it was typed
+    assert sorted(pages.iterdir()) == [first, second]
+
+
+def test_a_page_that_cannot_be_written_is_said_and_no_failure(data, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "work_dirs").write_text("no folder")
+    code, out = run(data.images("a/1.png", "b/2.png").root, page=True)
+    assert code == 0 and "No page was written (Its place is work_dirs/check_" in out and "Not a directory" in out
 
 
 def test_boxes_beside_their_objects_are_seen(data):
