@@ -106,6 +106,7 @@ def test_each_row_and_an_untrained_encoder_are_fine_tuned(monkeypatch, repositor
         ({"a": Row(MAE)}, " ", "must be a config and options"),
         ({"a": Row(MAE)}, "model.x=1", "must be a config and options"),
         ({"a": Row(MAE)}, "x.py y.py", "must be a config and options"),
+        ({"a": Row(MAE)}, f"{MAE} model.encoder.depth=1", r"MaskedImageModel would go on pretraining, but must be"),
         ({"scratch": Row(MAE)}, "x.py", 'A row is called "scratch"'),
     ],
 )

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from maetool.cli import USAGE_EXIT
 from maetool.compat import usable_cores
+from maetool.config.facts import task_in
 from maetool.config.load import takes
 from maetool.config.paths import find_config
 from maetool.engine.rehearsal import what_hinders
@@ -77,7 +78,7 @@ def with_finetuning(rows: Mapping[str, Row], finetune: str, data: str | None = N
         data: images in place of the config's own.
 
     Raises:
-        UsageError: no config, an option without "=", or a row is called "scratch".
+        UsageError: no config, one of pretraining, an option without "=", or a row is called "scratch".
     """
     config, *options = finetune.split() or [""]
     if not config or "=" in config or not all("=" in option for option in options):
@@ -85,6 +86,12 @@ def with_finetuning(rows: Mapping[str, Row], finetune: str, data: str | None = N
     if "scratch" in rows:
         raise UsageError('A row is called "scratch", as that of --finetune is: give it another name.')
     stage = Row(config, options, data, heading="fine-tuned ")
+    section = stage.load().model
+    if task_in(section) == "pretraining":
+        raise UsageError(
+            f"--finetune got {config}, whose {section.type} would go on pretraining, but must be a config of a "
+            "classifier, regressor, segmentor or detector, such as maetool::finetune/vit-s_100e.py."
+        )
     return {**{name: replace(row, finetune=stage) for name, row in rows.items()}, "scratch": stage}
 
 
