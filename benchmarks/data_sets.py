@@ -202,9 +202,8 @@ SETS: dict[str, Callable[[Path], Iterator[Sample]]] = {
 }
 
 
-def write(name: str, root: Path, out: Path) -> str:
+def write(name: str, samples: list[Sample], out: Path) -> str:
     """Write a set, evenly thinned to 2,400 images to learn from and 800 to predict, and return its size in words."""
-    samples = list(SETS[name](root))
     counts = {}
     for part, most in _MOST.items():
         own = [sample for sample in samples if sample[0] == part]
@@ -224,5 +223,5 @@ def write(name: str, root: Path, out: Path) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    for chosen_set in SETS:
-        sys.stdout.write(write(chosen_set, Path(sys.argv[1]), Path(sys.argv[2])) + "\n")
+    for chosen_set, samples_of in SETS.items():
+        sys.stdout.write(write(chosen_set, list(samples_of(Path(sys.argv[1]))), Path(sys.argv[2])) + "\n")

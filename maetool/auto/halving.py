@@ -36,6 +36,11 @@ class Trial:
     steps: int
     verdict: Verdict
 
+    @property
+    def failed(self) -> str:
+        """Why the candidate is dropped whatever its score, or ""."""
+        return self.verdict.failed(self.steps)
+
 
 def rounds_of(candidates: int, steps: int) -> list[tuple[int, int]]:
     """Return for each round how many candidates it tries and for how many steps.
@@ -79,7 +84,7 @@ def halve(
             tried.append(trial)
             tell(_line(trial))
         trials += tried
-        ranked = sorted(tried, key=lambda trial: (bool(trial.verdict.failed), -trial.verdict.score))
+        ranked = sorted(tried, key=lambda trial: (bool(trial.failed), -trial.verdict.score))
         left = [trial.name for trial in ranked[: -(-number // 2)]]
     return left[0], trials
 
@@ -90,7 +95,7 @@ def _file(name: str) -> str:
 
 def _line(trial: Trial) -> str:
     verdict = trial.verdict
-    why = f"; dropped, {verdict.failed}" if verdict.failed else ""
+    why = f"; dropped, {trial.failed}" if trial.failed else ""
     return (
         f"  {trial.name:<28}{trial.steps:>6} steps: {verdict.score:6.2f}, loss {verdict.loss:.3f} of a constant's, "
         f"rank {verdict.rank:.1f}, crops found again {verdict.stability:.0f} %{why}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ _PAIRS = 256  # images of which two crops are compared
 _LABELLED = 1000  # images with labels that a candidate is judged on
 _CROP = (0.3, 0.8)  # of the area
 _LEARNED = 0.995  # of a constant prediction's loss: a masked loss above it has learned nothing
+_TELLING = 200  # steps from which that loss tells
 _COLLAPSED = 2.0  # effective rank below which features tell nothing apart
 
 
@@ -45,10 +47,16 @@ class Verdict:
     spread: float
     stability: float
 
-    @property
-    def failed(self) -> str:
-        """Why the training cannot be used, or ""."""
-        if not self.loss < _LEARNED:
+    def failed(self, steps: int) -> str:
+        """Return why the training cannot be used, or "".
+
+        Args:
+            steps: that it took; a loss above a constant's tells nothing of fewer than 200, in which plain pixels get
+                below it, while normalised ones and edges are still on their way.
+        """
+        if not isfinite(self.loss):
+            return "its loss is not finite"
+        if steps >= _TELLING and self.loss >= _LEARNED:
             return f"its loss is {self.loss:.3f} of a constant prediction's, so it learned nothing"
         if self.rank < _COLLAPSED:
             return f"its features have collapsed to {self.rank:.1f} dimensions"

@@ -52,7 +52,7 @@ def test_every_round_takes_the_same_time(candidates, steps, rounds):
     assert rounds_of(candidates, steps) == rounds
 
 
-def tried(tmp_path, verdicts):
+def tried(tmp_path, verdicts, steps=480):
     """Halve three candidates, and return the best and those that were trained."""
     trained = []
 
@@ -61,7 +61,7 @@ def tried(tmp_path, verdicts):
         return verdicts[plan.title]
 
     plans = {name: Plan("base", name) for name in verdicts}
-    best, _ = halve(plans, 480, train, tmp_path, lambda line: None)
+    best, _ = halve(plans, steps, train, tmp_path, lambda line: None)
     return best, trained
 
 
@@ -71,9 +71,10 @@ def test_the_better_half_goes_on_and_the_best_wins(tmp_path):
     assert trained == [("a", 80), ("b", 80), ("c", 80), ("b", 120), ("c", 120)]
 
 
-def test_what_learned_nothing_or_collapsed_loses_whatever_its_score(tmp_path):
-    best, _ = tried(tmp_path, {"a": verdict(9, loss=1.0), "b": verdict(1), "c": verdict(8, rank=1.2)})
-    assert best == "b"
+@pytest.mark.parametrize(("steps", "expected"), [(1600, "b"), (480, "a")])
+def test_what_learned_nothing_in_enough_steps_or_collapsed_loses_whatever_its_score(tmp_path, steps, expected):
+    verdicts = {"a": verdict(9, loss=1.0), "b": verdict(1), "c": verdict(10, rank=1.2)}
+    assert tried(tmp_path, verdicts, steps)[0] == expected
 
 
 def test_equal_candidates_keep_the_order_of_the_rules(tmp_path):
