@@ -25,6 +25,7 @@ def parse_args() -> argparse.Namespace:
         metavar="N",
         help="validation images for neighbours, map, confusion and worst cases of one run (default: 300; 0 for none)",
     )
+    parser.add_argument("--data", metavar="FOLDER", help="images in place of the run's own, such as those that moved")
     return parser.parse_args()
 
 
@@ -37,6 +38,6 @@ def main() -> None:
 
     folders = [Path(run) for run in args.runs]
     out = check_page(args.out or folders[0] / "report.html", "--out")
-    page = run_page(folders, args.images)
+    page = run_page(folders, args.images, data=args.data)
     write_text(out, page)
     print(f"Wrote {out}, {len(page.encode()) / 1e6:.1f} MB.")

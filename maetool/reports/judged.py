@@ -26,17 +26,18 @@ if TYPE_CHECKING:
 _NEIGHBOURS, _TEMPERATURE = 20, 0.07
 
 
-def judged_sections(study: Study, trained: Sequence[str]) -> Iterator[str]:
+def judged_sections(study: Study, targets: Sequence[str], classes: Sequence[str]) -> Iterator[str]:
     """Yield what is predicted over what is true, and the images that are most wrong.
 
     Args:
         study: the images, and what a classifier or a regressor predicts for them.
-        trained: names of the numbers that a regressor was trained to predict, in its order.
+        targets: names of the numbers that a regressor was trained to predict, in its order.
+        classes: those that a classifier was trained on, in its order; empty if unknown.
 
     Raises:
         UsageError: there is nothing to compare.
     """
-    result = judged(study)
+    result = judged(study, classes)
     if result is not None:
         note = f"By {result.by}: {result.accuracy:.1f} % of {len(study.features):,} images."
         yield html.section("Confusion", html.drawing(result.confusion(), note))
@@ -49,7 +50,7 @@ def judged_sections(study: Study, trained: Sequence[str]) -> Iterator[str]:
         yield worst_findings(study, label.float(), predicted.float().sigmoid()).section()
         return
     own = list(study.images.targets)
-    names = aligned_names(own, list(trained))
+    names = aligned_names(own, list(targets))
     true, predicted = label[:, [own.index(name) for name in names]].double(), predicted.double()
     figure = scatter_figure(true.numpy(), predicted.numpy(), names)
     yield html.section("Predictions", html.drawing(figure, f"Predicted over true, {len(true):,} images."))
@@ -100,12 +101,21 @@ class Judged:
         return WorstCases(errors, cells, f"True → predicted by {self.by}, with the probability.")
 
 
-def judged(study: Study) -> Judged | None:
-    """Return predictions for a `study`, of the classifier, or of kNN, each image by all others; None without labels."""
+def judged(study: Study, trained: Sequence[str] = ()) -> Judged | None:
+    """Return predictions for images, of the classifier, or of kNN, each image by all others; None without labels.
+
+    Args:
+        study: the images.
+        trained: classes of the classifier, which does not predict those of other data; empty if unknown.
+    """
     if study.labels is None:
         return None
     classes, logits = len(study.images.classes), study.outputs.get("predicted")
-    if logits is not None and logits.shape[1] == classes:
+    if (
+        logits is not None
+        and logits.shape[1] == classes
+        and list(trained or study.images.classes) == list(study.images.classes)
+    ):
         return Judged(study, logits.float().softmax(dim=1), "the classifier")
     nearest, similarity = nearest_neighbours(study.features, _NEIGHBOURS)
     votes = (similarity / _TEMPERATURE).softmax(dim=1)

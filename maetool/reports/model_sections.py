@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+from mmengine import Config
 from torch.utils.data import default_collate
 
+from maetool.config.complete import complete_config
 from maetool.config.facts import task_in
 from maetool.config.trust import build_trusted, trusted
+from maetool.config.user_data import point_at
 from maetool.errors import UsageError
-from maetool.metadata.stored_config import read_config, read_section
-from maetool.pretrained.facts import names_of_targets
+from maetool.metadata.stored_config import read_section
+from maetool.pretrained.facts import names_of_classes, names_of_targets
 from maetool.pretrained.frozen import load_frozen
 from maetool.pretrained.model import masks_of_models
 from maetool.pretrained.task import load_task
@@ -28,10 +32,11 @@ from .study import OneView, Study, study_of
 
 _MASKS = 512  # draws for the statistics
 _BATCH, _EXAMPLES = 50, 8
+_READS = ("model", "train_dataloader", "val_dataloader", "val_cfg")
 _FEATURES, _JUDGED = "Neighbours, map and attention", "Confusion and worst cases"
 
 
-def model_sections(run: RunFacts, images: int) -> list[str]:
+def model_sections(run: RunFacts, images: int, data: str | None = None) -> list[str]:
     """Return the sections of a run's last checkpoint on its validation images; a sentence for each that has none.
 
     The model is built from the config in the checkpoint, which is not executed.
@@ -39,7 +44,14 @@ def model_sections(run: RunFacts, images: int) -> list[str]:
     Args:
         run: the run.
         images: number of validation images, evenly spaced.
+        data: images in place of the run's own, as `--data` of a training takes them.
+
+    Raises:
+        UsageError: `data` that the model's task or encoder does not read, or no checkpoint to look at it with.
     """
+    if data is not None:
+        run = replace(run, config=_with_data(run, data))
+        _build(run, _validation(run))  # what is asked for and cannot be read is no matter of single panels
     if run.checkpoint is None:
         return []
     panels = Panels()
@@ -60,8 +72,21 @@ def model_sections(run: RunFacts, images: int) -> list[str]:
     if task in DENSE:
         panels.add(_JUDGED, lambda: _dense(run, task, images))
     elif study is not None:
-        panels.add(_JUDGED, lambda: judged_sections(study, names_of_targets(run.meta)))
+        panels.add(_JUDGED, lambda: judged_sections(study, names_of_targets(run.meta), names_of_classes(run.meta)))
     return [*panels.sections, panels.left_out()]
+
+
+def _with_data(run: RunFacts, data: str) -> dict[str, Any]:
+    """Return the parts of the config that name data or decide how it is read, with `data` in the place of the own."""
+    if run.checkpoint is None:
+        raise UsageError(f"--data is {data}, but {run.folder} has no checkpoint that can be read to look at it with.")
+    parts = {name: run.config[name] for name in _READS if isinstance(run.config.get(name), Mapping)}
+    if "model" not in parts:
+        raise UsageError(f"--data is {data}, but {run.checkpoint} does not describe its model: leave --data out.")
+    cfg = Config({name: trusted(part, run.checkpoint) for name, part in parts.items()})
+    point_at(cfg, data)
+    complete_config(cfg)  # the size of the images, which follows from the encoder
+    return {**cfg}
 
 
 def _validation(run: RunFacts) -> Mapping[str, Any]:
@@ -75,7 +100,7 @@ def _validation(run: RunFacts) -> Mapping[str, Any]:
 
 def _own_data(run: RunFacts) -> list[Mapping[str, Any]]:
     """Return the configs of data that evaluators have beside the validation data, such as pictures beside views."""
-    loop = read_config(run.meta).get("val_cfg") or {}
+    loop = run.config.get("val_cfg") or {}
     evaluators = loop.get("evaluators") or {}
     loaders = [each.get("dataloader") or {} for each in evaluators.values() if isinstance(each, Mapping)]
     return [loader["dataset"] for loader in loaders if isinstance(loader, Mapping) and loader.get("dataset")]
@@ -132,6 +157,13 @@ def _task(section: Mapping[str, Any]) -> str:
 
 
 def _dense(run: RunFacts, task: str, images: int) -> Iterator[str]:
-    """Yield what a segmentor or a detector gets wrong."""
+    """Return the sections on what a segmentor or a detector gets wrong."""
     assert run.checkpoint is not None, "there are weights"
-    return dense_sections(task, load_task(run.checkpoint), _build(run, _validation(run)), images)
+    dataset = _build(run, _validation(run))
+    trained, own = names_of_classes(run.meta), list(dataset.classes)
+    if trained and trained != own:
+        raise UsageError(
+            f"the data has the classes {', '.join(own[:5])} ({len(own)}), but the model was trained on "
+            f"{', '.join(trained[:5])} ({len(trained)}): their names and order must be equal."
+        )
+    return dense_sections(task, load_task(run.checkpoint), dataset, images)

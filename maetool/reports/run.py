@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from maetool.errors import UsageError
 from maetool.evaluation.names import MetricName
 from maetool.visualization import html
 from maetool.visualization.curves import seeds_figure
@@ -22,7 +23,7 @@ _CURVES = {
 _DECIMALS = 3
 
 
-def run_page(folders: Sequence[Path], images: int = 300, before: Sequence[str] = ()) -> str:
+def run_page(folders: Sequence[Path], images: int = 300, before: Sequence[str] = (), data: str | None = None) -> str:
     """Return the page of runs, which needs no other file: one run in detail, or several side by side.
 
     Runs that differ in their seed only are one row, with the range of their numbers.
@@ -31,18 +32,22 @@ def run_page(folders: Sequence[Path], images: int = 300, before: Sequence[str] =
         folders: work folders, or the folder that `maetool compare` wrote.
         images: number of validation images for neighbours, map, confusion and the worst cases; 0 leaves these out.
         before: sections of HTML that come first.
+        data: images in place of the run's own, for the sections that need its weights.
 
     Raises:
-        UsageError: a folder without logs.
+        UsageError: a folder without logs; `data` for several runs, without images, or of another kind than the run's.
     """
     groups = grouped([read_facts(folder) for folder in runs_in(folders)])
     one = next(iter(groups.values())) if len(groups) == 1 else None
+    if data is not None and not (one and images):
+        reason = "--images is 0" if one else f"there are {len(groups)} runs"
+        raise UsageError(f"--data is {data}, but {reason}: only the page of one run looks at images.")
     title = next(iter(groups)) if one else f"{len(groups)} runs"
     sections = [*before, html.section("Results", _results(groups)), _differences(groups)]
     sections.append(html.section("Curves", html.columns(*_curves(groups))))
     sections.append(html.section("Pictures of training", *map(_pictures, groups.values())))
     if one and images:
-        sections += model_sections(one[0], images)
+        sections += model_sections(one[0], images, data)
     sections += [html.section("Config", _configs(groups)), html.section("Versions", _versions(groups))]
     sections += [html.section("Commands", *(_commands(group) for group in groups.values()))]
     sections = list(filter(None, sections))

@@ -10,6 +10,7 @@ import pytest
 from maetool.commands import neighbours
 from maetool.config.load import load_for
 from maetool.config.prepare import prepare_config
+from maetool.errors import UsageError
 from maetool.metadata.stored_config import stored_facts
 from maetool.registry import MODELS
 from maetool.reports import run_page
@@ -60,6 +61,19 @@ def test_each_panel_is_there_or_one_line_says_why(repository, tmp_path, name, ex
     assert ("What this page leaves out" in headings) == bool(reasons)
     assert len(left_out) == len(reasons)
     assert all(reason in unescape(line) for reason, line in zip(reasons, left_out, strict=True)), left_out
+
+
+def test_data_that_moved_is_named(repository, tmp_path):
+    run = untrained(repository, "mae/vit-t_shapes", tmp_path / "run")
+    page = run_page([run], 6, data=str(images_in(tmp_path)))
+    assert WORST in page and "; 6 images." in page
+    with pytest.raises(UsageError, match=r"There is no data at .*nowhere"):
+        run_page([run], 6, data="nowhere")
+    with pytest.raises(UsageError, match="--data is x, but --images is 0: only the page of one run looks at images"):
+        run_page([run], 0, data="x")
+    (run / "epoch_1.pth").unlink()
+    with pytest.raises(UsageError, match=r"--data is x, but .*run has no checkpoint that can be read"):
+        run_page([run], 6, data="x")
 
 
 def test_any_error_in_a_panel_leaves_out_that_panel_alone(repository, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maetool.evaluation.matching import unmatched
-from maetool.reports.judged import Judged, worst_findings, worst_numbers
+from maetool.reports.judged import Judged, judged, worst_findings, worst_numbers
 from maetool.reports.worst import WorstCases
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -48,6 +48,13 @@ def test_the_worst_come_first_and_what_is_right_or_unknown_is_left_out():
     asked.clear()
     assert cases.draw(2) is not None and asked == [3, 4]
     assert "None of 2 images has an error" in WorstCases(torch.zeros(2), lambda i: [], "words").section()
+
+
+@pytest.mark.parametrize(("trained", "by"), [((), "the classifier"), ("ab", "the classifier"), ("ba", "kNN")])
+def test_a_classifier_does_not_judge_classes_of_other_names(trained, by):
+    outputs = {"tokens": torch.eye(3), "predicted": torch.zeros(3, 2)}
+    study = SimpleNamespace(**vars(study_of(torch.tensor([0, 1, 1]))), outputs=outputs, features=outputs["tokens"])
+    assert judged(study, trained).by.startswith(by)
 
 
 def test_errors_of_classes_findings_and_numbers():
