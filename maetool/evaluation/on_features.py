@@ -28,7 +28,8 @@ class FeatureEvaluator(BaseEvaluator):
 
     Args:
         bank: loader or config of the labelled images to fit on; None uses `bank_dataloader` of the loop.
-        optional: measure nothing if the images have no label or several, instead of refusing the data.
+        optional: measure nothing if the images have no label or several, instead of refusing the data; their features
+            are computed nevertheless, for the hooks.
         dataloader, every, prefix: see `BaseEvaluator`.
     """
 
@@ -74,6 +75,7 @@ class FeatureEvaluator(BaseEvaluator):
         known, classes = ([] if each is None else _classes_of(each.dataset) for each in (bank, data))
         if bank is None or not known or not classes:
             if self.optional:
+                data.features(_TOKENS)  # whose collapse `HealthHook` sees without labels, too
                 return None
             raise UsageError(
                 f"{self.title} needs labelled neighbours in val_cfg.bank_dataloader and labelled images in "

@@ -188,9 +188,22 @@ def test_evaluators_that_are_refused(repository, tmp_path, evaluators, sentence)
         run_with(repository, tmp_path, evaluators).val()
 
 
-def test_an_optional_one_measures_nothing_without_labels(repository, tmp_path):
+class Looks(Hook):
+    """Keeps the shapes of the features that it is shown, as `HealthHook` looks for their collapse."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def after_features(self, runner, features):
+        self.shapes.append(features["tokens"].shape)
+
+
+def test_an_optional_one_measures_nothing_without_labels_but_shows_the_features(repository, tmp_path):
+    looks = Looks()
     evaluators = {"knn": {"type": "KnnEvaluator", "optional": True}, "loss": {"type": "LossEvaluator"}}
-    assert "knn" not in run_with(repository, tmp_path, evaluators).val()
+    runner = run_with(repository, tmp_path, evaluators, hooks=[looks])
+    assert "knn" not in runner.val()
+    assert looks.shapes == [(20, runner.bare_model.encoder.embed_dim)]
 
 
 def steps_of(record, metric):
