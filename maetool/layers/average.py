@@ -61,8 +61,18 @@ def copy_weights(average: nn.Module, trained: nn.Module) -> None:
 def move_average(average: nn.Module, trained: nn.Module, stays: float) -> None:
     """Move the parameters of `average` towards those of `trained`, of which 1 - `stays` enters; buffers are copied."""
     torch._foreach_lerp_([*average.parameters()], [*trained.parameters()], 1 - stays)
-    for own, value in zip(average.buffers(), trained.buffers(), strict=True):
-        own.copy_(value)
+    copy_tensors([*trained.buffers()], [*average.buffers()])
+
+
+def copy_tensors(values: list[Tensor], places: list[Tensor]) -> None:
+    """Copy tensors into others, of the same device and shapes: on an accelerator by a few kernels for all.
+
+    Args:
+        values: what is copied.
+        places: as many.
+    """
+    if values or places:  # torch takes no empty lists
+        torch._foreach_copy_(places, values)
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from maetool.errors import UsageError
+from maetool.layers.average import copy_tensors
 
 _FOLLOWING = ("after_step", "follow")
 
@@ -109,15 +111,22 @@ def parts_after_step(model: Any, progress: float, skipped: Tensor | None = None)
     """
     with torch.no_grad():
         for _, part in _parts_with(model, *_FOLLOWING):
-            held = () if skipped is None else (*part.parameters(), *part.buffers())
-            before = [value.clone() for value in held]
+            held = [] if skipped is None else [_own(value) for value in (*part.parameters(), *part.buffers())]
+            before = [torch.empty_like(value) for value in held]
+            copy_tensors(held, before)
             if callable(getattr(part, "after_step", None)):
                 part.after_step(model, progress)
             else:
                 part.follow(model.encoder, progress)
             if skipped is not None:
                 for value, old in zip(held, before, strict=True):
-                    value.copy_(torch.where(skipped, old, value))
+                    torch.where(skipped, old, value, out=old)
+                copy_tensors(before, held)
+
+
+def _own(value: Tensor) -> Tensor:
+    """Return what this process has of a tensor, in the same memory."""
+    return value.to_local() if isinstance(value, DTensor) else value
 
 
 def has_following_parts(model: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from runs import assert_same, final_state
 from test_guard import run
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from maetool.engine.hooks import LogHook, ScalarsHook
 from maetool.engine.hooks.scalars import _read, needs_logged_values
@@ -140,16 +141,47 @@ def test_a_run_of_another_device_goes_on():
     assert wrapper.optimizer.state[weight]["step"] == 3 and wrapper.optimizer.param_groups[0]["fused"] is True
 
 
-@pytest.mark.parametrize("skipped", [True, False])
+class Spoiling(nn.BatchNorm1d):
+    """A part with parameters that learn and buffers of whole numbers, which become something else with every step."""
+
+    def after_step(self, model, progress):
+        for value in (*self.parameters(), *self.buffers()):
+            value.fill_(7 if progress or not value.is_floating_point() else torch.nan)
+
+
+class Operations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.__name__.partition(".")[0])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("skipped", [None, True, False])
 def test_a_teacher_follows_no_skipped_step(skipped):
     model = tiny_model(teacher={"type": "MomentumTeacher", "momentum": 0.5})
     model.start()
     with torch.no_grad():
         for parameter in model.encoder.parameters():
             parameter.add_(1.0)
-    before = [value.clone() for value in model.teacher.parameters()]
-    parts_after_step(model, 0.5, torch.tensor(skipped))
-    assert all(torch.equal(*pair) == skipped for pair in zip(model.teacher.parameters(), before, strict=True))
+    wanted = deepcopy(model)
+    parts_after_step(wanted, 0.5)
+    wanted = model.teacher if skipped else wanted.teacher
+    wanted = {name: value.clone() for name, value in wanted.state_dict().items()}
+    with Operations() as operations:
+        parts_after_step(model, 0.5, None if skipped is None else torch.tensor(skipped))
+    assert_same(model.teacher.state_dict(), wanted)
+    assert not {"copy_", "clone"} & set(operations.names), "a kernel for every tensor"
+
+
+@pytest.mark.parametrize(("progress", "skipped"), [(0.5, True), (0.5, False), (0.0, True)])
+def test_tensors_of_any_part_stay_after_a_skipped_step(progress, skipped):
+    part = Spoiling(2)
+    before = deepcopy(part.state_dict())
+    parts_after_step(nn.Sequential(part), progress, torch.tensor(skipped))
+    assert_same(part.state_dict(), before if skipped else {k: torch.full_like(v, 7) for k, v in before.items()})
 
 
 def test_runs_are_the_same_and_tell_the_same(repository, tmp_path):
