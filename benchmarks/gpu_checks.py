@@ -15,6 +15,7 @@ from maetool.config.load import load_for
 from maetool.data.transforms.on_device import ResizeOnDevice, finish_on_device
 from maetool.engine.launch import build_runner
 from maetool.engine.optim.param_groups import decay_groups
+from maetool.engine.optim.precision import Precision
 from maetool.engine.optim.steps import settle
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.maskers import BlockMasker, RandomMasker
@@ -45,16 +46,17 @@ _GOLDEN_MODEL = {
 
 
 def ten_steps_without_a_wait() -> str:
-    """Make ten complete steps; CUDA raises where one waits for the device."""
+    """Make ten complete steps in each precision, in float16 with a loss scale; CUDA raises where one waits for it."""
     if device() == "cpu":
         return "skipped: a CPU is never waited for"
-    model, wrapper, batches = _tiny(deferred=True)
-    _train(model, wrapper, batches[:2])  # builds kernels, and the optimiser's state
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        _train(model, wrapper, batches[:10])
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    for precision in ("float32", "bfloat16", "float16"):
+        model, wrapper, batches = _tiny(deferred=True, precision=precision)
+        _train(model, wrapper, batches[:2])  # builds kernels, and the optimiser's state
+        _raise_at_waits(True)
+        try:
+            _train(model, wrapper, batches[:10])
+        finally:
+            _raise_at_waits(False)
     return "passed"
 
 
@@ -105,11 +107,13 @@ def a_broken_step_changes_nothing() -> str:
     return "passed" if same and wrapper.skipped == 1 and wrapper.fault else "FAILED"
 
 
-def _tiny(deferred: bool | None = None, place: str | None = None) -> tuple[Any, AutocastOptimWrapper, list[Any]]:
+def _tiny(
+    deferred: bool | None = None, place: str | None = None, precision: Precision = "float32"
+) -> tuple[Any, AutocastOptimWrapper, list[Any]]:
     place = place or device()
     model = tiny_model().to(place).train()
     optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-3, weight_decay=0.05)
-    wrapper = AutocastOptimWrapper(optimizer, "float32", clip_grad={"max_norm": 1.0}, deferred=deferred)
+    wrapper = AutocastOptimWrapper(optimizer, precision, clip_grad={"max_norm": 1.0}, deferred=deferred)
     batch = tiny_batch()
     pinned = torch.cuda.is_available()
     batches = [

@@ -25,7 +25,7 @@ from maetool.data import ImagePreprocessor
 from maetool.decoders import ProjectionDecoder
 from maetool.maskers import GivenMasker
 from maetool.maskers.predicting import _largest, _sides
-from maetool.models import ImageClassifier, Segmentor
+from maetool.models import ImageClassifier, ImageRegressor, Segmentor
 from maetool.models.pairing import layout_of
 from maetool.ops import device
 from maetool.ops.random import KeyedRandom, sample_keys
@@ -142,10 +142,11 @@ def test_models():
     preprocessor = {"type": "AugmentingPreprocessor"}
     classifier = ImageClassifier(encoder, 5, "cls", batch_norm=True, data_preprocessor=preprocessor)
     segmentor = Segmentor(encoder, 5, {"type": "LinearMapHead"})
+    regressor = ImageRegressor(encoder, batch_norm=True, data_preprocessor={"type": "ImagePreprocessor"})
     variable = tiny_model(encoder={"sees": "blank"}, masker=blank)
     batch = tiny_batch()
     samples = {"key": batch["key"], "label": torch.arange(4), "semantic": torch.zeros(4, 16, 32, dtype=torch.int64)}
-    for model in (tiny_model(), variable, classifier, segmentor):
+    for model in (tiny_model(), variable, classifier, segmentor, regressor):
         check_no_waits(loss_of, model.train(), torch.randn(4, 3, 16, 32), samples)
 
 

@@ -19,7 +19,9 @@ from maetool.engine.hooks import LogHook, ScalarsHook
 from maetool.engine.hooks.scalars import _read, needs_logged_values
 from maetool.engine.optim import LARS
 from maetool.engine.optim.by_part import AutocastOptimWrapperDict
-from maetool.engine.optim.steps import Outcome, can_skip, settle
+from maetool.engine.optim.leaving_out import can_skip
+from maetool.engine.optim.loss_scaler import LossScaler
+from maetool.engine.optim.steps import Outcome, settle
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.engine.repeat import RepeatedStep
 from maetool.errors import UsageError
@@ -32,13 +34,15 @@ FUSED = ["optim_wrapper.optimizer.fused=True", "default_hooks.checkpoint.every_n
 LATE = [*FUSED, "optim_wrapper.deferred=True", "default_hooks.runtime_info={'type': 'ScalarsHook', 'read_every': 4}"]
 
 
-def wrapper_of(deferred, accumulative_counts=1, kind=torch.optim.AdamW, **options):
+def wrapper_of(deferred, accumulative_counts=1, kind=torch.optim.AdamW, scale=None, clip=1.0):
+    """Return a wrapper, whose loss is scaled as that of float16 on CUDA is if there is a scale, and its parameter."""
     weight = nn.Parameter(torch.tensor([1.0, -2.0]))
-    options |= {} if kind is LARS else {"fused": True}
+    options = {LARS: {}, torch.optim.SGD: {"fused": True, "momentum": 0.9}}.get(kind, {"fused": True})
     optimizer = kind([weight], lr=0.1, **options)
-    wrapper = AutocastOptimWrapper(
-        optimizer, "float32", accumulative_counts, clip_grad={"max_norm": 1.0}, deferred=deferred
-    )
+    clip_grad = {"max_norm": clip} if clip else None
+    wrapper = AutocastOptimWrapper(optimizer, "float32", accumulative_counts, clip_grad=clip_grad, deferred=deferred)
+    if scale:
+        wrapper.loss_scaler = LossScaler("cpu", init_scale=scale, growth_interval=2)
     wrapper.initialize_count_status(nn.Identity(), 0, 12)
     return wrapper, weight
 
@@ -59,21 +63,23 @@ def train(wrapper, weight, factors):
     return reports
 
 
-FACTORS = [1.0, math.inf, math.nan, 2.0, 1.0, 0.5, math.inf, 1.0, 1.0, 1.0, 1.0, -math.inf]
+OVERFLOWS = 2e37  # the norm of these gradients does, and of a scale of 16 they themselves
+FACTORS = [math.inf, 1.0, OVERFLOWS, 2.0, 1.0, 0.5, math.nan, 1.0, math.inf, 1.0, 1.0, -math.inf]
 
 
+@pytest.mark.parametrize("scale", [None, 16.0, 2.0])  # the last falls below 1
 @pytest.mark.parametrize("counts", [1, 2, 3])
 @pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, LARS])
-def test_late_steps_are_those_that_wait(counts, kind):
-    (wrapper, weight), (late, other) = wrapper_of(False, counts, kind), wrapper_of(True, counts, kind)
+def test_late_steps_are_those_that_wait(counts, kind, scale):
+    (wrapper, weight), (late, other) = wrapper_of(False, counts, kind, scale), wrapper_of(True, counts, kind, scale)
     assert train(wrapper, weight, FACTORS) == train(late, other, FACTORS)
     assert torch.equal(weight, other) and not wrapper.deferred and late.deferred and wrapper.skipped >= 3
     assert_same(wrapper.state_dict(), late.state_dict())
 
 
-@pytest.mark.parametrize("place", [1, 4, 7])
-def test_a_resume_in_the_midst_of_accumulation(place):
-    (late, weight), (again, other) = wrapper_of(True, 3), wrapper_of(True, 3)
+@pytest.mark.parametrize(("place", "scale"), [(1, None), (4, None), (7, None), (1, 16.0), (4, 16.0), (7, 16.0)])
+def test_a_resume_in_the_midst_of_accumulation(place, scale):
+    (late, weight), (again, other) = wrapper_of(True, 3, scale=scale), wrapper_of(True, 3, scale=scale and 4096.0)
     train(late, weight, FACTORS[:place])
     state = deepcopy(late.state_dict())
     with torch.no_grad():
@@ -83,6 +89,7 @@ def test_a_resume_in_the_midst_of_accumulation(place):
     train(again, other, FACTORS[place:])
     train(late, weight, FACTORS[place:])
     assert torch.equal(weight, other) and late.skipped == again.skipped > 0
+    assert late.loss_scaler.state_dict() == again.loss_scaler.state_dict()
 
 
 def test_several_optimizers_skip_together():
@@ -97,12 +104,14 @@ def test_several_optimizers_skip_together():
     assert not any(torch.equal(weight, old) for (_, weight), old in zip(pairs, before, strict=True))
 
 
+@pytest.mark.parametrize("scale", [None, 4.0])
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, LARS])
 @pytest.mark.parametrize("deferred", [True, False])
-def test_nothing_is_read_before_the_optimiser(monkeypatch, deferred):
+def test_nothing_is_read_before_the_optimiser(monkeypatch, deferred, kind, scale):
     """Fake tensors have no numbers to read; what is read of the iteration before is on its way since then."""
-    monkeypatch.setattr(Outcome, "read", lambda self: [1.0, 1.0, 0.0])
+    monkeypatch.setattr(Outcome, "read", lambda self: [1.0, 1.0, 0.0, 0.0])
     with FakeTensorMode(), WaitCounter() as counter:
-        wrapper, weight = wrapper_of(deferred)
+        wrapper, weight = wrapper_of(deferred, kind=kind, scale=scale)
         with nullcontext() if deferred else pytest.raises(DataDependentOutputException):
             for _ in range(3):
                 wrapper.update_params((weight * 2).sum())
@@ -112,6 +121,7 @@ def test_nothing_is_read_before_the_optimiser(monkeypatch, deferred):
 def test_what_cannot_be_late():
     plain = torch.optim.AdamW([nn.Parameter(torch.ones(2))], fused=False)
     assert not can_skip(plain) and not can_skip(torch.optim.Adagrad([nn.Parameter(torch.ones(2))]))
+    assert not can_skip(torch.optim.SGD([nn.Parameter(torch.ones(2))], momentum=0.9, dampening=0.5))
     wrapper = AutocastOptimWrapper(plain, "float32", deferred=True)
     with pytest.raises(UsageError, match=r"optim_wrapper\.deferred=True needs an optimiser that can leave out a step"):
         wrapper.update_params(wrapper.parameters[0].sum())

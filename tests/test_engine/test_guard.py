@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from runs import StopAt, assert_same, final_state, make_runner
 from warm import run_warm
 
+from maetool.engine.optim.loss_scaler import LossScaler
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
 from maetool.engine.repeat import RepeatedStep
 from maetool.errors import UsageError
@@ -145,7 +146,7 @@ def test_clipping_takes_a_positive_norm(wrong):
 def test_a_scaled_loss_leaves_overflow_to_the_scale():
     weight = torch.nn.Parameter(torch.ones(2))
     wrapper = AutocastOptimWrapper(torch.optim.SGD([weight], lr=1.0), dtype="float16")
-    wrapper.loss_scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    wrapper.loss_scaler = LossScaler("cpu", init_scale=4.0)
     wrapper.update_params((weight * 1.5e38).sum())  # overflows when scaled
     assert wrapper.fault is None
     assert wrapper.loss_scaler.get_scale() == 2.0
@@ -154,7 +155,7 @@ def test_a_scaled_loss_leaves_overflow_to_the_scale():
     torch.testing.assert_close(weight.detach(), torch.tensor([0.5, 0.5]))
     state = wrapper.state_dict()
     other = AutocastOptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=1.0), dtype="float16")
-    other.loss_scaler = torch.amp.GradScaler("cpu")
+    other.loss_scaler = LossScaler("cpu")
     other.load_state_dict(state)
     assert other.loss_scaler.get_scale() == 2.0
     wrapper.update_params((weight * math.nan).sum())  # not an overflow: the loss itself

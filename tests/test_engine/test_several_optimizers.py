@@ -16,6 +16,7 @@ from maetool.config.load import load_config
 from maetool.engine import launch
 from maetool.engine.optim import AutocastOptimWrapper, AutocastOptimWrapperDict, OptimizersByPartConstructor
 from maetool.engine.optim.by_part import divide
+from maetool.engine.optim.loss_scaler import LossScaler
 from maetool.engine.optim.wrapper import report_of
 from maetool.errors import UsageError
 from maetool.models import MaskedImageModel
@@ -113,7 +114,7 @@ def test_a_gradient_of_one_that_is_not_finite_stops_the_step_of_all():
 def test_one_loss_scaler_serves_all():
     model = Two()
     wrapper = wrappers(model)
-    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=1)
+    scaler = LossScaler("cpu", init_scale=8.0, growth_interval=1)
     for one in wrapper.values():
         one.loss_scaler = scaler
     scaled = stepped(model, wrapper, batches(2))
@@ -121,8 +122,24 @@ def test_one_loss_scaler_serves_all():
     plain = Two()
     for one, other in zip(scaled, stepped(plain, wrappers(plain), batches(2)), strict=True):
         torch.testing.assert_close(one, other)
-    model.masker.requires_grad_(False)  # an optimiser without gradients is none that a scaler could check
-    stepped(model, wrapper, batches(1))
+    model.masker.requires_grad_(False)  # an optimiser without gradients
+    before = stepped(model, wrapper, batches(1))
+    model.encoder.weight.register_hook(lambda gradient: gradient * torch.inf)
+    assert_same(stepped(model, wrapper, batches(1)), before)
+    assert scaler.get_scale() == 32.0 and report_of(wrapper).fault is None, "twice as much, and a half"
+
+
+@pytest.mark.parametrize("deferred", [None, True])
+def test_gradients_of_one_that_overflow_leave_out_the_step_of_all(deferred):
+    model = Two()
+    wrapper = wrappers(model, {"deferred": deferred})
+    scaler = LossScaler("cpu", init_scale=8.0)
+    for one in wrapper.values():
+        one.loss_scaler = scaler
+    start = [p.detach().clone() for p in model.parameters()]
+    model.masker[0].weight.register_hook(lambda gradient: gradient * torch.inf)
+    assert_same(stepped(model, wrapper, batches(1)), start)
+    assert scaler.get_scale() == 4.0
 
 
 @pytest.mark.parametrize(

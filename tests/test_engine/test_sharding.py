@@ -16,12 +16,15 @@ from torch.distributed.tensor.debug import CommDebugMode
 from maetool.engine.hooks.guard import NonFiniteHook
 from maetool.engine.optim.by_part import OptimizersByPartConstructor
 from maetool.engine.optim.full_state import full_state, load_full_state
-from maetool.engine.optim.steps import can_skip, pending_of, settle
+from maetool.engine.optim.lars import LARS
+from maetool.engine.optim.loss_scaler import LossScaler
+from maetool.engine.optim.steps import pending_of, settle
 from maetool.engine.optim.wrapper import AutocastOptimWrapper, StepReport
 from maetool.errors import UsageError
 from maetool.models import parts_after_step
 from maetool.parallel.sharding import full_weights, load_weights_into, read_on_first, shard
 from maetool.testing import tiny_batch, tiny_config, tiny_model
+from maetool.testing.waits import WaitCounter
 
 
 def trained(seed, steps=1):
@@ -309,7 +312,35 @@ def late_steps_are_those_that_wait(rank):
         assert wrapper.skipped == 1
         finished.append([*full_weights(model, everywhere=True).values(), *full_tensors(full_state(wrapper))])
     assert all(torch.equal(one, other) for one, other in zip(*finished, strict=True))
-    assert not can_skip(torch.optim.SGD(model.parameters(), lr=0.1))
+
+
+def late_steps_of_other_optimisers_too(rank):
+    """Nothing is read, sharded or not, with or without a scaled loss; broken is the first step or, scaled, two."""
+    cases = [(torch.optim.SGD, {"momentum": 0.9}, 2.0**127), (LARS, {"weight_decay": 0.1}, None)]
+    for kind, options, scale in cases:
+        finished = []
+        for wrap, deferred in ((distributed, False), (distributed, True), (shard, True)):
+            torch.manual_seed(0)
+            model = wrap(tiny_model())
+            optimizer = kind(model.parameters(), lr=0.5, **options)
+            wrapper = AutocastOptimWrapper(optimizer, "float32", clip_grad={"max_norm": 2.0}, deferred=deferred)
+            wrapper.loss_scaler = LossScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
+            for iteration in range(3):
+                batch = tiny_batch()
+                broken = rank == 1 and iteration == (1 if scale else 0)
+                with WaitCounter() as counter:
+                    model.train_step({**batch, "inputs": batch["inputs"] * (torch.inf if broken else 1.0)}, wrapper)
+                assert any("optim" in wait for wait in counter.waits) != deferred, counter.waits
+            settle(wrapper)
+            assert wrapper.skipped == 1 and wrapper.loss_scaler.get_scale() == (2.0**125 if scale else 1.0)
+            finished.append(full_weights(getattr(model, "module", model), everywhere=True))
+        for other in finished[1:]:
+            for name, value in finished[0].items():
+                torch.testing.assert_close(value, other[name], atol=2e-6, rtol=1e-5, msg=name)
+
+
+def distributed(model):
+    return MMDistributedDataParallel(module=model)
 
 
 CHECKS = [
@@ -326,6 +357,7 @@ CHECKS = [
     a_frozen_teacher_stays_whole,
     gradients_are_reduced_once_a_step,
     late_steps_are_those_that_wait,
+    late_steps_of_other_optimisers_too,
 ]
 
 

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from maetool.decoders import CrossViewDecoder, PredictorDecoder, TransformerDecoder
 from maetool.encoders import StreamTransformer, VisionTransformer
+from maetool.ops import cpu
 from maetool.structures import Layout, MaskPlan
 
 # Reading a value back, results whose size depends on values, and tensors made of Python's numbers, which are copied.
@@ -77,3 +79,20 @@ def test_a_step_on_streams(kind):
 def test_waiting_is_noticed():
     assert waited_for(lambda: torch.unravel_index(torch.arange(6), (2, 3))) != []
     assert waited_for(lambda: torch.ones(3).sum().item()) == ["_local_scalar_dense"]
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_only_padding_needs_a_mask_of_the_keys(monkeypatch, ragged):
+    """Kernels of accelerators are slower with one, so that there is none where all samples keep as many patches."""
+    encoder, images, grid = clips("sincos")
+    decoder, attend, masks = TransformerDecoder(24, 10, grid, 1, 16, 1, 2), functional.scaled_dot_product_attention, []
+
+    def note(*args, attn_mask=None, **options):
+        masks.append(attn_mask)
+        return attend(*args, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", note)
+    monkeypatch.setattr(cpu, "takes", lambda *tensors: False)  # as on an accelerator
+    plan = MaskPlan.from_scores(torch.rand(2, 8), torch.tensor([2, 4]) if ragged else 3, grid)
+    decoder(encoder(images, plan), plan)
+    assert len(masks) == 3 and all((mask is None) != ragged for mask in masks[:2])  # two of the encoder

@@ -61,7 +61,10 @@ class LARS(Optimizer):
             weight_norm, gradient_norm = parameter.norm(), gradient.norm()
             both = (weight_norm > 0) & (gradient_norm > 0)
             gradient = gradient * torch.where(both, group["trust_coefficient"] * weight_norm / gradient_norm, 1.0)
-        velocity = self.state[parameter].setdefault("velocity", torch.zeros_like(parameter))
+        state = self.state[parameter]
+        if "velocity" not in state:
+            state["velocity"] = torch.zeros_like(parameter)
+        velocity = state["velocity"]
         changed = velocity, parameter
         before = () if skipped is None else [value.clone() for value in changed]
         velocity.mul_(group["momentum"]).add_(gradient)

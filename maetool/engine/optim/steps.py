@@ -12,7 +12,6 @@ import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from maetool.ops import device
 
@@ -24,7 +23,8 @@ class Outcome:
     """What was finite in an iteration: on its way from the device until somebody reads it.
 
     Args:
-        values: float32 (N + 2,), the loss, N gradient norms, and 1 if a process asks to skip the step.
+        values: float32 (N + 3,), the loss, N gradient norms, 1 if a process asks to skip the step, and the factor that
+            the loss was multiplied by, 0 if it was not.
         due: whether an optimiser step was due.
 
     Attributes:
@@ -95,28 +95,36 @@ class Later:
             norms: of the gradients, one for each optimiser.
             due: whether a step is due.
         """
+        scaler = self.wrappers[0].loss_scaler
         values = torch.stack([loss.detach().float(), *(norm.float() for norm in norms)])
-        spoilt = ~values.isfinite().all() | self._loaded
+        scale = scaler.factor if scaler.is_enabled() else values.new_zeros(())
+        finite = values.isfinite()
+        # Gradients that overflow are no fault while the scale can fall, but their step is left out all the same.
+        spoilt = ~finite[0] | (~finite[1:].all() & (scale < 1)) | self._loaded
         if self._spoilt is not None:
             spoilt |= self._spoilt
         self._loaded = False
-        found = spoilt.float()
+        flags = torch.stack([spoilt, spoilt | ~finite.all()]).float()
         if due and get_world_size() > 1:
-            all_reduce(found, "max")  # queued like a kernel
+            all_reduce(flags, "max")  # queued like a kernel
         self.settle()  # reads the iteration before this one, whose weights are still there
         self._spoilt = None if due else spoilt
-        self.pending.append(Outcome(torch.cat([values, found[None]]), due))
+        self.pending.append(Outcome(torch.cat([values, flags[:1], scale[None]]), due))
         if due:
-            for one, norm in zip(self.wrappers, norms, strict=True):
-                one._step(norm, found)
-                one.zero_grad()
+            self._make(norms, flags[1])
+
+    def _make(self, norms: Sequence[Tensor], found_inf: Tensor) -> None:
+        for one, norm in zip(self.wrappers, norms, strict=True):
+            one._step(norm, found_inf)
+            one.zero_grad()
+        self.wrappers[0].loss_scaler.update_by(found_inf)
 
     def settle(self) -> None:
         """Read what is pending, and report on it."""
         while self.pending:
             outcome = self.pending.pop(0)
-            loss, *norms, skipped = outcome.read()
-            outcome.fault = describe_fault(loss, norms)
+            loss, *norms, skipped, scale = outcome.read()
+            outcome.fault = describe_fault(loss, norms, scale)
             for one, norm in zip(self.wrappers, norms, strict=True):
                 one._report(outcome.fault, outcome.due, outcome.due and skipped > 0, norm)
             if self.wrappers[0].on_report is not None:
@@ -131,101 +139,57 @@ def update_together(wrappers: Sequence["AutocastOptimWrapper"], loss: Tensor) ->
         loss: scalar, the sum of what the optimisers lower.
     """
     first, scaler = wrappers[0], wrappers[0].loss_scaler
+    scaled = scaler.is_enabled()
     first.backward(first.scale_loss(loss))
     for other in wrappers[1:]:
         other._inner_count = first._inner_count
     due = first.should_update()
     if due and first.casts is not None:
         first.casts.drop()
-    if due and scaler.is_enabled():
+    if due and scaled:
         for one in wrappers:
             scaler.unscale_(one.optimizer)
-    norms: list[Any] = [one._norm() if first.guard or (due and one.max_norm) else None for one in wrappers]
+    judged = first.guard or scaled
+    norms: list[Any] = [one._norm() if judged or (due and one.max_norm) else None for one in wrappers]
     if later := first.later(wrappers):
         later.update(loss, norms, due)
         return
-    fault, values = _find_fault(first, loss, norms) if first.guard else (None, [math.nan] * len(norms))
+    fault, overflow, values = _judge(first, loss, norms) if judged else (None, False, [math.nan] * len(norms))
     skipping = due and first._any_process(first._spoilt or fault is not None)
+    left_out = skipping or (due and scaled and first._any_process(overflow))
     for one, norm, value in zip(wrappers, norms, values, strict=True):
-        if due and not skipping:
+        if due and not left_out:
             one._step(norm)
         one._report(fault, due, skipping, value)
     if due:
-        if scaler.is_enabled():
-            scaler.update()  # after a step that was skipped, it resets the record that the gradients were unscaled
+        scaler.update_by(left_out)
         for one in wrappers:
             one.zero_grad()
 
 
-def _find_fault(first: "AutocastOptimWrapper", loss: Tensor, norms: Sequence[Any]) -> tuple[str | None, list[float]]:
-    values = torch.stack([loss.detach().float(), *(norm.float() for norm in norms)])
-    loss_value, *norm_values = values.tolist()  # one transfer, so one wait for the device
-    scaler = first.loss_scaler
-    handled = scaler.is_enabled() and scaler.get_scale() >= 1  # the scaler skips steps whose gradients overflow
-    return describe_fault(loss_value, [] if handled else norm_values), norm_values
+def _judge(first: "AutocastOptimWrapper", loss: Tensor, norms: Sequence[Any]) -> tuple[str | None, bool, list[float]]:
+    """Return what is not finite and counts as a fault, whether scaled gradients overflowed, and their norms."""
+    factor = [first.loss_scaler.factor] if first.loss_scaler.is_enabled() else []
+    # One transfer, so one wait for the device.
+    loss_value, *values = torch.stack([loss.detach().float(), *(norm.float() for norm in norms), *factor]).tolist()
+    scale = values.pop() if factor else 0.0
+    fault = describe_fault(loss_value, values, scale) if first.guard else None
+    return fault, bool(factor) and not all(map(math.isfinite, values)), values
 
 
-def describe_fault(loss: float, norms: Sequence[float]) -> str | None:
+def describe_fault(loss: float, norms: Sequence[float], scale: float = 0.0) -> str | None:
     """Return what is not finite, of a loss and of gradient norms; None if all are.
 
     Args:
         loss: of this process.
         norms: of each optimiser.
+        scale: that the loss was multiplied by, 0 if it was not; while it is at least 1, gradients that overflow are no
+            fault, because it falls then.
     """
     if not math.isfinite(loss):
         return f"the loss is {loss}"
-    broken = [value for value in norms if not math.isfinite(value)]
+    broken = [] if scale >= 1 else [value for value in norms if not math.isfinite(value)]
     return f"the gradient norm is {broken[0]}" if broken else None
-
-
-def can_skip(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether an optimiser can be told by a tensor to leave a step out.
-
-    Those of PyTorch can where they can be fused, and others that say so by a class attribute `heeds_found_inf`.
-
-    Args:
-        optimizer: of parameters on one device.
-    """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    sharded = {isinstance(p, DTensor) for p in parameters if p.requires_grad}
-    kinds: tuple[type, ...] = (torch.optim.Adam, torch.optim.AdamW)
-    kinds += () if True in sharded else (torch.optim.SGD,)  # whose fused kernel takes no sharded tensors
-    plain = len(sharded) <= 1 and all(p.is_floating_point() for p in parameters)
-    if heeds_found_inf(optimizer):
-        return plain and True not in sharded
-    options = all(
-        not group.get("differentiable") and group.get("fused") is not False for group in optimizer.param_groups
-    )
-    return type(optimizer) in kinds and plain and options and len({p.device for p in parameters}) == 1
-
-
-def heeds_found_inf(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether an optimiser that is not PyTorch's leaves a step out by its attribute `found_inf`.
-
-    Args:
-        optimizer: any.
-    """
-    return bool(getattr(type(optimizer), "heeds_found_inf", False))
-
-
-def fuse(optimizer: torch.optim.Optimizer) -> None:
-    """Let an optimiser update all parameters by one kernel, which heeds `found_inf`; see `can_skip`.
-
-    Args:
-        optimizer: also of a run that began on a device without such kernels, whose step counts lie on the CPU; others
-            than PyTorch's stay as they are.
-    """
-    if heeds_found_inf(optimizer):
-        return
-    for group in optimizer.param_groups:
-        group["fused"] = True
-        if group.get("foreach"):
-            group["foreach"] = False
-        for parameter in group["params"]:
-            step = optimizer.state.get(parameter, {}).get("step")
-            if step is not None:
-                optimizer.state[parameter]["step"] = torch.as_tensor(step, dtype=torch.float32).to(parameter.device)
-    vars(optimizer)["_step_supports_amp_scaling"] = True
 
 
 def waits_at_reads(parameters: Sequence[Tensor]) -> bool:

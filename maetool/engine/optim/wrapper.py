@@ -20,8 +20,10 @@ from maetool.registry import OPTIM_WRAPPERS, find_part
 from maetool.structures.over_processes import averaged_over_processes
 
 from .casts import CastWeights
+from .leaving_out import can_skip, fuse, step_unless
+from .loss_scaler import LossScaler
 from .precision import Precision, choose_dtype, name_of
-from .steps import Later, Outcome, can_skip, fuse, settle, update_together, waits_at_reads
+from .steps import Later, Outcome, settle, update_together, waits_at_reads
 
 
 class StepReport(NamedTuple):
@@ -84,8 +86,8 @@ class AutocastOptimWrapper(OptimWrapper):
     MMEngine's own wrapper refuses the CPU, and scales the loss even in bfloat16, which does not need it.
 
     A step whose loss or gradient is not finite is skipped: weights and optimiser stay as they are. With gradient
-    accumulation the complete step is skipped. If the loss is scaled (float16), the loss scaler handles overflowing
-    gradients, and they count here only once the scale has fallen below 1.
+    accumulation the complete step is skipped. If the loss is scaled (float16), gradients that overflow leave out the
+    step and lower the scale, and they count here only once that has fallen below 1.
 
     Args:
         optimizer: the optimiser.
@@ -95,8 +97,8 @@ class AutocastOptimWrapper(OptimWrapper):
         clip_grad: None, or dict(max_norm=1.0): clip gradients to this L2 norm.
         guard: skip steps whose loss or gradient is not finite.
         deferred: do not wait for the device to know whether a step was finite: the optimiser leaves it out there, and
-            it is reported one iteration later. None: on accelerators, where the optimiser can, which PyTorch's AdamW
-            and Adam can if the loss is not scaled; SGD and LARS too, if the model is not sharded.
+            it is reported one iteration later. None: on accelerators, where the optimiser can, as PyTorch's AdamW,
+            Adam and SGD (without dampening) and LARS can.
 
     Attributes:
         fault: what was not finite in this iteration of this process; None if all values were.
@@ -121,7 +123,7 @@ class AutocastOptimWrapper(OptimWrapper):
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.dtype, self.guard, self.max_norm = choose_dtype(dtype), guard, _max_norm(clip_grad)
         scaled = self.dtype is torch.float16 and torch.cuda.is_available()
-        self.loss_scaler = torch.amp.GradScaler("cuda", enabled=scaled)
+        self.loss_scaler = LossScaler("cuda", enabled=scaled)
         self.fault: str | None = None
         self.skipping, self.skipped, self.skipped_in_a_row = False, 0, 0
         self.prefix = ""  # of the logged norm; names the optimiser where there are several
@@ -170,12 +172,11 @@ class AutocastOptimWrapper(OptimWrapper):
             UsageError: `deferred=True`, but an optimiser cannot leave a step out by itself.
         """
         if self._later is None and self.guard and self._deferred is not False:
-            able = not self.loss_scaler.is_enabled() and all(can_skip(one.optimizer) for one in wrappers)
+            able = all(can_skip(one.optimizer) for one in wrappers)
             if self._deferred and not able:
                 raise UsageError(
-                    "optim_wrapper.deferred=True needs an optimiser that can leave out a step by itself: PyTorch's "
-                    "AdamW or Adam, or without fsdp=True SGD or LARS, on one device, without fused=False or a scaled "
-                    "loss (float16)."
+                    "optim_wrapper.deferred=True needs an optimiser that can leave out a step by itself: LARS, or "
+                    "PyTorch's AdamW, Adam or SGD on one device, without fused=False and dampening."
                 )
             if able and (self._deferred or waits_at_reads(self.parameters)):
                 later = Later(wrappers)
@@ -197,14 +198,10 @@ class AutocastOptimWrapper(OptimWrapper):
         """Make the step; if there is `found_inf`, a float on the device, the optimiser skips it where that is 1."""
         if self.max_norm:
             clip_grads_with_norm_(self.parameters, self.max_norm, norm)
-        if found_inf is not None:
-            self.optimizer.grad_scale, self.optimizer.found_inf = None, found_inf
+        if found_inf is None:
             self.optimizer.step()
-            del self.optimizer.grad_scale, self.optimizer.found_inf
-            return
-        if self.loss_scaler.is_enabled() and all(p.grad is None for p in self.parameters):
-            return  # a loss scaler takes no optimiser without gradients, such as one of several that learned nothing
-        self.loss_scaler.step(self.optimizer)
+        else:
+            step_unless(found_inf, self.optimizer)
 
     def _norm(self) -> Tensor:
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -245,13 +242,14 @@ class AutocastOptimWrapper(OptimWrapper):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` returned."""
         state = dict(state_dict)
-        if scale := state.pop("loss_scaler", None):  # empty if the checkpoint's run had no loss scaling
+        if scale := state.pop("loss_scaler", None) or {}:  # empty if the checkpoint's run had no loss scaling
             self.loss_scaler.load_state_dict(scale)
         guard = state.pop("guard", {"skipped": 0, "in_a_row": 0, "spoilt": False})
         self.skipped, self.skipped_in_a_row, self._spoilt = guard["skipped"], guard["in_a_row"], guard["spoilt"]
         if gradients := state.pop("gradients", None):
+            ratio = self.loss_scaler.get_scale() / scale.get("scale", 1.0)  # not 1 in another precision than before
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                parameter.grad = None if gradient is None else gradient.to(parameter.device)
+                parameter.grad = None if gradient is None else gradient.to(parameter.device) * ratio
         for saved, own in zip(state.get("param_groups", ()), self.optimizer.param_groups, strict=False):
             saved.update({name: own[name] for name in ("fused", "foreach") if name in own})  # of the present device
         super().load_state_dict(state)
