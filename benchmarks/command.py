@@ -68,6 +68,13 @@ def _add_step(commands: Any) -> None:
     step.add_argument("--batch-size", type=positive, default=8)
     step.add_argument("--compile", dest="compiled", action="store_true", help="also measure with torch.compile")
     step.add_argument("--steps", type=positive, default=5, help="timed steps per case and round")
+    step.add_argument(
+        "--also",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="measure each recipe also with these changes, e.g. model.decoder.num_heads=8",
+    )
     step.add_argument("--safety", action="store_true", help="instead: cost of guard, exact sampling and checkpoints")
 
 

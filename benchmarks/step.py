@@ -3,9 +3,8 @@
 import multiprocessing
 import os
 import platform
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +27,8 @@ from maetool.ops.cpu import product
 from maetool.registry import MODELS
 
 from . import overhead, peers
+from .step_table import table
 
-_PARTS = ("forward", "backward", "optimiser")
 _CODES = 8192  # of the published tokenizers
 
 
@@ -42,10 +41,11 @@ class Case:
     dtype: str
     batch_size: int
     compiled: bool = False
+    options: tuple[str, ...] = ()  # changes of the config, KEY=VALUE
 
     def __str__(self) -> str:
         name = f"{self.config.parent.name} {self.size}" if self.method == "ours" else f"{self.method} {self.size}"
-        return f"{name} {self.dtype}{' compiled' if self.compiled else ''}"
+        return " ".join([name, self.dtype, *["compiled"] * self.compiled, *self.options])
 
     @property
     def size(self) -> str:
@@ -62,6 +62,7 @@ def run(
     steps: int,
     rounds: int,
     safety: bool = False,
+    also: Sequence[str] = (),
 ) -> tuple[str, dict[str, Any]]:
     """Time training steps, each case of each round in a fresh process, so that memory is its own.
 
@@ -76,31 +77,41 @@ def run(
         steps: timed steps of a case in a round, after two to warm up.
         rounds: interleaved rounds.
         safety: instead, time the loop of the first recipe with and without what makes it safe.
+        also: measure every recipe of maetool also with these changes of its config, KEY=VALUE.
+
+    Raises:
+        UsageError: `also` where no recipe of maetool is compared.
     """
     configs = base_recipes() if list(map(str, configs)) == ["all"] else [find_config(config) for config in configs]
+    if also and (safety or "ours" not in (methods or ["ours"])):
+        raise UsageError("--also changes maetool's recipes in the comparison: leave it out, or --safety and --methods.")
     if safety:
         return overhead.run(configs[0], batch_size, steps, rounds)
     cases = [
-        Case(method, config, dtype, batch_size, variant)
+        Case(method, config, dtype, batch_size, variant, options)
         for dtype in dtypes
         for variant in ((False, True) if compiled else (False,))
         for method, config in _pairs(configs, methods)
+        for options in ([(), tuple(also)] if also and method == "ours" else [()])
     ]
     memory = {case: alone(_measure, case, 1, False)["memory"] for case in cases}
     peaks = {dtype: alone(_peak, dtype) for dtype in dtypes}
-    flops = {config: alone(_useful_flops, config) * batch_size for config in configs}
+    flops = {
+        key: alone(_useful_flops, *key) * batch_size for key in dict.fromkeys((c.config, c.options) for c in cases)
+    }
     results_of: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:
             results_of[case].append(alone(_measure, case, steps))
     report = f"{batch_size} images a step on {device()}, {rounds} rounds of {steps} steps; memory by {allocator()}.\n"
     report += "".join(f"Largest matrix product rate, {d}: {peak / 1e9:,.0f} GFLOP/s.\n" for d, peak in peaks.items())
-    report += _table(results_of, {case: flops[case.config] / peaks[case.dtype] for case in cases}, memory)
+    ideal = {case: flops[case.config, case.options] / peaks[case.dtype] for case in cases}
+    report += table(results_of, ideal, memory)
     figures = {
         "device": device(),
         "allocator": allocator(),
         "peaks": peaks,
-        "flops": {str(c): n for c, n in flops.items()},
+        "flops": {" ".join([str(config), *options]): n for (config, options), n in flops.items()},
         "memory": {str(c): m for c, m in memory.items()},
     }
     return report, {**figures, "cases": {str(case): results for case, results in results_of.items()}}
@@ -174,7 +185,7 @@ def _measure(case: Case, steps: int, keep: bool = True) -> dict[str, Any]:
 
 
 def stepper(case: Case) -> Callable[[], list[float]]:
-    """Return a function that makes a training step and returns the seconds of its parts: see `_PARTS`."""
+    """Return a function that makes a training step and returns the seconds of forward, backward and optimiser."""
     model, loss_of = _build(case)
     size = model.encoder.img_size if case.method == "ours" else (224, 224)
     model.to(device()).train()
@@ -187,7 +198,7 @@ def _build(case: Case) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     if case.method != "ours":
         model, loss_of = peers.build(case.method, case.size)
         return model, torch.compile(loss_of, dynamic=False) if case.compiled else loss_of
-    model = _our_model(case.config)
+    model = _our_model(case.config, case.options)
     for block in model.modules() if case.compiled else ():
         if isinstance(block, Block):
             block.compile(dynamic=False)
@@ -242,13 +253,13 @@ def _peak(dtype: str, seconds: float = 1.0) -> float:
     return best
 
 
-def _useful_flops(config: Path) -> int:
+def _useful_flops(config: Path, options: Sequence[str] = ()) -> int:
     """Return the operations of the matrix products that a step needs for one image, counted without computing.
 
     What targets need, such as a teacher's forward pass, is not counted.
     """
     with torch.device("meta"):
-        model = _our_model(config)
+        model = _our_model(config, options)
     model.to("meta")  # what was made elsewhere, such as tables of positions
     images = torch.empty(1, 3, *model.encoder.img_size, device="meta")
     with FlopCounterMode(display=False) as counter:
@@ -257,43 +268,3 @@ def _useful_flops(config: Path) -> int:
         parts = zip(model.decoders, model.read(images, plan), plans, strict=True)
         sum(decoder(latent, plan).sum() for decoder, latent, plan in parts).backward()
     return counter.get_total_flops()
-
-
-def _table(
-    results_of: Mapping[Case, list[dict[str, Any]]], ideal: Mapping[Case, float], memory: Mapping[Case, int]
-) -> str:
-    """Return a line for each case.
-
-    "in use" is the most megabytes of tensors at once, "held" what the process took with its allocator's gaps. The ratio
-    is to the first peer of the same size and precision, or without one to the first case; above 1 is faster.
-    """
-    lines = [
-        f"{'case':<34} {'img/s':>7} {'ms':>8} {'lowest':>8} {'highest':>8} "
-        + " ".join(f"{part:>9}" for part in _PARTS)
-        + f" {'of peak':>8} {'in use':>7} {'held':>7} {'ratio':>6}"
-    ]
-    for case, results in results_of.items():
-        steps = [seconds for result in results for seconds in result["seconds"]]
-        totals, parts = [sum(step) for step in steps], [statistics.median(part) for part in zip(*steps, strict=True)]
-        middle = statistics.median(totals)
-        held = statistics.median(result["memory"] for result in results)
-        ratio = _ratio(results, results_of[_reference(case, results_of)])
-        lines.append(
-            f"{case!s:<34} {case.batch_size / middle:>7.1f} {1e3 * middle:>8.1f} {1e3 * min(totals):>8.1f} "
-            f"{1e3 * max(totals):>8.1f} "
-            + " ".join(f"{1e3 * part:>9.1f}" for part in parts)
-            + f" {ideal[case] / middle:>8.1%} {memory[case] / 1e6:>7.0f} {held / 1e6:>7.0f} {ratio:>6.2f}"
-        )
-    return "\n".join(lines)
-
-
-def _reference(case: Case, cases: Mapping[Case, Any]) -> Case:
-    same = [other for other in cases if other.dtype == case.dtype]
-    rivals = (other for other in same if other.method != "ours" and other.size == case.size and not other.compiled)
-    return next(rivals, same[0])
-
-
-def _ratio(results: list[dict[str, Any]], reference: list[dict[str, Any]]) -> float:
-    """Return how many times as fast as the reference, the median over the rounds."""
-    middles = [[statistics.median(map(sum, r["seconds"])) for r in rows] for rows in (reference, results)]
-    return statistics.median(other / own for other, own in zip(*middles, strict=True))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import peers, step
+from benchmarks.step_table import reference_of
 from maetool.errors import UsageError
 
 MAE, CROSS, SWIN = (
@@ -34,8 +35,32 @@ def test_peers_are_measured_once_for_each_size_that_they_have(monkeypatch):
 def test_ratios_are_to_a_peer_or_to_the_first_recipe(monkeypatch, methods, reference):
     monkeypatch.setattr(peers, "present", lambda: ["transformers"])
     found = dict.fromkeys(cases(methods))
-    assert str(step._reference(cases(methods)[1], found)) == reference
-    assert str(step._reference(cases(methods)[2], found)) == "mae vit-b float32"
+    assert str(reference_of(cases(methods)[1], found)) == reference
+    assert str(reference_of(cases(methods)[2], found)) == "mae vit-b float32"
+
+
+def test_a_recipe_is_measured_beside_a_change_of_it(repository, monkeypatch):
+    """In the same rounds. The number of a decoder's heads changes no shape of a weight."""
+    measured, seconds = [], [[1.0, 2.0, 0.5]]
+    answers = {"_measure": {"seconds": seconds, "memory": 1}, "_peak": 1e12, "_useful_flops": 1}
+
+    def alone(function, *args):
+        measured.extend(args[:1] if function is step._measure else [])
+        return answers[function.__name__]
+
+    monkeypatch.setattr(step, "alone", alone)
+    config, wide = repository / MAE, "model.decoder.num_heads=8"
+    report, figures = step.run([config], ["ours"], ["float32"], 8, False, 1, 2, also=[wide])
+    assert [case.options for case in measured] == [(), (wide,)] * 3  # memory, and two rounds
+    assert f"mae vit-b float32 {wide}" in report and len(figures["flops"]) == 2
+    with torch.device("meta"):
+        models = [step._our_model(config, options) for options in ((), (wide,))]
+    assert [model.decoder.blocks[0].attn.num_heads for model in models] == [16, 8]
+    shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in models]
+    assert shapes[0] == shapes[1]
+    for methods, safety in ((None, True), (["transformers"], False)):
+        with pytest.raises(UsageError, match="--also changes maetool's recipes in the comparison: leave it out"):
+            step.run([config], methods, ["float32"], 8, False, 1, 1, safety, [wide])
 
 
 def test_a_method_that_is_not_there_is_refused(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maetool.decoders import QueryDecoder
+from maetool.decoders import QueryDecoder, TransformerDecoder
 from maetool.errors import UsageError
 from maetool.structures import MaskPlan
 
@@ -55,3 +55,14 @@ def test_choices_that_contradict_each_other():
     ):
         with pytest.raises(UsageError, match=message):
             QueryDecoder(24, 7, (3, 5), **SIZES, **options)
+
+
+def test_another_number_of_heads_takes_the_weights_and_gives_other_numbers():
+    decoders = [TransformerDecoder(24, 7, (3, 5), **{**SIZES, "num_heads": heads}) for heads in (2, 1)]
+    with torch.no_grad():
+        for parameter in decoders[0].parameters():
+            parameter.add_(torch.randn_like(parameter))
+    decoders[1].load_state_dict(decoders[0].state_dict())
+    latent = torch.randn(2, 6, 24)
+    one, other = (decoder(latent, PLAN) for decoder in decoders)
+    assert one.shape == other.shape and not torch.allclose(one, other, atol=1e-2)
