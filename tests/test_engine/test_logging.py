@@ -128,19 +128,31 @@ def test_a_folder_is_no_package(repository, tmp_path, monkeypatch, options, refu
         assert [dict(each) for each in cfg.visualizer.vis_backends] == [{"type": "LocalVisBackend"}]
 
 
+# What a dashboard shows: training, speed, and evaluators on a cadence of their own.
+SHOWN = {"loss", "grad_norm", "lr", "images_per_second", "waiting_share"}
+SHOWN |= {f"val/{name}" for name in ("knn", "linear_probe", "rankme", "feature_deviation", "token_similarity")}
+WITH_EVALUATORS = [
+    *("val_dataloader.dataset.num_samples=20", "val_cfg.bank_dataloader.dataset.num_samples=20"),
+    *("val_cfg.evaluators.spread.type=FeatureSpreadEvaluator", "val_cfg.evaluators.probe.type=LinearProbeEvaluator"),
+    *("val_cfg.evaluators.probe.every=2", "train_cfg.val_interval=1"),
+]
+
+
 def test_tensorboard_gets_what_the_json_log_gets(repository, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    make_runner(repository, tmp_path, options=["log_to=[tensorboard]", "val_dataloader=None"]).train()
+    make_runner(repository, tmp_path, options=["log_to=[tensorboard]", *WITH_EVALUATORS]).train()
     events = EventAccumulator(str(next(tmp_path.glob("*/vis_data"))))
     events.Reload()
-    assert {"loss", "grad_norm", "lr"} <= set(events.Tags()["scalars"])
+    assert set(events.Tags()["scalars"]) >= SHOWN
+    measured = [len(events.Scalars(f"val/{name}")) for name in ("knn", "linear_probe")]
+    assert measured == [4, 3]  # before training and after each of 3 epochs; of these every second, and the last
 
 
 def read_wandb(folder):
     (path,) = folder.glob("run/*/vis_data/wandb/offline-run-*/*.wandb")
-    return {name for name in ("loss", "grad_norm", "lr") if name.encode() in path.read_bytes()}
+    return {name for name in SHOWN if name.encode() in path.read_bytes()}
 
 
 def read_mlflow(folder):
@@ -168,11 +180,11 @@ def test_other_trackers_get_what_the_json_log_gets(repository, tmp_path, monkeyp
     pytest.importorskip(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    runner = make_runner(repository, tmp_path / "run", options=[f"log_to=[{name}]", "val_dataloader=None"])
+    runner = make_runner(repository, tmp_path / "run", options=[f"log_to=[{name}]", *WITH_EVALUATORS])
     runner.train()
     if name == "wandb":
         __import__("wandb").finish()
-    assert {"loss", "grad_norm", "lr"} <= read(tmp_path)
+    assert read(tmp_path) >= SHOWN
 
 
 @pytest.mark.parametrize(("epochs", "pictures"), [(10, 10), (100, 100), (250, 84), (1600, 100)])

@@ -162,8 +162,8 @@ class HealthHook(Hook):
                 runner,
                 "blank",
                 f"What is to be predicted is the same everywhere (a constant predictor has the loss {constant:.1e}): "
-                "the images are blank, or model.data_preprocessor.mean and std are in other units than they; `maetool "
-                "dataset_stats FOLDER` prints both.",
+                "the images are blank, model.data_preprocessor.mean and std are in other units than they (`maetool "
+                "dataset_stats FOLDER` prints both), or the network whose features are predicted has collapsed.",
             )
         elif 0 <= loss < _TOO_GOOD * constant:
             self._say(
