@@ -219,9 +219,13 @@ def study_of(
         batch_size, workers: see `maetool.pretrained.extract.extract`.
 
     Raises:
-        UsageError: fewer than two images, or inputs that are no pictures (C, H, W) or clips (C, T, H, W).
+        UsageError: fewer than two images, inputs that are no pictures (C, H, W) or clips (C, T, H, W), or pictures of
+            several sizes, as validation of segmentors may read them.
     """
-    _check_pictures(dataset[0] if len(dataset) else {}, encoder_shape(bare(model)))
+    places = sorted({0, len(dataset) // 2, len(dataset) - 1}) if len(dataset) else []
+    samples = [dataset[i] for i in places] or [{}]
+    _check_pictures(samples[0], encoder_shape(bare(model)))
+    _check_sizes([sample["inputs"].shape for sample in samples])
     functions: dict[str, Features] = {"tokens": token_features}
     if hasattr(model, "num_classes") or hasattr(model, "num_targets"):
         functions["predicted"] = lambda model, images: model(images, mode="predict")
@@ -243,3 +247,10 @@ def _check_pictures(sample: Mapping[str, Any], shape: Sequence[int] | None) -> N
         raise UsageError(f"Features are drawn of pictures, (C, H, W), but the inputs of the data are {kind}.")
     if shape is not None and len(shape) != inputs.ndim:
         raise UsageError(f"The encoder reads inputs of {len(shape)} axes, but those of the data have {inputs.ndim}.")
+
+
+def _check_sizes(shapes: Sequence[Sequence[int]]) -> None:
+    other = next((shape for shape in shapes if shape != shapes[0]), None)
+    if other is not None:
+        sizes = " and ".join("x".join(map(str, shape[1:])) for shape in (shapes[0], other))
+        raise UsageError(f"Features are drawn of pictures of one size, but those of the data have {sizes} pixels.")

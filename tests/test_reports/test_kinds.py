@@ -6,6 +6,7 @@ import sys
 from html import unescape
 
 import pytest
+import torch
 
 from maetool.commands import neighbours
 from maetool.config.load import load_for
@@ -13,7 +14,7 @@ from maetool.config.prepare import prepare_config
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import stored_facts
 from maetool.registry import MODELS
-from maetool.reports import run_page
+from maetool.reports import run_page, study_of
 from maetool.weights.write import write_checkpoint
 
 MASKS, WORST = "Masks", "Worst reconstructions"
@@ -61,6 +62,12 @@ def test_each_panel_is_there_or_one_line_says_why(repository, tmp_path, name, ex
     assert ("What this page leaves out" in headings) == bool(reasons)
     assert len(left_out) == len(reasons)
     assert all(reason in unescape(line) for reason, line in zip(reasons, left_out, strict=True)), left_out
+
+
+def test_pictures_of_several_sizes_are_no_study():
+    pictures = [{"inputs": torch.zeros(3, 8, width)} for width in (8, 8, 9)]
+    with pytest.raises(UsageError, match="one size, but those of the data have 8x8 and 8x9 pixels"):
+        study_of(torch.nn.Identity(), pictures)
 
 
 def test_data_that_moved_is_named(repository, tmp_path):
