@@ -1,25 +1,13 @@
 """What every test shares."""
 
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 from slow_tests import FILES, TESTS, WAITING, WEEKLY
-from yapf.yapflib import yapf_api
 
 HERE = Path(__file__).parent
-_laid_out, _lay_out = {}, yapf_api.FormatCode
-
-
-def lay_out_once(text, **options):
-    """Lay out a text as code as yapf does; a run asks for its config five times, a tenth of a second each."""
-    key = (text, repr(options))
-    if key not in _laid_out:
-        _laid_out[key] = _lay_out(text, **options)
-    return _laid_out[key]
-
-
-yapf_api.FormatCode = lay_out_once
 
 
 def pytest_addoption(parser):
@@ -53,7 +41,7 @@ def loss_curves_drawn_once():
     draw, drawn = loss_curve.draw_curves, {}
 
     def draw_once(logs, path, metrics):
-        key = (*sorted(logs), None, *sorted(metrics))
+        key = tuple(sorted({"loss", "val/loss", "constant_predictor", "val/masked_fraction", *metrics} & logs.keys()))
         if key not in drawn:
             draw(logs, path, metrics)
             drawn[key] = path.read_bytes()
@@ -62,6 +50,26 @@ def loss_curves_drawn_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loss_curve, "draw_curves", draw_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def configs_read_once():
+    """Read each file of `configs` once; a thousand tests begin with one, whose bases MMEngine executes anew."""
+    from mmengine import Config
+
+    read, known = Config._file2dict, {}
+
+    def read_once(filename, *options, **named):
+        key = (str(filename), *options, *sorted(named.items()))
+        if HERE.parent / "configs" not in Path(key[0]).parents:
+            return read(filename, *options, **named)
+        if key not in known:
+            known[key] = read(filename, *options, **named)
+        return deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, "_file2dict", staticmethod(read_once))
         yield
 
 
