@@ -1,13 +1,46 @@
 """A registry finds its parts in a process that has imported nothing else."""
 
 import importlib
+import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from maetool import registry
+
+# Imports what the registries need of others, and runs each program that it is sent in a fork: maetool is new there.
+SERVER = """
+import json, os, sys
+import torch, mmengine.registry, mmengine.model, mmengine.runner
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        for number, name in enumerate(sys.argv[1:], 1):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        exec(json.loads(line), {"__name__": "__main__"})
+        sys.exit()
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """Runs a program in a process that has imported nothing of maetool, and returns what it prints."""
+    files = [tmp_path_factory.mktemp("fresh") / name for name in ("stdout", "stderr")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    server = subprocess.Popen([sys.executable, "-c", SERVER, *files], **pipes)
+
+    def run(code):
+        print(json.dumps(code), file=server.stdin, flush=True)
+        assert server.stdout.readline()
+        return SimpleNamespace(stdout=files[0].read_text(), stderr=files[1].read_text())
+
+    yield run
+    server.stdin.close()
+    assert server.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -19,9 +52,9 @@ from maetool import registry
         ("MASKERS", "RandomMasker"),
     ],
 )
-def test_parts_are_found(name, part):
+def test_parts_are_found(fresh, name, part):
     code = f"from maetool import registry; print(registry.find_part({part!r}, registry.{name}).__name__)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = fresh(code)
     assert result.stdout.strip() == part, result.stderr[-500:]
 
 
@@ -49,7 +82,7 @@ def test_every_part_lies_where_its_registry_looks(repository):
     assert outside == []
 
 
-def test_only_what_is_asked_for_is_imported():
+def test_only_what_is_asked_for_is_imported(fresh):
     code = """if True:
         import sys
         from maetool import registry
@@ -59,18 +92,18 @@ def test_only_what_is_asked_for_is_imported():
         heavy = {"timm", "torchvision", "matplotlib", "sklearn", "mmcv", "maetool.encoders.swin"}
         print(sorted(heavy & set(sys.modules)))
     """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = fresh(code)
     assert result.stdout.strip() == "[]"
 
 
-def test_a_name_of_ours_cannot_be_taken_before_it_is_imported():
+def test_a_name_of_ours_cannot_be_taken_before_it_is_imported(fresh):
     code = """if True:
         from maetool.registry import ENCODERS
         @ENCODERS.register_module()
         class SwinTransformer:
             pass
     """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = fresh(code)
     assert (
         "The encoder name `SwinTransformer` is taken twice, by maetool.encoders.swin and by __main__" in result.stderr
     )
