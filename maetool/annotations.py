@@ -51,6 +51,12 @@ Size = Count | Sequence[Count]  # along each axis, or one number for all
 
 
 @cache
+def taken_by(part: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of `part`, a class or function, as it states them itself; `inspect` takes long to ask."""
+    return inspect.signature(part).parameters
+
+
+@cache
 def parameters_of(part: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
     """Return the parameters of `part`, a class or function; None if it takes any keyword."""
     taken: dict[str, inspect.Parameter] = {}

@@ -1,7 +1,6 @@
 """Finds parts by name and builds them from configs, with readable errors."""
 
 import difflib
-import inspect
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from mmengine import registry as engine
 
 from maetool.messages import print_log
 
-from .annotations import check_bounds, check_values, hints_of
+from .annotations import check_bounds, check_values, hints_of, taken_by
 from .errors import UsageError, is_killed_loader
 from .plugins import TABLES as TABLES  # which registries add to
 from .plugins import describe_plugins, load_plugins
@@ -54,7 +53,7 @@ def build_part(cfg: Any, registry: engine.Registry, default_args: Mapping[str, A
     if is_own(cls):  # annotations of other packages may be wrong
         check_values(cls.__name__, cls, args)
         check_bounds(cls.__name__, hints_of(cls), args)
-    accepted = inspect.signature(cls).parameters
+    accepted = taken_by(cls)
     for name, value in (default_args or {}).items():
         if registry.asks_for(cls, name, value):  # otherwise the class uses the name for something else
             if name not in args and not is_own(cls):
@@ -100,7 +99,7 @@ def as_usage_error(part: str, hint: str = "check its arguments") -> Iterator[Non
 
 
 def _log_replaced_default(cls: Any, name: str, fact: Any) -> None:
-    default = inspect.signature(cls).parameters[name].default
+    default = taken_by(cls)[name].default
     if isinstance(default, bool | int | float | str | tuple | list) and default != fact:
         print_log(f"{cls.__name__} gets {name}={fact!r} instead of its default {default!r}.")
 
@@ -129,7 +128,7 @@ def check_part(cfg: Mapping[str, Any], registry: engine.Registry) -> Any:
     if "type" not in cfg:
         raise UsageError(f"The {registry.name} config {dict(cfg)} has no `type`: add one of {_choices(registry)}.")
     cls = find_part(cfg["type"], registry)
-    parameters = inspect.signature(cls).parameters
+    parameters = taken_by(cls)
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return cls
     check_arguments(cls.__name__, [name for name in cfg if name not in ("type", "_scope_")], parameters)

@@ -4,15 +4,15 @@
 scope `maetool`; the others are children of MMEngine's, because a parent takes one child per scope.
 """
 
-import inspect
 from collections.abc import Mapping
+from functools import cached_property
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any
 
 from mmengine import registry as engine
 
-from .annotations import fits, hints_of
+from .annotations import fits, hints_of, taken_by
 from .errors import UsageError
 from .parts import TABLES, inherited
 from .parts import as_usage_error as as_usage_error
@@ -34,10 +34,15 @@ class Registry(engine.Registry):
 
     def find(self, name: str) -> Any:
         """Return the part registered under a name, or None; of maetool only the module that defines it is imported."""
-        for package in map(import_module, self._locations):
-            if name not in self._module_dict and name in getattr(package, "__all__", ()):
-                getattr(package, name)  # which imports its module, see `maetool._lazy`
+        if name not in self._module_dict and name in self._places:
+            getattr(self._places[name], name)  # which imports its module, see `maetool._lazy`
         return self._module_dict.get(name)
+
+    @cached_property
+    def _places(self) -> dict[str, Any]:
+        """The packages of maetool that offer a name; a check of a config asks for thousands."""
+        packages = [import_module(place) for place in reversed(self._locations)]
+        return {name: package for package in packages for name in getattr(package, "__all__", ())}
 
     def get(self, key: str) -> Any:
         """Return the part of a name, scope and name, or dotted path (see MMEngine), importing as little as possible."""
@@ -65,7 +70,7 @@ class Registry(engine.Registry):
         A class from outside of maetool may mean something else by the name: a default of its own other than None stays
         where no annotation says that it is of the fact's kind; but for loops and samplers, which MMEngine fills.
         """
-        parameter, hint = inspect.signature(cls).parameters.get(name), hints_of(cls).get(name, Any)
+        parameter, hint = taken_by(cls).get(name), hints_of(cls).get(name, Any)
         if parameter is None or not fits(fact, hint):
             return False
         open_to_all = parameter.default is None or parameter.default is parameter.empty

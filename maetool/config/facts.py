@@ -12,6 +12,7 @@ from mmengine.utils import get_object_from_string
 
 from maetool import registry
 from maetool._deprecated import moved
+from maetool.annotations import taken_by
 from maetool.engine.optim.names import optimizers_in as optimizers_in
 from maetool.errors import UsageError
 from maetool.plugins import load_plugins
@@ -114,7 +115,7 @@ def argument_of(part: Mapping[str, Any], parts: registry.Registry, name: str) ->
         parts: registry of its type.
         name: of the argument.
     """
-    parameters = inspect.signature(find_part(part["type"], parts)).parameters
+    parameters = taken_by(find_part(part["type"], parts))
     default = parameters[name].default if name in parameters else None
     return part.get(name, None if default is inspect.Parameter.empty else default)
 
@@ -127,7 +128,7 @@ def takes(part: Mapping[str, Any], parts: registry.Registry, argument: str) -> b
         parts: registry of its type.
         argument: its name.
     """
-    return argument in inspect.signature(find_part(part["type"], parts)).parameters
+    return argument in taken_by(find_part(part["type"], parts))
 
 
 def task_of(model: Any) -> str | None:
