@@ -1,8 +1,8 @@
 """Masks from coloured noise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ _SIGMAS: dict[str, dict[str, tuple[float, float]]] = {
     "green": {"sigma1": (0.5, 1.0), "sigma2": (1.5, 3.0)},
     "purple": {"sigma1": (0.5, 1.0), "sigma2": (1.5, 3.0)},
 }
+
+_MOST_IN_DEBUG = 16  # pictures of the bank
 
 
 @MASKERS.register_module()
@@ -74,6 +76,12 @@ class ColorNoiseMasker(Masker):
         self.bank_size = to_size(bank_size, "bank_size", rank=3)
         # Not in the state dict: it is a function of the arguments.
         self.register_buffer("bank", _read_bank(bank_file) if bank_file else None, persistent=False)
+
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the small form for `--debug`: a bank of few pictures takes no seconds."""
+        number, *size = arguments["bank_size"]
+        return {**super().debug_arguments(arguments), "bank_size": (min(number, _MOST_IN_DEBUG), *size)}
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
         """Return the negative noise (B, L) of a window for each sample."""

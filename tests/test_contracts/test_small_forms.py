@@ -282,3 +282,13 @@ def test_streams_are_small_with_their_stems(shrunk):
     assert decoder.embed_dim == 96 and len(decoder.blocks) == 2
     scaled = shrunk({"model.decoder": {"type": "ScaledDecoder", "layer": 2}}).model.decoder
     assert "code_dim" not in scaled
+
+
+def test_a_bank_of_noise_has_few_pictures_of_their_size(shrunk):
+    masker = shrunk({"model.masker": {"type": "ColorNoiseMasker", "mask_ratio": 0.95}}).model.masker
+    assert (masker.bank_size, masker.mask_ratio) == ((16, 64, 64), 0.9)
+    assert shrunk({"model.masker": {"type": "ColorNoiseMasker", "bank_size": (4, 8, 9)}}).model.masker.bank_size == (
+        4,
+        8,
+        9,
+    )

@@ -81,7 +81,7 @@ def spectrum(masker):
 
 
 def test_spectra_are_those_of_the_colours():
-    bands = {color: spectrum(ColorNoiseMasker(color)) for color in COLORS}
+    bands = {color: spectrum(ColorNoiseMasker(color, bank_size=(512, 64, 64))) for color in COLORS}
     assert bands["white"] == pytest.approx([1, 1, 1], abs=0.06)
     low, middle, high = bands["red"]
     assert low > 2 * middle > 4 * high
