@@ -82,11 +82,12 @@ def place(tmp_path_factory):
 SERVER = """
 import json, os, sys
 import cv2, mmengine.runner, torch, torchvision
-import warm
+import warm_server
 for line in sys.stdin:
     child = os.fork()
     if not child:
-        warm.run_here(json.loads(line), os.getcwd(), dict(os.environ), "stdout", "stderr")
+        files = [os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in ("stdout", "stderr")]
+        warm_server.run_here(json.loads(line), os.getcwd(), dict(os.environ), files)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 

@@ -1,17 +1,13 @@
 """The tools as a person uses them: train, stop, go on, test, look."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
-from warm import run_warm
+from warm import run_warm, start_warm
 
 from maetool.reports.command import read_command
 
@@ -96,17 +92,11 @@ def photographs(tmp_path_factory):
 def test_photographs_train_are_killed_and_go_on(repository, photographs, tmp_path):
     arguments = ["tools/train.py", VIT_B, "--data", photographs, "--work-dir", tmp_path / "w", "--amp", "bfloat16"]
     options = ["--cfg-options", *SMALL, "train_cfg.max_epochs=6", "train_cfg.val_interval=3"]
-    process = subprocess.Popen(
-        [sys.executable, *map(str, [*arguments, *options])],
-        cwd=repository,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=os.environ,
-    )
+    process = start_warm([*arguments, *options], repository)
     deadline = time.monotonic() + 120
     while not (tmp_path / "w" / "epoch_2.pth").is_file() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
     assert (tmp_path / "w" / "last_checkpoint").is_file()
     refused = tool(repository, *arguments, *options)

@@ -1,30 +1,28 @@
-"""Commands in processes that begin warm, as forks of one that has imported torch and MMEngine: two seconds less each.
+"""Commands in processes that begin warm, as forks of one that has imported torch and MMEngine: five seconds less each.
 
-For tests of what a command says and writes. How a command starts is tested in processes that begin cold.
+For tests of what a command does, says and writes, and of signals to it. How a command starts is tested in processes
+that begin cold. One server, `warm_server.py`, serves all processes that run tests, and ends with the last one.
 """
 
-import atexit
-import multiprocessing
+import contextlib
+import fcntl
+import json
 import os
-import runpy
+import selectors
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import traceback
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
-# What a run of MAE imports, as `maetool.engine.launch` imports a part only when a config names it.
-IMPORTED = [
-    *("torch", "torchvision", "cv2", "mmcv", "mmengine.runner", "torch.utils.flop_counter", "tqdm.auto"),
-    *("matplotlib.figure", "matplotlib.backends.backend_agg", "maetool.engine.launch", "maetool.commands.train"),
-    *("maetool.models.mim", "maetool.maskers.random", "maetool.encoders.vit", "maetool.decoders.transformer"),
-    *("maetool.targets.pixel", "maetool.heads.regression", "maetool.data.drawn.shapes", "maetool.data.collate"),
-    *("maetool.evaluation.losses", "maetool.engine.hooks.log", "maetool.engine.log_processor"),
-    *("maetool.data.transforms.preprocessor", "maetool.visualization.curves", "maetool.engine.summary"),
-]
+SERVER = Path(__file__).with_name("warm_server.py")
 KILLED_AFTER = 300  # seconds
+_COMES_UP = 200  # seconds that the server may take to import all that
 
 
 def run_job(arguments, cwd, number=2):
@@ -48,53 +46,130 @@ def run_warm(arguments, cwd, timeout=KILLED_AFTER, **variables):
         timeout: seconds.
         variables: of its environment, beside those of the tests.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
+    process = start_warm(arguments, cwd, **variables)
+    try:
+        stdout, stderr = process.communicate(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(60)
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def start_warm(arguments, cwd, output=None, **variables):
+    """Start what `run_warm` runs in a session of its own; the result is used as a `subprocess.Popen`.
+
+    Args:
+        arguments, cwd, variables: see `run_warm`.
+        output: an open file for stdout and stderr, instead of a pipe for each.
+    """
     words = [str(word) for word in arguments]
     environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder, name) for name in ("stdout", "stderr")]
-        child = context.Process(target=run_here, args=(words, str(cwd), environment, *map(str, files)))
-        child.start()
-        child.join(timeout)
-        if child.exitcode is None:
-            child.kill()
-            child.join()
-            raise subprocess.TimeoutExpired(words, timeout, *(file.read_text() for file in files))
-        return subprocess.CompletedProcess(words, child.exitcode, *(file.read_text() for file in files))
+    pipes = [] if output else [os.pipe(), os.pipe()]
+    ends = [write for _, write in pipes] or [output.fileno()] * 2
+    connection = _connect()
+    request = json.dumps({"words": words, "cwd": str(cwd), "environment": environment}).encode()
+    socket.send_fds(connection, [len(request).to_bytes(8, "big")], ends)
+    connection.sendall(request)
+    for _, write in pipes:
+        os.close(write)
+    return Warm(words, connection, *(os.fdopen(read) for read, _ in pipes))
 
 
-def run_here(words, cwd, environment, stdout, stderr):
-    """Run the words as `run_warm` does, in this process, which ends with them; stdout and stderr are files."""
-    for number, path in ((1, stdout), (2, stderr)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    os.chdir(cwd)
-    multiprocessing.set_start_method(None, force=True)  # as in a program that has not chosen yet
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv = words[1:] if words[0] == "-m" else words
-    sys.path[0] = cwd if words[0] == "-m" else str(Path(words[0]).parent.resolve())
-    try:
-        code = _exit_code(words)
-        atexit._run_exitfuncs()  # which `multiprocessing` leaves out
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+class Warm:
+    """A process of the server; attributes and methods are those of `subprocess.Popen`."""
+
+    def __init__(self, args, connection, stdout=None, stderr=None):
+        self.args, self.stdout, self.stderr, self.returncode = args, stdout, stderr, None
+        self._connection = connection
+        self.pid = int.from_bytes(receive(connection, 8), "big")
+
+    def poll(self):
+        """Return the exit code, None while the process runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout=None):
+        """Return the exit code."""
+        if self.returncode is None:
+            with selectors.DefaultSelector() as ready:
+                ready.register(self._connection, selectors.EVENT_READ)
+                if not ready.select(timeout):
+                    raise subprocess.TimeoutExpired(self.args, timeout)
+            self.returncode = int.from_bytes(receive(self._connection, 8), "big", signed=True)
+            self._connection.close()
+        return self.returncode
+
+    def communicate(self, timeout=None):
+        """Return what is still to be read of stdout and stderr."""
+        read = [_reading(stream) for stream in (self.stdout, self.stderr)]
+        self.wait(timeout)
+        return tuple(each.result(60) for each in read)
+
+    def send_signal(self, number):
+        """Send a signal to a process that runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        """Kill it."""
+        self.send_signal(signal.SIGKILL)
 
 
-def _exit_code(words):
-    """Run the program and return the code that Python would end with."""
-    try:
-        if words[0] == "-m":
-            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(words[0], run_name="__main__")
-    except SystemExit as left:
-        if isinstance(left.code, str):
-            sys.stderr.write(f"{left.code}\n")
-        return left.code if isinstance(left.code, int) else int(left.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    return 0
+def _reading(stream):
+    """Return the future of all that a stream still gives."""
+    text = Future()
+
+    def read():
+        with stream:
+            text.set_result(stream.read())
+
+    threading.Thread(target=read, daemon=True).start()
+    return text
+
+
+def receive(connection, number):
+    """Return so many bytes of a connection."""
+    data = b""
+    while len(data) < number:
+        more = connection.recv(number - len(data))
+        if not more:
+            raise EOFError("the server of warm processes has ended")
+        data += more
+    return data
+
+
+def _connect():
+    """Return a new connection to the server."""
+    _keep_server()
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(_place()))
+    return connection
+
+
+@cache
+def _place():
+    return Path(tempfile.gettempdir(), f"warm_{os.environ.get('PYTEST_XDIST_TESTRUNUID') or os.getpid()}"[:60])
+
+
+@cache
+def _keep_server():
+    """Start the server if no other process that runs tests has; it lives while this connection, or another, does."""
+    place = _place()
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        end = time.monotonic() + _COMES_UP
+        server, quiet = None, {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        while time.monotonic() < end and (server is None or server.poll() is None):
+            with contextlib.suppress(OSError, EOFError):
+                line = socket.socket(socket.AF_UNIX)
+                line.connect(str(place))
+                socket.send_fds(line, [bytes(8)], [lock.fileno()])  # a request of no words: it stays open
+                receive(line, 8)
+                return line
+            if server is None:
+                place.unlink(missing_ok=True)
+                server = subprocess.Popen([sys.executable, SERVER, place], start_new_session=True, **quiet)
+            time.sleep(0.05)
+    raise RuntimeError("the server of warm processes does not come up")

@@ -50,6 +50,7 @@ def make_runner(
     hooks=(),
     sgd=False,
     sections=None,  # name to what replaces a section of the config
+    every=1,  # iterations between checkpoints
 ):
     cfg = load_config(repository / config)
     shrink(cfg)
@@ -57,7 +58,7 @@ def make_runner(
         cfg.train_dataloader.dataset.num_samples = 4 * ITERS
         cfg.train_dataloader.num_workers = workers
         cfg.train_cfg.max_epochs = EPOCHS
-    cfg.default_hooks.checkpoint.every_n_iters = 1
+    cfg.default_hooks.checkpoint.every_n_iters = every
     cfg.work_dir, cfg.resume = str(work_dir), resume
     cfg.custom_hooks += list(hooks)
     if sgd:  # whose steps are linear in the gradient, where Adam's enlarge the rounding of small ones
@@ -71,7 +72,7 @@ def make_runner(
 
 
 def stopped_run(repository, work_dir, stop=7, **options):
-    runner = make_runner(repository, work_dir, **options)
+    runner = make_runner(repository, work_dir, **{"every": stop, **options})
     runner.register_hook(StopAt(stop), "LOWEST")
     with pytest.raises(KeyboardInterrupt):
         runner.train()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from runs import EPOCHS, make_runner, stopped_run
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
-from warm import run_job
+from warm import run_job, run_warm
 
 from maetool.engine import processes
 from maetool.errors import UsageError
@@ -40,10 +40,9 @@ def train(repository, work_dir, code=0, **said):
 def launch(repository, work_dir, code, **said):
     """Train in two processes that torchrun starts."""
     said = {**HALVES, **said, "repository": str(repository), "work_dir": str(work_dir)}
-    command = [sys.executable, "-m", "maetool.engine.processes", "--standalone", "--nproc-per-node", "2"]
-    command += [str(Path(__file__).parent / "runs.py"), json.dumps(said)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    command = ["-m", "maetool.engine.processes", "--standalone", "--nproc-per-node", "2"]
+    command += [Path(__file__).parent / "runs.py", json.dumps(said)]
+    result = run_warm(command, repository, OMP_NUM_THREADS=1, MKL_NUM_THREADS=1, PYTHONPATH=repository)
     assert result.returncode == code, result.stderr[-3000:]
     return result.stdout + result.stderr
 

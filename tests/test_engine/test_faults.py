@@ -5,14 +5,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
 from runs import Signal, StopAt, assert_same, final_state, make_runner, stopped_run
+from warm import run_warm
 
 from maetool import writing
 from maetool.errors import UsageError
@@ -97,7 +96,7 @@ def unbroken(tmp_path_factory, repository):
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory, repository):
     work_dir = tmp_path_factory.mktemp("interrupted")
-    stopped_run(repository, work_dir, stop=10, options=QUICK)
+    stopped_run(repository, work_dir, stop=10, options=QUICK, every=1)
     return work_dir
 
 
@@ -218,8 +217,8 @@ def test_a_run_that_is_broken_off_leaves_no_writer(repository, tmp_path):
     assert newest_readable(tmp_path, print).stem == "iter_3"
 
 
-KILLED_RUNS = """""
-import json, os, random, signal, sys, time
+KILLED_RUNS = """
+import json, os, random, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from runs import make_runner
@@ -229,32 +228,27 @@ options = ["val_dataloader=None", "custom_hooks=[]"]
 make_runner(repository, folder / "unbroken", options=options).train()
 moments, kills, runs = random.Random(0), 0, 0
 while kills < 8:
-    runs, alive = runs + 1, True
-    while alive:
-        child = os.fork()
+    runs, code = runs + 1, None
+    while code != 0:
+        child, moment = os.fork(), moments.uniform(0.1, 0.7)
         if child == 0:
+            signal.setitimer(signal.ITIMER_PROF, moment)  # of its processor time, after which it is gone as by SIGKILL
             log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1), os.dup2(log, 2)
             late = [f"default_hooks.checkpoint.asynchronous={runs % 2 == 0}"]
             make_runner(repository, folder / f"run_{runs}", resume=True, options=options + late).train()
             os._exit(0)
-        deadline = time.monotonic() + moments.uniform(0.1, 1.2)
-        while alive and time.monotonic() < deadline:
-            time.sleep(0.002)
-            if os.waitpid(child, os.WNOHANG)[0]:
-                alive = False
-        if alive:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            kills += 1
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, -signal.SIGPROF)
+        kills += code != 0
 print(json.dumps({"kills": kills, "runs": runs}))
 """
 
 
 def test_killed_at_random_moments(repository, tmp_path):
-    command = [sys.executable, "-c", KILLED_RUNS, str(repository), str(tmp_path), str(Path(__file__).parent)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
+    program = tmp_path / "killed_runs.py"
+    program.write_text(KILLED_RUNS)
+    result = run_warm([program, repository, tmp_path, Path(__file__).parent], tmp_path, 500, OMP_NUM_THREADS=1)
     assert result.returncode == 0, result.stderr[-2000:]
     said = json.loads(result.stdout.splitlines()[-1])
     assert said["kills"] >= 8

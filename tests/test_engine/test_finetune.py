@@ -48,7 +48,7 @@ def test_fine_tuning_goes_on_exactly(repository, tmp_path):
         ],
         "hooks": [{"type": "EMAHook", "momentum": 0.1}],
     }
-    make_runner(repository, tmp_path / "unbroken", **recipe).train()
+    make_runner(repository, tmp_path / "unbroken", every=0, **recipe).train()
     stopped_run(repository, tmp_path / "broken", 9, workers=1, **recipe)
     make_runner(repository, tmp_path / "broken", resume=True, **recipe).train()
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
@@ -77,7 +77,7 @@ def test_a_run_without_a_checkpoint_says_so(repository, tmp_path):
 
 def test_a_probe_leaves_the_encoder_as_it_was_and_goes_on_exactly(repository, tmp_path, pretrained):
     options = {"config": PROBE, "options": [f"init_from={pretrained}"]}
-    make_runner(repository, tmp_path / "unbroken", **options).train()
+    make_runner(repository, tmp_path / "unbroken", every=0, **options).train()
     stopped_run(repository, tmp_path / "broken", 7, **options)
     make_runner(repository, tmp_path / "broken", resume=True, **options).train()
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))

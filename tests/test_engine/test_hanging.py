@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from warm import start_warm
 
 from maetool.weights.read import read_checkpoint
 from maetool.weights.work_dir import POINTER
@@ -31,16 +31,15 @@ def start(repository, tmp_path):
 
     def start(**said):
         said = {"repository": str(repository), "work_dir": str(tmp_path), "sgd": True, "options": OPTIONS, **said}
-        command = [sys.executable, "-m", "maetool.engine.processes", "--standalone", "--nproc-per-node", "2"]
-        command += [str(Path(__file__).parent / "runs.py"), json.dumps(said)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-        output = (tmp_path / "output").open("w")
-        job = subprocess.Popen(command, env=environment, start_new_session=True, stdout=output, stderr=output)
+        command = ["-m", "maetool.engine.processes", "--standalone", "--nproc-per-node", "2"]
+        command += [Path(__file__).parent / "runs.py", json.dumps(said)]
+        with (tmp_path / "output").open("w") as output:
+            job = start_warm(command, tmp_path, output, OMP_NUM_THREADS=1, PYTHONPATH=repository)
         jobs.append(job)
         while not (tmp_path / "iter_5.pth").exists():
             assert job.poll() is None, (tmp_path / "output").read_text()[-3000:]
             time.sleep(0.05)
-        processes = [pid for pid in children_of(job.pid) if "runs.py" in Path(f"/proc/{pid}/cmdline").read_text()]
+        processes = children_of(job.pid)
         assert len(processes) == 2
         return job, processes
 

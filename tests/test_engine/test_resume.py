@@ -1,14 +1,12 @@
 """A run that stops and goes on ends bit for bit where an unbroken one ends."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from runs import EPOCHS, ITERS, assert_same, final_state, make_runner, stopped_run
+from warm import run_warm
 
 from maetool.engine import launch
 from maetool.errors import UsageError
@@ -20,7 +18,7 @@ from maetool.weights.work_dir import POINTER
 def unbroken(tmp_path_factory, request):
     repository = request.getfixturevalue("repository")
     work_dir = tmp_path_factory.mktemp("unbroken")
-    make_runner(repository, work_dir).train()
+    make_runner(repository, work_dir, every=0).train()
     return final_state(work_dir)
 
 
@@ -38,7 +36,7 @@ def test_stopped_and_resumed_equals_unbroken(repository, tmp_path, unbroken, sto
 
 def test_a_schedule_of_maskers_goes_on_exactly(repository, tmp_path):
     config = "configs/colormae/vit-t-schedule_shapes.py"
-    make_runner(repository, tmp_path / "unbroken", config=config).train()
+    make_runner(repository, tmp_path / "unbroken", every=0, config=config).train()
     stopped_run(repository, tmp_path / "broken", config=config)
     make_runner(repository, tmp_path / "broken", resume=True, config=config).train()
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))
@@ -47,7 +45,7 @@ def test_a_schedule_of_maskers_goes_on_exactly(repository, tmp_path):
 def test_repeated_augmentation_goes_on_exactly_in_the_middle_of_an_image(repository, tmp_path, unbroken):
     repeated = ["train_dataloader.sampler.repeats=3"]
     make_runner(
-        repository, tmp_path / "unbroken", options=repeated
+        repository, tmp_path / "unbroken", every=0, options=repeated
     ).train()  # three crops an image, four samples a batch
     stopped_run(repository, tmp_path / "broken", options=repeated, workers=1)
     make_runner(repository, tmp_path / "broken", resume=True, options=repeated).train()
@@ -66,9 +64,9 @@ def test_workers_of_a_fork_server_change_nothing_and_end_with_the_program(reposi
     """The way that workers start on Python 3.14."""
     said = {"repository": str(repository), "work_dir": str(tmp_path), "workers": 1}
     said["options"] = ["env_cfg.mp_cfg.mp_start_method=forkserver", "val_dataloader=None"]
-    command = [sys.executable, str(Path(__file__).parent / "runs.py"), json.dumps(said)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(repository)}
-    subprocess.run(command, env=environment, check=True, timeout=300)
+    said["options"] += ["train_dataloader.persistent_workers=True"]  # each would import torch anew
+    command = [Path(__file__).parent / "runs.py", json.dumps(said)]
+    run_warm(command, repository, OMP_NUM_THREADS=torch.get_num_threads(), PYTHONPATH=repository).check_returncode()
     assert_same(unbroken, final_state(tmp_path))
 
 
@@ -118,7 +116,7 @@ def test_resume_with_half_the_batch_accumulated_goes_on_where_it_was(repository,
 
 def test_stopped_in_the_middle_of_an_accumulation(repository, tmp_path):
     options = ["effective_batch_size=12", "optim_wrapper.clip_grad.max_norm=0.5"]
-    make_runner(repository, tmp_path / "unbroken", options=options).train()
+    make_runner(repository, tmp_path / "unbroken", every=0, options=options).train()
     stopped_run(repository, tmp_path / "broken", stop=8, options=options)
     assert read_checkpoint(tmp_path / "broken" / "iter_8.pth")["optimizer"]["gradients"]
     make_runner(repository, tmp_path / "broken", resume=True, options=options).train()
@@ -128,7 +126,7 @@ def test_stopped_in_the_middle_of_an_accumulation(repository, tmp_path):
 def test_drop_path_and_averaged_weights_go_on_exactly(repository, tmp_path):
     options = ["model.encoder.drop_path_rate=0.5"]
     hooks = [{"type": "EMAHook", "momentum": 0.1}]
-    make_runner(repository, tmp_path / "unbroken", options=options, hooks=hooks).train()
+    make_runner(repository, tmp_path / "unbroken", every=0, options=options, hooks=hooks).train()
     stopped_run(repository, tmp_path / "broken", options=options, hooks=hooks)
     make_runner(repository, tmp_path / "broken", resume=True, options=options, hooks=hooks).train()
     whole, broken = (read_checkpoint(tmp_path / name / f"epoch_{EPOCHS}.pth") for name in ("unbroken", "broken"))

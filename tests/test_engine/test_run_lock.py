@@ -3,11 +3,9 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 
 import pytest
-from warm import run_warm
+from warm import run_warm, start_warm
 
 from maetool import compat
 from maetool.cli import USAGE_EXIT
@@ -35,9 +33,12 @@ def train(work_dir, *more):
 
 
 def start_training(repository, work_dir):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, *train(work_dir)], cwd=repository, env=environment, **pipes)
+    return start_warm(train(work_dir), repository, OMP_NUM_THREADS=1, PYTHONPATH=repository)
+
+
+def start_holding(folder):
+    (folder / "holds.py").write_text(HOLDS)
+    return start_warm(["holds.py", folder], folder)
 
 
 def test_a_second_run_is_refused_until_the_first_is_killed(repository, tmp_path):
@@ -58,11 +59,8 @@ def test_a_second_run_is_refused_until_the_first_is_killed(repository, tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="loaders are forked")
-def test_a_loading_process_that_outlives_its_run_does_not_keep_the_folder(repository, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(repository)}
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
-    )
+def test_a_loading_process_that_outlives_its_run_does_not_keep_the_folder(tmp_path):
+    holder = start_holding(tmp_path)
     worker = int(holder.stdout.readline())
     os.kill(worker, signal.SIGSTOP)  # a process that hangs in a network disk cannot be ended, either
     with pytest.raises(UsageError, match=f"process {holder.pid} on "), only_run_in(str(tmp_path)):
@@ -78,9 +76,7 @@ def test_a_loading_process_that_outlives_its_run_does_not_keep_the_folder(reposi
 def test_a_job_has_one_lock(tmp_path):
     with only_run_in(str(tmp_path)), only_run_in(str(tmp_path)):  # as `maetool train` and the runner do
         pass
-    first = subprocess.Popen(
-        [sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True, env={**os.environ}
-    )
+    first = start_holding(tmp_path)
     first.stdout.readline()
     with only_run_in(str(tmp_path), "pytorch", {"RANK": "1"}):
         pass
@@ -95,8 +91,8 @@ def test_a_job_has_one_lock(tmp_path):
 def test_it_is_free_after_an_error(tmp_path):
     with pytest.raises(KeyboardInterrupt), only_run_in(str(tmp_path)):
         raise KeyboardInterrupt
-    code = "import sys; from maetool.engine.run_lock import only_run_in\nwith only_run_in(sys.argv[1]): pass"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    (tmp_path / "other.py").write_text("from maetool.engine.run_lock import only_run_in\nwith only_run_in('.'): pass")
+    run_warm(["other.py"], tmp_path).check_returncode()
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):

@@ -113,7 +113,7 @@ def test_a_classifier_predicts_too(repository, tmp_path):
 
 
 def test_a_run_goes_on_exactly(repository, tmp_path):
-    make_runner(repository, tmp_path / "unbroken", config=CONFIG).train()
+    make_runner(repository, tmp_path / "unbroken", every=0, config=CONFIG).train()
     stopped_run(repository, tmp_path / "broken", 7, config=CONFIG)
     make_runner(repository, tmp_path / "broken", resume=True, config=CONFIG).train()
     assert_same(final_state(tmp_path / "unbroken"), final_state(tmp_path / "broken"))

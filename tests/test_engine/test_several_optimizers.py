@@ -254,7 +254,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_resume_is_exact(repository, tmp_path, name):
     settings = {"config": CONFIG, **SETTINGS[name]}
-    runner = make_runner(repository, tmp_path / "unbroken", **settings)
+    runner = make_runner(repository, tmp_path / "unbroken", every=0, **settings)
     before = {key: value.clone() for key, value in runner.bare_model.state_dict().items()}
     runner.train()
     moved = [key for key, value in runner.bare_model.state_dict().items() if not torch.equal(value, before[key])]
@@ -324,7 +324,7 @@ def test_a_train_step_and_a_constructor_of_ones_own(repository, tmp_path):
     sections = {"optim_wrapper": {"constructor": "EncoderAndDecoder", **rates}, "base_lr": None}
     sections["param_scheduler"] = {"encoder": [WARM], "decoder": []}
     settings = {"sections": sections, "options": ["model.type=AlternatingModel"]}
-    make_runner(repository, tmp_path / "unbroken", **settings).train()
+    make_runner(repository, tmp_path / "unbroken", every=0, **settings).train()
     stopped_run(repository, tmp_path / "broken", **settings)
     make_runner(repository, tmp_path / "broken", resume=True, **settings).train()
     whole, again = (read_checkpoint(tmp_path / kind / f"epoch_{EPOCHS}.pth") for kind in ("unbroken", "broken"))

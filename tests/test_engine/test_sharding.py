@@ -370,7 +370,7 @@ def check(rank, path):
 
 
 def test_two_processes(tmp_path):
-    mp.spawn(check, (tmp_path / "store",), nprocs=2)
+    mp.start_processes(check, (tmp_path / "store",), nprocs=2, start_method="fork")
 
 
 def test_one_process_needs_no_group():

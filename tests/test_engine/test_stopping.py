@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from mmengine.hooks import Hook
 from runs import EPOCHS, assert_same, final_state, make_runner
+from warm import start_warm
 
 from maetool import cli
 from maetool.engine.stopping import StopRequest
@@ -86,18 +87,9 @@ def test_a_budget_must_be_positive(hours):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_the_tool_leaves_with_its_own_code_also_when_its_workers_get_the_signal(repository, tmp_path, number):
-    command = [sys.executable, "tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", str(tmp_path / "run")]
+    command = ["tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", tmp_path / "run"]
     command += ["--cfg-options", "train_dataloader.num_workers=2", "train_cfg.val_at_start=False"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command,
-        cwd=repository,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = start_warm(command, repository, OMP_NUM_THREADS=1)
     while "step 1/" not in process.stdout.readline():
         assert process.poll() is None, process.stderr.read()[-2000:]
     os.killpg(process.pid, number)  # as Slurm does: every process of the job
@@ -119,12 +111,10 @@ def test_training_that_is_over_is_not_stopped(repository, tmp_path):
 
 def start(repository, work_dir, *options):
     """Train in a process group of its own, until after the first step."""
-    command = [sys.executable, "tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", str(work_dir), *options]
+    command = ["tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", work_dir, *options]
     command += ["--cfg-options", "train_dataloader.num_workers=1", "val_dataloader=None", "custom_hooks=[]"]
     command += ["default_hooks.logger.interval=1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=repository, env=environment, start_new_session=True, **pipes)
+    process = start_warm(command, repository, OMP_NUM_THREADS=1, PYTHONPATH=repository)
     while "step 1/" not in process.stdout.readline():
         assert process.poll() is None, process.stderr.read()[-2000:]
     return process
@@ -158,7 +148,7 @@ def test_a_loader_that_hangs_does_not_keep_a_run_from_stopping(repository, tmp_p
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the loading processes in /proc")
 def test_a_budget_ends_while_the_loader_hangs(repository, tmp_path):
-    process = start(repository, tmp_path, "--max-hours", str(45 / 3600))
+    process = start(repository, tmp_path, "--max-hours", 30 / 3600)
     for worker in children_of(process):
         os.kill(worker, signal.SIGSTOP)
     _, stderr = process.communicate(timeout=90)
@@ -204,13 +194,16 @@ def test_what_is_saved_then_resumes_to_the_bit(repository, tmp_path, unbroken, h
 def test_ctrl_c_is_130_and_leaves_a_run_that_resumes(repository, tmp_path, moment):
     """As a terminal does: every process of the group gets it."""
     options = ["--cfg-options", "train_dataloader.num_workers=2", "val_dataloader=None"]
-    command = [sys.executable, "tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", str(tmp_path), *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=repository, env=environment, start_new_session=True, **pipes)
+    command = ["tools/train.py", "configs/mae/vit-t_shapes.py", "--work-dir", str(tmp_path), *options]
     sign = {"imports": None, "builds": "million parameters", "trains": "step 1/"}[moment]
     if sign is None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        command = [sys.executable, *command]
+        process = subprocess.Popen(command, cwd=repository, env=environment, start_new_session=True, **pipes)
         time.sleep(1.5)
+    else:
+        process = start_warm(command, repository, OMP_NUM_THREADS=1, PYTHONPATH=repository)
     while sign and sign not in process.stdout.readline():
         assert process.poll() is None, process.stderr.read()[-2000:]
     os.killpg(process.pid, signal.SIGINT)

@@ -40,7 +40,7 @@ class SpoilView(Hook):
 
 def test_a_run_on_views_resumes_exactly(repository, tmp_path):
     settings = {"options": OPTIONS, "sections": sections(repository, workers=2)}
-    runner = make_runner(repository, tmp_path / "unbroken", **settings)
+    runner = make_runner(repository, tmp_path / "unbroken", every=0, **settings)
     runner.train()
     assert {"val/loss", "val/knn"} <= runner.message_hub.log_scalars.keys()
     assert len(list((tmp_path / "unbroken" / "reconstructions").glob("*.png"))) == 3
@@ -53,7 +53,7 @@ def test_a_run_on_views_resumes_exactly(repository, tmp_path):
 def test_a_run_on_crops_resumes_exactly(repository, tmp_path, name):
     """With what moves beside the weights: the centre and the temperature of targets, and the memory of a contrast."""
     settings = {"config": f"configs/{name}.py", "options": ["val_cfg=None", "val_dataloader=None"]}
-    make_runner(repository, tmp_path / "unbroken", **settings).train()
+    make_runner(repository, tmp_path / "unbroken", every=0, **settings).train()
     stopped_run(repository, tmp_path / "broken", **settings)
     make_runner(repository, tmp_path / "broken", resume=True, **settings).train()
     state = final_state(tmp_path / "unbroken")
