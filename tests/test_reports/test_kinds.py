@@ -70,10 +70,16 @@ def test_pictures_of_several_sizes_are_no_study():
         study_of(torch.nn.Identity(), pictures)
 
 
-def test_data_that_moved_is_named(repository, tmp_path):
-    run = untrained(repository, "mae/vit-t_shapes", tmp_path / "run")
-    page = run_page([run], 6, data=str(images_in(tmp_path)))
-    assert WORST in page and "; 6 images." in page
+def test_data_that_moved_is_named(repository, tmp_path, monkeypatch):
+    run, looked_at = untrained(repository, "mae/vit-t_shapes", tmp_path / "run"), []
+    for name in ("_masks", "_worst"):
+        monkeypatch.setattr(f"maetool.reports.model_sections.{name}", lambda *rest: iter(()))
+    monkeypatch.setattr(
+        "maetool.reports.model_sections.study_of", lambda model, data, *rest, **more: looked_at.append(data)
+    )
+    run_page([run], 6, data=str(images_in(tmp_path)))
+    assert [data.name_of(5) for data in looked_at] == ["5.png"]
+    assert looked_at[0][0]["inputs"].shape == (3, 16, 16)  # as the encoder reads them
     with pytest.raises(UsageError, match=r"There is no data at .*nowhere"):
         run_page([run], 6, data="nowhere")
     with pytest.raises(UsageError, match="--data is x, but --images is 0: only the page of one run looks at images"):
