@@ -10,6 +10,7 @@ from mmengine import Config
 from maetool._deprecated import moved
 from maetool.data.datasets.labels import labels_of
 from maetool.data.datasets.segmentation import CLASSES_FILE, read_classes
+from maetool.data.sources.file_index import refuse_missing
 from maetool.data.sources.urls import is_url
 from maetool.errors import UsageError
 from maetool.registry import DATASETS, MODELS, find_part
@@ -91,6 +92,8 @@ def point_at(cfg: Config, data: str, before: Config | None = None) -> None:
     check_reads_pictures(cfg.model.get("encoder"))
     if is_url(data) and task in ("segmentation", "detection"):
         raise UsageError(f"--data is {data}, but {task} reads its images from a folder on this machine: download them.")
+    if task in ("segmentation", "detection", "regression") and not is_url(data):
+        refuse_missing(data)  # which layouts of these tasks would call a folder without what they look for
     if task == "segmentation":
         _use_pixels(cfg, data)
         return

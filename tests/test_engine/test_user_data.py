@@ -89,6 +89,19 @@ def test_a_trained_model_keeps_its_classes(repository, folder):
     assert classifier(repository, folder / "split", adopt=False).model.num_classes == 8
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        *("segmentation/linear_vit-t_shapes", "segmentation/linear_vit-b_ade20k_40k"),
+        *("detection/vitdet_mask-rcnn_vit-t_shapes", "finetune/regression_vit-t_shapes", "finetune/vit-t_shapes"),
+    ],
+)
+def test_data_that_are_not_there(repository, tmp_path, config):
+    cfg = load_config(repository / f"configs/{config}.py")
+    with pytest.raises(UsageError, match=r"There is no data at .*nowhere"):
+        use_data(cfg, str(tmp_path / "nowhere"))
+
+
 def test_images_without_classes_for_a_classifier(repository, folder):
     with pytest.raises(UsageError, match="has no class: labels are read from the folders, "):
         classifier(repository, folder / "all" / "a")

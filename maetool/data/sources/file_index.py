@@ -83,6 +83,21 @@ class _Scan:
     others: Counter[str]
 
 
+def refuse_missing(root: str | Path) -> str:
+    """Return the absolute path of a folder or file.
+
+    Args:
+        root: its path; `~` is the home folder.
+
+    Raises:
+        UsageError: there is nothing.
+    """
+    path = os.path.abspath(os.path.expanduser(root))
+    if not os.path.exists(path):
+        raise UsageError(f"There is no data at {path}{_nearest_parent(path)}: {HOW_TO_SET}.")
+    return path
+
+
 def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIndex:
     """Return the image files below the folder `root`, those that the text list `root` names, or the image `root`.
 
@@ -100,9 +115,7 @@ def index_files(root: str | Path, cache_dir: str | Path | None = None) -> FileIn
         UsageError: nothing there, nothing that is an image, or something that may not be read.
     """
     refuse_url(root, "The folder or list of images")
-    root = os.path.abspath(os.path.expanduser(root))
-    if not os.path.exists(root):
-        raise UsageError(f"There is no data at {root}{_nearest_parent(root)}: {HOW_TO_SET}.")
+    root = refuse_missing(root)
     is_list = not os.path.isdir(root)
     if is_list and root.lower().endswith(IMAGE_EXTENSIONS):
         return FileIndex(os.path.dirname(root), Names.of([os.fsencode(os.path.basename(root))]))
