@@ -2,6 +2,7 @@
 
 import re
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,20 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     """Leave out the weekly tests, mark the slow ones, and let those that mostly wait begin first."""
     if not config.getoption("--weekly"):
-        weekly = [item for item in items if any(re.search(pattern, item.nodeid) for pattern in WEEKLY)]
-        items[:] = [item for item in items if item not in weekly]
-        config.hook.pytest_deselected(items=weekly)
+        left_out = re.compile("|".join(WEEKLY))
+        weekly = {item: bool(left_out.search(item.nodeid)) for item in items}
+        items[:] = [item for item in items if not weekly[item]]
+        config.hook.pytest_deselected(items=[item for item in weekly if weekly[item]])
     for item in items:
-        file = _file_of(item)
+        file = _file_of(item.path)
         if file in FILES or getattr(item, "originalname", item.name) in TESTS.get(file, ()):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: _file_of(item) not in WAITING)
+    items.sort(key=lambda item: _file_of(item.path) not in WAITING)
 
 
-def _file_of(item):
-    return item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+@cache
+def _file_of(path):
+    return path.relative_to(HERE).as_posix() if path.is_relative_to(HERE) else ""
 
 
 @pytest.fixture(scope="session", autouse=True)
