@@ -4,7 +4,7 @@ Write the sets with `data_sets.py` first. Results are appended to a file, a line
 may be stopped at any time; the same command goes on:
 
     python -m benchmarks.data_rules SETS RESULTS.jsonl [--sets NAME ...] [--runs NAME ...] [--seeds 0 1 2]
-    python -m benchmarks.data_rules SETS RESULTS.jsonl --table
+    python -m benchmarks.data_rules SETS RESULTS.jsonl --table [--against RUN]
 
 Every encoder is a ViT of three blocks of width 64 on a grid of about 8 x 8 patches (3 x 3 for `bands`). A run changes
 one thing of the recipe `base`. Judged are mean features by ridge regression on 10, 40, 100, 200 and all labels, each
@@ -246,9 +246,12 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", default=["baselines", *RUNS, "scratch"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--table", action="store_true", help="print what was measured, and measure nothing")
+    compared = "what the runs are compared with in the tables (default: %(default)s)"
+    parser.add_argument("--against", default="untrained", choices=RUNS, metavar="RUN", help=compared)
     args = parser.parse_args()
     if args.table:
-        sys.stdout.write(f"{summary(args.results)}\n\n{gains(args.results)}\n\n{to_markdown(args.results)}\n")
+        tables = summary(args.results, args.against), gains(args.results, args.against), to_markdown(args.results)
+        sys.stdout.write("\n\n".join(tables) + "\n")
         return
     names = args.only or sorted(path.name for path in args.sets.iterdir())
     lines = args.results.read_text().splitlines() if args.results.is_file() else []

@@ -59,20 +59,25 @@ def _cell(draws: Sequence[float], best: float) -> str:
     return f"**{text}**" if mean == best else text
 
 
-def gains(path: Path) -> str:
-    """Return a table of what each run gains over the untrained encoder, and the deviation of that gain."""
+def gains(path: Path, against: str = "untrained") -> str:
+    """Return a table of what each run gains over the run `against`, and the deviation of that gain."""
     scores = read(path)
-    runs = [name for name in _names(scores) if name not in (*_BASELINES, "scratch")]
+    runs = _compared(scores, against)
     lines = [f"| set, labels | {' | '.join(runs)} | better of pixels and HOG |", "|---|" + "---|" * (len(runs) + 1)]
     for name, of_set in scores.items():
-        for labels, untrained in of_set.get("untrained", {}).items():
-            cells = [_gain(of_set.get(run, {}).get(labels, {}), untrained) for run in runs]
+        for labels, before in of_set.get(against, {}).items():
+            cells = [_gain(of_set.get(run, {}).get(labels, {}), before) for run in runs]
             others = [each for each in ("pixels", "hog") if labels in of_set.get(each, {})]
             better = max(others, key=lambda each: np.mean(_all(of_set, each, labels)), default="")
-            same = dict.fromkeys(untrained, of_set[better][labels][0]) if better else {}  # pixels have no seed
-            cells.append(_gain(same, untrained))
+            same = dict.fromkeys(before, of_set[better][labels][0]) if better else {}  # pixels have no seed
+            cells.append(_gain(same, before))
             lines.append(f"| {name}, {labels} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _compared(scores: Scores, against: str) -> list[str]:
+    """Return the runs that are compared with the run `against`."""
+    return [name for name in _names(scores) if name not in (*_BASELINES, "scratch", against)]
 
 
 class Gain(NamedTuple):
@@ -83,9 +88,9 @@ class Gain(NamedTuple):
     error: float
 
 
-def gain_of(draws: Draws, untrained: Draws) -> Gain | None:
-    """Return the gain over the untrained encoder of the same seed on the same labels; None if none was measured."""
-    differences = [np.subtract(draws[seed], before) for seed, before in untrained.items() if seed in draws]
+def gain_of(draws: Draws, before: Draws) -> Gain | None:
+    """Return the gain over another encoder of the same seed on the same labels; None if none was measured."""
+    differences = [np.subtract(draws[seed], other) for seed, other in before.items() if seed in draws]
     if not differences:
         return None
     values = np.concatenate(differences)
@@ -93,25 +98,30 @@ def gain_of(draws: Draws, untrained: Draws) -> Gain | None:
     return Gain(float(values.mean()), deviation, deviation / len(differences[0]) ** 0.5)
 
 
-def _gain(draws: Draws, untrained: Draws) -> str:
+def _gain(draws: Draws, before: Draws) -> str:
     """Return a gain as text, bold if it is above two standard errors."""
-    gain = gain_of(draws, untrained)
+    gain = gain_of(draws, before)
     if gain is None:
         return ""
     text = f"{gain.mean:+.1f}" + (f" ({gain.deviation:.1f})" if gain.deviation else "")
     return f"**{text}**" if gain.error and gain.mean > 2 * gain.error else text
 
 
-def summary(path: Path) -> str:
-    """Return for each number of labels the median gain of each run over the sets, and of how many it is clear."""
+def summary(path: Path, against: str = "untrained") -> str:
+    """Return for each number of labels the median gain of each run over the sets, and of how many it is clear.
+
+    Args:
+        path: the results.
+        against: the run that is compared with.
+    """
     scores = read(path)
-    runs = [name for name in _names(scores) if name not in (*_BASELINES, "scratch")]
+    runs = _compared(scores, against)
     lines = [f"| labels | {' | '.join(runs)} |", "|---|" + "---|" * len(runs)]
     for labels in ("10", "40", "100", "200", "all"):
         cells = []
         for run in runs:
             found = [
-                gain_of(each.get(run, {}).get(labels, {}), each.get("untrained", {}).get(labels, {}))
+                gain_of(each.get(run, {}).get(labels, {}), each.get(against, {}).get(labels, {}))
                 for each in scores.values()
             ]
             cells.append(_counted([gain for gain in found if gain is not None]))

@@ -104,7 +104,7 @@ FLOORS = {
     },
     "auto": {
         *{"cli", "config", "data.codecs", "data.datasets", "data.keys", "engine", "errors", "evaluation", "inspection"},
-        *{"messages", "pretrained", "registry", "reports", "visualization", "weights", "writing"},
+        *{"messages", "metadata", "pretrained", "registry", "reports", "visualization", "weights", "writing"},
     },
     "installation": {"_deprecated", "_lazy", "compat", "data.codecs", "plugins", "testing", "writing"},
 }

@@ -74,6 +74,10 @@ def test_a_gain_is_of_the_same_draws_and_seed(tmp_path):
         "| 200 |  |",
         "| all | -1.0; 0 better, 0 worse of 1 |",
     ]
+    lines += [line("plain", seed, pretrained={"40": [53.0 + seed, 66.0]}) for seed in (0, 1)]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    assert "| a, 40 | **+4.0 (1.2)** |" in gains(tmp_path / "results.jsonl", "base")
+    assert "| 40 | +4.0; 1 better, 0 worse of 1 |" in summary(tmp_path / "results.jsonl", "base")
 
 
 def test_the_untrained_encoder_is_what_training_begins_with(folder, monkeypatch):

@@ -65,7 +65,7 @@ def step_unless(found_inf: Tensor, optimizer: Optimizer) -> None:
         found_inf: float32 (), on the device; 1 leaves weights and optimiser as they are.
         optimizer: for which `can_skip` holds, after `fuse`.
     """
-    optimizer.grad_scale, optimizer.found_inf = None, found_inf  # type: ignore[attr-defined]
+    vars(optimizer).update(grad_scale=None, found_inf=found_inf)
     try:
         if isinstance(optimizer, SGD):
             _start_momentum(optimizer)
@@ -74,7 +74,7 @@ def step_unless(found_inf: Tensor, optimizer: Optimizer) -> None:
         else:
             optimizer.step()
     finally:
-        del optimizer.grad_scale, optimizer.found_inf  # type: ignore[attr-defined]
+        del vars(optimizer)["grad_scale"], vars(optimizer)["found_inf"]
 
 
 def _start_momentum(optimizer: SGD) -> None:
@@ -104,7 +104,7 @@ def _on_shards(optimizer: SGD) -> Iterator[None]:
     try:
         for group, parameters in zip(optimizer.param_groups, whole, strict=True):
             group["params"] = [shards[parameter] for parameter in parameters]
-        optimizer.state = held  # type: ignore[assignment]
+        vars(optimizer)["state"] = held
         yield
     finally:
         optimizer.state = state
