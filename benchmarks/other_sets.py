@@ -1,6 +1,6 @@
 r"""Labelled sets that no rule of `maetool auto` was made with, to see what it comes to on them.
 
-Unpack the packages below into one folder, and name it; the last three columns of docs/auto.md are of these sets:
+Unpack the packages below into one folder, and name it; docs/auto.md says what came out:
 
     npm pack openmoji && tar -xzf openmoji*.tgz -C ROOT    # a folder package/
     pip download --no-deps nilearn && unzip nilearn*.whl -d ROOT

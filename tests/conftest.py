@@ -17,7 +17,10 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the weekly tests, mark the slow ones, and let those that mostly wait begin first."""
+    """Leave out the weekly tests, mark the slow ones, and let them begin first, before all those that mostly wait.
+
+    A long test that begins last would leave the other workers idle.
+    """
     if not config.getoption("--weekly"):
         left_out = re.compile("|".join(WEEKLY))
         weekly = {item: bool(left_out.search(item.nodeid)) for item in items}
@@ -27,7 +30,7 @@ def pytest_collection_modifyitems(config, items):
         file = _file_of(item.path)
         if file in FILES or getattr(item, "originalname", item.name) in TESTS.get(file, ()):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: _file_of(item.path) not in WAITING)
+    items.sort(key=lambda item: (_file_of(item.path) not in WAITING, not item.get_closest_marker("slow")))
 
 
 @cache

@@ -83,15 +83,24 @@ WEEKLY = [
     r"test_configs\.py::test_runs_in_a_tiny_form\[((mff|pixmim)/vit-b_300e|videomae/vit-b_800e|simmim/swin-b_100e)",
     r"test_configs\.py::test_runs_in_a_tiny_form\[(crossmae/vit-b-quarter|few_shot/vit-(b-(1pct|5-per)|t-1pct))",
     r"test_configs\.py::test_runs_in_a_tiny_form\[segmentation/upernet_vit-b_(cityscapes|voc)",
-    r"test_deployment\.py::test_onnx_of_any_size_and_in_int8\[(?!Vision|Windowed|Segmentor)",
+    r"test_deployment\.py::test_onnx_of_any_size_and_in_int8\[(?!Vision)",
     r"test_deployment\.py::test_onnx_in_float16\[(?!Vision)",
-    r"test_distributed\.py::test_the_script_for_slurm\[out of time",
+    # Scripts and files beside the package, which seldom change and begin processes from nothing.
+    r"test_distributed\.py::test_the_script_for_slurm|test_install\.py::test_the_container_gets_the_same_wheel",
     r"test_distributed\.py::test_two_processes_equal_one\[True-OptimWrapper",
     r"test_commands\.py::test_a_part_in_a_file_of_the_current_folder\[(?!torchrun)",
-    r"test_mmengine\.py::test_epochs_differ_and_a_resume_is_exact\[(by_epoch|no type|ours, iterations)",
-    r"test_deployment\.py::test_torch_export_of_any_size\[Image",
-    r"test_switches\.py::test_every_combination_equals_the_plain_path\[\(True, True",
+    r"test_mmengine\.py::test_epochs_differ_and_a_resume_is_exact\[(by_epoch|no type|ours, iterations|ours-[DI])",
+    r"test_mmengine\.py::test_epochs_differ_and_a_resume_is_exact\[(Epoch\w+-Keyed|Iter\w+-(Keyed|Default))",
+    r"test_deployment\.py::test_torch_export_of_any_size\[(Image|Windowed|Hybrid|Timm)",
+    r"test_stopping_validation\.py::test_a_loader_that_hangs\w+\[iterations-(0|-1)",
+    r"test_switches\.py::test_every_combination\w+\[\((True, True|True, False, True|False, False, True|False, True, F)",
+    r"test_training_step\.py::test_compiled_once_and_never_again\[False",
     r"test_cli\.py::test_tables_are_cut_without_an_error\[list_configs",
-    r"test_detection\.py::test_full_size_loads_published_weights_and_steps\[.*vit-l",
-    r"test_compile\.py::test_all_blocks_of_a_run_with_validation_are_compiled\[24",
+    r"test_detection\.py::test_full_size_loads_published_weights_and_steps\[(.*vit-l|faster|.*own)",
+    r"test_compile\.py::test_all_blocks_of_a_run_with_validation_are_compiled\[(24|12-False)",
+    # Compiled once more, for a share that changes and by the compiler for a user's machine, which takes its time.
+    r"test_compile\.py::test_a_masking_ratio_that_changes|test_switches\.py::test_the_default_compiler",
+    # Tools that measure: they are run whole, and what they compute has tests of its own.
+    r"test_input\.py::test_loaders_are_measured|test_gpu\.py::test_the_report_has_checks_and_speed",
+    r"test_site\.py::test_it_builds_strictly",  # as `make docs` does, which `.ci/run` begins with
 ]
