@@ -64,7 +64,7 @@ def _rank(rank, folder, losses, gradients):
 
 def test_patches_of_all_processes_are_compared(tmp_path):
     losses, gradients = torch.zeros(2).share_memory_(), torch.zeros(4, 12, 8).share_memory_()
-    multiprocessing.start_processes(_rank, (str(tmp_path), losses, gradients), nprocs=2, start_method="fork")
+    multiprocessing.spawn(_rank, (str(tmp_path), losses, gradients), nprocs=2)
     pred, target, plan = case()
     pred.requires_grad_()
     loss = ContrastiveHead(8, within="batch")(pred, target, plan)["loss"]

@@ -99,7 +99,7 @@ def _rank(rank, folder, centres, gradients):
 
 def test_all_processes_share_centre_balance_and_mean(tmp_path):
     centres, gradients = torch.zeros(2, 8).share_memory_(), torch.zeros(4, 12, 8).share_memory_()
-    multiprocessing.start_processes(_rank, (str(tmp_path), centres, gradients), nprocs=2, start_method="fork")
+    multiprocessing.spawn(_rank, (str(tmp_path), centres, gradients), nprocs=2)
     pred, target, plan = case()
     head = DistillationHead(8, centre=0.9, sinkhorn=3, mean_entropy=1.0)
     head(pred.requires_grad_(), target, plan)["loss"].backward()
