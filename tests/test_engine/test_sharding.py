@@ -5,11 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from ranks import leave
+from ranks import run_ranks
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.debug import CommDebugMode
 
@@ -361,16 +359,14 @@ CHECKS = [
 ]
 
 
-def check(rank, path):
+def check(rank):
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
     for function in CHECKS:
         function(rank)
-    leave()
 
 
-def test_two_processes(tmp_path):
-    mp.start_processes(check, (tmp_path / "store",), nprocs=2, start_method="fork")
+def test_two_processes():
+    run_ranks(check)
 
 
 def test_one_process_needs_no_group():

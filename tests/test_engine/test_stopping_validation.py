@@ -3,15 +3,16 @@
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from ranks import run_ranks
 from runs import EPOCHS, ITERS, assert_same, make_runner
 
 from maetool.engine.stopping import PassEndedError, StopRequest
@@ -198,10 +199,9 @@ def test_a_process_that_loads_for_a_validation_may_hang(repository, tmp_path, lo
     assert freezes.workers and not any(worker.is_alive() for worker in freezes.workers)
 
 
-def make_passes(rank, port, folder):
+def make_passes(rank, folder):
     """Read two passes as one of two processes; only the first gets a signal, in its second pass, which hangs."""
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", world_size=2, rank=rank)
-    seen, stop = [], StopRequest()
+    seen, stop, began = [], StopRequest(), time.monotonic()
     with stop:
         try:
             seen += stop.full_pass([0] * (rank + 1))
@@ -210,20 +210,11 @@ def make_passes(rank, port, folder):
             seen.append("a third pass")
         except PassEndedError as ended:
             seen.append(ended.reason)
-    torch.save(seen, folder / f"{rank}.pt")
+    assert time.monotonic() - began < HANGS
+    torch.save(seen, Path(folder, f"{rank}.pt"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_all_processes_end_the_same_pass(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    fork = multiprocessing.get_context("fork")
-    both = [fork.Process(target=make_passes, args=(rank, port, tmp_path)) for rank in range(2)]
-    for each in both:
-        each.start()
-    for each in both:
-        each.join(HANGS / 2)
-        each.kill()
+    run_ranks(make_passes, str(tmp_path))
     assert torch.load(tmp_path / "0.pt") == [0, 1, 1, "asked to by SIGTERM"]
     assert torch.load(tmp_path / "1.pt") == [0, 0, 1, 1, 1, "asked to by SIGTERM"]

@@ -1,11 +1,11 @@
 """Patches told apart."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from ranks import leave
-from torch import multiprocessing
+from ranks import run_ranks
 from torch.nn import functional
 
 from maetool.errors import UsageError
@@ -50,27 +50,25 @@ def test_projections_learn_on_both_sides():
         ContrastiveHead(8, within="world")
 
 
-def _rank(rank, folder, losses, gradients):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+def _rank(rank, folder):
     pred, target, _ = case()
     part = slice(2 * rank, 2 * rank + 2)
     pred = pred[part].requires_grad_()
     own = MaskPlan.from_scores(torch.rand(2, 16), 4, (4, 4))
     loss = ContrastiveHead(8, within="batch")(pred, target[part], own)["loss"]
     loss.backward()
-    losses[rank], gradients[part] = loss.detach(), pred.grad
-    leave()
+    torch.save((loss.detach(), pred.grad), Path(folder, str(rank)))
 
 
 def test_patches_of_all_processes_are_compared(tmp_path):
-    losses, gradients = torch.zeros(2).share_memory_(), torch.zeros(4, 12, 8).share_memory_()
-    multiprocessing.spawn(_rank, (str(tmp_path), losses, gradients), nprocs=2)
+    run_ranks(_rank, str(tmp_path))
+    losses, gradients = zip(*(torch.load(tmp_path / str(rank)) for rank in range(2)), strict=True)
     pred, target, plan = case()
     pred.requires_grad_()
     loss = ContrastiveHead(8, within="batch")(pred, target, plan)["loss"]
     loss.backward()
-    torch.testing.assert_close(losses.mean(), loss.detach())
-    torch.testing.assert_close(gradients / 2, pred.grad)  # each process takes the mean over its own half
+    torch.testing.assert_close(torch.stack(losses).mean(), loss.detach())
+    torch.testing.assert_close(torch.cat(gradients) / 2, pred.grad)  # each process takes the mean over its own half
 
 
 @pytest.mark.parametrize("images", [None, 2])

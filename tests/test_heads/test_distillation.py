@@ -1,11 +1,11 @@
 """Soft labels of a teacher's logits: temperatures, centre, prototypes, mean entropy."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
-from ranks import leave
-from torch import multiprocessing
+from ranks import run_ranks
 from torch.nn import functional
 
 from maetool.errors import UsageError
@@ -86,22 +86,20 @@ def test_shares_out_of_range_are_refused():
         DistillationHead(8, centre=1.0)
 
 
-def _rank(rank, folder, centres, gradients):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+def _rank(rank, folder):
     pred, target, _ = case()
     part = slice(2 * rank, 2 * rank + 2)
     pred = pred[part].requires_grad_()
     head = DistillationHead(8, centre=0.9, sinkhorn=3, mean_entropy=1.0)
     head(pred, target[part], MaskPlan.from_scores(torch.rand(2, 16), 4, (4, 4)))["loss"].backward()
-    centres[rank], gradients[part] = head.target_centre, pred.grad
-    leave()
+    torch.save((head.target_centre, pred.grad), Path(folder, str(rank)))
 
 
 def test_all_processes_share_centre_balance_and_mean(tmp_path):
-    centres, gradients = torch.zeros(2, 8).share_memory_(), torch.zeros(4, 12, 8).share_memory_()
-    multiprocessing.spawn(_rank, (str(tmp_path), centres, gradients), nprocs=2)
+    run_ranks(_rank, str(tmp_path))
+    centres, gradients = zip(*(torch.load(tmp_path / str(rank)) for rank in range(2)), strict=True)
     pred, target, plan = case()
     head = DistillationHead(8, centre=0.9, sinkhorn=3, mean_entropy=1.0)
     head(pred.requires_grad_(), target, plan)["loss"].backward()
-    torch.testing.assert_close(centres, head.target_centre.expand(2, -1))
-    torch.testing.assert_close(gradients / 2, pred.grad)  # each process takes the mean over its own half
+    torch.testing.assert_close(centres, (head.target_centre,) * 2)
+    torch.testing.assert_close(torch.cat(gradients) / 2, pred.grad)  # each process takes the mean over its own half
