@@ -29,6 +29,7 @@ class ProjectionDecoder(nn.Module):
         hidden_dim, depth, norm, bottleneck, lengths: see `maetool.layers.projector.Projector`.
         share: use the projector of the model's own decoder, which must be one of these, instead of another one.
         main_decoder: the model's own decoder; the model hands it over.
+        has_class_token: whether the prefix begins with a class token; the encoder's.
 
     Attributes:
         predicts: "image"; None, of patches, any of them.
@@ -54,11 +55,12 @@ class ProjectionDecoder(nn.Module):
         lengths: Lengths = "unit",
         share: bool = False,
         main_decoder: Any = None,
+        has_class_token: bool = True,
     ) -> None:
         super().__init__()
         if of not in ("image", "patches") or pool not in ("class", "mean"):
             raise UsageError(f'of is {of!r} and pool {pool!r}, but must be "image" or "patches", "class" or "mean".')
-        if of == "image" and pool == "class" and not num_prefix_tokens:
+        if of == "image" and pool == "class" and not (num_prefix_tokens and has_class_token):
             raise UsageError('The encoder has no class token to project: use pool="mean".')
         if share and not isinstance(getattr(main_decoder, "projector", None), nn.Module):
             raise UsageError("share is True, but the model's own decoder has no projector: use a ProjectionDecoder.")

@@ -45,6 +45,7 @@ class TransformerDecoder(PlacedDecoder):
         out_dims: name of each stream to its P, for a map of its own; predictions of fewer numbers end in zeros.
         stream_code, code_dim: what marks the stream of a place, see `maetool.layers.stream_positions.StreamPositions`.
         coord_dim: axes of the coordinates, for "coords".
+        has_class_token: whether the prefix begins with a class token; the encoder's.
 
     Attributes:
         predicted_prefix: tokens of the prefix that are predicted, T or 0.
@@ -76,8 +77,11 @@ class TransformerDecoder(PlacedDecoder):
         stream_code: StreamCode = "none",
         code_dim: FromZero = 0,
         coord_dim: FromZero = 0,
+        has_class_token: bool = True,
     ) -> None:
         super().__init__()
+        if fill == "cls" and not (num_prefix_tokens and has_class_token):
+            raise UsageError("fill is 'cls', but the encoder has no class token: take 'mask_token'.")
         _check_prefix(num_prefix_tokens, predict_prefix, fill, own_prefix, out_dims)
         self.predicted_prefix = num_prefix_tokens if predict_prefix else 0
         self.embed_dim, self.num_prefix_tokens, self.head_dim = embed_dim, num_prefix_tokens, embed_dim // num_heads
@@ -146,8 +150,6 @@ def _check_prefix(
 ) -> None:
     if fill not in ("mask_token", "cls"):
         raise UsageError(f"fill is {fill!r}, but must be 'mask_token' or 'cls'.")
-    if fill == "cls" and not number:
-        raise UsageError("fill is 'cls', but the encoder has no class token: take 'mask_token'.")
     if own_prefix and (not number or fill == "cls" or predict_prefix):
         raise UsageError(
             "own_prefix replaces the encoder's class token, so that the encoder must have one, and neither fill='cls' "

@@ -35,6 +35,8 @@ class Masker(nn.Module):
         needs: what `scores` asks for beside the random numbers and the grid.
         unit: patches that are hidden together along each axis; encoders whose tokens cover several patches ask for it.
         progress: how much of training is over, in [0, 1]; the training loop tells it, schedules read it.
+        takes_padding: whether samples may differ in length, see `Layout.valid`: each is then masked as `counts_of` its
+            own length says, and padding is neither visible nor predicted. Others refuse them.
 
     Raises:
         UsageError: ratios that make no sense.
@@ -42,6 +44,7 @@ class Masker(nn.Module):
 
     needs: tuple[str, ...] = ()
     unit: int | Sequence[int] = 1
+    takes_padding = True
 
     def __init__(self, mask_ratio: float = 0.75, predict_ratio: float | None = None) -> None:
         super().__init__()
@@ -78,14 +81,20 @@ class Masker(nn.Module):
             clues: name to what a masker needs beside the grid, see `needs`.
 
         Raises:
-            UsageError: the ratio leaves no patch visible, a given mask or weight does not fit, or a clue is missing.
+            UsageError: the ratio leaves no patch visible, a given mask or weight does not fit, a clue is missing, or
+                samples differ in length and the masker does not take that.
         """
         layout, like = Layout.of(grid), tensors_of(images)[0]
         weight = None if weight is None else _over_streams(weight, layout, "weight")
         if given is not None:
             mask = _over_streams(given, layout, "mask")  # where it lies: its counts are read there, on a host for free
             own = None if weight is None else weight.to(mask.device)
-            return MaskPlan.from_mask(mask, layout, own).to(like.device)
+            return _plan_of_given(mask, layout, own).to(like.device)
+        if layout.valid is not None and not self.takes_padding:
+            raise UsageError(
+                f"{type(self).__name__}, as set, masks whole grids, but the samples of the batch differ in length: "
+                "use RandomMasker, or VariableMasker without drop_ratio."
+            )
         weight = None if weight is None else weight.to(like.device, non_blocking=True)
         if keys is None:
             keys = torch.randint(2**62, (len(like),))
@@ -110,10 +119,11 @@ class Masker(nn.Module):
                 asked = {clue: _of_stream(value, name, place, layout.length) for clue, value in clues.items()}
                 parts[name] = self.plan(KeyedRandom(mix(rng.keys, i)), layout.only(name), own, **asked)
             return join_plans(parts, layout)
-        counts = self.counts(rng, layout.grid)
+        lengths = None if layout.valid is None else layout.valid.sum(dim=1)
+        counts = self.counts(rng, layout.grid) if lengths is None else self.counts_of(rng, lengths, layout.length)
         scores = self.scores(rng, layout.grid, **clues)
         if layout.valid is not None:
-            scores, counts = self._without_padding(scores, layout.valid)
+            scores = scores_without_padding(scores, layout.valid, counts["num_keep"])
         return MaskPlan.from_scores(scores, grid=layout, weight=weight, **counts)
 
     @classmethod
@@ -135,16 +145,31 @@ class Masker(nn.Module):
         """
         return {"num_keep": self.num_keep(grid), "num_predict": self.num_predict(grid)}
 
-    def _without_padding(self, scores: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Any]]:
-        """Return scores (B, L) and counts of samples that differ in length."""
-        length, longest = valid.sum(dim=1), valid.shape[1]
+    def counts_of(self, rng: KeyedRandom, length: Tensor, longest: int) -> dict[str, Any]:
+        """Return what `counts` does, of samples that differ in length.
+
+        Args:
+            rng: random numbers of each of the B samples.
+            length: int64 (B,), the patches of each sample.
+            longest: which no length exceeds.
+        """
         keep = (length * (1 - self.mask_ratio) + 1e-6).long().clamp(min=1)
         hidden = self.mask_ratio - (self.predict_ratio or self.mask_ratio)
         predict = length - keep - (length * hidden + 1e-6).long()
         # Both numbers that are subtracted from the length may be rounded by almost 1.
         most = max(1, int(longest * (1 - self.mask_ratio) + 1e-6)), int(longest * (self.mask_ratio - hidden)) + 2
-        counts = {"num_keep": keep, "num_predict": predict, "bounds": Bounds(1, most[0], min(longest, most[1]))}
-        return scores_without_padding(scores, valid, keep), counts
+        return {"num_keep": keep, "num_predict": predict, "bounds": Bounds(1, most[0], min(longest, most[1]))}
+
+    def set_ratio(self, mask_ratio: float) -> None:
+        """Remove another share of the patches from now on; a schedule calls it.
+
+        Args:
+            mask_ratio: the share, in (0, 1).
+
+        Raises:
+            UsageError: the masker has no ratio that could change.
+        """
+        self.mask_ratio = mask_ratio
 
     def num_keep(self, grid: Sequence[int]) -> int:
         """Return how many patches of a grid stay visible.
@@ -182,6 +207,17 @@ class Masker(nn.Module):
                 "model.teacher that gives it."
             )
         return clues[name]
+
+
+def _plan_of_given(mask: Tensor, layout: Layout, weight: Tensor | None) -> MaskPlan:
+    """Return the plan of a given mask (B, L), 1 = removed; padding is neither visible nor predicted."""
+    if layout.valid is None:
+        return MaskPlan.from_mask(mask, layout, weight)
+    valid = layout.valid.to(mask.device)
+    removed = mask.bool() & valid
+    keep = (valid & ~removed).sum(dim=1)
+    scores = scores_without_padding(removed.float(), valid, keep)
+    return MaskPlan.from_scores(scores, keep, layout, removed.sum(dim=1), weight)
 
 
 def _over_streams(values: Any, layout: Layout, name: str) -> Tensor:

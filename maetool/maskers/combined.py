@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
-from math import cos, pi
+from math import cos, pi, prod
 from typing import Any, Literal, cast
 
 import torch
@@ -46,6 +46,15 @@ def _needs(maskers: Sequence[Masker]) -> tuple[str, ...]:
     return tuple(sorted({name for masker in maskers for name in masker.needs}))
 
 
+def _check_predicted(predict_ratio: float | None, maskers: Sequence[Masker]) -> None:
+    """Check that one ratio says how much is predicted."""
+    own = [masker.predict_ratio for masker in maskers if masker.predict_ratio is not None]
+    if predict_ratio is not None and own:
+        raise UsageError(
+            f"predict_ratio is {predict_ratio} of a masker of several, and {own[0]} of one of these: leave out one."
+        )
+
+
 def _ask(masker: Masker, rng: KeyedRandom, grid: tuple[int, ...], asked: dict[str, Tensor]) -> Tensor:
     return masker.scores(rng, grid, **{name: asked[name] for name in masker.needs})
 
@@ -84,8 +93,18 @@ class MixedMasker(Masker):
             )
         if per not in ("sample", "batch"):
             raise UsageError(f'per is {per!r}, but must be "sample" or "batch".')
+        _check_predicted(predict_ratio, built)
         self.maskers, self.per, self.needs = built, per, _needs(built)
+        # Samples of other lengths keep other numbers, which are those of all maskers if the ratios are.
+        ratios = {(masker.mask_ratio, masker.predict_ratio) for masker in built}
+        self.takes_padding = len(ratios) == 1 and all(masker.takes_padding for masker in built)
         self.register_buffer("bounds", torch.tensor(chances).cumsum(0) / sum(chances), persistent=False)
+
+    def set_ratio(self, mask_ratio: float) -> None:
+        """Let all of the maskers remove another share; see `Masker.set_ratio`."""
+        super().set_ratio(mask_ratio)
+        for masker in self.maskers:
+            masker.set_ratio(mask_ratio)
 
     def num_keep(self, grid: Sequence[int]) -> int:
         """Return the number that all of the maskers keep.
@@ -93,13 +112,24 @@ class MixedMasker(Masker):
         Raises:
             UsageError: they keep different numbers.
         """
-        counts = {masker.num_keep(grid) for masker in self.maskers}
-        if len(counts) > 1:
-            raise UsageError(
-                "The maskers of MixedMasker keep different numbers of patches "
-                f"({', '.join(map(str, sorted(counts)))}): give them ratios that keep equal numbers."
-            )
-        return counts.pop()
+        return _agreed("keep", [masker.num_keep(grid) for masker in self.maskers])
+
+    def num_predict(self, grid: Sequence[int]) -> int | None:
+        """Return the number that all of the maskers predict; None is all that are removed.
+
+        Raises:
+            UsageError: they predict different numbers.
+        """
+        if self.predict_ratio is not None:
+            return super().num_predict(grid)
+        numbers = [masker.num_predict(grid) for masker in self.maskers]
+        return None if set(numbers) == {None} else _agreed("predict", [_predicted(m, grid) for m in self.maskers])
+
+    def counts_of(self, rng: KeyedRandom, length: Tensor, longest: int) -> dict[str, Any]:
+        """Return what `counts` does, of samples that differ in length; `rng`, `length` and `longest` as in `Masker`."""
+        if self.predict_ratio is None:
+            return self.maskers[0].counts_of(rng, length, longest)
+        return super().counts_of(rng, length, longest)
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **asked: Tensor) -> Tensor:
         """Return the scores (B, L) of the masker that each sample takes."""
@@ -112,6 +142,20 @@ class MixedMasker(Masker):
             _ask(masker, KeyedRandom(mix(rng.keys, i)), grid, asked).float() for i, masker in enumerate(self.maskers)
         ]
         return torch.stack(scores).gather(0, chosen[None].expand(1, -1, scores[0].shape[1]))[0]
+
+
+def _predicted(masker: Masker, grid: Sequence[int]) -> int:
+    number = masker.num_predict(grid)
+    return prod(grid) - masker.num_keep(grid) if number is None else number
+
+
+def _agreed(verb: str, counts: Sequence[int]) -> int:
+    if len(set(counts)) > 1:
+        raise UsageError(
+            f"The maskers of MixedMasker {verb} different numbers of patches "
+            f"({', '.join(map(str, sorted(set(counts))))}): give them ratios that {verb} equal numbers."
+        )
+    return counts[0]
 
 
 @MASKERS.register_module()
@@ -132,7 +176,8 @@ class ScheduledMasker(Masker):
         predict_ratio: see `Masker`.
 
     Raises:
-        UsageError: no maskers, starts that do not ascend from 0, ratios that make no sense, or an unknown curve.
+        UsageError: no maskers, starts that do not ascend from 0, ratios that make no sense or that a masker cannot
+            take, or an unknown curve.
     """
 
     part_registries = {"maskers": MASKERS}
@@ -154,11 +199,32 @@ class ScheduledMasker(Masker):
                 f"starts are {starts} for {len(built)} maskers: give one for each, ascending from 0 to below 1."
             )
         self.ratio_at = _check_ratios(mask_ratios, ratio_at, curve)
+        _check_predicted(predict_ratio, built)
         for ratio in mask_ratios or ():
             Masker(ratio, predict_ratio)  # raises for a ratio that makes no sense
+            for masker in built:
+                masker.set_ratio(ratio)  # raises where it has none
         super().__init__(mask_ratios[-1] if mask_ratios else built[-1].mask_ratio, predict_ratio)
         self.maskers, self.starts, self.mask_ratios, self.curve = built, starts, mask_ratios, curve
-        self.needs = _needs(built)
+        self.needs, self.takes_padding = _needs(built), all(masker.takes_padding for masker in built)
+
+    def set_ratio(self, mask_ratio: float) -> None:
+        """Let all of the maskers remove another share; see `Masker.set_ratio`.
+
+        Args:
+            mask_ratio: the share.
+
+        Raises:
+            UsageError: it has a schedule of its own.
+        """
+        if self.mask_ratios:
+            raise UsageError(
+                f"A schedule of ratios stands in another one, whose mask_ratios are {list(self.mask_ratios)}: leave "
+                "out one of the two."
+            )
+        super().set_ratio(mask_ratio)
+        for masker in self.maskers:
+            masker.set_ratio(mask_ratio)
 
     @property
     def current(self) -> Masker:
@@ -166,7 +232,7 @@ class ScheduledMasker(Masker):
         progress = self.progress if self.training else 1.0
         masker = self.maskers[bisect_right(self.starts, progress) - 1]
         if self.mask_ratios:
-            masker.mask_ratio = _ratio(progress, self.mask_ratios, self.ratio_at, self.curve)
+            masker.set_ratio(_ratio(progress, self.mask_ratios, self.ratio_at, self.curve))
         return masker
 
     def num_keep(self, grid: Sequence[int]) -> int:
@@ -175,8 +241,19 @@ class ScheduledMasker(Masker):
 
     def num_predict(self, grid: Sequence[int]) -> int | None:
         """Return how many patches are predicted at this moment; None is all that are removed."""
-        self.mask_ratio = self.current.mask_ratio
-        return super().num_predict(grid)
+        current = self.current
+        self.mask_ratio = current.mask_ratio
+        return current.num_predict(grid) if self.predict_ratio is None else super().num_predict(grid)
+
+    def counts_of(self, rng: KeyedRandom, length: Tensor, longest: int) -> dict[str, Any]:
+        """Return what `counts` does, of samples that differ in length; `rng`, `length` and `longest` as in `Masker`."""
+        current = self.current
+        self.mask_ratio = current.mask_ratio
+        return (
+            current.counts_of(rng, length, longest)
+            if self.predict_ratio is None
+            else super().counts_of(rng, length, longest)
+        )
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **asked: Tensor) -> Tensor:
         """Return the scores (B, L) of the masker of this moment."""

@@ -32,12 +32,27 @@ class GroupMasker(Masker):
     """
 
     of_batch = True
+    takes_padding = False
 
     def __init__(self, images: int = 4) -> None:
         if type(images) is not int or images < 2:
             raise UsageError(f"images is {images!r}, but must be a number of images that share a grid, at least 2.")
         super().__init__(1 - 1 / images)
         self.images = images
+
+    def set_ratio(self, mask_ratio: float) -> None:
+        """Refuse: the images of a group share the grid, whatever is wanted.
+
+        Args:
+            mask_ratio: not used.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            f"GroupMasker removes what {self.images} images of a group leave to each other, so that no schedule can "
+            "change its ratio: leave out mask_ratios, or set `images`."
+        )
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...]) -> Tensor:
         """Return scores (B, L), smallest where an image of its group is the one to be seen."""

@@ -31,6 +31,7 @@ class HardPatchMasker(Masker):
     """
 
     needs = ("losses",)
+    takes_padding = False
 
     def __init__(
         self, mask_ratio: float = 0.75, predict_ratio: float | None = None, hard_share: Sequence[float] = (0.0, 0.5)

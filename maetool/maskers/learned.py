@@ -40,6 +40,7 @@ class AdaptiveMasker(Masker):
     """
 
     needs = ("tokens",)
+    takes_padding = False
 
     def __init__(
         self,
@@ -120,6 +121,7 @@ class ChangeMasker(Masker):
     """
 
     needs = ("tokens",)
+    takes_padding = False
 
     def __init__(self, mask_ratio: float = 0.9, redundancy: float = 0.7) -> None:
         super().__init__(mask_ratio)

@@ -35,16 +35,22 @@ class AlsoVisibleMasker(Masker):
         number: visible patches of each sample that are predicted.
 
     Raises:
-        UsageError: a number that is not positive.
+        UsageError: a number that is not positive, or a masker that learns, or that predicts visible patches itself.
     """
 
     part_registries = {"masker": MASKERS}
+    takes_padding = False
 
     def __init__(self, masker: Any, number: int = 20) -> None:
         built = MASKERS.build(masker)
         super().__init__(built.mask_ratio)
         if type(number) is not int or number < 1:
             raise UsageError(f"number is {number!r}, but must be a number of visible patches, at least 1.")
+        if hasattr(built, "loss") or isinstance(built, AlsoVisibleMasker):
+            reason = "learns from what it alone predicts" if hasattr(built, "loss") else "predicts visible patches too"
+            raise UsageError(
+                f"{type(built).__name__} {reason}, so that AlsoVisibleMasker cannot use it: use another masker."
+            )
         self.masker, self.number = built, number
         self.needs, self.unit = built.needs, built.unit
 
@@ -59,16 +65,20 @@ class AlsoVisibleMasker(Masker):
         Raises:
             UsageError: fewer than are to be predicted.
         """
-        kept = self.masker.num_keep(grid)
+        return self._enough(self.masker.num_keep(grid))
+
+    def _enough(self, kept: int) -> int:
         if kept < self.number:
-            raise UsageError(f"{self.number} visible patches are to be predicted, but only {kept} stay visible.")
+            raise UsageError(
+                f"{self.number} visible patches are to be predicted, but only {kept} stay visible: set `number` lower."
+            )
         return kept
 
     def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
         """Return the plan of the masker, with more patches to predict.
 
         Raises:
-            UsageError: the masker keeps different numbers of patches.
+            UsageError: the masker keeps different numbers of patches, or fewer than are to be predicted.
         """
         plan = self.masker.plan(rng, layout, weight, **clues)
         if plan.blank is not None or plan.keep_valid is not None:
@@ -76,6 +86,7 @@ class AlsoVisibleMasker(Masker):
                 f"{type(self.masker).__name__} keeps different numbers of patches, but AlsoVisibleMasker needs equal "
                 "ones: use another masker."
             )
+        self._enough(plan.num_keep)
         order = rng.order(plan.num_keep).argsort(dim=1)[:, : self.number]
         ids = torch.cat([plan.ids_predict, plan.ids_keep.gather(1, order)], dim=1).sort(dim=1).values
         return replace(plan, ids_predict=ids, weight=None if weight is None else weight.gather(1, ids))
@@ -101,6 +112,8 @@ class MultiBlockMasker(Masker):
         UsageError: ranges that make no sense.
     """
 
+    takes_padding = False
+
     def __init__(
         self,
         blocks: int = 4,
@@ -125,6 +138,11 @@ class MultiBlockMasker(Masker):
         self.scale, self.aspect = (scale[0], scale[1]), (aspect[0], aspect[1])
         self.context_scale = context_scale[0], context_scale[1]
 
+    @classmethod
+    def debug_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, float]:
+        """Return the arguments of the small form for `--debug`, on whose grids a context has few patches."""
+        return {"min_keep": min(arguments["min_keep"], 2)}
+
     def num_keep(self, grid: Sequence[int]) -> int:
         """Return about how many patches the context has; each sample has its own number.
 
@@ -132,7 +150,7 @@ class MultiBlockMasker(Masker):
             UsageError: a grid that is not two-dimensional, or too small for the context.
         """
         h, w = to_size(tuple(grid), "grid")
-        if h * w * self.context_scale[0] <= self.min_keep:
+        if _smallest(self.context_scale, (h, w)) <= self.min_keep:
             raise UsageError(
                 f"A context of more than {self.min_keep} patches does not fit a grid of {format_size(grid)}: set "
                 "min_keep lower."
@@ -140,8 +158,13 @@ class MultiBlockMasker(Masker):
         return max(1, int(h * w * sum(self.context_scale) / 2 * (1 - self.scale[1]) ** self.blocks))
 
     def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
-        """Return the plan: a group for each block, and the context in raster order."""
+        """Return the plan: a group for each block, and the context in raster order.
+
+        Raises:
+            UsageError: see `num_keep`.
+        """
         grid = to_size(layout.grid, "grid")
+        self.num_keep(grid)
         share = rng.uniform(2)  # of the blocks and of the context
         share = share[:1].expand_as(share) if self.per == "batch" else share
         sides = _sides(share[:, 0], self.scale, self.aspect, grid)
@@ -195,6 +218,12 @@ def _sides(
     ratio = aspect[0] + share.double() * (aspect[1] - aspect[0])
     height, width = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
     return height.clamp(1, max(1, grid[0] - 1)), width.clamp(1, max(1, grid[1] - 1))
+
+
+def _smallest(scale: Sequence[float], grid: tuple[int, int]) -> int:
+    """Return the number of patches of the smallest square block of `_sides`."""
+    side = max(1, round(sqrt(int(scale[0] * prod(grid)))))
+    return min(side, max(1, grid[0] - 1)) * min(side, max(1, grid[1] - 1))
 
 
 @cache

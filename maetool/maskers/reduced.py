@@ -11,7 +11,7 @@ from maetool.errors import UsageError
 from maetool.ops.geometry import count_kept, format_size
 from maetool.ops.random import KeyedRandom
 from maetool.registry import MASKERS
-from maetool.structures import Layout, MaskPlan
+from maetool.structures import Layout, MaskPlan, scores_without_padding
 
 from .base import Masker
 
@@ -33,10 +33,11 @@ class TubeMasker(Masker):
     """
 
     part_registries = {"masker": MASKERS}
+    takes_padding = False
 
     def __init__(self, mask_ratio: float = 0.9, predict_ratio: float | None = None, masker: Any = None) -> None:
         super().__init__(mask_ratio, predict_ratio)
-        self.masker = None if masker is None else inner_masker(masker, type(self).__name__)
+        self.masker = None if masker is None else _only_scores(masker, type(self).__name__)
         self.needs = getattr(self.masker, "needs", ())
 
     def num_keep(self, grid: Sequence[int]) -> int:
@@ -105,21 +106,27 @@ class StreamMasker(Masker):
         if not concentration > 0:
             raise UsageError(f"concentration is {concentration!r}, but must be positive.")
         self.across, self.concentration = across, concentration
-        self.masker = None if masker is None else inner_masker(masker, type(self).__name__)
+        self.takes_padding = across != "same"  # places that one stream has, and another lacks
+        self.masker = None if masker is None else _only_scores(masker, type(self).__name__)
         self.needs = getattr(self.masker, "needs", ())
 
     def plan(self, rng: KeyedRandom, layout: Layout, weight: Tensor | None = None, **clues: Any) -> MaskPlan:
         """Return the plan of all streams at once."""
+        whole = (layout.length,)
         if self.across == "same":
             scores, number = self._same(rng, layout, clues)
-        elif self.across == "dirichlet":
-            scores, number = self._shared_out(rng, layout), self.num_keep((layout.length,))
+            return MaskPlan.from_scores(scores, number, layout, self.num_predict(whole), weight)
+        if layout.valid is None:
+            counts = self.counts(rng, whole)
         else:
-            scores, number = self._scores(rng, (layout.length,), clues), self.num_keep((layout.length,))
+            counts = self.counts_of(rng, layout.valid.sum(dim=1), layout.length)
+        if self.across == "dirichlet":
+            scores = self._shared_out(rng, layout, counts["num_keep"])
+        else:
+            scores = self._scores(rng, whole, clues)
         if layout.valid is not None:
-            scores, counts = self._without_padding(scores, layout.valid)
-            return MaskPlan.from_scores(scores, grid=layout, weight=weight, **counts)
-        return MaskPlan.from_scores(scores, number, layout, self.num_predict((layout.length,)), weight)
+            scores = scores_without_padding(scores, layout.valid, counts["num_keep"])
+        return MaskPlan.from_scores(scores, grid=layout, weight=weight, **counts)
 
     def scores(self, rng: KeyedRandom, grid: tuple[int, ...], **clues: Any) -> Tensor:
         """Return the scores (B, L) of one stream."""
@@ -135,14 +142,16 @@ class StreamMasker(Masker):
         ranks = self._scores(rng, grids[0], clues).argsort(dim=1, stable=True).argsort(dim=1)
         return ranks.repeat(1, len(grids)).float(), len(grids) * count_kept(prod(grids[0]), self.mask_ratio)
 
-    def _shared_out(self, rng: KeyedRandom, layout: Layout) -> Tensor:
-        """Return scores (B, L) by which each stream keeps its share, as far as it has so many patches."""
-        visible, lengths = self.num_keep((layout.length,)), list(layout.lengths.values())
-        gamma = _gamma(rng, self.concentration, len(lengths))  # (B, S)
+    def _shared_out(self, rng: KeyedRandom, layout: Layout, visible: int | Tensor) -> Tensor:
+        """Return scores (B, L) by which each stream keeps its share of the `visible` patches, as far as it has any."""
+        gamma = _gamma(rng, self.concentration, len(layout.lengths))  # (B, S)
+        visible = visible[:, None] if isinstance(visible, Tensor) else visible
         shares = (gamma / gamma.sum(dim=1, keepdim=True) * visible).round()  # (B, S)
         parts = []
-        for i, length in enumerate(lengths):
-            ranks = rng.order(length).argsort(dim=1).argsort(dim=1)
+        for i, (name, length) in enumerate(layout.lengths.items()):
+            order, valid = rng.order(length), layout.only(name).valid
+            order = order if valid is None else order.masked_fill(~valid, torch.inf)  # padding takes no share
+            ranks = order.argsort(dim=1).argsort(dim=1)
             parts.append(ranks + (ranks >= shares[:, i, None]) * layout.length)  # beyond its share after all others
         return torch.cat(parts, dim=1) + rng.order(layout.length)
 
@@ -181,6 +190,18 @@ def inner_masker(masker: Any, owner: str) -> Masker:
         raise UsageError(
             f"{type(built).__name__} makes more than scores (plans, counts or a loss of its own), so {owner} cannot "
             "use it: use it alone."
+        )
+    return built
+
+
+def _only_scores(masker: Any, owner: str) -> Masker:
+    """Return `inner_masker(masker, owner)`, of which even the number of predicted patches is not used."""
+    built = inner_masker(masker, owner)
+    own = [part.predict_ratio for part in built.modules() if isinstance(part, Masker) and part.predict_ratio]
+    if own:
+        raise UsageError(
+            f"{owner} takes only the scores of {type(built).__name__}, whose predict_ratio is {own[0]}: set that of "
+            f"{owner} instead."
         )
     return built
 

@@ -111,6 +111,8 @@ class InverseBlockMasker(Masker):
         UsageError: arguments that make no sense.
     """
 
+    takes_padding = False
+
     def __init__(
         self,
         mask_ratio: float = 0.65,
@@ -162,6 +164,8 @@ class AlignedMasker(Masker):
     Raises:
         UsageError: a unit that does not divide the grid, or a ratio that leaves no unit visible.
     """
+
+    takes_padding = False
 
     def __init__(
         self, mask_ratio: float = 0.6, predict_ratio: float | None = None, unit: int | Sequence[int] = 2

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.ops.prefix import has_class_token
 from maetool.ops.random import KeyedRandom, weighted_order
 from maetool.registry import MASKERS
 from maetool.structures import Bounds, Layout, MaskPlan
@@ -52,6 +53,7 @@ class VariableMasker(Masker):
         super().__init__(min((low + high) / 2 if mean is None else mean, 0.999))
         self.low, self.high, self.mean, self.deviation = low, high, mean, deviation
         self.drop_ratio, self.per, self.unmasked, self.round_up = drop_ratio, per, unmasked, round_up
+        self.takes_padding = self.takes_padding and drop_ratio is None  # with it all samples enter alike
         if mean is not None and deviation is not None:  # the distribution function at both ends of the range
             ends = torch.tensor([low, high], dtype=torch.float64, device="cpu")
             self._ends = tuple(torch.special.ndtr((ends - mean) / deviation).tolist())
@@ -70,19 +72,19 @@ class VariableMasker(Masker):
         ratio = self.mean + self.deviation * torch.special.ndtri(below + (above - below) * share)
         return ratio.clamp(self.low, self.high)
 
-    def removed(self, ratio: Any, length: int) -> Any:
-        """Return how many of `length` patches are removed at each ratio, int64 (B,) of (B,), or at one ratio."""
+    def removed(self, ratio: Any, length: Any) -> Any:
+        """Return how many of `length` patches are removed at a ratio; int64 (B,) where either of both is (B,)."""
         number = ratio * length
-        if not isinstance(ratio, Tensor):
+        if not isinstance(number, Tensor):
             return ceil(number - 1e-6) if self.round_up else floor(number + 1e-6)
         return (number - 1e-6).ceil().long() if self.round_up else (number + 1e-6).floor().long()
 
-    def drawn(self, rng: KeyedRandom, length: int) -> tuple[Tensor, Tensor]:
+    def drawn(self, rng: KeyedRandom, length: int | Tensor) -> tuple[Tensor, Tensor]:
         """Draw how much of each sample is masked.
 
         Args:
             rng: random numbers of each of the B samples.
-            length: L, patches of a sample.
+            length: L, patches of a sample, or of each sample (B,).
 
         Returns:
             The ratio, float64 (B,), 0 of an unmasked sample, and the number of patches that are removed, int64 (B,).
@@ -102,6 +104,16 @@ class VariableMasker(Masker):
         dropped = self.removed(self.drop_ratio, length)
         bounds = Bounds(length - dropped, length - dropped, self.removed(self.high, length))
         return {"num_keep": length - removed, "num_predict": removed, "num_blank": removed - dropped, "bounds": bounds}
+
+    def counts_of(self, rng: KeyedRandom, length: Tensor, longest: int) -> dict[str, Any]:
+        """Return the drawn counts of samples that differ in length; see `Masker.counts_of`.
+
+        Args:
+            rng, length, longest: as there.
+        """
+        removed = torch.minimum(self.drawn(rng, length)[1], length - 1)
+        bounds = self.bounds(longest)._replace(fewest=1)
+        return {"num_keep": length - removed, "num_predict": removed, "bounds": bounds}
 
     def bounds(self, length: int) -> Bounds:
         """Return between which numbers the visible and the predicted of `length` patches lie; see `Bounds`."""
@@ -156,12 +168,14 @@ class AttentionMasker(VariableMasker):
             in proportion to the attention.
         hint: for "hint", the share of the patches, from the most attended on, of which a part as large as the ratio is
             shown again.
+        model_teacher: the model's teacher; the model hands it over.
 
     Raises:
-        UsageError: an unknown choice or hint, or ratios that make no sense.
+        UsageError: an unknown choice or hint, a teacher without a class token, or ratios that make no sense.
     """
 
     needs = ("attention",)
+    takes_padding = False
 
     def __init__(
         self,
@@ -171,12 +185,19 @@ class AttentionMasker(VariableMasker):
         choose: Literal["high", "low", "hint", "draw"] = "hint",
         hint: float = 0.1,
         round_up: bool = False,
+        model_teacher: Any = None,
     ) -> None:
         super().__init__(ratios, per=per, unmasked=unmasked, round_up=round_up)
         if choose not in ("high", "low", "hint", "draw") or not 0 < hint <= ratios[0]:
             raise UsageError(
                 f'choose is {choose!r} and hint {hint!r}, but must be "high", "low", "hint" or "draw", and above 0 and '
                 f"at most {ratios[0]}, the smallest ratio."
+            )
+        encoder = getattr(model_teacher, "encoder", None)
+        if encoder is not None and not has_class_token(encoder):
+            raise UsageError(
+                f"AttentionMasker looks where the teacher's class token looks, but {type(encoder).__name__} has none: "
+                "give the teacher an encoder with class_token=True, or use another masker."
             )
         self.choose, self.hint = choose, hint
 

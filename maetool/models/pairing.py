@@ -8,6 +8,7 @@ from torch import nn
 from maetool.errors import UsageError
 from maetool.layers import find_even_layers
 from maetool.ops.geometry import format_size, rank_of, to_size
+from maetool.ops.prefix import has_class_token
 from maetool.registry import DECODERS, ENCODERS
 from maetool.structures import Layout
 from maetool.structures.layout import ONLY
@@ -33,6 +34,7 @@ def facts_of(encoder: Any, stream: str | None = None) -> dict[str, Any]:
         "grids": grids_of(encoder),
         "encoder_dim": encoder.embed_dim,
         "num_prefix_tokens": encoder.num_prefix_tokens,
+        "has_class_token": has_class_token(encoder),
         "num_layers": getattr(encoder, "num_layers", 0),
         "layer_dims": getattr(encoder, "layer_dims", None),
         "layer_cells": getattr(encoder, "layer_cells", None),
@@ -111,7 +113,7 @@ def check_pairing(encoder: Any, decoders: Sequence[Any], masker: Any) -> None:
 
 def _check_masker(encoder: Any, masker: Any) -> None:
     needed = facts_of(encoder).get("patches_per_token", ())
-    for part in getattr(masker, "maskers", [masker]):
+    for part in _single(masker):
         unit = getattr(part, "unit", 1)
         unit = tuple(unit) if isinstance(unit, Sequence) else (unit,) * len(needed)
         if any(u % n for u, n in zip(unit, needed, strict=True)):
@@ -120,6 +122,11 @@ def _check_masker(encoder: Any, masker: Any) -> None:
                 f"{type(encoder).__name__} covers {format_size(needed)} and is either seen or hidden: use the "
                 f"masker AlignedMasker, unit={needed[0]}."
             )
+
+
+def _single(masker: Any) -> list[Any]:
+    """Return the maskers that a masker of several is made of, also of those in it; or itself."""
+    return [part for one in getattr(masker, "maskers", ()) for part in _single(one)] or [masker]
 
 
 def _reads(decoder: Any, encoder: Any) -> bool:

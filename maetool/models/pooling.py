@@ -9,16 +9,17 @@ from torch.nn import functional
 from maetool.errors import UsageError
 from maetool.layers import Attention, LayerNorm, init_as_mae
 from maetool.ops.device import reading_is_free
+from maetool.ops.prefix import has_class_token
 
 
 class FirstToken(nn.Module):
     """The class token.
 
     Args:
-        num_prefix_tokens: T of the encoder.
+        num_prefix_tokens: T of the encoder; 0 if its prefix has no class token.
 
     Raises:
-        UsageError: the encoder has no prefix.
+        UsageError: the encoder has no class token.
     """
 
     def __init__(self, num_prefix_tokens: int) -> None:
@@ -116,7 +117,7 @@ def pooling_of(name: str, encoder: Any, num_heads: int) -> nn.Module:
         UsageError: another name, or "cls" for an encoder without a class token.
     """
     if name == "cls":
-        return FirstToken(encoder.num_prefix_tokens)
+        return FirstToken(encoder.num_prefix_tokens if has_class_token(encoder) else 0)
     if name == "avg":
         return PatchMean(encoder.num_prefix_tokens)
     if name == "attention":

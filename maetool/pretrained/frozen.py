@@ -17,6 +17,7 @@ from maetool.messages import print_log
 from maetool.models.pairing import channels_of
 from maetool.models.pooling import FirstToken, PatchMean
 from maetool.ops.geometry import format_size
+from maetool.ops.prefix import has_class_token
 from maetool.parallel.loading import load_weights
 from maetool.protocols import EncoderLike, ModelLike, PreprocessorLike
 from maetool.registry import ENCODERS, MODELS, Registry
@@ -225,7 +226,7 @@ def features_of(model: ModelLike, pool: str | None = None) -> Features:
 
     Args:
         model: the result of `load_frozen`.
-        pool: "mean" of the patch tokens (D,), "cls", the first token (D,), or "tokens", those of the patches (L, D);
+        pool: "mean" of the patch tokens (D,), "cls", the class token (D,), or "tokens", those of the patches (L, D);
             by default a classifier's own pooling, and "mean" for other models.
 
     Raises:
@@ -234,6 +235,8 @@ def features_of(model: ModelLike, pool: str | None = None) -> Features:
     if pool is None:
         return token_features
     prefix = model.encoder.num_prefix_tokens
+    if pool == "cls" and not has_class_token(model.encoder):
+        raise UsageError('The encoder has no class token to take as features: use pool="mean" or "tokens".')
     choices: dict[str, Callable[[int], Callable[[Tensor], Tensor]]] = {
         "mean": PatchMean,
         "cls": FirstToken,

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maetool.errors import UsageError
 from maetool.ops.random import sample_keys
 from maetool.structures import Layout, MaskPlan
 
@@ -46,9 +47,28 @@ def check_masker(masker: nn.Module, grids: Sequence[Any] = GRIDS, batch_size: in
             _require(not torch.equal(plan.mask, other.mask), "another epoch gives other masks")
         given = _plan(layout, batch_size).mask
         _require(torch.equal(masker(images, layout, given=given, clues=clues).mask, given), "a given mask wins")
+    _check_padding(masker, Layout.of(grids[0]))
     if callable(getattr(masker, "loss", None)):
         _check_masker_loss(masker, grids[0], batch_size)
     _check_form(masker)
+
+
+def _check_padding(masker: nn.Module, layout: Layout) -> None:
+    """Check that padding is neither visible nor predicted, or that samples that differ in length are refused."""
+    if (takes := getattr(masker, "takes_padding", None)) is None:
+        return
+    valid = torch.arange(layout.length) < torch.arange(1, layout.length + 1)[:, None]  # samples of every length
+    batch_size, padded = len(valid), Layout(layout.grids, valid=valid)
+    images, keys = torch.zeros(batch_size, 3, 1, 1), sample_keys(0, 0, torch.arange(batch_size))
+    try:
+        with torch.no_grad():
+            plan = masker(images, padded, keys=keys, clues=_clues(masker, padded, batch_size)).validate()
+    except UsageError:
+        _require(not takes, "samples that differ in length are masked if takes_padding is True")
+        return
+    _require(takes, "samples that differ in length are refused if takes_padding is False")
+    _require(bool((plan.mask | valid).all()), "padding is not visible")
+    _require(bool((_asked(plan) <= valid).all()), "padding is not predicted")
 
 
 def _clues(masker: nn.Module, layout: Layout, batch_size: int, seed: int = 0) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from maetool.errors import UsageError
+from maetool.ops.prefix import has_class_token
 
 from .features import bare
 from .overlays import side_by_side
@@ -53,8 +54,7 @@ def queries_of(encoder: Any) -> tuple[Literal["cls", "mean"], ...]:
     encoder = bare(encoder)
     if not hasattr(encoder, "attention") or not hasattr(encoder, "num_prefix_tokens"):
         return ()
-    token = getattr(encoder, "cls_token", getattr(getattr(encoder, "vit", None), "cls_token", None))
-    return ("mean",) if token is None else ("cls", "mean")
+    return ("cls", "mean") if has_class_token(encoder) else ("mean",)
 
 
 def draw_attention(images: Tensor, maps: Tensor, path: str | Path) -> None:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from maetool.encoders import VisionTransformer
 from maetool.errors import UsageError
 from maetool.maskers import (
     AdaptiveMasker,
@@ -14,12 +15,14 @@ from maetool.maskers import (
     MixedMasker,
     MultiBlockMasker,
     NoMasker,
+    ScheduledMasker,
     StreamMasker,
     TubeMasker,
     VariableMasker,
 )
 from maetool.ops.random import sample_keys
 from maetool.structures import Layout
+from maetool.teachers import MomentumTeacher
 
 
 def plan_of(masker, grid, batch=256, **options):
@@ -171,8 +174,10 @@ def test_some_visible_patches_are_predicted_too():
     asked = torch.zeros(256, 196).scatter(1, plan.ids_predict, 1.0).bool()
     assert (asked & ~plan.mask).sum(dim=1).eq(20).all() and (plan.mask & ~asked).sum() == 0
     assert plan.weight.shape == plan.ids_predict.shape
-    with pytest.raises(UsageError, match="20 visible patches are to be predicted, but only 4 stay visible"):
-        AlsoVisibleMasker({"type": "RandomMasker"}, 20).num_keep((4, 4))
+    few = AlsoVisibleMasker({"type": "RandomMasker"}, 20)
+    for use in (few.num_keep, lambda grid: plan_of(few, grid)):  # when a model is built, and of smaller images
+        with pytest.raises(UsageError, match="20 visible patches are to be predicted, but only 4 stay visible"):
+            use((4, 4))
 
 
 def test_blocks_are_those_of_i_jepa():
@@ -195,6 +200,15 @@ def test_a_context_that_is_too_small_may_overlap_blocks():
     assert (~plan.mask).sum(dim=1).gt(30).all()
 
 
+FEW = {"type": "RandomMasker", "predict_ratio": 0.25}
+GROWING = {"type": "ScheduledMasker", "maskers": [{"type": "RandomMasker"}], "mask_ratios": (0.3, 0.4)}
+
+
+def teacher_without_class_token():
+    options = {"class_token": False, "num_registers": 2}
+    return MomentumTeacher(VisionTransformer(16, 8, embed_dim=16, depth=1, num_heads=2, **options))
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -207,6 +221,15 @@ def test_a_context_that_is_too_small_may_overlap_blocks():
         (lambda: StreamMasker(across="alike"), "across is 'alike'"),
         (lambda: MultiBlockMasker(scale=(0.5, 0.2)), "scale is .0.5, 0.2."),
         (lambda: MixedMasker([{"type": "MultiBlockMasker"}]), "MultiBlockMasker makes more than scores"),
+        (lambda: AlsoVisibleMasker(AlsoVisibleMasker({"type": "RandomMasker"}, 1)), "predicts visible patches too"),
+        (lambda: AlsoVisibleMasker(AdaptiveMasker(8, 4)), "AdaptiveMasker learns from what it alone predicts"),
+        (lambda: plan_of(MultiBlockMasker(), (4, 4)), "A context of more than 10 patches does not fit a grid of 4x4"),
+        (lambda: TubeMasker(masker=MixedMasker([FEW])), "only the scores of MixedMasker, whose predict_ratio is 0.25"),
+        (lambda: MixedMasker([FEW], predict_ratio=0.5), "predict_ratio is 0.5 of a masker of several, and 0.25 of one"),
+        (lambda: MixedMasker([FEW, {"type": "RandomMasker"}]).num_predict((8, 8)), "predict different .* .16, 48."),
+        (lambda: ScheduledMasker([GROWING], mask_ratios=(0.5, 0.9)), "A schedule of ratios stands in another one"),
+        (lambda: ScheduledMasker([{"type": "GroupMasker"}], mask_ratios=(0.5, 0.9)), "no schedule can change its"),
+        (lambda: AttentionMasker(model_teacher=teacher_without_class_token()), "class token looks, but .* has none"),
         (lambda: TubeMasker(masker={"type": "VariableMasker", "ratios": (0.2, 0.5)}), "VariableMasker makes more than"),
     ],
 )
@@ -223,6 +246,38 @@ def test_a_layout_with_padding():
         assert plan.weight.sum(dim=1).tolist() == [30, 15, 6]
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"ratios": (0.25, 0.25)}, [30, 15, 6]),  # of 40, 20 and 8
+        ({"ratios": (0.9, 0.9), "round_up": True}, [4, 2, 0]),
+        ({"ratios": (0.5, 0.5), "unmasked": 0.999}, [40, 20, 8]),
+    ],
+)
+def test_a_drawn_ratio_is_that_of_each_length(options, kept):
+    valid = torch.arange(40) < torch.tensor([[40], [20], [8]])
+    plan = plan_of(VariableMasker(**options), Layout({"words": (40,)}, valid=valid), batch=3)
+    assert (~plan.mask).sum(dim=1).tolist() == [max(1, number) for number in kept]
+    assert ((~plan.mask).sum(dim=1) + plan.weight.sum(dim=1)).equal(valid.sum(dim=1).float())
+
+
+def test_shares_of_streams_are_those_of_what_is_no_padding():
+    valid = torch.arange(40).expand(2000, -1).remainder(20) < 10  # the second half of both streams
+    masker = StreamMasker(0.5, across="dirichlet", concentration=1e4)
+    plan = plan_of(masker, Layout({"a": (20,), "b": (20,)}, valid=valid), batch=2000)
+    assert not (~plan.mask & ~valid).any() and plan.weight.sum(dim=1).eq(10).all()
+    assert (~plan.mask)[:, :20].sum(dim=1).sub(5).abs().max() <= 1  # nearly equal shares of 10
+
+
+def test_a_given_mask_leaves_padding_out():
+    valid = torch.arange(6) < torch.tensor([[6], [4]])
+    given = torch.tensor([[1, 0, 1, 0, 1, 0], [1, 1, 0, 0, 1, 0]])
+    plan = plan_of(TubeMasker(), Layout({"words": (6,)}, valid=valid), batch=2, given=given)
+    assert plan.mask.tolist() == [[1, 0, 1, 0, 1, 0], [1, 1, 0, 0, 1, 1]]
+    asked = torch.zeros(2, 6).scatter_add(1, plan.ids_predict, plan.weight)
+    assert asked.tolist() == [[1, 0, 1, 0, 1, 0], [1, 1, 0, 0, 0, 0]]
+
+
 def test_padding_is_neither_visible_nor_predicted_where_nothing_is_hidden():
     valid = torch.tensor([[True] * 4, [True, True, False, False]])
     layout = Layout({"points": (4,)}, valid=valid)
@@ -233,3 +288,23 @@ def test_padding_is_neither_visible_nor_predicted_where_nothing_is_hidden():
     assert torch.equal(plan.keep_valid, valid)
     assert plan.weight.tolist() == [[2, 1, 1, 1], [2, 1, 0, 0]]
     assert plan_of(NoMasker(), (2, 2), 2).weight is None
+
+
+def test_maskers_of_several_use_what_these_are_set_to():
+    change = {"type": "ChangeMasker", "mask_ratio": 0.75, "redundancy": 0.25}
+    clues = {"tokens": torch.randn(4, 64, 8, generator=torch.Generator().manual_seed(0))}
+    for masker in (MixedMasker([change]), ScheduledMasker([change])):
+        plan = plan_of(masker, (4, 4, 4), batch=4, clues=clues)
+        assert (plan.num_keep, plan.ids_predict.shape[1]) == (16, 32)  # what did not change is not predicted
+    for masker in (MixedMasker([FEW, FEW]), ScheduledMasker([FEW])):
+        assert plan_of(masker, (8, 8), batch=4).ids_predict.shape[1] == 16
+
+
+def test_a_schedule_reaches_the_maskers_of_a_mixture():
+    mixture = {
+        "type": "MixedMasker",
+        "maskers": [{"type": "RandomMasker"}, {"type": "BlockMasker", "mask_ratio": 0.75}],
+    }
+    masker = ScheduledMasker([mixture], mask_ratios=(0.5, 0.75))
+    for masker.progress, kept in ((0.0, 32), (1.0, 16)):
+        assert plan_of(masker, (8, 8), batch=4).num_keep == kept

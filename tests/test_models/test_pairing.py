@@ -6,8 +6,12 @@ import torch
 from maetool.decoders import LinearDecoder
 from maetool.errors import UsageError
 from maetool.maskers import RandomMasker
+from maetool.models.pooling import pooling_of
+from maetool.ops.prefix import has_class_token
+from maetool.pretrained.frozen import features_of
+from maetool.registry import MODELS
 from maetool.structures import MaskPlan
-from maetool.testing import tiny_batch, tiny_model
+from maetool.testing import tiny_batch, tiny_config, tiny_model
 
 SEES_ALL = {"sees": "all"}
 LINEAR = {"type": "LinearDecoder"}
@@ -64,7 +68,12 @@ def test_a_masker_is_told_early_that_nobody_advises_it():
 UNITS = {"type": "AlignedMasker", "mask_ratio": 0.5, "unit": 8}
 
 
-@pytest.mark.parametrize("masker", [{"type": "GivenMasker"}, {"type": "MixedMasker", "maskers": [UNITS, UNITS]}])
+MIXED_UNITS = {"type": "MixedMasker", "maskers": [UNITS, UNITS]}
+
+
+@pytest.mark.parametrize(
+    "masker", [{"type": "GivenMasker"}, MIXED_UNITS, {"type": "ScheduledMasker", "maskers": [MIXED_UNITS]}]
+)
 def test_maskers_of_maskers_and_given_masks_fit_a_hierarchical_encoder(masker):
     tiny_model(encoder=SWIN, decoder=LINEAR, masker=masker)
 
@@ -132,3 +141,30 @@ def test_a_linear_decoder_reads_each_patch_from_its_place_in_its_token():
     everything = MaskPlan.from_scores(torch.arange(12.0)[None], 1, (2, 6), num_predict=11)
     pred = decoder(tokens, everything)[0, :, 0].tolist()
     assert [0.0, *pred] == [0, 1, 2, 6, 7, 8, 3, 4, 5, 9, 10, 11]
+
+
+REGISTERS = {"type": "VisionTransformer", "img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+REGISTERS |= {"class_token": False, "num_registers": 2}
+PROJECTION = {"decoder": {"type": "ProjectionDecoder"}, "teacher": {"type": "MomentumTeacher"}}
+PROJECTION["target"] = {"type": "TeacherPredictionTarget", "out_dim": 4}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: MODELS.build({**tiny_config(encoder=REGISTERS, **PROJECTION), "at": "image"}),
+        lambda: tiny_model(encoder=REGISTERS, decoder={"type": "TransformerDecoder", "fill": "cls"}),
+        lambda: pooling_of("cls", tiny_model(encoder=REGISTERS).encoder, 1),
+        lambda: features_of(tiny_model(encoder=REGISTERS), "cls"),
+    ],
+)
+def test_a_register_is_not_taken_for_a_class_token(use):
+    with pytest.raises(UsageError, match=r"[tT]he encoder has no class token"):
+        use()
+
+
+def test_an_encoder_that_does_not_say_so_has_a_class_token():
+    assert not has_class_token(torch.nn.Identity())
+    stranger = torch.nn.Identity()
+    stranger.num_prefix_tokens = 1
+    assert has_class_token(stranger) and has_class_token(tiny_model().encoder)
