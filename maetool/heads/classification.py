@@ -8,6 +8,7 @@ from maetool.errors import UsageError
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
 from maetool.structures.logged import only_logged
+from maetool.structures.over_processes import with_prefix
 
 
 @HEADS.register_module()
@@ -48,7 +49,7 @@ class ClassificationHead(nn.Module):
         """
         logged = only_logged(
             lambda: {
-                "constant_predictor": plan.average(self._constant(target, pred.shape[-1])),
+                "constant_predictor": plan.average(self._constant(target, plan, pred.shape[-1])),
                 "token_accuracy": plan.average((pred.argmax(dim=-1) == target).float()),
             }
         )
@@ -62,13 +63,11 @@ class ClassificationHead(nn.Module):
                 logits, target.flatten(), reduction="none", label_smoothing=self.label_smoothing
             ).view_as(target)
 
-    def _constant(self, target: Tensor, number: int) -> Tensor:
-        spread = self.label_smoothing
-        tokens = target.flatten()
+    def _constant(self, target: Tensor, plan: MaskPlan, number: int) -> Tensor:
+        spread, weight = self.label_smoothing, plan.weight
+        counted = target.new_ones(target.shape) if weight is None else with_prefix(weight, target.shape[1])
         # bincount would read the largest token back from the device.
-        counts = torch.zeros(number, dtype=torch.int64, device=target.device).scatter_add_(
-            0, tokens, torch.ones_like(tokens)
-        )
-        shares = counts.float() / target.numel()
+        counts = counted.new_zeros(number).scatter_add_(0, target.flatten(), counted.flatten())
+        shares = counts.float() / (target.numel() if weight is None else counts.sum().float().clamp(min=1e-6))
         logs = ((1 - spread) * shares + spread / number).clamp(min=1e-9).log()
         return -(1 - spread) * logs[target] - spread * logs.mean()

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +14,7 @@ from maetool.layers import Prototypes
 from maetool.ops.sinkhorn import sinkhorn
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
+from maetool.structures.over_processes import mean_of_patches, with_prefix
 
 from .soft_labels import SoftLabelHead
 
@@ -118,7 +118,7 @@ class DistillationHead(nn.Module):
             What `SoftLabelHead` does, and with `mean_entropy` that loss too, without gradient.
         """
         logits, aim = self._logits(pred), self._logits(target).detach()
-        losses = self.labels(logits, self._shares(aim), plan)
+        losses = self.labels(logits, self._shares(aim, plan), plan)
         if self.training and self.centre is not None:
             self._move_centre(aim, plan, self.centre)
         if not self.mean_entropy:
@@ -128,46 +128,31 @@ class DistillationHead(nn.Module):
 
     def errors(self, pred: Tensor, target: Tensor, plan: MaskPlan) -> Tensor:
         """Return the cross entropy of each patch, float32 (B, M); `pred`, `target` and `plan` as in `forward`."""
-        return self.labels.errors(self._logits(pred), self._shares(self._logits(target)), plan)
+        return self.labels.errors(self._logits(pred), self._shares(self._logits(target), plan), plan)
 
     def _logits(self, values: Tensor) -> Tensor:
         with torch.autocast(values.device.type, enabled=False):
             return values.float() if self.prototypes is None else self.prototypes(values.float())
 
     @torch.no_grad()
-    def _shares(self, logits: Tensor) -> Tensor:
-        """Return what the teacher's logits (B, M, K) say, shares with the sum 1."""
+    def _shares(self, logits: Tensor, plan: MaskPlan) -> Tensor:
+        """Return what the teacher's logits (B, M, K) say, shares with the sum 1; 0 of what has no weight."""
         logits = logits if self.centre is None else logits - self.target_centre
         logs = (logits / self.target_temperature).log_softmax(dim=-1)
         if not self.iterations or not logs.numel():
             return logs.exp()
+        if plan.weight is not None:  # padding is no sample
+            logs = logs.masked_fill(with_prefix(plan.weight, logs.shape[1])[..., None] == 0, -torch.inf)
         return sinkhorn(logs.flatten(0, 1), self.iterations, together=self.training).view_as(logs)
 
     @torch.no_grad()
     def _move_centre(self, logits: Tensor, plan: MaskPlan, stays: float) -> None:
-        mean = _over_processes(_mean(logits, plan))
+        mean = mean_of_patches(logits, plan.weight, together=True)
         moved = torch.lerp(mean, self.target_centre, stays)
         self.target_centre.copy_(torch.where(mean.isfinite().all(), moved, self.target_centre))
 
     def _spread(self, logits: Tensor, plan: MaskPlan) -> Tensor:
         """Return log K less the entropy of the mean prediction."""
-        mean = _mean(functional.softmax(logits / self.labels.temperature, dim=-1), plan)
-        mean = _over_processes(mean) if self.training else mean  # in validation they have different numbers of batches
+        shares = functional.softmax(logits / self.labels.temperature, dim=-1)
+        mean = mean_of_patches(shares, plan.weight, self.training)  # validations have different numbers of batches
         return math.log(len(mean)) + torch.xlogy(mean, mean).sum()
-
-
-def _mean(values: Tensor, plan: MaskPlan) -> Tensor:
-    """Return the mean (K,) of values (B, M, K) over the patches, by their weights if they have any."""
-    if plan.weight is None:
-        return values.flatten(0, 1).mean(dim=0) if values.shape[1] else values.new_zeros(values.shape[2])
-    weight = plan.weight[..., None].to(values.dtype)
-    return (values * weight).sum(dim=(0, 1)) / weight.sum().clamp(min=1e-6)
-
-
-def _over_processes(values: Tensor) -> Tensor:
-    """Return the mean of values over all processes, with gradients."""
-    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
-        return values
-    from torch.distributed.nn.functional import all_reduce  # here, because it is for several processes only
-
-    return all_reduce(values / dist.get_world_size())

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
 from maetool.structures.logged import only_logged
+from maetool.structures.over_processes import total_of
 
 _LEAST = 1e-6  # added to a probability, as published
 
@@ -49,7 +50,7 @@ class RankingHead(nn.Module):
             pairs = (target[:, None] > target[:, :, None]).float()
             if plan.weight is not None:
                 pairs = pairs * plan.weight[:, None] * plan.weight[:, :, None]
-            pairs = pairs / pairs.sum().clamp(min=1e-6)
+            pairs = pairs / total_of(pairs, plan.weight is not None).clamp(min=1e-6)
             loss = -(pairs * (difference.sigmoid() + _LEAST).log()).sum()
         logged = only_logged(
             lambda: {

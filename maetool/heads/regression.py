@@ -10,6 +10,7 @@ from maetool.errors import UsageError
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
 from maetool.structures.logged import only_logged
+from maetool.structures.over_processes import mean_of_patches
 
 _LOSSES = {"l1": functional.l1_loss, "l2": functional.mse_loss, "smooth_l1": functional.smooth_l1_loss}
 
@@ -65,7 +66,7 @@ class RegressionHead(nn.Module):
         """
 
         def logged() -> dict[str, Tensor]:
-            constant = target.float().mean(dim=(0, 1), keepdim=True).expand_as(target)
+            constant = mean_of_patches(target.float(), plan.weight).expand_as(target)
             return {"constant_predictor": plan.average(self.errors(constant, target, plan))}
 
         return {"loss": plan.average(self.errors(pred, target, plan)), **only_logged(logged)}

@@ -10,13 +10,15 @@ from torch.nn import functional
 from maetool.errors import UsageError
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
+from maetool.structures.over_processes import mean_of_patches
 
 
 @HEADS.register_module()
 class SimilarityHead(nn.Module):
     """The squared distance of the mean cosine between the predictions of an image to a wanted one.
 
-    The mean is over all pairs of patches of an image, a patch with itself included, and over the images; what the
+    The mean is over all pairs of patches of an image, a patch with itself included, and over the images that have any,
+    in training those of all processes; what the
     cosine ought to be falls by half a cosine of the progress of training. The target is not read. Computed in float32
     whatever the autocast. Source: Latent MIM (yibingwei-1/LatentMIM, `models_lmim.py`).
 
@@ -63,16 +65,17 @@ class SimilarityHead(nn.Module):
             `loss`, and without gradient `similarity`, the mean cosine.
         """
         with torch.autocast(pred.device.type, enabled=False):
-            similarity = mean_cosine(pred.float(), plan)
+            similarity = mean_cosine(pred.float(), plan, self.training)
         return {"loss": (similarity - self.level).square(), "similarity": similarity.detach()}
 
 
-def mean_cosine(tokens: Tensor, plan: MaskPlan) -> Tensor:
+def mean_cosine(tokens: Tensor, plan: MaskPlan, together: bool = False) -> Tensor:
     """Return the mean cosine of all pairs of tokens (B, M, P) of an image, a scalar; 0 of none.
 
     Args:
         tokens: of the patches to predict.
-        plan: whose patches of weight 0 are left out.
+        plan: whose patches of weight 0 are left out, and images without any others.
+        together: the mean is over the images of all processes, which must all call it.
     """
     if not tokens.numel():
         return tokens.sum()
@@ -80,4 +83,5 @@ def mean_cosine(tokens: Tensor, plan: MaskPlan) -> Tensor:
     unit = functional.normalize(tokens, dim=-1)
     counts = torch.ones_like(unit[..., :1]) if plan.weight is None else (plan.weight > 0)[..., None].to(unit.dtype)
     mean = (unit * counts).sum(dim=1) / counts.sum(dim=1).clamp(min=1)  # (B, P)
-    return mean.square().sum(dim=-1).mean()
+    some = None if plan.weight is None else (counts.sum(dim=1) > 0).to(unit.dtype)  # (B, 1)
+    return mean_of_patches(mean.square().sum(dim=-1)[:, None, None], some, together)[0]

@@ -7,6 +7,7 @@ from maetool.annotations import Positive
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
 from maetool.structures.logged import only_logged
+from maetool.structures.over_processes import mean_of_patches
 
 
 @HEADS.register_module()
@@ -54,7 +55,7 @@ class SoftLabelHead(nn.Module):
 
 
 def _references(target: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-    mean = target.flatten(0, -2).mean(dim=0)
+    mean = mean_of_patches(target, plan.weight)
     return {
         "constant_predictor": plan.average(-(target * mean.clamp(min=1e-9).log()).sum(dim=-1)),
         "target_entropy": plan.average(-torch.xlogy(target, target).sum(dim=-1)),

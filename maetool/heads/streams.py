@@ -10,6 +10,7 @@ from maetool.errors import UsageError
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
 from maetool.structures.logged import only_logged
+from maetool.structures.over_processes import mean_of_patches
 
 
 @HEADS.register_module()
@@ -68,7 +69,6 @@ class StreamHead(nn.Module):
     def _constant(self, target: Tensor, plan: MaskPlan) -> Tensor:
         constant = torch.zeros_like(target, dtype=torch.float32)
         for inside, _ in self._streams(plan):
-            number = inside.sum().clamp(min=1)
-            mean = (target.float() * inside[..., None]).sum(dim=(0, 1)) / number
+            mean = mean_of_patches(target.float(), inside if plan.weight is None else inside * plan.weight)
             constant = torch.where(inside[..., None], mean, constant)
         return constant

@@ -1,6 +1,7 @@
 """Soft labels of a teacher's logits: temperatures, centre, prototypes, mean entropy."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,16 @@ from ranks import run_ranks
 from torch.nn import functional
 
 from maetool.errors import UsageError
-from maetool.heads import DistillationHead
+from maetool.heads import (
+    ClassificationHead,
+    DistillationHead,
+    RankingHead,
+    RegressionHead,
+    SimilarityHead,
+    SoftLabelHead,
+)
 from maetool.structures import MaskPlan
+from maetool.structures.over_processes import averaged_over_processes
 
 
 def case(batch=4, seed=0):
@@ -86,20 +95,50 @@ def test_shares_out_of_range_are_refused():
         DistillationHead(8, centre=1.0)
 
 
+def shared(part):
+    """What heads make of a part of a batch: the centre of the one that has it, and the gradients of all."""
+    pred, target, plan = case()
+    weight = torch.rand(4, 16, generator=torch.Generator().manual_seed(1)).mul(3).floor()  # 0, 1 or 2
+    weighted = MaskPlan.from_scores(torch.arange(16.0).expand(4, -1), 4, (4, 4), weight=weight)
+    options = {"centre": 0.9, "sinkhorn": 3, "mean_entropy": 1.0}
+    heads = [DistillationHead(8, **options), DistillationHead(8, **options), RankingHead(), SimilarityHead(0.5)]
+    results = []
+    for head, own in zip(heads, (plan, weighted, weighted, plan), strict=True):
+        own, ours = own.mapped(lambda x: x[part]), pred[part].clone().requires_grad_()
+        with averaged_over_processes():
+            head(ours, target[part], own)["loss"].backward()
+        results.append((getattr(head, "target_centre", torch.zeros(8)), ours.grad))
+    return results
+
+
 def _rank(rank, folder):
-    pred, target, _ = case()
-    part = slice(2 * rank, 2 * rank + 2)
-    pred = pred[part].requires_grad_()
-    head = DistillationHead(8, centre=0.9, sinkhorn=3, mean_entropy=1.0)
-    head(pred, target[part], MaskPlan.from_scores(torch.rand(2, 16), 4, (4, 4)))["loss"].backward()
-    torch.save((head.target_centre, pred.grad), Path(folder, str(rank)))
+    torch.save(shared(slice(2 * rank, 2 * rank + 2)), Path(folder, str(rank)))
 
 
 def test_all_processes_share_centre_balance_and_mean(tmp_path):
     run_ranks(_rank, str(tmp_path))
-    centres, gradients = zip(*(torch.load(tmp_path / str(rank)) for rank in range(2)), strict=True)
+    for whole, *parts in zip(
+        shared(slice(None)), *(torch.load(tmp_path / str(rank)) for rank in range(2)), strict=True
+    ):
+        centres, gradients = zip(*parts, strict=True)
+        torch.testing.assert_close(centres, (whole[0],) * 2)
+        torch.testing.assert_close(torch.cat(gradients) / 2, whole[1])  # each process takes the mean over its own half
+
+
+def test_padding_takes_no_share_of_the_classes():
+    pred, target, _ = case()
+    plan = MaskPlan.from_scores(torch.rand(4, 16), torch.tensor([4, 8, 10, 5]), (4, 4))
+    head = DistillationHead(8, sinkhorn=3)
+    other = target.masked_fill(plan.weight[..., None] == 0, 1e4)
+    torch.testing.assert_close(head(pred, other, plan)["loss"], head(pred, target, plan)["loss"])
+
+
+@pytest.mark.parametrize("head", [RegressionHead(), SoftLabelHead(), ClassificationHead()])
+def test_the_constant_predictor_is_that_of_what_counts(head):
     pred, target, plan = case()
-    head = DistillationHead(8, centre=0.9, sinkhorn=3, mean_entropy=1.0)
-    head(pred.requires_grad_(), target, plan)["loss"].backward()
-    torch.testing.assert_close(centres, (head.target_centre,) * 2)
-    torch.testing.assert_close(torch.cat(gradients) / 2, pred.grad)  # each process takes the mean over its own half
+    target = target.argmax(dim=-1) if head.takes_tokens else target.softmax(dim=-1)
+    weight = torch.tensor([1.0, 0.0, 2.0]).repeat(4, 4)
+    once = [index for index, times in enumerate([1, 0, 2] * 4) for _ in range(times)]
+    expected = head(pred[:, once], target[:, once], MaskPlan.from_scores(torch.rand(4, 16), 4, (4, 4)))
+    weighted = head(pred, target, replace(plan, weight=weight))
+    torch.testing.assert_close(weighted["constant_predictor"], expected["constant_predictor"])

@@ -27,6 +27,8 @@ def test_the_mean_cosine_is_that_of_all_pairs_that_count():
     losses = SimilarityHead(0.3, 0.3)(pred, pred, plan)
     torch.testing.assert_close(losses["similarity"], torch.stack(means).mean())
     torch.testing.assert_close(losses["loss"], (torch.stack(means).mean() - 0.3).square())
+    plan.weight[0] = 0  # an image of which nothing is predicted has no mean
+    torch.testing.assert_close(SimilarityHead()(pred, pred, plan)["similarity"], torch.stack(means[1:]).mean())
 
 
 def test_the_wanted_cosine_falls_with_progress_and_is_stored():
