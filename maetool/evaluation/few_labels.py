@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from maetool.errors import UsageError
+from maetool.messages import plural
 
 from .feature_scores import class_metrics
 from .knn import knn_scores
@@ -19,6 +20,9 @@ from .regression import errors_of
 HEADLINES = ("rare_average_precision", "mean_auroc", "mean_class_accuracy", "r2")
 _RARE = 0.1  # share of the images
 _CLEAR = 2.0  # spreads
+# Of two random predictors one is called clearly better in 8 % of all cases where 50 of 100 images have the class, in
+# 14 % where 5 have, but in 34 % where 2 have and in 81 % where one has: draws of so few images hardly differ.
+_FEWEST = 5
 Arrays = Mapping[str, Tensor]
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -38,6 +42,14 @@ class Task(Protocol):
         Args:
             predicted: (N, K), what a predictor returned.
             query: `label` and `index` of the N images.
+        """
+        ...
+
+    def telling(self, query: Arrays) -> int:
+        """Return how many images make the difference in the metric that decides.
+
+        Args:
+            query: `label` of the N images.
         """
         ...
 
@@ -74,6 +86,21 @@ class ClassTask:
             query: `label` and `index` of the N images.
         """
         return class_metrics(predicted, query, self.classes, self.rare)
+
+    def telling(self, query: Arrays) -> int:
+        """Return how many images are of the rare classes, or without these, are not of the commonest one.
+
+        Args:
+            query: `label` of the N images; of several labels each class counts the rarer of having it or not.
+        """
+        labels = query["label"]
+        if labels.ndim == 1:
+            counts = labels[labels >= 0].bincount(minlength=len(self.classes))
+            others = int(counts.sum() - counts.max())
+        else:
+            counts = (labels == 1).sum(dim=0)
+            others = int(torch.minimum(counts, (labels == 0).sum(dim=0)).sum())
+        return int(counts[self.rare].sum()) or others
 
     def guess(self, bank: Arrays) -> Tensor:
         """Return the shares of the classes (K,).
@@ -125,6 +152,14 @@ class NumberTask:
         each = [errors_of(true[:, i], told[:, i]) for i in range(true.shape[1])]
         return {name: float(np.mean([errors[name] for errors in each])) for name in ("r2", "mae", "rmse")}
 
+    def telling(self, query: Arrays) -> int:
+        """Return the number of images.
+
+        Args:
+            query: `label` of the N images.
+        """
+        return len(query["label"])
+
     def guess(self, bank: Arrays) -> Tensor:
         """Return the means (K,).
 
@@ -141,10 +176,12 @@ class Judgement:
     Attributes:
         values: means over the draws, of all images to predict.
         draws: of each draw, of as many of these images, drawn with replacement.
+        telling: how many of these images make the difference, see `Task`.
     """
 
     values: dict[str, float]
     draws: list[dict[str, float]]
+    telling: int
 
     def spread(self, name: str) -> float:
         """Return the standard deviation of the metric `name` over the draws, an estimate of its standard error."""
@@ -178,7 +215,7 @@ def judge(
             asked = {key: query[key][again] for key in ("label", "index")}
             drawn.append(task.metrics(predicted[again], asked))
         means = {key: float(np.mean([each.get(key, np.nan) for each in values])) for key in values[0]}
-        judged[title] = Judgement(means, drawn)
+        judged[title] = Judgement(means, drawn, task.telling(query))
     return judged
 
 
@@ -217,6 +254,9 @@ def verdict(own: Judgement, other: Judgement, called: str) -> str:
     name = next((name for name in HEADLINES if np.isfinite(own.values.get(name, np.nan))), None)
     if name is None:
         return f"nothing to compare with {called}, because all images to predict are alike"
+    if own.telling < _FEWEST:
+        of = {"rare_average_precision": "of a rare class", "r2": "to predict"}.get(name, "not of the commonest class")
+        return f"too few to compare with {called} ({plural(own.telling, 'image')} {of}, {_FEWEST} are needed)"
     gain = own.values[name] - other.values[name]
     pairs = zip(own.draws, other.draws, strict=True)
     spread = _deviation([a.get(name, np.nan) - b.get(name, np.nan) for a, b in pairs])

@@ -71,7 +71,7 @@ def test_rare_classes_are_judged_by_average_precision(several):
         values.append(ClassTask("ab", rare=[1]).metrics(logits, query))
         expected = metrics.average_precision_score(label.numpy(), logits[:, 1].numpy())
         assert values[-1]["rare_average_precision"] == pytest.approx(expected * 100)
-    own, other = (Judgement(each, [each] * 2) for each in values)
+    own, other = (Judgement(each, [each] * 2, telling=12) for each in values)
     assert own.values["mean_auroc"] - other.values["mean_auroc"] < 10
     gain = own.values["rare_average_precision"] - other.values["rare_average_precision"]
     assert gain > 20
@@ -86,8 +86,8 @@ def test_classes_of_even_shares_are_not_rare():
 
 
 def test_a_small_gain_is_not_clear():
-    own = Judgement({"mean_auroc": 71.0}, [{"mean_auroc": 71.0 + noise} for noise in (-1, 0, 1)])
-    other = Judgement({"mean_auroc": 70.0}, [{"mean_auroc": 70.0}] * 3)
+    own = Judgement({"mean_auroc": 71.0}, [{"mean_auroc": 71.0 + noise} for noise in (-1, 0, 1)], 5)
+    other = Judgement({"mean_auroc": 70.0}, [{"mean_auroc": 70.0}] * 3, 5)
     assert verdict(own, other, "the untrained encoder") == (
         "not clearly better than the untrained encoder (+1.0 points, spread 1.0)"
     )
@@ -96,8 +96,27 @@ def test_a_small_gain_is_not_clear():
 
 
 def test_images_of_one_class_cannot_be_compared():
-    nothing = Judgement({"r2": math.nan}, [{"r2": math.nan}] * 2)
+    nothing = Judgement({"r2": math.nan}, [{"r2": math.nan}] * 2, 9)
     assert verdict(nothing, nothing, "x").startswith("nothing to compare with x")
+
+
+@pytest.mark.parametrize(
+    ("label", "rare", "said"),
+    [
+        (torch.tensor([0] * 8 + [1] * 2), [], "too few to compare with x (2 images not of the commonest class, 5 are"),
+        (torch.tensor([0] * 90 + [1] * 9 + [2]), [2], "too few to compare with x (1 image of a rare class, 5 are"),
+        (torch.tensor([[1.0, 0]] * 9 + [[0, math.nan]]), [], "too few to compare with x (1 image not of the commonest"),
+        (torch.tensor([0] * 5 + [1] * 5), [], "better than x by 100.0 points"),
+    ],
+)
+def test_a_comparison_on_a_few_images_is_none(label, rare, said):
+    """All of them right, and all of them wrong."""
+    scores = torch.nn.functional.one_hot(label, 3).float() if label.ndim == 1 else label.nan_to_num()
+    task = ClassTask("abc"[: scores.shape[1]], rare=rare)
+    task.predictors = {"told": lambda bank, labels, query: query}
+    query = {"label": label, "index": torch.arange(len(label)), "right": scores, "wrong": -scores}
+    own, other = (judge(task, query, query, name)["told"] for name in ("right", "wrong"))
+    assert verdict(own, other, "x").startswith(said)
 
 
 def test_every_draw_has_every_class_and_no_image_twice():
