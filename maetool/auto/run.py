@@ -86,9 +86,10 @@ class Auto:
             resume: go on with what an earlier call left in the folder.
             only_plan: stop when the plan is written.
         """
-        with only_run_in(str(self.out)):
+        self._check_folder(resume)
+        data = self._look()
+        with only_run_in(str(self.out)):  # only now, so that what is refused leaves no folder
             self._check_folder(resume)
-            data = self._look()
             write_text(self.out / "request.json", json.dumps(self._asked()) + "\n")
             self._say_facts(data)
             if not (resume and self.plan_path.is_file()):
@@ -160,7 +161,7 @@ class Auto:
         plan = first_plan(facts, machine, request.task, _absolute(data.place), title)
         seconds = self._time(plan, facts)
         tried = candidates(plan, facts)
-        trying = 0 if only_plan else int(60 * request.minutes * _TRYING / seconds)
+        trying = 0 if only_plan else self._steps_to_try(seconds)
         if rounds_of(len(tried), trying):
             plan = self._try(tried, trying, data)
             seconds = self._time(plan, facts)
@@ -175,6 +176,19 @@ class Auto:
 
     def _time(self, plan: Plan, facts: Facts) -> float:
         return train_short(plan, facts, _TIMED, self.out / "timing")[2]
+
+    def _steps_to_try(self, seconds: float) -> int:
+        """Return the steps of all trials; those that an interrupted call began with, so that its trials still count.
+
+        Args:
+            seconds: that a step takes.
+        """
+        path = self.out / "candidates" / "steps.json"
+        earlier = json.loads(path.read_text()) if path.is_file() else {}
+        if earlier.get("minutes") != self.request.minutes:
+            earlier = {"minutes": self.request.minutes, "steps": int(60 * self.request.minutes * _TRYING / seconds)}
+            write_text(path, json.dumps(earlier) + "\n")
+        return int(earlier["steps"])
 
     def _try(self, tried: dict[str, Plan], steps: int, data: Data) -> Plan:
         judge = Judge(data.place, data.judging)
@@ -218,7 +232,7 @@ class Auto:
         if not found:
             raise UsageError(f"The training was stopped before anything was saved in {self.run_dir}: start it again.")
         if runner.stopped:
-            self.tell(f"\nThe training ended early, after {runner.iter:,} steps; judged is what there is.")
+            self.tell(f"\nThe training ended early, after {plural(runner.iter, 'step')}; judged is what there is.")
         return found[0]
 
 

@@ -7,6 +7,7 @@ untrained encoder. Ctrl-C ends the training early and judges what there is; a se
 """
 
 import argparse
+from math import inf
 from pathlib import Path
 
 from maetool.arguments import add_max_pixels, positive
@@ -37,14 +38,14 @@ def main() -> None:
     """Look, plan, try, train, judge.
 
     Raises:
-        UsageError: minutes that are not positive.
+        UsageError: minutes that are no number above 0.
     """
     args = parse_args()
     from maetool.auto.run import Auto, Request
     from maetool.compat import usable_cores
     from maetool.errors import UsageError
 
-    if not args.minutes > 0:
+    if not 0 < args.minutes < inf:
         raise UsageError(f"--minutes is {args.minutes:g}, but must be a number above 0, such as 30.")
     out = Path(args.out or f"work_dirs/auto_{Path(args.folder).resolve().stem}")
     workers = args.workers or usable_cores()

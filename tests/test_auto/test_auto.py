@@ -72,6 +72,15 @@ def test_candidates_are_judged_without_images_held_back(command, folder, tmp_pat
     assert len(trials) == len(seen) - 1 > 2  # and the untrained encoder
 
 
+def test_trials_of_an_interrupted_call_count_though_steps_take_another_time_now(folder, tmp_path):
+    request = running.Request(str(folder), None, "classify", 2, tmp_path)
+    first = running.Auto(request)._steps_to_try(0.1)
+    assert first == 300
+    assert running.Auto(request)._steps_to_try(0.2) == first
+    longer = running.Request(str(folder), None, "classify", 8, tmp_path)
+    assert running.Auto(longer)._steps_to_try(0.2) == 600
+
+
 def test_a_short_training_that_is_asked_to_stop_keeps_nothing(command, folder, monkeypatch):
     class Stopped:
         stopped = "asked to by SIGTERM; iteration 3 is not saved, because no hook of the config writes checkpoints"
@@ -95,13 +104,15 @@ def test_ctrl_c_asks_a_training_to_stop_and_a_second_one_ends_the_command():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_minutes_and_labels_that_make_no_sense_are_refused(command, folder):
-    with pytest.raises(UsageError, match="--minutes is 0"):
-        command(folder, "--minutes", "0")
+def test_minutes_and_labels_that_make_no_sense_are_refused_and_leave_no_folder(command, folder, tmp_path):
+    for minutes in ("0", "inf", "nan"):
+        with pytest.raises(UsageError, match=f"--minutes is {minutes}"):
+            command(folder, "--minutes", minutes)
     with pytest.raises(UsageError, match=r"--labels is nothing\.csv, which does not exist"):
         command(folder, "--labels", "nothing.csv")
     with pytest.raises(UsageError, match=r"There is no data at .*: pass the path of your images, in a training by "):
         command(folder / "nothing")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("different", "sentence"), [(0, "20 images of one value"), (1, "are copies of one")])
