@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
-from .errors import UsageError, failure_of_job, failure_of_loading, is_interrupt
+from .errors import UsageError, failure_of_access, failure_of_job, failure_of_loading, is_interrupt
 from .messages import PlainFormatter
 
 STARTED = time.monotonic()
@@ -122,6 +122,9 @@ def _report_failure(error: BaseException, interrupted: str, pressed: bool) -> in
     if isinstance(error, UsageError):
         # A worker passes its traceback as text; the message follows the exception's name.
         tell("error: " + str(error).rsplit("UsageError: ", 1)[-1].strip())
+        return USAGE_EXIT
+    if sentence := failure_of_access(error):
+        tell(f"error: {sentence}")
         return USAGE_EXIT
     if sentence := failure_of_loading(error) or failure_of_job(error):
         tell(f"error: {sentence}")

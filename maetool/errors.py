@@ -1,6 +1,7 @@
 """The exception for mistakes of a user, and the context of other errors."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -22,6 +23,8 @@ _PROCESS_HANGS = (
     f"slow, set a longer env_cfg.dist_cfg.timeout. {_GO_ON}"
 )
 _PROCESS_ENDED = f"Another process of the job ended, so this one ended too. {_GO_ON}"
+# What the system answers about a path that a user has named, or about what lies below it.
+_UNREACHABLE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.ESTALE)
 # Files of Python and torch that pass batches between processes.
 _TRANSPORT = ("resource_sharer.py", "reductions.py", "reduction.py", "connection.py", "queues.py", "synchronize.py")
 
@@ -75,6 +78,14 @@ def failure_of_loading(error: BaseException) -> str:
     if full or no_space:
         return _SHARED_MEMORY_FULL.format(last_line)
     return _LOADER_DIED.format(last_line or type(error).__name__) if is_killed_loader(error) else ""
+
+
+def failure_of_access(error: BaseException) -> str:
+    """Return the message for a path that the system does not open for this user; empty for any other error."""
+    if not isinstance(error, OSError) or error.errno not in _UNREACHABLE or not error.filename:
+        return ""
+    path = printable(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else error.filename
+    return f"{path} cannot be used ({error.strerror}): make it accessible to this user, or name another path."
 
 
 def failure_of_job(error: BaseException) -> str:

@@ -1,12 +1,14 @@
 """How a tool ends."""
 
+import errno
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from maetool.cli import FAILED_EXIT, INTERRUPTED_EXIT, run
+from maetool.cli import FAILED_EXIT, INTERRUPTED_EXIT, USAGE_EXIT, run
 from maetool.errors import UsageError
 
 KILLED = """
@@ -173,6 +175,18 @@ def test_full_shared_memory_is_one_sentence():
     assert done.returncode == FAILED_EXIT
     assert "error: The shared memory (/dev/shm) of the loader workers is full (" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", ["closed", b"caf\xe9"])
+def test_a_path_that_the_system_does_not_open_is_one_sentence(capsys, path):
+    def main():
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    with pytest.raises(SystemExit) as left:
+        run(main)
+    said = r"error: (closed|caf\\xe9) cannot be used \(Permission denied\): make it accessible to this user, or name"
+    assert left.value.code == USAGE_EXIT
+    assert re.search(said, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("a file"), ConnectionResetError("a server"), OSError(28, "full")])

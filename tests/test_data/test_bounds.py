@@ -281,6 +281,14 @@ def test_a_byte_order_mark_is_no_part_of_the_first_class(tmp_path):
     assert read_classes(tmp_path) == ["a", "b"]
 
 
+def test_a_missing_list_of_classes_is_not_called_an_empty_one(tmp_path):
+    with pytest.raises(UsageError, match=r"classes.txt does not exist, but the names of two"):
+        SegmentationDataset(tmp_path)
+    (tmp_path / "classes.txt").write_text("a\n")
+    with pytest.raises(UsageError, match=r"classes.txt lists 1 class, but"):
+        SegmentationDataset(tmp_path)
+
+
 def test_a_list_in_utf_16_is_told(tmp_path):
     (tmp_path / "list.txt").write_text("a.png\n", encoding="utf-16")
     with pytest.raises(UsageError, match="is not text in UTF-8"):

@@ -19,6 +19,7 @@ from maetool.data.sources.base import Source
 from maetool.data.sources.file_index import HOW_TO_SET, FileIndex
 from maetool.data.sources.windows import WindowSource
 from maetool.errors import UsageError
+from maetool.messages import plural
 from maetool.ops.geometry import format_size
 from maetool.reading import read_text
 from maetool.registry import DATASETS
@@ -195,8 +196,9 @@ def read_classes(root: Path) -> list[str]:
     names = read_text(path, "one name of a class a line").splitlines() if path.is_file() else []
     names = [name.strip() for name in names if name.strip()]
     if len(names) < 2:
+        found = f"lists {plural(len(names), 'class')}" if path.is_file() else "does not exist"
         raise UsageError(
-            f"{path} lists {len(names)} classes, but two or more are needed: write one name a line, in the order of "
+            f"{path} {found}, but the names of two or more classes are needed: write one name a line, in the order of "
             "their numbers, or set dataset.classes; if the folder is wrong, " + HOW_TO_SET + "."
         )
     return names
