@@ -85,7 +85,7 @@ WEEKLY = [
     r"test_configs\.py::test_runs_in_a_tiny_form\[segmentation/upernet_vit-b_(cityscapes|voc)",
     r"test_deployment\.py::test_onnx_of_any_size_and_in_int8\[(?!Vision)",
     r"test_deployment\.py::test_onnx_in_float16\[(?!Vision)",
-    # Scripts and files beside the package, which seldom change and begin processes from nothing.
+    # Scripts and files beside the package, which seldom change.
     r"test_distributed\.py::test_the_script_for_slurm|test_install\.py::test_the_container_gets_the_same_wheel",
     r"test_distributed\.py::test_two_processes_equal_one\[True-OptimWrapper",
     r"test_commands\.py::test_a_part_in_a_file_of_the_current_folder\[(?!torchrun)",

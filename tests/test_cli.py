@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from warm import run_warm, warm_python
 
 from maetool.cli import FAILED_EXIT, INTERRUPTED_EXIT, USAGE_EXIT, run
 from maetool.errors import UsageError
@@ -27,7 +28,7 @@ run(lambda: list(DataLoader(Dies(), num_workers=1)))
 
 
 def test_a_loading_process_that_is_killed_is_one_sentence():
-    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
+    done = run_warm(["-c", KILLED], ".")
     assert done.returncode == FAILED_EXIT
     assert "error: A loader worker was killed (DataLoader worker" in done.stderr
     assert "Traceback" not in done.stderr
@@ -90,7 +91,7 @@ import sys
 from maetool.cli import run
 
 def main():
-    for number in range(100_000):
+    for number in range(20_000):  # more than a pipe and a reader hold
         print(number)
         print(number, file=sys.stderr)
     open(sys.argv[1], "w").write("done")
@@ -111,11 +112,15 @@ def test_output_that_nobody_reads_does_not_end_the_work(tmp_path, streams, flags
     assert "head" not in streams or done.stdout == "0\n"
 
 
+BEGIN_FAST = ("list_configs", "--help", "train --help", "list_configs --help")
+
+
 @pytest.mark.parametrize(
     "command", ["list_configs", "list_components", "--help", "print_config configs/mae/vit-t_shapes.py"]
 )
-def test_tables_are_cut_without_an_error(repository, command):
-    line = f"{sys.executable} -m maetool {command} | head -1; exit ${{PIPESTATUS[0]}}"
+def test_tables_are_cut_without_an_error(repository, tmp_path, command):
+    program = sys.executable if command in BEGIN_FAST else warm_python(tmp_path)
+    line = f"{program} -m maetool {command} | head -1; exit ${{PIPESTATUS[0]}}"
     environment = {**os.environ, "PYTHONPATH": str(repository)}
     done = subprocess.run(["bash", "-c", line], cwd=repository, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
@@ -146,7 +151,7 @@ run(main)
 
 
 def test_a_loading_process_that_is_killed_with_a_batch_on_its_way_is_one_sentence():
-    done = subprocess.run([sys.executable, "-c", IN_TRANSIT], capture_output=True, text=True, timeout=60)
+    done = run_warm(["-c", IN_TRANSIT], ".", timeout=60)
     assert done.returncode == FAILED_EXIT
     assert "error: A loader worker was killed (" in done.stderr
     assert "Traceback" not in done.stderr
@@ -206,8 +211,9 @@ def test_other_errors_of_the_system_keep_their_traceback(error):
         ("-u", "list_configs --help"),
     ],
 )
-def test_a_full_disk_is_one_sentence(repository, flag, command):
-    line = f"{sys.executable} {flag} -m maetool {command.format('configs/mae/vit-t_shapes.py')} > /dev/full"
+def test_a_full_disk_is_one_sentence(repository, tmp_path, flag, command):
+    program = sys.executable if command in BEGIN_FAST else warm_python(tmp_path)
+    line = f"{program} {flag} -m maetool {command.format('configs/mae/vit-t_shapes.py')} > /dev/full"
     environment = {**os.environ, "PYTHONPATH": str(repository)}
     done = subprocess.run(["bash", "-c", line], cwd=repository, capture_output=True, text=True, env=environment)
     sentence = "The output could not be written (No space left on device): free disk space, or redirect it elsewhere."

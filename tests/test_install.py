@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from first_hour import PAGES, Newcomer, write_photos
 from PIL import Image
+from warm import run_warm
 
 OFFLINE = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", "--no-build-isolation"]
 SOURCES = ["maetool", "configs", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CITATION.cff"]
@@ -78,36 +79,15 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("work")
 
 
-# Imports what is slow and not maetool's once, and then runs a command in a fork for each line that it is sent.
-SERVER = """
-import json, os, sys
-import cv2, mmengine.runner, torch, torchvision
-import warm_server
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        files = [os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in ("stdout", "stderr")]
-        warm_server.run_here(json.loads(line), os.getcwd(), dict(os.environ), files)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
 @pytest.fixture(scope="module")
 def start(site, place):
     """Runs a program and its arguments; the other packages are those of this environment, maetool's checkout is not."""
-    here = str(Path(__file__).parent)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), here]), "OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    server = subprocess.Popen([sys.executable, "-c", SERVER], cwd=place, env=environment, **pipes)
 
     def run(words):
-        print(json.dumps(list(map(str, words))), file=server.stdin, flush=True)
-        returned = int(server.stdout.readline())
-        return returned, "".join((place / name).read_text() for name in ("stdout", "stderr"))
+        done = run_warm(words, place, bare=True, PYTHONPATH=site, OMP_NUM_THREADS=1)
+        return done.returncode, done.stdout + done.stderr
 
-    yield run
-    server.stdin.close()
-    assert server.wait(60) == 0
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import EntryPoint
 
 import pytest
+from warm import run_warm
 
 from maetool import plugins
 from maetool.commands.list_components import components, to_text
@@ -168,9 +169,7 @@ def test_the_example_is_a_package_that_works(repository, tmp_path):
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run([*install, "--target", tmp_path / "site", copy], check=True, timeout=120)
     path = os.pathsep.join([str(tmp_path / "site"), str(repository)])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", copy / "tests"]
-    result = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300
-    )
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", copy / "tests"]
+    result = run_warm(command, tmp_path, bare=True, PYTHONPATH=path)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-2000:]
     assert "10 passed" in result.stdout

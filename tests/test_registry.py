@@ -1,46 +1,18 @@
 """A registry finds its parts in a process that has imported nothing else."""
 
 import importlib
-import json
 import re
-import subprocess
-import sys
-from types import SimpleNamespace
 
 import pytest
+from warm import run_warm
 
 from maetool import registry
 
-# Imports what the registries need of others, and runs each program that it is sent in a fork: maetool is new there.
-SERVER = """
-import json, os, sys
-import torch, mmengine.registry, mmengine.model, mmengine.runner
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        for number, name in enumerate(sys.argv[1:], 1):
-            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        exec(json.loads(line), {"__name__": "__main__"})
-        sys.exit()
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
 
-
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
+@pytest.fixture
+def fresh(tmp_path):
     """Runs a program in a process that has imported nothing of maetool, and returns what it prints."""
-    files = [tmp_path_factory.mktemp("fresh") / name for name in ("stdout", "stderr")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    server = subprocess.Popen([sys.executable, "-c", SERVER, *files], **pipes)
-
-    def run(code):
-        print(json.dumps(code), file=server.stdin, flush=True)
-        assert server.stdout.readline()
-        return SimpleNamespace(stdout=files[0].read_text(), stderr=files[1].read_text())
-
-    yield run
-    server.stdin.close()
-    assert server.wait(60) == 0
+    return lambda code: run_warm(["-c", code], tmp_path, bare=True)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Commands in processes that begin warm, as forks of one that has imported torch and MMEngine: five seconds less each.
 
 For tests of what a command does, says and writes, and of signals to it. How a command starts is tested in processes
-that begin cold. One server, `warm_server.py`, serves all processes that run tests, and ends with the last one.
+that begin cold. One server, `warm_server.py`, serves all processes that run tests, and ends with the last one. A bare
+one beside it has imported nothing of maetool, for tests of what is imported.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-SERVER = Path(__file__).with_name("warm_server.py")
+SERVER, CLIENT = (Path(__file__).with_name(f"warm_{name}.py") for name in ("server", "python"))
 KILLED_AFTER = 300  # seconds
 _COMES_UP = 200  # seconds that the server may take to import all that
 
@@ -37,16 +38,17 @@ def run_job(arguments, cwd, number=2):
         return list(pool.map(lambda variables: run_warm(arguments, cwd, **variables), ranks))
 
 
-def run_warm(arguments, cwd, timeout=KILLED_AFTER, **variables):
+def run_warm(arguments, cwd, timeout=KILLED_AFTER, bare=False, **variables):
     """Return what `subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True)` does.
 
     Args:
-        arguments: a file, or "-m" and a module, and their arguments; what is no text is made one.
+        arguments: a file, "-m" and a module, or "-c" and code, and their arguments; what is no text is made one.
         cwd: folder that the command runs in.
         timeout: seconds.
+        bare: whether maetool and what few of its parts need is still to be imported.
         variables: of its environment, beside those of the tests.
     """
-    process = start_warm(arguments, cwd, **variables)
+    process = start_warm(arguments, cwd, bare=bare, **variables)
     try:
         stdout, stderr = process.communicate(timeout)
     except subprocess.TimeoutExpired:
@@ -56,18 +58,30 @@ def run_warm(arguments, cwd, timeout=KILLED_AFTER, **variables):
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
-def start_warm(arguments, cwd, output=None, **variables):
+def warm_python(folder):
+    """Return a program, written into a folder, that scripts may start as Python: what it runs begins warm.
+
+    It takes what `run_warm` does. Signals to it do not reach what it runs.
+    """
+    _keep_server()
+    program = Path(folder, "python")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {CLIENT} {_place()} "$@"\n')
+    program.chmod(0o755)
+    return str(program)
+
+
+def start_warm(arguments, cwd, output=None, bare=False, **variables):
     """Start what `run_warm` runs in a session of its own; the result is used as a `subprocess.Popen`.
 
     Args:
-        arguments, cwd, variables: see `run_warm`.
+        arguments, cwd, bare, variables: see `run_warm`.
         output: an open file for stdout and stderr, instead of a pipe for each.
     """
     words = [str(word) for word in arguments]
     environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
     pipes = [] if output else [os.pipe(), os.pipe()]
     ends = [write for _, write in pipes] or [output.fileno()] * 2
-    connection = _connect()
+    connection = _connect(bare)
     request = json.dumps({"words": words, "cwd": str(cwd), "environment": environment}).encode()
     socket.send_fds(connection, [len(request).to_bytes(8, "big")], ends)
     connection.sendall(request)
@@ -140,11 +154,11 @@ def receive(connection, number):
     return data
 
 
-def _connect():
-    """Return a new connection to the server."""
+def _connect(bare):
+    """Return a new connection to a server."""
     _keep_server()
     connection = socket.socket(socket.AF_UNIX)
-    connection.connect(str(_place()))
+    connection.connect(str(_place().with_suffix(".bare") if bare else _place()))
     return connection
 
 
@@ -169,7 +183,8 @@ def _keep_server():
                 receive(line, 8)
                 return line
             if server is None:
-                place.unlink(missing_ok=True)
+                for each in (place, place.with_suffix(".bare")):
+                    each.unlink(missing_ok=True)
                 server = subprocess.Popen([sys.executable, SERVER, place], start_new_session=True, **quiet)
             time.sleep(0.05)
     raise RuntimeError("the server of warm processes does not come up")

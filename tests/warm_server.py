@@ -1,4 +1,4 @@
-"""The server of `warm.py`: `python tests/warm_server.py SOCKET` forks a process for each request."""
+"""The servers of `warm.py`: `python tests/warm_server.py SOCKET` forks a process for each request."""
 
 import atexit
 import contextlib
@@ -14,13 +14,17 @@ import sys
 import time
 import traceback
 import weakref
+from functools import partial
 from importlib import import_module
 from multiprocessing import util
 from pathlib import Path
+from types import ModuleType
 
 from warm import KILLED_AFTER, receive
 
 HERE = Path(__file__).resolve().parent
+# What maetool needs of others whatever it does. A second server has imported no more: there maetool is new.
+BARE = ("torch", "mmengine.registry", "mmengine.model", "mmengine.runner", "pytest")
 # What a run of MAE imports, as `maetool.engine.launch` imports a part only when a config names it.
 IMPORTED = [
     *("torch", "torchvision", "cv2", "mmcv", "mmengine.runner", "torch.utils.flop_counter", "tqdm.auto", "pytest"),
@@ -34,23 +38,53 @@ IMPORTED = [
 _TORCHRUN = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
 
 
-def serve(place):
-    """Fork a process for each request that comes to the socket `place`, and tell when it ends and how."""
+def begin(place):
+    """Serve at the socket `place` in this process, and at that with the ending .bare in a fork that ends with it."""
     sys.path += [str(HERE), str(HERE.parent)]
-    for name in IMPORTED:
+    _import(BARE)
+    bare, line, ours = _listen(place.with_suffix(".bare")), *socket.socketpair()
+    if os.fork() == 0:
+        ours.close()
+        del sys.path[-2:]  # what is installed is found, as in a process that begins cold
+        serve(place.with_suffix(".bare"), bare, line=line)
+    else:
+        bare.close()
+        line.close()
+        _import(IMPORTED)
+        serve(place, _listen(place), kept=ours)
+
+
+def _import(names):
+    for name in names:
         import_module(name)
     gc.freeze()  # so that the forks share what was imported
+
+
+def _listen(place):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{place}.new")
     listener.listen(100)
     Path(f"{place}.new").rename(place)
+    return listener
+
+
+def serve(place, listener, line=None, kept=None):
+    """Fork a process for each request that comes to the socket `place`, and tell when it ends and how.
+
+    Args:
+        place: the file of the socket.
+        listener: the socket.
+        line: a connection that keeps this server while it is open, beside those that ask for no words.
+        kept: a connection that forks close.
+    """
     woken, wake = socket.socketpair()
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    ready, running, lines = selectors.DefaultSelector(), {}, 0
-    for each in (listener, woken):
+    ready, running, lines = selectors.DefaultSelector(), {}, int(line is not None)
+    for each in filter(None, (listener, woken, line)):
         ready.register(each, selectors.EVENT_READ)
+    own = [each for each in (listener, woken, wake, ready, line, kept) if each]
     while True:
         for key, _ in ready.select():
             if key.fileobj is listener:
@@ -61,7 +95,7 @@ def serve(place):
                     lines += 1
                     ready.register(connection, selectors.EVENT_READ)
                 else:
-                    child = _fork(words, files, (listener, connection, woken, wake, ready, *running.values()))
+                    child = _fork(words, files, (connection, *own, *running.values()))
                     running[child] = connection
                 with contextlib.suppress(OSError):
                     connection.sendall(child.to_bytes(8, "big"))
@@ -96,7 +130,7 @@ def _fork(words, files, ours):
 
 def _request(connection):
     """Return what a connection asks for, and its files; None if it only says that a process runs tests."""
-    length, files, *_ = socket.recv_fds(connection, 8, 2)
+    length, files, *_ = socket.recv_fds(connection, 8, 3)
     length = int.from_bytes(length, "big")
     if not length:
         for file in files:
@@ -110,17 +144,23 @@ def _ended(running):
         child, status = os.waitpid(-1, os.WNOHANG)
         if not child:
             return
-        yield child, os.waitstatus_to_exitcode(status)
+        if child in running:
+            yield child, os.waitstatus_to_exitcode(status)
 
 
 def run_here(words, cwd, environment, files=()):
-    """Run the words as `run_warm` does in this process, a fork, which ends with them; files: of stdout and stderr."""
+    """Run the words as `run_warm` does in this process, a fork, which ends with them.
+
+    Args:
+        words, cwd, environment: see `run_warm`.
+        files: of stdout and stderr, or of stdin and these.
+    """
     weakref.finalize._registry.clear()  # what a program that was forked would do at its end, such as remove its folder
     util._finalizer_registry.clear()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, file in enumerate(files, start=1):
+    for number, file in enumerate(files, start=3 - len(files)):
         os.dup2(file, number)
     for file in files:
         os.close(file)
@@ -135,19 +175,40 @@ def run_here(words, cwd, environment, files=()):
             sys.modules[name].STARTED = time.monotonic()
     if _TORCHRUN in sys.modules:
         sys.modules[_TORCHRUN].Popen = Fork
-    module = words[0] == "-m"
-    sys.argv = words[1:] if module else words
-    sys.path[0] = str(cwd) if module else str(Path(words[0]).parent.resolve())
+    named = words[0] in ("-m", "-c")
+    sys.argv = words[1:] if words[0] == "-m" else ["-c", *words[2:]] if named else words
+    sys.path[0] = str(cwd) if named else str(Path(words[0]).parent.resolve())
     own = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[1:1] = own
+    if environment.get("PYTHONSAFEPATH"):
+        del sys.path[0]
     try:
-        run = runpy.run_module if module else runpy.run_path
-        code = _exit_code(lambda: run(words[module], run_name="__main__", **({"alter_sys": True} if module else {})))
+        code = _exit_code(lambda: _RUN.get(words[0], runpy.run_path)(words[named], run_name="__main__"))
         atexit._run_exitfuncs()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        code = _flushed(code)
     os._exit(code)
+
+
+def _run_code(code, run_name):
+    """Run the code as `python -c` does; classes of it can be found by what pickles them."""
+    sys.modules[run_name] = ModuleType(run_name)
+    exec(compile(code, "<string>", "exec"), vars(sys.modules[run_name]))
+
+
+_RUN = {"-m": partial(runpy.run_module, alter_sys=True), "-c": _run_code}
+
+
+def _flushed(code):
+    """Write what is buffered, and return the exit code, which is Python's own where that fails."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # as Python says, if it can
+            with contextlib.suppress(OSError):
+                os.write(2, b"Exception ignored in: " + repr(stream).encode() + b"\n")
+            code = code or 120
+    return code
 
 
 def _exit_code(program):
@@ -194,4 +255,4 @@ class Fork:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    begin(Path(sys.argv[1]))

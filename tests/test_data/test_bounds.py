@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from warm import run_warm
 
 from maetool.data import ImageFolderDataset, SegmentationDataset
 from maetool.data.codecs.encoded import EncodedImage, open_image
@@ -397,17 +398,21 @@ def test_odd_remarks_in_a_png_write_nothing_and_change_no_pixel(capfd, mode, in_
     assert capfd.readouterr() == ("", "")
 
 
-def test_pillow_warns_of_nothing_unless_the_user_wants_it():
+def test_pillow_warns_of_nothing_unless_the_user_wants_it(tmp_path):
     """In a process of its own, because pytest has filters of its own."""
     file = io.BytesIO()
     tifffile.imwrite(file, photo(), photometric="rgb", description="x" * 300)
     data = file.getvalue().replace(struct.pack("<HHI", 270, 2, 301), struct.pack("<HHI", 270, 2, 2**30))
     assert data != file.getvalue()
-    code = "import sys\nfrom maetool.data.codecs.images import decode_image\n"
-    code += "try: decode_image(sys.stdin.buffer.read(), 3)\nexcept Exception as error: print(type(error).__name__)"
-    for options, lines in ((), 0), (("-W", "always"), 2):
-        done = subprocess.run([sys.executable, *options, "-c", code], input=data, capture_output=True)
-        told = [line for line in done.stderr.decode().splitlines() if "PIL" in line or "warn(" in line]
+    (tmp_path / "odd.tiff").write_bytes(data)
+    code = "from maetool.data.codecs.images import decode_image\n"
+    code += "try: decode_image(open('odd.tiff', 'rb').read(), 3)\nexcept Exception as e: print(type(e).__name__)"
+    wanted = [sys.executable, "-W", "always", "-c", code]
+    for done, lines in (
+        (run_warm(["-c", code], tmp_path, bare=True), 0),
+        (subprocess.run(wanted, cwd=tmp_path, capture_output=True, text=True), 2),
+    ):
+        told = [line for line in done.stderr.splitlines() if "PIL" in line or "warn(" in line]
         assert len(told) >= lines and bool(told) == bool(lines), done.stderr
 
 

@@ -2,7 +2,6 @@
 
 import pickle
 import random
-import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -12,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from warm import run_warm
 
 from maetool.data import ImageDataset, MovingShapesDataset, ObjectShapesDataset, ShapesDataset, ShapesSegmentation
 from maetool.data.datasets.dense import DenseDataset
@@ -462,7 +462,7 @@ for name in ("albumentations.HorizontalFlip", "kornia.augmentation.RandomCrop", 
     except ValueError as error:
         print(error)
 """
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    printed = run_warm(["-c", code], ".", bare=True).stdout
     assert printed.startswith("[]\n[]\n")
     for name in ("albumentations", "kornia", "mmcv"):
         assert f"There is no transform called `{name}." in printed

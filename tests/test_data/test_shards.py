@@ -5,7 +5,6 @@ import os
 import pickle
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, default_collate
-from warm import run_warm
+from warm import run_warm, start_warm
 
 from maetool.data import ImageFolderDataset, RandomResizedCrop, ShardDataset
 from maetool.data.codecs.images import decode_image
@@ -151,9 +150,10 @@ def test_killed_in_the_middle_leaves_no_process_and_goes_on(source, tmp_path, re
     monkeypatch.setenv("PYTHONPATH", str(repository))
     for i in range(1500):
         os.link(source / NAMES[0], source / f"ant/copy{i:05d}.jpg")
-    command = [sys.executable, "tools/prepare_dataset.py", source, tmp_path / "out", "--images-per-shard", "100"]
+    command = ["tools/prepare_dataset.py", source, tmp_path / "out", "--images-per-shard", "100"]
     command += ["--short-side", "32", "--workers", "2"]
-    process = subprocess.Popen(command, cwd=repository, stderr=subprocess.DEVNULL)
+    with open(os.devnull, "w") as nowhere:
+        process = start_warm(command, repository, nowhere)
     deadline = time.time() + 60
     while not (tmp_path / "out/shard-000002.tar").exists():
         assert time.time() < deadline
@@ -166,7 +166,7 @@ def test_killed_in_the_middle_leaves_no_process_and_goes_on(source, tmp_path, re
     while any(os.path.exists(f"/proc/{pid}") for pid in children):
         assert time.time() < deadline, "the workers outlive their parent"
         time.sleep(0.02)
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=120)
+    done = run_warm(command, repository, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "1,506 images are in" in done.stdout and "3 were left out" in done.stdout
     data = ShardDataset(tmp_path / "out")

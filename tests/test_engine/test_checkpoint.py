@@ -4,12 +4,11 @@ import os
 import pickle
 import re
 import resource
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from warm import run_warm
 
 from maetool.errors import OutputError, UsageError
 from maetool.parallel.loading import load_weights
@@ -131,7 +130,8 @@ except UsageError as error:
     print(error)
 """
     assert resource.RLIMIT_FSIZE is not None
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = run_warm(["-c", code], tmp_path)
+    assert result.returncode == 0, result.stderr
     assert "could not be written" in result.stdout
     assert "An existing file is unchanged" in result.stdout
     assert read_checkpoint(tmp_path / "x.pth")["state_dict"]["a"].shape == (10,)

@@ -4,14 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from runs import EPOCHS, make_runner, stopped_run
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
-from warm import run_job, run_warm
+from warm import run_job, run_warm, warm_python
 
 from maetool.engine import processes
 from maetool.errors import UsageError
@@ -131,7 +130,7 @@ def test_averaging_a_copy_of_a_sharded_model_is_refused(repository, tmp_path):
 
 def test_the_shell_script_trains_on_two_processes(repository, tmp_path):
     command = ["tools/dist_train.sh", "2", "configs/mae/vit-t_shapes.py", "--debug", "--work-dir", str(tmp_path / "w")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": warm_python(tmp_path)}
     result = subprocess.run(command, cwd=repository, capture_output=True, text=True, env=environment, timeout=200)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "2 processes x 4 images" in result.stdout
@@ -158,7 +157,7 @@ def test_the_script_for_slurm(repository, tmp_path, hours):
     for name, text in SLURM.items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
-    slurm = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node", "PYTHON": sys.executable}
+    slurm = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node", "PYTHON": warm_python(tmp_path)}
     environment = {**os.environ, **slurm, "OMP_NUM_THREADS": "1", "SCONTROL_LOG": str(tmp_path / "log")}
     environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
     command = ["tools/slurm_train.sh", "configs/mae/vit-t_shapes.py", "--debug", "--work-dir", str(tmp_path / "w")]

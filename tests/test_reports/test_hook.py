@@ -2,9 +2,11 @@
 
 import logging
 import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
+from warm import warm_python
 
 from maetool.engine.hooks import ReportHook
 
@@ -29,7 +31,8 @@ def test_the_page_is_written_by_a_process_outside_of_the_job(runner, monkeypatch
     assert f"Report: {page}" in caplog.text
 
 
-def test_a_page_that_cannot_be_written_does_not_fail_the_run(runner, caplog):
+def test_a_page_that_cannot_be_written_does_not_fail_the_run(runner, caplog, monkeypatch, tmp_path_factory):
+    monkeypatch.setattr(sys, "executable", warm_python(tmp_path_factory.mktemp("bin")))
     ReportHook().after_train(runner)  # the folder has no logs
     assert "The report was not written (" in caplog.text and "holds no logs of a run" in caplog.text
 
