@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+import torch
 from warm import run_warm
 
 from maetool import compat
@@ -57,6 +58,18 @@ def test_files_are_read_at_a_place_by_many_threads(tmp_path, monkeypatch, has_pr
             thread.join()
         assert compat.read_at(file.fileno(), 16, 8 * 1999) == b"00001999"
     assert wrong == []
+
+
+@pytest.mark.parametrize("accelerator", [False, True])
+def test_generators_are_seeded_where_there_are_devices(monkeypatch, accelerator):
+    """torch.manual_seed formats the call stack for each kind of device that is not there."""
+    expected, of_all = torch.rand(3, generator=torch.Generator().manual_seed(7)), []
+    seed_all = torch.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: of_all.append(seed) or seed_all(seed))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator)
+    compat.seed_generators(7)
+    assert torch.equal(torch.rand(3), expected)
+    assert of_all == [7] * accelerator
 
 
 def test_memory(monkeypatch):

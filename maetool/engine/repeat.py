@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from maetool._deprecated import moved
 from maetool.annotations import fits
+from maetool.compat import seed_generators
 from maetool.config.earlier import as_trained
 from maetool.config.trust import build_trusted, trusted
 from maetool.data.collate import part_of, samples_in
@@ -72,7 +73,7 @@ class RepeatedStep:
     def _outcome(self) -> dict[str, Any]:
         first: list[str] = []
         handles = [module.register_forward_hook(_watch(name, first)) for name, module in self.model.named_modules()]
-        torch.manual_seed(step_seed(self.meta["seed"], self.meta["iter"] - 1, self.meta["process"]))
+        seed_generators(step_seed(self.meta["seed"], self.meta["iter"] - 1, self.meta["process"]))
         loss = self._loss(slice(None))
         loss.backward()
         for handle in handles:

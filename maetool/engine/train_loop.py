@@ -8,6 +8,7 @@ from mmengine.hooks import DistSamplerSeedHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from maetool.annotations import Count, FromZero
+from maetool.compat import seed_generators
 from maetool.config.facts import has_classes
 from maetool.data.datasets.labels import describe, warning_of
 from maetool.engine.optim.casts import drop_casts, keeping_casts
@@ -214,7 +215,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Run iteration `idx` of the epoch on `data_batch`; hooks get no outputs of a loss that is not finite."""
         runner = self.runner
         # Makes draws from the global generator (drop path, dropout) a function of iteration and process.
-        torch.manual_seed(step_seed(runner.seed, self._iter, runner.rank))
+        seed_generators(step_seed(runner.seed, self._iter, runner.rank))
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
         if torch.cuda.is_available() and runner.cfg.get("compile"):
             torch.compiler.cudagraph_mark_step_begin()  # outputs of the graphs of the step before may be overwritten
