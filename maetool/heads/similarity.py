@@ -77,11 +77,10 @@ def mean_cosine(tokens: Tensor, plan: MaskPlan, together: bool = False) -> Tenso
         plan: whose patches of weight 0 are left out, and images without any others.
         together: the mean is over the images of all processes, which must all call it.
     """
-    if not tokens.numel():
-        return tokens.sum()
     # The mean over all pairs of unit vectors is the squared length of their mean.
     unit = functional.normalize(tokens, dim=-1)
     counts = torch.ones_like(unit[..., :1]) if plan.weight is None else (plan.weight > 0)[..., None].to(unit.dtype)
     mean = (unit * counts).sum(dim=1) / counts.sum(dim=1).clamp(min=1)  # (B, P)
-    some = None if plan.weight is None else (counts.sum(dim=1) > 0).to(unit.dtype)  # (B, 1)
+    # Of all processes, also of one whose images have no patch to predict, which takes part nevertheless.
+    some = (counts.sum(dim=1) > 0).to(unit.dtype) if together or plan.weight is not None else None  # (B, 1)
     return mean_of_patches(mean.square().sum(dim=-1)[:, None, None], some, together)[0]
