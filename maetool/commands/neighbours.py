@@ -64,7 +64,7 @@ def main() -> None:
     write_text(out / "page.html", html.page(title, [*study_sections(study, drawn), panels.left_out()]))
     for name, reason in panels.missing.items():
         print(f"{name} are left out: {reason}")
-    print(f"{len(study.features):,} images: wrote {', '.join(written)} and page.html to {out}.")
+    print(f"{study.counted}: wrote {', '.join(written)} and page.html to {out}.")
 
 
 def _write(out: Path, study: "Study", drawn: "dict[str, Any]") -> list[str]:

@@ -33,9 +33,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--threshold",
         type=float,
-        default=0.5,
         metavar="SCORE",
-        help="for detectors: lowest score of objects to report (default: %(default)s)",
+        help="for detectors: lowest score of objects to report (default: 0.5)",
     )
     parser.add_argument("--batch-size", type=positive, default=16)
     parser.add_argument("--workers", type=not_negative, help="processes that read images (default: number of cores)")
@@ -66,18 +65,24 @@ def main() -> None:
 
 
 def _load(args: argparse.Namespace) -> Any:
+    from maetool.config.facts import task_of
     from maetool.config.load import load_config
+    from maetool.errors import UsageError
     from maetool.pretrained.predict import load_trained
 
     trained = load_trained(load_config(args.config, args.cfg_options), args.checkpoint)
-    return replace(trained, threshold=args.threshold, max_pixels=args.max_pixels or trained.max_pixels)
+    task = task_of(trained.model)
+    if args.threshold is not None and task != "detection":
+        raise UsageError(f"--threshold is for detectors, but this is a model for {task}: leave it out.")
+    threshold = trained.threshold if args.threshold is None else args.threshold
+    return replace(trained, threshold=threshold, max_pixels=args.max_pixels or trained.max_pixels)
 
 
 def _predict(args: argparse.Namespace, trained: Any, paths: Sequence[str], out: Path, results: dict[int, Any]) -> None:
     """Fill `results` with the records of this process, or why a file cannot be read; draw, if `out` is a folder."""
     from mmengine.dist import get_rank, get_world_size
 
-    from maetool.pretrained.predict_files import is_table, predict_files
+    from maetool.pretrained.predict_files import is_table, name_of_picture, predict_files
     from maetool.visualization.pictures import save_picture
 
     draw = not is_table(out)
@@ -86,7 +91,7 @@ def _predict(args: argparse.Namespace, trained: Any, paths: Sequence[str], out: 
         if isinstance(prediction, str):
             results[number] = prediction
             continue
-        name = f"{number:03d}_{Path(paths[number]).stem}"  # files of two folders may share a name
+        name = name_of_picture(number, paths[number])
         results[number] = {**prediction.record, **({"picture": f"{name}.png"} if draw else {})}
         if draw:
             save_picture(prediction.picture, out / f"{name}.png")

@@ -15,6 +15,8 @@ from mmengine.registry import FUNCTIONS
 from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
+from maetool.errors import UsageError
+
 _LARGE = 2**16  # bytes of a batch; less is not worth a slot
 _HEADER = 64  # bytes before a batch: the first says whether somebody has it, all of them keep numbers aligned
 _SPARE = 8  # free slots that are kept; more come of a reader who gathers batches, or of many sizes
@@ -30,8 +32,20 @@ def collate_samples(samples: Sequence[Any]) -> Any:
     Args:
         samples: mappings of tensors, numbers, texts and mappings of these, such as `inputs` of several views; others
             are left to `default_collate`.
+
+    Raises:
+        UsageError: samples that differ in size.
     """
-    return default_collate(samples) if get_worker_info() is None else _stacked(list(samples))
+    try:
+        return default_collate(samples) if get_worker_info() is None else _stacked(list(samples))
+    except RuntimeError as error:
+        unlike = _unlike(samples)
+        if not unlike:
+            raise
+        raise UsageError(
+            f"The samples of a batch differ in size, {unlike}: crop or resize them to one in the dataset's pipeline, "
+            "or set batch_size=1 of this loader, as for validation."
+        ) from error
 
 
 def samples_in(inputs: Tensor | Mapping[str, Tensor]) -> int:
@@ -49,6 +63,19 @@ def part_of(values: Any, part: Any) -> Any:
     if isinstance(values, Mapping):
         return {name: part_of(value, part) for name, value in values.items()}
     return values[part]
+
+
+def _unlike(values: Sequence[Any], name: str = "") -> str:
+    """Return the name and two different shapes of tensors that should be stacked; empty if there are none."""
+    first = values[0]
+    if isinstance(first, Mapping):
+        inside = (_unlike([value[key] for value in values if key in value], f"{name}.{key}") for key in first)
+        return next((found for found in inside if found), "")
+    if not isinstance(first, Tensor):
+        return ""
+    other = next((value.shape for value in values if value.shape != first.shape), None)
+    shapes = ("x".join(map(str, shape)) for shape in (first.shape, other or ()))
+    return f"`{name.strip('.')}` of {' and '.join(shapes)}" if other is not None else ""
 
 
 def _stacked(values: list[Any]) -> Any:

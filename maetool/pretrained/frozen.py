@@ -161,7 +161,8 @@ def section_of(
             information and their number fits.
 
     Raises:
-        UsageError: the encoder is unknown or its class is not registered, or the section names a file or an address.
+        UsageError: the encoder is unknown or its class is not registered, the section names a file or an address, or
+            the checkpoint has another number of heads than `num_heads`, with which its weights mean nothing.
     """
     section = section_in(state.get("meta"))
     if section is None:
@@ -175,6 +176,9 @@ def section_of(
     for name, registry in (("encoder", ENCODERS), ("data_preprocessor", MODELS)):
         if section.get(name):
             check_stored(section[name], registry, path)
+    recorded = section.encoder.get("num_heads")
+    if None not in (num_heads, recorded) and recorded != num_heads:
+        raise UsageError(f"num_heads is {num_heads}, but {path} records {recorded} attention heads: leave it out.")
     return section
 
 

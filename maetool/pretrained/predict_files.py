@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +30,7 @@ from .predictors import Prepared, Trained
 from .reading import read_for
 
 TABLES = (".json", ".parquet", ".csv")
+_LONGEST = 200  # bytes of the name of a picture, of the 255 that file systems allow
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -49,11 +52,12 @@ class Read:
 
 
 class _Sized(torch.nn.Module):
-    """Stands for a model where only the shape of its images is needed, in processes of the loader."""
+    """Stands for a model where only what its images are like is needed, in processes of the loader."""
 
     def __init__(self, model: ModelLike) -> None:
         super().__init__()
         self.image_shape = picture_shape_of(model)
+        self.data_preprocessor = deepcopy(model.data_preprocessor)  # that of the model moves to its device
 
 
 class _Files(Dataset[list[Read]]):
@@ -144,6 +148,17 @@ def gathered(items: list[Any]) -> list[Any]:
     lists: list[Any] | None = [None] * distributed.get_world_size() if first else None
     distributed.gather_object(items, lists)
     return [item for each in lists or [] for item in each]
+
+
+def name_of_picture(number: int, path: str) -> str:
+    """Return the name of the picture of a file, without an ending.
+
+    Args:
+        number: place of the file among all, because files of two folders may share a name.
+        path: the file; a name so long that nothing could be added to it is cut.
+    """
+    stem = os.fsencode(Path(path).stem)[:_LONGEST]
+    return f"{number:03d}_{stem.decode('utf-8', 'ignore')}"
 
 
 def is_table(out: str | Path) -> bool:

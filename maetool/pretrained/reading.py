@@ -24,6 +24,8 @@ from maetool.weights.read import read_checkpoint
 
 from .model import picture_shape_of
 
+# Deviations of single pixels between the mean of an image and that of all: those of an image of the same unit are few.
+_FAR = 20
 # Options of datasets that say what the pixels of a file are, with their types and what is meant without them.
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "exif": (bool, False),
@@ -120,7 +122,7 @@ def read_for(
         reading: `exif`, `eight_bit` and `nodata` of `maetool.data.ImageFolderDataset`.
 
     Raises:
-        UsageError: the file cannot be read.
+        UsageError: the file cannot be read, or its values have another unit than those that the model learned from.
     """
     options = dict(reading or {})
     nodata = checked_nodata(options.pop("nodata", None))
@@ -129,4 +131,22 @@ def read_for(
         image = read_image(path, picture_shape_of(model)[0], max_pixels, ReadOptions(**options, gaps=gaps))
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
-    return image if nodata is None else fill_nodata(image, nodata)[0]
+    image = image if nodata is None else fill_nodata(image, nodata)[0]
+    _check_unit(model, image, path)
+    return image
+
+
+def _check_unit(model: nn.Module, image: Tensor, path: str | Path) -> None:
+    """Refuse an image that no training refused, because it is read alone: of 16 bits where others have 8, or 0 to 1."""
+    mean, std = (getattr(getattr(model, "data_preprocessor", None), name, None) for name in ("mean", "std"))
+    known = isinstance(mean, Tensor) and isinstance(std, Tensor) and len(mean) == len(image)
+    if not known or not image.is_floating_point():
+        return
+    assert mean is not None and std is not None, "they are known"
+    own = image.flatten(1).mean(dim=1)
+    away = float(((own - mean.flatten().cpu()) / std.flatten().cpu()).abs().min())
+    if away > _FAR:
+        raise UsageError(
+            f"The image cannot be read: {path} has a mean of {float(own.mean()):g}, {away:,.0f} deviations from that "
+            f"of the training's images, {float(mean.mean()):g}: convert it to their unit, such as 8 bits."
+        )

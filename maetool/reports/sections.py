@@ -79,7 +79,7 @@ def study_sections(study: Study, drawn: Mapping[str, np.ndarray]) -> list[str]:
         "Attention": ("attention", "Where the class token looks, or the mean of the patches without one; last block."),
     }
     pictures = {title: shown(drawn.get(name), words) for title, (name, words) in texts.items()}
-    mapped = html.drawing(study.map(), f"Each dot is an image, coloured by {by}; {len(study.features):,} images.")
+    mapped = html.drawing(study.map(), f"Each dot is an image, coloured by {by}; {study.counted}.")
     first, *others = (html.section(title, picture) for title, picture in pictures.items())
     return list(filter(None, [first, html.section("Map of the features", mapped), *others]))
 

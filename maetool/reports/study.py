@@ -12,6 +12,7 @@ from maetool.data.datasets.subsets import evenly_spaced
 from maetool.data.keys import SampleKey
 from maetool.errors import UsageError
 from maetool.evaluation import Features, token_features
+from maetool.messages import plural
 from maetool.pretrained.extract import extract
 from maetool.pretrained.model import encoder_shape
 from maetool.protocols import MapDataset, ModelLike
@@ -112,6 +113,12 @@ class Study:
     def features(self) -> Tensor:
         """The features, float32 (N, D)."""
         return self.outputs["tokens"]
+
+    @property
+    def counted(self) -> str:
+        """The number of images in words, with that of the broken ones."""
+        lost = len(self.images) - len(self.features)
+        return plural(len(self.features), "image") + (f", without {lost:,} that cannot be read" if lost else "")
 
     def name(self, place: int) -> str:
         """Return the name of the image at a `place`, 0 to N - 1, and its class if it has one."""
@@ -232,7 +239,10 @@ def study_of(
     images = Some(dataset, number)
     outputs = extract(model, images, functions, "", batch_size, workers)
     if len(outputs["index"]) < 2:
-        raise UsageError("Neighbours need two images or more: give a folder with more images.")
+        raise UsageError(
+            f"Neighbours need two images or more, but of {plural(len(images), 'image')} {len(outputs['index'])} can be "
+            "read: name a folder with more, and raise --images if it is 1."
+        )
     label = outputs.get("label")
     labelled = label is not None and label.ndim == 1 and not label.is_floating_point() and bool(images.classes)
     return Study(model, images, outputs, label if labelled else None, clusters(outputs["tokens"], num_clusters))

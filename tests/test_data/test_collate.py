@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from maetool.data import collate, collate_samples
+from maetool.errors import UsageError
 
 SIDE = 64
 
@@ -112,8 +113,9 @@ def test_small_or_other_samples_are_left_to_pytorch(monkeypatch):
     assert len(slots()) == before
 
 
-def test_images_of_several_sizes_say_so(monkeypatch):
-    monkeypatch.setattr(collate, "get_worker_info", lambda: True)
-    samples = [{"inputs": torch.zeros(3, side, 256)} for side in (256, 128)]
-    with pytest.raises(RuntimeError, match="equal size"):
-        collate_samples(samples)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_samples_of_several_sizes_are_one_sentence(workers):
+    samples = [{"inputs": {"first": torch.zeros(3, 160, side)}, "index": side} for side in (160, 160, 200)]
+    loader = DataLoader(samples, 3, num_workers=workers, collate_fn=collate_samples)
+    with pytest.raises(UsageError, match=r"differ in size, `inputs.first` of 3x160x160 and 3x160x200: crop or resize"):
+        next(iter(loader))

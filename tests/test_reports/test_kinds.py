@@ -98,13 +98,14 @@ def test_any_error_in_a_panel_leaves_out_that_panel_alone(repository, tmp_path, 
 
 def test_neighbours_say_what_an_encoder_does_not_give(repository, tmp_path, monkeypatch, capsys):
     run = untrained(repository, "simmim/swin-t_shapes", tmp_path)
-    out = tmp_path / "out"
+    out, images = tmp_path / "out", images_in(tmp_path)
+    (images / "empty.png").touch()
     monkeypatch.setattr(
         sys,
         "argv",
         [
             "neighbours",
-            str(images_in(tmp_path)),
+            str(images),
             "--init",
             str(run / "epoch_1.pth"),
             "--out",
@@ -114,7 +115,9 @@ def test_neighbours_say_what_an_encoder_does_not_give(repository, tmp_path, monk
         ],
     )
     neighbours.main()
-    assert "Pictures of attention are left out: SwinTransformer gives no attention" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Pictures of attention are left out: SwinTransformer gives no attention" in told
+    assert "6 images, without 1 that cannot be read: wrote neighbours.png" in told
     assert "Pictures of attention. They are left out: SwinTransformer" in (out / "page.html").read_text()
     assert (out / "patches.png").is_file() and not (out / "attention.png").exists()
 

@@ -6,11 +6,13 @@ import shlex
 import pytest
 from mmengine import Config
 
+from maetool import load_encoder
 from maetool.config.options import change_config
 from maetool.errors import UsageError
 from maetool.pretrained.as_trained import options_as_trained
 from maetool.pretrained.initial import load_initial
-from maetool.testing import tiny_model
+from maetool.testing import tiny_config, tiny_model
+from maetool.weights.write import write_checkpoint
 
 HERE = {
     "encoder": {
@@ -48,6 +50,17 @@ def test_the_options_of_an_encoder_as_it_was_trained(encoder, images, options):
     cfg = Config({"model": copy.deepcopy(HERE)})
     change_config(cfg, options.replace("'", "").split())
     assert options_as_trained(cfg.model, meta) == [], "a config with these options builds it"
+
+
+def test_another_number_of_heads_than_recorded_is_refused(tmp_path):
+    """Its weights would be read, and mean nothing."""
+    section = dict(tiny_config()["encoder"])
+    meta = {"encoder": section, "data_preprocessor": {"type": "ImagePreprocessor"}}
+    write_checkpoint({"meta": meta, "state_dict": tiny_model().state_dict()}, tmp_path / "x.pth")
+    heads = section["num_heads"]
+    assert load_encoder(tmp_path / "x.pth", num_heads=heads).encoder.blocks[0].attn.num_heads == heads
+    with pytest.raises(UsageError, match=r"num_heads is 1, but .*x.pth records \d attention heads: leave it out"):
+        load_encoder(tmp_path / "x.pth", num_heads=1)
 
 
 def test_an_encoder_with_windows_is_shaped_as_the_plain_one():

@@ -1,0 +1,64 @@
+"""Options and files of `maetool predict` that a model does not take."""
+
+import os
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from maetool.commands import predict
+from maetool.errors import UsageError
+from maetool.pretrained.predict_files import name_of_picture
+from maetool.pretrained.predictors import Trained
+from maetool.pretrained.reading import read_for
+from maetool.registry import MODELS
+
+TINY = {"type": "VisionTransformer", "img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 1, "num_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def model():
+    preprocessor = {"type": "ImagePreprocessor", "mean": [120, 110, 100], "std": [60, 60, 60]}
+    section = {"type": "ImageClassifier", "num_classes": 2, "encoder": TINY, "data_preprocessor": preprocessor}
+    return MODELS.build(section).eval()
+
+
+@pytest.fixture
+def command(model, monkeypatch):
+    """Run the command in this process with a model of random weights."""
+    trained = Trained(model, ["a", "b"], [], np.zeros((2, 3), np.uint8))
+    monkeypatch.setattr("maetool.pretrained.predict.load_trained", lambda cfg, checkpoint: trained)
+    monkeypatch.setattr("maetool.config.load.load_config", lambda *arguments: None)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["predict", "CONFIG", "CHECKPOINT", *map(str, arguments), "--workers", "0"])
+        predict.main()
+
+    return run
+
+
+def test_a_threshold_is_for_detectors(command, tmp_path):
+    with pytest.raises(UsageError, match="--threshold is for detectors, but this is a model for classification"):
+        command(tmp_path, "--threshold", "0.9")
+
+
+@pytest.mark.parametrize("stem", ["x" * 250, "\u00e9" * 124])
+def test_a_picture_of_a_file_with_a_long_name_is_written(command, tmp_path, stem):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 20, 3), 90, np.uint8))
+    (tmp_path / "a.png").rename(tmp_path / f"{stem}.png")
+    command(tmp_path, "--out", tmp_path / "out")
+    (name,) = (path.name for path in (tmp_path / "out").glob("*.png"))
+    assert name == f"{name_of_picture(0, stem)}.png" and name.startswith(f"000_{stem[:90]}")
+    assert len(os.fsencode(name)) < 230
+
+
+def test_an_image_of_another_unit_is_refused(model, tmp_path):
+    """A training that sees it among others refuses it, too."""
+    image = np.full((20, 20, 3), 110, np.uint8)
+    cv2.imwrite(str(tmp_path / "eight.png"), image)
+    cv2.imwrite(str(tmp_path / "sixteen.png"), image.astype(np.uint16) * 257)
+    expected = read_for(model, tmp_path / "eight.png")
+    with pytest.raises(UsageError, match=r"sixteen.png has a mean of 28270, 469 deviations from that of the training"):
+        read_for(model, tmp_path / "sixteen.png")
+    assert (read_for(model, tmp_path / "sixteen.png", reading={"eight_bit": True}) == expected).all()
