@@ -1,12 +1,13 @@
 """What is where in an image: boxes, classes and masks, and the pictures of them that transforms change."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from maetool._deprecated import moved
+from maetool.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,18 @@ class Objects:
         """
         return Objects(boxes, self.labels, None if self.masks is None else change(self.masks))
 
+    def numbered(self, own: Sequence[str], trained: Sequence[str]) -> "Objects":
+        """Return the objects with the labels of a model, whose data may have had further classes, or another order.
+
+        Args:
+            own: names of the classes of the data.
+            trained: names of those of the model.
+
+        Raises:
+            UsageError: a class that the model does not know.
+        """
+        return replace(self, labels=numbers_in(own, trained)[self.labels])
+
     def in_sight(self, size: tuple[int, int]) -> "Objects":
         """Return what is left of the objects in an image of `size` (H, W): masks decide, or else boxes of a pixel."""
         if self.masks is not None:
@@ -54,6 +67,26 @@ def boxes_of(masks: Tensor) -> Tensor:
     from torchvision.ops import masks_to_boxes
 
     return masks_to_boxes(masks).float() + torch.tensor([0.0, 0.0, 1.0, 1.0])  # torchvision's ends are inclusive
+
+
+def numbers_in(own: Sequence[str], trained: Sequence[str]) -> Tensor:
+    """Return which number, from 0, each class of some data has in a model, int64 (K,).
+
+    Args:
+        own: names of the K classes of the data, which may lack some.
+        trained: names of those of the model.
+
+    Raises:
+        UsageError: a class that the model does not know.
+    """
+    known = {name: number for number, name in enumerate(trained)}
+    strange = [name for name in own if name not in known]
+    if strange:
+        raise UsageError(
+            f"The data has the class `{strange[0]}` ({len(strange)} such), but the model was trained on "
+            f"{', '.join(f'`{name}`' for name in list(trained)[:12])}: use those classes, with the same spelling."
+        )
+    return torch.tensor([known[name] for name in own], dtype=torch.int64)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from mmengine.dist import all_gather_object
 
 from maetool.data.datasets.broken_files import own_samples
 from maetool.data.datasets.detection import ObjectDataset
+from maetool.data.objects import numbers_in
 from maetool.errors import UsageError
 from maetool.protocols import ModelLike
 from maetool.registry import LOOPS, METRICS
@@ -144,10 +145,5 @@ def _collect(
 def _category_ids(trained: Sequence[str], dataset: ObjectDataset) -> list[Id | None]:
     """Return for each trained class its id in the data, None if the data lacks it."""
     ids = dict(zip(dataset.classes, dataset.category_ids(), strict=True))
-    strange = [name for name in ids if name not in set(trained)]
-    if strange:
-        raise UsageError(
-            f"The data has the class `{strange[0]}` ({len(strange)} such), but the model was trained on "
-            f"{', '.join(f'`{name}`' for name in list(trained)[:12])}: use those classes, with the same spelling."
-        )
+    numbers_in(dataset.classes, trained)  # all known
     return [ids.get(name) for name in trained]

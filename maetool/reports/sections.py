@@ -107,7 +107,8 @@ def pictures_of(folder: Path, name: str) -> str:
     for path in [*by_time[-1:], *kinds.values()]:
         with suppress(OSError, ValueError, Image.DecompressionBombError):
             picture = np.asarray(Image.open(path).convert("RGB"))
-            pieces.append(shown(picture, f"{name}, {path.stem.replace('_', ' ')}"))
+            kind = path.stem.rsplit("_", 1)[0]
+            pieces.append(shown(picture, f"{name}, {path.stem.replace('_', ' ')}{_COLUMNS.get(kind, '')}"))
     return "".join(pieces)
 
 

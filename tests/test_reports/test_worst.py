@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from maetool.data.objects import Objects
+from maetool.engine.hooks.objects import ObjectsHook
+from maetool.errors import UsageError
 from maetool.evaluation.matching import unmatched
+from maetool.reports.dense import Detected
 from maetool.reports.judged import Judged, judged, worst_findings, worst_numbers
+from maetool.reports.study import Some
 from maetool.reports.worst import WorstCases
+from maetool.visualization import boxes
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 NAN = float("nan")
@@ -55,6 +61,60 @@ def test_a_classifier_does_not_judge_classes_of_other_names(trained, by):
     outputs = {"tokens": torch.eye(3), "predicted": torch.zeros(3, 2)}
     study = SimpleNamespace(**vars(study_of(torch.tensor([0, 1, 1]))), outputs=outputs, features=outputs["tokens"])
     assert judged(study, trained).by.startswith(by)
+
+
+class Lacking:
+    """Two images with an object each; the data has the last class of the model alone."""
+
+    classes = ["c"]
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, key):
+        objects = Objects(torch.tensor([[2.0, 2, 6, 6]]), torch.tensor([0]), None)
+        return {"inputs": torch.zeros(3, 8, 8, dtype=torch.uint8), "objects": objects, "content": torch.tensor([8, 8])}
+
+    def __getitems__(self, keys):
+        return [self[key] for key in keys]
+
+    def key_of(self, index):
+        return index
+
+
+class Detector(torch.nn.Module):
+    """Finds the object, of the class 2 of 3."""
+
+    def data_preprocessor(self, batch):
+        return {"images": batch["inputs"], "data_samples": {}}
+
+    def forward(self, images, samples, mode):
+        box = torch.tensor([[2.0, 2, 6, 6]])
+        return [{"boxes": box, "labels": torch.tensor([2]), "scores": torch.tensor([0.9])}] * len(images)
+
+
+def test_objects_of_data_that_lacks_a_class_are_compared_by_its_name():
+    (section,) = Detected(Detector().eval(), Some(Lacking(), 2), ["a", "b", "c"]).sections()
+    assert "None of 2 images has an error" in section
+    (section,) = Detected(Detector().eval(), Some(Lacking(), 2), ["c", "a", "b"]).sections()
+    assert "has an error" not in section and "The data lacks a, b, which the model was trained on" in section
+    with pytest.raises(UsageError, match="The data has the class `c`"):
+        next(Detected(Detector().eval(), Some(Lacking(), 2), ["a", "b"]).sections())
+
+
+def test_a_training_draws_objects_of_data_that_lacks_a_class(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(boxes, "draw_objects", lambda *image: drawn.append(image[1:]) or PICTURE)
+    runner = SimpleNamespace(
+        val_loop=object(),
+        val_dataloader=SimpleNamespace(dataset=Lacking()),
+        trained_classes=["a", "b", "c"],
+        bare_model=Detector(),
+        visualizer=SimpleNamespace(add_image=lambda *picture, step: None),
+        **{"seed": 0, "epoch": 0, "max_epochs": 1},
+    )
+    ObjectsHook().after_train_epoch(runner)
+    assert [[classes[label] for label in each["labels"]] for each, classes in drawn] == [["c"]] * 4
 
 
 def test_errors_of_classes_findings_and_numbers():

@@ -36,9 +36,13 @@ class ObjectsHook(Hook):
         dataset = (runner.train_dataloader if runner.val_loop is None else runner.val_dataloader).dataset
         number = min(self.num_images, len(dataset))
         keys = sample_keys(runner.seed or 0, 0, torch.arange(number)).tolist()
-        batch = collate_objects(dataset.__getitems__(list(enumerate(keys))))
+        classes = runner.trained_classes or dataset.classes  # of which the data may lack some
+        samples = [
+            {**sample, "objects": sample["objects"].numbered(dataset.classes, classes)}
+            for sample in dataset.__getitems__(list(enumerate(keys)))
+        ]
         with gathered(runner.bare_model):
-            panel = objects_panel(runner.bare_model, batch, dataset.classes, self.threshold)
+            panel = objects_panel(runner.bare_model, collate_objects(samples), classes, self.threshold)
         if is_main_process():
             with training_goes_on(runner, "Drawing the objects"):
                 runner.visualizer.add_image("objects", panel, step=runner.epoch + 1)
