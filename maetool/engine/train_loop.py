@@ -141,7 +141,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _describe(self) -> str:
         runner = self.runner
-        steps = self.max_iters // runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+        steps = -(-self.max_iters // runner.cfg.optim_wrapper.get("accumulative_counts", 1))  # the last may be of fewer
         epochs = self.max_epochs if self.by_epoch else round(self.max_iters / len(self.dataloader), 1)
         text = (
             f"{plural(len(self.dataloader.dataset), 'image')}, {plural(epochs, 'epoch')}, "

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine import Config
 from mmengine.hooks import Hook
 from runs import make_runner, stopped_run
 from warm import run_warm
@@ -17,6 +18,7 @@ from maetool import __version__
 from maetool.config.complete import complete_config
 from maetool.config.load import load_config
 from maetool.engine.hooks import LogHook, ReconstructionHook
+from maetool.engine.train_loop import ResumableTrainLoop
 from maetool.errors import UsageError
 from maetool.pretrained.card import write_card
 from maetool.pretrained.export import encoder_of
@@ -50,6 +52,15 @@ def test_the_log_names_versions_seed_config_and_switches(logged):
     assert "norm_pix_loss = True" in log.replace("norm_pix_loss=True", "norm_pix_loss = True")
     assert "Recomputing the activations of 4 modules" in log
     assert "Compiling 4 blocks" in log
+
+
+@pytest.mark.parametrize(("accumulated", "steps"), [(1, "12 optimiser steps"), (5, "3 optimiser steps")])
+def test_an_optimiser_step_of_fewer_iterations_at_the_end_counts(accumulated, steps):
+    cfg = Config({"optim_wrapper": {"accumulative_counts": accumulated}})
+    loader = SimpleNamespace(dataset=range(48), batch_size=4)
+    runner = SimpleNamespace(cfg=cfg, world_size=1)
+    loop = SimpleNamespace(runner=runner, max_iters=12, by_epoch=True, max_epochs=1, dataloader=loader)
+    assert f"12 iterations, {steps}." in ResumableTrainLoop._describe(loop)
 
 
 def test_a_checkpoint_says_where_it_comes_from(logged):

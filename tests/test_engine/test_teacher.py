@@ -9,8 +9,9 @@ from runs import EPOCHS, assert_same, final_state, make_runner, stopped_run
 from test_guard import Spoil
 from torch import nn
 
-from maetool.engine.hooks import TeacherHook
+from maetool.engine.hooks import MaskerProgressHook, TeacherHook
 from maetool.errors import UsageError
+from maetool.maskers import RandomMasker
 from maetool.registry import HOOKS
 from maetool.weights.read import read_checkpoint
 
@@ -165,7 +166,7 @@ def test_follow_of_a_plugin_is_called_for_every_step_that_was_made(repository, t
     runner = make_runner(repository, tmp_path, options=options)
     runner.register_hook(Spoil(5), "LOWEST")  # iterations 5 and 6 make the third step, which is left out
     calls = calls_of(runner, Following())
-    assert calls == [("VisionTransformer", iteration / 12) for iteration in (1, 3, 7, 9, 11)]
+    assert calls == [("VisionTransformer", iteration / 12) for iteration in (0, 2, 6, 8, 10)]
 
 
 @pytest.mark.parametrize(
@@ -208,3 +209,19 @@ def test_a_fused_optimiser_that_leaves_out_a_step_is_believed():
         optimizer.step()
         hook.after_train_iter(runner, 0)
         assert (weight.item(), len(calls)) == (value, number)
+
+
+def test_halves_of_a_batch_have_the_progress_of_the_whole(monkeypatch):
+    masker, hook, told = RandomMasker(), TeacherHook(), []
+    monkeypatch.setattr(
+        "maetool.engine.hooks.teacher.parts_after_step", lambda model, progress, _: told.append(progress)
+    )
+    for iteration in range(6):
+        wrapper = SimpleNamespace(_accumulative_counts=2)
+        runner = SimpleNamespace(iter=iteration, max_iters=6, bare_model=masker, optim_wrapper=wrapper)
+        MaskerProgressHook().before_train_iter(runner, 0)
+        told.append(masker.progress)
+        if iteration % 2:
+            hook._note(None)
+            hook.after_train_iter(runner, 0)
+    assert told == [0, 0, 0, 1 / 3, 1 / 3, 1 / 3, 2 / 3, 2 / 3, 2 / 3]

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from maetool.engine.optim.precision import name_of
-from maetool.engine.optim.steps import first_of, settle
+from maetool.engine.optim.steps import first_of, progress_at, settle
 from maetool.engine.optim.wrapper import report_of
 from maetool.errors import UsageError
 from maetool.maskers import Masker
@@ -156,7 +156,7 @@ def _plan_at(runner: RunnerLike, batch: Mapping[str, Any], iteration: int) -> di
     progress = [masker.progress for masker in maskers]
     try:
         for masker in maskers if iteration != runner.iter else ():
-            masker.progress = iteration / runner.max_iters
+            masker.progress = progress_at(runner, iteration)
         return _plan_of(runner.bare_model, batch)
     finally:
         for masker, own in zip(maskers, progress, strict=True):

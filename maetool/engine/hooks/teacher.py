@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from torch.optim import Optimizer
 
+from maetool.engine.optim.steps import progress_at
 from maetool.models import has_following_parts, parts_after_step
 from maetool.ops.device import reading_is_free
 from maetool.protocols import RunnerLike
@@ -52,7 +53,7 @@ class TeacherHook(Hook):
             if bool(skipped):
                 return
             skipped = None
-        parts_after_step(runner.bare_model, runner.iter / runner.max_iters, skipped)
+        parts_after_step(runner.bare_model, progress_at(runner, runner.iter), skipped)
 
     def after_train(self, runner: RunnerLike) -> None:
         """Unregister from the optimisers."""
