@@ -1,11 +1,13 @@
 """What every test shares."""
 
+import gc
 import re
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
 import pytest
+from quick import build_runners_quickly
 from slow_tests import FILES, TESTS, WAITING, WEEKLY
 
 HERE = Path(__file__).parent
@@ -33,6 +35,12 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: (_file_of(item.path) not in WAITING, not item.get_closest_marker("slow")))
 
 
+def pytest_collection_finish():
+    """Search for garbage less often, and not among what tens of thousands of tests consist of."""
+    gc.freeze()
+    gc.set_threshold(10_000)
+
+
 @cache
 def _file_of(path):
     return path.relative_to(HERE).as_posix() if path.is_relative_to(HERE) else ""
@@ -56,6 +64,14 @@ def loss_curves_drawn_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loss_curve, "draw_curves", draw_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runners_built_quickly():
+    """Spare the runners of tests what is the same for all of them; see `quick.py`."""
+    with pytest.MonkeyPatch.context() as patch:
+        build_runners_quickly(patch.setattr)
         yield
 
 
