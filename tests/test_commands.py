@@ -73,15 +73,14 @@ def test_a_mistyped_command(repository):
     assert "There is no command `tran`; did you mean train" in result.stderr
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_messages_name_commands_that_are_installed(path):
+def test_messages_name_commands_that_are_installed():
     """Not `tools/x.py`, which a checkout has and an installed package has not."""
-    text = path.read_text()
     files = "|".join(command_names())
-    wrong = re.findall(rf"(?:python |tools/)\w+\.py|(?<![\w/])(?:{files})\.py\b|(?<!:)configs/\w+/\S+\.py", text)
-    assert wrong == []
-    unknown = set(re.findall(r"(?:`|run |repeat it: )maetool (\w+)", text)) - {*command_names(), "COMMAND"}
-    assert unknown == set()
+    of_a_checkout = rf"(?:python |tools/)\w+\.py|(?<![\w/])(?:{files})\.py\b|(?<!:)configs/\w+/\S+\.py"
+    texts = {str(path): path.read_text() for path in PACKAGE.rglob("*.py")}
+    assert {path: found for path, text in texts.items() if (found := re.findall(of_a_checkout, text))} == {}
+    named = {name for text in texts.values() for name in re.findall(r"(?:`|run |repeat it: )maetool (\w+)", text)}
+    assert named - {*command_names(), "COMMAND"} == set()
 
 
 STARTS = {
