@@ -1,8 +1,8 @@
 """The documentation works: its Python runs; its commands and links name what there is."""
 
 import re
+import shutil
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import mmengine
@@ -54,18 +54,25 @@ def my_package(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
     """A folder with what the pages name: `images`, weights with the published names, features."""
+    folder, shapes = tmp_path_factory.mktemp("named"), ShapesDataset(64, 48, seed=0)
+    (folder / "images").mkdir()
+    for i in range(len(shapes)):
+        Image.fromarray(shapes[i]["inputs"].permute(1, 2, 0).numpy()).save(folder / f"images/{i:02d}.png")
+    torch.manual_seed(0)
+    torch.save({"model": VisionTransformer(32, 8, 3, 192, 1, 3).state_dict()}, folder / "mae_pretrain_vit_base.pth")
+    np.savez(folder / "features.npz", features=np.zeros((2, 3)), path=["a", "b"], label=[0, 1], classes=["x", "y"])
+    return folder
+
+
+@pytest.fixture
+def place(named, tmp_path, monkeypatch):
+    """A folder of one page alone, with a copy of all that."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    shapes = ShapesDataset(64, 48, seed=0)
-    Path("images").mkdir()
-    for i in range(len(shapes)):
-        Image.fromarray(shapes[i]["inputs"].permute(1, 2, 0).numpy()).save(f"images/{i:02d}.png")
-    torch.manual_seed(0)
-    torch.save({"model": VisionTransformer(32, 8, 3, 192, 1, 3).state_dict()}, "mae_pretrain_vit_base.pth")
-    np.savez("features.npz", features=np.zeros((2, 3)), path=["a", "b"], label=[0, 1], classes=["x", "y"])
+    shutil.copytree(named, tmp_path, dirs_exist_ok=True)
     for parts in PART_REGISTRIES:
         parts.import_from_location()  # MMEngine imports them when first asked, which may be below
     registered = [(parts.module_dict, dict(parts.module_dict)) for parts in PART_REGISTRIES]

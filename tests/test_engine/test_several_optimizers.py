@@ -254,6 +254,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_resume_is_exact(repository, tmp_path, name):
     settings = {"config": CONFIG, **SETTINGS[name]}
+    settings["options"] = ["val_dataloader=None", *settings.get("options", ())]
     runner = make_runner(repository, tmp_path / "unbroken", every=0, **settings)
     before = {key: value.clone() for key, value in runner.bare_model.state_dict().items()}
     runner.train()
