@@ -14,11 +14,13 @@ import torch
 
 from maetool.cli import STARTED, StoppedError
 from maetool.config.load import load_for
+from maetool.config.origin import trace
 from maetool.engine.launch import build_runner
 from maetool.engine.run_lock import only_run_in
 from maetool.errors import UsageError
 from maetool.messages import plural
 from maetool.pretrained.frozen import build_frozen
+from maetool.reports.command import Command, record_command
 from maetool.reports.run import run_page
 from maetool.visualization import html
 from maetool.weights.work_dir import checkpoints_in
@@ -99,15 +101,21 @@ class Auto:
                 return
             checkpoint = self._train()
             request, planning = self.request, list(self._told)
-            worth = worth_of(checkpoint, data)
+            worth = worth_of(checkpoint, data, request.task)
             commands = next_commands(checkpoint, request.folder, request.labels, request.task, data)
             self.tell(f"\n{worth}\n\nNext:\n{commands}")
-            sections = {"What it was worth": worth, "Next": commands, "How the plan came about": "\n".join(planning)}
-            page = run_page(
-                [self.run_dir], 0, [html.section(title, html.code(text)) for title, text in sections.items()]
-            )
+            page = self._page(worth, commands, planning)
             write_text(self.out / "report.html", page)
             self.tell(f"\nWrote {self.out / 'report.html'}.")
+
+    def _page(self, worth: str, commands: str, planning: list[str]) -> str:
+        sections = {
+            "What it was worth": html.prose(worth),
+            "Next": html.code(commands, wrap=True),
+            "How the plan came about": html.prose("\n".join(planning)),
+        }
+        before = [html.section(title, content) for title, content in sections.items()]
+        return run_page([self.run_dir], 0, before, title=f"{Path(self.request.folder).resolve().name}, by maetool auto")
 
     def _look(self) -> Data:
         request = self.request
@@ -224,6 +232,9 @@ class Auto:
         # The page is written here, with the plan.
         cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook["type"] != "ReportHook"]
         runner = build_runner(cfg)
+        origins = {name: origin for name, _, origin in trace(self.plan_path)}
+        command = Command([str(self.plan_path), "--work-dir", str(self.run_dir)], origins)
+        record_command(Path(runner.log_dir) / "vis_data", command)
         with stops_on_ctrl_c() as pressed:
             runner.train()
         if runner.stopped and "budget" not in runner.stopped and not pressed:

@@ -24,7 +24,7 @@ _TINY = {  # for the tiny encoder
 _BLOCKS = 4  # of the tiny encoder
 
 
-def worth_of(checkpoint: Path, data: Data) -> str:
+def worth_of(checkpoint: Path, data: Data, task: str) -> str:
     """Return what the encoder of a checkpoint is worth, as text.
 
     With labels, by probes of the images held back, beside a guess, raw pixels, HOG and the untrained encoder. Without,
@@ -33,10 +33,11 @@ def worth_of(checkpoint: Path, data: Data) -> str:
     Args:
         checkpoint: of the training.
         data: the images, and those with labels.
+        task: what the encoder is for.
     """
     models = {"": load_frozen(checkpoint), UNTRAINED: load_frozen(checkpoint, trained=False)}
     if data.labelled is None or data.held_back is None:
-        return _without_labels(models, data)
+        return _without_labels(models, data, task)
     evaluation = QuickEvaluation(data.labelled, data.held_back, workers=0, labels=data.numbers)
     results = evaluation.run(models)
     lines = [evaluation.describe(), "", to_text(results, evaluation.spreads), ""]
@@ -44,14 +45,15 @@ def worth_of(checkpoint: Path, data: Data) -> str:
     return "\n".join(lines)
 
 
-def _without_labels(models: dict[str, Any], data: Data) -> str:
+def _without_labels(models: dict[str, Any], data: Data, task: str) -> str:
     judge = Judge(data.place, None)
     own, untrained = (judge(model, 0.0) for model in models.values())
+    dense = "a training on masks or boxes can tell, with --init and without it"
+    tells = dense if task in ("segment", "detect") else "labels can tell: add --labels TABLE with a few dozen"
     return (
         f"Two crops of one image find each other among {min(data.facts.images, 256)} in {own.stability:.1f} % of all "
         f"cases, with the untrained encoder in {untrained.stability:.1f} %; the effective rank of the features is "
-        f"{own.rank:.1f}, untrained {untrained.rank:.1f}. Whether that helps your task, only labels can tell: add "
-        "--labels TABLE with a few dozen."
+        f"{own.rank:.1f}, untrained {untrained.rank:.1f}. Whether that helps your task, only {tells}."
     )
 
 

@@ -8,6 +8,7 @@ from mmengine.dist import get_world_size
 from maetool.data.samplers import KeyedOrder
 from maetool.data.workers import shielded
 from maetool.errors import UsageError
+from maetool.messages import plural
 from maetool.registry import DATA_SAMPLERS, DATASETS, check_part
 
 
@@ -26,7 +27,7 @@ def with_parts(dataloader: Mapping[str, Any]) -> dict[str, Any]:
     world, batch = get_world_size(), dataloader["batch_size"]
     if dataloader.get("drop_last") and len(dataset) < batch * world:
         raise UsageError(
-            f"The training data holds {len(dataset)} images, fewer than one batch of {batch * world}: "
+            f"The training data holds {plural(len(dataset), 'image')}, fewer than one batch of {batch * world}: "
             f"set train_dataloader.batch_size to at most {max(1, len(dataset) // world)}."
         )
     return {**shielded(dataloader), "dataset": dataset, "sampler": _sampler(dataloader)}

@@ -93,7 +93,8 @@ def findings_of_classes(classes: Classes) -> list[Finding]:
     for part, counts in list(classes.counts.items())[1:]:
         absent = [name for name, count in zip(classes.names, counts, strict=True) if not count and training[name]]
         if absent:
-            sentence = f"{plural(len(absent), 'class')} of the training part never occur in {part}: {some(absent)}."
+            occur = "occurs" if len(absent) == 1 else "occur"
+            sentence = f"{plural(len(absent), 'class')} of the training part never {occur} in {part}: {some(absent)}."
             found.append(Finding("warning", "labels", sentence))
     rare = [name for name, count in training.items() if 0 < count < _RARE]
     if rare:

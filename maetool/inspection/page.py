@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from maetool.data.sources.urls import is_url
+from maetool.messages import plural
 from maetool.visualization import html
 from maetool.visualization.html import check_page as check_page  # re-exported for the command
 from maetool.visualization.overlays import palette_of
@@ -95,7 +96,7 @@ def _parts(report: Report, number: int) -> Iterator[str]:
     for part in report.parts:
         problem = html.paragraph(f"Nothing can be drawn: {part.problem}") if part.dataset is None else ""
         pictures = f'<div class="pictures">{"".join(map(_figure, draw(part, number)))}</div>'
-        yield html.section(f"{_NAMES[part.name]}: {len(part.source):,} images", problem, pictures)
+        yield html.section(f"{_NAMES[part.name]}: {plural(len(part.source), 'image')}", problem, pictures)
 
 
 def _legend(masks: Masks) -> str:

@@ -53,7 +53,7 @@ def _head(report: Report) -> list[str]:
 
 def _files(report: Report) -> list[str]:
     files = report.files
-    lines = _row("files", f"{sum(files.used.values()):,} images: {endings(files.used)}")
+    lines = _row("files", f"{plural(sum(files.used.values()), 'image')}: {endings(files.used)}")
     if files.truth:
         lines += _row("", f"{sum(files.truth.values()):,} of labels, masks or annotations: {endings(files.truth)}")
     by_reason: dict[str, list[str]] = {}
@@ -76,7 +76,7 @@ def _pixels(report: Report) -> list[str]:
     kind = "8 bits" if found.eight_bit else "whole numbers of more than 8 bits" if found.whole else "floating point"
     ratio = aspects(found)
     shapes = f"{ratio[0]:.2f}" if ratio[0] == ratio[-1] else f"{ratio[0]:.2f} to {ratio[-1]:.2f}, median {ratio[1]:.2f}"
-    looked = f" ({len(found.sizes):,} images of {report.parts[0].name} decoded)"
+    looked = f" ({plural(len(found.sizes), 'image')} of {report.parts[0].name} decoded)"
     return [
         *_row("sizes", f"{sizes_of(found)} (height x width); width by height {shapes}"),
         *_row("channels", f"{counts}; read as {found.in_chans}"),
@@ -92,7 +92,7 @@ def _short(values: Sequence[float]) -> str:
 
 def _copies(report: Report) -> list[str]:
     copies = report.copies
-    compared = f"{copies.hashed:,} images compared by their bytes, {copies.decoded:,} by their pixels"
+    compared = f"{plural(copies.hashed, 'image')} compared by their bytes, {copies.decoded:,} by their pixels"
     if not copies.sets:
         return _row("copies", f"none: {compared}")
     alike = len(copies.sets) - copies.by_bytes

@@ -23,7 +23,13 @@ _CURVES = {
 _DECIMALS = 3
 
 
-def run_page(folders: Sequence[Path], images: int = 300, before: Sequence[str] = (), data: str | None = None) -> str:
+def run_page(
+    folders: Sequence[Path],
+    images: int = 300,
+    before: Sequence[str] = (),
+    data: str | None = None,
+    title: str = "",
+) -> str:
     """Return the page of runs, which needs no other file: one run in detail, or several side by side.
 
     Runs that differ in their seed only are one row, with the range of their numbers.
@@ -33,6 +39,7 @@ def run_page(folders: Sequence[Path], images: int = 300, before: Sequence[str] =
         images: number of validation images for neighbours, map, confusion and the worst cases; 0 leaves these out.
         before: sections of HTML that come first.
         data: images in place of the run's own, for the sections that need its weights.
+        title: of the page; by default the name of the run.
 
     Raises:
         UsageError: a folder without logs; `data` for several runs, without images, or of another kind than the run's.
@@ -42,7 +49,7 @@ def run_page(folders: Sequence[Path], images: int = 300, before: Sequence[str] =
     if data is not None and not (one and images):
         reason = "--images is 0" if one else f"there are {len(groups)} runs"
         raise UsageError(f"--data is {data}, but {reason}: only the page of one run looks at images.")
-    title = next(iter(groups)) if one else f"{len(groups)} runs"
+    title = title or (next(iter(groups)) if one else f"{len(groups)} runs")
     sections = [*before, html.section("Results", _results(groups)), _differences(groups)]
     sections.append(html.section("Curves", html.columns(*_curves(groups))))
     sections.append(html.section("Pictures of training", *map(_pictures, groups.values())))
@@ -148,4 +155,4 @@ def _commands(group: Sequence[RunFacts]) -> str:
     lines = lines or [f"# The command of {group[0].name} was not kept; its config is in {group[0].folder.name}."]
     if group[0].checkpoint is not None:
         lines.append(f"maetool test CONFIG {group[0].folder.name}/{group[0].checkpoint.name}")
-    return html.code("\n".join(lines))
+    return html.code("\n".join(lines), wrap=True)

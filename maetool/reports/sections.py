@@ -17,6 +17,8 @@ from .study import Study
 T = TypeVar("T")
 
 _LARGEST = 200_000  # bytes of a picture, so that a page can be mailed
+# What the pictures of hooks without headings show, by kind.
+_COLUMNS = {"objects": ": true objects left, predicted ones right"}
 _LONGEST = 1100  # pixels of a picture's longer side
 
 

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
-from itertools import count
+from itertools import count, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,8 @@ th[aria-sort=ascending] button::after { content: " \\25B2"; }
 th[aria-sort=descending] button::after { content: " \\25BC"; }
 td.error, td.warning, td.note { white-space: nowrap; font-weight: 600; }
 td.error { color: var(--bad); } td.warning { color: var(--doubt); } td.note { color: var(--soft); }
-pre { background: var(--box); padding: 12px; overflow-x: auto; font-size: 13px; line-height: 1.4; }
+pre { background: var(--box); padding: 12px; overflow-x: auto; font-size: 12px; line-height: 1.4; }
+pre.wrap { white-space: pre-wrap; overflow-wrap: anywhere; }
 svg, .wide img, figure img { max-width: 100%; height: auto; display: block; }
 .pictures { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
 figure { margin: 0 0 14px; } .pictures figure { max-width: 330px; } .pictures img { min-width: 90px; }
@@ -175,9 +176,20 @@ def columns(*pieces: str) -> str:
     return f'<div class="columns">{"".join(pieces)}</div>' if pieces else ""
 
 
-def code(lines: str) -> str:
-    """Return lines in a font of one width, as they are."""
-    return f'<pre tabindex="0">{escape(lines)}</pre>'
+def code(lines: str, wrap: bool = False) -> str:
+    """Return lines in a font of one width, as they are; with `wrap` broken where the page ends, as suits commands."""
+    kind = ' class="wrap"' if wrap else ""
+    return f'<pre{kind} tabindex="0">{escape(lines)}</pre>'
+
+
+def prose(lines: str) -> str:
+    """Return lines as paragraphs; those that spaces align, as in a table, in a font of one width."""
+    written = [line for line in lines.splitlines() if line.strip()]
+    pieces: list[str] = []
+    for aligned, group in groupby(written, key=lambda line: "  " in line):
+        block = list(group)
+        pieces += [code("\n".join(block))] if aligned else map(paragraph, block)
+    return "".join(pieces)
 
 
 def picture(array: np.ndarray, caption: str = "", note: str = "", largest: int | None = None) -> str:

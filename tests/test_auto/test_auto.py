@@ -45,9 +45,12 @@ def test_a_folder_is_planned_trained_and_judged_and_goes_on_where_it_stopped(com
     page = (tmp_path / "out/report.html").read_text()
     assert "With 40 labels:" in page
     assert "60 labelled images to fit on" in page
+    assert "<title>data, by maetool auto</title>" in page
+    assert re.search(r"<p>With 40 labels: [^\n]*</p>", page)  # which the edge of the page does not cut
+    assert f"maetool train {tmp_path}/out/plan.py --work-dir {tmp_path}/out/run" in page
     assert (tmp_path / "out/run/epoch_12.pth").is_file()
     monkeypatch.setattr(short, "build_runner", None)  # nothing is tried or timed again
-    monkeypatch.setattr(running, "worth_of", lambda checkpoint, data: f"judged {checkpoint.name}")
+    monkeypatch.setattr(running, "worth_of", lambda checkpoint, data, task: f"judged {checkpoint.name}")
     assert "judged epoch_12.pth" in command(folder, "--resume")
 
 

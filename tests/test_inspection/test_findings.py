@@ -162,7 +162,7 @@ def test_classes_of_one_part_alone(data):
     report = inspect_data(data.root)
     assert report.classes.counts == {"train": [6, 6, 6, 0], "val": [6, 6, 0, 6]}
     assert "1 class without an image to train on: d" in said(report, "error")
-    assert "1 class of the training part never occur in val: c" in said(report, "warning")
+    assert "1 class of the training part never occurs in val: c" in said(report, "warning")
 
 
 @pytest.mark.parametrize(

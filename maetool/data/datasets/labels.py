@@ -11,6 +11,7 @@ from maetool.data.sources.base import labels_from_folders as labels_from_folders
 from maetool.data.sources.folder import refuse_empty_classes as refuse_empty_classes
 from maetool.data.sources.tables.unknown import REGRESSION
 from maetool.errors import UsageError
+from maetool.messages import plural
 
 _NAMED = 12  # classes that are counted by name in the log
 
@@ -108,11 +109,12 @@ def describe_balance(labels: Labels) -> str:
     parts = [f"{name} {count:,} ({count / total:.1%})" for count, name in shown]
     if len(shown) < len(pairs):
         parts.insert(3, "...")
-    images = f"{total:,} labelled images"
+    images = plural(total, "labelled image")
     if several:
         images += f", {(labels.values > 0).sum().item() / total:.2f} labels an image{_unknown(labels.values)}"
     never = f" {missing} of them no image has, so they cannot be learned (first `{pairs[-1][1]}`)." if missing else ""
-    return f"{len(counts)} classes, {images}: {', '.join(parts)}.{never}"
+    number = f"{len(counts)} class" + "es" * (len(counts) != 1)
+    return f"{number}, {images}: {', '.join(parts)}.{never}"
 
 
 def _unknown(values: Tensor) -> str:
