@@ -158,6 +158,8 @@ class Auto:
             self.tell(f"{finding.severity}: {finding.sentence}")
         if data.labelled:
             held = "Images held back for the end decide nothing."
+            if self.request.labels:
+                held += " Those that lie among the images to train on are seen there without their labels."
             enough = "" if data.judging else " That is too few to choose by, so candidates are judged without labels."
             self.tell(f"{plural(facts.labelled, 'labelled image')} to fit on. {held}{enough}")
 

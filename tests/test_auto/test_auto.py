@@ -10,6 +10,8 @@ from PIL import Image
 
 from maetool.auto import rules, short
 from maetool.auto import run as running
+from maetool.auto.data import Data
+from maetool.auto.facts import Facts
 from maetool.cli import StoppedError
 from maetool.commands import auto
 from maetool.errors import UsageError
@@ -82,6 +84,16 @@ def test_trials_of_an_interrupted_call_count_though_steps_take_another_time_now(
     assert running.Auto(request)._steps_to_try(0.2) == first
     longer = running.Request(str(folder), None, "classify", 8, tmp_path)
     assert running.Auto(longer)._steps_to_try(0.2) == 600
+
+
+@pytest.mark.parametrize("labels", [None, "table.csv"])
+def test_that_images_held_back_are_trained_on_without_labels_is_said(tmp_path, labels):
+    facts = Facts(80, 8, 1.0, 1, True, [0.0], [1.0], 0.1, 1.0, 0.1, 0.1, 0.1, 0.0, labelled=60, classes=2)
+    told = []
+    auto = running.Auto(running.Request("images", labels, "classify", 2, tmp_path / "out"), told.append)
+    auto._say_facts(Data({}, facts, {"root": "a"}, {"root": "b"}, [None], [], []))
+    assert "60 labelled images to fit on. Images held back for the end decide nothing." in told[-1]
+    assert ("are seen there without their labels" in told[-1]) == bool(labels)
 
 
 def test_a_short_training_that_is_asked_to_stop_keeps_nothing(command, folder, monkeypatch):
