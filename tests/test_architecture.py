@@ -50,8 +50,8 @@ FLOORS = {
     },
     "data": {"_lazy"},
     "data.keys": set(),
-    "data.objects": {"_deprecated"},
-    "data.collate": set(),
+    "data.objects": {"_deprecated", "errors"},
+    "data.collate": {"errors"},
     "data.workers": {"compat"},
     "data.balanced_sampler": {"annotations", "data.keys", "data.samplers", "errors", "ops", "registry"},
     "data.samplers": {"errors", "ops", "registry", "data.keys"},
@@ -97,8 +97,8 @@ FLOORS = {
         *{"registry", "visualization", "writing", "reading"},
     },
     "reports": {
-        *{"_lazy", "config", "data", "data.datasets", "data.keys", "errors", "evaluation", "metadata", "pretrained"},
-        *{"protocols", "registry", "visualization", "weights", "writing", "reading"},
+        *{"_lazy", "config", "data", "data.datasets", "data.keys", "errors", "evaluation", "messages", "metadata"},
+        *{"pretrained", "protocols", "registry", "visualization", "weights", "writing", "reading"},
     },
     "auto": {
         *{"cli", "config", "data.codecs", "data.datasets", "data.keys", "engine", "errors", "evaluation", "inspection"},

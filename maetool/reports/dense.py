@@ -81,7 +81,11 @@ class Segmented(_Dense):
     """Images with a class for each pixel."""
 
     def sections(self) -> Iterator[str]:
-        """Yield the confusion of pixels, and the images of the lowest mean IoU."""
+        """Yield the confusion of pixels, and the images of the lowest mean IoU.
+
+        Raises:
+            UsageError: classes of other names than those of the model, or in another order.
+        """
         own, trained = list(self.images.classes), self.classes
         if trained != own:
             raise UsageError(
