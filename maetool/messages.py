@@ -1,6 +1,7 @@
 """The one form of the lines that a terminal shows; log files keep times, names and levels."""
 
 import logging
+import sys
 from typing import Any
 
 
@@ -19,6 +20,26 @@ def make_plain(logger: logging.Logger) -> logging.Logger:
         if type(handler) is logging.StreamHandler:  # not those of files, which inherit from it
             handler.setFormatter(PlainFormatter())
     return logger
+
+
+def tell_lost_lines_once(handler: logging.FileHandler) -> None:
+    """Let a handler say once on the terminal that its file takes no lines, instead of a traceback for each of them.
+
+    Args:
+        handler: of a log file, on a disk that may become full.
+    """
+    told, otherwise = list[bool](), handler.handleError
+
+    def handle(record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            otherwise(record)
+        elif not told:
+            told.append(True)
+            reason = error.strerror or error
+            sys.stderr.write(f"warning: {handler.baseFilename} takes no more lines ({reason}); the run goes on.\n")
+
+    handler.handleError = handle  # type: ignore[method-assign]
 
 
 def print_log(message: Any, level: int = logging.INFO) -> None:

@@ -1,6 +1,7 @@
 """The form of the lines on a terminal, and of those in a file."""
 
 import logging
+import os
 
 import pytest
 from mmengine.logging import MMLogger
@@ -48,3 +49,15 @@ def test_warnings_of_parts_have_the_same_form_in_a_command(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(lambda: logging.getLogger("maetool").warning("%d files are broken.", 2))
     assert capsys.readouterr().err == "warning: 2 files are broken.\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+def test_a_log_file_on_a_full_disk_is_one_line_and_no_traceback_for_each(no_loggers, capsys):
+    runner = type("Runner", (BuildingRunner,), {"__init__": lambda self: None})()
+    runner._experiment_name = "run"
+    logger = runner.build_logger(log_file="/dev/full")
+    for number in range(3):
+        logger.info(f"line {number}")
+    told = "".join(capsys.readouterr())
+    assert told.count("warning: /dev/full takes no more lines (No space left on device); the run goes on.") == 1
+    assert "Traceback" not in told and "line 2" in told

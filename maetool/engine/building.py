@@ -25,7 +25,7 @@ from maetool.engine.optim.schedules import fit_to_loop
 from maetool.engine.optim.wrapper import precision_of
 from maetool.errors import UsageError
 from maetool.evaluation.evaluator import build_evaluator
-from maetool.messages import make_plain
+from maetool.messages import make_plain, tell_lost_lines_once
 from maetool.parallel.blocks import checkpoint_blocks, checkpointing_of
 from maetool.parallel.compiling import compile_model
 from maetool.parallel.groups import ddp_options
@@ -59,6 +59,8 @@ class BuildingRunner(Runner):
             stream = getattr(handler, "stream", None)
             if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
                 stream.reconfigure(errors="backslashreplace")
+            if isinstance(handler, logging.FileHandler):
+                tell_lost_lines_once(handler)
         return logger
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
