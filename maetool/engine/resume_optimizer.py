@@ -7,6 +7,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 
 from maetool.annotations import parameters_of
+from maetool.engine.optim.check import check_state
 from maetool.engine.optim.full_state import load_full_state
 from maetool.engine.optim.schedules import WarmupSchedule, state_of
 from maetool.errors import UsageError
@@ -95,6 +96,7 @@ def _restore_one(
         for scheduler, state in zip(schedulers, schedules, strict=True):
             scheduler.load_state_dict(state)
         return True
+    check_state(wrapper.optimizer, saved)
     groups = [{**new, "params": old["params"]} for new, old in zip(fresh, saved["param_groups"], strict=False)]
     state = {name: value for name, value in saved.items() if name != "base_param_settings"}
     load_full_state(wrapper, {**state, "param_groups": groups})

@@ -452,11 +452,19 @@ def test_optim_wrapper_of_mmengine(repository, tmp_path, kind, accumulation):
     assert record.rates[-1] != record.rates[1]
 
 
-def test_a_loss_that_is_not_finite_ends_a_run_whose_wrapper_has_no_guard(repository, tmp_path):
-    runner = build(
-        repository, tmp_path, optim_wrapper=new(type="OptimWrapper", optimizer={"type": "SGD"}), base_lr=1e30
-    )
-    with pytest.raises(UsageError, match="OptimWrapper does not skip such steps"):
+@pytest.mark.parametrize(
+    ("wrapper", "words"),
+    [
+        ({"type": "OptimWrapper"}, "OptimWrapper does not skip such steps: use optim_wrapper.type=Autocast"),
+        (
+            {"type": "AutocastOptimWrapper", "guard": False},
+            "AutocastOptimWrapper with guard=False does .*: use optim_wrapper.guard=True",
+        ),
+    ],
+)
+def test_a_loss_that_is_not_finite_ends_a_run_whose_wrapper_has_no_guard(repository, tmp_path, wrapper, words):
+    runner = build(repository, tmp_path, optim_wrapper=new(**wrapper, optimizer={"type": "SGD"}), base_lr=1e30)
+    with pytest.raises(UsageError, match=words):
         runner.train()
 
 

@@ -75,7 +75,13 @@ def test_the_table_is_logged_once(monkeypatch):
     rows = [line.split() for line in told[0].splitlines()[2:]]
     assert [row[0] for row in rows] == list("00112233")
     assert [float(row[2]) for row in rows] == pytest.approx([0.1, 0.1, 0.2, 0.2, 0.4, 0.4, 0.8, 0.8])
+    assert [row[3] for row in rows] == ["0", "0.01"] * 4  # AdamW's own, where the config has none
     assert sum(int(row[5].replace(",", "")) for row in rows) == sum(p.numel() for p in classifier(2).parameters())
+
+
+def test_a_rate_that_the_config_does_not_state_is_the_optimiser_s():
+    wrapper = LayerDecayConstructor({"optimizer": {"type": "AdamW"}}, {"layer_decay": 0.5})(classifier(depth=2))
+    assert {group["lr"] for group in wrapper.param_groups} == {1e-3 * 0.5**i for i in range(4)}
 
 
 def test_a_parameter_without_a_place_is_an_error():

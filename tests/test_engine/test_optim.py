@@ -6,6 +6,7 @@ import torch
 
 from maetool.decoders import LayerFusionDecoder
 from maetool.encoders import SwinTransformer, TimmEncoder, VisionTransformer, WindowedTransformer
+from maetool.engine.optim.check import check_state
 from maetool.engine.optim.param_groups import decay_groups, in_present_groups
 from maetool.engine.optim.schedules import WarmupCosineLR
 from maetool.engine.optim.wrapper import AutocastOptimWrapper
@@ -215,3 +216,55 @@ def test_wrapper_state_round_trips():
 def test_the_norm_of_no_gradients_is_on_the_device_of_the_weights():
     wrapper = AutocastOptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.ones(2, device="meta"))]), "float32")
     assert wrapper._norm().is_meta
+
+
+class SecondOrder(torch.optim.SGD):
+    is_second_order = True
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (torch.optim.LBFGS, "LBFGS needs the loss several times a step, .* use another"),
+        (torch.optim.SparseAdam, "SparseAdam takes sparse gradients only"),
+        (SecondOrder, "SecondOrder needs second derivatives"),
+        (
+            lambda p: torch.optim.AdamW(p, differentiable=True),
+            "differentiable=True records .* leave differentiable out",
+        ),
+        (
+            lambda p: torch.optim.Adam(p, capturable=True),
+            "capturable=True needs an accelerator, .* leave capturable out",
+        ),
+    ],
+)
+def test_optimisers_that_cannot_make_a_step_are_refused(make, words):
+    with pytest.raises(UsageError, match=words):
+        AutocastOptimWrapper(make([torch.nn.Parameter(torch.zeros(2))]))
+
+
+def stepped(kind, **options):
+    parameters = [torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))]
+    optimizer = getattr(torch.optim, kind)(parameters, lr=0.1, **options)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "missing"),
+    [("AdamW", {"amsgrad": True}, "max_exp_avg_sq"), ("RMSprop", {"centered": True}, "grad_avg")],
+)
+def test_options_that_need_more_than_a_checkpoint_has_are_refused(kind, option, missing):
+    with pytest.raises(UsageError, match=f"The options of {kind} need {missing} of each parameter"):
+        check_state(stepped(kind, **option), stepped(kind).state_dict())
+    check_state(stepped(kind), stepped(kind, **option).state_dict())
+
+
+@pytest.mark.parametrize("kind", ["Adafactor", "SGD", "Adagrad", "NAdam"])
+def test_what_a_checkpoint_has_is_enough(kind):
+    options = {"momentum": 0.9} if kind == "SGD" else {}
+    state = stepped(kind).state_dict()
+    check_state(stepped(kind, **options), state)
+    check_state(stepped(kind, **options), {**state, "state": {1: state["state"].get(1, {})}})  # of one axis

@@ -177,7 +177,10 @@ def _check_loss(runner: RunnerLike, outputs: Any) -> None:
     """End the run at a loss that is not finite: without a guard, the step has damaged the weights."""
     loss = float(torch.as_tensor(outputs.get("loss", 0.0)).detach())
     if not math.isfinite(loss):
+        wrapper = first_of(runner.optim_wrapper)
+        own = hasattr(wrapper, "guard")
+        name, cure = type(wrapper).__name__, "guard=True" if own else "type=AutocastOptimWrapper"
         raise UsageError(
-            f"The loss of iteration {runner.iter + 1} is {loss}, and {type(runner.optim_wrapper).__name__} does not "
-            "skip such steps: use optim_wrapper.type=AutocastOptimWrapper, which does, or a smaller learning rate."
+            f"The loss of iteration {runner.iter + 1} is {loss}, and {name}{' with guard=False' if own else ''} does "
+            f"not skip such steps: use optim_wrapper.{cure}, which does, or a smaller learning rate."
         )

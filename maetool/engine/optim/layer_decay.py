@@ -49,11 +49,11 @@ class LayerDecayConstructor:
             UsageError: the encoder does not assign layers to its parameters.
         """
         groups = layer_decay_groups(getattr(model, "module", model), self.layer_decay)
-        rate = self.wrapper_cfg["optimizer"]["lr"]
-        for group in groups:
-            group["lr"] = rate * group["lr_scale"]
-        print_log(_table(groups, self.wrapper_cfg["optimizer"].get("weight_decay", 0.0)))
-        return build_wrapper(self.wrapper_cfg, groups)
+        wrapper = build_wrapper(self.wrapper_cfg, groups)
+        for group in wrapper.optimizer.param_groups:
+            group["lr"] *= group["lr_scale"]
+        print_log(_table(wrapper.optimizer.param_groups))  # with what the config leaves to the optimiser
+        return wrapper
 
 
 def layer_decay_groups(model: nn.Module, layer_decay: float) -> list[dict[str, Any]]:
@@ -113,15 +113,15 @@ def _encoder(model: nn.Module) -> tuple[str, Any]:
     )
 
 
-def _table(groups: list[dict[str, Any]], weight_decay: float) -> str:
+def _table(groups: list[dict[str, Any]]) -> str:
     head = "Learning rates by layer:\n  layer     scale   peak rate  weight decay  tensors  parameters"
-    return "\n".join([head, *_rows(groups, weight_decay)])
+    return "\n".join([head, *_rows(groups)])
 
 
-def _rows(groups: list[dict[str, Any]], weight_decay: float) -> Iterator[str]:
+def _rows(groups: list[dict[str, Any]]) -> Iterator[str]:
     for group in groups:
         size = sum(parameter.numel() for parameter in group["params"])
         yield (
             f"  {group['layer']:<5} {group['lr_scale']:>9.3g} {group['lr']:>11.3g} "
-            f"{group.get('weight_decay', weight_decay):>13g} {len(group['params']):>8} {size:>11,}"
+            f"{group.get('weight_decay', 0.0):>13g} {len(group['params']):>8} {size:>11,}"
         )

@@ -20,6 +20,7 @@ from maetool.registry import OPTIM_WRAPPERS, find_part
 from maetool.structures.over_processes import averaged_over_processes
 
 from .casts import CastWeights
+from .check import check_optimizer
 from .leaving_out import can_skip, fuse, step_unless
 from .loss_scaler import LossScaler
 from .precision import Precision, choose_dtype, name_of
@@ -106,7 +107,8 @@ class AutocastOptimWrapper(OptimWrapper):
         skipped, skipped_in_a_row: number of skipped steps in total, and since the last good one.
 
     Raises:
-        UsageError: an unknown dtype, or an option of clipping that does not exist.
+        UsageError: an unknown dtype, an option of clipping that does not exist, or an optimiser that cannot make a step
+            here, see `check_optimizer`.
     """
 
     debug_arguments: ClassVar = {"dtype": "float32"}
@@ -120,6 +122,7 @@ class AutocastOptimWrapper(OptimWrapper):
         guard: bool = True,
         deferred: bool | None = None,
     ) -> None:
+        check_optimizer(optimizer)
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.dtype, self.guard, self.max_norm = choose_dtype(dtype), guard, _max_norm(clip_grad)
         scaled = self.dtype is torch.float16 and torch.cuda.is_available()
