@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
+from maetool.ops.precision import wide
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
 from maetool.structures.logged import only_logged
@@ -100,9 +101,9 @@ class ContrastiveHead(nn.Module):
         They are (B, M, N), int64 (B, M) and (N, P), or (B, M, P) within an image.
         """
         with torch.autocast(pred.device.type, enabled=False):
-            queries = self.project_pred(pred.float())
+            queries = self.project_pred(wide(pred))
             queries = functional.normalize(_standardised(queries, plan) if self.standardise else queries, dim=-1)
-            keys = functional.normalize(self.project_target(target.float()), dim=-1)  # (B, M, P)
+            keys = functional.normalize(self.project_target(target.to(queries.dtype)), dim=-1)  # (B, M, P)
         batch, number = pred.shape[:2]
         labels = torch.arange(number, device=pred.device).expand(batch, -1)
         counts = torch.ones(batch, number, dtype=torch.bool, device=pred.device)

@@ -12,6 +12,7 @@ from maetool.errors import UsageError
 from maetool.layers import find_even_layers
 from maetool.layers.average import Schedule, check_momentum, copy_weights, momentum_at, move_average
 from maetool.ops.geometry import rank_of, to_size
+from maetool.ops.precision import wide
 from maetool.registry import ENCODERS, TARGETS
 from maetool.structures import MaskPlan, plan_of_predicted
 from maetool.teachers.frozen import TeacherImages, frozen_encoder, size_ratio
@@ -71,7 +72,7 @@ class TeacherTarget(TokenFeatures):
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
         """Return the float32 features (B, M, P) of images (B, C, H, W) at `plan.ids_predict`; see `TokenFeatures`."""
-        images, shown = self.prepare(images.float()), None if self.sees == "all" else plan
+        images, shown = self.prepare(wide(images)), None if self.sees == "all" else plan
         shown = plan_of_predicted(plan) if self.sees == "predicted" else shown
         levels = [self.teacher(images, shown)] if self.layers is None else self.teacher(images, shown, self.layers)
         return self.average(levels, shown or plan, seen=shown is not None)

@@ -81,7 +81,7 @@ class TokenTarget(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor, plan: MaskPlan) -> Tensor:
         """Return the tokens int64 (B, M) of images (B, C, H, W) at `plan.ids_predict`."""
-        x = self.source(images, plan)  # (B, M, N)
+        x = self.source(images, plan).to(self.codebook.dtype)  # (B, M, N)
         with torch.autocast(images.device.type, enabled=False):
             x = x if self.projection is None else self.projection(x)
             x = functional.normalize(x, dim=-1) if self.unit_length else x

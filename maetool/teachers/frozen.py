@@ -10,6 +10,7 @@ from torch.nn import functional
 from maetool.annotations import Size
 from maetool.errors import UsageError
 from maetool.ops.geometry import format_size, to_size
+from maetool.ops.precision import wide
 from maetool.ops.stats import along_channels, check_deviations
 from maetool.registry import ENCODERS, TEACHERS
 from maetool.weights.read import local_file
@@ -102,7 +103,7 @@ class TeacherImages(nn.Module):
 
     def forward(self, images: Tensor, ratio: Sequence[tuple[int, int]] | None = None) -> Tensor:
         """Return images (B, C, H, W), resized where a `ratio` is given: pixels before and after, for each axis."""
-        images = images.float() * along_channels(self.scale, images) + along_channels(self.shift, images)
+        images = wide(images) * along_channels(self.scale, images) + along_channels(self.shift, images)
         if ratio is None:
             return images
         size = [side // before * after for side, (before, after) in zip(images.shape[2:], ratio, strict=True)]

@@ -6,7 +6,7 @@ from torch import nn
 
 from maetool.errors import UsageError
 from maetool.models import ImageClassifier, TrainableModel
-from maetool.testing import tiny_batch, tiny_model
+from maetool.testing import tiny_batch, tiny_config, tiny_model
 
 
 class Several(nn.Module):
@@ -87,3 +87,27 @@ def test_all_models_have_this_rule():
     models = [cls for cls in registry.MODELS.module_dict.values() if hasattr(cls, "train_step")]
     assert ImageClassifier in models
     assert all(issubclass(cls, TrainableModel) for cls in models if cls.__module__.startswith("maetool."))
+
+
+FROZEN = tiny_config()["encoder"]
+TEACHER = {"type": "MomentumFeatureTarget"}
+TOKENS = {"type": "TokenTarget", "codebook": 7, "source": TEACHER}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"target": TEACHER},
+        {"target": TEACHER, "head": {"type": "ContrastiveHead", "projection": 4, "within": "batch", "memory": 8}},
+        {"target": {"type": "TeacherFeatureTarget"}, "teacher": {"type": "FrozenTeacher", "teacher": FROZEN}},
+        {"target": TOKENS, "head": {"type": "ClassificationHead"}},
+    ],
+    ids=["averaged", "contrastive", "frozen", "tokens"],
+)
+def test_a_model_may_be_of_float64(parts):
+    model = tiny_model(**parts).eval()
+    batch = model.data_preprocessor(tiny_batch())
+    expected = model(batch["images"], batch["data_samples"])["loss"]
+    loss = model.double()(batch["images"].double(), batch["data_samples"])["loss"]
+    loss.backward()
+    torch.testing.assert_close(loss.float(), expected, atol=1e-4, rtol=1e-4)
