@@ -16,7 +16,7 @@ from maetool.errors import UsageError
 from maetool.metadata.stored_config import read_section
 from maetool.pretrained.facts import names_of_classes, names_of_targets
 from maetool.pretrained.frozen import load_frozen
-from maetool.pretrained.model import masks_of_models
+from maetool.pretrained.model import masks_of_models, picture_shape_of
 from maetool.pretrained.task import load_task
 from maetool.protocols import MapDataset
 from maetool.registry import DATASETS, MODELS
@@ -28,7 +28,7 @@ from .dense import DENSE, dense_sections
 from .facts import RunFacts
 from .judged import judged_sections, worst_reconstructions
 from .sections import Panels, shown, study_sections
-from .study import OneView, Study, study_of
+from .study import OneSize, OneView, Study, study_of
 
 _MASKS = 512  # draws for the statistics
 _BATCH, _EXAMPLES = 50, 8
@@ -65,7 +65,7 @@ def model_sections(run: RunFacts, images: int, data: str | None = None) -> list[
             panels.add("Worst reconstructions", lambda: _worst(model, data))
     task = _task(section)
     features = _FEATURES if task in DENSE else f"{_FEATURES}, {_JUDGED.lower()}"
-    study = panels.make(features, lambda: _study(run, view, images))
+    study = panels.make(features, lambda: _study(run, view, images, task))
     if study is not None:
         makers = {"neighbours": study.neighbours, "patches": study.patches, "attention": study.attention}
         panels.sections += study_sections(study, panels.draw(makers))
@@ -132,18 +132,21 @@ def _worst(model: Any, dataset: MapDataset) -> Iterator[str]:
     yield html.section("Worst reconstructions", shown(panel, "The highest losses among 48 images, fixed masks"))
 
 
-def _study(run: RunFacts, view: str | None, images: int) -> Study:
-    """Return the features of validation images; where these are none, of the first data of the evaluators."""
+def _study(run: RunFacts, view: str | None, images: int, task: str) -> Study:
+    """Return the features of validation images; where these are none, of the first data of the evaluators.
+
+    A segmentor is validated on images of any sizes, which are resized to that of its encoder.
+    """
     assert run.checkpoint is not None, "there are weights"
     model, problem = load_frozen(run.checkpoint), UsageError("there is no data.")
     sections: Sequence[Mapping[str, Any]] = [_validation(run), *_own_data(run)]
     for wrapped in (False, True):
-        for section in sections if not wrapped or view else ():
+        for section in sections if not wrapped or view or task == "segmentation" else ():
             try:
                 dataset = _build(run, section)
-                return study_of(
-                    model, OneView(dataset, view) if wrapped else dataset, images, batch_size=_BATCH, workers=0
-                )
+                if wrapped:
+                    dataset = OneView(dataset, view) if view else OneSize(dataset, picture_shape_of(model)[1:])
+                return study_of(model, dataset, images, batch_size=_BATCH, workers=0)
             except UsageError as error:
                 problem = problem if wrapped or section is not sections[0] else error
     raise problem

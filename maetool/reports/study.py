@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from maetool.data.datasets.subsets import evenly_spaced
 from maetool.data.keys import SampleKey
@@ -90,6 +91,36 @@ class OneView:
         return getattr(self.dataset, name)
 
 
+class OneSize:
+    """Pictures of several sizes, resized to one, without what lies at their pixels.
+
+    Args:
+        dataset: its `inputs` are pictures (C, H, W).
+        size: height and width in pixels.
+
+    Attributes:
+        note: what is to be said of them.
+    """
+
+    def __init__(self, dataset: Any, size: Sequence[int]) -> None:
+        self.dataset, self.size = dataset, tuple(size)
+        self.classes: list[str] = []
+        self.note = f", resized to {'x'.join(map(str, self.size))}"
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: Any) -> Any:
+        sample = self.dataset[item]
+        inputs = sample["inputs"]
+        resized = functional.interpolate(inputs[None].float(), self.size, mode="bilinear", antialias=True)[0]
+        resized = resized if inputs.is_floating_point() else resized.round().clamp(0, 255).to(inputs.dtype)
+        return {**{name: sample[name] for name in ("index", "key") if name in sample}, "inputs": resized}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataset, name)
+
+
 @dataclass(frozen=True)
 class Study:
     """The features of N images by one encoder.
@@ -116,9 +147,10 @@ class Study:
 
     @property
     def counted(self) -> str:
-        """The number of images in words, with that of the broken ones."""
+        """The number of images in words, with that of the broken ones, and whether they were resized."""
         lost = len(self.images) - len(self.features)
-        return plural(len(self.features), "image") + (f", without {lost:,} that cannot be read" if lost else "")
+        note = self.images.dataset.note if isinstance(self.images.dataset, OneSize) else ""
+        return plural(len(self.features), "image") + (f", without {lost:,} that cannot be read" if lost else "") + note
 
     def name(self, place: int) -> str:
         """Return the name of the image at a `place`, 0 to N - 1, and its class if it has one."""

@@ -14,7 +14,7 @@ from maetool.config.prepare import prepare_config
 from maetool.errors import UsageError
 from maetool.metadata.stored_config import stored_facts
 from maetool.registry import MODELS
-from maetool.reports import run_page, study_of
+from maetool.reports import model_sections, run_page, study_of
 from maetool.weights.write import write_checkpoint
 
 MASKS, WORST = "Masks", "Worst reconstructions"
@@ -68,6 +68,32 @@ def test_pictures_of_several_sizes_are_no_study():
     pictures = [{"inputs": torch.zeros(3, 8, width)} for width in (8, 8, 9)]
     with pytest.raises(UsageError, match="one size, but those of the data have 8x8 and 8x9 pixels"):
         study_of(torch.nn.Identity(), pictures)
+
+
+class OfTwoSizes:
+    """A dataset of which every second picture is lower."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, item):
+        sample = self.dataset[item]
+        rows = slice(0, 12 if int(sample["index"]) % 2 else None)
+        return {**sample, "inputs": sample["inputs"][:, rows], "semantic": sample["semantic"][rows]}
+
+    def __getattr__(self, name):
+        return getattr(self.dataset, name)
+
+
+def test_pictures_of_a_segmentor_that_differ_in_size_are_resized_for_their_features(repository, tmp_path, monkeypatch):
+    build = model_sections._build
+    monkeypatch.setattr(model_sections, "_build", lambda run, dataset: OfTwoSizes(build(run, dataset)))
+    page = run_page([untrained(repository, "segmentation/linear_vit-t_shapes", tmp_path)], 6)
+    assert re.search(r"coloured by cluster; 6 images, resized to (\d+)x\1\.", page)
+    assert "What this page leaves out" not in page
 
 
 def test_data_that_moved_is_named(repository, tmp_path, monkeypatch):
