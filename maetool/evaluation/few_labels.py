@@ -19,7 +19,7 @@ from .regression import errors_of
 # The first that was measured decides a comparison. The area under the ROC curve hardly tells rare classes apart.
 HEADLINES = ("rare_average_precision", "mean_auroc", "mean_class_accuracy", "r2")
 _RARE = 0.1  # share of the images
-_CLEAR = 2.0  # spreads
+_CLEAR, _OF_DRAWS = 2.0, 10  # spreads, of so many draws or more; the spread of fewer is less certain
 # Of two random predictors one is called clearly better in 8 % of all cases where 50 of 100 images have the class, in
 # 14 % where 5 have, but in 34 % where 2 have and in 81 % where one has: draws of so few images hardly differ.
 _FEWEST = 5
@@ -262,9 +262,17 @@ def verdict(own: Judgement, other: Judgement, called: str) -> str:
     spread = _deviation([a.get(name, np.nan) - b.get(name, np.nan) for a, b in pairs])
     size, noise = (f"{value:.2f}" if name == "r2" else f"{value:.1f}" for value in (abs(gain), spread))
     points = "" if name == "r2" else " points"
-    if abs(gain) > _CLEAR * spread:
+    if abs(gain) > _spreads_needed(min(len(own.draws), len(other.draws))) * spread:
         return f"{'better' if gain > 0 else 'worse'} than {called} by {size}{points}, spread {noise}"
     return f"not clearly better than {called} ({'+' if gain >= 0 else '-'}{size}{points}, spread {noise})"
+
+
+def _spreads_needed(draws: int) -> float:
+    """Return how many spreads a difference must be to be clear: of fewer draws more, as Student's t has it."""
+    from scipy.special import stdtrit  # not above, because it takes long
+
+    known = max(1, min(draws, _OF_DRAWS) - 1)
+    return _CLEAR * float(stdtrit(known, 0.975) / stdtrit(_OF_DRAWS - 1, 0.975))
 
 
 def _deviation(values: Sequence[float]) -> float:

@@ -86,13 +86,23 @@ def test_classes_of_even_shares_are_not_rare():
 
 
 def test_a_small_gain_is_not_clear():
-    own = Judgement({"mean_auroc": 71.0}, [{"mean_auroc": 71.0 + noise} for noise in (-1, 0, 1)], 5)
-    other = Judgement({"mean_auroc": 70.0}, [{"mean_auroc": 70.0}] * 3, 5)
+    own = Judgement({"mean_auroc": 71.0}, [{"mean_auroc": 71.0 + noise} for noise in (-1.2, 0, 1.2)] * 4, 5)
+    other = Judgement({"mean_auroc": 70.0}, [{"mean_auroc": 70.0}] * 12, 5)
     assert verdict(own, other, "the untrained encoder") == (
         "not clearly better than the untrained encoder (+1.0 points, spread 1.0)"
     )
     own.values["mean_auroc"] = 73.4
     assert verdict(own, other, "x") == "better than x by 3.4 points, spread 1.0"
+
+
+@pytest.mark.parametrize(("draws", "clear"), [(2, False), (5, False), (10, True), (40, True)])
+def test_a_spread_of_few_draws_is_trusted_less(draws, clear):
+    """A gain of 2.2 spreads, each draw one of two values around it."""
+    noise = torch.tensor([-1.0, 1.0]).repeat(draws)[:draws]
+    noise = noise / noise.std()
+    own = Judgement({"mean_auroc": 72.2}, [{"mean_auroc": 72.2 + each} for each in noise.tolist()], 30)
+    other = Judgement({"mean_auroc": 70.0}, [{"mean_auroc": 70.0}] * draws, 30)
+    assert verdict(own, other, "x").startswith("better than x by 2.2 points" if clear else "not clearly better than x")
 
 
 def test_images_of_one_class_cannot_be_compared():
