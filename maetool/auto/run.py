@@ -96,17 +96,24 @@ class Auto:
             self._say_facts(data)
             if not (resume and self.plan_path.is_file()):
                 self._write_plan(data, only_plan)
+                write_text(self.out / "planning.txt", "\n".join(self._told) + "\n")  # also for the page of a later call
             if only_plan:
                 self.tell(f"\nNext:\nmaetool train {shlex.quote(str(self.plan_path))}")
                 return
+            request, planned = self.request, len(self._told)
             checkpoint = self._train()
-            request, planning = self.request, list(self._told)
+            planning = [*self._planning(), *self._told[planned:]]
             worth = worth_of(checkpoint, data, request.task)
             commands = next_commands(checkpoint, request.folder, request.labels, request.task, data)
             self.tell(f"\n{worth}\n\nNext:\n{commands}")
             page = self._page(worth, commands, planning)
             write_text(self.out / "report.html", page)
             self.tell(f"\nWrote {self.out / 'report.html'}.")
+
+    def _planning(self) -> list[str]:
+        """Return what was said while the plan was made, perhaps by an earlier call."""
+        path = self.out / "planning.txt"
+        return path.read_text("utf-8", "surrogateescape").splitlines() if path.is_file() else []
 
     def _page(self, worth: str, commands: str, planning: list[str]) -> str:
         sections = {

@@ -46,7 +46,7 @@ def test_a_folder_is_planned_trained_and_judged_and_goes_on_where_it_stopped(com
     assert "maetool quick_eval" in judged
     page = (tmp_path / "out/report.html").read_text()
     assert "With 40 labels:" in page
-    assert "60 labelled images to fit on" in page
+    assert page.count("60 labelled images to fit on") == page.count("Candidates were not compared: a plan alone") == 1
     assert "<title>data, by maetool auto</title>" in page
     assert re.search(r"<p>With 40 labels: [^\n]*</p>", page)  # which the edge of the page does not cut
     assert f"maetool train {tmp_path}/out/plan.py --work-dir {tmp_path}/out/run" in page
