@@ -7,9 +7,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import pad
 
 from maetool.annotations import Count, FromZero, Positive
 from maetool.errors import UsageError
+from maetool.ops.device import reading_is_free
 from maetool.ops.precision import wide
 from maetool.registry import HEADS
 from maetool.structures import MaskPlan
@@ -148,12 +150,23 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def _gathered(keys: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, int]:
     """Return keys (N, P) and flags (N,) of all processes, with gradients, and the number of the first own one.
 
-    The processes must have equally many.
+    On accelerators, where numbers are not read, the processes must have equally many, as plans there give them.
     """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return keys, counts, 0
     from torch.distributed.nn.functional import all_gather  # here, because it is for several processes only
 
-    flags = [torch.empty_like(counts) for _ in range(dist.get_world_size())]
+    numbers = [len(keys)] * dist.get_world_size()
+    if reading_is_free(keys):  # plans are padded to the longest sample of each process
+        each = [torch.zeros(1, dtype=torch.int64, device=keys.device) for _ in numbers]
+        dist.all_gather(each, torch.full_like(each[0], len(keys)))
+        numbers = [int(number) for number in each]
+    spare = max(numbers) - len(keys)
+    counts, keys = pad(counts, (0, spare)), pad(keys, (0, 0, 0, spare))
+    flags = [torch.empty_like(counts) for _ in numbers]
     dist.all_gather(flags, counts)
-    return torch.cat(all_gather(keys)), torch.cat(flags), dist.get_rank() * len(keys)
+    parts = [
+        (value[:number], flag[:number]) for value, flag, number in zip(all_gather(keys), flags, numbers, strict=True)
+    ]
+    values, known = zip(*parts, strict=True)
+    return torch.cat(values), torch.cat(known), sum(numbers[: dist.get_rank()])

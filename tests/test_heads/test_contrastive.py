@@ -11,6 +11,7 @@ from torch.nn import functional
 from maetool.errors import UsageError
 from maetool.heads import ContrastiveHead, SupervisedContrastiveHead
 from maetool.structures import MaskPlan
+from maetool.structures.over_processes import averaged_over_processes
 
 
 def case(batch=4, seed=0):
@@ -50,7 +51,22 @@ def test_projections_learn_on_both_sides():
         ContrastiveHead(8, within="world")
 
 
+def ragged(part):
+    """The loss and the gradients of samples that differ in how much is predicted, by their places."""
+    generator = torch.Generator().manual_seed(0)
+    scores, keep = torch.rand(4, 16, generator=generator), torch.tensor([4, 8, 10, 12])
+    pred, target = (torch.randn(4, 16, 8, generator=generator)[part] for _ in range(2))
+    plan = MaskPlan.from_scores(scores[part], keep[part], (4, 4))
+    head = ContrastiveHead(8, within="batch", memory=64)
+    with averaged_over_processes():
+        loss = head(plan.take_predicted(pred.requires_grad_()), plan.take_predicted(target), plan)["loss"]
+    loss.backward()
+    return loss.detach(), pred.grad
+
+
 def _rank(rank, folder):
+    torch.manual_seed(0)
+    torch.save(ragged(slice(2 * rank, 2 * rank + 2)), Path(folder, f"ragged_{rank}"))
     pred, target, _ = case()
     part = slice(2 * rank, 2 * rank + 2)
     pred = pred[part].requires_grad_()
@@ -69,6 +85,11 @@ def test_patches_of_all_processes_are_compared(tmp_path):
     loss.backward()
     torch.testing.assert_close(torch.stack(losses).mean(), loss.detach())
     torch.testing.assert_close(torch.cat(gradients) / 2, pred.grad)  # each process takes the mean over its own half
+    torch.manual_seed(0)
+    whole = ragged(slice(None))
+    losses, gradients = zip(*(torch.load(tmp_path / f"ragged_{rank}") for rank in range(2)), strict=True)
+    torch.testing.assert_close(torch.stack(losses).mean(), whole[0])
+    torch.testing.assert_close(torch.cat(gradients) / 2, whole[1])
 
 
 @pytest.mark.parametrize("images", [None, 2])
