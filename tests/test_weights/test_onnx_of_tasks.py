@@ -13,9 +13,6 @@ from maetool.pretrained.graphs import read_onnx_facts, write_onnx
 from maetool.pretrained.task import load_task
 from maetool.weights.read import read_checkpoint
 
-onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
-
 ENCODER = {"type": "VisionTransformer", "img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
 CLASSIFIER = {"type": "ImageClassifier", "encoder": ENCODER, "num_classes": 3}
 SEGMENTOR = {"type": "Segmentor", "encoder": ENCODER, "num_classes": 3, "decode_head": {"type": "LinearMapHead"}}
@@ -38,6 +35,8 @@ def saved(tmp_path, kind):
 
 @pytest.mark.parametrize(("kind", "dynamic", "half"), [("classifier", False, False), ("segmentor", True, True)])
 def test_logits(tmp_path, monkeypatch, kind, dynamic, half):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
     path, model = saved(tmp_path, kind)
     out = tmp_path / "x.onnx"
     flags = ["--complete", *["--dynamic"] * dynamic, *["--half"] * half]
