@@ -39,7 +39,7 @@ def tell_lost_lines_once(handler: logging.FileHandler) -> None:
             reason = error.strerror or error
             sys.stderr.write(f"warning: {handler.baseFilename} takes no more lines ({reason}); the run goes on.\n")
 
-    handler.handleError = handle  # type: ignore[method-assign]
+    vars(handler)["handleError"] = handle
 
 
 def print_log(message: Any, level: int = logging.INFO) -> None:

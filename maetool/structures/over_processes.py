@@ -78,7 +78,12 @@ def mean_of_patches(values: Tensor, weight: Tensor | None, together: bool = Fals
 
 
 def with_prefix(weight: Tensor, number: int) -> Tensor:
-    """Return weights (B, M) of patches with those of a prefix before them, which are 1, (B, number)."""
+    """Return the weights of patches with those of a prefix before them, which are 1; float32 (B, number).
+
+    Args:
+        weight: (B, M), of the patches.
+        number: T + M, of prefix and patches.
+    """
     return pad(weight.float(), (number - weight.shape[1], 0), value=1.0)
 
 
