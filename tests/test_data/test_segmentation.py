@@ -88,7 +88,7 @@ def test_a_list_of_names_chooses(folder):
     [
         ("truth/town/1.png", "1 of 2 names have no PNG of classes .first `town/1`.*: add it, remove the image"),
         ("pictures/town/0.jpg", "1 of 2 names have no image .first `town/0`.*: add it, remove the PNG"),
-        ("classes.txt", "classes.txt lists 0 classes"),
+        ("classes.txt", "classes.txt does not exist, but the names of two"),
     ],
 )
 def test_what_is_missing_is_named(folder, removed, said):

@@ -207,7 +207,10 @@ def test_ctrl_c_is_130_and_leaves_a_run_that_resumes(repository, tmp_path, momen
     while sign and sign not in process.stdout.readline():
         assert process.poll() is None, process.stderr.read()[-2000:]
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()  # if it went on, as where this process ignores the signal, too
     assert process.returncode == cli.INTERRUPTED_EXIT == 130, stderr[-2000:]
     assert "--resume continues from the last checkpoint" in stderr
     assert "Traceback" not in stderr

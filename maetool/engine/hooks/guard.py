@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from maetool.engine.optim.precision import name_of
-from maetool.engine.optim.steps import first_of, progress_at, settle
+from maetool.engine.optim.steps import first_of, settle
 from maetool.engine.optim.wrapper import report_of
 from maetool.errors import UsageError
 from maetool.maskers import Masker
@@ -21,6 +21,8 @@ from maetool.protocols import MaskedModelLike, ModelLike, RunnerLike
 from maetool.registry import HOOKS
 from maetool.structures import plan_to_dict
 from maetool.weights.write import write_checkpoint
+
+from .masker_progress import progress_at
 
 
 @HOOKS.register_module()

@@ -7,11 +7,12 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from torch.optim import Optimizer
 
-from maetool.engine.optim.steps import progress_at
 from maetool.models import has_following_parts, parts_after_step
 from maetool.ops.device import reading_is_free
 from maetool.protocols import RunnerLike
 from maetool.registry import HOOKS
+
+from .masker_progress import progress_at
 
 
 @HOOKS.register_module()

@@ -54,19 +54,6 @@ def first_of(wrapper: Any) -> Any:
     return next(iter(wrapper.values())) if isinstance(wrapper, OptimWrapperDict) else wrapper
 
 
-def progress_at(runner: Any, iteration: int) -> float:
-    """Return the share of training that is over before an iteration, in [0, 1]; the same in all of an optimiser step.
-
-    So a step of two accumulated halves of a batch is that of the whole one, whatever follows the progress.
-
-    Args:
-        runner: that trains.
-        iteration: counted from 0.
-    """
-    together = getattr(first_of(runner.optim_wrapper), "_accumulative_counts", 1)
-    return (iteration - iteration % together) / runner.max_iters
-
-
 def settle(wrapper: Any) -> None:
     """Read what an optimiser wrapper has not read yet of the last iteration; one of MMEngine's reads nothing late.
 
