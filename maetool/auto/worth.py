@@ -91,7 +91,8 @@ def _training(found: Command, checkpoint: Path) -> str:
     if tiny and found.task == "classification":  # cropped as the plan has it, and not mirrored
         dataset = (read_section(meta, "train_dataloader") or {})["dataset"]
         crops = [dict(each) for each in dataset["pipeline"]]
-        options.append(f"train_dataloader.dataset.pipeline={str(crops).replace(' ', '')}")
+        text = str(crops).replace(" ", "").replace("'", '"')  # in a shell's single quotes
+        options.append(f"train_dataloader.dataset.pipeline={text}")
     encoder = options_as_trained(load_config(config).model, meta)
     chosen = shlex.join({each.partition("=")[0]: each for each in [*options, *encoder]}.values())
     start = f"maetool train {config} --data {shlex.quote(found.data)} --init {shlex.quote(str(checkpoint))}"
