@@ -3,7 +3,8 @@
 import codecs
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
@@ -31,7 +32,7 @@ from maetool.writing import check_file, write_file
 
 from .frozen import features_of
 from .model import picture_shape_of
-from .reading import read_for
+from .reading import check_unit, read_for
 
 FORMATS = (".npz", ".parquet", ".csv")
 
@@ -97,7 +98,7 @@ def extract(
         precision: see `maetool.evaluation.precision.evaluated_in`.
 
     Raises:
-        UsageError: no image can be read.
+        UsageError: no image can be read, or one has another unit than those that the model learned from.
     """
     images = range(len(dataset)) if images is None else images
     if not images:
@@ -116,7 +117,19 @@ def extract(
     model, first = model.to(get_device()).eval(), is_main_process()
     with evaluated_in(model, precision):
         bar = tqdm(loader, desc=title or "images", unit="batch", dynamic_ncols=True, disable=None if first else True)
-        return collect_features(model, bar, features)
+        return collect_features(model, _of_one_unit(model, dataset, bar), features)
+
+
+def _of_one_unit(model: ModelLike, dataset: NamedImages, batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield the batches of a dataset, and refuse images of another unit than the training's."""
+    for batch in batches:
+        if isinstance(batch["inputs"], Tensor):
+            check_unit(model, batch["inputs"], partial(_name_in, dataset, batch))
+        yield batch
+
+
+def _name_in(dataset: NamedImages, batch: Mapping[str, Any], place: int) -> str:
+    return dataset.name_of(int(batch["index"][place]))
 
 
 class _First:
@@ -134,7 +147,11 @@ class _First:
 
 @torch.no_grad()
 def features_of_files(
-    model: ModelLike, files: Sequence[str | Path], pool: str | None = None, batch_size: int = 64
+    model: ModelLike,
+    files: Sequence[str | Path],
+    pool: str | None = None,
+    batch_size: int = 64,
+    reading: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Return the features of image files, float32 (N, D) or (N, L, D), on the CPU, in their order.
 
@@ -143,6 +160,8 @@ def features_of_files(
         files: paths of images of any size.
         pool: see `features_of`.
         batch_size: images per batch.
+        reading: how files are read, see `maetool.pretrained.reading.read_for`; by default as the training of a
+            `FrozenEncoder` read its own.
 
     Raises:
         UsageError: no files, one that cannot be read, or an encoder of something else than pictures.
@@ -150,9 +169,12 @@ def features_of_files(
     if isinstance(files, str | Path) or not files:
         raise UsageError(f"files is {files!r}, but must be a list of paths; `maetool extract_features` takes a folder.")
     crop = build_transform({"type": "ResizeCenterCrop", "size": picture_shape_of(model)[1:]})
+    reading = getattr(model, "reading", None) if reading is None else reading
     device, compute, found = next(model.parameters()).device, features_of(model, pool), []
     for start in range(0, len(files), batch_size):
-        images = torch.stack([crop(read_for(model, path)) for path in files[start : start + batch_size]])
+        images = torch.stack(
+            [crop(read_for(model, path, reading=reading)) for path in files[start : start + batch_size]]
+        )
         normalised = model.data_preprocessor({"inputs": images.to(device)})["images"]
         found.append(compute(model, normalised).float().cpu())
     return torch.cat(found)

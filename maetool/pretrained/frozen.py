@@ -32,6 +32,7 @@ from .beside import check_functions, facts_of
 from .facts import recorded_grid, section_in
 from .initial import load_initial
 from .model import encoder_shape
+from .reading import reading_in
 
 _TOWERS = ("clip", "siglip")  # models of transformers
 _POOLED = ("classification", "regression")  # tasks of models that pool the tokens of an encoder in their own way
@@ -44,10 +45,18 @@ class FrozenEncoder(ModelLike):
         encoder: module from images to tokens (B, T + L, D).
         data_preprocessor: see `maetool.data.ImagePreprocessor`.
         section: the config of both.
+        reading: how its training read files, see `maetool.pretrained.reading.reading_in`.
     """
 
-    def __init__(self, encoder: EncoderLike, data_preprocessor: PreprocessorLike, section: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        encoder: EncoderLike,
+        data_preprocessor: PreprocessorLike,
+        section: Mapping[str, Any],
+        reading: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
+        self.reading = dict(reading or {})
         self.encoder, self.data_preprocessor, self.section = encoder, data_preprocessor, section
         self.requires_grad_(False).eval()
 
@@ -60,19 +69,22 @@ class FrozenEncoder(ModelLike):
         """
         return self.encoder(images)  # (B, T + L, D)
 
-    def features(self, files: Sequence[str | Path], pool: str | None = None) -> Tensor:
+    def features(
+        self, files: Sequence[str | Path], pool: str | None = None, reading: Mapping[str, Any] | None = None
+    ) -> Tensor:
         """Return the features of image files, float32 (N, D) or (N, L, D), see `features_of_files`.
 
         Args:
             files: paths of images of any size, which are resized and cropped as in validation.
             pool: see `features_of`.
+            reading: `exif`, `eight_bit` and `nodata` of `maetool.data.ImageFolderDataset`, instead of the training's.
 
         Raises:
             UsageError: what `features_of_files` raises.
         """
         from .extract import features_of_files  # which needs what this module defines
 
-        return features_of_files(self, files, pool)
+        return features_of_files(self, files, pool, reading=reading)
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
@@ -134,7 +146,7 @@ def build_frozen(
         encoder = build(ENCODERS, section["encoder"])
     preprocessor = section.get("data_preprocessor") or {"type": "ImagePreprocessor"}
     preprocessor = build(MODELS, preprocessor, default_args=channels_of(encoder))
-    model = FrozenEncoder(encoder, preprocessor, section)
+    model = FrozenEncoder(encoder, preprocessor, section, reading_in((state or {}).get("meta")))
     if path is not None:
         report = load_initial(model, path, adapt=adapt, state=state)
         print_log(f"{path}: {report}")

@@ -74,6 +74,7 @@ def predict_objects(
     classes: Sequence[str],
     threshold: float = 0.5,
     max_pixels: int = MAX_PIXELS,
+    reading: Mapping[str, Any] | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Find the objects in an image file.
 
@@ -83,6 +84,7 @@ def predict_objects(
         classes: names of the labels.
         threshold: lowest score of an object that is reported, 0 to 1.
         max_pixels: largest number of pixels of the image, see `maetool.data.codecs.images.decode_image`.
+        reading: how the file is read, see `maetool.pretrained.reading.reading_of`; by default as it is stored.
 
     Returns:
         The image with boxes, names, scores and masks, uint8 RGB (rows, columns, 3), and a JSON-serialisable record:
@@ -92,7 +94,7 @@ def predict_objects(
     Raises:
         UsageError: the image cannot be read, a threshold outside 0 to 1, or the wrong number of classes.
     """
-    image = read_for(model, path, max_pixels)
+    image = read_for(model, path, max_pixels, reading)
     found = sure(model, (find_objects(model, image), (image.shape[1], image.shape[2])), classes, threshold)
     return draw_found(image, found, classes), {"image": str(path), **record_of(found, classes)}
 

@@ -1,11 +1,12 @@
 """How images are read for a trained model: as those of its training were."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine import Config
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ from .model import picture_shape_of
 
 # Deviations of single pixels between the mean of an image and that of all: those of an image of the same unit are few.
 _FAR = 20
+_BRIGHTEST = 255  # of 8 bits; the deviation of such images is at most half of it
 # Options of datasets that say what the pixels of a file are, with their types and what is meant without them.
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "exif": (bool, False),
@@ -132,21 +134,39 @@ def read_for(
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
     image = image if nodata is None else fill_nodata(image, nodata)[0]
-    _check_unit(model, image, path)
+    check_unit(model, image[None], lambda _: path)
     return image
 
 
-def _check_unit(model: nn.Module, image: Tensor, path: str | Path) -> None:
-    """Refuse an image whose values are far from the training's: of 16 bits where those have 8, or 8 where 0 to 1."""
+def check_unit(model: nn.Module, images: Tensor, name_of: Callable[[int], Any]) -> None:
+    """Refuse images whose values have another unit than those of the training, by its mean and standard deviation.
+
+    Such are 16 bits where those had 8, 8 where those had 16, or 8 where those were shares from 0 to 1.
+
+    Args:
+        model: one with a `data_preprocessor`; one that tells no mean and deviation of each channel checks nothing.
+        images: (B, C, *size), as stored.
+        name_of: the name of the image at a place in the batch.
+
+    Raises:
+        UsageError: the first image of another unit.
+    """
     mean, std = (getattr(getattr(model, "data_preprocessor", None), name, None) for name in ("mean", "std"))
-    if not (isinstance(mean, Tensor) and isinstance(std, Tensor) and len(mean) == len(image)):
+    if not (isinstance(mean, Tensor) and isinstance(std, Tensor) and mean.numel() == images.shape[1]):
         return
-    if not image.is_floating_point() or not (mean.any() or std.ne(1).any()):  # 0 and 1 say nothing of the images
+    mean, std = mean.flatten().cpu(), std.flatten().cpu()
+    if not (mean.any() or std.ne(1).any()):  # 0 and 1 say nothing of the images
         return
-    own = image.flatten(1).mean(dim=1)
-    away = float(((own - mean.flatten().cpu()) / std.flatten().cpu()).abs().min())
-    if away > _FAR:
+    own = images.flatten(2).float().mean(dim=2)  # (B, C)
+    wrong = ((own - mean) / std).abs().amin(dim=1) > _FAR
+    if images.dtype == torch.uint8:  # of which one unit is known, so that an odd image of it is not refused
+        beyond = bool((mean > _BRIGHTEST).any() or (std > _BRIGHTEST / 2 + 1).any())  # what no images of 8 bits have
+        shares = bool((mean.abs() <= 1).all() and (std <= 1).all())
+        wrong = (wrong & shares) | beyond
+    for place in wrong.nonzero().flatten().tolist():
+        unit = "8 bits" if images.dtype == torch.uint8 else "the values as stored"
         raise UsageError(
-            f"The image cannot be read: {path} has a mean of {float(own.mean()):g}, {away:,.0f} deviations from that "
-            f"of the training's images, {float(mean.mean()):g}: convert it to their unit, such as 8 bits."
+            f"The image cannot be read: {name_of(place)} has a mean of {float(own[place].mean()):g} in {unit}, but the "
+            f"training's images have one of {float(mean.mean()):g} and a deviation of {float(std.mean()):g}: convert "
+            "it to their unit."
         )

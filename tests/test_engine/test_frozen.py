@@ -1,5 +1,8 @@
 """Features of checkpoints: whole images, in order, in files; and what is told where that is impossible."""
 
+from copy import deepcopy
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,9 +16,11 @@ from maetool.data import ShapesDataset
 from maetool.errors import UsageError
 from maetool.evaluation import token_features
 from maetool.maskers import RandomMasker
+from maetool.metadata.stored_config import stored_facts
 from maetool.pretrained.export import encoder_of
 from maetool.pretrained.extract import build_whole, check_out, extract, write_features
 from maetool.pretrained.frozen import features_of, load_frozen
+from maetool.pretrained.reading import reading_of
 from maetool.registry import MODELS
 from maetool.weights.formats.mae import to_published
 from maetool.weights.read import read_checkpoint
@@ -139,6 +144,36 @@ def test_of_files_as_of_their_folder(checkpoint, images):
     ):
         with pytest.raises(UsageError, match=sentence):
             model.features(wrong)
+
+
+def test_images_of_a_folder_of_another_unit_are_refused(checkpoint, images):
+    model = load_frozen(checkpoint)
+    sixteen = np.full((40, 40, 3), 30_000, np.uint16)
+    cv2.imwrite(str(images / "b" / "05.png"), sixteen)
+    dataset = build_whole(model, str(images))
+    with pytest.raises(UsageError, match=r"05\.png has a mean of 30000 in the values as stored"):
+        extract(model, dataset, {"features": features_of(model)}, batch_size=4, workers=0)
+    eight = build_whole(model, str(images), reading={"eight_bit": True})
+    assert (
+        len(extract(model, eight, {"features": features_of(model)}, workers=0)["features"]) == 12
+    )  # all but the broken one
+
+
+def test_files_are_read_as_those_of_the_training(runner, checkpoint, tmp_path):
+    """By the encoder of a notebook as by the commands: what a training was told of its files is not forgotten."""
+    picture = np.random.default_rng(0).integers(0, 65_536, (40, 60, 3)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "sixteen.png"), picture)
+    cv2.imwrite(str(tmp_path / "eight.png"), (picture >> 8).astype(np.uint8))
+    state, cfg = read_checkpoint(checkpoint), deepcopy(runner.cfg)
+    cfg.train_dataloader.dataset = {"type": "ImageFolderDataset", "root": ".", "eight_bit": True}
+    state["meta"] |= stored_facts(cfg)
+    write_checkpoint(state, tmp_path / "trained.pth")
+    assert reading_of(tmp_path / "trained.pth") == {"eight_bit": True}
+    model = maetool.load_encoder(tmp_path / "trained.pth")
+    deep, plain = (model.features([tmp_path / f"{name}.png"]) for name in ("sixteen", "eight"))
+    assert torch.equal(deep, plain)
+    with pytest.raises(UsageError, match=r"sixteen.png has a mean of"):
+        model.features([tmp_path / "sixteen.png"], reading={})
 
 
 def test_files(tmp_path):

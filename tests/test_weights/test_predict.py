@@ -63,8 +63,19 @@ def test_an_image_of_another_unit_is_refused(model, tmp_path):
     cv2.imwrite(str(tmp_path / "eight.png"), image)
     cv2.imwrite(str(tmp_path / "sixteen.png"), image.astype(np.uint16) * 257)
     expected = read_for(model, tmp_path / "eight.png")
-    with pytest.raises(UsageError, match=r"sixteen.png has a mean of 28270, 469 deviations from that of the training"):
+    with pytest.raises(UsageError, match=r"sixteen.png has a mean of 28270 in the values as stored, but the training"):
         read_for(model, tmp_path / "sixteen.png")
     assert (read_for(model, tmp_path / "sixteen.png", reading={"eight_bit": True}) == expected).all()
     nothing = {"mean": [0, 0, 0], "std": [1, 1, 1]}  # says nothing of the images
     assert read_for(a_model(nothing), tmp_path / "sixteen.png").max() == 28270
+
+
+def test_an_image_of_8_bits_is_refused_after_16_bits_or_shares(tmp_path):
+    """None can have such statistics; those of dark or bright images of 8 bits are taken."""
+    for value in (2, 110, 255):
+        cv2.imwrite(str(tmp_path / "eight.png"), np.full((20, 20, 3), value, np.uint8))
+        for mean, std in ((20_000, 9000), (300, 20), (200, 150), (0.04, 0.05)):
+            with pytest.raises(UsageError, match=f"eight.png has a mean of {value} in 8 bits, but the training"):
+                read_for(a_model({"mean": [mean] * 3, "std": [std] * 3}), tmp_path / "eight.png")
+        for mean, std in ((4, 3), (250, 4), (127, 127.5)):
+            assert read_for(a_model({"mean": [mean] * 3, "std": [std] * 3}), tmp_path / "eight.png").max() == value
