@@ -19,7 +19,8 @@ def git_revision() -> str:
         return "no repository"
     try:
         revision = _git(package, "rev-parse", "--short=12", "HEAD")
-        changed = _git(package, "status", "--porcelain", "--untracked-files=no")
+        # Without a lock, which a run that is killed here would leave behind, and which a commit made meanwhile meets.
+        changed = _git(package, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return "no repository"
     return f"{revision} with changes" if changed else revision
