@@ -175,6 +175,13 @@ def check_file(path: str | Path, option: str) -> Path:
     return path
 
 
+# Endings by which somebody who names a new folder means a file.
+_TABLES = (".csv", ".json", ".jsonl", ".parquet", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml")
+_PICTURES = (".jpeg", ".jpg", ".pdf", ".png", ".tif", ".tiff")
+_ARRAYS = (".npy", ".npz", ".onnx", ".pkl", ".pt", ".pth", ".safetensors")
+_FILES = (*_TABLES, *_PICTURES, *_ARRAYS, ".html", ".md", ".py", ".tar", ".zip")
+
+
 def check_folder(path: str | Path, option: str) -> Path:
     """Return the path of a folder that is written to later, after checking that this is possible.
 
@@ -183,10 +190,12 @@ def check_folder(path: str | Path, option: str) -> Path:
         option: the option that names it, such as "--work-dir".
 
     Raises:
-        OutputError: the path is a file, is below a file, is too long, or is not writable.
+        OutputError: the path is a file, is below a file, is too long, is not writable, or is new and named like a file.
     """
     path = Path(path)
     with _refused(path, option):
+        if path.suffix.lower() in _FILES and not path.exists():
+            raise ValueError(f"a folder is written here, but {path.suffix} is the ending of a file")
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is not a folder")
         _try_folder(path.absolute() / "x")

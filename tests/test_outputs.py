@@ -143,6 +143,17 @@ def test_places_that_cannot_be_written_are_told_first(name, call, given, tmp_pat
     )
 
 
+@pytest.mark.parametrize("name", [name for name, (_, ending) in COMMANDS.items() if ending is None])
+def test_a_new_folder_is_not_named_like_a_file(name, call, tmp_path):
+    """Whoever names a file gets no folder of that name; an older folder, or another dot in a name, is no mistake."""
+    with pytest.raises(OutputError, match=r"a folder is written here, but \.XML is the ending of a file"):
+        call(name, tmp_path / "out.XML")
+    assert not (tmp_path / "out.XML").exists()
+    (tmp_path / "old.json").mkdir()
+    for folder in ("old.json", "run.v2", "2026.11"):
+        assert writing.check_folder(tmp_path / folder, "--out") == tmp_path / folder
+
+
 @pytest.mark.parametrize("name", sorted({*COMMANDS} - LONG))
 def test_a_full_disk_leaves_nothing_that_is_half_written(name, call, tmp_path):
     ending = COMMANDS[name][1]
