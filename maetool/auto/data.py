@@ -1,22 +1,22 @@
 """Where the images and labels of `maetool auto` are, and what the images are like."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from maetool.config.user_data import places
 from maetool.data.codecs.image_size import chosen_limit
-from maetool.data.datasets.labels import labels_of
+from maetool.data.datasets.labels import aligned, count_classes, describe_balance, labels_of
 from maetool.errors import UsageError
-from maetool.inspection.findings import NOTHING, Finding
+from maetool.inspection.findings import NOTHING, Finding, some
 from maetool.inspection.inspect import Effort, inspect_data
 from maetool.inspection.offers import reading_of_data
 from maetool.inspection.parts import without_log
 from maetool.inspection.paste import Command
 from maetool.inspection.report import Report
 from maetool.messages import plural
+from maetool.protocols import NamedImages
 from maetool.registry import DATASETS
 
 from .facts import Facts, facts_of
@@ -78,13 +78,34 @@ def look(folder: str, labels: str | None, task: str, workers: int, max_pixels: i
         if labels and not labelled:
             raise UsageError(f"--labels is {labels}, which has no classes or numbers for `--task {task}`.")
         place = labelled if labelled and not labels else _all_of(folder) | _reading(report, max_pixels)
-        number, classes, rare = _count(labelled) if labelled else (0, 0, "")
-        facts = facts_of(report, place, number, classes)
-    if rare:
-        raise UsageError(f"{rare} to train on, beside those held back: add some, or remove the class.")
-    numbers = [each for each in LABELS if max(2, classes) <= each < number]
+        number, of_classes = _count(labelled, held_back) if labelled and held_back else (0, {})
+        facts = facts_of(report, place, number, len(of_classes))
+    numbers = [each for each in LABELS if max(2, len(of_classes)) <= each < number]
     worth_saying = [finding for finding in report.findings if finding.severity in ("error", "warning")]
+    worth_saying += _of_single_images(of_classes)
     return Data(place, facts, labelled, held_back, [*numbers, None], worth_saying, truth.commands)
+
+
+def _of_single_images(of_classes: Mapping[str, int]) -> list[Finding]:
+    """Return what to say of classes with one labelled image to train on.
+
+    Args:
+        of_classes: the number of these images of each class.
+
+    Raises:
+        UsageError: no class has two.
+    """
+    of = f"of {plural(len(of_classes), 'class')}"
+    single = [name for name, number in of_classes.items() if number == 1]
+    if single and len(single) == len(of_classes):
+        raise UsageError(
+            f"All {plural(len(single), 'class')} ({some(single)}) have one labelled image to train on, beside those "
+            "held back, from which nothing can be told apart: add some, or check that the labels are classes."
+        )
+    sentence = (
+        f"{len(single):,} {of} ({some(single)}) have one labelled image to train on, so that their scores tell little."
+    )
+    return [Finding("warning", "classes", sentence)] if single else []
 
 
 def _there(labels: str) -> str:
@@ -119,16 +140,20 @@ def _labelled(report: Report, task: str, max_pixels: int | None) -> tuple[dict[s
     return fit | reading, predict | reading
 
 
-def _count(place: dict[str, Any]) -> tuple[int, int, str]:
-    """Return the numbers of labelled images and of classes, and a sentence's begin on a class of less than two."""
-    dataset = DATASETS.build({**place, "in_chans": 3, "pipeline": [], "max_broken": 1.0})
+def _count(place: dict[str, Any], held_back: dict[str, Any]) -> tuple[int, dict[str, int]]:
+    """Return the number of labelled images to fit on, and of those of each class; {} for numbers.
+
+    Raises:
+        UsageError: a class has no image to fit on, or images that are held back have another class.
+    """
+    dataset = _build(place)
     if getattr(dataset, "targets", None):
-        return len(dataset), 0, ""
+        return len(dataset), {}
     labels = labels_of(dataset)
-    values = labels.values.numpy()
-    if values.ndim == 2:
-        return len(values), len(labels.classes), ""
-    numbers = np.bincount(values, minlength=len(labels.classes))
-    rarest = int(numbers.argmin())
-    rare = f"The class `{labels.classes[rarest]}` has {plural(int(numbers[rarest]), 'labelled image')}"
-    return len(values), len(labels.classes), rare if numbers[rarest] < 2 else ""
+    describe_balance(labels)  # which refuses a class without images
+    aligned(labels_of(_build(held_back)), labels.classes)  # before a training, at whose end they would be compared
+    return len(labels.values), dict(zip(labels.classes, count_classes(labels), strict=True))
+
+
+def _build(place: dict[str, Any]) -> NamedImages:
+    return DATASETS.build({**place, "in_chans": 3, "pipeline": [], "max_broken": 1.0})

@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from math import isfinite
 
 import pytest
 import torch
@@ -170,7 +171,32 @@ def test_numbers_are_predicted_as_numbers(folder):
     assert data.facts.classes == 0
 
 
-def test_a_class_of_one_image_is_refused(folder):
-    labels = [(i, "xy"[i % 2]) for i in range(30)] + [(40, "z")]
-    with pytest.raises(UsageError, match="The class `z` has 1 labelled image to train on, beside those held back"):
-        look(str(folder / "train"), table(folder, labels), "classify", 1)
+def test_a_class_of_one_image_is_judged_and_told(folder):
+    labels = [(i, "xy"[i % 2]) for i in range(59)] + [(59, "z")]
+    data = look(str(folder / "train"), table(folder, labels), "classify", 1)
+    (sentence,) = (finding.sentence for finding in data.findings if finding.about == "classes")
+    assert sentence.startswith("1 of 3 classes (z) have one labelled image to train on")
+    assert isfinite(Judge(data.place, data.judging)(build_frozen(SECTION), 0.5).score)
+
+
+def test_classes_of_one_image_each_are_refused(folder):
+    for image in sorted((folder / "train").glob("*/*"))[2:]:
+        image.unlink()
+    (folder / "train" / "b").mkdir(exist_ok=True)
+    (folder / "val" / "b" / "1.png").rename(folder / "train" / "b" / "1.png")
+    next((folder / "train" / "a").iterdir()).unlink()
+    with pytest.raises(UsageError, match="All 2 classes \\(a, b\\) have one labelled image to train on"):
+        look(str(folder), None, "classify", 1)
+
+
+def test_classes_without_an_image_to_learn_from_are_refused_before_a_training(folder):
+    rows = [f"train/{'ab'[i % 2]}/{i}.png,{'xy'[i % 2]},train\n" for i in range(40)]
+    (folder / "table.csv").write_text(
+        "path,label,split\n" + "".join(rows) + "train/a/58.png,x,val\ntrain/b/59.png,z,val\n"
+    )
+    with pytest.raises(UsageError, match=r"1 of 3 classes have no image to train on \(first `z`\)"):
+        look(str(folder / "table.csv"), None, "classify", 1)
+    (folder / "val" / "c").mkdir()
+    (folder / "val" / "a" / "0.png").rename(folder / "val" / "c" / "0.png")
+    with pytest.raises(UsageError, match="The data has the class `c`"):
+        look(str(folder), None, "classify", 1)
