@@ -3,11 +3,13 @@
 import csv
 import errno
 import io
+import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +48,24 @@ def write_file(path: str | Path, content: bytes | Callable[[IO[bytes]], Any], du
 def write_text(path: str | Path, text: str) -> None:
     """Write a text in UTF-8 to `path` as `write_file` does; file names that are not UTF-8 keep their bytes."""
     write_file(path, text.encode("utf-8", "surrogateescape"))
+
+
+def to_json(content: Any, indent: int | None = 2) -> str:
+    """Return a value as JSON of one or more lines, with null for numbers that are not finite, which JSON has not.
+
+    Args:
+        content: mappings with text as keys, sequences, text, numbers, truth values and None.
+        indent: blanks for each level; None for one line.
+    """
+    return json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not isfinite(content) else content
 
 
 def write_csv(path: str | Path, rows: Iterable[Sequence[Any]]) -> None:

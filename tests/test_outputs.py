@@ -176,6 +176,16 @@ def test_numbers_are_there_where_pictures_fail(call, tmp_path):
     assert len(json.loads((tmp_path / "predict" / "predictions.json").read_text())) == 1
 
 
+def test_json_has_no_numbers_that_other_readers_refuse():
+    nan, infinite = float("nan"), float("inf")
+    text = writing.to_json(
+        {"a": [nan, (1.5, -infinite)], "b": {"c": np.float64("nan"), "d": None, "e": True, "f": "nan"}}
+    )
+    read = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert read == {"a": [None, [1.5, None]], "b": {"c": None, "d": None, "e": True, "f": "nan"}}
+    assert writing.to_json([{"score": 0.5}], indent=None) == '[{"score": 0.5}]\n'
+
+
 def test_a_temporary_file_follows_no_link(tmp_path):
     precious, link = tmp_path / "precious", tmp_path / "x"
     precious.write_bytes(b"as it was")

@@ -5,7 +5,6 @@ labels. Without val, a fixed fifth of each class is held out. Only a linear laye
 """
 
 import argparse
-import json
 
 from maetool.arguments import add_exif, add_max_pixels, not_negative, positive
 
@@ -52,7 +51,7 @@ def main() -> None:
     from maetool.pretrained.frozen import load_frozen
     from maetool.pretrained.quick_eval import UNTRAINED, QuickEvaluation, judged_by, to_text, with_spreads
     from maetool.pretrained.reading import reading_of
-    from maetool.writing import check_file, write_text
+    from maetool.writing import check_file, to_json, write_text
 
     if args.json:
         check_file(args.json, "--json")
@@ -74,4 +73,4 @@ def main() -> None:
     print(f"The linear probe of the features, by {judged_by(results)}:")
     print("\n".join(evaluation.verdicts()))
     if args.json:
-        write_text(args.json, json.dumps(with_spreads(results, evaluation.spreads), indent=2) + "\n")
+        write_text(args.json, to_json(with_spreads(results, evaluation.spreads)))

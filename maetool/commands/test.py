@@ -9,7 +9,6 @@ training: turned by EXIF or not, for example.
 """
 
 import argparse
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +61,7 @@ def main() -> None:
     from maetool.engine import launch
     from maetool.pretrained.reading import read_as_trained
     from maetool.weights.read import local_file
-    from maetool.writing import write_text
+    from maetool.writing import to_json, write_text
 
     beside = str(local_file(args.checkpoint).parent / "test") if args.checkpoint else None
     work_dir = args.work_dir or beside
@@ -78,7 +77,7 @@ def main() -> None:
     metrics = runner.test() if on_test_data else runner.val()
     if runner.rank == 0:
         folder = Path(runner.work_dir)
-        write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")  # kept if the report fails
+        write_text(folder / "metrics.json", to_json(metrics))  # kept if the report fails
         report = {**metrics, **(loop.report(folder) if hasattr(loop, "report") else {})}
-        write_text(folder / "metrics.json", json.dumps(report, indent=2) + "\n")
+        write_text(folder / "metrics.json", to_json(report))
         print("\n".join(f"{name:<24} {value:.4f}" for name, value in report.items() if isinstance(value, float)))

@@ -1,6 +1,5 @@
 """Evaluation of a detector: COCO's average precision."""
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from maetool.data.objects import numbers_in
 from maetool.errors import UsageError
 from maetool.protocols import ModelLike
 from maetool.registry import LOOPS, METRICS
-from maetool.writing import write_csv, write_text
+from maetool.writing import to_json, write_csv, write_text
 
 from .base import BaseEvaluator, EvaluationData
 from .coco import KINDS, STATISTICS, CocoScores, Id, to_coco
@@ -85,7 +84,7 @@ class DetectionEvaluator(BaseEvaluator):
 
     def report(self, folder: Path) -> dict[str, Any]:
         """Write `detections.json`, COCO's result file, and `classes.csv`, the average precision of each class."""
-        write_text(folder / "detections.json", json.dumps(self.detections) + "\n")
+        write_text(folder / "detections.json", to_json(self.detections, indent=None))
         rows = [["class", *(f"{kind}_ap" for kind in self.scores)]]
         for name in self.scores["box"].classes:
             rows.append([name, *(f"{scores.classes[name]:.2f}" for scores in self.scores.values())])

@@ -1,10 +1,11 @@
 """All that was found about a data set."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from maetool.writing import to_json
 
 from .columns import Table
 from .copies import Copies
@@ -58,7 +59,7 @@ class Report:
 
     def to_json(self) -> str:
         """Return everything as JSON."""
-        return json.dumps(_content(self), indent=1, ensure_ascii=True) + "\n"
+        return to_json(_content(self), indent=1)
 
 
 def _content(report: Report) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Predictions for many image files: in batches, read by several processes, shared by the processes of torchrun."""
 
 import io
-import json
 import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -22,7 +21,7 @@ from maetool.config.facts import task_of
 from maetool.data.workers import ignore_signals_in_workers
 from maetool.errors import UsageError
 from maetool.protocols import ModelLike
-from maetool.writing import check_file, check_folder, write_csv, write_file, write_text
+from maetool.writing import check_file, check_folder, to_json, write_csv, write_file, write_text
 
 from .model import picture_shape_of
 from .predict import Prediction, predictor_of, table_of
@@ -203,7 +202,7 @@ def write_table(path: Path, records: Sequence[dict[str, Any]]) -> None:
         UsageError: the disk is full, or the folder cannot be written.
     """
     if path.suffix == ".json":
-        write_text(path, json.dumps(records, indent=2) + "\n")
+        write_text(path, to_json(records))
     elif path.suffix == ".parquet":
         write_file(path, _parquet(records))
     else:

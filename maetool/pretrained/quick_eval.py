@@ -187,7 +187,10 @@ def to_text(results: Metrics, spreads: Metrics | None = None) -> str:
 
 
 def _cell(name: str, value: float, spread: float | None) -> str:
-    around = "" if spread is None else f" +-{spread:.3g}" if name in _NUMBERS else f" +-{spread:.1f}"
+    if not isfinite(value):
+        return "-"  # as of rare classes, of which no image is to be predicted
+    known = spread is not None and isfinite(spread)
+    around = "" if not known else f" +-{spread:.3g}" if name in _NUMBERS else f" +-{spread:.1f}"
     return f"{value:.3g}{around}" if name in _NUMBERS else f"{value:.1f} %{around}"
 
 

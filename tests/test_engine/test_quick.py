@@ -153,3 +153,12 @@ def test_numbers_to_predict(folder, model):
     assert found["guess of the mean"]["r2"] <= 0 < 0.8 < found["linear probe"]["r2"]
     assert "%" not in to_text(found, evaluation.spreads) and judged_by(found) == "R2"
     assert "48 images with numbers" in evaluation.describe()
+
+
+def test_what_is_not_defined_is_a_dash():
+    nan = float("nan")
+    text = to_text(
+        {"linear probe": {"top1": 50.0, "rare_average_precision": nan, "r2": nan, "mae": 0.25}},
+        {"linear probe": {"top1": nan, "mae": 0.5}},
+    )
+    assert text.splitlines()[1].split() == ["linear", "probe", "50.0", "%", "-", "-", "0.25", "+-0.5"]
