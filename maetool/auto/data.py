@@ -23,6 +23,8 @@ from .facts import Facts, facts_of
 
 _LOOKED_AT = 500  # images that are decoded
 _BROKEN = 0.05  # share of broken images above which the default limit of a training, 0.1, is too near
+# Options of datasets that findings ask for, and that follow from the data.
+_ANSWERS = ("exif", "eight_bit", "nodata", "max_broken", "group_column", "missing", "uncertain")
 _FEWEST = 40  # labelled images from which candidates are judged by labels
 LABELS = (40, 100, 200)  # numbers of labels to judge with, beside all
 
@@ -47,6 +49,12 @@ class Data:
     numbers: list[int | None]
     findings: list[Finding]
     commands: list[Command]
+
+    @property
+    def answers(self) -> list[str]:
+        """What the plan itself sets of what findings ask for, so that nobody has to."""
+        both = {**(self.labelled or {}), **self.place}
+        return [f"dataset.{name}={both[name]!r}" for name in _ANSWERS if name in both]
 
     @property
     def judging(self) -> dict[str, Any] | None:

@@ -163,6 +163,8 @@ class Auto:
         )
         for finding in data.findings:
             self.tell(f"{finding.severity}: {finding.sentence}")
+        if data.findings:
+            self.tell(f"The plan itself sets {', '.join(['mean and std of these images', *data.answers])}.")
         if data.labelled:
             held = "Images held back for the end decide nothing."
             if self.request.labels:

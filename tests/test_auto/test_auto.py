@@ -96,6 +96,23 @@ def test_that_images_held_back_are_trained_on_without_labels_is_said(tmp_path, l
     assert ("are seen there without their labels" in told[-1]) == bool(labels)
 
 
+def test_what_the_plan_already_sets_of_what_the_data_asks_for_is_said(command, tmp_path):
+    """A warning that asks for an option is followed by the line that says that it is set."""
+    image, exif = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 24, 3), np.uint8)), Image.Exif()
+    exif[274] = 6  # turned by a quarter
+    rows = []
+    for i in range(20):
+        image.rotate(7 * i).save(tmp_path / f"{i}.jpg", exif=exif)
+        rows.append(f"{i}.jpg,{'xy'[i % 2]},p{i // 2}\n")
+    (tmp_path / "t.csv").write_text("path,label,patient\n" + "".join(rows))
+    told = command(tmp_path / "t.csv", "--plan")
+    assert "set dataset.exif=True" in told and "dataset.group_column=patient keeps each in one part" in told
+    line = "The plan itself sets mean and std of these images, dataset.exif=True, dataset.group_column='patient'."
+    assert line in told.splitlines()
+    plan = (tmp_path / "out" / "plan.py").read_text()
+    assert 'group_column="patient"' in plan and "exif=True" in plan
+
+
 def test_a_short_training_that_is_asked_to_stop_keeps_nothing(command, folder, monkeypatch):
     class Stopped:
         stopped = "asked to by SIGTERM; iteration 3 is not saved, because no hook of the config writes checkpoints"
