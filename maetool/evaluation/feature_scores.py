@@ -6,12 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .metrics import Predictions, average_precisions, summarise
-from .on_features import KnnEvaluator, LinearProbeEvaluator
+from .metrics import Predictions, average_precisions, percentages
 
 _REPORTED = (
     *("top1", "mean_class_accuracy", "mean_auroc", "mean_average_precision", "rare_average_precision", "macro_f1"),
 )
+
+
+class _Probable(Predictions):
+    """Predictions whose `logits` are probabilities, as shares of votes are: of their logits rounding breaks ties."""
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Probabilities, float64 (N, K)."""
+        return self.logits.double().numpy()
 
 
 def evaluate_features(
@@ -25,9 +33,11 @@ def evaluate_features(
         name: name of the features.
         k: number of neighbours.
     """
-    evaluators = {"kNN": KnnEvaluator(k=k), "linear probe": LinearProbeEvaluator()}
-    scores = {title: each.scores(bank[name], bank["label"], query[name]) for title, each in evaluators.items()}
-    return {title: class_metrics(values, query, classes) for title, values in scores.items()}
+    from .few_labels import ClassTask  # which needs `class_metrics`
+
+    task = ClassTask(classes, k)
+    told = {title: each(bank[name], bank["label"], query[name]) for title, each in task.predictors.items()}
+    return {title: class_metrics(values, query, classes) for title, values in told.items()}
 
 
 def evaluate_guess(bank: Mapping[str, Tensor], query: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, float]:
@@ -38,27 +48,27 @@ def evaluate_guess(bank: Mapping[str, Tensor], query: Mapping[str, Tensor], clas
         query: the same of the images that are evaluated.
         classes: names of the K classes.
     """
-    labels = bank["label"]
-    shares = labels.nanmean(dim=0) if labels.ndim == 2 else labels.bincount(minlength=len(classes)) / len(labels)
-    return class_metrics(shares.expand(len(query["label"]), -1), query, classes)
+    from .few_labels import ClassTask
+
+    return class_metrics(ClassTask(classes).guess(bank).expand(len(query["label"]), -1), query, classes)
 
 
 def class_metrics(
-    scores: Tensor, query: Mapping[str, Tensor], classes: Sequence[str], rare: Sequence[int] = ()
+    probabilities: Tensor, query: Mapping[str, Tensor], classes: Sequence[str], rare: Sequence[int] = ()
 ) -> dict[str, float]:
-    """Return the metrics in percent of scores.
+    """Return the metrics in percent of probabilities.
 
     Args:
-        scores: (N, K), or with fewer columns where the last classes have no image in the bank.
+        probabilities: (N, K), 0 to 1, or with fewer columns where the last classes have no image in the bank, so that
+            none is predicted to have them.
         query: `label` and `index` of the images.
         classes: names of the K classes.
         rare: positions of those whose mean average precision is `rare_average_precision`.
     """
-    filled = torch.cat(
-        [scores, scores.new_full((len(scores), len(classes) - scores.shape[1]), scores.min().item())], dim=1
-    )
-    predictions = Predictions(filled, query["label"], list(classes), query["index"])
-    metrics = summarise(predictions)
+    never = probabilities.new_zeros(len(probabilities), len(classes) - probabilities.shape[1])
+    filled = torch.cat([probabilities, never], dim=1)
+    predictions = _Probable(filled, query["label"], list(classes), query["index"])
+    metrics = percentages(predictions)
     if "mean_auroc" in metrics:  # of one class alone there is no precision either
         precisions = average_precisions(predictions)
         metrics["mean_average_precision"] = _mean_of_known(precisions)

@@ -75,11 +75,11 @@ class ClassTask:
         self.classes, self.rare = list(classes), list(rare)
         self.predictors: Mapping[str, Predictor] = {
             "kNN": lambda bank, labels, query: knn_scores(bank, labels, query, k),
-            "linear probe": linear_probe_scores,
+            "linear probe": _linear_probe,
         }
 
     def metrics(self, predicted: Tensor, query: Arrays) -> dict[str, float]:
-        """Return the metrics of scores.
+        """Return the metrics of probabilities.
 
         Args:
             predicted: (N, K).
@@ -279,6 +279,12 @@ def _deviation(values: Sequence[float]) -> float:
     """Return the standard deviation of the values that are defined; nan of fewer than two."""
     known = np.asarray(values)[np.isfinite(values)]
     return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+
+
+def _linear_probe(bank: Tensor, labels: Tensor, query: Tensor) -> Tensor:
+    """Return the probabilities (N, K) of `linear_probe_scores`."""
+    logits = linear_probe_scores(bank, labels, query).double()
+    return logits.sigmoid() if labels.ndim == 2 else logits.softmax(dim=1)
 
 
 def _ridge(bank: Tensor, labels: Tensor, query: Tensor) -> Tensor:

@@ -77,12 +77,24 @@ def summarise(predictions: Predictions) -> dict[str, float]:
     `macro_f1`, the mean of F1 over the classes that occur, with several labels at a probability of 0.5;
     `calibration_error` and `loss`, the cross-entropy, of several labels binary. Unknown labels count nothing.
     """
-    logits, scores, percent = predictions.logits.double(), predictions.scores, {}
+    logits = predictions.logits.double()
     if predictions.multi_label:
         loss = known_binary_cross_entropy(logits, predictions.labels.double())
-        percent["mean_average_precision"] = _mean(average_precisions(predictions))
     else:
         loss = functional.cross_entropy(logits, predictions.labels)
+    return {"loss": loss.item(), **percentages(predictions)}
+
+
+def percentages(predictions: Predictions) -> dict[str, float]:
+    """Return what `summarise` returns except for the loss, which follows from the probabilities alone.
+
+    Args:
+        predictions: of a validation.
+    """
+    scores, percent = predictions.scores, {}
+    if predictions.multi_label:
+        percent["mean_average_precision"] = _mean(average_precisions(predictions))
+    else:
         labels, names = predictions.labels.numpy(), np.arange(len(predictions.classes))
         percent["top1"] = _sklearn().accuracy_score(labels, scores.argmax(axis=1))
         if len(names) > 5:
@@ -93,7 +105,7 @@ def summarise(predictions: Predictions) -> dict[str, float]:
         percent["mean_auroc"] = area
     percent["macro_f1"] = _mean(f1_scores(predictions))
     percent["calibration_error"] = reliability(predictions).error
-    return {"loss": loss.item(), **{name: float(value) * 100 for name, value in percent.items()}}
+    return {name: float(value) * 100 for name, value in percent.items()}
 
 
 def class_accuracies(predictions: Predictions) -> np.ndarray:

@@ -9,7 +9,9 @@ from sklearn import metrics
 
 from maetool.errors import UsageError
 from maetool.evaluation import hog_features
+from maetool.evaluation.feature_scores import class_metrics
 from maetool.evaluation.few_labels import ClassTask, Judgement, NumberTask, draw_labels, judge, rare_classes, verdict
+from maetool.evaluation.knn import knn_scores
 from maetool.evaluation.linear_probe import linear_probe_scores
 
 
@@ -25,12 +27,20 @@ def sets(number=200, several=False):
     return ({name: each[:half] for name, each in arrays.items()}, {name: each[half:] for name, each in arrays.items()})
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_metrics_are_those_of_scikit_learn(several):
-    bank, query = sets(several=several)
-    values = judge(ClassTask("abc"), bank, query, "good", draws=2)["linear probe"].values
+def probabilities(title, bank, query, several):
+    """Return what a predictor takes for the probabilities of the classes."""
+    if title == "kNN":
+        return knn_scores(bank["good"], bank["label"], query["good"], k=7).double().numpy()
     logits = linear_probe_scores(bank["good"], bank["label"], query["good"])
-    scores = (logits.sigmoid() if several else logits.softmax(dim=1)).numpy()
+    return (logits.sigmoid() if several else logits.softmax(dim=1)).numpy()
+
+
+@pytest.mark.parametrize("title", ["linear probe", "kNN"])
+@pytest.mark.parametrize("several", [False, True])
+def test_metrics_are_those_of_scikit_learn(several, title):
+    bank, query = sets(several=several)
+    values = judge(ClassTask("abc", k=7), bank, query, "good", draws=2)[title].values
+    scores = probabilities(title, bank, query, several)
     truth = query["label"].numpy() if several else np.eye(3)[query["label"].numpy()]
     assert values["mean_auroc"] == pytest.approx(metrics.roc_auc_score(truth, scores) * 100)
     assert values["mean_average_precision"] == pytest.approx(metrics.average_precision_score(truth, scores) * 100)
@@ -40,6 +50,26 @@ def test_metrics_are_those_of_scikit_learn(several):
         told = scores.argmax(axis=1)
         expected = metrics.balanced_accuracy_score(query["label"], told) * 100
         assert values["mean_class_accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_guess_has_what_is_more_likely_than_not(several):
+    """Shares below a half, as of most findings of a patient, are no prediction that all have them."""
+    label = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2, 2])
+    label = torch.nn.functional.one_hot(label, 3).float() if several else label
+    arrays, task = {"label": label, "index": torch.arange(10)}, ClassTask("abc")
+    values = task.metrics(task.guess(arrays).expand(10, 3), arrays)
+    assert values["macro_f1"] == pytest.approx(100 * (2 * 0.6 / 1.6) / 3)  # of the first class
+    assert values["mean_auroc"] == 50
+
+
+def test_classes_that_no_image_shows_are_never_predicted():
+    told = torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
+    query = {"label": torch.tensor([0, 1, 2]), "index": torch.arange(3)}
+    values = class_metrics(told, query, ["a", "b", "c"])
+    assert values["top1"] == pytest.approx(200 / 3) and values["mean_class_accuracy"] == pytest.approx(200 / 3)
+    areas = [metrics.roc_auc_score(query["label"] == k, told[:, k]) for k in (0, 1)]
+    assert values["mean_auroc"] == pytest.approx(100 * np.mean([*areas, 0.5]))
 
 
 @pytest.mark.parametrize("labels", [12, None])
