@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from maetool.data.datasets.labels import Labels, aligned
 from maetool.errors import UsageError
 from maetool.evaluation.regression import aligned_names
 from maetool.visualization import html
@@ -44,10 +45,13 @@ def judged_sections(study: Study, targets: Sequence[str], classes: Sequence[str]
         yield result.worst().section()
         return
     label, predicted = study.outputs.get("label"), study.outputs.get("predicted")
+    own = list(study.images.classes)
+    if own and label is not None:
+        label = aligned(Labels(own, label.float()), list(classes) or own)
     if label is None or predicted is None or predicted.shape != label.shape:
         raise UsageError("they are drawn of images with labels, one class each or what the model predicts.")
-    if study.images.classes:
-        yield worst_findings(study, label.float(), predicted.float().sigmoid()).section()
+    if own:
+        yield worst_findings(study, label, predicted.float().sigmoid(), list(classes) or own).section()
         return
     own = list(study.images.targets)
     names = aligned_names(own, list(targets))
@@ -123,20 +127,21 @@ def judged(study: Study, trained: Sequence[str] = ()) -> Judged | None:
     return Judged(study, (votes[..., None] * one_hot).sum(dim=1), "kNN, each image by all others")
 
 
-def worst_findings(study: Study, true: Tensor, scores: Tensor) -> WorstCases:
+def worst_findings(study: Study, true: Tensor, scores: Tensor, classes: Sequence[str]) -> WorstCases:
     """Return as the error of an image with several labels that of the label which is most wrong.
 
     Args:
         study: the images.
         true: (N, K), 0 or 1, NaN where unknown.
         scores: (N, K), the probabilities.
+        classes: names of the K labels.
     """
     most, label = (scores - true).abs().nan_to_num(0.0).max(dim=1)
 
     def cells(place: int) -> list[tuple[np.ndarray, str]]:
         at = int(label[place])
         has = "has" if true[place, at] else "has no"
-        caption = f"{has} {study.images.classes[at]}, {scores[place, at]:.2f}"
+        caption = f"{has} {classes[at]}, {scores[place, at]:.2f}"
         return [(study.pictures([place])[0], caption)]
 
     errors = torch.where(most > 0.5, most, 0.0)

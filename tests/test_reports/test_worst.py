@@ -11,7 +11,7 @@ from maetool.engine.hooks.objects import ObjectsHook
 from maetool.errors import UsageError
 from maetool.evaluation.matching import unmatched
 from maetool.reports.dense import Detected
-from maetool.reports.judged import Judged, judged, worst_findings, worst_numbers
+from maetool.reports.judged import Judged, judged, judged_sections, worst_findings, worst_numbers
 from maetool.reports.study import Some
 from maetool.reports.worst import WorstCases
 from maetool.visualization import boxes
@@ -61,6 +61,27 @@ def test_a_classifier_does_not_judge_classes_of_other_names(trained, by):
     outputs = {"tokens": torch.eye(3), "predicted": torch.zeros(3, 2)}
     study = SimpleNamespace(**vars(study_of(torch.tensor([0, 1, 1]))), outputs=outputs, features=outputs["tokens"])
     assert judged(study, trained).by.startswith(by)
+
+
+@pytest.mark.parametrize(
+    ("trained", "caption"),
+    [((), "has no b, 0.90"), ("ab", "has no b, 0.90"), ("ba", "has no a, 0.90"), ("cba", "has no b, 0.90")],
+)
+def test_several_labels_are_compared_by_their_names(trained, caption, monkeypatch):
+    """Data whose classes stand in another order, or that lacks one: the logit of a label is that of its name."""
+    logits = torch.tensor([-9.0, 2.1972, -9.0][: len(trained or "ab")]).expand(3, -1)  # 0.9 for the second class
+    outputs = {"predicted": logits, "label": torch.zeros(3, 2)}
+    study = SimpleNamespace(**vars(study_of()), outputs=outputs)
+    found = []
+    monkeypatch.setattr(WorstCases, "section", lambda cases: found.append(cases) or "")
+    list(judged_sections(study, [], trained))
+    assert found[0].cells(0)[0][1] == caption
+
+
+def test_findings_of_other_names_are_refused():
+    outputs = {"predicted": torch.zeros(3, 2), "label": torch.zeros(3, 2)}
+    with pytest.raises(UsageError, match="the known classes are `c`, `a`"):
+        list(judged_sections(SimpleNamespace(**vars(study_of()), outputs=outputs), [], "ca"))
 
 
 class Lacking:
@@ -123,7 +144,7 @@ def test_errors_of_classes_findings_and_numbers():
     assert torch.equal(worst.errors, torch.tensor([0.0, 0.8, 0.6])) and worst.cells(1)[0][1] == "a → b 0.80"
 
     true = torch.tensor([[1.0, 0.0], [NAN, 0.0], [NAN, NAN]])
-    worst = worst_findings(study_of(), true, torch.tensor([[0.25, 0.75], [1.0, 0.25], [1.0, 1.0]]))
+    worst = worst_findings(study_of(), true, torch.tensor([[0.25, 0.75], [1.0, 0.25], [1.0, 1.0]]), "ab")
     assert worst.errors.tolist() == [0.75, 0.0, 0.0]
     assert worst.cells(0)[0][1] in ("has a, 0.25", "has no b, 0.75")
 
