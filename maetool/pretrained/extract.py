@@ -3,8 +3,8 @@
 import codecs
 import csv
 import io
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
@@ -25,6 +25,7 @@ from maetool.data.workers import ignore_signals_in_workers
 from maetool.errors import UsageError
 from maetool.evaluation import Features, collect_features
 from maetool.evaluation.precision import Precision, evaluated_in
+from maetool.messages import plural, print_log
 from maetool.protocols import ModelLike, NamedImages
 from maetool.registry import DATASETS
 from maetool.weights.checksums import CHECKSUM, UNSEALED, sealed
@@ -32,7 +33,7 @@ from maetool.writing import check_file, write_file
 
 from .frozen import features_of
 from .model import picture_shape_of
-from .reading import check_unit, read_for
+from .reading import of_another_unit, read_for
 
 FORMATS = (".npz", ".parquet", ".csv")
 
@@ -98,7 +99,7 @@ def extract(
         precision: see `maetool.evaluation.precision.evaluated_in`.
 
     Raises:
-        UsageError: no image can be read, or one has another unit than those that the model learned from.
+        UsageError: no image can be read, or they have another unit than those that the model learned from.
     """
     images = range(len(dataset)) if images is None else images
     if not images:
@@ -121,15 +122,23 @@ def extract(
 
 
 def _of_one_unit(model: ModelLike, dataset: NamedImages, batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield the batches of a dataset, and refuse images of another unit than the training's."""
+    """Yield batches; images of another unit than the training's are told, or refused if most of the first ones are."""
+    odd, total, reason = 0, 0, ""
     for batch in batches:
-        if isinstance(batch["inputs"], Tensor):
-            check_unit(model, batch["inputs"], partial(_name_in, dataset, batch))
+        images = batch["inputs"]
+        found = of_another_unit(model, images) if isinstance(images, Tensor) else []
+        if found and not odd:
+            reason = f"{dataset.name_of(int(batch['index'][found[0][0]]))} {found[0][1]}"
+        if not total and 2 * len(found) > len(batch["index"]):
+            raise UsageError(f"The images have another unit than those of the training: {reason}. Convert them to it.")
+        odd, total = odd + len(found), total + len(batch["index"])
         yield batch
-
-
-def _name_in(dataset: NamedImages, batch: Mapping[str, Any], place: int) -> str:
-    return dataset.name_of(int(batch["index"][place]))
+    if odd:
+        print_log(
+            f"{odd:,} of {plural(total, 'image')} have another unit than those of the training, so that their features "
+            f"tell nothing: {reason}.",
+            level=logging.WARNING,
+        )
 
 
 class _First:

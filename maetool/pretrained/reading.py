@@ -1,7 +1,7 @@
 """How images are read for a trained model: as those of its training were."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -134,39 +134,33 @@ def read_for(
     except UnreadableImage as error:
         raise UsageError(f"The image cannot be read: {error}.") from error
     image = image if nodata is None else fill_nodata(image, nodata)[0]
-    check_unit(model, image[None], lambda _: path)
+    for _, reason in of_another_unit(model, image[None]):
+        raise UsageError(f"The image cannot be read: {path} {reason}: convert it to their unit.")
     return image
 
 
-def check_unit(model: nn.Module, images: Tensor, name_of: Callable[[int], Any]) -> None:
-    """Refuse images whose values have another unit than those of the training, by its mean and standard deviation.
+def of_another_unit(model: nn.Module, images: Tensor) -> list[tuple[int, str]]:
+    """Return which images have values of another unit than the training's, and why: "has a mean of 30000 ...".
 
     Such are 16 bits where those had 8, 8 where those had 16, or 8 where those were shares from 0 to 1.
 
     Args:
-        model: one with a `data_preprocessor`; one that tells no mean and deviation of each channel checks nothing.
+        model: one whose `data_preprocessor` has the mean and deviation of each channel; of others nothing is known.
         images: (B, C, *size), as stored.
-        name_of: the name of the image at a place in the batch.
-
-    Raises:
-        UsageError: the first image of another unit.
     """
     mean, std = (getattr(getattr(model, "data_preprocessor", None), name, None) for name in ("mean", "std"))
     if not (isinstance(mean, Tensor) and isinstance(std, Tensor) and mean.numel() == images.shape[1]):
-        return
+        return []
     mean, std = mean.flatten().cpu(), std.flatten().cpu()
     if not (mean.any() or std.ne(1).any()):  # 0 and 1 say nothing of the images
-        return
+        return []
     own = images.flatten(2).float().mean(dim=2)  # (B, C)
     wrong = ((own - mean) / std).abs().amin(dim=1) > _FAR
-    if images.dtype == torch.uint8:  # of which one unit is known, so that an odd image of it is not refused
+    if images.dtype == torch.uint8:  # of which one unit is known, so that an odd image of it is none of another
         beyond = bool((mean > _BRIGHTEST).any() or (std > _BRIGHTEST / 2 + 1).any())  # what no images of 8 bits have
         shares = bool((mean.abs() <= 1).all() and (std <= 1).all())
         wrong = (wrong & shares) | beyond
-    for place in wrong.nonzero().flatten().tolist():
-        unit = "8 bits" if images.dtype == torch.uint8 else "the values as stored"
-        raise UsageError(
-            f"The image cannot be read: {name_of(place)} has a mean of {float(own[place].mean()):g} in {unit}, but the "
-            f"training's images have one of {float(mean.mean()):g} and a deviation of {float(std.mean()):g}: convert "
-            "it to their unit."
-        )
+    unit = "8 bits" if images.dtype == torch.uint8 else "the values as stored"
+    theirs = f"the training's images have one of {float(mean.mean()):g} and a deviation of {float(std.mean()):g}"
+    places = wrong.nonzero().flatten().tolist()
+    return [(place, f"has a mean of {float(own[place].mean()):g} in {unit}, but {theirs}") for place in places]

@@ -146,12 +146,20 @@ def test_of_files_as_of_their_folder(checkpoint, images):
             model.features(wrong)
 
 
-def test_images_of_a_folder_of_another_unit_are_refused(checkpoint, images):
+def test_images_of_another_unit_are_told_and_refused_if_most_are(checkpoint, images, monkeypatch):
+    told = []
+    monkeypatch.setattr("maetool.pretrained.extract.print_log", lambda text, level: told.append(text))
     model = load_frozen(checkpoint)
     sixteen = np.full((40, 40, 3), 30_000, np.uint16)
     cv2.imwrite(str(images / "b" / "05.png"), sixteen)
     dataset = build_whole(model, str(images))
-    with pytest.raises(UsageError, match=r"05\.png has a mean of 30000 in the values as stored"):
+    found = extract(model, dataset, {"features": features_of(model)}, batch_size=4, workers=0)
+    assert len(found["features"]) == 12 and told[0].startswith("1 of 13 images have another unit")
+    assert "05.png has a mean of 30000 in the values as stored" in told[0]
+    for name in ("a/00.png", "a/02.png", "a/03.png"):
+        cv2.imwrite(str(images / name), sixteen)
+    dataset = build_whole(model, str(images))
+    with pytest.raises(UsageError, match=r"a/00\.png has a mean of 30000 in the values as stored"):
         extract(model, dataset, {"features": features_of(model)}, batch_size=4, workers=0)
     eight = build_whole(model, str(images), reading={"eight_bit": True})
     assert (
