@@ -26,6 +26,9 @@ Logs = dict[str, dict[int, float]]
 def read_logs(work_dir: Path) -> Logs:
     """Return {step: value} by name from the logs of a work folder; the later value counts if a step was repeated.
 
+    A run that began anew in the folder of an earlier one, which had saved nothing or had been a trial with `--debug`,
+    is the only one whose logs count; one that was resumed continues them.
+
     Damaged lines are left out and counted in a warning, except the last one, which a killed run may cut off.
 
     Args:
@@ -40,6 +43,8 @@ def read_logs(work_dir: Path) -> Logs:
         records = [_record(line) for line in lines]
         if broken := records[:-1].count(None):
             _logger.warning("%s: %d of %d lines are damaged and are left out.", path, broken, len(lines))
+        if any(map(_begins, filter(None, records))):
+            logs.clear()
         for record in filter(None, records):
             for name, value in record.items():
                 if isinstance(value, int | float) and "step" in record:
@@ -62,6 +67,11 @@ def _record(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("step", 0), int | float) else None
+
+
+def _begins(record: Mapping[str, Any]) -> bool:
+    """Return whether a record is that of the first iteration of a training."""
+    return "loss" in record and record.get("step", 2) <= 1
 
 
 def draw_curves(logs: Logs, path: Path, metrics: Mapping[str, Any] | None = None) -> None:

@@ -158,6 +158,22 @@ def test_curves_of_a_resumed_and_killed_run(tmp_path):
     assert (tmp_path / "nothing.png").is_file()
 
 
+def test_a_run_that_begins_anew_takes_nothing_of_an_earlier_one_in_its_folder(tmp_path):
+    """As of a debug folder: its summary told a metric of another config, and its curve went on with an older run."""
+    runs = [
+        [{"loss": 5.0, "step": 1}, {"loss": 4.0, "step": 90}, {"val/knn": 40.0, "step": 90}],
+        [{"val/loss": 3.0, "step": 0}, {"loss": 2.0, "step": 1}],  # stopped, and resumed
+        [{"loss": 1.0, "step": 10}, {"val/loss": 0.5, "step": 10}],
+        [{"val/loss": 0.4, "step": 0}],  # an evaluation
+    ]
+    for number, records in enumerate(runs):
+        path = tmp_path / f"2026010{number}_000000" / "vis_data" / "scalars.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("\n".join(map(json.dumps, records)))
+    logs = read_logs(tmp_path)
+    assert (logs["loss"], logs["val/loss"]) == ({1: 2.0, 10: 1.0}, {0: 0.4, 10: 0.5}) and "val/knn" not in logs
+
+
 def _write_log(folder, steps_per_epoch, loss):
     path = folder / "20260101_000000" / "vis_data" / "scalars.json"
     path.parent.mkdir(parents=True)
