@@ -77,6 +77,11 @@ class FeatureEvaluator(BaseEvaluator):
             if self.optional:
                 data.features(_TOKENS)  # whose collapse `HealthHook` sees without labels, too
                 return None
+            if any(_has_several(each.dataset) for each in (bank, data) if each is not None):
+                raise UsageError(
+                    f"{self.title} measures images of one class each, but these may have several labels: `maetool "
+                    "quick_eval CHECKPOINT --data TABLE` judges features by such labels."
+                )
             raise UsageError(
                 f"{self.title} needs labelled neighbours in val_cfg.bank_dataloader and labelled images in "
                 "val_dataloader: use a folder with train/ and val/, each with a folder for each class."
@@ -194,3 +199,8 @@ def _classes_of(dataset: Any) -> list[str]:
     # Accuracy is not defined for several labels per image.
     labels = getattr(dataset, "labels", None)
     return dataset.classes if labels is not None and labels.ndim == 1 else []
+
+
+def _has_several(dataset: Any) -> bool:
+    labels = getattr(dataset, "labels", None)
+    return labels is not None and labels.ndim == 2 and bool(getattr(dataset, "classes", None))

@@ -1,6 +1,7 @@
 """Fine-tuning and probing as runs: where they begin, what they leave alone, and that they go on exactly."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from warm import run_warm
 from maetool.config.debug import shrink
 from maetool.config.load import load_config
 from maetool.errors import UsageError
+from maetool.evaluation.on_features import KnnEvaluator
 from maetool.metadata.stored_config import read_config
 from maetool.visualization.curves import read_logs
 from maetool.weights.read import read_checkpoint
@@ -149,6 +151,13 @@ def read_config_of(checkpoint):
 def test_knn_needs_neighbours(repository, tmp_path):
     with pytest.raises(UsageError, match="kNN needs labelled neighbours"):
         make_runner(repository, tmp_path, config=KNN, options=["val_cfg.bank_dataloader=None"]).val()
+
+
+def test_knn_of_several_labels_an_image_names_the_command_that_judges_them():
+    several = SimpleNamespace(classes=["a", "b"], labels=torch.zeros(4, 2))
+    data = SimpleNamespace(bank={}, dataset=several, other=lambda loader, name: SimpleNamespace(dataset=several))
+    with pytest.raises(UsageError, match="images of one class each, but these may have several labels: `maetool quick"):
+        KnnEvaluator().collected(data, {})
 
 
 def test_data_of_other_classes_is_refused(repository, tmp_path):
