@@ -120,14 +120,14 @@ def _write(results: dict[int, Any], out: Path) -> tuple[list[Any], str]:
 def _report(results: dict[int, Any], paths: Sequence[str], out: Path) -> None:
     """Write, and print the first predictions and what could not be read."""
     from maetool.errors import UsageError
-    from maetool.pretrained.predict import table_of
+    from maetool.pretrained.predict import line_of
 
     broken = {paths[number]: reason for number, reason in results.items() if isinstance(reason, str)}
     records, written = _write(results, out)
     if not records:
         raise UsageError(next(iter(broken.values()), "There is no image."))
-    for row in table_of(records)[1 : _SHOWN + 1]:
-        print("  ".join(map(str, row)))
+    for line in filter(None, map(line_of, records[:_SHOWN])):
+        print(line)
     for reason in list(broken.values())[:_NAMED]:
         print(reason)
     print(f"{written}." if not broken else f"{written}; {len(broken):,} of {len(results):,} images cannot be read.")

@@ -26,6 +26,12 @@ from .model import load_model, picture_shape_of
 from .predictors import PREDICTORS, Predictor, Trained
 from .reading import read_for, reading_for
 
+_VALUES = (
+    "numbers",
+    "probabilities",
+)  # by name, of a regressor and of a classifier of several labels
+_SHOWN = 8  # of these values in a line
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -143,17 +149,32 @@ def images_at(places: Sequence[str]) -> Iterator[str]:
 
 
 def table_of(records: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    """Return a table of the most likely class or of the numbers of each image, with a header; else an empty one.
+    """Return a table of each image's most likely class, or of all its numbers or labels, with a header; else nothing.
 
     Args:
         records: `Prediction.record` of each image.
     """
-    if records and "numbers" in records[0]:
-        return [["path", *records[0]["numbers"]], *([each["image"], *each["numbers"].values()] for each in records)]
+    for name in _VALUES:
+        if records and name in records[0]:
+            return [["path", *records[0][name]], *([each["image"], *each[name].values()] for each in records)]
     if not all(each.get("classes") and "probability" in each["classes"][0] for each in records) or not records:
         return []
     rows = [[each["image"], each["classes"][0]["class"], each["classes"][0]["probability"]] for each in records]
     return [["path", "class", "probability"], *rows]
+
+
+def line_of(record: Mapping[str, Any]) -> str:
+    """Return what the table of `table_of` says of an image, as a line of the terminal; empty without one.
+
+    Args:
+        record: `Prediction.record`.
+    """
+    values = next((record[name] for name in _VALUES if name in record), None)
+    if values is None:
+        return "  ".join(str(cell) for row in table_of([record])[1:] for cell in row)
+    cells = [f"{name} {value}" for name, value in list(values.items())[:_SHOWN]]
+    more = [f"and {len(values) - _SHOWN} more"] if len(values) > _SHOWN else []
+    return "  ".join([record["image"], *cells, *more])
 
 
 def predictor_of(model: type) -> Predictor:

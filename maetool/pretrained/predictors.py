@@ -119,19 +119,25 @@ class PredictClasses(Predictor):
     """Classifiers: the most likely classes, or of several labels each with a probability of its own."""
 
     def record(self, trained: Trained, output: Tensor) -> dict[str, Any]:
-        """Return the most likely classes, with their probabilities to 4 digits."""
-        scores = output.sigmoid() if getattr(trained.model, "multi_label", False) else output.softmax(dim=0)
-        best = scores.topk(min(_TOP, len(scores)))
-        rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        return {
-            "classes": [{"class": trained.classes[number], "probability": round(score, 4)} for score, number in rows]
-        }
+        """Return the most likely classes, or of several labels all, with their probabilities to 4 digits."""
+        if getattr(trained.model, "multi_label", False):
+            each = zip(trained.classes, output.sigmoid().tolist(), strict=True)
+            return {"probabilities": {name: round(score, 4) for name, score in each}}
+        return {"classes": [{"class": name, "probability": score} for name, score in _ranked(trained, output)]}
 
     def draw(self, trained: Trained, image: Tensor, output: Tensor) -> np.ndarray:
         """Return the image above a bar for each of the most likely classes."""
-        rows = self.record(trained, output)["classes"]
-        lines = [f"{row['class']} {row['probability']:.1%}" for row in rows]
-        return with_bars(picture_of(image, image.shape[1:]), lines, [row["probability"] for row in rows])
+        rows = _ranked(trained, output)
+        lines = [f"{name} {score:.1%}" for name, score in rows]
+        return with_bars(picture_of(image, image.shape[1:]), lines, [score for _, score in rows])
+
+
+def _ranked(trained: Trained, output: Tensor) -> list[tuple[str, float]]:
+    """Return the names and probabilities of the most likely classes, the highest first."""
+    scores = output.sigmoid() if getattr(trained.model, "multi_label", False) else output.softmax(dim=0)
+    best = scores.topk(min(_TOP, len(scores)))
+    rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [(trained.classes[number], round(score, 4)) for number, score in rows]
 
 
 class PredictPixels(Predictor):

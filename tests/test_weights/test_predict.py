@@ -6,9 +6,12 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from maetool.commands import predict
+from maetool.data.transforms import ResizeCenterCrop
 from maetool.errors import UsageError
+from maetool.pretrained import predict as prediction
 from maetool.pretrained.predict_files import name_of_picture
 from maetool.pretrained.predictors import Trained
 from maetool.pretrained.reading import read_for
@@ -45,6 +48,26 @@ def command(model, monkeypatch):
 def test_a_threshold_is_for_detectors(command, tmp_path):
     with pytest.raises(UsageError, match="--threshold is for detectors, but this is a model for classification"):
         command(tmp_path, "--threshold", "0.9")
+
+
+def test_of_several_labels_each_has_its_probability(tmp_path):
+    """No label is left out, however many there are, and none that is unlikely stands there as the prediction."""
+    section = {"type": "ImageClassifier", "num_classes": 12, "multi_label": True, "encoder": TINY}
+    section["data_preprocessor"] = {"type": "ImagePreprocessor"}
+    torch.manual_seed(0)
+    names = [f"finding {i}" for i in range(12)]
+    trained = Trained(MODELS.build(section).eval(), names, [], np.zeros((12, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 20, 3), 90, np.uint8))
+    found = prediction.predict(trained, tmp_path / "a.png")
+    assert list(found.record["probabilities"]) == names
+    image = read_for(trained.model, tmp_path / "a.png")
+    batch = trained.model.data_preprocessor({"inputs": ResizeCenterCrop(16)(image)[None]})["images"]
+    expected = trained.model(batch, mode="tensor").sigmoid()[0].tolist()
+    assert list(found.record["probabilities"].values()) == pytest.approx(expected, abs=1e-4)
+    header, row = prediction.table_of([found.record])
+    assert header == ["path", *names] and row[0] == str(tmp_path / "a.png") and len(row) == 13
+    line = prediction.line_of(found.record)
+    assert line.startswith(f"{tmp_path}/a.png  finding 0 0.") and line.endswith("  and 4 more")
 
 
 @pytest.mark.parametrize("stem", ["x" * 250, "\u00e9" * 124])
