@@ -62,7 +62,7 @@ def test_of_several_labels_each_has_its_probability(tmp_path):
     assert list(found.record["probabilities"]) == names
     image = read_for(trained.model, tmp_path / "a.png")
     batch = trained.model.data_preprocessor({"inputs": ResizeCenterCrop(16)(image)[None]})["images"]
-    expected = trained.model(batch, mode="tensor").sigmoid()[0].tolist()
+    expected = trained.model(batch, mode="predict").sigmoid()[0].tolist()
     assert list(found.record["probabilities"].values()) == pytest.approx(expected, abs=1e-4)
     header, row = prediction.table_of([found.record])
     assert header == ["path", *names] and row[0] == str(tmp_path / "a.png") and len(row) == 13
