@@ -16,7 +16,6 @@ from maetool.inspection.parts import without_log
 from maetool.inspection.paste import Command
 from maetool.inspection.report import Report
 from maetool.messages import plural
-from maetool.protocols import NamedImages
 from maetool.registry import DATASETS
 
 from .facts import Facts, facts_of
@@ -163,5 +162,5 @@ def _count(place: dict[str, Any], held_back: dict[str, Any]) -> tuple[int, dict[
     return len(labels.values), dict(zip(labels.classes, count_classes(labels), strict=True))
 
 
-def _build(place: dict[str, Any]) -> NamedImages:
+def _build(place: dict[str, Any]) -> Any:
     return DATASETS.build({**place, "in_chans": 3, "pipeline": [], "max_broken": 1.0})

@@ -13,7 +13,7 @@ from maetool.messages import plural
 
 from .feature_scores import class_metrics
 from .knn import knn_scores
-from .linear_probe import linear_probe_scores
+from .linear_probe import linear_probe_probabilities
 from .regression import errors_of
 
 # The first that was measured decides a comparison. The area under the ROC curve hardly tells rare classes apart.
@@ -75,7 +75,7 @@ class ClassTask:
         self.classes, self.rare = list(classes), list(rare)
         self.predictors: Mapping[str, Predictor] = {
             "kNN": lambda bank, labels, query: knn_scores(bank, labels, query, k),
-            "linear probe": _linear_probe,
+            "linear probe": linear_probe_probabilities,
         }
 
     def metrics(self, predicted: Tensor, query: Arrays) -> dict[str, float]:
@@ -279,12 +279,6 @@ def _deviation(values: Sequence[float]) -> float:
     """Return the standard deviation of the values that are defined; nan of fewer than two."""
     known = np.asarray(values)[np.isfinite(values)]
     return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
-
-
-def _linear_probe(bank: Tensor, labels: Tensor, query: Tensor) -> Tensor:
-    """Return the probabilities (N, K) of `linear_probe_scores`."""
-    logits = linear_probe_scores(bank, labels, query).double()
-    return logits.sigmoid() if labels.ndim == 2 else logits.softmax(dim=1)
 
 
 def _ridge(bank: Tensor, labels: Tensor, query: Tensor) -> Tensor:

@@ -42,6 +42,16 @@ def linear_probe_scores(
     return layer(query).detach()
 
 
+def linear_probe_probabilities(train: Tensor, labels: Tensor, query: Tensor) -> Tensor:
+    """Return the probabilities of the classes, float64 (N, K), that `linear_probe_scores` gives.
+
+    Args:
+        train, labels, query: see `linear_probe_scores`; of several labels each has a probability of its own.
+    """
+    logits = linear_probe_scores(train, labels, query).double()
+    return logits.sigmoid() if labels.ndim == 2 else logits.softmax(dim=1)
+
+
 def linear_probe_predict(
     train: Tensor, labels: Tensor, query: Tensor, weight_decay: float = 1e-3, steps: int = 100
 ) -> Tensor:
