@@ -41,7 +41,7 @@ from maetool.pretrained.extract import build_for, extract
 from maetool.pretrained.frozen import build_frozen, features_of
 from maetool.registry import DATASETS, MODELS
 
-from .data_table import gains, summary, to_markdown
+from .data_table import from_scratch, gains, summary, to_markdown
 
 LABELS = (10, 40, 100, 200, None)
 _DRAWS, _SEEDS = 10, 3
@@ -251,7 +251,8 @@ def main() -> None:
     parser.add_argument("--against", default="untrained", choices=RUNS, metavar="RUN", help=compared)
     args = parser.parse_args()
     if args.table:
-        tables = summary(args.results, args.against), gains(args.results, args.against), to_markdown(args.results)
+        of_runs = summary(args.results, args.against), gains(args.results, args.against)
+        tables = *of_runs, from_scratch(args.results), to_markdown(args.results)
         sys.stdout.write("\n\n".join(tables) + "\n")
         return
     names = args.only or sorted(path.name for path in args.sets.iterdir())

@@ -129,6 +129,33 @@ def summary(path: Path, against: str = "untrained") -> str:
     return "\n".join(lines)
 
 
+def from_scratch(path: Path) -> str:
+    """Return for each number of labels the median of what training from scratch gains over a probe of each encoder.
+
+    Args:
+        path: the results. Every seed of `scratch` has labels and weights of its own, so that the errors of both add up.
+    """
+    scores = read(path)
+    rivals = ["pixels", "hog", "untrained", *_compared(scores, "untrained")]
+    lines = [f"| labels, from scratch over | {' | '.join(rivals)} |", "|---|" + "---|" * len(rivals)]
+    for labels in ("10", "40", "100", "200", "all"):
+        found = [[_apart(each, rival, labels) for each in scores.values()] for rival in rivals]
+        cells = [_counted([gain for gain in gains if gain is not None]) for gains in found]
+        lines.append(f"| {labels} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _apart(of_set: Mapping[str, Mapping[str, Draws]], rival: str, labels: str) -> Gain | None:
+    own, other = _all(of_set, "scratch", labels), _all(of_set, rival, labels)
+    if len(own) < 2 or not other:
+        return None
+    draws = len(next(iter(of_set[rival][labels].values())))
+    errors = [np.var(own, ddof=1) / len(own)]
+    if len(other) > 1:  # seeds that meet the same labels count as one
+        errors.append(np.var(other, ddof=1) / (draws if draws > 1 else len(other)))
+    return Gain(float(np.mean(own) - np.mean(other)), float(np.std(own, ddof=1)), float(np.sqrt(sum(errors))))
+
+
 def _counted(gains: Sequence[Gain]) -> str:
     if not gains:
         return ""

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks import data_rules
 from benchmarks.data_rules import RUNS, crops, measure, pretrain
-from benchmarks.data_table import gains, summary, to_markdown
+from benchmarks.data_table import _apart, from_scratch, gains, read, summary, to_markdown
 
 
 @pytest.fixture
@@ -78,6 +78,28 @@ def test_a_gain_is_of_the_same_draws_and_seed(tmp_path):
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     assert "| a, 40 | **+4.0 (1.2)** |" in gains(tmp_path / "results.jsonl", "base")
     assert "| 40 | +4.0; 1 better, 0 worse of 1 |" in summary(tmp_path / "results.jsonl", "base")
+
+
+def test_training_from_scratch_is_compared_as_an_independent_draw(tmp_path):
+    """Ten probes of one seed are ten draws, of two seeds still ten; one training from scratch tells nothing."""
+    rng = np.random.default_rng(0)
+    lines = [
+        {"set": "a", "run": "base", "seed": seed, "scores": {"pretrained": {"10": rng.normal(50, 4, 10).tolist()}}}
+        for seed in (0, 1)
+    ]
+    lines += [
+        {"set": name, "run": "scratch", "seed": seed, "scores": {"scratch": {"10": [value]}}}
+        for name, seed, value in [("a", 0, 59.0), ("a", 1, 63.0), ("b", 0, 99.0)]
+    ]
+    lines.append({"set": "b", "run": "base", "seed": 0, "scores": {"pretrained": {"10": [40.0, 42.0]}}})
+    path = tmp_path / "results.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    probes = [value for line in lines[:2] for value in line["scores"]["pretrained"]["10"]]
+    gain = _apart(read(path)["a"], "base", "10")
+    assert gain.mean == pytest.approx(61 - np.mean(probes))
+    assert gain.error == pytest.approx((8 / 2 + np.var(probes, ddof=1) / 10) ** 0.5)
+    row = next(line for line in from_scratch(path).splitlines() if line.startswith("| 10 |"))
+    assert row.endswith(f"| {gain.mean:+.1f}; 1 better, 0 worse of 1 |")
 
 
 def test_the_untrained_encoder_is_what_training_begins_with(folder, monkeypatch):
